@@ -1,0 +1,65 @@
+//! Bytes to values and back, without I/O: Kafka's formats and our own.
+//!
+//! Everything here is pure. What a file means, where it lies and what to do about damage is decided above; a decoder
+//! says only what is wrong and where, as a [`DecodeError`] whose position is relative to the bytes it was given.
+//! Every length is bounded before it is used, and no declared size drives an allocation.
+
+use crate::types::Compression;
+use std::borrow::Cow;
+
+/// Why bytes could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes break a rule of their format.
+    #[error("at byte {position}: {reason}")]
+    Malformed {
+        /// Where, in bytes from the start of what was decoded.
+        position: u64,
+        /// The rule, what was expected and what was found.
+        reason: Cow<'static, str>,
+    },
+    /// The bytes are of a version that this release does not know.
+    #[error("found {found}, this release reads {supported}")]
+    Unsupported {
+        /// What they say of themselves.
+        found: String,
+        /// What would have been understood.
+        supported: &'static str,
+    },
+    /// The records are compressed with a codec that this build does not contain.
+    #[error("compression '{0}' is not in this build")]
+    CodecUnavailable(Compression),
+}
+
+impl DecodeError {
+    /// A broken rule at `position`.
+    pub fn malformed(position: impl TryInto<u64>, reason: impl Into<Cow<'static, str>>) -> Self {
+        DecodeError::Malformed { position: position.try_into().unwrap_or(u64::MAX), reason: reason.into() }
+    }
+
+    /// The same error about bytes that begin `by` later.
+    #[must_use]
+    pub fn shifted(self, by: u64) -> Self {
+        match self {
+            DecodeError::Malformed { position, reason } => {
+                DecodeError::Malformed { position: position.saturating_add(by), reason }
+            }
+            other => other,
+        }
+    }
+
+    /// The error as the crate's own, about `path`, whose byte `base` the decoded bytes began at.
+    pub fn in_file(self, path: &std::path::Path, base: u64) -> crate::error::Error {
+        match self {
+            DecodeError::Malformed { position, reason } => {
+                crate::error::Error::corrupt(path, base.saturating_add(position), reason)
+            }
+            DecodeError::Unsupported { found, supported } => crate::error::Error::UnsupportedFormat {
+                path: path.to_path_buf(),
+                found,
+                supported: supported.to_string(),
+            },
+            DecodeError::CodecUnavailable(codec) => crate::error::Error::CodecUnavailable { codec },
+        }
+    }
+}

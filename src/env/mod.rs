@@ -1,0 +1,192 @@
+//! The only door outside: files, clock, randomness, threads, locks and waits.
+//!
+//! Every room above reaches the machine through an [`Env`]. The real one ([`real`]) is thin; the one in memory
+//! ([`memory`]) behaves the same without a disk; a simulated one can lose power. What an environment must hold:
+//!
+//! * [`File::read_at`] and [`File::write_at`] are positional and may be short; [`read_exact_at`] and
+//!   [`write_all_at`] finish the job.
+//! * Bytes written are visible to every reader of the file at once. They are durable after [`File::sync_data`]
+//!   returned `Ok`, together with the file's length. A new name is durable after [`Env::sync_dir`] on its directory.
+//! * A [`Region`] shows what is written to its file later, and outlives the file's name and its descriptor.
+//! * [`Env::wait`] returns when the signal was notified after `seen` was taken, or at the deadline, or for no reason.
+//!   A simulated environment runs background tasks and moves its clock there, so nothing may block elsewhere for
+//!   what a background task does.
+//!
+//! Locks, condition variables and atomics come from [`sync`]. The one file with `unsafe` code is `mapped.rs`.
+
+pub mod sync;
+
+use crate::types::Timestamp;
+use bytes::Bytes;
+use std::{fmt, io, ops::Range, path::Path, sync::Arc, time::Duration};
+use sync::Signal;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// An existing file, to be read.
+    Read,
+    /// An existing file, to be read and written.
+    Write,
+    /// A file that must not exist yet, to be read and written.
+    CreateNew,
+    /// A file that may exist, to be read and written; what it holds is kept.
+    Create,
+}
+
+/// What a directory holds under one name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The name; entries whose name is not UTF-8 are not listed.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// What is known of a file without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// The length in bytes.
+    pub len: u64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// When it was last written.
+    pub modified: Timestamp,
+}
+
+/// The machine, as this crate sees it.
+pub trait Env: Send + Sync + fmt::Debug {
+    /// Opens a file.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+    /// Creates a directory; its parent must exist. `AlreadyExists` when there is one.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Lists a directory, in the order of the names.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    /// What is known of a file or directory. `NotFound` when there is none.
+    fn metadata(&self, path: &Path) -> io::Result<Metadata>;
+    /// Gives a file or directory another name, replacing a file that had it, at once for every observer.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name. Who has it open keeps reading it.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Opens (creating it where needed) and locks a file exclusively, without waiting: `WouldBlock` when someone,
+    /// this process included, holds it. The lock ends when the value is dropped or its process dies.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+    /// A clock that never goes back, from an arbitrary start.
+    fn monotonic(&self) -> Duration;
+    /// A random number.
+    fn random(&self) -> u64;
+    /// This process's id, and the host's name where it is known.
+    fn identity(&self) -> (u32, String);
+
+    /// Sleeps until `signal` was notified since `seen` (its [`Signal::epoch`]), or `deadline` on the monotonic clock.
+    fn wait(&self, signal: &Signal, seen: u64, deadline: Option<Duration>);
+    /// Runs `task` in the background until it is done, waiting on `signal` in between.
+    fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>>;
+    /// Runs every job to its end, several at a time where the machine can, before it returns.
+    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>);
+}
+
+/// An open file. All calls take `&self` and may come from several threads.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Reads from `position` on; 0 at the end of the file.
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Writes at `position`, growing the file where needed.
+    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize>;
+    /// Makes content and length durable. After an error nothing is known of either, and asking again proves nothing.
+    fn sync_data(&self) -> io::Result<()>;
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Cuts or lengthens the file; new bytes are zero.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the file at least `len` bytes long, with space set aside for them, so that writing there needs no more.
+    /// New bytes are zero. On an error the length is as it was.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// As `read_at`, from the medium and not from a cache. `Unsupported` where that cannot be had.
+    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// The first `capacity` bytes of the file for reading without a copy. The file may still be shorter.
+    fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>>;
+}
+
+/// Part of a file that can be read without a copy.
+pub trait Region: Send + Sync + fmt::Debug {
+    /// The bytes of `range`, which the file must have: the caller asks only for what was published. A range beyond the
+    /// capacity, or beyond the end of the file where that can be told, is an error.
+    fn get(&self, range: Range<u64>) -> io::Result<Bytes>;
+    /// How many bytes it can show.
+    fn capacity(&self) -> u64;
+}
+
+/// A locked file.
+pub trait Lock: Send + Sync + fmt::Debug {
+    /// Replaces what the file says about its holder.
+    fn write(&self, content: &[u8]) -> io::Result<()>;
+}
+
+/// What a background task wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// To run again when its signal is notified, or at this time on the monotonic clock.
+    Wait(Option<Duration>),
+    /// To run again at once.
+    Again,
+    /// To end.
+    Done,
+}
+
+/// Work in the background: short steps that never wait for another task.
+pub trait Task: Send {
+    /// Does what is due and says when to come back.
+    fn run(&mut self) -> Next;
+}
+
+/// A task that was spawned.
+pub trait Running: Send + Sync {
+    /// Waits for the task's end. The caller has made sure that it will end.
+    fn join(self: Box<Self>);
+}
+
+/// Reads `buf.len()` bytes from `position` on, or fails with `UnexpectedEof`.
+pub fn read_exact_at(file: &dyn File, buf: &mut [u8], position: u64) -> io::Result<()> {
+    match read_full_at(file, buf, position)? {
+        n if n == buf.len() => Ok(()),
+        n => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("{n} of {} bytes at {position}", buf.len()),
+        )),
+    }
+}
+
+/// Reads until `buf` is full or the file ends, and says how much was read.
+pub fn read_full_at(file: &dyn File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], position + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of `buf` at `position`. After an error an unknown part of it may be in the file.
+pub fn write_all_at(file: &dyn File, buf: &[u8], position: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.write_at(&buf[done..], position + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Locks, condition variables, atomics and signals: the one module they come from, so that a model checker can take
+//! their place.
+
+pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+/// Something to wait for: a count of events that threads can sleep on.
+///
+/// A waiter takes [`epoch`](Signal::epoch), checks whether what it wants is already so, and passes the epoch to
+/// [`Env::wait`](super::Env::wait): an event between the check and the wait is not missed. Notifying costs two atomic
+/// operations when nobody sleeps.
+#[derive(Debug, Default)]
+pub struct Signal {
+    epoch: AtomicU64,
+    sleepers: AtomicUsize,
+    mutex: Mutex<()>,
+    condvar: Condvar,
+}
+
+impl Signal {
+    /// A signal that nobody has notified yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often it was notified.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Wakes all who sleep on it, and all who are about to with an older epoch.
+    pub fn notify(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            // Whoever counted itself in before our look at `sleepers` holds the mutex until it sleeps.
+            drop(self.mutex.lock());
+            self.condvar.notify_all();
+        }
+    }
+
+    /// Sleeps on the calling thread until the epoch differs from `seen` or `deadline` has come.
+    pub(super) fn sleep(&self, seen: u64, deadline: Option<std::time::Instant>) {
+        let mut guard = self.mutex.lock();
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        while self.epoch.load(Ordering::SeqCst) == seen {
+            match deadline {
+                None => self.condvar.wait(&mut guard),
+                Some(at) => {
+                    if self.condvar.wait_until(&mut guard, at).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}

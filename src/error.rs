@@ -1,0 +1,335 @@
+//! Everything that can go wrong, as one type whose variants say what to do next.
+//!
+//! An [`Error`] is cheap to clone, because one failed flush answers many waiting callers with the same error. Its
+//! [`kind`](Error::kind) is for programs, its text for people: it names the path, the position, what was expected
+//! and what was found. [`is_retriable`](Error::is_retriable) says whether the same call may succeed later without
+//! anything else being done.
+
+use crate::types::{Compression, Offset, Timestamp, TopicPartition};
+use std::{io, path::Path, path::PathBuf, sync::Arc};
+
+/// The result of this crate's calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure. After any of them the log is unchanged, or says that it is poisoned.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation on a file or directory.
+    #[error("could not {operation} {}: {source}", path.display())]
+    Io {
+        /// What was tried: "open", "read", "write", "flush", ...
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// The medium, or the quota on it, is full. Nothing of the refused call was kept; appends resume when space is back.
+    #[error("no space left to {operation} {}: free some space and call again; what was acknowledged is safe", path.display())]
+    DiskFull {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another handle, in this process or another, has this directory open for writing.
+    #[error("{} is already open for writing{}: a directory has one writer; close it there, or open it here with Streamlog::open_read_only", dir.display(), holder(pid))]
+    AlreadyOpen {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The process that holds it, where it could be read.
+        pid: Option<u32>,
+    },
+    /// An offset outside what the partition holds.
+    #[error(
+        "offset {requested} of {partition} is out of range: it holds {earliest} up to, not including, {latest}"
+    )]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset asked for.
+        requested: Offset,
+        /// The log start offset.
+        earliest: Offset,
+        /// The first offset that cannot be read yet.
+        latest: Offset,
+    },
+    /// A position has neither a committed offset nor a policy that says where to begin.
+    #[error(
+        "{partition} has no committed offset for group '{group}', and auto_offset_reset is None: seek, or choose Earliest, Latest or ByDuration"
+    )]
+    NoOffset {
+        /// The partition.
+        partition: TopicPartition,
+        /// The group.
+        group: String,
+    },
+    /// A record, or a batch that must stay whole, is larger than its topic or the segment size allows. Nothing was written.
+    #[error("{size} bytes are more than the {max} that fit: split the data, or raise max.message.bytes")]
+    RecordTooLarge {
+        /// The size it would have, in bytes.
+        size: u64,
+        /// The largest size allowed, in bytes.
+        max: u64,
+    },
+    /// The producer's buffer is full and the call may not wait.
+    #[error("the producer's buffer is full: wait for deliveries, or raise its size")]
+    QueueFull,
+    /// Time ran out. The work may still complete later where it had begun.
+    #[error("timed out after {after:?} waiting for {what}")]
+    Timeout {
+        /// What was awaited.
+        what: &'static str,
+        /// For how long.
+        after: std::time::Duration,
+    },
+    /// The consumer was woken by its wake-up handle.
+    #[error("woken by the consumer's wake-up handle")]
+    Wakeup,
+    /// A newer instance with the same identity took over; this one must stop.
+    #[error("fenced: {reason}")]
+    Fenced {
+        /// Who took over, and how that was seen.
+        reason: String,
+    },
+    /// A producer's batch does not follow its last one.
+    #[error(
+        "producer {producer_id} sent sequence {found} to {partition}, which expects {expected}: a batch is missing, or this one was sent long ago"
+    )]
+    OutOfOrderSequence {
+        /// The partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// The sequence expected next.
+        expected: i32,
+        /// The sequence that came.
+        found: i32,
+    },
+    /// A transactional call came in a state that does not allow it.
+    #[error("invalid transaction state: {reason}")]
+    InvalidTransactionState {
+        /// What was asked and what the state is.
+        reason: String,
+    },
+    /// Bytes on disk are not what was written there. They were not returned as data and nothing was removed.
+    #[error("damage in {} at byte {position}: {reason}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, in bytes from its start.
+        position: u64,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// A file of a version, or with a feature, that this release does not know. Nothing was changed.
+    #[error("{} has {found}; this release of streamlog reads {supported}: open it with a newer one", path.display())]
+    UnsupportedFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it says of itself.
+        found: String,
+        /// What would have been understood.
+        supported: String,
+    },
+    /// A batch is compressed, or should be, with a codec that this build does not contain.
+    #[error("compression '{codec}' is not in this build: enable the cargo feature `{codec}` of streamlog")]
+    CodecUnavailable {
+        /// The codec.
+        codec: Compression,
+    },
+    /// A setting has a value that it cannot have.
+    #[error("invalid value for {key}: {reason}")]
+    InvalidConfig {
+        /// The setting.
+        key: String,
+        /// Why the value cannot be.
+        reason: String,
+    },
+    /// A topic name that Kafka would refuse too.
+    #[error("'{name}' cannot name a topic: {reason}")]
+    InvalidTopic {
+        /// The name.
+        name: String,
+        /// The rule it breaks.
+        reason: String,
+    },
+    /// A record that its topic does not accept. Nothing of its batch was written.
+    #[error("record {index} of the batch was refused: {reason}")]
+    InvalidRecord {
+        /// Its index in the batch, from 0.
+        index: usize,
+        /// The rule it breaks.
+        reason: String,
+    },
+    /// A record's timestamp lies outside what its topic accepts.
+    #[error("timestamp {timestamp} was refused: {reason}")]
+    InvalidTimestamp {
+        /// The timestamp.
+        timestamp: Timestamp,
+        /// The rule it breaks.
+        reason: String,
+    },
+    /// An argument that the call cannot work with.
+    #[error("invalid argument: {reason}")]
+    InvalidArgument {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The topic to create exists.
+    #[error("topic '{name}' already exists")]
+    TopicExists {
+        /// The topic.
+        name: String,
+    },
+    /// No such topic.
+    #[error("there is no topic '{name}': create it with Streamlog::create_topic")]
+    UnknownTopic {
+        /// The topic.
+        name: String,
+    },
+    /// No such partition.
+    #[error("topic '{topic}' has no partition {partition}: it has {count}, numbered from 0")]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition asked for.
+        partition: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// No such group.
+    #[error("there is no group '{name}'")]
+    UnknownGroup {
+        /// The group.
+        name: String,
+    },
+    /// An earlier failure left it open what is on the medium: nothing is written any more, what was durable can be read.
+    #[error("{} was poisoned by an earlier failure and accepts no writes until it is reopened: {cause}", path.display())]
+    Poisoned {
+        /// The partition's or the log's directory.
+        path: PathBuf,
+        /// The failure.
+        cause: Arc<Error>,
+    },
+    /// The handle, or the partition for the reason given, can only be read.
+    #[error("read-only: {reason}")]
+    ReadOnly {
+        /// Why.
+        reason: String,
+    },
+    /// The handle was closed, or its topic deleted.
+    #[error("{what} is closed")]
+    Closed {
+        /// What was closed.
+        what: &'static str,
+    },
+    /// The caller's progress callback asked to stop.
+    #[error("cancelled while {during}")]
+    Cancelled {
+        /// What was going on.
+        during: &'static str,
+    },
+}
+
+/// The kinds of [`Error`], for programs that branch on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is documented on the variant of Error with its name")]
+pub enum ErrorKind {
+    Io,
+    DiskFull,
+    AlreadyOpen,
+    OffsetOutOfRange,
+    NoOffset,
+    RecordTooLarge,
+    QueueFull,
+    Timeout,
+    Wakeup,
+    Fenced,
+    OutOfOrderSequence,
+    InvalidTransactionState,
+    Corrupt,
+    UnsupportedFormat,
+    CodecUnavailable,
+    InvalidConfig,
+    InvalidTopic,
+    InvalidRecord,
+    InvalidTimestamp,
+    InvalidArgument,
+    TopicExists,
+    UnknownTopic,
+    UnknownPartition,
+    UnknownGroup,
+    Poisoned,
+    ReadOnly,
+    Closed,
+    Cancelled,
+}
+
+impl Error {
+    /// The kind of this failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Io { .. } => ErrorKind::Io,
+            Error::DiskFull { .. } => ErrorKind::DiskFull,
+            Error::AlreadyOpen { .. } => ErrorKind::AlreadyOpen,
+            Error::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
+            Error::NoOffset { .. } => ErrorKind::NoOffset,
+            Error::RecordTooLarge { .. } => ErrorKind::RecordTooLarge,
+            Error::QueueFull => ErrorKind::QueueFull,
+            Error::Timeout { .. } => ErrorKind::Timeout,
+            Error::Wakeup => ErrorKind::Wakeup,
+            Error::Fenced { .. } => ErrorKind::Fenced,
+            Error::OutOfOrderSequence { .. } => ErrorKind::OutOfOrderSequence,
+            Error::InvalidTransactionState { .. } => ErrorKind::InvalidTransactionState,
+            Error::Corrupt { .. } => ErrorKind::Corrupt,
+            Error::UnsupportedFormat { .. } => ErrorKind::UnsupportedFormat,
+            Error::CodecUnavailable { .. } => ErrorKind::CodecUnavailable,
+            Error::InvalidConfig { .. } => ErrorKind::InvalidConfig,
+            Error::InvalidTopic { .. } => ErrorKind::InvalidTopic,
+            Error::InvalidRecord { .. } => ErrorKind::InvalidRecord,
+            Error::InvalidTimestamp { .. } => ErrorKind::InvalidTimestamp,
+            Error::InvalidArgument { .. } => ErrorKind::InvalidArgument,
+            Error::TopicExists { .. } => ErrorKind::TopicExists,
+            Error::UnknownTopic { .. } => ErrorKind::UnknownTopic,
+            Error::UnknownPartition { .. } => ErrorKind::UnknownPartition,
+            Error::UnknownGroup { .. } => ErrorKind::UnknownGroup,
+            Error::Poisoned { .. } => ErrorKind::Poisoned,
+            Error::ReadOnly { .. } => ErrorKind::ReadOnly,
+            Error::Closed { .. } => ErrorKind::Closed,
+            Error::Cancelled { .. } => ErrorKind::Cancelled,
+        }
+    }
+
+    /// Whether the same call may succeed later although nothing else is done than waiting, or making room.
+    pub fn is_retriable(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::DiskFull
+                | ErrorKind::AlreadyOpen
+                | ErrorKind::QueueFull
+                | ErrorKind::Timeout
+                | ErrorKind::Wakeup
+        )
+    }
+
+    /// What the operating system said of `operation` on `path`; a full medium becomes [`Error::DiskFull`].
+    pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { operation, path },
+            _ => Error::Io { operation, path, source: Arc::new(source) },
+        }
+    }
+
+    /// Damage at `position` of `path`.
+    pub(crate) fn corrupt(path: impl AsRef<Path>, position: u64, reason: impl Into<String>) -> Self {
+        Error::Corrupt { path: path.as_ref().to_path_buf(), position, reason: reason.into() }
+    }
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map_or(String::new(), |pid| format!(" by process {pid}"))
+}

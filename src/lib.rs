@@ -1,0 +1,7 @@
+//! Kafka's log as a library.
+#![allow(dead_code, unreachable_pub, reason = "the rooms are built one after the other")]
+
+mod codec;
+mod env;
+pub mod error;
+pub mod types;
