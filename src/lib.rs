@@ -4,4 +4,6 @@
 mod codec;
 mod env;
 pub mod error;
+mod storage;
+mod topic;
 pub mod types;

@@ -4,6 +4,21 @@
 //! says only what is wrong and where, as a [`DecodeError`] whose position is relative to the bytes it was given.
 //! Every length is bounded before it is used, and no declared size drives an allocation.
 
+pub mod batch;
+pub mod builder;
+pub mod checkpoint;
+pub mod compress;
+pub mod control;
+pub mod coordinator;
+pub mod crc;
+pub mod index;
+pub mod manifest;
+pub mod mark;
+pub mod pages;
+pub mod record;
+pub mod snapshot;
+pub mod varint;
+
 use crate::types::Compression;
 use std::borrow::Cow;
 

@@ -14,6 +14,9 @@
 //!
 //! Locks, condition variables and atomics come from [`sync`]. The one file with `unsafe` code is `mapped.rs`.
 
+pub mod mapped;
+pub mod memory;
+pub mod real;
 pub mod sync;
 
 use crate::types::Timestamp;

@@ -1,0 +1,1 @@
+//! Records straight into the batch they will be written in.

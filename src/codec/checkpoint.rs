@@ -1,0 +1,1 @@
+//! Kafka's text checkpoints and property files.

@@ -1,0 +1,1 @@
+//! The five codecs in Kafka's framings.

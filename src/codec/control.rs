@@ -1,0 +1,1 @@
+//! Control records: transaction markers and their like.

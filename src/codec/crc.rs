@@ -1,0 +1,1 @@
+//! CRC-32C, and how two of them join.

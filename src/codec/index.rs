@@ -1,0 +1,1 @@
+//! Entries of the offset, time and transaction index.

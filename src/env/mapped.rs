@@ -1,0 +1,1 @@
+//! Files as memory: the one file with unsafe code.

@@ -1,0 +1,1 @@
+//! An environment without a disk.

@@ -1,0 +1,1 @@
+//! The manifest: which topics, partitions and segments exist.

@@ -1,0 +1,1 @@
+//! The marks: where each partition's durable data ends.

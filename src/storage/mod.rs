@@ -1,0 +1,4 @@
+//! Segments, indexes, manifest, marks and checkpoints on files.
+
+pub mod manifest;
+pub mod marks;

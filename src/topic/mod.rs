@@ -1,0 +1,4 @@
+//! Named partitions, their configuration, and the way from a key to a partition.
+
+pub mod config;
+pub mod partitioner;
