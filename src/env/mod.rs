@@ -14,6 +14,7 @@
 //!
 //! Locks, condition variables and atomics come from [`sync`]. The one file with `unsafe` code is `mapped.rs`.
 
+mod machine;
 pub mod mapped;
 pub mod memory;
 pub mod real;

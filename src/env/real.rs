@@ -1,1 +1,330 @@
 //! The real machine.
+//!
+//! A thin layer over the operating system: no cache, no retry, no policy. Where a system cannot do what a caller asks,
+//! the answer is an error, never a silence; the exceptions (a directory cannot be flushed outside Unix, space cannot
+//! be set aside but by writing zeros) are said where they are.
+
+use super::sync::{AtomicBool, Mutex, Ordering, Signal};
+use super::{DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task, machine, mapped};
+use crate::types::Timestamp;
+use std::io::{self, ErrorKind};
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+/// The real machine: [`std::fs`], threads, and the system's clocks.
+#[derive(Debug)]
+pub struct RealEnv(());
+
+impl RealEnv {
+    /// The machine this runs on.
+    pub fn new() -> Arc<RealEnv> {
+        Arc::new(RealEnv(()))
+    }
+}
+
+impl Env for RealEnv {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match how {
+            Open::Read => &mut options,
+            Open::Write => options.write(true),
+            Open::CreateNew => options.write(true).create_new(true),
+            Open::Create => options.write(true).create(true).truncate(false),
+        };
+        let file = options.open(path)?;
+        // Unix opens a directory for reading, and then reads nothing of it.
+        if how == Open::Read && file.metadata()?.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        Ok(Arc::new(RealFile {
+            file,
+            direct: Mutex::new(None),
+            seek: Mutex::new(()),
+            no_fallocate: AtomicBool::new(false),
+        }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let kind = entry.file_type()?;
+            let is_dir = if kind.is_symlink() {
+                fs::metadata(entry.path()).is_ok_and(|target| target.is_dir())
+            } else {
+                kind.is_dir()
+            };
+            entries.push(DirEntry { name, is_dir });
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        let found = fs::metadata(path)?;
+        let modified = found.modified().map_or(Timestamp::NONE, Timestamp::from);
+        Ok(Metadata { len: found.len(), is_dir: found.is_dir(), modified })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    #[cfg(unix)]
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = rustix::fs::OFlags::DIRECTORY.bits();
+        fs::OpenOptions::new().read(true).custom_flags(flags as i32).open(dir)?.sync_all()
+    }
+
+    /// Elsewhere there is no such call; the file system keeps its names by itself.
+    #[cfg(not(unix))]
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        match fs::metadata(dir)?.is_dir() {
+            true => Ok(()),
+            false => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        file.try_lock()?;
+        Ok(Box::new(RealLock { file }))
+    }
+
+    fn now(&self) -> Timestamp {
+        machine::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        machine::monotonic()
+    }
+
+    fn random(&self) -> u64 {
+        machine::random()
+    }
+
+    fn identity(&self) -> (u32, String) {
+        machine::identity()
+    }
+
+    fn wait(&self, signal: &Signal, seen: u64, deadline: Option<Duration>) {
+        machine::wait(signal, seen, deadline);
+    }
+
+    fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
+        machine::spawn(name, signal, task)
+    }
+
+    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+        machine::run_all(jobs);
+    }
+}
+
+/// A file whose lock lasts as long as its descriptor.
+#[derive(Debug)]
+struct RealLock {
+    file: fs::File,
+}
+
+impl Lock for RealLock {
+    fn write(&self, content: &[u8]) -> io::Result<()> {
+        use std::io::{Seek, Write};
+        self.file.set_len(0)?;
+        let mut file = &self.file;
+        file.rewind()?;
+        file.write_all(content)
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+    /// The descriptor that reads past the cache, opened when it is first needed.
+    direct: Mutex<Option<Arc<fs::File>>>,
+    /// Held while the file's one position is in use, where reads and writes cannot carry their own.
+    #[cfg_attr(unix, allow(dead_code))]
+    seek: Mutex<()>,
+    /// Whether the file system said that it cannot set space aside.
+    no_fallocate: AtomicBool,
+}
+
+impl File for RealFile {
+    #[cfg(unix)]
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.file, buf, position)
+    }
+
+    #[cfg(not(unix))]
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        use std::io::{Read, Seek, SeekFrom};
+        let _held = self.seek.lock();
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(position))?;
+        file.read(buf)
+    }
+
+    #[cfg(unix)]
+    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::write_at(&self.file, buf, position)
+    }
+
+    #[cfg(not(unix))]
+    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
+        use std::io::{Seek, SeekFrom, Write};
+        let _held = self.seek.lock();
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(position))?;
+        file.write(buf)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let before = self.len()?;
+        let done = match self.fallocate(len) {
+            Err(e) if e.kind() == ErrorKind::Unsupported => self.write_zeros(before, len),
+            done => done,
+        };
+        if done.is_err() && self.len().is_ok_and(|now| now > before) {
+            // The error that is told is the first one.
+            let _ = self.file.set_len(before);
+        }
+        done
+    }
+
+    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let file = self.direct()?;
+        read_aligned(&file, buf, position)
+    }
+
+    fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
+        mapped::map(&self.file, capacity)
+    }
+}
+
+impl RealFile {
+    /// Asks the file system to set aside `len` bytes from the start on; `Unsupported` where it cannot.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn fallocate(&self, len: u64) -> io::Result<()> {
+        use rustix::{fs::FallocateFlags, io::Errno};
+        if len == 0 {
+            return Ok(());
+        }
+        if self.no_fallocate.load(Ordering::Relaxed) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        loop {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    self.no_fallocate.store(true, Ordering::Relaxed);
+                    return Err(ErrorKind::Unsupported.into());
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn fallocate(&self, _len: u64) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Sets space aside in the way that every file system knows.
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let mut position = from;
+        while position < to {
+            let step = (to - position).min(ZEROS.len() as u64) as usize;
+            super::write_all_at(self, ZEROS.get(..step).unwrap_or(&ZEROS), position)?;
+            position += step as u64;
+        }
+        Ok(())
+    }
+
+    /// A second descriptor of the same file, by way of the first: its name may have changed since.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn direct(&self) -> io::Result<Arc<fs::File>> {
+        use std::os::{fd::AsRawFd, unix::fs::OpenOptionsExt};
+        let mut direct = self.direct.lock();
+        if let Some(file) = &*direct {
+            return Ok(file.clone());
+        }
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let flags = rustix::fs::OFlags::DIRECT.bits();
+        let opened = fs::OpenOptions::new().read(true).custom_flags(flags as i32).open(path);
+        let file = Arc::new(opened.map_err(refused)?);
+        *direct = Some(file.clone());
+        Ok(file)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn direct(&self) -> io::Result<Arc<fs::File>> {
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+/// An answer that means "not here": a file system without unbuffered reads, or a machine without `/proc`.
+fn refused(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::NotFound => ErrorKind::Unsupported.into(),
+        _ => error,
+    }
+}
+
+/// What unbuffered reads want position, length and memory to be a multiple of. Media with larger sectors refuse.
+const ALIGNMENT: u64 = 4096;
+/// How much is read past the cache at once.
+const WINDOW: u64 = 1 << 20;
+
+/// Reads through an aligned window around what was asked for.
+#[cfg(unix)]
+fn read_aligned(file: &fs::File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    use std::os::unix::fs::FileExt;
+    if buf.is_empty() {
+        return Ok(0);
+    }
+    let ahead = position % ALIGNMENT;
+    let wanted = (buf.len() as u64).min(WINDOW);
+    let window = (ahead + wanted).next_multiple_of(ALIGNMENT) as usize;
+    let mut space = vec![0; window + ALIGNMENT as usize];
+    let shift = space.as_ptr().align_offset(ALIGNMENT as usize);
+    let Some(aligned) = space.get_mut(shift..shift.saturating_add(window)) else {
+        return Err(ErrorKind::Unsupported.into());
+    };
+    let read = file.read_at(aligned, position - ahead).map_err(refused)?;
+    let found = aligned.get(ahead as usize..read).unwrap_or_default();
+    let n = found.len().min(buf.len());
+    buf[..n].copy_from_slice(&found[..n]);
+    Ok(n)
+}
+
+#[cfg(not(unix))]
+fn read_aligned(_file: &fs::File, _buf: &mut [u8], _position: u64) -> io::Result<usize> {
+    Err(ErrorKind::Unsupported.into())
+}

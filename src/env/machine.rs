@@ -1,0 +1,131 @@
+//! What every environment on a real machine shares: clocks, randomness, identity, threads and waits.
+//!
+//! Nothing here panics, and a panic of a task or job ends that one alone.
+
+use super::sync::{AtomicU64, Mutex, Ordering, Signal};
+use super::{Next, Running, Task};
+use crate::types::Timestamp;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+use std::{io, process};
+
+/// How many threads [`run_all`] uses, the caller's among them.
+const AT_ONCE: usize = 4;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+pub(super) fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+pub(super) fn monotonic() -> Duration {
+    START.elapsed()
+}
+
+/// A number out of a keyed hash whose keys came from the operating system.
+///
+/// The count keeps two calls apart; the process id keeps a forked process, which inherits keys and count, apart.
+pub(super) fn random() -> u64 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    KEYS.hash_one((CALLS.fetch_add(1, Ordering::Relaxed), process::id(), monotonic()))
+}
+
+pub(super) fn identity() -> (u32, String) {
+    static HOST: LazyLock<String> = LazyLock::new(|| {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let known =
+            kernel.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+        known.unwrap_or_default().trim().to_owned()
+    });
+    (process::id(), HOST.clone())
+}
+
+pub(super) fn wait(signal: &Signal, seen: u64, deadline: Option<Duration>) {
+    // A deadline beyond what the clock can show never comes.
+    signal.sleep(seen, deadline.and_then(|at| START.checked_add(at)));
+}
+
+pub(super) fn spawn(
+    name: &str,
+    signal: Arc<Signal>,
+    mut task: Box<dyn Task>,
+) -> io::Result<Box<dyn Running>> {
+    let body = move || {
+        loop {
+            // Taken before the step, so that what happens during it cuts the wait short.
+            let seen = signal.epoch();
+            match catch_unwind(AssertUnwindSafe(|| task.run())) {
+                Ok(Next::Again) => {}
+                Ok(Next::Wait(deadline)) => wait(&signal, seen, deadline),
+                Ok(Next::Done) | Err(_) => return,
+            }
+        }
+    };
+    let handle = thread::Builder::new().name(thread_name(name)).spawn(body)?;
+    Ok(Box::new(Thread { handle }))
+}
+
+/// Linux shows fifteen bytes of a thread's name.
+fn thread_name(name: &str) -> String {
+    let mut full = format!("streamlog-{}", name.replace('\0', ""));
+    while full.len() > 15 {
+        full.pop();
+    }
+    full
+}
+
+struct Thread {
+    handle: JoinHandle<()>,
+}
+
+impl Running for Thread {
+    fn join(self: Box<Self>) {
+        // A task that lets go of the last handle would wait for itself for ever.
+        if self.handle.thread().id() != thread::current().id() {
+            let _ = self.handle.join();
+        }
+    }
+}
+
+pub(super) fn run_all(jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+    let helpers = jobs.len().min(AT_ONCE).saturating_sub(1);
+    let queue = Mutex::new(jobs.into_iter());
+    let work = || {
+        loop {
+            // Its own statement, so that the queue is not locked while the job runs.
+            let job = queue.lock().next();
+            let Some(job) = job else { return };
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..helpers {
+            // Where no thread is to be had, those that there are do the work.
+            let _ = thread::Builder::new().name(thread_name("jobs")).spawn_scoped(scope, work);
+        }
+        work();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threads_name_is_cut_at_a_whole_character() {
+        assert_eq!(thread_name("flush"), "streamlog-flush");
+        assert_eq!(thread_name("retention"), "streamlog-reten");
+        assert_eq!(thread_name("abcdä"), "streamlog-abcd");
+        assert_eq!(thread_name("a\0b"), "streamlog-ab");
+    }
+
+    #[test]
+    fn random_numbers_do_not_repeat() {
+        let drawn: std::collections::HashSet<u64> = (0..1000).map(|_| random()).collect();
+        assert_eq!(drawn.len(), 1000);
+    }
+}
