@@ -1,1 +1,147 @@
-//! Slots of the marks file.
+//! Slots of the marks file: how far a partition's data is durable, in 64 bytes that no sector boundary divides.
+//!
+//! | bytes | |
+//! |---|---|
+//! | 16, 4 | topic id, partition |
+//! | 8 | a flush up to this offset may be under way |
+//! | 8, 4 | flushed up to this offset, at this position of its segment |
+//! | 8, 4 | recovery may start at this offset, at this position of its segment |
+//! | 1 | 1 when a flush failed |
+//! | 7 | zero |
+//! | 4 | CRC-32 of the bytes before |
+//!
+//! Numbers are big-endian. A slot that is not wholly right says nothing at all: whoever reads it falls back to what is
+//! known without it.
+
+use crate::types::{Offset, TopicId};
+
+/// The size of a slot.
+pub const MARK_BYTES: usize = 64;
+
+/// How far a partition's data is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition's number.
+    pub partition: u32,
+    /// Where the flush that began last ends. More than `flushed_offset` while it runs.
+    pub flushing_offset: Offset,
+    /// Everything before this offset is durable.
+    pub flushed_offset: Offset,
+    /// Where that offset lies in the `.log` of its segment.
+    pub flushed_position: u32,
+    /// Nothing before this offset needs to be looked at again: data, indexes and producer state are durable.
+    pub recovery_offset: Offset,
+    /// Where that offset lies in the `.log` of its segment.
+    pub recovery_position: u32,
+    /// Whether a flush failed.
+    pub failed: bool,
+}
+
+impl Mark {
+    /// The mark of a partition of which nothing is durable.
+    pub fn blank(topic: &TopicId, partition: u32) -> Self {
+        Mark {
+            topic: *topic,
+            partition,
+            flushing_offset: Offset::ZERO,
+            flushed_offset: Offset::ZERO,
+            flushed_position: 0,
+            recovery_offset: Offset::ZERO,
+            recovery_position: 0,
+            failed: false,
+        }
+    }
+
+    /// The bytes of its slot.
+    pub fn encode(&self) -> [u8; MARK_BYTES] {
+        let mut bytes = [0; MARK_BYTES];
+        bytes[..16].copy_from_slice(self.topic.as_bytes());
+        bytes[16..20].copy_from_slice(&self.partition.to_be_bytes());
+        bytes[20..28].copy_from_slice(&self.flushing_offset.value().to_be_bytes());
+        bytes[28..36].copy_from_slice(&self.flushed_offset.value().to_be_bytes());
+        bytes[36..40].copy_from_slice(&self.flushed_position.to_be_bytes());
+        bytes[40..48].copy_from_slice(&self.recovery_offset.value().to_be_bytes());
+        bytes[48..52].copy_from_slice(&self.recovery_position.to_be_bytes());
+        bytes[52] = u8::from(self.failed);
+        let crc = crc32fast::hash(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    /// What a slot says; `None` when it was never written, or is not whole.
+    pub fn decode(bytes: &[u8; MARK_BYTES]) -> Option<Self> {
+        let crc = u32::from_be_bytes(part(bytes, 60));
+        // The CRC of zeros is not zero, so a slot that was never written fails here too.
+        if crc32fast::hash(&bytes[..60]) != crc || bytes[53..60] != [0; 7] {
+            return None;
+        }
+        let offset = |at| Offset::from_i64(i64::from_be_bytes(part(bytes, at)));
+        Some(Mark {
+            topic: TopicId::from_bytes(part(bytes, 0)),
+            partition: u32::from_be_bytes(part(bytes, 16)),
+            flushing_offset: offset(20)?,
+            flushed_offset: offset(28)?,
+            flushed_position: u32::from_be_bytes(part(bytes, 36)),
+            recovery_offset: offset(40)?,
+            recovery_position: u32::from_be_bytes(part(bytes, 48)),
+            failed: match bytes[52] {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
+        })
+    }
+}
+
+/// `N` bytes of a slot.
+fn part<const N: usize>(bytes: &[u8; MARK_BYTES], at: usize) -> [u8; N] {
+    std::array::from_fn(|i| bytes[at + i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Mark {
+        Mark {
+            topic: TopicId::from_bytes([0xaa; 16]),
+            partition: 1,
+            flushing_offset: Offset::new(0x0f),
+            flushed_offset: Offset::new(0x0e),
+            flushed_position: 0x0d,
+            recovery_offset: Offset::new(0x0c),
+            recovery_position: 0x0b,
+            failed: true,
+        }
+    }
+
+    #[test]
+    fn a_slot_has_these_bytes() {
+        // The checksum was computed with Python's zlib.crc32.
+        let expected = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 00000001 000000000000000f 000000000000000e 0000000d \
+                        000000000000000c 0000000b 01 00000000000000 3c0721d4";
+        let hex: String = sample().encode().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, expected.replace(' ', ""));
+        assert_eq!(Mark::decode(&sample().encode()), Some(sample()));
+        let blank = Mark::blank(&TopicId::from_bytes([0; 16]), 0);
+        assert_eq!(Mark::decode(&blank.encode()), Some(blank));
+    }
+
+    #[test]
+    fn a_slot_that_is_not_whole_says_nothing() {
+        assert_eq!(Mark::decode(&[0; MARK_BYTES]), None);
+        for bit in 0..MARK_BYTES * 8 {
+            let mut bytes = sample().encode();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Mark::decode(&bytes), None, "bit {bit}");
+        }
+        // A checksum that matches makes a negative offset no better.
+        let mut bytes = sample().encode();
+        bytes[20] = 0x80;
+        let crc = crc32fast::hash(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(Mark::decode(&bytes), None);
+    }
+}

@@ -1,0 +1,382 @@
+//! What a manifest can say: one [`Entry`] per fact, and the bytes of its payload.
+//!
+//! A payload is read back to exactly the entry it was written from, or refused: counts are checked against the bytes
+//! that are there before anything is set aside for them, and no byte is left over.
+
+use crate::codec::DecodeError;
+use crate::types::{Offset, Timestamp, TopicId};
+
+/// A fact about topics, partitions and segments. Facts are in the order in which they became true.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after what they hold")]
+pub enum Entry {
+    /// A topic exists; its partitions have the marks slots from `first_slot` on.
+    TopicCreated {
+        id: TopicId,
+        name: String,
+        internal: bool,
+        partitions: u32,
+        first_slot: u32,
+        config: Vec<(String, String)>,
+    },
+    /// The topic's configuration is now this one, whole.
+    TopicConfigured { id: TopicId, config: Vec<(String, String)> },
+    /// The topic now has `count` partitions; the slots of the added ones begin at `first_slot`.
+    PartitionsAdded { id: TopicId, count: u32, first_slot: u32 },
+    /// The topic is gone, and its id and slots never return.
+    TopicDeleted { id: TopicId },
+    /// A segment exists and takes appends.
+    SegmentCreated { id: TopicId, partition: u32, base: Offset },
+    /// A segment takes no more appends, or what is known of a sealed one changed.
+    SegmentSealed { id: TopicId, partition: u32, base: Offset, sealed: SealedSegment },
+    /// Every segment whose base is less than `below` is gone.
+    SegmentsRemoved { id: TopicId, partition: u32, below: Offset },
+    /// The segments with `from <= base < to` gave way to others in the same range.
+    SegmentsReplaced {
+        id: TopicId,
+        partition: u32,
+        from: Offset,
+        to: Offset,
+        with: Vec<(Offset, SealedSegment)>,
+    },
+    /// The partition begins at this offset.
+    LogStart { id: TopicId, partition: u32, offset: Offset },
+    /// The partition ends at `next_offset`: segments behind it are gone, the one that contains it is active again.
+    /// A segment that begins there stays only if it is the first.
+    Truncated { id: TopicId, partition: u32, next_offset: Offset },
+    /// Offsets from `first_offset` on belong to this life of the partition.
+    Incarnation { id: TopicId, partition: u32, number: u32, first_offset: Offset },
+    /// Someone writes to the log, and has not closed it.
+    Opened { epoch: u64 },
+    /// The log was closed cleanly, and its partitions were like this.
+    Closed { partitions: Vec<(TopicId, u32, PartitionClosed)> },
+    /// Slots below `next` were used, by topics that may be gone. Written when history is dropped.
+    SlotsUsed { next: u32 },
+}
+
+/// What is known of a segment that takes no more appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// The offset after its last record.
+    pub next_offset: Offset,
+    /// The exact size of its `.log`.
+    pub bytes: u64,
+    /// The largest timestamp of its records.
+    pub largest_timestamp: Timestamp,
+    /// How often the segment was rewritten.
+    pub generation: u32,
+    /// Where its `.log` is.
+    pub place: Place,
+}
+
+/// Where a sealed segment lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the partition's directory.
+    Local,
+    /// In the remote store only.
+    Remote,
+}
+
+/// A partition at a clean close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionClosed {
+    /// The first offset that can be read.
+    pub log_start: Offset,
+    /// The offset that the next record gets.
+    pub next_offset: Offset,
+    /// The first offset of the earliest open transaction, or `next_offset`.
+    pub last_stable_offset: Offset,
+    /// The size of the active segment's `.log`.
+    pub size: u64,
+    /// The largest timestamp of the partition.
+    pub largest_timestamp: Timestamp,
+}
+
+/// The type of a record that may be skipped by who does not know it.
+pub(super) const COMPATIBLE: u16 = 0x8000;
+
+const SEALED_BYTES: usize = 29;
+const CLOSED_BYTES: usize = 60;
+
+impl Entry {
+    /// The number that says which entry it is. Numbers are never given again.
+    pub(super) fn code(&self) -> u16 {
+        match self {
+            Entry::TopicCreated { .. } => 2,
+            Entry::TopicConfigured { .. } => 3,
+            Entry::PartitionsAdded { .. } => 4,
+            Entry::TopicDeleted { .. } => 5,
+            Entry::SegmentCreated { .. } => 6,
+            Entry::SegmentSealed { .. } => 7,
+            Entry::SegmentsRemoved { .. } => 8,
+            Entry::SegmentsReplaced { .. } => 9,
+            Entry::LogStart { .. } => 10,
+            Entry::Truncated { .. } => 11,
+            Entry::Incarnation { .. } => 12,
+            Entry::Opened { .. } => 13,
+            Entry::Closed { .. } => 14,
+            Entry::SlotsUsed { .. } => 15,
+        }
+    }
+
+    /// Appends the payload to `out`.
+    pub(super) fn encode_payload(&self, out: &mut Vec<u8>) {
+        match self {
+            Entry::TopicCreated { id, name, internal, partitions, first_slot, config } => {
+                out.extend(id.as_bytes());
+                put_text(out, name);
+                out.push(u8::from(*internal));
+                out.extend(partitions.to_be_bytes());
+                out.extend(first_slot.to_be_bytes());
+                put_config(out, config);
+            }
+            Entry::TopicConfigured { id, config } => {
+                out.extend(id.as_bytes());
+                put_config(out, config);
+            }
+            Entry::PartitionsAdded { id, count, first_slot } => {
+                put_partition(out, id, *count);
+                out.extend(first_slot.to_be_bytes());
+            }
+            Entry::TopicDeleted { id } => out.extend(id.as_bytes()),
+            Entry::SegmentCreated { id, partition, base: offset }
+            | Entry::SegmentsRemoved { id, partition, below: offset }
+            | Entry::LogStart { id, partition, offset }
+            | Entry::Truncated { id, partition, next_offset: offset } => {
+                put_partition(out, id, *partition);
+                put_offset(out, *offset);
+            }
+            Entry::SegmentSealed { id, partition, base, sealed } => {
+                put_partition(out, id, *partition);
+                put_sealed(out, *base, sealed);
+            }
+            Entry::SegmentsReplaced { id, partition, from, to, with } => {
+                put_partition(out, id, *partition);
+                put_offset(out, *from);
+                put_offset(out, *to);
+                put_count(out, with.len());
+                with.iter().for_each(|(base, sealed)| put_sealed(out, *base, sealed));
+            }
+            Entry::Incarnation { id, partition, number, first_offset } => {
+                put_partition(out, id, *partition);
+                out.extend(number.to_be_bytes());
+                put_offset(out, *first_offset);
+            }
+            Entry::Opened { epoch } => out.extend(epoch.to_be_bytes()),
+            Entry::Closed { partitions } => {
+                put_count(out, partitions.len());
+                for (id, partition, closed) in partitions {
+                    put_partition(out, id, *partition);
+                    put_offset(out, closed.log_start);
+                    put_offset(out, closed.next_offset);
+                    put_offset(out, closed.last_stable_offset);
+                    out.extend(closed.size.to_be_bytes());
+                    out.extend(closed.largest_timestamp.as_millis().to_be_bytes());
+                }
+            }
+            Entry::SlotsUsed { next } => out.extend(next.to_be_bytes()),
+        }
+    }
+
+    /// The entry with this number and payload; `None` when the number is not known.
+    pub(super) fn decode(code: u16, payload: &[u8]) -> Result<Option<Entry>, DecodeError> {
+        let mut input = Input { bytes: payload, position: 0 };
+        let entry = input.entry(code)?;
+        if entry.is_some() && input.position != payload.len() {
+            let left = payload.len() - input.position;
+            return Err(DecodeError::malformed(
+                input.position,
+                format!("{left} bytes more than an entry of type {code} has"),
+            ));
+        }
+        Ok(entry)
+    }
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    // More than fit make a record far beyond its cap, which is refused before it is written.
+    out.extend(u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_count(out, text.len());
+    out.extend(text.as_bytes());
+}
+
+fn put_config(out: &mut Vec<u8>, config: &[(String, String)]) {
+    put_count(out, config.len());
+    for (key, value) in config {
+        put_text(out, key);
+        put_text(out, value);
+    }
+}
+
+fn put_partition(out: &mut Vec<u8>, id: &TopicId, partition: u32) {
+    out.extend(id.as_bytes());
+    out.extend(partition.to_be_bytes());
+}
+
+fn put_offset(out: &mut Vec<u8>, offset: Offset) {
+    out.extend(offset.value().to_be_bytes());
+}
+
+fn put_sealed(out: &mut Vec<u8>, base: Offset, sealed: &SealedSegment) {
+    put_offset(out, base);
+    put_offset(out, sealed.next_offset);
+    out.extend(sealed.bytes.to_be_bytes());
+    out.extend(sealed.largest_timestamp.as_millis().to_be_bytes());
+    out.extend(sealed.generation.to_be_bytes());
+    out.push(match sealed.place {
+        Place::Local => 0,
+        Place::Remote => 1,
+    });
+}
+
+/// A payload while it is read.
+struct Input<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Input<'a> {
+    fn entry(&mut self, code: u16) -> Result<Option<Entry>, DecodeError> {
+        Ok(Some(match code {
+            2 => Entry::TopicCreated {
+                id: self.id()?,
+                name: self.text()?,
+                internal: self.flag()?,
+                partitions: self.u32()?,
+                first_slot: self.u32()?,
+                config: self.config()?,
+            },
+            3 => Entry::TopicConfigured { id: self.id()?, config: self.config()? },
+            4 => Entry::PartitionsAdded { id: self.id()?, count: self.u32()?, first_slot: self.u32()? },
+            5 => Entry::TopicDeleted { id: self.id()? },
+            6 => Entry::SegmentCreated { id: self.id()?, partition: self.u32()?, base: self.offset()? },
+            7 => {
+                let (id, partition) = (self.id()?, self.u32()?);
+                let (base, sealed) = self.sealed()?;
+                Entry::SegmentSealed { id, partition, base, sealed }
+            }
+            8 => Entry::SegmentsRemoved { id: self.id()?, partition: self.u32()?, below: self.offset()? },
+            9 => Entry::SegmentsReplaced {
+                id: self.id()?,
+                partition: self.u32()?,
+                from: self.offset()?,
+                to: self.offset()?,
+                with: self.many(8 + SEALED_BYTES, Self::sealed)?,
+            },
+            10 => Entry::LogStart { id: self.id()?, partition: self.u32()?, offset: self.offset()? },
+            11 => Entry::Truncated { id: self.id()?, partition: self.u32()?, next_offset: self.offset()? },
+            12 => Entry::Incarnation {
+                id: self.id()?,
+                partition: self.u32()?,
+                number: self.u32()?,
+                first_offset: self.offset()?,
+            },
+            13 => Entry::Opened { epoch: self.u64()? },
+            14 => Entry::Closed { partitions: self.many(CLOSED_BYTES, Self::closed)? },
+            15 => Entry::SlotsUsed { next: self.u32()? },
+            _ => return Ok(None),
+        }))
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        let Some(taken) = rest.get(..count) else {
+            let reason = format!("{count} bytes expected, {} left", rest.len());
+            return Err(DecodeError::malformed(self.position, reason));
+        };
+        self.position += count;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn u32(&mut self) -> Result<u32, DecodeError> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    fn id(&mut self) -> Result<TopicId, DecodeError> {
+        Ok(TopicId::from_bytes(self.array()?))
+    }
+
+    fn timestamp(&mut self) -> Result<Timestamp, DecodeError> {
+        Ok(Timestamp::from_millis(i64::from_be_bytes(self.array()?)))
+    }
+
+    fn offset(&mut self) -> Result<Offset, DecodeError> {
+        let value = i64::from_be_bytes(self.array()?);
+        Offset::from_i64(value)
+            .ok_or_else(|| DecodeError::malformed(self.position - 8, format!("{value} is no offset")))
+    }
+
+    fn flag(&mut self) -> Result<bool, DecodeError> {
+        match self.array()? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            [other] => Err(DecodeError::malformed(self.position - 1, format!("{other} is neither 0 nor 1"))),
+        }
+    }
+
+    fn text(&mut self) -> Result<String, DecodeError> {
+        let len = self.u32()? as usize;
+        let start = self.position;
+        match std::str::from_utf8(self.take(len)?) {
+            Ok(text) => Ok(text.to_string()),
+            Err(_) => Err(DecodeError::malformed(start, "a text is not UTF-8")),
+        }
+    }
+
+    /// A count and as many items, each of `least` bytes or more.
+    fn many<T>(
+        &mut self,
+        least: usize,
+        item: impl Fn(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let start = self.position;
+        let count = self.u32()? as usize;
+        let fit = (self.bytes.len() - self.position) / least;
+        if count > fit {
+            return Err(DecodeError::malformed(start, format!("{count} items, of which {fit} fit at most")));
+        }
+        (0..count).map(|_| item(self)).collect()
+    }
+
+    fn config(&mut self) -> Result<Vec<(String, String)>, DecodeError> {
+        self.many(8, |input| Ok((input.text()?, input.text()?)))
+    }
+
+    fn sealed(&mut self) -> Result<(Offset, SealedSegment), DecodeError> {
+        let base = self.offset()?;
+        let sealed = SealedSegment {
+            next_offset: self.offset()?,
+            bytes: self.u64()?,
+            largest_timestamp: self.timestamp()?,
+            generation: self.u32()?,
+            place: if self.flag()? { Place::Remote } else { Place::Local },
+        };
+        Ok((base, sealed))
+    }
+
+    fn closed(&mut self) -> Result<(TopicId, u32, PartitionClosed), DecodeError> {
+        let (id, partition) = (self.id()?, self.u32()?);
+        let closed = PartitionClosed {
+            log_start: self.offset()?,
+            next_offset: self.offset()?,
+            last_stable_offset: self.offset()?,
+            size: self.u64()?,
+            largest_timestamp: self.timestamp()?,
+        };
+        Ok((id, partition, closed))
+    }
+}

@@ -1,0 +1,214 @@
+//! The manifest's bytes: what they are, and what is left of them after a cut or a flipped bit.
+
+use super::*;
+use crate::types::{Offset, Timestamp, TopicId};
+
+pub(crate) fn samples() -> Vec<Entry> {
+    let id = TopicId::from_bytes([7; 16]);
+    let sealed = SealedSegment {
+        next_offset: Offset::new(9),
+        bytes: 1 << 40,
+        largest_timestamp: Timestamp::NONE,
+        generation: 3,
+        place: Place::Remote,
+    };
+    let closed = PartitionClosed {
+        log_start: Offset::ZERO,
+        next_offset: Offset::new(9),
+        last_stable_offset: Offset::new(8),
+        size: 77,
+        largest_timestamp: Timestamp::from_millis(5),
+    };
+    let config = vec![("retention.ms".to_string(), "-1".to_string()), (String::new(), "ü".to_string())];
+    vec![
+        Entry::Opened { epoch: u64::MAX },
+        Entry::TopicCreated {
+            id,
+            name: "a".into(),
+            internal: true,
+            partitions: 2,
+            first_slot: 0,
+            config: config.clone(),
+        },
+        Entry::TopicConfigured { id, config },
+        Entry::PartitionsAdded { id, count: 3, first_slot: 2 },
+        Entry::SegmentCreated { id, partition: 0, base: Offset::ZERO },
+        Entry::SegmentSealed { id, partition: 0, base: Offset::ZERO, sealed },
+        Entry::SegmentsReplaced {
+            id,
+            partition: 0,
+            from: Offset::ZERO,
+            to: Offset::new(9),
+            with: vec![
+                (Offset::ZERO, sealed),
+                (Offset::new(4), SealedSegment { place: Place::Local, ..sealed }),
+            ],
+        },
+        Entry::SegmentsRemoved { id, partition: 0, below: Offset::new(4) },
+        Entry::LogStart { id, partition: 0, offset: Offset::MAX },
+        Entry::Truncated { id, partition: 0, next_offset: Offset::new(5) },
+        Entry::Incarnation { id, partition: 1, number: 1, first_offset: Offset::new(6) },
+        Entry::Closed { partitions: vec![(id, 0, closed), (id, 1, closed)] },
+        Entry::SlotsUsed { next: 3 },
+        Entry::TopicDeleted { id },
+    ]
+}
+
+/// Everything that can be read, and whether a tail is torn.
+fn read(bytes: &[u8]) -> Result<(Vec<Vec<Entry>>, bool), DecodeError> {
+    let epoch = decode_header(bytes)?;
+    let body = &bytes[HEADER_BYTES..];
+    let mut reader = Reader::new(epoch, HEADER_BYTES as u64, body);
+    let mut appends = Vec::new();
+    while let Some(append) = reader.next()? {
+        appends.push(append.entries.into_iter().map(|(_, entry)| entry).collect());
+    }
+    Ok((appends, reader.is_torn()))
+}
+
+/// A file of one append per entry, each flushed before the next when `flushed`; and where the appends end.
+fn file(flushed: bool) -> (Vec<u8>, Vec<usize>) {
+    let mut bytes = Vec::new();
+    encode_header(42, &mut bytes);
+    let mut ends = vec![bytes.len()];
+    for entry in samples() {
+        let durable = if flushed { bytes.len() } else { HEADER_BYTES };
+        encode_append(42, durable as u64, &[entry], &mut bytes);
+        ends.push(bytes.len());
+    }
+    (bytes, ends)
+}
+
+#[test]
+fn every_entry_reads_back() {
+    let mut bytes = Vec::new();
+    encode_header(42, &mut bytes);
+    encode_append(42, 28, &samples(), &mut bytes);
+    encode_append(42, 28, &[], &mut bytes);
+    assert_eq!(read(&bytes), Ok((vec![samples(), vec![]], false)));
+}
+
+#[test]
+fn a_file_has_these_bytes() {
+    let mut bytes = Vec::new();
+    encode_header(0x0102_0304_0506_0708, &mut bytes);
+    encode_append(
+        0x0102_0304_0506_0708,
+        28,
+        &[Entry::PartitionsAdded { id: TopicId::from_bytes([0xaa; 16]), count: 3, first_slot: 9 }],
+        &mut bytes,
+    );
+    // The checksums were computed with Python's zlib.crc32.
+    let expected = [
+        "534c4d414e494631 00000000 00000000 0102030405060708 1bfe4064",
+        "0001 0000 00000014 c1c253fe 0102030405060708 000000000000001c 00000024",
+        "0004 0000 00000018 4559175e aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 00000003 00000009",
+    ];
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(hex, expected.concat().replace(' ', ""));
+}
+
+#[test]
+fn a_file_cut_anywhere_is_a_prefix_of_its_appends() {
+    for flushed in [false, true] {
+        let (bytes, ends) = file(flushed);
+        for cut in HEADER_BYTES..=bytes.len() {
+            let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
+            let expected: Vec<_> = samples().into_iter().take(whole).map(|e| vec![e]).collect();
+            assert_eq!(read(&bytes[..cut]), Ok((expected.clone(), cut != ends[whole])), "cut at {cut}");
+            // A length that became durable before its data, some of which may have been zeros anyway.
+            let mut zeros = bytes[..cut].to_vec();
+            zeros.resize(cut + 100, 0);
+            let whole = ends.iter().filter(|end| zeros.get(..**end) == bytes.get(..**end)).count() - 1;
+            assert_eq!(read(&zeros).unwrap().0.len(), whole, "zeros from {cut}");
+        }
+    }
+    for cut in 0..HEADER_BYTES {
+        assert!(matches!(read(&file(true).0[..cut]), Err(DecodeError::Malformed { .. })));
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_damage_below_what_was_flushed_and_a_torn_tail_above() {
+    let (bytes, ends) = file(true);
+    let all = samples().len();
+    for position in 0..bytes.len() {
+        for bit in [0, 4, 7] {
+            let mut bytes = bytes.clone();
+            bytes[position] ^= 1 << bit;
+            let append = ends.iter().filter(|end| **end <= position).count();
+            match read(&bytes) {
+                Ok((appends, torn)) => {
+                    assert_eq!((append, torn), (all, true), "byte {position}");
+                    assert_eq!(appends.len(), all - 1);
+                }
+                Err(DecodeError::Malformed { position: at, .. }) if append > 0 => {
+                    assert!(append < all);
+                    let at = at as usize + HEADER_BYTES;
+                    assert!((ends[append - 1]..ends[append]).contains(&at), "byte {position}: found at {at}");
+                }
+                Err(_) => assert_eq!(append, 0, "byte {position}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_no_flush_covered_is_cut_though_whole_appends_lie_behind_it() {
+    let (mut bytes, ends) = file(false);
+    bytes[ends[3] + 5] ^= 1;
+    let (appends, torn) = read(&bytes).unwrap();
+    assert_eq!((appends.len(), torn), (3, true));
+}
+
+#[test]
+fn unknown_records_are_skipped_or_refused_as_their_type_says() {
+    for (code, at_top) in [(0x8123, true), (0x8123, false), (0x0123, true), (0x0123, false)] {
+        let mut bytes = Vec::new();
+        encode_header(42, &mut bytes);
+        let mut records = Vec::new();
+        encode_record(code, &mut records, |out| out.extend(b"later"));
+        if at_top {
+            bytes.append(&mut records);
+        }
+        encode(&Entry::Opened { epoch: 1 }, &mut records);
+        encode_record(MARK, &mut bytes, |out| {
+            out.extend(42u64.to_be_bytes());
+            out.extend(28u64.to_be_bytes());
+            out.extend((records.len() as u32).to_be_bytes());
+        });
+        bytes.append(&mut records);
+        match read(&bytes) {
+            Ok(found) => {
+                assert_eq!(code, 0x8123);
+                assert_eq!(found, (vec![vec![Entry::Opened { epoch: 1 }]], false));
+            }
+            Err(error) => assert!(code == 0x0123 && matches!(error, DecodeError::Unsupported { .. })),
+        }
+    }
+    let mut bytes = Vec::new();
+    encode_header(42, &mut bytes);
+    bytes[11] = 1;
+    let crc = crc32fast::hash(&bytes[..24]);
+    bytes[24..].copy_from_slice(&crc.to_be_bytes());
+    assert!(matches!(read(&bytes), Err(DecodeError::Unsupported { .. })));
+}
+
+#[test]
+fn a_payload_that_lies_about_its_counts_is_refused() {
+    for entry in samples() {
+        let mut payload = Vec::new();
+        entry.encode_payload(&mut payload);
+        for cut in 0..payload.len() {
+            assert!(Entry::decode(entry.code(), &payload[..cut]).is_err(), "{entry:?} cut at {cut}");
+        }
+        for position in 0..payload.len() {
+            let mut payload = payload.clone();
+            payload[position] = 0xff;
+            // Another value, or refused; never a panic or a large allocation.
+            let _ = Entry::decode(entry.code(), &payload);
+        }
+        payload.push(0);
+        assert!(Entry::decode(entry.code(), &payload).is_err());
+    }
+}
