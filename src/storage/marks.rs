@@ -1,1 +1,154 @@
-//! The marks: where each partition's durable data ends.
+//! The marks: where each partition's durable data ends, one slot each in one file.
+//!
+//! Marks are hints that err on one side only: a slot that was never written, is torn, or belongs to another partition
+//! reads as none. Writing one is a single `pwrite` without a flush, so a mark survives the process at once and a power
+//! cut once it was flushed. The file is made when the first mark is written.
+
+use super::manifest::Access;
+use crate::codec::mark::{MARK_BYTES, Mark};
+use crate::env::sync::Mutex;
+use crate::env::{Env, File, Open, read_full_at, write_all_at};
+use crate::error::{Error, Result};
+use crate::types::TopicId;
+use std::path::{Path, PathBuf};
+use std::{io, sync::Arc};
+
+/// The marks of a log.
+#[derive(Debug)]
+pub struct Marks {
+    env: Arc<dyn Env>,
+    dir: PathBuf,
+    path: PathBuf,
+    access: Access,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Kept open by the handle that writes; who only reads opens the file each time.
+    file: Option<Arc<dyn File>>,
+    dirty: bool,
+    poisoned: Option<Arc<Error>>,
+}
+
+impl Marks {
+    /// Opens the marks of `dir`, which may have none yet.
+    pub fn open(env: Arc<dyn Env>, dir: &Path, access: Access) -> Result<Marks> {
+        let (dir, path) = (dir.to_path_buf(), dir.join("marks"));
+        let marks = Marks { env, dir, path, access, inner: Mutex::default() };
+        if access == Access::ReadWrite {
+            marks.inner.lock().file = marks.open_file(Open::Write)?;
+        }
+        Ok(marks)
+    }
+
+    /// Writes the mark of a partition into its slot, without a flush.
+    pub fn write(&self, slot: u32, mark: &Mark) -> Result<()> {
+        if self.access == Access::ReadOnly {
+            return Err(Error::ReadOnly { reason: "the log was opened to be read".into() });
+        }
+        let file = self.file_to_write()?;
+        // Counted before, so that a flush that runs at the same time does not take this mark for covered.
+        write_all_at(&*file, &mark.encode(), position(slot))
+            .map_err(|e| Error::io("write", &self.path, e))?;
+        self.inner.lock().dirty = true;
+        Ok(())
+    }
+
+    /// The mark in a slot, if it is whole and of this partition.
+    pub fn read(&self, slot: u32, topic: &TopicId, partition: u32) -> Result<Option<Mark>> {
+        let file = match self.access {
+            Access::ReadWrite => self.inner.lock().file.clone(),
+            Access::ReadOnly => self.open_file(Open::Read)?,
+        };
+        let Some(file) = file else { return Ok(None) };
+        let mut bytes = [0; MARK_BYTES];
+        let read =
+            read_full_at(&*file, &mut bytes, position(slot)).map_err(|e| Error::io("read", &self.path, e))?;
+        let mark = Mark::decode(&bytes).filter(|_| read == MARK_BYTES);
+        Ok(mark.filter(|mark| mark.topic == *topic && mark.partition == partition))
+    }
+
+    /// Makes every mark written so far durable.
+    ///
+    /// # Errors
+    /// After a failed flush every later one answers `Poisoned`; marks can still be written, to note the failure.
+    pub fn flush(&self) -> Result<()> {
+        let mut inner = self.inner.lock();
+        if let Some(cause) = &inner.poisoned {
+            return Err(Error::Poisoned { path: self.dir.clone(), cause: cause.clone() });
+        }
+        let Some(file) = inner.file.as_ref().filter(|_| inner.dirty) else { return Ok(()) };
+        if let Err(error) = file.sync_data() {
+            let error = Error::io("flush", &self.path, error);
+            inner.poisoned = Some(Arc::new(error.clone()));
+            return Err(error);
+        }
+        inner.dirty = false;
+        Ok(())
+    }
+
+    fn file_to_write(&self) -> Result<Arc<dyn File>> {
+        let mut inner = self.inner.lock();
+        if let Some(file) = &inner.file {
+            return Ok(file.clone());
+        }
+        let file = self.env.open(&self.path, Open::Create).map_err(|e| Error::io("create", &self.path, e))?;
+        self.env.sync_dir(&self.dir).map_err(|e| Error::io("flush", &self.dir, e))?;
+        inner.file = Some(file.clone());
+        Ok(file)
+    }
+
+    /// The file, if there is one.
+    fn open_file(&self, how: Open) -> Result<Option<Arc<dyn File>>> {
+        match self.env.open(&self.path, how) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("open", &self.path, e)),
+        }
+    }
+}
+
+fn position(slot: u32) -> u64 {
+    u64::from(slot) * MARK_BYTES as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{env::memory::MemoryEnv, types::Offset};
+
+    fn topic(n: u8) -> TopicId {
+        TopicId::from_bytes([n; 16])
+    }
+
+    #[test]
+    fn a_mark_reads_back_from_its_slot_and_for_its_partition_only() {
+        let env = MemoryEnv::new();
+        let dir = Path::new("/");
+        let marks = Marks::open(env.clone(), dir, Access::ReadWrite).unwrap();
+        let observer = Marks::open(env.clone(), dir, Access::ReadOnly).unwrap();
+        assert_eq!(marks.read(0, &topic(1), 0).unwrap(), None);
+        assert_eq!(observer.read(0, &topic(1), 0).unwrap(), None);
+        marks.flush().unwrap();
+        assert!(env.list(dir).unwrap().is_empty(), "nothing was written yet");
+
+        let mut mark = Mark { flushed_offset: Offset::new(7), ..Mark::blank(&topic(1), 0) };
+        marks.write(3, &mark).unwrap();
+        for reader in [&marks, &observer] {
+            assert_eq!(reader.read(3, &topic(1), 0).unwrap(), Some(mark));
+            assert_eq!(reader.read(3, &topic(1), 1).unwrap(), None);
+            assert_eq!(reader.read(3, &topic(2), 0).unwrap(), None);
+            assert_eq!(reader.read(2, &topic(1), 0).unwrap(), None);
+            assert_eq!(reader.read(u32::MAX, &topic(1), 0).unwrap(), None);
+        }
+        mark.failed = true;
+        marks.write(3, &mark).unwrap();
+        marks.flush().unwrap();
+        assert_eq!(observer.read(3, &topic(1), 0).unwrap(), Some(mark));
+        assert!(matches!(observer.write(3, &mark), Err(Error::ReadOnly { .. })));
+
+        let marks = Marks::open(env, dir, Access::ReadWrite).unwrap();
+        assert_eq!(marks.read(3, &topic(1), 0).unwrap(), Some(mark));
+    }
+}

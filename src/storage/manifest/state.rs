@@ -1,0 +1,410 @@
+//! What the manifest's entries add up to: the topics, partitions and segments that exist now.
+//!
+//! [`ManifestState::apply`] is the only way to change it, and takes only entries that make sense after those before:
+//! a topic or partition that exists, a name and slots that are free, a segment that is there. Whoever reads entries
+//! from a file finds damage that way, whoever writes them a mistake. [`ManifestState::entries`] says the same state in
+//! as few entries as it takes.
+
+use crate::codec::manifest::{Entry, PartitionClosed, SealedSegment};
+use crate::types::{Offset, TopicId};
+use std::collections::{BTreeMap, HashMap};
+
+/// The most partitions that all topics together may have: a short entry must not ask for all memory.
+const PARTITIONS_MAX: usize = 1 << 20;
+/// Segments or partitions in one entry, where they are many.
+const LIST_MAX: usize = 10_000;
+
+/// The topics, partitions and segments that exist.
+#[derive(Clone, Debug, Default)]
+pub struct ManifestState {
+    /// The epoch of the last `Opened`, 0 if there was none.
+    pub opened: u64,
+    life: Life,
+    next_slot: u32,
+    partitions: usize,
+    /// Topics by their turn of creation.
+    topics: BTreeMap<u64, TopicState>,
+    next_turn: u64,
+    by_id: HashMap<TopicId, u64>,
+    by_name: HashMap<String, u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Life {
+    /// No entry was ever written.
+    #[default]
+    New,
+    /// Written to, and not closed since.
+    Open,
+    /// Closed, and not opened since.
+    Closed,
+}
+
+/// A topic that exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicState {
+    /// Its identity.
+    pub id: TopicId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is streamlog's own.
+    pub internal: bool,
+    /// Its partitions, by number.
+    pub partitions: Vec<PartitionState>,
+    /// Its configuration, as it was given.
+    pub config: Vec<(String, String)>,
+}
+
+/// A partition that exists.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartitionState {
+    /// Its slot in the marks file.
+    pub slot: u32,
+    /// Its segments, by base offset.
+    pub segments: Vec<SegmentEntry>,
+    /// The first offset that can be read.
+    pub log_start: Offset,
+    /// Its lives: number and first offset of each.
+    pub incarnations: Vec<(u32, Offset)>,
+    /// How it was when the log was closed cleanly; `None` when it was opened for writing since.
+    pub closed: Option<PartitionClosed>,
+}
+
+/// A segment that exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentEntry {
+    /// The offset of its first record.
+    pub base: Offset,
+    /// What is known of it once it takes no more appends.
+    pub sealed: Option<SealedSegment>,
+}
+
+/// Two states are equal when the same exists in them; how they came to be may differ.
+impl PartialEq for ManifestState {
+    fn eq(&self, other: &Self) -> bool {
+        (self.opened, self.life, self.next_slot) == (other.opened, other.life, other.next_slot)
+            && self.topics().eq(other.topics())
+    }
+}
+
+impl ManifestState {
+    /// Whether there is nothing to recover: a new log, or one that was closed and not opened for writing since.
+    pub fn is_clean(&self) -> bool {
+        self.life != Life::Open
+    }
+
+    /// The topics, in the order of their creation.
+    pub fn topics(&self) -> impl Iterator<Item = &TopicState> {
+        self.topics.values()
+    }
+
+    /// The topic with this identity.
+    pub fn topic(&self, id: &TopicId) -> Option<&TopicState> {
+        self.topics.get(self.by_id.get(id)?)
+    }
+
+    /// The topic with this name.
+    pub fn topic_named(&self, name: &str) -> Option<&TopicState> {
+        self.topics.get(self.by_name.get(name)?)
+    }
+
+    /// A partition by its topic and number.
+    pub fn partition(&self, id: &TopicId, partition: u32) -> Option<&PartitionState> {
+        self.topic(id)?.partitions.get(partition as usize)
+    }
+
+    /// The lowest slot that was never used. Slots of deleted topics do not return.
+    pub fn next_slot(&self) -> u32 {
+        self.next_slot
+    }
+
+    /// Adds a fact, or says why it cannot be one and changes nothing.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), String> {
+        match entry {
+            Entry::TopicCreated { id, name, internal, partitions, first_slot, config } => {
+                self.create_topic(id, name, *internal, *partitions, *first_slot, config)?;
+            }
+            Entry::TopicConfigured { id, config } => self.topic_mut(id)?.config = config.clone(),
+            Entry::PartitionsAdded { id, count, first_slot } => {
+                self.add_partitions(id, *count, *first_slot)?
+            }
+            Entry::TopicDeleted { id } => self.delete_topic(id)?,
+            Entry::LogStart { id, partition, offset } => {
+                self.partition_mut(id, *partition)?.log_start = *offset
+            }
+            Entry::SegmentCreated { id, partition, base } => {
+                self.partition_mut(id, *partition)?.create_segment(*base)?;
+            }
+            Entry::SegmentSealed { id, partition, base, sealed } => {
+                self.partition_mut(id, *partition)?.seal_segment(*base, *sealed)?;
+            }
+            Entry::SegmentsRemoved { id, partition, below } => {
+                self.partition_mut(id, *partition)?.segments.retain(|segment| segment.base >= *below);
+            }
+            Entry::SegmentsReplaced { id, partition, from, to, with } => {
+                self.partition_mut(id, *partition)?.replace_segments(*from, *to, with)?;
+            }
+            Entry::Truncated { id, partition, next_offset } => {
+                self.partition_mut(id, *partition)?.truncate(*next_offset);
+            }
+            Entry::Incarnation { id, partition, number, first_offset } => {
+                self.partition_mut(id, *partition)?.begin_incarnation(*number, *first_offset)?;
+            }
+            Entry::Opened { epoch } => self.open(*epoch),
+            Entry::Closed { partitions } => self.close(partitions)?,
+            Entry::SlotsUsed { next } => self.next_slot = self.next_slot.max(*next),
+        }
+        if self.life == Life::New {
+            self.life = Life::Open;
+        }
+        Ok(())
+    }
+
+    fn create_topic(
+        &mut self,
+        id: &TopicId,
+        name: &str,
+        internal: bool,
+        partitions: u32,
+        first_slot: u32,
+        config: &[(String, String)],
+    ) -> Result<(), String> {
+        if self.by_id.contains_key(id) {
+            return Err(format!("topic {id} is created a second time"));
+        }
+        if self.by_name.contains_key(name) {
+            return Err(format!("a second topic is named '{name}'"));
+        }
+        if partitions == 0 {
+            return Err(format!("topic '{name}' has no partitions"));
+        }
+        let partitions = self.take_slots(first_slot, partitions)?;
+        let (name, config) = (name.to_string(), config.to_vec());
+        self.by_id.insert(*id, self.next_turn);
+        self.by_name.insert(name.clone(), self.next_turn);
+        self.topics.insert(self.next_turn, TopicState { id: *id, name, internal, partitions, config });
+        self.next_turn += 1;
+        Ok(())
+    }
+
+    fn add_partitions(&mut self, id: &TopicId, count: u32, first_slot: u32) -> Result<(), String> {
+        let present = self.topic_mut(id)?.partitions.len();
+        let added = (count as usize).checked_sub(present).and_then(|added| u32::try_from(added).ok());
+        let added = added
+            .filter(|added| *added > 0)
+            .ok_or_else(|| format!("topic {id} goes from {present} partitions to {count}"))?;
+        let added = self.take_slots(first_slot, added)?;
+        self.topic_mut(id)?.partitions.extend(added);
+        Ok(())
+    }
+
+    /// New partitions with the slots from `first_slot` on.
+    fn take_slots(&mut self, first_slot: u32, count: u32) -> Result<Vec<PartitionState>, String> {
+        if first_slot < self.next_slot {
+            return Err(format!("slot {first_slot} was used before, {} is free", self.next_slot));
+        }
+        let total = self.partitions.saturating_add(count as usize);
+        if total > PARTITIONS_MAX {
+            return Err(format!("{total} partitions are more than the {PARTITIONS_MAX} that a log may have"));
+        }
+        let end =
+            first_slot.checked_add(count).ok_or_else(|| format!("{count} slots from {first_slot} on"))?;
+        self.next_slot = end;
+        self.partitions = total;
+        Ok((first_slot..end).map(|slot| PartitionState { slot, ..PartitionState::default() }).collect())
+    }
+
+    fn delete_topic(&mut self, id: &TopicId) -> Result<(), String> {
+        let turn = self.by_id.remove(id).ok_or_else(|| format!("there is no topic {id}"))?;
+        if let Some(topic) = self.topics.remove(&turn) {
+            self.by_name.remove(&topic.name);
+            self.partitions -= topic.partitions.len();
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, epoch: u64) {
+        self.opened = epoch;
+        self.life = Life::Open;
+        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.closed = None;
+        }
+    }
+
+    fn close(&mut self, partitions: &[(TopicId, u32, PartitionClosed)]) -> Result<(), String> {
+        for (id, partition, _) in partitions {
+            self.partition_mut(id, *partition)?;
+        }
+        for (id, partition, closed) in partitions {
+            self.partition_mut(id, *partition)?.closed = Some(*closed);
+        }
+        self.life = Life::Closed;
+        Ok(())
+    }
+
+    fn topic_mut(&mut self, id: &TopicId) -> Result<&mut TopicState, String> {
+        let topic = self.by_id.get(id).and_then(|turn| self.topics.get_mut(turn));
+        topic.ok_or_else(|| format!("there is no topic {id}"))
+    }
+
+    fn partition_mut(&mut self, id: &TopicId, partition: u32) -> Result<&mut PartitionState, String> {
+        let partitions = &mut self.topic_mut(id)?.partitions;
+        let count = partitions.len();
+        let unknown = || format!("topic {id} has {count} partitions, and none numbered {partition}");
+        partitions.get_mut(partition as usize).ok_or_else(unknown)
+    }
+
+    /// Entries that make a new state this one.
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        if self.opened != 0 {
+            entries.push(Entry::Opened { epoch: self.opened });
+        }
+        // Slots were taken in ascending order, so their order is the order in which things were created.
+        let mut runs: Vec<_> = self.topics().flat_map(TopicState::slot_runs).collect();
+        runs.sort_by_key(|(slot, _)| *slot);
+        entries.extend(runs.into_iter().map(|(_, entry)| entry));
+        entries.push(Entry::SlotsUsed { next: self.next_slot });
+        for topic in self.topics() {
+            for (number, partition) in (0..).zip(&topic.partitions) {
+                partition.entries(topic.id, number, &mut entries);
+            }
+        }
+        if self.life == Life::Closed {
+            let closed: Vec<_> = self
+                .topics()
+                .flat_map(|topic| {
+                    let numbered = (0..).zip(&topic.partitions);
+                    numbered.filter_map(|(number, p)| Some((topic.id, number, p.closed?)))
+                })
+                .collect();
+            let lists = closed.chunks(LIST_MAX).map(<[_]>::to_vec);
+            entries.extend(lists.map(|partitions| Entry::Closed { partitions }));
+            if closed.is_empty() {
+                entries.push(Entry::Closed { partitions: closed });
+            }
+        }
+        entries
+    }
+}
+
+impl TopicState {
+    /// The entries that create the topic's partitions: one for each run of consecutive slots, with its first slot.
+    fn slot_runs(&self) -> Vec<(u32, Entry)> {
+        let mut runs = Vec::new();
+        let mut start = 0;
+        for run in self.partitions.chunk_by(|a, b| a.slot.checked_add(1) == Some(b.slot)) {
+            let first_slot = run.first().map_or(0, |partition| partition.slot);
+            let count = start + run.len() as u32;
+            runs.push((
+                first_slot,
+                match start {
+                    0 => Entry::TopicCreated {
+                        id: self.id,
+                        name: self.name.clone(),
+                        internal: self.internal,
+                        partitions: count,
+                        first_slot,
+                        config: self.config.clone(),
+                    },
+                    _ => Entry::PartitionsAdded { id: self.id, count, first_slot },
+                },
+            ));
+            start = count;
+        }
+        runs
+    }
+}
+
+impl PartitionState {
+    fn find(&self, base: Offset) -> Result<usize, usize> {
+        self.segments.binary_search_by_key(&base, |segment| segment.base)
+    }
+
+    fn create_segment(&mut self, base: Offset) -> Result<(), String> {
+        match self.find(base) {
+            Err(_) if base == Offset::MAX => Err(format!("no segment begins at offset {base}")),
+            Err(at) => {
+                self.segments.insert(at, SegmentEntry { base, sealed: None });
+                Ok(())
+            }
+            Ok(_) => Err(format!("segment {base} is created a second time")),
+        }
+    }
+
+    fn seal_segment(&mut self, base: Offset, sealed: SealedSegment) -> Result<(), String> {
+        let at = self.find(base).map_err(|_| format!("there is no segment {base} to seal"))?;
+        if sealed.next_offset < base {
+            return Err(format!("segment {base} ends before it, at {}", sealed.next_offset));
+        }
+        if let Some(segment) = self.segments.get_mut(at) {
+            segment.sealed = Some(sealed);
+        }
+        Ok(())
+    }
+
+    fn replace_segments(
+        &mut self,
+        from: Offset,
+        to: Offset,
+        with: &[(Offset, SealedSegment)],
+    ) -> Result<(), String> {
+        let inside =
+            with.iter().all(|(base, sealed)| (from..to).contains(base) && sealed.next_offset >= *base);
+        if from > to || !inside || !with.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(format!("what replaces the segments from {from} to {to} is not in order there"));
+        }
+        let place = |at: Result<usize, usize>| at.unwrap_or_else(|at| at);
+        let range = place(self.find(from))..place(self.find(to));
+        let with = with.iter().map(|(base, sealed)| SegmentEntry { base: *base, sealed: Some(*sealed) });
+        self.segments.splice(range, with);
+        Ok(())
+    }
+
+    fn truncate(&mut self, next_offset: Offset) {
+        let kept = match self.find(next_offset) {
+            // A segment that would begin at the end has no records; only the first must be there to append to.
+            Ok(at) => at.max(1),
+            Err(at) => at,
+        };
+        self.segments.truncate(kept);
+        if let Some(last) = self.segments.last_mut() {
+            last.sealed = None;
+        }
+    }
+
+    fn begin_incarnation(&mut self, number: u32, first_offset: Offset) -> Result<(), String> {
+        match self.incarnations.last() {
+            Some((last, _)) if *last >= number => Err(format!("incarnation {number} comes after {last}")),
+            _ => {
+                self.incarnations.push((number, first_offset));
+                Ok(())
+            }
+        }
+    }
+
+    /// Entries that make a new partition this one, but for `closed`.
+    fn entries(&self, id: TopicId, partition: u32, entries: &mut Vec<Entry>) {
+        let sealed: Vec<_> =
+            self.segments.iter().filter_map(|segment| Some((segment.base, segment.sealed?))).collect();
+        let mut lists = sealed.chunks(LIST_MAX).peekable();
+        while let Some(list) = lists.next() {
+            let from = list.first().map_or(Offset::ZERO, |first| first.0);
+            let to = lists.peek().and_then(|next| next.first()).map_or(Offset::MAX, |next| next.0);
+            entries.push(Entry::SegmentsReplaced { id, partition, from, to, with: list.to_vec() });
+        }
+        for segment in self.segments.iter().filter(|segment| segment.sealed.is_none()) {
+            entries.push(Entry::SegmentCreated { id, partition, base: segment.base });
+        }
+        if self.log_start != Offset::ZERO {
+            entries.push(Entry::LogStart { id, partition, offset: self.log_start });
+        }
+        for (number, first_offset) in &self.incarnations {
+            entries.push(Entry::Incarnation { id, partition, number: *number, first_offset: *first_offset });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

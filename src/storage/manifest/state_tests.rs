@@ -1,0 +1,232 @@
+//! The state against a model: plain lists that are searched from the front.
+
+use super::*;
+use crate::codec::manifest::Place;
+use crate::types::Timestamp;
+use proptest::prelude::*;
+
+pub(crate) fn id(n: u8) -> TopicId {
+    TopicId::from_bytes([n; 16])
+}
+
+pub(crate) fn sealed(next: u64) -> SealedSegment {
+    SealedSegment {
+        next_offset: Offset::new(next),
+        bytes: next * 10,
+        largest_timestamp: Timestamp::from_millis(7),
+        generation: 0,
+        place: Place::Local,
+    }
+}
+
+/// Entries about few topics, partitions and offsets, so that they often meet.
+pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
+    let (topic, part, at) = (0..3u8, 0..3u32, 0..6u64);
+    let place = (topic.prop_map(id), part, at.prop_map(|n| Offset::new(n * 10)));
+    (0..14, place, 0..4u32, 0..40u32).prop_map(|(kind, (id, partition, at), n, slot)| match kind {
+        0 | 1 => Entry::TopicCreated {
+            id,
+            name: format!("t{n}"),
+            internal: n == 1,
+            partitions: n,
+            first_slot: slot,
+            config: vec![("k".into(), n.to_string())],
+        },
+        2 => Entry::TopicConfigured { id, config: vec![("c".into(), n.to_string())] },
+        3 => Entry::PartitionsAdded { id, count: n, first_slot: slot },
+        4 => Entry::TopicDeleted { id },
+        5 | 6 => Entry::SegmentCreated { id, partition, base: at },
+        7 => Entry::SegmentSealed { id, partition, base: at, sealed: sealed(at.value() + u64::from(n)) },
+        8 => Entry::SegmentsRemoved { id, partition, below: at },
+        9 => Entry::SegmentsReplaced {
+            id,
+            partition,
+            from: at,
+            to: at + u64::from(n) * 10,
+            with: (0..n as u64 / 2 + u64::from(n == 1))
+                .map(|i| (at + i * 5, sealed(at.value() + i * 5)))
+                .collect(),
+        },
+        10 => match n {
+            0 => Entry::LogStart { id, partition, offset: at },
+            _ => Entry::Truncated { id, partition, next_offset: at },
+        },
+        11 => Entry::Incarnation { id, partition, number: n, first_offset: at },
+        12 => Entry::Opened { epoch: u64::from(slot) },
+        _ => {
+            let closed = PartitionClosed {
+                log_start: Offset::ZERO,
+                next_offset: at,
+                last_stable_offset: at,
+                size: 1,
+                largest_timestamp: Timestamp::NONE,
+            };
+            Entry::Closed { partitions: if n == 0 { vec![] } else { vec![(id, partition, closed)] } }
+        }
+    })
+}
+
+/// The model: what exists, as said in the comments of `Entry`.
+#[derive(Default)]
+struct Model {
+    topics: Vec<TopicState>,
+    opened: u64,
+    clean: bool,
+    next_slot: u32,
+}
+
+impl Model {
+    fn partition(&mut self, id: &TopicId, partition: u32) -> Option<&mut PartitionState> {
+        self.topics.iter_mut().find(|t| t.id == *id)?.partitions.get_mut(partition as usize)
+    }
+
+    fn slots(&mut self, first: u32, count: u32) -> Vec<PartitionState> {
+        self.next_slot = first + count;
+        (first..first + count).map(|slot| PartitionState { slot, ..Default::default() }).collect()
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Option<()> {
+        match entry.clone() {
+            Entry::TopicCreated { id, name, internal, partitions, first_slot, config } => {
+                let taken = self.topics.iter().any(|t| t.id == id || t.name == name);
+                if taken || partitions == 0 || first_slot < self.next_slot {
+                    return None;
+                }
+                let partitions = self.slots(first_slot, partitions);
+                self.topics.push(TopicState { id, name, internal, partitions, config });
+            }
+            Entry::TopicConfigured { id, config } => {
+                self.topics.iter_mut().find(|t| t.id == id)?.config = config;
+            }
+            Entry::PartitionsAdded { id, count, first_slot } => {
+                let at = self.topics.iter().position(|t| t.id == id)?;
+                let present = self.topics[at].partitions.len() as u32;
+                if count <= present || first_slot < self.next_slot {
+                    return None;
+                }
+                let added = self.slots(first_slot, count - present);
+                self.topics[at].partitions.extend(added);
+            }
+            Entry::TopicDeleted { id } => {
+                let at = self.topics.iter().position(|t| t.id == id)?;
+                self.topics.remove(at);
+            }
+            Entry::SegmentCreated { id, partition, base } => {
+                let segments = &mut self.partition(&id, partition)?.segments;
+                if segments.iter().any(|s| s.base == base) {
+                    return None;
+                }
+                segments.push(SegmentEntry { base, sealed: None });
+                segments.sort_by_key(|s| s.base);
+            }
+            Entry::SegmentSealed { id, partition, base, sealed } => {
+                let segments = &mut self.partition(&id, partition)?.segments;
+                segments.iter_mut().find(|s| s.base == base)?.sealed = Some(sealed);
+            }
+            Entry::SegmentsRemoved { id, partition, below } => {
+                self.partition(&id, partition)?.segments.retain(|s| s.base >= below);
+            }
+            Entry::SegmentsReplaced { id, partition, from, to, with } => {
+                let segments = &mut self.partition(&id, partition)?.segments;
+                segments.retain(|s| s.base < from || s.base >= to);
+                segments.extend(with.iter().map(|(base, s)| SegmentEntry { base: *base, sealed: Some(*s) }));
+                segments.sort_by_key(|s| s.base);
+            }
+            Entry::LogStart { id, partition, offset } => self.partition(&id, partition)?.log_start = offset,
+            Entry::Truncated { id, partition, next_offset } => {
+                let segments = &mut self.partition(&id, partition)?.segments;
+                let first = segments.first().map(|s| s.base);
+                segments.retain(|s| s.base < next_offset || s.base == next_offset && Some(s.base) == first);
+                if let Some(last) = segments.last_mut() {
+                    last.sealed = None;
+                }
+            }
+            Entry::Incarnation { id, partition, number, first_offset } => {
+                let lives = &mut self.partition(&id, partition)?.incarnations;
+                if lives.iter().any(|(last, _)| *last >= number) {
+                    return None;
+                }
+                lives.push((number, first_offset));
+            }
+            Entry::Opened { epoch } => {
+                (self.opened, self.clean) = (epoch, false);
+                self.topics.iter_mut().flat_map(|t| &mut t.partitions).for_each(|p| p.closed = None);
+            }
+            Entry::Closed { partitions } => {
+                for (id, partition, closed) in partitions {
+                    self.partition(&id, partition)?.closed = Some(closed);
+                }
+                self.clean = true;
+            }
+            Entry::SlotsUsed { .. } => {}
+        }
+        Some(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_state_is_what_the_entries_add_up_to(entries in prop::collection::vec(any_entry(), 0..60)) {
+        let (mut state, mut model, mut any) = (ManifestState::default(), Model::default(), false);
+        for entry in &entries {
+            let before = state.clone();
+            match (state.apply(entry), model.apply(entry)) {
+                (Ok(()), Some(())) => any = true,
+                (Err(_), None) => prop_assert_eq!(&before, &state),
+                (found, expected) => prop_assert!(false, "{:?}: {:?} and {:?}", entry, found, expected),
+            }
+        }
+        prop_assert!(state.topics().eq(&model.topics));
+        prop_assert_eq!((state.opened, state.next_slot()), (model.opened, model.next_slot));
+        prop_assert_eq!(state.is_clean(), model.clean || !any);
+        for topic in &model.topics {
+            prop_assert_eq!(state.topic(&topic.id), Some(topic));
+            prop_assert_eq!(state.topic_named(&topic.name), Some(topic));
+        }
+
+        let mut again = ManifestState::default();
+        for entry in state.entries().iter().filter(|_| any) {
+            again.apply(entry).unwrap();
+        }
+        prop_assert_eq!(again, state);
+    }
+}
+
+#[test]
+fn a_short_entry_cannot_ask_for_all_memory() {
+    let mut state = ManifestState::default();
+    let created = Entry::TopicCreated {
+        id: id(1),
+        name: "a".into(),
+        internal: false,
+        partitions: u32::MAX,
+        first_slot: 0,
+        config: vec![],
+    };
+    assert!(state.apply(&created).is_err());
+    assert_eq!(state, ManifestState::default());
+}
+
+#[test]
+fn many_segments_are_said_in_several_entries() {
+    let mut state = ManifestState::default();
+    let created = Entry::TopicCreated {
+        id: id(1),
+        name: "a".into(),
+        internal: false,
+        partitions: 1,
+        first_slot: 0,
+        config: vec![],
+    };
+    state.apply(&created).unwrap();
+    for base in 0..25_000 {
+        let (id, partition, base) = (id(1), 0, Offset::new(base));
+        state.apply(&Entry::SegmentCreated { id, partition, base }).unwrap();
+        let sealed = sealed(base.value() + 1);
+        state.apply(&Entry::SegmentSealed { id, partition, base, sealed }).unwrap();
+    }
+    assert!(state.entries().len() < 10);
+    let mut again = ManifestState::default();
+    state.entries().iter().for_each(|entry| again.apply(entry).unwrap());
+    assert_eq!(again, state);
+}
