@@ -1,4 +1,5 @@
 //! Named partitions, their configuration, and the way from a key to a partition.
 
 pub mod config;
+pub mod name;
 pub mod partitioner;

@@ -1,1 +1,0 @@
-//! From a key to a partition.
