@@ -1,3 +1,247 @@
-//! A topic's configuration.
+//! A topic's configuration: typed settings, Kafka's keys for them, and what was set against what is merely the default.
+//!
+//! Every key of Kafka's topics is either honoured or refused with a reason; none is ignored. A key may always be given
+//! the one value that asks for nothing, so that what `kafka-configs --describe --all` prints of an ordinary topic can
+//! be taken over. Values are only checked by [`TopicConfig::validate`] and by what reads text, never by a setter.
+//!
+//! | key | default | Kafka's | why ours differs, or what is special |
+//! |---|---|---|---|
+//! | streamlog.durability | flushed | – | Kafka flushes rarely and trusts its replicas; here is one disk |
+//! | segment.bytes | 268435456 | 1073741824 | retention removes whole segments, and a directory here is smaller than a broker's; 512 is the least (Kafka 4: 1048576) |
+//! | segment.ms | 604800000 | 604800000 | |
+//! | segment.jitter.ms | 0 | 0 | |
+//! | segment.index.bytes | 10485760 | 10485760 | at least 24 (Kafka: 4, which rolls at every batch) |
+//! | index.interval.bytes | 4096 | 4096 | |
+//! | max.message.bytes | 1048588 | 1048588 | not set, it is `segment.bytes` where that is smaller |
+//! | retention.ms | -1 | 604800000 | nobody loses data by not reading this table |
+//! | retention.bytes | -1 | -1 | |
+//! | message.timestamp.type | CreateTime | CreateTime | |
+//! | message.timestamp.before.max.ms | 9223372036854775807 | 9223372036854775807 | |
+//! | message.timestamp.after.max.ms | 9223372036854775807 | 3600000 | Kafka's, before 4.0: a clock that is wrong must not stop an embedding program |
+//! | compression.type | producer | producer | |
+//! | compression.gzip.level | -1 | -1 | |
+//! | compression.lz4.level | 9 | 9 | |
+//! | compression.zstd.level | 3 | 3 | |
+//! | flush.messages | 9223372036854775807 | 9223372036854775807 | |
+//! | flush.ms | 9223372036854775807 | 9223372036854775807 | |
+//! | cleanup.policy | delete | delete | `compact` and `compact,delete` are refused: this release does not compact |
+//! | file.delete.delay.ms | 60000 | 60000 | 0 and 60000 are accepted and mean the same: a file goes when its last reader lets go, which is what the delay is for |
+//! | preallocate | false | false | |
+//! | min.cleanable.dirty.ratio | 0.5 | 0.5 | other values only where topics are compacted |
+//! | min.compaction.lag.ms | 0 | 0 | other values only where topics are compacted |
+//! | max.compaction.lag.ms | 9223372036854775807 | 9223372036854775807 | other values only where topics are compacted |
+//! | delete.retention.ms | 86400000 | 86400000 | other values only where topics are compacted |
+//! | min.insync.replicas | 1 | 1 | no other value: there is one copy |
+//! | unclean.leader.election.enable | false | false | no other value: there is one copy |
+//! | leader.replication.throttled.replicas | | | no other value: there is one copy |
+//! | follower.replication.throttled.replicas | | | no other value: there is one copy |
+//! | remote.storage.enable | false | false | no other value: this release does not tier |
+//! | remote.log.copy.disable | false | false | no other value: this release does not tier |
+//! | remote.log.delete.on.disable | false | false | no other value: this release does not tier |
+//! | remote.copy.lag.ms | 0 | 0 | no other value: this release does not tier |
+//! | remote.copy.lag.bytes | 0 | 0 | no other value: this release does not tier |
+//! | local.retention.ms | -2 | -2 | no other value: this release does not tier |
+//! | local.retention.bytes | -2 | -2 | no other value: this release does not tier |
+//! | message.downconversion.enable | false | true (gone in 4.0) | no other value: there is format v2 alone |
 
-pub const MAX_PARTITIONS: u32 = 100_000;
+mod builder;
+mod parse;
+mod settings;
+mod validate;
+mod values;
+
+pub use validate::MAX_PARTITIONS;
+pub use values::{CleanupPolicy, TopicCompression, TopicValues};
+
+use crate::error::{Error, Result};
+use settings::{SETTINGS, Setting};
+use std::{collections::BTreeSet, time::Duration};
+
+/// Kafka's default of `file.delete.delay.ms`.
+const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);
+
+/// How a topic is kept: its number of partitions and its settings.
+///
+/// ```ignore
+/// use std::time::Duration;
+///
+/// let config = TopicConfig::default()
+///     .with_partitions(8)
+///     .retention_time(Duration::from_secs(30 * 24 * 60 * 60))
+///     .segment_bytes(64 << 20);
+/// ```
+///
+/// A setting that was set, if only to its default, is remembered as set: it stays what it is when a later release has
+/// another default.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TopicConfig {
+    partitions: u32,
+    values: TopicValues,
+    /// The keys that were set; every other value is the default.
+    set: BTreeSet<&'static str>,
+}
+
+/// One partition, and every setting at its default.
+impl Default for TopicConfig {
+    fn default() -> Self {
+        TopicConfig { partitions: 1, values: TopicValues::default(), set: BTreeSet::new() }
+    }
+}
+
+/// Where the value of a [`ConfigEntry`] comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigSource {
+    /// Nobody set it.
+    Default,
+    /// It was set for this topic.
+    Set,
+}
+
+/// A setting in Kafka's words, as it is in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigEntry {
+    /// Kafka's key, or ours where Kafka has none.
+    pub key: &'static str,
+    /// The value, as Kafka writes it.
+    pub value: String,
+    /// Whether it was set.
+    pub source: ConfigSource,
+}
+
+/// A change of one setting, as in Kafka's `incrementalAlterConfigs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// Sets this key to this value.
+    Set(String, String),
+    /// Takes this key back to its default.
+    Unset(String),
+}
+
+impl ConfigChange {
+    /// Sets `key` to `value`.
+    pub fn set(key: impl Into<String>, value: impl Into<String>) -> Self {
+        ConfigChange::Set(key.into(), value.into())
+    }
+
+    /// Takes `key` back to its default.
+    pub fn unset(key: impl Into<String>) -> Self {
+        ConfigChange::Unset(key.into())
+    }
+
+    /// The key that changes.
+    pub fn key(&self) -> &str {
+        match self {
+            ConfigChange::Set(key, _) | ConfigChange::Unset(key) => key,
+        }
+    }
+}
+
+impl TopicConfig {
+    /// A configuration out of Kafka's own keys and values. Only the keys that are given change; of a key that is given
+    /// twice, the last value holds. The number of partitions is not among them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] for an unknown key (naming the nearest known one), for a value that the key cannot
+    /// have, and for what [`validate`](Self::validate) refuses.
+    pub fn from_kafka_properties<I, K, V>(properties: I) -> Result<TopicConfig>
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut config = TopicConfig::default();
+        for (key, value) in properties {
+            config.apply(key.as_ref(), value.as_ref())?;
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The settings that were set, as Kafka's keys and values; [`from_kafka_properties`](Self::from_kafka_properties)
+    /// makes the same settings out of them.
+    pub fn to_properties(&self) -> Vec<(String, String)> {
+        let set = SETTINGS.iter().filter(|setting| self.set.contains(setting.key));
+        set.map(|setting| (setting.key.to_string(), setting.write(&self.values))).collect()
+    }
+
+    /// All settings as they are in effect, set or not.
+    pub fn entries(&self) -> Vec<ConfigEntry> {
+        let entry = |setting: &Setting| ConfigEntry {
+            key: setting.key,
+            value: setting.write(&self.values),
+            source: if self.set.contains(setting.key) { ConfigSource::Set } else { ConfigSource::Default },
+        };
+        SETTINGS.iter().map(entry).collect()
+    }
+
+    /// This configuration with all of the changes, or an error and no change at all.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_kafka_properties`](Self::from_kafka_properties), and [`Error::InvalidConfig`] when two changes
+    /// have the same key.
+    pub fn altered(&self, changes: &[ConfigChange]) -> Result<TopicConfig> {
+        let mut config = self.clone();
+        let mut seen = BTreeSet::new();
+        for change in changes {
+            if !seen.insert(change.key()) {
+                return Err(invalid(change.key(), "two changes of one call have this key"));
+            }
+            match change {
+                ConfigChange::Set(key, value) => config.apply(key, value)?,
+                ConfigChange::Unset(key) => config.reset(key)?,
+            }
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// How many partitions the topic begins with.
+    pub fn partition_count(&self) -> u32 {
+        self.partitions
+    }
+
+    /// The values in effect.
+    pub fn values(&self) -> &TopicValues {
+        &self.values
+    }
+
+    fn apply(&mut self, key: &str, value: &str) -> Result<()> {
+        let setting = Setting::named(key).ok_or_else(|| unknown(key))?;
+        setting.read(&mut self.values, value).map_err(|reason| invalid(key, reason))?;
+        self.set.insert(setting.key);
+        self.derive();
+        Ok(())
+    }
+
+    fn reset(&mut self, key: &str) -> Result<()> {
+        let setting = Setting::named(key).ok_or_else(|| unknown(key))?;
+        let default = setting.write(&TopicValues::default());
+        setting.read(&mut self.values, &default).map_err(|reason| invalid(key, reason))?;
+        self.set.remove(setting.key);
+        self.derive();
+        Ok(())
+    }
+
+    /// Brings the defaults that depend on other settings up to date.
+    fn derive(&mut self) {
+        if !self.set.contains("max.message.bytes") {
+            self.values.max_message_bytes = values::DEFAULT_MAX_MESSAGE_BYTES.min(self.values.segment_bytes);
+        }
+    }
+}
+
+fn unknown(key: &str) -> Error {
+    invalid(parse::shown(key), parse::unknown_key(key))
+}
+
+fn invalid(key: &str, reason: impl Into<String>) -> Error {
+    Error::InvalidConfig { key: key.to_string(), reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! The typed setters of [`TopicConfig`], and what each setting means.
+//!
+//! A setter never fails: what it was given is checked by [`TopicConfig::validate`], which every use of a configuration
+//! calls. Times are held in whole milliseconds, rounded up, and those too long for Kafka's 64 bits as no limit at all.
+
+use super::settings::Setting;
+use super::{CleanupPolicy, TopicCompression, TopicConfig, TopicValues};
+use crate::types::{Durability, TimestampType};
+use std::time::Duration;
+
+impl TopicConfig {
+    /// How many partitions the topic begins with: 1 to 100 000. Default: 1, as Kafka's `num.partitions`.
+    ///
+    /// Order is kept within a partition, and each is a directory of its own. Partitions can be added later, but then
+    /// keys move, and the order of a key's records across the change is lost.
+    #[must_use]
+    pub fn with_partitions(mut self, count: u32) -> Self {
+        self.partitions = count;
+        self
+    }
+
+    /// What survives once an append is acknowledged. Default: [`Durability::Flushed`], on the medium.
+    ///
+    /// Our own key, `streamlog.durability`: `flushed`, `written` or `interval:<milliseconds>`. Kafka acknowledges what
+    /// its replicas hold in memory; there is one copy here, so the default is the disk.
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        self.with("streamlog.durability", |v| v.durability = durability)
+    }
+
+    /// The size in bytes at which a segment is full: 512 to 2 147 483 647. Default: 256 MiB.
+    ///
+    /// Kafka's `segment.bytes`, there 1 GiB (and, since 4.0, at least 1 MiB). Retention removes whole segments, so the
+    /// smaller default follows its limits more closely.
+    #[must_use]
+    pub fn segment_bytes(self, bytes: u64) -> Self {
+        self.with("segment.bytes", |v| v.segment_bytes = bytes)
+    }
+
+    /// The time after which a segment that holds records is rolled although it is not full: at least 1 ms.
+    /// Default: seven days, as Kafka's `segment.ms`.
+    ///
+    /// It is told by the records' timestamps where they have any.
+    #[must_use]
+    pub fn segment_time(self, time: Duration) -> Self {
+        self.with("segment.ms", |v| v.segment_time = time)
+    }
+
+    /// Up to how much earlier than [`segment_time`](Self::segment_time) a segment is rolled, at random, so that
+    /// partitions do not all roll at once. Default: zero, as Kafka's `segment.jitter.ms`.
+    #[must_use]
+    pub fn segment_jitter(self, time: Duration) -> Self {
+        self.with("segment.jitter.ms", |v| v.segment_jitter = time)
+    }
+
+    /// The largest size in bytes of an index file; a segment whose index is full is rolled: 24 to 2 147 483 647.
+    /// Default: 10 MiB, as Kafka's `segment.index.bytes`.
+    #[must_use]
+    pub fn segment_index_bytes(self, bytes: u64) -> Self {
+        self.with("segment.index.bytes", |v| v.segment_index_bytes = bytes)
+    }
+
+    /// How many bytes of log lie between two entries of its indexes, about: 0 (an entry per batch) to 2 147 483 647.
+    /// Default: 4096, as Kafka's `index.interval.bytes`.
+    #[must_use]
+    pub fn index_interval_bytes(self, bytes: u64) -> Self {
+        self.with("index.interval.bytes", |v| v.index_interval_bytes = bytes)
+    }
+
+    /// The largest record batch in bytes, header included, after compression: at most
+    /// [`segment_bytes`](Self::segment_bytes). Default: 1 MiB + 12, as Kafka's `max.message.bytes`, or the size of a
+    /// segment where that is smaller.
+    #[must_use]
+    pub fn max_message_bytes(self, bytes: u64) -> Self {
+        self.with("max.message.bytes", |v| v.max_message_bytes = bytes)
+    }
+
+    /// How old the newest record of a segment may become before the segment is removed; `None` keeps everything.
+    /// Default: `None`.
+    ///
+    /// Kafka's `retention.ms`, there seven days: nobody shall lose data here by not reading this. The age is told by the
+    /// records' timestamps.
+    #[must_use]
+    pub fn retention_time(self, time: impl Into<Option<Duration>>) -> Self {
+        let time = time.into();
+        self.with("retention.ms", |v| v.retention_time = time)
+    }
+
+    /// The size in bytes below which a partition is never cut, and above which its oldest segments are removed; `None`
+    /// keeps everything. Default: `None`, as Kafka's `retention.bytes`.
+    #[must_use]
+    pub fn retention_bytes(self, bytes: impl Into<Option<u64>>) -> Self {
+        let bytes = bytes.into();
+        self.with("retention.bytes", |v| v.retention_bytes = bytes)
+    }
+
+    /// Whether records keep their producer's timestamps or get that of the append.
+    /// Default: [`TimestampType::CreateTime`], as Kafka's `message.timestamp.type`.
+    #[must_use]
+    pub fn message_timestamp_type(self, kind: TimestampType) -> Self {
+        self.with("message.timestamp.type", |v| v.message_timestamp_type = kind)
+    }
+
+    /// How far in the past a producer's timestamp may lie; a record beyond is refused. Default: `None`, no limit, as
+    /// Kafka's `message.timestamp.before.max.ms`.
+    #[must_use]
+    pub fn message_timestamp_before_max(self, time: impl Into<Option<Duration>>) -> Self {
+        let time = time.into();
+        self.with("message.timestamp.before.max.ms", |v| v.message_timestamp_before_max = time)
+    }
+
+    /// How far in the future a producer's timestamp may lie; a record beyond is refused. Default: `None`, no limit.
+    ///
+    /// Kafka's `message.timestamp.after.max.ms`, there an hour since 4.0: a clock that was set back must not stop the
+    /// program that this log lives in. Mind that a record from the future holds its segment against the retention.
+    #[must_use]
+    pub fn message_timestamp_after_max(self, time: impl Into<Option<Duration>>) -> Self {
+        let time = time.into();
+        self.with("message.timestamp.after.max.ms", |v| v.message_timestamp_after_max = time)
+    }
+
+    /// The codec in which batches are stored. Default: [`TopicCompression::Producer`], as the producer sent them, as
+    /// Kafka's `compression.type`. Codecs are cargo features.
+    #[must_use]
+    pub fn compression(self, compression: impl Into<TopicCompression>) -> Self {
+        let compression = compression.into();
+        self.with("compression.type", |v| v.compression = compression)
+    }
+
+    /// gzip's level: 1 (fast) to 9 (small), or -1 for the codec's own default, as Kafka's `compression.gzip.level`.
+    /// Default: -1. It is used where the topic compresses.
+    #[must_use]
+    pub fn compression_gzip_level(self, level: i32) -> Self {
+        self.with("compression.gzip.level", |v| v.compression_gzip_level = level)
+    }
+
+    /// LZ4's level: 1 to 17. Default: 9, as Kafka's `compression.lz4.level`. It is used where the topic compresses.
+    #[must_use]
+    pub fn compression_lz4_level(self, level: i32) -> Self {
+        self.with("compression.lz4.level", |v| v.compression_lz4_level = level)
+    }
+
+    /// Zstandard's level: -131 072 (fast) to 22 (small). Default: 3, as Kafka's `compression.zstd.level`. It is used
+    /// where the topic compresses.
+    #[must_use]
+    pub fn compression_zstd_level(self, level: i32) -> Self {
+        self.with("compression.zstd.level", |v| v.compression_zstd_level = level)
+    }
+
+    /// After how many records a flush is forced, at least 1; `None`: the [`durability`](Self::durability) alone decides.
+    /// Default: `None`, as Kafka's `flush.messages`.
+    #[must_use]
+    pub fn flush_messages(self, count: impl Into<Option<u64>>) -> Self {
+        let count = count.into();
+        self.with("flush.messages", |v| v.flush_messages = count)
+    }
+
+    /// After which time a flush is forced; `None`: the [`durability`](Self::durability) alone decides.
+    /// Default: `None`, as Kafka's `flush.ms`.
+    #[must_use]
+    pub fn flush_time(self, time: impl Into<Option<Duration>>) -> Self {
+        let time = time.into();
+        self.with("flush.ms", |v| v.flush_time = time)
+    }
+
+    /// What becomes of old segments. Default: [`CleanupPolicy::Delete`], as Kafka's `cleanup.policy`: they are removed
+    /// beyond the retention, of which there is none by default. This release accepts no other.
+    #[must_use]
+    pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
+        self.with("cleanup.policy", |v| v.cleanup_policy = policy)
+    }
+
+    /// Whether the file of a new segment gets its full size at once. Default: `false`, as Kafka's `preallocate`: it
+    /// grows in steps.
+    #[must_use]
+    pub fn preallocate(self, preallocate: bool) -> Self {
+        self.with("preallocate", |v| v.preallocate = preallocate)
+    }
+
+    /// The share of a compacted log that must be dirty before it is cleaned: 0 to 1. Default: 0.5, as Kafka's
+    /// `min.cleanable.dirty.ratio`. This release accepts no other.
+    #[must_use]
+    pub fn min_cleanable_dirty_ratio(self, ratio: f64) -> Self {
+        self.with("min.cleanable.dirty.ratio", |v| v.min_cleanable_dirty_ratio = ratio)
+    }
+
+    /// How long a record of a compacted log stays at least. Default: zero, as Kafka's `min.compaction.lag.ms`. This
+    /// release accepts no other.
+    #[must_use]
+    pub fn min_compaction_lag(self, time: Duration) -> Self {
+        self.with("min.compaction.lag.ms", |v| v.min_compaction_lag = time)
+    }
+
+    /// How long a record of a compacted log stays dirty at most, at least 1 ms. Default: `None`, as long as it takes, as
+    /// Kafka's `max.compaction.lag.ms`. This release accepts no other.
+    #[must_use]
+    pub fn max_compaction_lag(self, time: impl Into<Option<Duration>>) -> Self {
+        let time = time.into();
+        self.with("max.compaction.lag.ms", |v| v.max_compaction_lag = time)
+    }
+
+    /// How long a tombstone outlives the cleaning that first met it. Default: a day, as Kafka's `delete.retention.ms`.
+    /// This release accepts no other.
+    #[must_use]
+    pub fn delete_retention(self, time: Duration) -> Self {
+        self.with("delete.retention.ms", |v| v.delete_retention = time)
+    }
+
+    fn with(mut self, key: &'static str, change: impl FnOnce(&mut TopicValues)) -> Self {
+        change(&mut self.values);
+        if let Some(setting) = Setting::named(key) {
+            setting.settle(&mut self.values);
+            self.set.insert(setting.key);
+        }
+        self.derive();
+        self
+    }
+}

@@ -1,0 +1,108 @@
+//! What a configuration must satisfy as a whole.
+
+use super::settings::SETTINGS;
+use super::{FILE_DELETE_DELAY, TopicConfig, TopicValues, invalid};
+use crate::error::{Error, Result};
+use crate::types::Compression;
+use std::time::Duration;
+
+/// Whether this release compacts topics. The one switch: with `true`, the policies `compact` and `compact,delete` and
+/// the settings of the cleaner are accepted.
+const COMPACTS: bool = false;
+
+/// The settings that only a compacted topic has a use for.
+const CLEANER_KEYS: [&str; 4] =
+    ["min.cleanable.dirty.ratio", "min.compaction.lag.ms", "max.compaction.lag.ms", "delete.retention.ms"];
+
+/// The most partitions a topic can have: the number of the last one still has five digits, with which the longest
+/// topic name makes a directory's name of 255 bytes.
+pub const MAX_PARTITIONS: u32 = 100_000;
+
+impl TopicConfig {
+    /// Checks every value against its bounds, and those that depend on each other against each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] with the key and the reason.
+    pub fn validate(&self) -> Result<()> {
+        self.check(COMPACTS)
+    }
+
+    /// Checks that this build contains the codec in which the topic is to be stored. For topics that are created or
+    /// altered, not for those that exist: they can be read up to their first compressed batch.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CodecUnavailable`].
+    pub(crate) fn check_codec(&self) -> Result<()> {
+        let super::TopicCompression::Codec(codec) = self.values.compression else { return Ok(()) };
+        let available = match codec {
+            Compression::None => true,
+            Compression::Gzip => cfg!(feature = "gzip"),
+            Compression::Snappy => cfg!(feature = "snappy"),
+            Compression::Lz4 => cfg!(feature = "lz4"),
+            Compression::Zstd => cfg!(feature = "zstd"),
+        };
+        if available { Ok(()) } else { Err(Error::CodecUnavailable { codec }) }
+    }
+
+    pub(super) fn check(&self, compacts: bool) -> Result<()> {
+        if !(1..=MAX_PARTITIONS).contains(&self.partitions) {
+            let reason = format!("a topic has from 1 to {MAX_PARTITIONS} of them, not {}", self.partitions);
+            return Err(invalid("partitions", reason));
+        }
+        for setting in &SETTINGS {
+            setting.check(&self.values).map_err(|reason| invalid(setting.key, reason))?;
+        }
+        check_single(&self.values)?;
+        check_together(&self.values)?;
+        if !compacts { check_uncompacted(&self.values) } else { Ok(()) }
+    }
+}
+
+/// Bounds of one setting that are no range.
+fn check_single(values: &TopicValues) -> Result<()> {
+    if values.compression_gzip_level == 0 {
+        return Err(invalid("compression.gzip.level", "0 is out of range: it must be from 1 to 9, or -1"));
+    }
+    if ![Duration::ZERO, FILE_DELETE_DELAY].contains(&values.file_delete_delay) {
+        return Err(invalid(
+            "file.delete.delay.ms",
+            "a removed file goes when its last reader lets go of it, and no timer is kept; leave it out",
+        ));
+    }
+    Ok(())
+}
+
+fn check_together(values: &TopicValues) -> Result<()> {
+    if values.max_message_bytes > values.segment_bytes {
+        return Err(invalid(
+            "max.message.bytes",
+            format!(
+                "{} is more than segment.bytes, {}: a batch lies in one segment",
+                values.max_message_bytes, values.segment_bytes
+            ),
+        ));
+    }
+    if values.max_compaction_lag.is_some_and(|most| values.min_compaction_lag > most) {
+        return Err(invalid("min.compaction.lag.ms", "it is more than max.compaction.lag.ms"));
+    }
+    Ok(())
+}
+
+/// Refuses what asks for the cleaner.
+fn check_uncompacted(values: &TopicValues) -> Result<()> {
+    if values.cleanup_policy.compacts() {
+        let reason = "this release does not compact topics: only 'delete' is accepted";
+        return Err(invalid("cleanup.policy", reason));
+    }
+    let defaults = TopicValues::default();
+    let altered =
+        SETTINGS.iter().find(|s| CLEANER_KEYS.contains(&s.key) && s.write(values) != s.write(&defaults));
+    altered.map_or(Ok(()), |setting| {
+        let default = setting.write(&defaults);
+        let reason =
+            format!("this release does not compact topics: only the default, {default}, is accepted");
+        Err(invalid(setting.key, reason))
+    })
+}
