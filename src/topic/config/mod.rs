@@ -50,12 +50,15 @@ mod settings;
 mod validate;
 mod values;
 
-pub use validate::MAX_PARTITIONS;
 pub use values::{CleanupPolicy, TopicCompression, TopicValues};
 
 use crate::error::{Error, Result};
 use settings::{SETTINGS, Setting};
 use std::{collections::BTreeSet, time::Duration};
+
+/// The most partitions a topic can have: the number of the last one still has five digits, with which the longest
+/// topic name makes a directory's name of 255 bytes.
+pub const MAX_PARTITIONS: u32 = 100_000;
 
 /// Kafka's default of `file.delete.delay.ms`.
 const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! What a configuration must satisfy as a whole.
 
 use super::settings::SETTINGS;
-use super::{FILE_DELETE_DELAY, TopicConfig, TopicValues, invalid};
+use super::{FILE_DELETE_DELAY, MAX_PARTITIONS, TopicConfig, TopicValues, invalid};
 use crate::error::{Error, Result};
 use crate::types::Compression;
 use std::time::Duration;
@@ -13,10 +13,6 @@ const COMPACTS: bool = false;
 /// The settings that only a compacted topic has a use for.
 const CLEANER_KEYS: [&str; 4] =
     ["min.cleanable.dirty.ratio", "min.compaction.lag.ms", "max.compaction.lag.ms", "delete.retention.ms"];
-
-/// The most partitions a topic can have: the number of the last one still has five digits, with which the longest
-/// topic name makes a directory's name of 255 bytes.
-pub const MAX_PARTITIONS: u32 = 100_000;
 
 impl TopicConfig {
     /// Checks every value against its bounds, and those that depend on each other against each other.

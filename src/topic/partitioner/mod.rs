@@ -173,7 +173,7 @@ impl SplitMix {
 
     /// Uniform in `0..bound`; 0 when the bound is 0.
     fn below(&mut self, bound: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(bound) >> 32) as u32
+        (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
     }
 }
 
