@@ -11,6 +11,10 @@ pub mod compress;
 pub mod control;
 pub mod coordinator;
 pub mod crc;
+mod cursor;
+pub mod epochs;
+#[cfg(test)]
+mod fixtures;
 pub mod index;
 pub mod manifest;
 pub mod mark;
