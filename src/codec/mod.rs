@@ -18,6 +18,7 @@ mod fixtures;
 pub mod index;
 pub mod manifest;
 pub mod mark;
+pub mod message;
 pub mod pages;
 pub mod record;
 pub mod snapshot;
