@@ -143,7 +143,7 @@ pub struct ProducerBatches {
     pub batches: Vec<BatchMeta>,
 }
 
-/// A `.producers` file. Of each producer's batches the newest [`MAX_BATCHES`] are kept.
+/// A `.producers` file of producers named once each. Of each one's batches the newest [`MAX_BATCHES`] are kept.
 pub fn encode_producers(producers: &[ProducerBatches]) -> Vec<u8> {
     let mut sorted: Vec<&ProducerBatches> = producers.iter().collect();
     sorted.sort_by_key(|producer| producer.producer_id);
@@ -335,6 +335,8 @@ mod tests {
         assert!(resealed("ffffffff").is_err());
         assert!(resealed("00000000 00").is_err());
         assert!(resealed(&format!("00000001 0000000000000009 0002 02 {batch} {batch}")).is_err());
+        let overlapping = "0000002f 0000000000000012 00000004 0000000000000007";
+        assert!(resealed(&format!("00000001 0000000000000009 0002 02 {batch} {overlapping}")).is_err());
         assert!(resealed(&format!("00000001 0000000000000009 0002 06 {}", batch.repeat(6))).is_err());
         assert!(resealed("00000002 0000000000000009 0002 00 0000000000000009 0002 00").is_err());
         let short = "0000002c 0000000000000003 00000004 0000000000000007";
