@@ -19,6 +19,8 @@ pub mod mapped;
 pub mod memory;
 pub mod real;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 
 use crate::types::Timestamp;
 use bytes::Bytes;
