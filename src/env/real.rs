@@ -4,7 +4,9 @@
 //! the answer is an error, never a silence; the exceptions (a directory cannot be flushed outside Unix, space cannot
 //! be set aside but by writing zeros) are said where they are.
 
-use super::sync::{AtomicBool, Mutex, Ordering, Signal};
+mod direct;
+
+use super::sync::Signal;
 use super::{DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task, machine, mapped};
 use crate::types::Timestamp;
 use std::io::{self, ErrorKind};
@@ -38,9 +40,9 @@ impl Env for RealEnv {
         }
         Ok(Arc::new(RealFile {
             file,
-            direct: Mutex::new(None),
-            seek: Mutex::new(()),
-            no_fallocate: AtomicBool::new(false),
+            direct: direct::Direct::default(),
+            #[cfg(not(unix))]
+            position: super::sync::Mutex::new(()),
         }))
     }
 
@@ -153,13 +155,11 @@ impl Lock for RealLock {
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
-    /// The descriptor that reads past the cache, opened when it is first needed.
-    direct: Mutex<Option<Arc<fs::File>>>,
-    /// Held while the file's one position is in use, where reads and writes cannot carry their own.
-    #[cfg_attr(unix, allow(dead_code))]
-    seek: Mutex<()>,
-    /// Whether the file system said that it cannot set space aside.
-    no_fallocate: AtomicBool,
+    /// The way past the cache.
+    direct: direct::Direct,
+    /// Held while the file's one position is in use: reads and writes cannot carry their own.
+    #[cfg(not(unix))]
+    position: super::sync::Mutex<()>,
 }
 
 impl File for RealFile {
@@ -171,7 +171,7 @@ impl File for RealFile {
     #[cfg(not(unix))]
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         use std::io::{Read, Seek, SeekFrom};
-        let _held = self.seek.lock();
+        let _held = self.position.lock();
         let mut file = &self.file;
         file.seek(SeekFrom::Start(position))?;
         file.read(buf)
@@ -185,7 +185,7 @@ impl File for RealFile {
     #[cfg(not(unix))]
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
         use std::io::{Seek, SeekFrom, Write};
-        let _held = self.seek.lock();
+        let _held = self.position.lock();
         let mut file = &self.file;
         file.seek(SeekFrom::Start(position))?;
         file.write(buf)
@@ -217,8 +217,7 @@ impl File for RealFile {
     }
 
     fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        let file = self.direct()?;
-        read_aligned(&file, buf, position)
+        self.direct.read_at(&self.file, buf, position)
     }
 
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
@@ -234,17 +233,11 @@ impl RealFile {
         if len == 0 {
             return Ok(());
         }
-        if self.no_fallocate.load(Ordering::Relaxed) {
-            return Err(ErrorKind::Unsupported.into());
-        }
         loop {
             match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                    self.no_fallocate.store(true, Ordering::Relaxed);
-                    return Err(ErrorKind::Unsupported.into());
-                }
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Err(ErrorKind::Unsupported.into()),
                 Err(e) => return Err(e.into()),
             }
         }
@@ -258,6 +251,10 @@ impl RealFile {
     /// Sets space aside in the way that every file system knows.
     fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        if to > from {
+            // Refuses what no file can be, before any of it is written.
+            self.file.set_len(to)?;
+        }
         let mut position = from;
         while position < to {
             let step = (to - position).min(ZEROS.len() as u64) as usize;
@@ -266,65 +263,4 @@ impl RealFile {
         }
         Ok(())
     }
-
-    /// A second descriptor of the same file, by way of the first: its name may have changed since.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn direct(&self) -> io::Result<Arc<fs::File>> {
-        use std::os::{fd::AsRawFd, unix::fs::OpenOptionsExt};
-        let mut direct = self.direct.lock();
-        if let Some(file) = &*direct {
-            return Ok(file.clone());
-        }
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let flags = rustix::fs::OFlags::DIRECT.bits();
-        let opened = fs::OpenOptions::new().read(true).custom_flags(flags as i32).open(path);
-        let file = Arc::new(opened.map_err(refused)?);
-        *direct = Some(file.clone());
-        Ok(file)
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn direct(&self) -> io::Result<Arc<fs::File>> {
-        Err(ErrorKind::Unsupported.into())
-    }
-}
-
-/// An answer that means "not here": a file system without unbuffered reads, or a machine without `/proc`.
-fn refused(error: io::Error) -> io::Error {
-    match error.kind() {
-        ErrorKind::InvalidInput | ErrorKind::NotFound => ErrorKind::Unsupported.into(),
-        _ => error,
-    }
-}
-
-/// What unbuffered reads want position, length and memory to be a multiple of. Media with larger sectors refuse.
-const ALIGNMENT: u64 = 4096;
-/// How much is read past the cache at once.
-const WINDOW: u64 = 1 << 20;
-
-/// Reads through an aligned window around what was asked for.
-#[cfg(unix)]
-fn read_aligned(file: &fs::File, buf: &mut [u8], position: u64) -> io::Result<usize> {
-    use std::os::unix::fs::FileExt;
-    if buf.is_empty() {
-        return Ok(0);
-    }
-    let ahead = position % ALIGNMENT;
-    let wanted = (buf.len() as u64).min(WINDOW);
-    let window = (ahead + wanted).next_multiple_of(ALIGNMENT) as usize;
-    let mut space = vec![0; window + ALIGNMENT as usize];
-    let shift = space.as_ptr().align_offset(ALIGNMENT as usize);
-    let Some(aligned) = space.get_mut(shift..shift.saturating_add(window)) else {
-        return Err(ErrorKind::Unsupported.into());
-    };
-    let read = file.read_at(aligned, position - ahead).map_err(refused)?;
-    let found = aligned.get(ahead as usize..read).unwrap_or_default();
-    let n = found.len().min(buf.len());
-    buf[..n].copy_from_slice(&found[..n]);
-    Ok(n)
-}
-
-#[cfg(not(unix))]
-fn read_aligned(_file: &fs::File, _buf: &mut [u8], _position: u64) -> io::Result<usize> {
-    Err(ErrorKind::Unsupported.into())
 }

@@ -387,13 +387,16 @@ enum Op {
     Read(u64, usize),
 }
 
+/// Miri takes its time over every byte.
+const SMALL: u64 = if cfg!(miri) { 50 } else { 1 };
+
 fn op() -> impl Strategy<Value = Op> {
-    let at = 0..20_000u64;
+    let at = 0..20_000 / SMALL;
     prop_oneof![
-        4 => (at.clone(), prop::collection::vec(any::<u8>(), 1..6000)).prop_map(|(at, bytes)| Op::Write(at, bytes)),
+        4 => (at.clone(), prop::collection::vec(any::<u8>(), 1..6000 / SMALL as usize)).prop_map(|(at, bytes)| Op::Write(at, bytes)),
         1 => at.clone().prop_map(Op::SetLen),
         1 => at.clone().prop_map(Op::Allocate),
-        3 => (at, 0..9000usize).prop_map(|(at, n)| Op::Read(at, n)),
+        3 => (at, 0..9000 / SMALL as usize).prop_map(|(at, n)| Op::Read(at, n)),
     ]
 }
 
@@ -436,13 +439,13 @@ fn agrees(env: &dyn Env, dir: &Path, ops: &[Op]) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 2 } else { 64 },
+        cases: if cfg!(miri) { 3 } else { 64 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn files_agree_with_a_vector(ops in prop::collection::vec(op(), 1..40)) {
+    fn files_agree_with_a_vector(ops in prop::collection::vec(op(), 1..40 / SMALL.min(4) as usize)) {
         everywhere(|env, dir| agrees(env, dir, &ops));
     }
 }
