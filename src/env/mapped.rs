@@ -15,7 +15,7 @@
 //! * **Nobody changes it.** No reference to memory outside a range that was asked for ever exists: the mapping itself
 //!   is held as a raw pointer ([`MmapRaw`]), and a slice covers exactly the range. The mapping is read-only, so nobody
 //!   writes through it. Files are written with positional writes, by one process that holds the directory's lock; it
-//!   writes only behind the published end, and callers ask only for published bytes, so the two never meet: bytes,
+//!   writes, and cuts, only behind the published end, and callers ask only for published bytes, so the two never meet: bytes,
 //!   once published, are never written again. That the ones published are seen in full is the business of whoever
 //!   publishes (a release store of the end after the write; an acquire load before `get`), and of the operating
 //!   system, whose page cache is one for `write` and `mmap`.
