@@ -1,1 +1,391 @@
 //! Records inside a batch, borrowed.
+//!
+//! A record is: length (varint), attributes (one byte, unused), timestamp delta (varlong), offset delta (varint), key
+//! and value (each a varint of its length, -1 for null, and its bytes), the number of headers (varint) and the headers
+//! (each a varint and its UTF-8 name, then a value as above).
+//!
+//! [`Records`] are not yet believed: every step over them can fail. [`Records::validate`] takes all the steps once and
+//! gives [`ValidRecords`], over which iterating cannot fail. Nothing is allocated for a record, and nothing copied:
+//! keys, values and headers borrow from the batch, and [`ValidRecords::slice_of`] makes one of them shared.
+//!
+//! Always true of what is handed out: offsets rise within the batch and stay inside it; a record is exactly as long as
+//! it says; header names are UTF-8; after the last record of the batch nothing is left.
+
+mod headers;
+
+pub use headers::Headers;
+
+use super::{
+    DecodeError,
+    batch::{BatchHeader, HEADER_LEN},
+    varint::{read_varint, read_varlong},
+};
+use crate::types::{Offset, Timestamp, TimestampType};
+use bytes::Bytes;
+
+/// The fewest bytes of a record: five varints, the attributes and its own length, of one byte each.
+const MIN_RECORD: u64 = 7;
+
+/// A record, borrowed from its batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its place in the partition.
+    pub offset: Offset,
+    /// Its time, by the clock that `timestamp_type` names.
+    pub timestamp: Timestamp,
+    /// Whether the producer or the log gave it its time.
+    pub timestamp_type: TimestampType,
+    /// The key; `None` when it is null, which is not the same as empty.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` in a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers, in the order they were written.
+    pub headers: Headers<'a>,
+}
+
+/// The records of a batch, not yet believed.
+#[derive(Clone, Debug)]
+pub struct Records {
+    section: Bytes,
+    facts: Facts,
+}
+
+/// The records of a batch after a pass that found no fault.
+#[derive(Clone, Debug)]
+pub struct ValidRecords(Records);
+
+/// A place between two records of a batch, to go on from. One that belongs to other records leads to an early end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Bytes of the record section before the next record.
+    pub position: usize,
+    /// Records before the next one.
+    pub index: u32,
+}
+
+/// What a header says about its records.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    base_offset: u64,
+    last_offset_delta: i32,
+    count: u32,
+    /// What a record's timestamp is counted from.
+    base_timestamp: i64,
+    /// All ones, or zero where every record has the time of the append and its delta does not count.
+    delta_mask: i64,
+    timestamp_type: TimestampType,
+    /// Whether the section lies in the batch as it is.
+    stored: bool,
+}
+
+/// A broken rule, small enough to be returned on the fast path.
+struct Fault {
+    /// The address of the byte it was noticed at.
+    at: usize,
+    reason: &'static str,
+}
+
+impl Facts {
+    fn new(header: &BatchHeader, stored: bool) -> Facts {
+        let (base_timestamp, delta_mask) = match header.timestamp_type() {
+            TimestampType::CreateTime => (header.base_timestamp, -1),
+            TimestampType::LogAppendTime => (header.max_timestamp.as_millis(), 0),
+        };
+        Facts {
+            base_offset: header.base_offset.value(),
+            last_offset_delta: header.last_offset_delta,
+            count: header.record_count,
+            base_timestamp,
+            delta_mask,
+            timestamp_type: header.timestamp_type(),
+            stored,
+        }
+    }
+}
+
+impl Records {
+    /// The records of the batch with `header` in `section`, which is stored as it is or was decompressed.
+    pub(super) fn new(header: &BatchHeader, section: Bytes, stored: bool) -> Result<Records, DecodeError> {
+        // So that nobody makes room for records that cannot be there.
+        if u64::from(header.record_count) * MIN_RECORD > section.len() as u64 {
+            let reason = format!("{} records do not fit in {} bytes", header.record_count, section.len());
+            return Err(DecodeError::malformed(57u64, reason));
+        }
+        Ok(Records { section, facts: Facts::new(header, stored) })
+    }
+
+    /// How many records there should be.
+    pub fn len(&self) -> usize {
+        self.facts.count as usize
+    }
+
+    /// Whether there should be none.
+    pub fn is_empty(&self) -> bool {
+        self.facts.count == 0
+    }
+
+    /// The records one after the other, up to the first fault.
+    pub fn iter(&self) -> RecordIter<'_> {
+        RecordIter { records: self, walk: Walk::new(&self.section, self.facts), ended: false }
+    }
+
+    /// Goes over all records once and returns them as believed, or the first fault.
+    pub fn validate(self) -> Result<ValidRecords, DecodeError> {
+        let mut walk = Walk::new(&self.section, self.facts);
+        let passed = loop {
+            match walk.step::<true>() {
+                Ok(Some(_)) => {}
+                Ok(None) => break walk.finish(),
+                Err(fault) => break Err(fault),
+            }
+        };
+        match passed {
+            Ok(()) => Ok(ValidRecords(self)),
+            Err(fault) => Err(self.error(fault)),
+        }
+    }
+
+    /// A part of these records (a key, a value, a header's value) as shared bytes, without a copy.
+    pub fn slice_of(&self, part: &[u8]) -> Bytes {
+        let start = part.as_ptr().addr().wrapping_sub(self.section.as_ptr().addr());
+        match start.checked_add(part.len()) {
+            Some(end) if end <= self.section.len() => self.section.slice(start..end),
+            // Not a part of these records.
+            _ => Bytes::copy_from_slice(part),
+        }
+    }
+
+    #[cold]
+    fn error(&self, fault: Fault) -> DecodeError {
+        let at = fault.at.wrapping_sub(self.section.as_ptr().addr()) as u64;
+        if self.facts.stored {
+            DecodeError::malformed(HEADER_LEN as u64 + at, fault.reason)
+        } else {
+            let reason = format!("{}, at byte {at} of the decompressed records", fault.reason);
+            DecodeError::malformed(HEADER_LEN, reason)
+        }
+    }
+}
+
+impl ValidRecords {
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether compaction left none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The records from the first on.
+    pub fn iter(&self) -> ValidIter<'_> {
+        ValidIter { section: &self.0.section, walk: Walk::new(&self.0.section, self.0.facts) }
+    }
+
+    /// The records from `cursor` on, which [`ValidIter::cursor`] of these records gave.
+    pub fn iter_from(&self, cursor: Cursor) -> ValidIter<'_> {
+        let mut iter = self.iter();
+        iter.walk.rest = self.0.section.get(cursor.position..).unwrap_or_default();
+        iter.walk.left = self.0.facts.count.saturating_sub(cursor.index);
+        iter
+    }
+
+    /// A part of these records (a key, a value, a header's value) as shared bytes, without a copy.
+    pub fn slice_of(&self, part: &[u8]) -> Bytes {
+        self.0.slice_of(part)
+    }
+}
+
+impl<'a> IntoIterator for &'a ValidRecords {
+    type Item = Record<'a>;
+    type IntoIter = ValidIter<'a>;
+
+    fn into_iter(self) -> ValidIter<'a> {
+        self.iter()
+    }
+}
+
+/// Records one after the other; a fault is the last thing it gives.
+#[derive(Debug)]
+pub struct RecordIter<'a> {
+    records: &'a Records,
+    walk: Walk<'a>,
+    ended: bool,
+}
+
+impl<'a> Iterator for RecordIter<'a> {
+    type Item = Result<Record<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let step = match self.walk.step::<true>() {
+            Ok(None) => self.walk.finish().map(|()| None),
+            step => step,
+        };
+        self.ended = !matches!(step, Ok(Some(_)));
+        step.map_err(|fault| self.records.error(fault)).transpose()
+    }
+}
+
+/// Records that were validated, one after the other.
+#[derive(Clone, Debug)]
+pub struct ValidIter<'a> {
+    section: &'a [u8],
+    walk: Walk<'a>,
+}
+
+impl ValidIter<'_> {
+    /// The place before the next record.
+    #[inline]
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            position: self.section.len() - self.walk.rest.len(),
+            index: self.walk.facts.count - self.walk.left,
+        }
+    }
+}
+
+impl<'a> Iterator for ValidIter<'a> {
+    type Item = Record<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Record<'a>> {
+        // There is no fault after validation; were there one, this would end.
+        self.walk.step::<false>().ok().flatten()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.walk.left as usize))
+    }
+}
+
+/// The first record of a batch that is not compressed.
+pub(super) fn first_record<'a>(header: &BatchHeader, section: &'a [u8]) -> Option<Record<'a>> {
+    Walk::new(section, Facts::new(header, true)).step::<true>().ok().flatten()
+}
+
+/// The steps over a record section.
+#[derive(Clone, Debug)]
+struct Walk<'a> {
+    rest: &'a [u8],
+    left: u32,
+    /// The offset delta of the record before, -1 at the first.
+    previous: i32,
+    facts: Facts,
+}
+
+impl<'a> Walk<'a> {
+    fn new(section: &'a [u8], facts: Facts) -> Self {
+        Walk { rest: section, left: facts.count, previous: -1, facts }
+    }
+
+    /// The next record, `None` after the last. With `STRICT` every rule is checked; without it, for records that have
+    /// passed, only what keeps this inside its bytes.
+    #[inline(always)]
+    fn step<const STRICT: bool>(&mut self) -> Result<Option<Record<'a>>, Fault> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut body = take_record(&mut self.rest)?;
+        let body = &mut body;
+        let timestamp_delta = read_varlong(body).ok_or_else(|| fault(body, "no timestamp delta"))?;
+        let offset_delta = read_varint(body).ok_or_else(|| fault(body, "no offset delta"))?;
+        if STRICT {
+            // -1 before the first, so that a negative one is refused here too.
+            if offset_delta <= self.previous {
+                return Err(fault(body, "the offset delta does not rise"));
+            }
+            if offset_delta > self.facts.last_offset_delta {
+                return Err(fault(body, "the offset delta is beyond the last of the batch"));
+            }
+            self.previous = offset_delta;
+        }
+        let timestamp = (self.facts.base_timestamp)
+            .checked_add(timestamp_delta & self.facts.delta_mask)
+            .ok_or_else(|| fault(body, "the timestamp is beyond 64 bits"))?;
+        let key = nullable(body).ok_or_else(|| fault(body, "the key does not fit in its record"))?;
+        let value = nullable(body).ok_or_else(|| fault(body, "the value does not fit in its record"))?;
+        let count = read_varint(body).ok_or_else(|| fault(body, "no header count"))?;
+        let headers = Headers::new(body, count.max(0) as u32);
+        if STRICT && (count != 0 || !body.is_empty()) {
+            check_headers(headers, count, body)?;
+        }
+        self.left -= 1;
+        Ok(Some(Record {
+            offset: Offset::new(self.facts.base_offset + offset_delta as u64),
+            timestamp: Timestamp::from_millis(timestamp),
+            timestamp_type: self.facts.timestamp_type,
+            key,
+            value,
+            headers,
+        }))
+    }
+
+    /// Whether nothing is left after the last record.
+    fn finish(&self) -> Result<(), Fault> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(fault(self.rest, "bytes are left after the last record"))
+        }
+    }
+}
+
+/// The next record behind its length and attributes. Kafka has never used the attributes, and ignores them too.
+#[inline(always)]
+fn take_record<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
+    let start = *rest;
+    let length = read_varint(rest).ok_or_else(|| fault(start, "no record length"))?;
+    let (body, after) = usize::try_from(length)
+        .ok()
+        .and_then(|length| rest.split_at_checked(length))
+        .ok_or_else(|| fault(start, "the record does not fit in its batch"))?;
+    *rest = after;
+    let (_attributes, body) = body.split_first().ok_or_else(|| fault(start, "the record is empty"))?;
+    Ok(body)
+}
+
+/// Bytes behind their length. Any negative length is null, as Kafka reads it; `None` when they do not fit.
+#[inline(always)]
+fn nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let length = read_varint(bytes)?;
+    if length < 0 {
+        return Some(None);
+    }
+    let (part, rest) = bytes.split_at_checked(length as usize)?;
+    *bytes = rest;
+    Some(Some(part))
+}
+
+/// The headers of a record must be there, be UTF-8 by name, and be the record's end.
+#[inline(never)]
+fn check_headers(mut headers: Headers<'_>, count: i32, start: &[u8]) -> Result<(), Fault> {
+    // A header has at least two bytes; the loop below would stop in time as well, this says what is wrong.
+    if count < 0 || count as usize > start.len() / 2 {
+        return Err(fault(start, "the header count does not fit in its record"));
+    }
+    for _ in 0..count {
+        if headers.next().is_none() {
+            return Err(fault(
+                headers.rest(),
+                "a header does not fit in its record, or its name is not UTF-8",
+            ));
+        }
+    }
+    if headers.rest().is_empty() {
+        Ok(())
+    } else {
+        Err(fault(headers.rest(), "bytes are left in the record"))
+    }
+}
+
+#[cold]
+fn fault(at: &[u8], reason: &'static str) -> Fault {
+    Fault { at: at.as_ptr().addr(), reason }
+}
+
+#[cfg(test)]
+mod tests;
