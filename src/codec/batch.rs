@@ -346,3 +346,6 @@ impl RecordBatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,16 +89,10 @@ pub fn marker_batch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{codec::builder::Stamp, codec::crc::crc32c, types::Offset};
-
-    fn unhex(text: &str) -> Vec<u8> {
-        let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
-    }
-
-    const COMMIT_MARKER: &str = "000000000000000300000042000000000262603cab003000000000000000000000 03e800000000000003e800000000000000090000ffffffff000000012000000008000000010c00000000000500";
-    const ABORT_MARKER: &str = "0000000000000003000000420000000002965eeae3003000000000000000000000 03e800000000000003e800000000000000090000ffffffff000000012000000008000000000c00000000000500";
-    const CLEANED_MARKER: &str = "0000000000000003000000450000000002154fb8fe007000000000000000000 55d4a8000000000000003e800000000000000090000ffffffff000000012600af9aea550008000000010c00000000000500";
+    use crate::{
+        codec::{builder::Stamp, crc::crc32c, vectors::*},
+        types::Offset,
+    };
 
     #[test]
     fn markers_are_kafkas_byte_for_byte() {

@@ -23,6 +23,8 @@ pub mod pages;
 pub mod record;
 pub mod snapshot;
 pub mod varint;
+#[cfg(test)]
+mod vectors;
 
 use crate::types::Compression;
 use std::borrow::Cow;
