@@ -142,7 +142,7 @@ impl BatchHeader {
     }
 
     /// The 61 bytes of this header.
-    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
+    pub fn to_bytes(self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         self.write(&mut bytes);
         bytes

@@ -6,6 +6,9 @@
 use crate::codec::varint::read_varint;
 use std::fmt;
 
+/// A name and a value, which may be null.
+type Header<'a> = (&'a str, Option<&'a [u8]>);
+
 /// Headers of a record: pairs of a name and a value, which may be null.
 #[derive(Clone, Copy, Default)]
 pub struct Headers<'a> {
@@ -36,7 +39,7 @@ impl<'a> Headers<'a> {
     }
 
     /// The header at the front, and what is behind it.
-    fn split(&self) -> Option<((&'a str, Option<&'a [u8]>), &'a [u8])> {
+    fn split(&self) -> Option<(Header<'a>, &'a [u8])> {
         let mut rest = self.rest;
         let length = usize::try_from(read_varint(&mut rest)?).ok()?;
         let (name, mut rest) = rest.split_at_checked(length)?;
@@ -47,7 +50,7 @@ impl<'a> Headers<'a> {
 }
 
 impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a str, Option<&'a [u8]>);
+    type Item = Header<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
