@@ -1,3 +1,5 @@
+//! What the headers of batches, and batches as a whole, must hold.
+
 use super::*;
 use crate::codec::vectors::*;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What the codecs must hold: round trips, caps, framings, and strangers' bytes.
+
 use super::*;
 use proptest::prelude::*;
 
