@@ -1,4 +1,13 @@
-//! Segments, indexes, manifest, marks and checkpoints on files.
+//! Files that hold a log: segments with their indexes, the manifest that says which exist, the marks that say how far
+//! they are durable.
+//!
+//! Nothing here knows about topics' settings, producers or waiting readers; it knows bytes, positions and offsets.
 
+pub mod bound;
+pub mod files;
+pub mod index;
+pub mod layout;
 pub mod manifest;
 pub mod marks;
+pub mod scan;
+pub mod segment;

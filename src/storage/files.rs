@@ -1,0 +1,369 @@
+//! Files whose descriptors come and go.
+//!
+//! A [`PooledFile`] opens its descriptor when it is needed and gives it back when the pool has too many. Two rules hold:
+//! a descriptor with unflushed writes is not closed before its flush succeeded (its error would be lost with it), and a
+//! flush that failed is final: the file takes no more writes and says why.
+
+use super::bound::{Bound, Holder};
+use crate::{
+    env::{
+        Env, File, Open, Region, read_exact_at, read_full_at,
+        sync::{AtomicBool, Mutex, Ordering, RwLock},
+        write_all_at,
+    },
+    error::{Error, Result},
+};
+use bytes::Bytes;
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+};
+
+/// How bytes of files reach a reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReadMode {
+    /// Through read-only mappings: no copy. It assumes that nobody else shortens the files and that the medium
+    /// answers: where it does not, the operating system ends the process (SIGBUS). The default.
+    #[default]
+    Mapped,
+    /// By positional reads into fresh memory: for network file systems and hostile neighbours.
+    Pread,
+}
+
+/// Opens files and bounds how many descriptors and mappings are held at once.
+#[derive(Debug)]
+pub struct FilePool {
+    env: Arc<dyn Env>,
+    mode: ReadMode,
+    descriptors: Bound,
+    regions: Bound,
+}
+
+impl FilePool {
+    /// A pool of at most `descriptors` descriptors and as many mappings.
+    pub fn new(env: Arc<dyn Env>, mode: ReadMode, descriptors: usize) -> Arc<Self> {
+        Arc::new(FilePool {
+            env,
+            mode,
+            descriptors: Bound::new(descriptors),
+            regions: Bound::new(descriptors),
+        })
+    }
+
+    /// The environment the files live in.
+    pub fn env(&self) -> &Arc<dyn Env> {
+        &self.env
+    }
+
+    /// How many descriptors and mappings are held now.
+    pub fn held(&self) -> (usize, usize) {
+        (self.descriptors.held(), self.regions.held())
+    }
+
+    /// A file that exists, or is found missing at its first use.
+    pub fn existing(self: &Arc<Self>, path: PathBuf, writable: bool) -> Arc<PooledFile> {
+        self.file(path, if writable { Open::Write } else { Open::Read }, None)
+    }
+
+    /// Creates a file that must not exist.
+    pub fn create(self: &Arc<Self>, path: PathBuf) -> Result<Arc<PooledFile>> {
+        let handle = self.env.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))?;
+        let file = self.file(path, Open::Write, Some(handle));
+        self.descriptors.admit(Arc::downgrade(&file.descriptor) as Weak<dyn Holder>);
+        Ok(file)
+    }
+
+    fn file(self: &Arc<Self>, path: PathBuf, how: Open, handle: Option<Arc<dyn File>>) -> Arc<PooledFile> {
+        let descriptor = Arc::new(Descriptor {
+            pool: Arc::clone(self),
+            path,
+            how,
+            used: AtomicBool::new(true),
+            uncounted: AtomicBool::new(false),
+            dirty: AtomicBool::new(false),
+            failed: Mutex::new(None),
+            handle: RwLock::new(handle),
+        });
+        let mapping = Arc::new(Mapping {
+            pool: Arc::clone(self),
+            used: AtomicBool::new(false),
+            region: Mutex::new(None),
+        });
+        Arc::new(PooledFile { descriptor, mapping })
+    }
+}
+
+/// A file of a [`FilePool`].
+pub struct PooledFile {
+    descriptor: Arc<Descriptor>,
+    mapping: Arc<Mapping>,
+}
+
+struct Descriptor {
+    pool: Arc<FilePool>,
+    path: PathBuf,
+    how: Open,
+    used: AtomicBool,
+    /// Opened, but the pool has not been told yet: that is done when no lock is held.
+    uncounted: AtomicBool,
+    dirty: AtomicBool,
+    failed: Mutex<Option<Error>>,
+    handle: RwLock<Option<Arc<dyn File>>>,
+}
+
+struct Mapping {
+    pool: Arc<FilePool>,
+    used: AtomicBool,
+    region: Mutex<Option<Arc<dyn Region>>>,
+}
+
+impl fmt::Debug for PooledFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PooledFile").field("path", &self.descriptor.path).finish_non_exhaustive()
+    }
+}
+
+impl Descriptor {
+    /// Runs `act` on the open file, which stays open meanwhile.
+    fn with<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {
+        // A load first: a store by every call would move the cache line between the threads that share the file.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        let guard = self.handle.read();
+        if let Some(file) = guard.as_ref() {
+            return act(&**file).map_err(|e| Error::io(operation, &self.path, e));
+        }
+        drop(guard);
+        act(&*self.reopen()?).map_err(|e| Error::io(operation, &self.path, e))
+    }
+
+    /// As `with`, for calls that leave something to flush.
+    fn change<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {
+        if let Some(error) = &*self.failed.lock() {
+            return Err(error.clone());
+        }
+        loop {
+            let guard = self.handle.read();
+            if let Some(file) = guard.as_ref() {
+                self.used.store(true, Ordering::Relaxed);
+                self.dirty.store(true, Ordering::SeqCst);
+                return act(&**file).map_err(|e| Error::io(operation, &self.path, e));
+            }
+            drop(guard);
+            self.reopen()?;
+        }
+    }
+
+    fn reopen(&self) -> Result<Arc<dyn File>> {
+        let mut guard = self.handle.write();
+        if let Some(file) = guard.as_ref() {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.pool.env.open(&self.path, self.how).map_err(|e| Error::io("open", &self.path, e))?;
+        *guard = Some(Arc::clone(&file));
+        self.uncounted.store(true, Ordering::SeqCst);
+        Ok(file)
+    }
+
+    fn sync(&self) -> Result<()> {
+        if let Some(error) = &*self.failed.lock() {
+            return Err(error.clone());
+        }
+        let guard = self.handle.read();
+        let Some(file) = guard.as_ref() else { return Ok(()) };
+        // Cleared before the flush: a write that comes meanwhile sets it again.
+        if !self.dirty.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        file.sync_data().map_err(|e| {
+            let error = Error::io("flush", &self.path, e);
+            *self.failed.lock() = Some(error.clone());
+            error
+        })
+    }
+}
+
+impl Holder for Descriptor {
+    fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    fn let_go(&self) -> bool {
+        if self.dirty.load(Ordering::SeqCst) && self.sync().is_err() {
+            return true;
+        }
+        let Some(mut guard) = self.handle.try_write() else { return false };
+        if self.dirty.load(Ordering::SeqCst) {
+            return false;
+        }
+        if guard.take().is_some() && !self.uncounted.load(Ordering::SeqCst) {
+            self.pool.descriptors.released();
+        }
+        true
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        if self.handle.get_mut().is_some() && !*self.uncounted.get_mut() {
+            self.pool.descriptors.released();
+        }
+    }
+}
+
+impl Holder for Mapping {
+    fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    fn let_go(&self) -> bool {
+        let Some(mut region) = self.region.try_lock() else { return false };
+        if region.take().is_some() {
+            self.pool.regions.released();
+        }
+        true
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.region.get_mut().is_some() {
+            self.pool.regions.released();
+        }
+    }
+}
+
+impl PooledFile {
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.descriptor.path
+    }
+
+    /// The file's length in bytes.
+    pub fn len(&self) -> Result<u64> {
+        self.with("measure", |file| file.len())
+    }
+
+    /// Reads until `buf` is full or the file ends, and says how much was read.
+    pub fn read_full(&self, buf: &mut [u8], position: u64) -> Result<usize> {
+        self.with("read", |file| read_full_at(file, buf, position))
+    }
+
+    /// As [`PooledFile::read_full`], from the medium instead of the cache. `None` where that cannot be had.
+    pub fn read_past_cache(&self, buf: &mut [u8], position: u64) -> Result<Option<usize>> {
+        let mut done = 0;
+        while done < buf.len() {
+            let rest = buf.get_mut(done..).unwrap_or_default();
+            let read =
+                self.with("read", |file| match file.read_past_cache(rest, position + done as u64) {
+                    Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
+                    other => other.map(Some),
+                })?;
+            match read {
+                None => return Ok(None),
+                Some(0) => break,
+                Some(n) => done += n,
+            }
+        }
+        Ok(Some(done))
+    }
+
+    /// Writes all of `buf` at `position`.
+    pub fn write_all(&self, buf: &[u8], position: u64) -> Result<()> {
+        self.change("write", |file| write_all_at(file, buf, position))
+    }
+
+    /// Cuts or lengthens the file.
+    pub fn set_len(&self, len: u64) -> Result<()> {
+        self.change("truncate", |file| file.set_len(len))
+    }
+
+    /// Makes the file at least `len` bytes long with space set aside.
+    pub fn allocate(&self, len: u64) -> Result<()> {
+        self.change("allocate", |file| file.allocate(len))
+    }
+
+    /// Makes what was written durable. A failure is final for this file.
+    pub fn sync(&self) -> Result<()> {
+        self.descriptor.sync()
+    }
+
+    /// Makes durable whatever the operating system still holds of this file, whoever wrote it.
+    pub fn sync_foreign(&self) -> Result<()> {
+        self.change("open", |_| Ok(()))?;
+        self.sync()
+    }
+
+    /// Whether there are writes that no flush has covered.
+    pub fn is_dirty(&self) -> bool {
+        self.descriptor.dirty.load(Ordering::SeqCst)
+    }
+
+    /// The bytes of `range`, which lie below what was published. `capacity` is how far a mapping should reach.
+    pub fn bytes(&self, range: Range<u64>, capacity: u64) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        match self.descriptor.pool.mode {
+            ReadMode::Mapped => self.mapped(range, capacity),
+            ReadMode::Pread => {
+                let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                let mut buf = vec![0; len];
+                self.with("read", |file| read_exact_at(file, &mut buf, range.start))?;
+                Ok(buf.into())
+            }
+        }
+    }
+
+    fn mapped(&self, range: Range<u64>, capacity: u64) -> Result<Bytes> {
+        let region = self.region(capacity.max(range.end))?;
+        region.get(range).map_err(|e| Error::io("read", self.path(), e))
+    }
+
+    /// The mapping, made anew where it is too short.
+    fn region(&self, capacity: u64) -> Result<Arc<dyn Region>> {
+        let mapping = &self.mapping;
+        if !mapping.used.load(Ordering::Relaxed) {
+            mapping.used.store(true, Ordering::Relaxed);
+        }
+        let mut guard = mapping.region.lock();
+        match guard.as_ref() {
+            Some(region) if region.capacity() >= capacity => return Ok(Arc::clone(region)),
+            _ => {}
+        }
+        let region = self.with("map", |file| file.region(capacity))?;
+        let fresh = guard.replace(Arc::clone(&region)).is_none();
+        drop(guard);
+        if fresh {
+            mapping.pool.regions.admit(Arc::downgrade(mapping) as Weak<dyn Holder>);
+        }
+        Ok(region)
+    }
+
+    fn with<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {
+        let result = self.descriptor.with(operation, act);
+        self.admit_if_new();
+        result
+    }
+
+    fn change<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {
+        let result = self.descriptor.change(operation, act);
+        self.admit_if_new();
+        result
+    }
+
+    /// Counts a descriptor that was opened by the last call, now that no lock is held.
+    fn admit_if_new(&self) {
+        let descriptor = &self.descriptor;
+        if !descriptor.uncounted.load(Ordering::Relaxed)
+            || !descriptor.uncounted.swap(false, Ordering::SeqCst)
+        {
+            return;
+        }
+        descriptor.pool.descriptors.admit(Arc::downgrade(descriptor) as Weak<dyn Holder>);
+    }
+}

@@ -1,0 +1,210 @@
+//! The two sparse indexes of one segment, by Kafka's rules.
+//!
+//! An entry is tested for before a batch is added, when more than the index interval has been appended since the last
+//! one; the offset entry speaks of the batch about to be added, the time entry of the largest timestamp so far, that
+//! batch included. What is always true: relative offsets grow strictly in both, positions and timestamps never shrink.
+//!
+//! Entries are kept encoded, as they lie in the files, so that the same search serves an index in memory and one on disk.
+
+use crate::{
+    codec::index::{OffsetEntry, OffsetIndexView, TimeEntry, TimeIndexView},
+    types::{Offset, Timestamp},
+};
+use bytes::Bytes;
+
+/// What the index of a segment needs to know of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexedBatch {
+    /// Its last offset.
+    pub last_offset: Offset,
+    /// Where it starts in the file.
+    pub position: u32,
+    /// Its bytes.
+    pub size: u64,
+    /// Its largest timestamp.
+    pub max_timestamp: Timestamp,
+}
+
+/// The indexes of a segment that is being written, or rebuilt.
+#[derive(Clone, Debug)]
+pub struct SegmentIndex {
+    base: Offset,
+    interval: u64,
+    since_entry: u64,
+    offsets: Vec<u8>,
+    times: Vec<u8>,
+    /// The largest timestamp so far and the last offset of the first batch that has it.
+    largest: Option<(Timestamp, u32)>,
+    last_time: Timestamp,
+}
+
+impl SegmentIndex {
+    /// The indexes of an empty segment.
+    pub fn new(base: Offset, interval: u64) -> Self {
+        SegmentIndex {
+            base,
+            interval,
+            since_entry: 0,
+            offsets: Vec::new(),
+            times: Vec::new(),
+            largest: None,
+            last_time: Timestamp::NONE,
+        }
+    }
+
+    /// The indexes as they lie in the files, cut at the first entry that cannot be: they are hints. The entries for
+    /// offsets at or beyond `end` are left out.
+    pub fn from_files(base: Offset, interval: u64, offsets: &[u8], times: &[u8], end: Offset) -> Self {
+        let mut index = SegmentIndex::new(base, interval);
+        let (view, _) = OffsetIndexView::new_checked(offsets);
+        for entry in view.iter().take_while(|e| base + u64::from(e.relative_offset) < end) {
+            entry.encode(&mut index.offsets);
+        }
+        let (view, _) = TimeIndexView::new_checked(times);
+        for entry in view.iter().take_while(|e| base + u64::from(e.relative_offset) < end) {
+            entry.encode(&mut index.times);
+            index.last_time = entry.timestamp;
+            index.largest = Some((entry.timestamp, entry.relative_offset));
+        }
+        index
+    }
+
+    /// Adds a batch that is about to be, or was, appended.
+    pub fn add(&mut self, batch: IndexedBatch) {
+        let relative_offset = relative(self.base, batch.last_offset);
+        if batch.max_timestamp > self.largest.map_or(Timestamp::NONE, |(t, _)| t) {
+            self.largest = Some((batch.max_timestamp, relative_offset));
+        }
+        if self.since_entry > self.interval {
+            OffsetEntry { relative_offset, position: batch.position }.encode(&mut self.offsets);
+            self.close();
+            self.since_entry = 0;
+        }
+        self.since_entry += batch.size;
+    }
+
+    /// An entry for a batch that must be found without reading what lies before it.
+    pub fn force_entry(&mut self, batch: IndexedBatch) {
+        self.since_entry = u64::MAX / 2;
+        self.add(batch);
+    }
+
+    /// Adds the entry that closes the time index: the largest timestamp of all, where it has none yet.
+    pub fn close(&mut self) {
+        if let Some((timestamp, relative_offset)) = self.largest
+            && timestamp > self.last_time
+        {
+            TimeEntry { timestamp, relative_offset }.encode(&mut self.times);
+            self.last_time = timestamp;
+        }
+    }
+
+    /// Whether one more entry might not fit into `max_bytes` (Kafka's segment.index.bytes), one slot being kept for
+    /// the closing time entry.
+    pub fn is_full(&self, max_bytes: u64) -> bool {
+        let full = |len: usize, entry: usize, reserve: u64| {
+            (len / entry) as u64 >= (max_bytes / entry as u64).saturating_sub(reserve)
+        };
+        full(self.offsets.len(), OffsetEntry::ENCODED_LEN, 0)
+            || full(self.times.len(), TimeEntry::ENCODED_LEN, 1)
+    }
+
+    /// The largest timestamp so far; [`Timestamp::NONE`] when there is none.
+    pub fn largest_timestamp(&self) -> Timestamp {
+        self.largest.map_or(Timestamp::NONE, |(t, _)| t)
+    }
+
+    /// The encoded offset index.
+    pub fn offsets(&self) -> &[u8] {
+        &self.offsets
+    }
+
+    /// The encoded time index.
+    pub fn times(&self) -> &[u8] {
+        &self.times
+    }
+
+    /// The index as it stands, for searching.
+    pub fn freeze(self) -> IndexBytes {
+        IndexBytes { offsets: self.offsets.into(), times: self.times.into() }
+    }
+}
+
+/// The encoded indexes of a segment, for searching.
+#[derive(Clone, Debug, Default)]
+pub struct IndexBytes {
+    /// The offset index, checked for its order.
+    pub offsets: Bytes,
+    /// The time index, checked for its order.
+    pub times: Bytes,
+}
+
+/// The last offset entry at or below `offset`.
+pub fn floor_offset(offsets: &[u8], base: Offset, offset: Offset) -> Option<OffsetEntry> {
+    OffsetIndexView::new(offsets).floor(relative(base, offset))
+}
+
+/// The last time entry at or below `timestamp`.
+pub fn floor_time(times: &[u8], timestamp: Timestamp) -> Option<TimeEntry> {
+    TimeIndexView::new(times).floor(timestamp)
+}
+
+/// An offset relative to its segment's base. A segment never spans more than 2^31 - 1.
+pub fn relative(base: Offset, offset: Offset) -> u32 {
+    u32::try_from(offset.distance_from(base)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(last: u64, position: u32, size: u64, time: i64) -> IndexedBatch {
+        IndexedBatch {
+            last_offset: Offset::new(last),
+            position,
+            size,
+            max_timestamp: Timestamp::from_millis(time),
+        }
+    }
+
+    fn entries(index: &SegmentIndex) -> (Vec<(u32, u32)>, Vec<(i64, u32)>) {
+        let offsets = OffsetIndexView::new(index.offsets());
+        let times = TimeIndexView::new(index.times());
+        (
+            offsets.iter().map(|e| (e.relative_offset, e.position)).collect(),
+            times.iter().map(|e| (e.timestamp.as_millis(), e.relative_offset)).collect(),
+        )
+    }
+
+    #[test]
+    fn an_entry_needs_more_than_the_interval_and_speaks_of_the_next_batch() {
+        let mut index = SegmentIndex::new(Offset::new(100), 200);
+        index.add(batch(100, 0, 200, 5));
+        index.add(batch(101, 200, 100, 4));
+        assert_eq!(entries(&index), (vec![], vec![]), "200 bytes are not more than 200");
+        index.add(batch(102, 300, 100, 3));
+        assert_eq!(entries(&index), (vec![(2, 300)], vec![(5, 0)]));
+        index.add(batch(103, 400, 300, 5));
+        index.add(batch(104, 700, 300, 5));
+        assert_eq!(entries(&index), (vec![(2, 300), (4, 700)], vec![(5, 0)]), "no larger time, no entry");
+        index.add(batch(105, 1000, 10, 9));
+        index.close();
+        index.close();
+        assert_eq!(entries(&index).1, [(5, 0), (9, 5)]);
+    }
+
+    #[test]
+    fn an_index_from_files_stops_at_the_first_entry_out_of_order_and_at_the_end() {
+        let mut index = SegmentIndex::new(Offset::ZERO, 0);
+        for i in 0..5 {
+            index.add(batch(i, i as u32 * 10, 10, i as i64));
+        }
+        let mut zeros = index.offsets().to_vec();
+        zeros.extend([0; 64]);
+        let read = SegmentIndex::from_files(Offset::ZERO, 0, &zeros, index.times(), Offset::new(100));
+        assert_eq!(entries(&read), entries(&index));
+        let read = SegmentIndex::from_files(Offset::ZERO, 0, &zeros, index.times(), Offset::new(3));
+        assert_eq!(entries(&read).0, [(1, 10), (2, 20)]);
+        assert_eq!(read.largest_timestamp(), Timestamp::from_millis(2));
+    }
+}

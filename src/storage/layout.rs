@@ -1,0 +1,99 @@
+//! Where things lie: the names of files in a log's directory and in a partition's.
+
+use crate::types::Offset;
+use std::path::{Path, PathBuf};
+
+/// The lock file, in the log's directory.
+pub const LOCK: &str = "LOCK";
+/// Kafka's mark of a clean stop.
+pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// Kafka's identity of a data directory.
+pub const META_PROPERTIES: &str = "meta.properties";
+/// Kafka's checkpoint of recovery points.
+pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+/// Kafka's checkpoint of high watermarks.
+pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+/// Kafka's checkpoint of log start offsets.
+pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// Kafka's leader epochs of a partition.
+pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// Kafka's topic id of a partition.
+pub const PARTITION_METADATA: &str = "partition.metadata";
+/// What is appended to the name of a file that recovery put aside.
+pub const ASIDE: &str = "aside";
+
+/// The kinds of files that a segment has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SegmentFile {
+    /// The record batches.
+    Log,
+    /// The offset index.
+    OffsetIndex,
+    /// The time index.
+    TimeIndex,
+    /// The aborted transactions.
+    TransactionIndex,
+    /// Kafka's producer snapshot, as of the base offset.
+    Snapshot,
+    /// Our longer producer state, as of the base offset.
+    Producers,
+    /// The checksums of the pages of a sealed segment.
+    Pages,
+}
+
+impl SegmentFile {
+    /// Every kind, the data last: who removes in this order never leaves an index that speaks of missing data.
+    pub const ALL: [SegmentFile; 7] = [
+        SegmentFile::Pages,
+        SegmentFile::Producers,
+        SegmentFile::Snapshot,
+        SegmentFile::TransactionIndex,
+        SegmentFile::TimeIndex,
+        SegmentFile::OffsetIndex,
+        SegmentFile::Log,
+    ];
+
+    /// The extension of the file's name.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            SegmentFile::Log => "log",
+            SegmentFile::OffsetIndex => "index",
+            SegmentFile::TimeIndex => "timeindex",
+            SegmentFile::TransactionIndex => "txnindex",
+            SegmentFile::Snapshot => "snapshot",
+            SegmentFile::Producers => "producers",
+            SegmentFile::Pages => "pages",
+        }
+    }
+
+    /// The file of this kind that belongs to `base` in `dir`.
+    pub fn path(self, dir: &Path, base: Offset) -> PathBuf {
+        dir.join(format!("{:020}.{}", base.value(), self.extension()))
+    }
+
+    /// The base offset that a file name of this kind carries; `None` for any other name.
+    pub fn parse(self, name: &str) -> Option<Offset> {
+        let digits = name.strip_suffix(self.extension())?.strip_suffix('.')?;
+        if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        digits.parse::<i64>().ok().and_then(Offset::from_i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_file_is_named_by_twenty_digits_and_read_back() {
+        let path = SegmentFile::OffsetIndex.path(Path::new("d"), Offset::new(42));
+        assert_eq!(path, Path::new("d/00000000000000000042.index"));
+        assert_eq!(SegmentFile::OffsetIndex.parse("00000000000000000042.index"), Some(Offset::new(42)));
+        for foreign in ["42.index", "00000000000000000042.timeindex", "00000000000000000042.index.aside", "x"]
+        {
+            assert_eq!(SegmentFile::OffsetIndex.parse(foreign), None, "{foreign}");
+        }
+        assert_eq!(SegmentFile::Log.parse("99999999999999999999.log"), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! Walking the batches of a segment's file, believing nothing.
+//!
+//! A scan reads positionally, checks each batch's shape, checksum and place in the order of offsets, and stops at the
+//! end of the data: the end of the file, or a length field of zero, which is what space set aside looks like. Whether a
+//! bad batch is a torn tail or damage is for the caller to say, who knows what was durable.
+
+use super::files::PooledFile;
+use crate::{
+    codec::{
+        DecodeError,
+        batch::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD, RecordBatch},
+    },
+    error::Result,
+    types::Offset,
+};
+use bytes::Bytes;
+
+/// How much is read at once, at least.
+const CHUNK: usize = 1 << 20;
+
+/// What a scan found at its position.
+#[derive(Debug)]
+pub enum Found {
+    /// A whole, valid batch in its place.
+    Batch(RecordBatch, u64),
+    /// The end of the data.
+    End,
+    /// Something that is not the batch expected here.
+    Bad(String),
+    /// A batch of a version that this release does not know.
+    Unsupported(DecodeError),
+}
+
+/// How bytes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Through the operating system's cache.
+    Cache,
+    /// From this position on past the cache, which may show what a failed flush lost.
+    MediumFrom(u64),
+}
+
+/// A walk over the batches of one file.
+#[derive(Debug)]
+pub struct Scanner<'a> {
+    file: &'a PooledFile,
+    source: Source,
+    /// Where the file, or what may be read of it, ends.
+    limit: u64,
+    position: u64,
+    expected: Offset,
+    /// Whether offsets may be missing between batches (a compacted or foreign segment).
+    gaps: bool,
+    verify: bool,
+    chunk: Bytes,
+    chunk_start: u64,
+    /// How many bytes were read.
+    pub bytes_read: u64,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scan from `position`, where a batch starts whose base offset is `expected`, or not below it when `gaps`.
+    pub fn new(file: &'a PooledFile, limit: u64, position: u64, expected: Offset, gaps: bool) -> Self {
+        Scanner {
+            file,
+            source: Source::Cache,
+            limit,
+            position,
+            expected,
+            gaps,
+            verify: true,
+            chunk: Bytes::new(),
+            chunk_start: 0,
+            bytes_read: 0,
+        }
+    }
+
+    /// Reads from another source.
+    #[must_use]
+    pub fn from_source(mut self, source: Source) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Where the next batch is expected.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The offset expected next.
+    pub fn expected(&self) -> Offset {
+        self.expected
+    }
+
+    /// The next batch, or why there is none. After anything but a batch the scan stays where it is.
+    pub fn next(&mut self) -> Result<Found> {
+        let head = self.peek(HEADER_LEN)?;
+        if head.len() < LENGTH_OVERHEAD || length_field(&head) == 0 {
+            return Ok(self.judge_end(&head));
+        }
+        let header = match BatchHeader::parse(&head) {
+            Ok(header) => header,
+            Err(error @ DecodeError::Unsupported { .. }) => {
+                return Ok(Found::Unsupported(error));
+            }
+            Err(_) if head.len() < HEADER_LEN => {
+                return Ok(Found::Bad(format!("{} bytes are less than a batch header", head.len())));
+            }
+            Err(error) => return Ok(Found::Bad(error.to_string())),
+        };
+        if let Some(reason) = self.out_of_place(&header) {
+            return Ok(Found::Bad(reason));
+        }
+        let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
+        let bytes = self.peek(size)?;
+        if bytes.len() < size {
+            return Ok(Found::Bad(format!("a batch of {size} bytes, of which the file has {}", bytes.len())));
+        }
+        let batch = RecordBatch::with_header(header, bytes);
+        if self.verify
+            && let Err(error) = batch.verify_crc()
+        {
+            return Ok(Found::Bad(error.to_string()));
+        }
+        let position = self.position;
+        self.position += header.size();
+        self.expected = header.next_offset();
+        Ok(Found::Batch(batch, position))
+    }
+
+    /// Goes on at the next whole, valid batch behind the scan's position, and says where that is. Used to tell what
+    /// lies behind damage; nothing found this way is believed to follow without a gap.
+    pub fn resync(&mut self) -> Result<Option<u64>> {
+        let mut at = self.position + 1;
+        while at + HEADER_LEN as u64 <= self.limit {
+            let window = self.view(at, CHUNK)?;
+            let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
+            for i in 0..=last_start {
+                // The magic byte first: all but one place in 256 end here.
+                if window.get(i + 16) != Some(&2) {
+                    continue;
+                }
+                let Some(head) = window.get(i..i + HEADER_LEN) else { break };
+                let Ok(header) = BatchHeader::parse(head) else { continue };
+                let start = at + i as u64;
+                if header.base_offset < self.expected || start + header.size() > self.limit {
+                    continue;
+                }
+                let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
+                let bytes = self.view(start, size)?;
+                if bytes.len() >= size
+                    && RecordBatch::with_header(header, bytes.slice(..size)).verify_crc().is_ok()
+                {
+                    self.position = start;
+                    self.expected = header.base_offset;
+                    return Ok(Some(start));
+                }
+            }
+            at += last_start as u64 + 1;
+        }
+        Ok(None)
+    }
+
+    fn out_of_place(&self, header: &BatchHeader) -> Option<String> {
+        let base = header.base_offset;
+        let in_place = if self.gaps { base >= self.expected } else { base == self.expected };
+        (!in_place).then(|| format!("a batch with base offset {base} where {} was expected", self.expected))
+    }
+
+    fn judge_end(&self, head: &Bytes) -> Found {
+        if head.iter().all(|b| *b == 0) {
+            Found::End
+        } else {
+            Found::Bad(format!("{} bytes that are no batch", head.len()))
+        }
+    }
+
+    /// Up to `len` bytes from the scan's position on; fewer at the end.
+    fn peek(&mut self, len: usize) -> Result<Bytes> {
+        let bytes = self.view(self.position, len)?;
+        Ok(bytes.slice(..len.min(bytes.len())))
+    }
+
+    fn view(&mut self, position: u64, len: usize) -> Result<Bytes> {
+        let available = usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX);
+        let wanted = len.min(available);
+        let held = position.checked_sub(self.chunk_start).and_then(|skip| usize::try_from(skip).ok());
+        if let Some(skip) = held
+            && skip.checked_add(wanted).is_some_and(|end| end <= self.chunk.len())
+        {
+            return Ok(self.chunk.slice(skip..));
+        }
+        // Never more than the file has, whatever a length field says.
+        let mut buf = vec![0; wanted.max(CHUNK).min(available)];
+        let read = self.read(&mut buf, position)?;
+        self.bytes_read += read as u64;
+        buf.truncate(read);
+        self.chunk = buf.into();
+        self.chunk_start = position;
+        Ok(self.chunk.clone())
+    }
+
+    fn read(&self, buf: &mut [u8], position: u64) -> Result<usize> {
+        let from = match self.source {
+            Source::MediumFrom(from) if position + buf.len() as u64 > from => from,
+            _ => return self.file.read_full(buf, position),
+        };
+        let cached = usize::try_from(from.saturating_sub(position)).unwrap_or(usize::MAX).min(buf.len());
+        let (front, back) = buf.split_at_mut(cached);
+        let read = self.file.read_full(front, position)?;
+        if read < cached {
+            return Ok(read);
+        }
+        match self.file.read_past_cache(back, position + cached as u64)? {
+            Some(more) => Ok(read + more),
+            None => Err(crate::error::Error::io(
+                "read past the cache",
+                self.file.path(),
+                std::io::ErrorKind::Unsupported.into(),
+            )),
+        }
+    }
+}
+
+fn length_field(head: &[u8]) -> u32 {
+    head.get(8..12).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes)
+}

@@ -1,0 +1,468 @@
+//! One segment: a file of record batches, its indexes, and how far a reader may go in it.
+//!
+//! A segment is shared between the one who appends and any number of readers. What is always true: the bytes below
+//! [`Segment::readable`] are whole batches that never change; the index says nothing beyond them; once a segment is
+//! removed its files lose their names, and who still reads keeps what it has open.
+
+use super::{
+    files::{FilePool, PooledFile},
+    index::{self, IndexBytes, IndexedBatch, SegmentIndex},
+    layout::SegmentFile,
+    scan::{Found, Scanner},
+};
+use crate::{
+    codec::{
+        batch::{BatchHeader, HEADER_LEN},
+        index::{AbortedTransaction, OffsetIndexView, TimeIndexView},
+    },
+    env::{
+        Env, Open, read_exact_at,
+        sync::{AtomicU64, Mutex, Ordering, RwLock},
+        write_all_at,
+    },
+    error::{Error, Result},
+    types::{Offset, Timestamp},
+};
+use bytes::Bytes;
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How far a mapping of an active segment reaches beyond its data, so that it is not made anew at every growth.
+const MAP_AHEAD: u64 = 4 << 20;
+
+/// Sidecars larger than this are not read: an index of a segment below 2 GiB is far smaller.
+const SIDECAR_MAX: u64 = 1 << 30;
+
+/// One segment of a log.
+#[derive(Debug)]
+pub struct Segment {
+    base: Offset,
+    dir: PathBuf,
+    pool: Arc<FilePool>,
+    data: Arc<PooledFile>,
+    readable: AtomicU64,
+    index: RwLock<Indexes>,
+    /// The aborted transactions whose markers lie here; loaded at the first question.
+    aborted: Mutex<Option<Arc<Vec<AbortedTransaction>>>>,
+    index_interval: u64,
+}
+
+#[derive(Debug)]
+enum Indexes {
+    /// Grows with the segment.
+    Active(SegmentIndex),
+    /// Lies in files, or will once the segment's seal is finished.
+    Loaded(IndexBytes),
+    /// Lies in files that nobody has asked yet.
+    OnDisk,
+}
+
+/// Where a batch lies in its segment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Located {
+    /// Its first byte.
+    pub position: u64,
+    /// Its header.
+    pub header: BatchHeader,
+}
+
+impl Segment {
+    /// A segment whose file exists, with `readable` bytes of whole batches.
+    pub fn existing(
+        pool: &Arc<FilePool>,
+        dir: &Path,
+        base: Offset,
+        readable: u64,
+        index_interval: u64,
+        writable: bool,
+    ) -> Arc<Self> {
+        let data = pool.existing(SegmentFile::Log.path(dir, base), writable);
+        Self::with(pool, dir, base, data, readable, index_interval, Indexes::OnDisk)
+    }
+
+    /// Creates the file of a new segment. Its name is durable once the directory is flushed.
+    pub fn create(pool: &Arc<FilePool>, dir: &Path, base: Offset, index_interval: u64) -> Result<Arc<Self>> {
+        let data = pool.create(SegmentFile::Log.path(dir, base))?;
+        let index = Indexes::Active(SegmentIndex::new(base, index_interval));
+        Ok(Self::with(pool, dir, base, data, 0, index_interval, index))
+    }
+
+    fn with(
+        pool: &Arc<FilePool>,
+        dir: &Path,
+        base: Offset,
+        data: Arc<PooledFile>,
+        readable: u64,
+        index_interval: u64,
+        index: Indexes,
+    ) -> Arc<Self> {
+        Arc::new(Segment {
+            base,
+            dir: dir.to_path_buf(),
+            pool: Arc::clone(pool),
+            data,
+            readable: AtomicU64::new(readable),
+            index: RwLock::new(index),
+            aborted: Mutex::new(None),
+            index_interval,
+        })
+    }
+
+    /// The base offset, which names it.
+    pub fn base(&self) -> Offset {
+        self.base
+    }
+
+    /// The file of the batches.
+    pub fn data(&self) -> &Arc<PooledFile> {
+        &self.data
+    }
+
+    /// How many bytes readers may see.
+    pub fn readable(&self) -> u64 {
+        self.readable.load(Ordering::Acquire)
+    }
+
+    /// Lets readers see the bytes below `end`, which are whole batches.
+    pub fn publish(&self, end: u64) {
+        self.readable.store(end, Ordering::Release);
+    }
+
+    /// The bytes of `range`, which lies below [`Segment::readable`].
+    pub fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
+        let readable = self.readable();
+        if range.end > readable {
+            return Err(Error::corrupt(
+                self.data.path(),
+                readable,
+                format!("bytes {range:?} asked of {readable}"),
+            ));
+        }
+        // In steps, so that a growing segment is mapped anew once per step and not at every read.
+        let capacity = (readable / MAP_AHEAD + 1) * MAP_AHEAD;
+        self.data.bytes(range, capacity)
+    }
+
+    /// The header of the batch that starts at `position`; `None` at the end.
+    pub fn header_at(&self, position: u64) -> Result<Option<BatchHeader>> {
+        let readable = self.readable();
+        if position >= readable {
+            return Ok(None);
+        }
+        let head = self.bytes(position..(position + HEADER_LEN as u64).min(readable))?;
+        let header = BatchHeader::parse(&head).map_err(|e| e.in_file(self.data.path(), position))?;
+        if position + header.size() > readable {
+            let reason = format!("a batch of {} bytes where {} are left", header.size(), readable - position);
+            return Err(Error::corrupt(self.data.path(), position, reason));
+        }
+        Ok(Some(header))
+    }
+
+    /// Where a batch starts that ends at or before `offset`, as near as the index knows; 0 where it knows none.
+    pub fn floor_position(&self, offset: Offset) -> Result<u64> {
+        self.search(|i| self.checked_floor(i, offset))
+    }
+
+    /// The first batch that ends at or behind `offset`; `None` when all end before it.
+    pub fn locate(&self, offset: Offset) -> Result<Option<Located>> {
+        let mut position = self.floor_position(offset)?;
+        while let Some(header) = self.header_at(position)? {
+            if header.last_offset() >= offset {
+                return Ok(Some(Located { position, header }));
+            }
+            position += header.size();
+        }
+        Ok(None)
+    }
+
+    /// The largest timestamp of the segment, from its closing time entry; [`Timestamp::NONE`] when it has none.
+    pub fn largest_timestamp(&self) -> Result<Timestamp> {
+        if let Indexes::Active(index) = &*self.index.read() {
+            return Ok(index.largest_timestamp());
+        }
+        let index = self.load_index()?;
+        let view = TimeIndexView::new(&index.times);
+        let last = view.len().checked_sub(1).and_then(|i| view.get(i));
+        Ok(last.map_or(Timestamp::NONE, |e| e.timestamp))
+    }
+
+    /// From which offset on records as late as `timestamp` can be.
+    pub fn floor_of_time(&self, timestamp: Timestamp) -> Result<Offset> {
+        // The entry's own offset may carry its timestamp, so a search for an equal one begins before it.
+        let before = Timestamp::from_millis(timestamp.as_millis().saturating_sub(1));
+        let entry = match &*self.index.read() {
+            Indexes::Active(index) => Some(index::floor_time(index.times(), before)),
+            Indexes::Loaded(index) => Some(index::floor_time(&index.times, before)),
+            Indexes::OnDisk => None,
+        };
+        let entry = match entry {
+            Some(entry) => entry,
+            None => index::floor_time(&self.load_index()?.times, before),
+        };
+        Ok(entry.map_or(self.base, |e| self.base + u64::from(e.relative_offset)))
+    }
+
+    /// Where to begin looking, by an index that is believed only as far as it was checked.
+    fn search(&self, find: impl Fn(&[u8]) -> Result<Option<u64>>) -> Result<u64> {
+        let known = match &*self.index.read() {
+            Indexes::Active(index) => Some(find(index.offsets())?),
+            Indexes::Loaded(index) => Some(find(&index.offsets)?),
+            Indexes::OnDisk => None,
+        };
+        let found = match known {
+            Some(found) => found,
+            None => find(&self.load_index()?.offsets)?,
+        };
+        match found {
+            Some(position) => Ok(position),
+            None => find(&self.rebuild_index()?.offsets)?.map_or(Ok(0), Ok),
+        }
+    }
+
+    /// The position that the index gives for `offset`, 0 when it has none; `None` when the index is wrong.
+    fn checked_floor(&self, offsets: &[u8], offset: Offset) -> Result<Option<u64>> {
+        let Some(entry) = index::floor_offset(offsets, self.base, offset) else { return Ok(Some(0)) };
+        let position = u64::from(entry.position);
+        let holds = match self.header_at(position) {
+            Ok(Some(header)) => header.last_offset() == self.base + u64::from(entry.relative_offset),
+            Ok(None) | Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(holds.then_some(position))
+    }
+
+    /// The indexes out of their files; built from the data where a file is missing or cannot be.
+    fn load_index(&self) -> Result<IndexBytes> {
+        let mut guard = self.index.write();
+        match &*guard {
+            Indexes::Loaded(index) => return Ok(index.clone()),
+            Indexes::Active(index) => return Ok(index.clone().freeze()),
+            Indexes::OnDisk => {}
+        }
+        let env = self.pool.env();
+        let offsets = read_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base))?;
+        let times = read_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base))?;
+        let index = match (offsets, times) {
+            (Some(offsets), Some(times)) if self.plausible(&offsets, &times) => {
+                IndexBytes { offsets: offsets.into(), times: times.into() }
+            }
+            _ => self.scan_index()?.freeze(),
+        };
+        *guard = Indexes::Loaded(index.clone());
+        Ok(index)
+    }
+
+    fn plausible(&self, offsets: &[u8], times: &[u8]) -> bool {
+        let in_order = OffsetIndexView::new_checked(offsets).1 == offsets.len()
+            && TimeIndexView::new_checked(times).1 == times.len();
+        // A segment with data has at least its closing time entry, unless no record has a timestamp: rare enough to
+        // be looked at again each time.
+        in_order && (!times.is_empty() || self.readable() == 0)
+    }
+
+    fn rebuild_index(&self) -> Result<IndexBytes> {
+        let index = self.scan_index()?.freeze();
+        *self.index.write() = Indexes::Loaded(index.clone());
+        Ok(index)
+    }
+
+    /// The indexes as the data gives them. What cannot be read any more ends them.
+    fn scan_index(&self) -> Result<SegmentIndex> {
+        let mut index = SegmentIndex::new(self.base, self.index_interval);
+        let mut scanner = Scanner::new(&self.data, self.readable(), 0, self.base, true);
+        loop {
+            match scanner.next()? {
+                Found::Batch(batch, position) => index.add(indexed(batch.header(), position)),
+                Found::Bad(_) => {
+                    if scanner.resync()?.is_none() {
+                        break;
+                    }
+                }
+                Found::End | Found::Unsupported(_) => break,
+            }
+        }
+        index.close();
+        Ok(index)
+    }
+
+    /// Gives up a loaded index that lies in files as well.
+    pub fn forget_index(&self) {
+        let mut guard = self.index.write();
+        if matches!(&*guard, Indexes::Loaded(_)) {
+            *guard = Indexes::OnDisk;
+        }
+    }
+
+    /// Makes `index` the one that grows with the segment.
+    pub fn activate(&self, index: SegmentIndex) {
+        *self.index.write() = Indexes::Active(index);
+    }
+
+    /// Adds a batch to the index of an active segment.
+    pub fn add_to_index(&self, header: &BatchHeader, position: u64) {
+        if let Indexes::Active(index) = &mut *self.index.write() {
+            index.add(indexed(header, position));
+        }
+    }
+
+    /// Whether the index of an active segment has no room for one more entry.
+    pub fn index_is_full(&self, max_bytes: u64) -> bool {
+        matches!(&*self.index.read(), Indexes::Active(index) if index.is_full(max_bytes))
+    }
+
+    /// Closes the index of an active segment: its last time entry, and no more after.
+    pub fn seal_index(&self) {
+        let mut guard = self.index.write();
+        if let Indexes::Active(index) = &mut *guard {
+            index.close();
+            *guard = Indexes::Loaded(index.clone().freeze());
+        }
+    }
+
+    /// The indexes as they stand, the time index closed; `None` where only the files have them.
+    pub fn closed_index(&self) -> Option<IndexBytes> {
+        match &mut *self.index.write() {
+            Indexes::Active(index) => {
+                index.close();
+                Some(index.clone().freeze())
+            }
+            Indexes::Loaded(index) => Some(index.clone()),
+            Indexes::OnDisk => None,
+        }
+    }
+
+    /// Writes the indexes into their files and flushes them.
+    pub fn write_index(&self, index: &IndexBytes) -> Result<()> {
+        let env = self.pool.env();
+        write_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base), &index.offsets)?;
+        write_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base), &index.times)
+    }
+
+    /// The indexes in the files, as far as they can be, for offsets below `end`; `None` where a file is missing.
+    pub fn index_in_files(&self, end: Offset) -> Result<Option<SegmentIndex>> {
+        let env = self.pool.env();
+        let offsets = read_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base))?;
+        let times = read_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base))?;
+        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+        Ok(Some(SegmentIndex::from_files(self.base, self.index_interval, &offsets, &times, end)))
+    }
+
+    /// An empty index of this segment, to be filled by a scan.
+    pub fn empty_index(&self) -> SegmentIndex {
+        SegmentIndex::new(self.base, self.index_interval)
+    }
+
+    /// Makes `index` what is known, for a segment that does not grow.
+    pub fn set_index(&self, index: SegmentIndex) {
+        *self.index.write() = Indexes::Loaded(index.freeze());
+    }
+
+    /// The aborted transactions whose markers lie in this segment, in the order of the markers.
+    pub fn aborted(&self) -> Result<Arc<Vec<AbortedTransaction>>> {
+        let mut guard = self.aborted.lock();
+        if let Some(known) = &*guard {
+            return Ok(Arc::clone(known));
+        }
+        let path = SegmentFile::TransactionIndex.path(&self.dir, self.base);
+        let list = match read_file(&**self.pool.env(), &path)? {
+            None => Vec::new(),
+            Some(bytes) => AbortedTransaction::decode_all(&bytes).map_err(|e| e.in_file(&path, 0))?,
+        };
+        Ok(Arc::clone(guard.insert(Arc::new(list))))
+    }
+
+    /// Replaces what is known of aborted transactions, as a replay of the data found them.
+    pub fn set_aborted(&self, list: Vec<AbortedTransaction>) {
+        *self.aborted.lock() = Some(Arc::new(list));
+    }
+
+    /// Adds an aborted transaction whose marker was appended here.
+    pub fn add_aborted(&self, transaction: AbortedTransaction) {
+        let mut guard = self.aborted.lock();
+        Arc::make_mut(guard.get_or_insert_default()).push(transaction);
+    }
+
+    /// The aborted transactions as they are known now, without reading a file.
+    pub fn known_aborted(&self) -> Option<Arc<Vec<AbortedTransaction>>> {
+        self.aborted.lock().clone()
+    }
+
+    /// Writes the transaction index into its file and flushes it; there is no file for none.
+    pub fn write_aborted(&self, list: &[AbortedTransaction]) -> Result<()> {
+        let path = SegmentFile::TransactionIndex.path(&self.dir, self.base);
+        let env = &**self.pool.env();
+        if list.is_empty() {
+            return remove_if_there(env, &path);
+        }
+        let mut bytes = Vec::with_capacity(list.len() * AbortedTransaction::ENCODED_LEN);
+        list.iter().for_each(|t| t.encode(&mut bytes));
+        write_file(env, &path, &bytes)
+    }
+
+    /// Takes the names of all its files away. Who has one open keeps reading it.
+    pub fn remove_files(&self) -> Result<()> {
+        remove_segment_files(&**self.pool.env(), &self.dir, self.base)
+    }
+}
+
+/// What the index wants to know of a batch.
+pub fn indexed(header: &BatchHeader, position: u64) -> IndexedBatch {
+    IndexedBatch {
+        last_offset: header.last_offset(),
+        position: u32::try_from(position).unwrap_or(u32::MAX),
+        size: header.size(),
+        max_timestamp: header.max_timestamp,
+    }
+}
+
+/// Removes all files that belong to a base offset.
+pub fn remove_segment_files(env: &dyn Env, dir: &Path, base: Offset) -> Result<()> {
+    SegmentFile::ALL.iter().try_for_each(|kind| remove_if_there(env, &kind.path(dir, base)))
+}
+
+/// Removes a file unless there is none.
+pub fn remove_if_there(env: &dyn Env, path: &Path) -> Result<()> {
+    match env.remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// The whole of a sidecar; `None` when there is none.
+pub fn read_file(env: &dyn Env, path: &Path) -> Result<Option<Vec<u8>>> {
+    let file = match env.open(path, Open::Read) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|e| Error::io("open", path, e))?,
+    };
+    let len = file.len().map_err(|e| Error::io("measure", path, e))?;
+    if len > SIDECAR_MAX {
+        return Err(Error::corrupt(path, 0, format!("{len} bytes are more than such a file can have")));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    read_exact_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
+    Ok(Some(bytes))
+}
+
+/// Replaces the content of a sidecar in place and flushes it. What a crash leaves half written is found out by its
+/// checksum or order, and built again.
+pub fn write_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
+    let file = env.open(path, Open::Create).map_err(|e| Error::io("create", path, e))?;
+    write_all_at(&*file, content, 0).map_err(|e| Error::io("write", path, e))?;
+    file.set_len(content.len() as u64).map_err(|e| Error::io("truncate", path, e))?;
+    file.sync_data().map_err(|e| Error::io("flush", path, e))
+}
+
+/// Replaces a file as a whole: written beside it, flushed, renamed, the directory flushed.
+pub fn replace_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
+    let mut beside = path.as_os_str().to_os_string();
+    beside.push(".tmp");
+    let beside = PathBuf::from(beside);
+    write_file(env, &beside, content)?;
+    env.rename(&beside, path).map_err(|e| Error::io("rename", path, e))?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+}
