@@ -4,6 +4,7 @@
 mod codec;
 mod env;
 pub mod error;
+mod partition;
 mod storage;
 mod topic;
 pub mod types;

@@ -1,0 +1,305 @@
+//! Appending: conditions, offsets, one write, publish.
+//!
+//! Everything that does not need the order of the log was done before the lock is taken: records are encoded, compressed
+//! and checksummed. Under it remain the producer's rules, the header, one positional write, the index entry and the
+//! stores that let readers see it. A write that fails leaves the file as it was, or the log poisoned; never half a
+//! batch under a good one.
+
+use super::{
+    log::{Active, Log, PendingSeal, Writer},
+    producer_state::{BatchFacts, Verdict},
+};
+use crate::{
+    codec::{
+        batch::BatchHeader,
+        builder::{SealedBatch, Stamp},
+        control::ControlRecord,
+        manifest::{Entry, Place, SealedSegment},
+    },
+    env::sync::Ordering,
+    error::{Error, Result},
+    storage::{manifest::Flush, segment::Segment},
+    types::{Durability, Offset, Timestamp, TimestampType},
+};
+use std::{sync::Arc, time::Duration};
+
+/// The first step in which a file grows, and the largest.
+const GROWTH_MIN: u64 = 64 << 10;
+const GROWTH_MAX: u64 = 64 << 20;
+
+/// How much may be appended before a checkpoint is due.
+pub(super) const CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset behind its last record.
+    pub next_offset: Offset,
+    /// The time of the append, where the log gives the timestamps.
+    pub append_time: Option<Timestamp>,
+    /// Whether the batch was here already, and this is where it lies.
+    pub duplicate: bool,
+}
+
+impl Log {
+    /// Appends a batch. When it returns, the batch is in the operating system and visible as far as the topic's
+    /// durability allows; [`Log::acknowledge`] makes the rest of the promise.
+    pub fn append(&self, batch: &mut SealedBatch) -> Result<Appended> {
+        let config = self.config();
+        let size = batch.size();
+        if size > config.max_message_bytes {
+            return Err(Error::RecordTooLarge { size, max: config.max_message_bytes });
+        }
+        if size > config.segment_bytes {
+            return Err(Error::RecordTooLarge { size, max: config.segment_bytes });
+        }
+        let mut writer = self.writer.lock();
+        let base_offset = self.offsets.log_end();
+        let active = self.ready(&mut writer)?;
+        let stamp = match config.timestamp_type {
+            TimestampType::CreateTime => Stamp::CreateTime,
+            TimestampType::LogAppendTime => Stamp::LogAppendTime(self.shared.env.now()),
+        };
+        let epoch = active.epoch;
+        let bytes = batch.finish(base_offset, epoch, stamp);
+        let header = BatchHeader::parse(bytes)
+            .map_err(|e| Error::InvalidArgument { reason: format!("a batch that cannot be: {e}") })?;
+        if header.has_producer_id()
+            && !header.is_control()
+            && let Verdict::Duplicate { base_offset, last_offset, timestamp } =
+                active.producers.check(&BatchFacts::from(&header), &self.identity.name)?
+        {
+            let append_time = matches!(stamp, Stamp::LogAppendTime(_)).then_some(timestamp);
+            return Ok(Appended { base_offset, next_offset: last_offset + 1, append_time, duplicate: true });
+        }
+        if self.must_roll(active, &header, &config) {
+            self.roll(active, base_offset)?;
+        }
+        self.begin_incarnation(active, base_offset)?;
+        if let Err(error) = self.grow(active, size, config.segment_bytes) {
+            return Err(error);
+        }
+        if let Err(error) = active.segment.data().write_all(bytes, active.position) {
+            return Err(self.undo(&mut writer, error));
+        }
+        let aborted = self.remember(active, &header, bytes);
+        if let Some(transaction) = aborted {
+            active.segment.add_aborted(transaction);
+        }
+        self.publish(active, &header, &config);
+        let append_time = match stamp {
+            Stamp::LogAppendTime(time) => Some(time),
+            Stamp::CreateTime => None,
+        };
+        Ok(Appended { base_offset, next_offset: header.next_offset(), append_time, duplicate: false })
+    }
+
+    /// Keeps the topic's promise for everything below `end`: returns when it is as durable as the topic says, or as
+    /// `at_least` says where that is more.
+    pub fn acknowledge(&self, end: Offset, at_least: Durability) -> Result<()> {
+        match self.config().durability.max(at_least) {
+            Durability::Flushed => self.flush_to(end),
+            _ => Ok(()),
+        }
+    }
+
+    /// The state of appending, loaded where nothing was appended yet.
+    pub(super) fn ready<'a>(&self, writer: &'a mut Writer) -> Result<&'a mut Active> {
+        if let Writer::Idle { size, new_incarnation } = *writer {
+            self.shared.begin_writing()?;
+            let active = self.load_for_appending(size, new_incarnation)?;
+            *writer = Writer::Ready(Box::new(active));
+        }
+        if let Writer::Loaded(_) = writer {
+            self.shared.begin_writing()?;
+            if let Writer::Loaded(active) =
+                std::mem::replace(writer, Writer::Refusing(Error::Closed { what: "" }))
+            {
+                *writer = Writer::Ready(active);
+            }
+        }
+        match writer {
+            Writer::Ready(active) => Ok(active),
+            Writer::Refusing(error) => Err(error.clone()),
+            Writer::Idle { .. } | Writer::Loaded(_) => Err(Error::Closed { what: "the partition" }),
+        }
+    }
+
+    /// Kafka's conditions for a new segment (`LogSegment.shouldRoll`).
+    fn must_roll(&self, active: &Active, header: &BatchHeader, config: &super::config::LogConfig) -> bool {
+        if active.position == 0 {
+            return false;
+        }
+        let age = || match active.first_timestamp {
+            Some(first) if first.as_millis() >= 0 => {
+                header.max_timestamp.as_millis().saturating_sub(first.as_millis())
+            }
+            _ => self.shared.env.now().as_millis().saturating_sub(active.created.as_millis()),
+        };
+        let limit = config.segment_time.saturating_sub(active.jitter).as_millis();
+        active.position + header.size() > config.segment_bytes
+            || header.last_offset().distance_from(active.segment.base()) > i32::MAX as u64
+            || active.segment.index_is_full(config.segment_index_bytes)
+            || (limit < u128::from(u64::MAX) && i128::from(age()) > limit as i128)
+    }
+
+    /// Seals the active segment and begins a new one at `base`. What is slow about it (flushing, sidecars) is left to
+    /// the next flush; a `Written` topic's callers never wait for it.
+    pub(super) fn roll(&self, active: &mut Active, base: Offset) -> Result<()> {
+        let config = self.config();
+        let old = Arc::clone(&active.segment);
+        if active.allocated != active.position {
+            old.data().set_len(active.position)?;
+            active.allocated = active.position;
+        }
+        let sealed = SealedSegment {
+            next_offset: base,
+            bytes: active.position,
+            largest_timestamp: old.largest_timestamp()?,
+            generation: 0,
+            place: Place::Local,
+        };
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let segment =
+            Segment::create(&self.shared.pool, &self.identity.dir, base, config.index_interval_bytes)?;
+        // The file exists before the manifest speaks of it: after a crash between the two it is a stray and put aside.
+        let entries = [self.sealed_entry(old.base(), sealed), Entry::SegmentCreated { id, partition, base }];
+        if let Err(error) = self.shared.manifest.append(&entries, Flush::Later) {
+            segment.remove_files()?;
+            return Err(error);
+        }
+        old.seal_index();
+        let snapshot = active.producers.to_snapshot();
+        active.pending.push(PendingSeal { segment: old, next_base: base, snapshot });
+        active.names_dirty = true;
+        self.segments.change(|list| list.push(Arc::clone(&segment)));
+        active.segment = segment;
+        active.position = 0;
+        active.allocated = 0;
+        active.first_timestamp = None;
+        active.created = self.shared.env.now();
+        active.jitter = draw_jitter(config.segment_jitter.min(config.segment_time), self.shared.env.random());
+        active.asked = true;
+        self.shared.wake_background();
+        Ok(())
+    }
+
+    /// After an unclean opening a new life begins with the first append, and is durable before it.
+    fn begin_incarnation(&self, active: &mut Active, first_offset: Offset) -> Result<()> {
+        if !active.new_incarnation {
+            return Ok(());
+        }
+        let (number, _) = self.incarnation_of(Offset::MAX);
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let entry = Entry::Incarnation { id, partition, number: number + 1, first_offset };
+        self.shared.manifest.append(&[entry], Flush::Now)?;
+        active.new_incarnation = false;
+        Ok(())
+    }
+
+    /// Sets space aside for `size` more bytes, so that a full disk is met before anything is written.
+    fn grow(&self, active: &mut Active, size: u64, segment_bytes: u64) -> Result<()> {
+        let needed = active.position + size;
+        if needed <= active.allocated {
+            return Ok(());
+        }
+        let step = active.allocated.clamp(GROWTH_MIN, GROWTH_MAX);
+        let target = (active.allocated + step).min(segment_bytes).max(needed);
+        let data = active.segment.data();
+        match data.allocate(target) {
+            // What little space is left may still hold the batch itself.
+            Err(Error::DiskFull { .. }) if target > needed => {
+                data.allocate(needed)?;
+                active.allocated = needed;
+            }
+            other => {
+                other?;
+                active.allocated = target;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a failed write back, so that the file ends where it did; poisons the log where even that fails.
+    fn undo(&self, writer: &mut Writer, error: Error) -> Error {
+        let Writer::Ready(active) = writer else { return error };
+        match active.segment.data().set_len(active.position) {
+            Ok(()) => {
+                active.allocated = active.position;
+                error
+            }
+            Err(_) => self.poison_locked(writer, &error),
+        }
+    }
+
+    fn remember(
+        &self,
+        active: &mut Active,
+        header: &BatchHeader,
+        bytes: &[u8],
+    ) -> Option<crate::codec::index::AbortedTransaction> {
+        if !header.has_producer_id() {
+            return None;
+        }
+        let facts = BatchFacts::from(header);
+        if !header.is_control() {
+            active.producers.applied(&facts);
+            return None;
+        }
+        match ControlRecord::of_batch(bytes)? {
+            ControlRecord::Marker { commit, coordinator_epoch } => {
+                active.producers.marker(&facts, coordinator_epoch, commit)
+            }
+            ControlRecord::Other(_) => None,
+        }
+    }
+
+    /// Lets readers see the batch that was written.
+    fn publish(&self, active: &mut Active, header: &BatchHeader, config: &super::config::LogConfig) {
+        let size = header.size();
+        active.segment.add_to_index(header, active.position);
+        if active.position == 0 {
+            active.first_timestamp = Some(header.max_timestamp);
+        }
+        active.position += size;
+        active.since_checkpoint += size;
+        self.size.fetch_add(size, Ordering::Relaxed);
+        active.segment.publish(active.position);
+        let end = header.next_offset();
+        if config.durability == Durability::Flushed {
+            self.offsets.change(|set| set.log_end = end);
+            return;
+        }
+        let last_stable = self.stable_below(active, end);
+        let before = self.offsets.last_stable();
+        self.offsets.change(|set| {
+            set.log_end = end;
+            set.high_watermark = end;
+            set.last_stable = last_stable;
+        });
+        self.waiters.notify(true, last_stable > before);
+        if !active.asked {
+            active.asked = true;
+            self.shared.wake_background();
+        }
+    }
+
+    /// Where read-committed readers stop when the high watermark is `high_watermark`.
+    pub(super) fn stable_below(&self, active: &mut Active, high_watermark: Offset) -> Offset {
+        if active.producers.is_empty() {
+            return high_watermark;
+        }
+        active.producers.on_high_watermark(high_watermark);
+        active.producers.first_unstable_offset().map_or(high_watermark, |first| first.min(high_watermark))
+    }
+}
+
+/// A random duration below `limit`.
+pub(super) fn draw_jitter(limit: Duration, random: u64) -> Duration {
+    match u64::try_from(limit.as_millis()) {
+        Ok(0) | Err(_) => Duration::ZERO,
+        Ok(millis) => Duration::from_millis(random % millis),
+    }
+}

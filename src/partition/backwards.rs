@@ -1,0 +1,46 @@
+//! Reading towards the beginning.
+
+use super::log::{Log, floor};
+use crate::{
+    codec::batch::RecordBatch,
+    error::Result,
+    types::{IsolationLevel, Offset},
+};
+
+impl Log {
+    /// Some batches before `before`, in the order of offsets, the last of them being the one that ends nearest to it.
+    /// Empty when nothing lies before.
+    pub fn batches_before(&self, before: Offset, isolation: IsolationLevel) -> Result<Vec<RecordBatch>> {
+        self.shared.check_open()?;
+        let before = before.min(self.offsets.bound(isolation));
+        let log_start = self.offsets.log_start();
+        if before <= log_start {
+            return Ok(Vec::new());
+        }
+        let segments = self.segments.snapshot();
+        let last = before.saturating_sub(1);
+        let mut i = floor(&segments, last);
+        while let Some(segment) = i.and_then(|i| segments.get(i)) {
+            let mut position = segment.floor_position(last)?;
+            let mut batches = Vec::new();
+            while let Some(header) = segment.header_at(position)? {
+                if header.base_offset >= before {
+                    break;
+                }
+                let path = segment.data().path();
+                let bytes = segment.bytes(position..position + header.size())?;
+                let batch = RecordBatch::with_header(header, bytes);
+                batch.verify_crc().map_err(|e| e.in_file(path, position))?;
+                position += header.size();
+                if header.last_offset() >= log_start {
+                    batches.push(batch);
+                }
+            }
+            if !batches.is_empty() {
+                return Ok(batches);
+            }
+            i = i.and_then(|i| i.checked_sub(1));
+        }
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,151 @@
+//! A checkpoint of a log: one act after which recovery reads nothing below it.
+//!
+//! In this order: the data is flushed up to P; the indexes, the transaction index and the producers' state as of P are
+//! written and flushed; then the mark says that recovery begins at P. A crash in between leaves the older recovery
+//! point, and sidecars that are checked before they are used.
+
+use super::log::{Active, Log, PendingSeal, Writer};
+use crate::{
+    codec::{
+        checkpoint::encode_epochs,
+        index::AbortedTransaction,
+        snapshot::{ProducerBatches, ProducerEntry, encode_producers, encode_snapshot},
+    },
+    error::Result,
+    storage::{
+        index::IndexBytes,
+        layout::{LEADER_EPOCHS, SegmentFile},
+        segment::{Segment, remove_if_there, replace_file, write_file},
+    },
+    types::Offset,
+};
+use std::sync::Arc;
+
+/// A log at one moment, as a checkpoint writes it.
+struct Capture {
+    end: Offset,
+    position: u64,
+    snapshot: (Vec<ProducerEntry>, Vec<ProducerBatches>),
+    epochs: Vec<(i32, Offset)>,
+    pending: Vec<PendingSeal>,
+    segment: Arc<Segment>,
+    index: Option<IndexBytes>,
+    aborted: Option<Arc<Vec<AbortedTransaction>>>,
+}
+
+impl Log {
+    /// Takes a checkpoint of everything appended so far. Nothing is done where the last one is still true.
+    pub fn checkpoint(&self) -> Result<()> {
+        let _one_at_a_time = self.checkpointing.lock();
+        let Some(capture) = self.capture()? else { return Ok(()) };
+        self.flush_to(capture.end)?;
+        for seal in &capture.pending {
+            self.finish_seal(seal)?;
+        }
+        write_indexes(&capture.segment, capture.index.as_ref(), capture.aborted.as_deref())?;
+        let dir = &self.identity.dir;
+        let env = &*self.shared.env;
+        let before = self.flusher.mark().recovery_offset;
+        self.write_snapshot(capture.end, &capture.snapshot)?;
+        if !capture.epochs.is_empty() {
+            replace_file(env, &dir.join(LEADER_EPOCHS), encode_epochs(&capture.epochs).as_bytes())?;
+        }
+        env.sync_dir(dir).map_err(|e| crate::error::Error::io("flush", dir, e))?;
+        self.write_mark(|mark| {
+            mark.recovery_offset = capture.end;
+            mark.recovery_position = u32::try_from(capture.position).unwrap_or(u32::MAX);
+        })?;
+        self.shared.marks.flush()?;
+        self.remove_stale_snapshot(before)?;
+        self.forget_pending(&capture.pending);
+        Ok(())
+    }
+
+    /// Everything a checkpoint writes, as of one moment.
+    fn capture(&self) -> Result<Option<Capture>> {
+        let mut writer = self.writer.lock();
+        let active: &mut Active = match &mut *writer {
+            Writer::Ready(active) => active,
+            Writer::Idle { .. } | Writer::Loaded(_) => return Ok(None),
+            Writer::Refusing(error) => return Err(error.clone()),
+        };
+        let end = self.offsets.log_end();
+        let mark = self.flusher.mark();
+        if mark.recovery_offset == end && active.pending.is_empty() && active.since_checkpoint == 0 {
+            return Ok(None);
+        }
+        active.since_checkpoint = 0;
+        Ok(Some(Capture {
+            segment: Arc::clone(&active.segment),
+            index: active.segment.closed_index(),
+            aborted: active.segment.known_aborted(),
+            end,
+            position: active.position,
+            snapshot: active.producers.to_snapshot(),
+            epochs: active.epochs.entries().to_vec(),
+            pending: active.pending.clone(),
+        }))
+    }
+
+    /// Writes what belongs to a sealed segment and was left for later.
+    fn finish_seal(&self, seal: &PendingSeal) -> Result<()> {
+        let aborted = seal.segment.known_aborted();
+        write_indexes(&seal.segment, seal.segment.closed_index().as_ref(), aborted.as_deref())?;
+        self.write_snapshot(seal.next_base, &seal.snapshot)?;
+        seal.segment.forget_index();
+        Ok(())
+    }
+
+    fn write_snapshot(
+        &self,
+        at: Offset,
+        snapshot: &(Vec<ProducerEntry>, Vec<ProducerBatches>),
+    ) -> Result<()> {
+        if at <= self.offsets.log_start() {
+            return Ok(());
+        }
+        let env = &*self.shared.env;
+        let dir = &self.identity.dir;
+        write_file(env, &SegmentFile::Snapshot.path(dir, at), &encode_snapshot(&snapshot.0))?;
+        if snapshot.1.is_empty() {
+            return Ok(());
+        }
+        write_file(env, &SegmentFile::Producers.path(dir, at), &encode_producers(&snapshot.1))
+    }
+
+    /// The snapshot of an earlier checkpoint goes, unless a segment begins there.
+    fn remove_stale_snapshot(&self, at: Offset) -> Result<()> {
+        let is_base = self.segments.snapshot().iter().any(|s| s.base() == at);
+        if is_base || at == self.flusher.mark().recovery_offset {
+            return Ok(());
+        }
+        let dir = &self.identity.dir;
+        remove_if_there(&*self.shared.env, &SegmentFile::Snapshot.path(dir, at))?;
+        remove_if_there(&*self.shared.env, &SegmentFile::Producers.path(dir, at))
+    }
+
+    fn forget_pending(&self, done: &[PendingSeal]) {
+        if let Writer::Ready(active) = &mut *self.writer.lock() {
+            active.pending.retain(|p| !done.iter().any(|d| Arc::ptr_eq(&d.segment, &p.segment)));
+        }
+    }
+
+    /// Whether a checkpoint is due for the amount of data alone.
+    pub fn checkpoint_due(&self) -> bool {
+        match &*self.writer.lock() {
+            Writer::Ready(active) => {
+                active.since_checkpoint >= super::append::CHECKPOINT_BYTES || !active.pending.is_empty()
+            }
+            _ => false,
+        }
+    }
+}
+
+fn write_indexes(
+    segment: &Segment,
+    index: Option<&IndexBytes>,
+    aborted: Option<&Vec<AbortedTransaction>>,
+) -> Result<()> {
+    index.map_or(Ok(()), |index| segment.write_index(index))?;
+    aborted.map_or(Ok(()), |list| segment.write_aborted(list))
+}

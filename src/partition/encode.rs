@@ -1,0 +1,91 @@
+//! Records into a batch, by the rules of their topic.
+
+use super::config::LogConfig;
+use crate::{
+    codec::builder::{BatchBuilder, SealedBatch},
+    error::{Error, Result},
+    types::{Compression, Timestamp},
+};
+
+/// A record to be appended to a partition: key, value and headers are borrowed until they are in the batch.
+///
+/// ```
+/// use streamlog::RecordData;
+/// let record = RecordData::new("21.5").key("sensor-7").header("unit", "celsius");
+/// let gone = RecordData::tombstone("sensor-8");
+/// # let _ = (record, gone);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordData<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub(crate) timestamp: Option<Timestamp>,
+}
+
+impl<'a> RecordData<'a> {
+    /// A record with this value and no key.
+    pub fn new<V: AsRef<[u8]> + ?Sized>(value: &'a V) -> Self {
+        RecordData { value: Some(value.as_ref()), ..Self::default() }
+    }
+
+    /// A record that says that `key` is gone: its value is null.
+    pub fn tombstone<K: AsRef<[u8]> + ?Sized>(key: &'a K) -> Self {
+        RecordData { key: Some(key.as_ref()), ..Self::default() }
+    }
+
+    /// Gives it a key.
+    #[must_use]
+    pub fn key<K: AsRef<[u8]> + ?Sized>(mut self, key: &'a K) -> Self {
+        self.key = Some(key.as_ref());
+        self
+    }
+
+    /// Adds a header. Names may repeat; their order is kept.
+    #[must_use]
+    pub fn header<V: AsRef<[u8]> + ?Sized>(mut self, name: &'a str, value: &'a V) -> Self {
+        self.headers.push((name, Some(value.as_ref())));
+        self
+    }
+
+    /// Gives it a timestamp; without one it gets the time of the call.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+}
+
+/// Puts records into one batch.
+pub fn encode(
+    records: &[RecordData<'_>],
+    config: &LogConfig,
+    preferred: Compression,
+    now: impl Fn() -> Timestamp,
+) -> Result<SealedBatch> {
+    let mut builder = BatchBuilder::new();
+    let time_of_call = now();
+    for (index, record) in records.iter().enumerate() {
+        let timestamp = record.timestamp.unwrap_or(time_of_call);
+        config
+            .check_timestamp(timestamp, || time_of_call)
+            .and_then(|()| builder.append(timestamp, record.key, record.value, &record.headers))
+            .map_err(|e| in_batch(e, index, records.len()))?;
+    }
+    let (codec, level) = config.codec(preferred);
+    let sealed = builder.seal(codec, level)?;
+    let max = config.max_message_bytes.min(config.segment_bytes);
+    if sealed.size() > max {
+        return Err(Error::RecordTooLarge { size: sealed.size(), max });
+    }
+    Ok(sealed)
+}
+
+/// Says which record of a batch was refused, where there are several.
+fn in_batch(error: Error, index: usize, count: usize) -> Error {
+    match error {
+        Error::RecordTooLarge { .. } => error,
+        _ if count == 1 => error,
+        other => Error::InvalidRecord { index, reason: other.to_string() },
+    }
+}

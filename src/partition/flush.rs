@@ -1,0 +1,194 @@
+//! Becoming durable: one flush serves all who wrote before it.
+//!
+//! Whoever needs a flush while one runs waits for the next one (leader and followers). The mark says before and after
+//! how far a flush goes, so that an opening after a crash knows what was promised and whether one was in flight. A
+//! failed flush is final: it poisons the log, everybody who waits gets the same error, and nothing is tried again.
+
+use super::log::{Log, PendingSeal, Writer};
+use crate::{
+    codec::mark::Mark,
+    env::sync::{Mutex, Signal},
+    error::{Error, Result},
+    storage::{manifest::Flush, segment::Segment},
+    types::{Durability, Offset},
+};
+use std::sync::Arc;
+
+/// Who flushes, and how far it got.
+#[derive(Debug)]
+pub(super) struct Flusher {
+    state: Mutex<FlushState>,
+    /// Notified after each flush.
+    done: Signal,
+}
+
+#[derive(Debug)]
+struct FlushState {
+    /// Everything below is durable.
+    flushed: Offset,
+    running: bool,
+    failed: Option<Error>,
+    mark: Mark,
+}
+
+/// What one flush has to do.
+struct Work {
+    end: Offset,
+    position: u64,
+    segment: Arc<Segment>,
+    sealed: Vec<PendingSeal>,
+    names: bool,
+}
+
+impl Flusher {
+    /// A log that is durable as far as its mark says.
+    pub(super) fn new(mark: Mark) -> Self {
+        let state = FlushState { flushed: mark.flushed_offset, running: false, failed: None, mark };
+        Flusher { state: Mutex::new(state), done: Signal::new() }
+    }
+
+    /// Everything below is durable.
+    pub(super) fn flushed(&self) -> Offset {
+        self.state.lock().flushed
+    }
+
+    /// The mark as it was last written.
+    pub(super) fn mark(&self) -> Mark {
+        self.state.lock().mark
+    }
+}
+
+impl Log {
+    /// Returns when everything below `end` is durable, or with the error that keeps it from becoming so.
+    pub fn flush_to(&self, end: Offset) -> Result<()> {
+        let end = end.min(self.offsets.log_end());
+        loop {
+            let seen = self.flusher.done.epoch();
+            let mut state = self.flusher.state.lock();
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            if state.flushed >= end {
+                return Ok(());
+            }
+            if state.running {
+                drop(state);
+                self.shared.env.wait(&self.flusher.done, seen, None);
+                continue;
+            }
+            state.running = true;
+            drop(state);
+            self.lead();
+        }
+    }
+
+    /// Flushes everything that is appended now, for all who wait.
+    fn lead(&self) {
+        let result = self.flush_once();
+        let mut state = self.flusher.state.lock();
+        state.running = false;
+        match result {
+            Ok(end) => state.flushed = state.flushed.max(end),
+            Err(error) => state.failed = Some(error),
+        }
+        drop(state);
+        self.flusher.done.notify();
+    }
+
+    fn flush_once(&self) -> Result<Offset> {
+        let Some(work) = self.take_work()? else { return Ok(self.flusher.flushed()) };
+        self.write_mark(|mark| mark.flushing_offset = work.end)?;
+        match self.make_durable(&work) {
+            Ok(()) => {
+                self.write_mark(|mark| {
+                    mark.flushed_offset = work.end;
+                    mark.flushed_position = u32::try_from(work.position).unwrap_or(u32::MAX);
+                })?;
+                self.publish_durable(work.end);
+                Ok(work.end)
+            }
+            Err(error) => {
+                let poisoned = self.poison(&error);
+                // Best effort: without it the mark's two ends still differ, which says the same.
+                let _ = self.write_mark(|mark| mark.failed = true);
+                Err(poisoned)
+            }
+        }
+    }
+
+    fn take_work(&self) -> Result<Option<Work>> {
+        let mut writer = self.writer.lock();
+        let active = match &mut *writer {
+            Writer::Ready(active) => active,
+            Writer::Idle { .. } | Writer::Loaded(_) => return Ok(None),
+            Writer::Refusing(error) => return Err(error.clone()),
+        };
+        active.asked = false;
+        active.since_flush = 0;
+        Ok(Some(Work {
+            end: self.offsets.log_end(),
+            position: active.position,
+            segment: Arc::clone(&active.segment),
+            sealed: active.pending.clone(),
+            names: std::mem::take(&mut active.names_dirty),
+        }))
+    }
+
+    /// In this order: what lies before, the names that lead to it, the tail.
+    fn make_durable(&self, work: &Work) -> Result<()> {
+        for seal in &work.sealed {
+            seal.segment.data().sync()?;
+        }
+        if work.names {
+            let dir = &self.identity.dir;
+            self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+            self.shared.manifest.flush()?;
+        }
+        work.segment.data().sync()
+    }
+
+    /// Raises the high watermark of a `Flushed` topic to what has become durable.
+    fn publish_durable(&self, end: Offset) {
+        let mut writer = self.writer.lock();
+        let high_watermark = match self.config().durability {
+            Durability::Flushed => end.max(self.offsets.high_watermark()),
+            _ => self.offsets.high_watermark(),
+        };
+        let last_stable = match &mut *writer {
+            Writer::Ready(active) => self.stable_below(active, high_watermark),
+            _ => self.offsets.last_stable(),
+        };
+        let (high_before, stable_before) = (self.offsets.high_watermark(), self.offsets.last_stable());
+        let set = self.offsets.change(|set| {
+            set.high_watermark = high_watermark;
+            set.last_stable = last_stable;
+        });
+        drop(writer);
+        self.waiters.notify(set.high_watermark > high_before, set.last_stable > stable_before);
+    }
+
+    /// Changes the mark and writes its slot. The slot itself is flushed with a checkpoint.
+    pub(super) fn write_mark(&self, change: impl FnOnce(&mut Mark)) -> Result<()> {
+        let mut state = self.flusher.state.lock();
+        let mut mark = state.mark;
+        change(&mut mark);
+        self.shared.marks.write(self.identity.slot, &mark)?;
+        state.mark = mark;
+        Ok(())
+    }
+
+    /// Makes everything appended so far durable.
+    pub fn flush(&self) -> Result<()> {
+        self.flush_to(self.offsets.log_end())
+    }
+
+    /// Whether something appended is not durable yet.
+    pub fn is_dirty(&self) -> bool {
+        self.flusher.flushed() < self.offsets.log_end()
+    }
+
+    /// Makes the names and settings this log changed durable, where only they changed.
+    pub(super) fn append_to_manifest(&self, entry: crate::codec::manifest::Entry) -> Result<()> {
+        self.shared.manifest.append(&[entry], Flush::Now)
+    }
+}

@@ -1,0 +1,241 @@
+//! One log: an ordered sequence of record batches over segments.
+//!
+//! [`Log`] is what writers, readers and caretakers share. Its parts lie in files of their own: appending in `append`,
+//! becoming durable in `flush` and `checkpoint`, opening in `open` and `recover`, reading in `read`.
+//!
+//! What is always true: one writer at a time, who holds [`Log::writer`]; readers take the segment list and the offsets
+//! without that lock; bytes are published only when they are whole batches in the file.
+
+use super::{
+    config::LogConfig, flush::Flusher, offsets::Offsets, producer_state::ProducerState, shared::Shared,
+    waiters::Waiters,
+};
+use crate::{
+    codec::{
+        checkpoint::LeaderEpochs,
+        manifest::{Entry, SealedSegment},
+        snapshot::{ProducerBatches, ProducerEntry},
+    },
+    env::sync::{AtomicU64, Mutex, Ordering, RwLock},
+    error::Error,
+    storage::segment::Segment,
+    types::{Offset, Timestamp, TopicId, TopicPartition},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// Which log it is, and where it lies.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The topic's id.
+    pub topic_id: TopicId,
+    /// The topic's name and the partition's number.
+    pub name: TopicPartition,
+    /// The partition's directory.
+    pub dir: PathBuf,
+    /// Its place among the marks.
+    pub slot: u32,
+}
+
+/// A log.
+#[derive(Debug)]
+pub struct Log {
+    /// Which it is.
+    pub identity: Identity,
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: RwLock<Arc<LogConfig>>,
+    pub(super) offsets: Offsets,
+    pub(super) segments: SegmentList,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) flusher: Flusher,
+    /// Held by the one who takes a checkpoint.
+    pub(super) checkpointing: Mutex<()>,
+    /// Who waits for records.
+    pub waiters: Waiters,
+    /// Bytes of all segments.
+    pub(super) size: AtomicU64,
+}
+
+/// What the one who appends holds.
+#[derive(Debug)]
+pub(super) enum Writer {
+    /// Nothing was appended since the opening; this is how the last life ended.
+    Idle {
+        /// The active segment's bytes.
+        size: u64,
+        /// Whether a new incarnation begins with the next append.
+        new_incarnation: bool,
+    },
+    /// Nothing was appended since the opening, which had to look at the tail.
+    Loaded(Box<Active>),
+    /// Appending.
+    Ready(Box<Active>),
+    /// Nothing can be appended, for this reason.
+    Refusing(Error),
+}
+
+/// The state of appending.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub segment: Arc<Segment>,
+    /// Where the next batch goes.
+    pub position: u64,
+    /// How long the file is.
+    pub allocated: u64,
+    pub producers: ProducerState,
+    pub epochs: LeaderEpochs,
+    /// The leader epoch that appended batches carry.
+    pub epoch: i32,
+    /// The largest timestamp of the segment's first batch, and when the segment was created.
+    pub first_timestamp: Option<Timestamp>,
+    pub created: Timestamp,
+    /// How much is taken off the segment's time, drawn when it was created.
+    pub jitter: Duration,
+    /// Sealed segments whose flush or sidecars are outstanding, oldest first.
+    pub pending: Vec<PendingSeal>,
+    /// Whether names in the directory, or the manifest, are ahead of the medium.
+    pub names_dirty: bool,
+    /// Whether a new incarnation begins with the next append.
+    pub new_incarnation: bool,
+    /// Whether background work was asked for since the last flush.
+    pub asked: bool,
+    /// Bytes appended since the last checkpoint.
+    pub since_checkpoint: u64,
+    /// Records appended since the last flush that flush.messages asked for.
+    pub since_flush: u64,
+}
+
+/// A segment that was sealed, and what is still to be done for it.
+#[derive(Clone, Debug)]
+pub(super) struct PendingSeal {
+    pub segment: Arc<Segment>,
+    /// The base of the segment behind it, whose snapshot this is.
+    pub next_base: Offset,
+    pub snapshot: (Vec<ProducerEntry>, Vec<ProducerBatches>),
+}
+
+/// The segments of a log, as an immutable list that readers share.
+#[derive(Debug)]
+pub(super) struct SegmentList {
+    list: RwLock<Arc<Vec<Arc<Segment>>>>,
+    version: AtomicU64,
+}
+
+impl SegmentList {
+    pub(super) fn new(segments: Vec<Arc<Segment>>) -> Self {
+        SegmentList { list: RwLock::new(Arc::new(segments)), version: AtomicU64::new(0) }
+    }
+
+    /// The list as it is now.
+    pub(super) fn snapshot(&self) -> Arc<Vec<Arc<Segment>>> {
+        Arc::clone(&self.list.read())
+    }
+
+    /// Replaces the list.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+        let mut guard = self.list.write();
+        let mut list = Vec::clone(&guard);
+        change(&mut list);
+        *guard = Arc::new(list);
+        self.version.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The last of `segments` whose base is at or below `offset`.
+pub(super) fn floor(segments: &[Arc<Segment>], offset: Offset) -> Option<usize> {
+    segments.partition_point(|s| s.base() <= offset).checked_sub(1)
+}
+
+impl Log {
+    /// The settings in force.
+    pub fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Changes the settings from the next append on.
+    pub fn set_config(&self, config: LogConfig) {
+        *self.config.write() = Arc::new(config);
+    }
+
+    /// The offsets, to be read without a lock.
+    pub fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+
+    /// The bytes of all its segments' batches.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// How many segments it has.
+    pub fn segment_count(&self) -> usize {
+        self.segments.snapshot().len()
+    }
+
+    /// Why nothing can be appended; `None` when it can.
+    pub fn refusal(&self) -> Option<Error> {
+        match &*self.writer.lock() {
+            Writer::Refusing(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// Stops appending for good, for this reason. Waiting readers look again.
+    pub(super) fn poison(&self, cause: &Error) -> Error {
+        let mut writer = self.writer.lock();
+        let error = self.poison_locked(&mut writer, cause);
+        drop(writer);
+        self.waiters.notify_all();
+        error
+    }
+
+    pub(super) fn poison_locked(&self, writer: &mut Writer, cause: &Error) -> Error {
+        if let Writer::Refusing(error) = writer {
+            return error.clone();
+        }
+        let cause = Arc::new(cause.clone());
+        let error = Error::Poisoned { path: self.identity.dir.clone(), cause };
+        *writer = Writer::Refusing(error.clone());
+        error
+    }
+
+    /// Stops appending and reading: the topic was deleted, or the handle closed.
+    pub fn shut(&self, what: &'static str) {
+        *self.writer.lock() = Writer::Refusing(Error::Closed { what });
+        self.waiters.notify_all();
+    }
+
+    /// The incarnation that `offset` belongs to, and where that one ends when it is not the last.
+    pub fn incarnation_of(&self, offset: Offset) -> (u32, Option<Offset>) {
+        let state = self.shared.manifest.state();
+        let Some(partition) = state.partition(&self.identity.topic_id, self.identity.name.partition) else {
+            return (0, None);
+        };
+        let later = partition.incarnations.iter().position(|(_, first)| *first > offset);
+        let index = later.unwrap_or(partition.incarnations.len()).checked_sub(1);
+        let number = index.and_then(|i| partition.incarnations.get(i)).map_or(0, |(number, _)| *number);
+        (number, later.and_then(|i| partition.incarnations.get(i)).map(|(_, first)| *first))
+    }
+
+    /// Where incarnation `number` ended: the first offset of the next one. `None` when it goes on.
+    pub fn incarnation_end(&self, number: u32) -> Option<Offset> {
+        let state = self.shared.manifest.state();
+        let partition = state.partition(&self.identity.topic_id, self.identity.name.partition)?;
+        partition.incarnations.iter().find(|(n, _)| *n > number).map(|(_, first)| *first)
+    }
+
+    /// A manifest entry that says what a sealed segment holds.
+    pub(super) fn sealed_entry(&self, base: Offset, sealed: SealedSegment) -> Entry {
+        Entry::SegmentSealed {
+            id: self.identity.topic_id,
+            partition: self.identity.name.partition,
+            base,
+            sealed,
+        }
+    }
+
+    /// The sum of the segments' bytes, counted anew.
+    pub(super) fn recount(&self) {
+        let sum = self.segments.snapshot().iter().map(|s| s.readable()).sum();
+        self.size.store(sum, Ordering::Relaxed);
+    }
+}

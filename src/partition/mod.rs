@@ -1,0 +1,25 @@
+//! One ordered log: offsets, append, read, roll, recover, retention, producer state.
+//!
+//! A partition knows segments and batches, and what its topic's configuration asks of it. It does not know topics,
+//! groups or how a key finds its partition.
+
+pub mod append;
+pub mod backwards;
+pub mod checkpoint;
+pub mod commit;
+pub mod config;
+pub mod encode;
+pub mod flush;
+pub mod log;
+pub mod observe;
+pub mod offsets;
+pub mod open;
+pub mod producer_state;
+pub mod read;
+pub mod recover;
+pub mod replay;
+pub mod retention;
+pub mod shared;
+pub mod time;
+pub mod view;
+pub mod waiters;

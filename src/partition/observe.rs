@@ -1,0 +1,162 @@
+//! A log that another process writes.
+//!
+//! A read-only opening follows: in a `Flushed` topic up to what the mark says is durable, in the others up to the last
+//! whole, chained, valid batch in the file. It changes nothing on disk, and shows the same when no writer lives.
+
+use super::{
+    config::LogConfig,
+    flush::Flusher,
+    log::{Identity, Log, SegmentList, Writer},
+    offsets::{OffsetSet, Offsets},
+    replay::{Replay, Why},
+    shared::Shared,
+    waiters::Waiters,
+};
+use crate::{
+    codec::mark::Mark,
+    env::sync::{AtomicU64, Mutex, RwLock},
+    error::{Error, Result},
+    storage::{manifest::PartitionState, scan::Source},
+    types::{Durability, Offset},
+};
+use std::{io, sync::Arc};
+
+/// How far an observer has followed a log.
+#[derive(Debug)]
+pub struct Observer {
+    log: Arc<Log>,
+    replay: Option<Replay>,
+}
+
+impl Observer {
+    /// Opens a log for reading only.
+    pub fn open(
+        shared: &Arc<Shared>,
+        identity: Identity,
+        config: LogConfig,
+        state: &PartitionState,
+    ) -> Result<Observer> {
+        let mark = Mark::blank(&identity.topic_id, identity.name.partition);
+        let log = Arc::new(Log {
+            shared: Arc::clone(shared),
+            config: RwLock::new(Arc::new(config)),
+            offsets: Offsets::new(OffsetSet { log_start: state.log_start, ..OffsetSet::default() }),
+            segments: SegmentList::new(Vec::new()),
+            writer: Mutex::new(Writer::Refusing(Error::ReadOnly {
+                reason: "the log was opened with Streamlog::open_read_only".into(),
+            })),
+            flusher: Flusher::new(mark),
+            checkpointing: Mutex::new(()),
+            waiters: Waiters::default(),
+            size: AtomicU64::new(0),
+            identity,
+        });
+        let mut observer = Observer { log, replay: None };
+        observer.refresh(state)?;
+        Ok(observer)
+    }
+
+    /// The log as seen so far.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Takes in what the writer did since the last time.
+    pub fn refresh(&mut self, state: &PartitionState) -> Result<()> {
+        let log = &self.log;
+        let identity = &log.identity;
+        let mark = log.shared.marks.read(identity.slot, &identity.topic_id, identity.name.partition)?;
+        self.take_in_segments(state);
+        let segments = log.segments.snapshot();
+        let Some(first) = segments.first() else { return Ok(()) };
+        if self.replay.as_ref().is_none_or(|r| r.next_offset < first.base()) {
+            let (offset, position) = known_end(state, mark.as_ref());
+            let env = &*log.shared.env;
+            let start = state.log_start;
+            self.replay = Replay::begin(env, identity, &segments, start, offset, position)?;
+        }
+        self.follow(mark.as_ref().map(|m| m.flushed_offset), state)
+    }
+
+    fn take_in_segments(&self, state: &PartitionState) {
+        let log = &self.log;
+        let known = log.segments.snapshot();
+        let same = known.len() == state.segments.len()
+            && known.iter().zip(&state.segments).all(|(a, b)| a.base() == b.base);
+        if same {
+            return;
+        }
+        let config = log.config();
+        let fresh = state.segments.iter().map(|entry| {
+            known.iter().find(|s| s.base() == entry.base).cloned().unwrap_or_else(|| {
+                let bytes = entry.sealed.as_ref().map_or(0, |sealed| sealed.bytes);
+                Log::segment(&log.shared, &log.identity, &config, entry.base, bytes)
+            })
+        });
+        let fresh: Vec<_> = fresh.collect();
+        log.segments.change(|list| *list = fresh);
+    }
+
+    fn follow(&mut self, flushed: Option<Offset>, state: &PartitionState) -> Result<()> {
+        let log = Arc::clone(&self.log);
+        let segments = log.segments.snapshot();
+        let Some(replay) = self.replay.as_mut() else { return Ok(()) };
+        // The list may have lost its front since.
+        replay.segment = super::log::floor(&segments, replay.next_offset).unwrap_or(0).min(
+            segments
+                .iter()
+                .position(|s| s.base() > replay.next_offset)
+                .unwrap_or(segments.len())
+                .saturating_sub(1),
+        );
+        loop {
+            let Some(segment) = segments.get(replay.segment).cloned() else { break };
+            if segment.base() == replay.next_offset {
+                replay.position = 0;
+                replay.index = segment.empty_index();
+            }
+            let len = match segment.data().len() {
+                Ok(len) => len,
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => break,
+                Err(error) => return Err(error),
+            };
+            let stop = replay.scan(&segment, len, false, Source::Cache, &mut |_| true)?;
+            if let Why::Unsupported(error) = stop.why {
+                return Err(error.in_file(segment.data().path(), stop.position));
+            }
+            segment.set_index(replay.index.clone());
+            segment.set_aborted(replay.aborted.clone());
+            segment.publish(stop.position);
+            match segments.get(replay.segment + 1).cloned() {
+                Some(next) if next.base() == stop.next_offset => replay.enter(replay.segment + 1, &next),
+                _ => break,
+            }
+        }
+        let end = replay.next_offset;
+        let bound = match log.config().durability {
+            Durability::Flushed if state.closed.is_none() => flushed.unwrap_or(Offset::ZERO).min(end),
+            _ => end,
+        };
+        replay.producers.on_high_watermark(bound);
+        let stable = replay.producers.first_unstable_offset().unwrap_or(bound).min(bound);
+        let before = (log.offsets.high_watermark(), log.offsets.last_stable());
+        let set = log.offsets.change(|set| {
+            set.log_start = state.log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base()));
+            set.log_end = end;
+            set.high_watermark = bound;
+            set.last_stable = stable;
+        });
+        log.recount();
+        log.waiters.notify(set.high_watermark > before.0, set.last_stable > before.1);
+        Ok(())
+    }
+}
+
+/// The last point of the log whose state the sidecars know.
+fn known_end(state: &PartitionState, mark: Option<&Mark>) -> (Offset, u64) {
+    match (&state.closed, mark) {
+        (Some(closed), _) => (closed.next_offset, closed.size),
+        (None, Some(mark)) => (mark.recovery_offset, u64::from(mark.recovery_position)),
+        (None, None) => (Offset::ZERO, 0),
+    }
+}

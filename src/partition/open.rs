@@ -1,0 +1,256 @@
+//! The beginning and the end of a log's life in this process.
+//!
+//! A clean opening reads nothing: the manifest says where the log ended. What appending needs to know (the tail of the
+//! index, the producers) is loaded with the first append.
+
+use super::{
+    config::LogConfig,
+    flush::Flusher,
+    log::{Active, Identity, Log, SegmentList, Writer},
+    offsets::{OffsetSet, Offsets},
+    replay::Replay,
+    shared::Shared,
+    waiters::Waiters,
+};
+use crate::{
+    codec::{checkpoint::encode_partition_metadata, manifest::PartitionClosed, mark::Mark},
+    env::sync::{AtomicU64, Mutex, RwLock},
+    error::{Error, Result},
+    storage::{
+        layout::{PARTITION_METADATA, SegmentFile},
+        manifest::PartitionState,
+        scan::Source,
+        segment::{Segment, remove_segment_files, replace_file},
+    },
+    types::{Offset, Timestamp},
+};
+use std::{io, sync::Arc, time::Duration};
+
+impl Log {
+    /// Makes the directory, the first segment and the identity of a new log. Nothing of it counts before the manifest
+    /// names it.
+    pub fn prepare(shared: &Shared, identity: &Identity) -> Result<()> {
+        let env = &*shared.env;
+        let dir = &identity.dir;
+        match env.create_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => clear_leftovers(shared, identity)?,
+            other => other.map_err(|e| Error::io("create", dir, e))?,
+        }
+        drop(Segment::create(&shared.pool, dir, Offset::ZERO, 0)?);
+        let metadata = encode_partition_metadata(&identity.topic_id);
+        replace_file(env, &dir.join(PARTITION_METADATA), metadata.as_bytes())?;
+        env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+    }
+
+    /// A log that was just made.
+    pub fn created(shared: &Arc<Shared>, identity: Identity, config: LogConfig) -> Result<Arc<Log>> {
+        let mark = Mark::blank(&identity.topic_id, identity.name.partition);
+        shared.marks.write(identity.slot, &mark)?;
+        let segment = Self::segment(shared, &identity, &config, Offset::ZERO, 0);
+        let writer = Writer::Idle { size: 0, new_incarnation: false };
+        Ok(Self::assemble(shared, identity, config, OffsetSet::default(), vec![segment], writer, mark))
+    }
+
+    /// A log that was closed, as the manifest says it ended.
+    pub fn open_clean(
+        shared: &Arc<Shared>,
+        identity: Identity,
+        config: LogConfig,
+        state: &PartitionState,
+        closed: &PartitionClosed,
+    ) -> Arc<Log> {
+        let segments = state.segments.iter().map(|entry| {
+            let bytes = entry.sealed.as_ref().map_or(closed.size, |sealed| sealed.bytes);
+            Self::segment(shared, &identity, &config, entry.base, bytes)
+        });
+        let segments: Vec<_> = segments.collect();
+        let set = OffsetSet {
+            log_start: closed.log_start.max(state.log_start),
+            last_stable: closed.last_stable_offset,
+            high_watermark: closed.next_offset,
+            log_end: closed.next_offset,
+        };
+        let mut mark = Mark::blank(&identity.topic_id, identity.name.partition);
+        let position = u32::try_from(closed.size).unwrap_or(u32::MAX);
+        mark.flushing_offset = closed.next_offset;
+        mark.flushed_offset = closed.next_offset;
+        mark.flushed_position = position;
+        mark.recovery_offset = closed.next_offset;
+        mark.recovery_position = position;
+        let writer = Writer::Idle { size: closed.size, new_incarnation: false };
+        Self::assemble(shared, identity, config, set, segments, writer, mark)
+    }
+
+    pub(super) fn segment(
+        shared: &Shared,
+        identity: &Identity,
+        config: &LogConfig,
+        base: Offset,
+        readable: u64,
+    ) -> Arc<Segment> {
+        let writable = !shared.read_only;
+        Segment::existing(&shared.pool, &identity.dir, base, readable, config.index_interval_bytes, writable)
+    }
+
+    pub(super) fn assemble(
+        shared: &Arc<Shared>,
+        identity: Identity,
+        config: LogConfig,
+        set: OffsetSet,
+        segments: Vec<Arc<Segment>>,
+        writer: Writer,
+        mark: Mark,
+    ) -> Arc<Log> {
+        let log = Log {
+            identity,
+            shared: Arc::clone(shared),
+            config: RwLock::new(Arc::new(config)),
+            offsets: Offsets::new(set),
+            segments: SegmentList::new(segments),
+            writer: Mutex::new(writer),
+            flusher: Flusher::new(mark),
+            checkpointing: Mutex::new(()),
+            waiters: Waiters::default(),
+            size: AtomicU64::new(0),
+        };
+        log.recount();
+        Arc::new(log)
+    }
+
+    /// What appending needs to know of a log that was closed with `size` bytes in its active segment.
+    pub(super) fn load_for_appending(&self, size: u64, new_incarnation: bool) -> Result<Active> {
+        let segments = self.segments.snapshot();
+        let end = self.offsets.log_end();
+        let log_start = self.offsets.log_start();
+        let begun = Replay::begin(&*self.shared.env, &self.identity, &segments, log_start, end, size)?;
+        let (Some(mut replay), Some(last)) = (begun, segments.last()) else {
+            return Err(Error::corrupt(&self.identity.dir, 0, "the manifest names no segment"));
+        };
+        let len = last.data().len()?;
+        if len < size {
+            let reason = format!("the file has {len} bytes, and had {size} when it was closed");
+            return Err(Error::corrupt(last.data().path(), len, reason));
+        }
+        for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
+            if i > replay.segment {
+                replay.enter(i, segment);
+            }
+            replay.scan(segment, segment.readable(), true, Source::Cache, &mut |_| true)?;
+        }
+        self.activate(replay, last, len, new_incarnation)
+    }
+
+    /// The state of appending after a replay that ended in `segment`, whose file is `allocated` long.
+    pub(super) fn activate(
+        &self,
+        replay: Replay,
+        segment: &Arc<Segment>,
+        allocated: u64,
+        new_incarnation: bool,
+    ) -> Result<Active> {
+        let position = segment.readable();
+        // What lies behind the data is not known to be zeros: it goes before the file grows again.
+        if allocated != position {
+            segment.data().set_len(position)?;
+        }
+        let first_timestamp = match segment.header_at(0) {
+            Ok(header) => header.map(|h| h.max_timestamp),
+            Err(Error::Corrupt { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let mut epochs = replay.epochs;
+        if epochs.latest().is_none() {
+            epochs.assign(0, self.offsets.log_start());
+        }
+        let config = self.config();
+        segment.activate(replay.index);
+        segment.set_aborted(replay.aborted);
+        Ok(Active {
+            segment: Arc::clone(segment),
+            position,
+            allocated: position,
+            producers: replay.producers,
+            epoch: epochs.latest().unwrap_or(0),
+            epochs,
+            first_timestamp,
+            created: self.shared.env.now(),
+            jitter: super::append::draw_jitter(
+                config.segment_jitter.min(config.segment_time),
+                self.shared.env.random(),
+            ),
+            pending: Vec::new(),
+            names_dirty: false,
+            new_incarnation,
+            asked: false,
+            since_checkpoint: 0,
+            since_flush: 0,
+        })
+    }
+
+    /// Ends appending: everything is checkpointed and the active file cut to its data. What the manifest's closing
+    /// record says of this log is returned; `None` when the log cannot be closed cleanly.
+    pub fn close(&self) -> Result<Option<PartitionClosed>> {
+        match &*self.writer.lock() {
+            Writer::Refusing(Error::Closed { .. }) => return Ok(None),
+            Writer::Refusing(error @ Error::Poisoned { .. }) => return Err(error.clone()),
+            Writer::Refusing(_) => return Ok(None),
+            _ => {}
+        }
+        self.checkpoint()?;
+        let mut writer = self.writer.lock();
+        if let Writer::Ready(active) = &mut *writer
+            && active.allocated != active.position
+        {
+            active.segment.data().set_len(active.position)?;
+            active.allocated = active.position;
+            active.segment.data().sync()?;
+        }
+        let closed = self.closing_facts(&writer)?;
+        *writer = Writer::Refusing(Error::Closed { what: "the log" });
+        drop(writer);
+        self.waiters.notify_all();
+        Ok(Some(closed))
+    }
+
+    fn closing_facts(&self, writer: &Writer) -> Result<PartitionClosed> {
+        let (size, largest_timestamp) = match writer {
+            Writer::Ready(active) | Writer::Loaded(active) => {
+                (active.position, active.segment.largest_timestamp()?)
+            }
+            // Nothing is read for a log that nobody appended to.
+            Writer::Idle { size, .. } => (*size, Timestamp::NONE),
+            Writer::Refusing(error) => return Err(error.clone()),
+        };
+        Ok(PartitionClosed {
+            log_start: self.offsets.log_start(),
+            next_offset: self.offsets.log_end(),
+            last_stable_offset: self.offsets.last_stable(),
+            size,
+            largest_timestamp,
+        })
+    }
+}
+
+/// A directory without an entry in the manifest: what a creation or a deletion left that a crash cut short, or
+/// something foreign. Empty segments go; records are never removed here, but put aside under Kafka's name for a
+/// replica that is not assigned any more.
+fn clear_leftovers(shared: &Shared, identity: &Identity) -> Result<()> {
+    let dir = &identity.dir;
+    let env = &*shared.env;
+    let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
+    let mut has_data = false;
+    for entry in entries.iter().filter(|e| SegmentFile::Log.parse(&e.name).is_some()) {
+        let path = dir.join(&entry.name);
+        has_data |= env.metadata(&path).map_err(|e| Error::io("measure", &path, e))?.len > 0;
+    }
+    if !has_data {
+        return remove_segment_files(env, dir, Offset::ZERO);
+    }
+    let aside =
+        shared.dir.join(format!("{}.{:016x}{:016x}-stray", identity.name, env.random(), env.random()));
+    env.rename(dir, &aside).map_err(|e| Error::io("put aside", dir, e))?;
+    env.create_dir(dir).map_err(|e| Error::io("create", dir, e))
+}
+
+/// How long background work may wait when nothing says otherwise.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);

@@ -1,0 +1,250 @@
+//! Going through batches that were not looked at since they were written, to learn what a log must remember of them.
+//!
+//! A [`Replay`] begins at a point whose state is known (the last checkpoint, a snapshot, or the very start) and takes in
+//! batch after batch: the producers' state, the leader epochs, the indexes of each segment, the aborted transactions.
+//! It changes nothing on disk; what its [`Stop`] means is judged by the caller.
+
+use super::{
+    log::{Identity, floor},
+    producer_state::ProducerState,
+};
+use crate::{
+    codec::{
+        DecodeError,
+        checkpoint::{LeaderEpochs, decode_epochs},
+        index::AbortedTransaction,
+        snapshot::{decode_producers, decode_snapshot},
+    },
+    env::Env,
+    error::Result,
+    storage::{
+        index::SegmentIndex,
+        layout::{LEADER_EPOCHS, SegmentFile},
+        scan::{Found, Scanner, Source},
+        segment::{Segment, indexed, read_file},
+    },
+    types::Offset,
+};
+use std::{path::Path, sync::Arc};
+
+/// Where and why a scan of a segment ended.
+#[derive(Debug)]
+pub(super) struct Stop {
+    /// The end of the last whole batch.
+    pub position: u64,
+    /// The offset behind it.
+    pub next_offset: Offset,
+    pub why: Why,
+}
+
+#[derive(Debug)]
+pub(super) enum Why {
+    /// The data ends here; what may follow is space set aside.
+    End,
+    /// What follows is not the batch that belongs here.
+    Bad(String),
+    /// What follows is of a version unknown to this release.
+    Unsupported(DecodeError),
+    /// The caller asked to stop.
+    Cancelled,
+}
+
+/// What a log remembers as of the point that a replay has reached.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// The segment in the list.
+    pub segment: usize,
+    pub position: u64,
+    pub next_offset: Offset,
+    pub producers: ProducerState,
+    pub epochs: LeaderEpochs,
+    pub index: SegmentIndex,
+    pub aborted: Vec<AbortedTransaction>,
+    pub bytes_read: u64,
+}
+
+impl Replay {
+    /// Begins at `offset`, the end of a checkpoint at `position` of its segment, or earlier where its sidecars are
+    /// missing or damaged. `None` for a log without segments.
+    pub(super) fn begin(
+        env: &dyn Env,
+        identity: &Identity,
+        segments: &[Arc<Segment>],
+        log_start: Offset,
+        offset: Offset,
+        position: u64,
+    ) -> Result<Option<Replay>> {
+        let Some(first) = segments.first() else { return Ok(None) };
+        let offset = offset.max(first.base());
+        let at = floor(segments, offset).unwrap_or(0);
+        let epochs = read_epochs(env, &identity.dir, offset);
+        if let Some(segment) = segments.get(at)
+            && let Some(producers) = read_producers(env, &identity.dir, offset, first.base().max(log_start))?
+        {
+            let position = if segment.base() == offset { 0 } else { position };
+            let index =
+                if position == 0 { Some(segment.empty_index()) } else { segment.index_in_files(offset)? };
+            if let Some(index) = index
+                && (position == 0 || !index.times().is_empty())
+            {
+                let aborted = if position == 0 { Vec::new() } else { known_aborted(segment, offset) };
+                return Ok(Some(Replay {
+                    segment: at,
+                    position,
+                    next_offset: offset,
+                    producers,
+                    epochs,
+                    index,
+                    aborted,
+                    bytes_read: 0,
+                }));
+            }
+        }
+        for (i, segment) in segments.iter().enumerate().take(at + 1).rev() {
+            if let Some(producers) = read_producers(env, &identity.dir, segment.base(), first.base())? {
+                return Ok(Some(Replay::at_base(i, segment, producers, epochs)));
+            }
+        }
+        Ok(Some(Replay::at_base(0, first, ProducerState::default(), epochs)))
+    }
+
+    /// Begins at the start of a segment.
+    pub(super) fn at_base(
+        i: usize,
+        segment: &Segment,
+        producers: ProducerState,
+        mut epochs: LeaderEpochs,
+    ) -> Replay {
+        epochs.truncate_from_end(segment.base() + 1);
+        Replay {
+            segment: i,
+            position: 0,
+            next_offset: segment.base(),
+            producers,
+            epochs,
+            index: segment.empty_index(),
+            aborted: Vec::new(),
+            bytes_read: 0,
+        }
+    }
+
+    /// Goes on to the beginning of the next segment of the list.
+    pub(super) fn enter(&mut self, i: usize, segment: &Segment) {
+        self.segment = i;
+        self.position = 0;
+        self.next_offset = self.next_offset.max(segment.base());
+        self.index = segment.empty_index();
+        self.aborted = Vec::new();
+    }
+
+    /// Takes in the batches of `segment` up to `limit` bytes. `go_on` is told how many bytes were taken in and says
+    /// whether to go on.
+    pub(super) fn scan(
+        &mut self,
+        segment: &Segment,
+        limit: u64,
+        gaps: bool,
+        source: Source,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Stop> {
+        let mut scanner =
+            Scanner::new(segment.data(), limit, self.position, self.next_offset, gaps).from_source(source);
+        let mut told = self.position;
+        let why = loop {
+            match scanner.next()? {
+                Found::Batch(batch, position) => self.take_in(&batch, position),
+                Found::End => break Why::End,
+                Found::Bad(reason) => break Why::Bad(reason),
+                Found::Unsupported(error) => break Why::Unsupported(error),
+            }
+            if scanner.position() - told >= 1 << 20 {
+                let more = scanner.position() - told;
+                told = scanner.position();
+                if !go_on(more) {
+                    break Why::Cancelled;
+                }
+            }
+        };
+        self.bytes_read += scanner.bytes_read;
+        self.position = scanner.position();
+        self.next_offset = scanner.expected();
+        Ok(Stop { position: self.position, next_offset: self.next_offset, why })
+    }
+
+    /// Goes past damage to the next whole batch of the segment; `false` when there is none.
+    pub(super) fn skip_damage(&mut self, segment: &Segment, limit: u64, source: Source) -> Result<bool> {
+        let mut scanner =
+            Scanner::new(segment.data(), limit, self.position, self.next_offset, true).from_source(source);
+        if scanner.resync()?.is_none() {
+            return Ok(false);
+        }
+        let Found::Batch(batch, position) = scanner.next()? else { return Ok(false) };
+        self.index.force_entry(indexed(batch.header(), position));
+        self.replay_only(&batch);
+        self.position = scanner.position();
+        self.next_offset = scanner.expected();
+        Ok(true)
+    }
+
+    fn take_in(&mut self, batch: &crate::codec::batch::RecordBatch, position: u64) {
+        self.index.add(indexed(batch.header(), position));
+        self.replay_only(batch);
+    }
+
+    fn replay_only(&mut self, batch: &crate::codec::batch::RecordBatch) {
+        let header = batch.header();
+        if header.leader_epoch >= 0 && self.epochs.latest().is_none_or(|latest| header.leader_epoch > latest)
+        {
+            self.epochs.assign(header.leader_epoch, header.base_offset);
+        }
+        if let Some(aborted) = self.producers.replay(header, batch.bytes()) {
+            self.aborted.push(aborted);
+        }
+    }
+}
+
+/// How many whole batches lie behind `position` of a segment, where a scan has stopped.
+pub(super) fn whole_batches_beyond(
+    segment: &Segment,
+    limit: u64,
+    position: u64,
+    from: Offset,
+) -> Result<u64> {
+    let mut scanner = Scanner::new(segment.data(), limit, position, from, true);
+    let mut found = 0;
+    while scanner.resync()?.is_some() {
+        while let Found::Batch(..) = scanner.next()? {
+            found += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// The producers as of `offset`; `None` where no valid snapshot says. At the start of a log nothing is remembered.
+fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> Result<Option<ProducerState>> {
+    let snapshot = read_file(env, &SegmentFile::Snapshot.path(dir, offset))?;
+    let Some(entries) = snapshot.and_then(|bytes| decode_snapshot(&bytes).ok()) else {
+        return Ok((offset <= start).then(ProducerState::default));
+    };
+    let longer = read_file(env, &SegmentFile::Producers.path(dir, offset))?;
+    let longer = longer.and_then(|bytes| decode_producers(&bytes).ok());
+    if longer.is_none() && entries.iter().any(|e| e.last_offset >= 0) {
+        // Kafka's snapshot keeps one batch of each producer, and a retry may be of any of the last five.
+        return Ok(None);
+    }
+    Ok(Some(ProducerState::from_snapshot(&entries, &longer.unwrap_or_default())))
+}
+
+fn read_epochs(env: &dyn Env, dir: &Path, end: Offset) -> LeaderEpochs {
+    let text =
+        read_file(env, &dir.join(LEADER_EPOCHS)).ok().flatten().and_then(|b| String::from_utf8(b).ok());
+    let entries = text.and_then(|text| decode_epochs(&text).ok()).unwrap_or_default();
+    let mut epochs = LeaderEpochs::from_entries(&entries);
+    epochs.truncate_from_end(end + 1);
+    epochs
+}
+
+fn known_aborted(segment: &Segment, end: Offset) -> Vec<AbortedTransaction> {
+    let list = segment.aborted().map(|list| list.to_vec()).unwrap_or_default();
+    list.into_iter().filter(|t| t.last_offset < end).collect()
+}

@@ -1,0 +1,131 @@
+//! What all logs of one directory share: the environment, the files, the manifest and the marks.
+//!
+//! Opening writes nothing. The first change by anybody goes through [`Shared::begin_writing`], which makes it durable
+//! that the directory is in use, so that a later opening knows whether it was closed.
+
+use crate::{
+    codec::manifest::Entry,
+    env::{
+        Env,
+        sync::{AtomicBool, Mutex, Ordering},
+    },
+    error::{Error, Result},
+    storage::{
+        files::{FilePool, ReadMode},
+        layout::CLEAN_SHUTDOWN,
+        manifest::{Access, Flush, Manifest},
+        marks::Marks,
+        segment::remove_if_there,
+    },
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+/// What the logs of one directory share.
+pub struct Shared {
+    /// The door outside.
+    pub env: Arc<dyn Env>,
+    /// The log's directory.
+    pub dir: PathBuf,
+    /// Descriptors and mappings.
+    pub pool: Arc<FilePool>,
+    /// Which topics and segments exist.
+    pub manifest: Manifest,
+    /// How far each partition is durable.
+    pub marks: Marks,
+    /// Whether nothing may be written.
+    pub read_only: bool,
+    writing: Mutex<bool>,
+    closed: AtomicBool,
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// How a directory is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedOptions {
+    /// Whether nothing may be written.
+    pub read_only: bool,
+    /// How bytes reach readers.
+    pub read_mode: ReadMode,
+    /// How many descriptors, and how many mappings, may be held.
+    pub max_open_files: usize,
+}
+
+impl Shared {
+    /// Opens manifest and marks of a directory.
+    pub fn open(env: Arc<dyn Env>, dir: &Path, options: SharedOptions) -> Result<Arc<Self>> {
+        let access = if options.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        Ok(Arc::new(Shared {
+            pool: FilePool::new(Arc::clone(&env), options.read_mode, options.max_open_files),
+            manifest: Manifest::open(Arc::clone(&env), dir, access)?,
+            marks: Marks::open(Arc::clone(&env), dir, access)?,
+            env,
+            dir: dir.to_path_buf(),
+            read_only: options.read_only,
+            writing: Mutex::new(false),
+            closed: AtomicBool::new(false),
+            wake: OnceLock::new(),
+        }))
+    }
+
+    /// Makes it durable that the directory is being written, before the first change.
+    pub fn begin_writing(&self) -> Result<()> {
+        self.check_writable()?;
+        let mut writing = self.writing.lock();
+        if *writing {
+            return Ok(());
+        }
+        self.manifest.append(&[Entry::Opened { epoch: self.env.random() }], Flush::Now)?;
+        // A crash between the two leaves Kafka's mark of a clean stop behind, which only Kafka's tools would believe.
+        remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?;
+        *writing = true;
+        Ok(())
+    }
+
+    /// Whether anything was written since the opening.
+    pub fn has_written(&self) -> bool {
+        *self.writing.lock()
+    }
+
+    /// Whether writing is possible at all.
+    pub fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.read_only {
+            return Err(Error::ReadOnly {
+                reason: "the log was opened with Streamlog::open_read_only".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// `Closed` once the handle was closed.
+    pub fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed { what: "the log" }) } else { Ok(()) }
+    }
+
+    /// Marks the handle as closed; `false` when it was.
+    pub fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::SeqCst)
+    }
+
+    /// Who is called when background work has come up.
+    pub fn on_background_work(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.wake.set(wake);
+    }
+
+    /// Says that background work has come up: something to flush, a segment to finish.
+    pub fn wake_background(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+    }
+}

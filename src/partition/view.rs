@@ -1,0 +1,387 @@
+//! A partition as its users see it: append, read, find.
+
+use super::{
+    encode::{RecordData, encode},
+    log::Log,
+    read::LogReader,
+    time::{MAX_DECOMPRESSED, OffsetAndTimestamp},
+};
+use crate::{
+    codec::{
+        batch::{BatchHeader, RecordBatch},
+        index::AbortedTransaction,
+        record::{Record, ValidIter, ValidRecords},
+    },
+    error::{Error, Result},
+    types::{Compression, Durability, IsolationLevel, Offset, Timestamp, TopicPartition},
+};
+use bytes::Bytes;
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+/// How much one step of an iteration asks of the log, in bytes.
+const STEP: u64 = 1 << 20;
+
+/// One ordered log of a topic. A cheap handle; clones speak of the same partition.
+///
+/// Producers and consumers are the usual way in and out. A `Partition` is the floor they stand on: it appends batches,
+/// reads them from any offset in both directions, and finds offsets by time.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    log: Arc<Log>,
+}
+
+impl Partition {
+    pub(crate) fn new(log: Arc<Log>) -> Self {
+        Partition { log }
+    }
+
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The topic's name and this partition's number.
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.log.identity.name
+    }
+
+    /// Its number, from 0.
+    pub fn index(&self) -> u32 {
+        self.log.identity.name.partition
+    }
+
+    /// The first offset that can be read.
+    pub fn log_start_offset(&self) -> Offset {
+        self.log.offsets().log_start()
+    }
+
+    /// Where every reader stops: in a `Flushed` topic everything below is durable.
+    pub fn high_watermark(&self) -> Offset {
+        self.log.offsets().high_watermark()
+    }
+
+    /// Where read-committed readers stop: before the first transaction that is not decided.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.log.offsets().last_stable()
+    }
+
+    /// The offset that the next record gets.
+    pub fn log_end_offset(&self) -> Offset {
+        self.log.offsets().log_end()
+    }
+
+    /// The bytes of all its record batches.
+    pub fn size(&self) -> u64 {
+        self.log.size()
+    }
+
+    /// How many segments it has.
+    pub fn segment_count(&self) -> usize {
+        self.log.segment_count()
+    }
+
+    /// Appends records as one batch: all of them are in the log, at consecutive offsets, or none.
+    ///
+    /// Returns their offsets once they are as durable as the topic's configuration says: in a `Flushed` topic they
+    /// survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// `RecordTooLarge` when the batch exceeds `max.message.bytes`, `DiskFull`, `ReadOnly`, `Poisoned` after an earlier
+    /// failed flush, `Closed`. Nothing was appended, except that after a failed flush it is unknown what survives a
+    /// power cut.
+    pub fn append(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
+        if records.is_empty() {
+            let end = self.log_end_offset();
+            return Ok(end..end);
+        }
+        let config = self.log.config();
+        let env = &self.log.shared.env;
+        let mut batch = encode(records, &config, Compression::None, || env.now())?;
+        let appended = self.log.append(&mut batch)?;
+        self.log.acknowledge(appended.next_offset, Durability::Written)?;
+        Ok(appended.base_offset..appended.next_offset)
+    }
+
+    /// Makes everything appended so far durable, and shortens what an opening after a crash would have to read.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system said; the partition is then poisoned.
+    pub fn flush(&self) -> Result<()> {
+        self.log.checkpoint()
+    }
+
+    /// The batches from `from` on, up to where readers stop at the time of each step. The iteration ends there; a later
+    /// one can go on.
+    pub fn read(&self, from: impl Into<Offset>) -> Batches {
+        self.read_with(from, IsolationLevel::ReadUncommitted)
+    }
+
+    /// As [`Partition::read`], with records of aborted and undecided transactions left out for
+    /// [`IsolationLevel::ReadCommitted`].
+    pub fn read_with(&self, from: impl Into<Offset>, isolation: IsolationLevel) -> Batches {
+        let reader = LogReader::new(Arc::clone(&self.log), isolation, from.into());
+        Batches { reader, fetched: VecDeque::new(), aborted: Vec::new(), failed: false }
+    }
+
+    /// The batches before `before`, newest first. Within a batch the records are in the order of offsets:
+    /// [`Batch::into_reversed`] turns them.
+    pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
+        BackwardBatches { log: Arc::clone(&self.log), before: before.into(), held: Vec::new(), failed: false }
+    }
+
+    /// The newest `count` records, oldest of them first.
+    ///
+    /// # Errors
+    ///
+    /// As for reading: `Corrupt` names file and position.
+    pub fn last(&self, count: usize) -> Result<Vec<OwnedRecord>> {
+        let mut newest_first = Vec::new();
+        for batch in self.read_backwards(Offset::MAX) {
+            newest_first.extend(batch?.into_reversed());
+            if newest_first.len() >= count {
+                break;
+            }
+        }
+        newest_first.truncate(count);
+        newest_first.reverse();
+        Ok(newest_first)
+    }
+
+    /// The first record whose timestamp is `timestamp` or later; `None` when all are earlier.
+    ///
+    /// # Errors
+    ///
+    /// As for reading.
+    pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<OffsetAndTimestamp>> {
+        self.log.offset_for_timestamp(timestamp, IsolationLevel::ReadUncommitted)
+    }
+
+    /// The first record that carries the largest timestamp of the partition.
+    ///
+    /// # Errors
+    ///
+    /// As for reading.
+    pub fn offset_of_max_timestamp(&self) -> Result<Option<OffsetAndTimestamp>> {
+        self.log.offset_of_max_timestamp()
+    }
+}
+
+/// A record that owns its bytes (they are shared with its batch, not copied).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedRecord {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+    /// Its key; `None` for null.
+    pub key: Option<Bytes>,
+    /// Its value; `None` for null.
+    pub value: Option<Bytes>,
+    /// Its headers in their order.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+/// The records of one batch that a reader may see. Iterate over `&batch`; nothing is allocated per record.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    header: BatchHeader,
+    records: ValidRecords,
+    from: Offset,
+    to: Offset,
+}
+
+impl Batch {
+    /// Decodes a batch; of its records those in `from..to` are shown.
+    pub(crate) fn decode(batch: &RecordBatch, log: &Log, from: Offset, to: Offset) -> Result<Self> {
+        let at = |e: crate::codec::DecodeError| {
+            let reason = format!("batch at offset {}: {e}", batch.header().base_offset);
+            match e {
+                crate::codec::DecodeError::CodecUnavailable(codec) => Error::CodecUnavailable { codec },
+                _ => Error::corrupt(&log.identity.dir, 0, reason),
+            }
+        };
+        let records = batch.records(MAX_DECOMPRESSED).and_then(|records| records.validate()).map_err(at)?;
+        Ok(Batch { header: *batch.header(), records, from, to })
+    }
+
+    /// The offset of the batch's first record when it was appended.
+    pub fn base_offset(&self) -> Offset {
+        self.header.base_offset
+    }
+
+    /// The offset behind its last record.
+    pub fn next_offset(&self) -> Offset {
+        self.header.next_offset()
+    }
+
+    /// The leader epoch it carries, as Kafka wrote it; 0 in logs of our own.
+    pub fn leader_epoch(&self) -> i32 {
+        self.header.leader_epoch
+    }
+
+    /// How its records are compressed.
+    pub fn compression(&self) -> Compression {
+        self.header.compression()
+    }
+
+    /// Its records.
+    pub fn iter(&self) -> RecordsOf<'_> {
+        RecordsOf { records: self.records.iter(), from: self.from, to: self.to }
+    }
+
+    /// A part of one of its records as bytes that outlive the batch; nothing is copied.
+    pub fn slice_of(&self, part: &[u8]) -> Bytes {
+        self.records.slice_of(part)
+    }
+
+    /// Its records with bytes of their own, newest first.
+    pub fn into_reversed(self) -> Vec<OwnedRecord> {
+        let own = |record: Record<'_>| OwnedRecord {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(|k| self.slice_of(k)),
+            value: record.value.map(|v| self.slice_of(v)),
+            headers: record
+                .headers
+                .into_iter()
+                .map(|(n, v)| (n.to_string(), v.map(|v| self.slice_of(v))))
+                .collect(),
+        };
+        let mut records: Vec<OwnedRecord> = self.iter().map(own).collect();
+        records.reverse();
+        records
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = Record<'a>;
+    type IntoIter = RecordsOf<'a>;
+    fn into_iter(self) -> RecordsOf<'a> {
+        self.iter()
+    }
+}
+
+/// An iterator over the records of a [`Batch`].
+#[derive(Clone, Debug)]
+pub struct RecordsOf<'a> {
+    records: ValidIter<'a>,
+    from: Offset,
+    to: Offset,
+}
+
+impl<'a> Iterator for RecordsOf<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        loop {
+            let record = self.records.next()?;
+            if record.offset >= self.to {
+                return None;
+            }
+            if record.offset >= self.from {
+                return Some(record);
+            }
+        }
+    }
+}
+
+/// An iterator over the batches of a partition, from [`Partition::read`].
+///
+/// After an error it ends: what lies behind damage is reached by reading from a later offset.
+#[derive(Debug)]
+pub struct Batches {
+    reader: LogReader,
+    fetched: VecDeque<(RecordBatch, Offset)>,
+    aborted: Vec<AbortedTransaction>,
+    failed: bool,
+}
+
+impl Batches {
+    fn step(&mut self) -> Result<Option<Batch>> {
+        loop {
+            while let Some((batch, from)) = self.fetched.pop_front() {
+                if !shows_records(batch.header(), &self.aborted) {
+                    continue;
+                }
+                return Batch::decode(&batch, self.reader.log(), from, Offset::MAX).map(Some);
+            }
+            let from = self.reader.next_offset();
+            let fetched = self.reader.fetch(STEP)?;
+            if fetched.batches.is_empty() {
+                return Ok(None);
+            }
+            self.aborted = fetched.aborted;
+            self.fetched.extend(fetched.batches.into_iter().map(|batch| (batch, from)));
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let step = self.step();
+        self.failed = step.is_err();
+        step.transpose()
+    }
+}
+
+/// An iterator over the batches of a partition, newest first, from [`Partition::read_backwards`].
+#[derive(Debug)]
+pub struct BackwardBatches {
+    log: Arc<Log>,
+    before: Offset,
+    held: Vec<RecordBatch>,
+    failed: bool,
+}
+
+impl BackwardBatches {
+    fn step(&mut self) -> Result<Option<Batch>> {
+        loop {
+            if let Some(batch) = self.held.pop() {
+                let to = self.before;
+                self.before = batch.header().base_offset;
+                if !shows_records(batch.header(), &[]) {
+                    continue;
+                }
+                return Batch::decode(&batch, &self.log, self.log.offsets().log_start(), to).map(Some);
+            }
+            self.held = self.log.batches_before(self.before, IsolationLevel::ReadUncommitted)?;
+            if self.held.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Iterator for BackwardBatches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let step = self.step();
+        self.failed = step.is_err();
+        step.transpose()
+    }
+}
+
+/// Whether a batch has records for a reader who must not see those of `aborted` transactions (KIP-98). Control batches
+/// are shown to nobody.
+pub(crate) fn shows_records(header: &BatchHeader, aborted: &[AbortedTransaction]) -> bool {
+    let is_aborted = || {
+        header.is_transactional()
+            && aborted.iter().any(|t| {
+                t.producer_id == header.producer_id
+                    && t.first_offset <= header.last_offset()
+                    && header.last_offset() < t.last_offset
+            })
+    };
+    !header.is_control() && header.record_count > 0 && !is_aborted()
+}
