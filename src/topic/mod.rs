@@ -1,5 +1,184 @@
 //! Named partitions, their configuration, and the way from a key to a partition.
+//!
+//! A [`Topic`] is a handle: cheap to clone, valid until its topic is deleted. The [`catalog`] is what a directory's
+//! handle keeps of all of them.
 
+pub mod catalog;
 pub mod config;
 pub mod name;
 pub mod partitioner;
+
+use crate::{
+    env::sync::{AtomicBool, Ordering, RwLock},
+    error::{Error, Result},
+    partition::{config::LogConfig, log::Log, view::Partition},
+    types::{Compression, TopicId},
+};
+use config::{TopicCompression, TopicConfig};
+use std::{fmt, sync::Arc};
+
+/// A topic. A cheap handle; once the topic is deleted its calls answer `Closed`, even when a topic of the same name is
+/// created again.
+#[derive(Clone)]
+pub struct Topic {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    id: TopicId,
+    name: Arc<str>,
+    internal: bool,
+    config: RwLock<Arc<TopicConfig>>,
+    logs: RwLock<Arc<[Arc<Log>]>>,
+    deleted: AtomicBool,
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic")
+            .field("name", &self.inner.name)
+            .field("id", &self.inner.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Topic {
+    pub(crate) fn new(
+        id: TopicId,
+        name: Arc<str>,
+        internal: bool,
+        config: TopicConfig,
+        logs: Vec<Arc<Log>>,
+    ) -> Self {
+        Topic {
+            inner: Arc::new(Inner {
+                id,
+                name,
+                internal,
+                config: RwLock::new(Arc::new(config)),
+                logs: RwLock::new(logs.into()),
+                deleted: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Its name, shared.
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.inner.name
+    }
+
+    /// Its id, which no other topic ever has, not even one of the same name.
+    pub fn id(&self) -> TopicId {
+        self.inner.id
+    }
+
+    /// Whether it is one that the library keeps for itself.
+    pub fn is_internal(&self) -> bool {
+        self.inner.internal
+    }
+
+    /// Its configuration as it is now.
+    pub fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.inner.config.read())
+    }
+
+    /// How many partitions it has.
+    pub fn partition_count(&self) -> u32 {
+        u32::try_from(self.inner.logs.read().len()).unwrap_or(u32::MAX)
+    }
+
+    /// One of its partitions.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownPartition` when there is none of this number, `Closed` when the topic was deleted.
+    pub fn partition(&self, partition: u32) -> Result<Partition> {
+        self.log(partition).map(Partition::new)
+    }
+
+    /// All its partitions, in order.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.logs().iter().cloned().map(Partition::new).collect()
+    }
+
+    /// The log of one of its partitions.
+    pub(crate) fn log(&self, partition: u32) -> Result<Arc<Log>> {
+        if self.is_deleted() {
+            return Err(Error::Closed { what: "the topic" });
+        }
+        let logs = self.inner.logs.read();
+        usize::try_from(partition).ok().and_then(|i| logs.get(i)).cloned().ok_or_else(|| {
+            Error::UnknownPartition {
+                topic: self.name().to_string(),
+                partition,
+                count: u32::try_from(logs.len()).unwrap_or(u32::MAX),
+            }
+        })
+    }
+
+    /// The logs of all its partitions, as they are now.
+    pub(crate) fn logs(&self) -> Arc<[Arc<Log>]> {
+        Arc::clone(&self.inner.logs.read())
+    }
+
+    /// Whether it was deleted.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.inner.deleted.load(Ordering::SeqCst)
+    }
+
+    fn set_config(&self, config: TopicConfig) {
+        for log in self.logs().iter() {
+            log.set_config(log_config(&config));
+        }
+        *self.inner.config.write() = Arc::new(config);
+    }
+
+    fn add_logs(&self, more: impl IntoIterator<Item = Arc<Log>>) {
+        let mut logs = self.inner.logs.write();
+        *logs = logs.iter().cloned().chain(more).collect();
+    }
+
+    /// Ends it: waiting readers and producers get `Closed`.
+    fn shut(&self) {
+        self.inner.deleted.store(true, Ordering::SeqCst);
+        self.logs().iter().for_each(|log| log.shut("the topic"));
+    }
+}
+
+/// What a log needs to know of its topic's configuration.
+fn log_config(config: &TopicConfig) -> LogConfig {
+    let values = config.values();
+    let compression = match values.compression {
+        TopicCompression::Producer => None,
+        TopicCompression::Codec(codec) => Some(codec),
+    };
+    let compression_level = match compression {
+        Some(Compression::Gzip) => Some(values.compression_gzip_level),
+        Some(Compression::Zstd) => Some(values.compression_zstd_level),
+        Some(Compression::Lz4) => Some(values.compression_lz4_level),
+        _ => None,
+    };
+    LogConfig {
+        durability: values.durability,
+        segment_bytes: values.segment_bytes,
+        segment_time: values.segment_time,
+        segment_jitter: values.segment_jitter,
+        segment_index_bytes: values.segment_index_bytes,
+        index_interval_bytes: values.index_interval_bytes,
+        max_message_bytes: values.max_message_bytes,
+        timestamp_type: values.message_timestamp_type,
+        retention_time: values.retention_time,
+        retention_bytes: values.retention_bytes,
+        flush_messages: values.flush_messages,
+        flush_time: values.flush_time,
+        compression,
+        compression_level,
+        timestamp_before_max: values.message_timestamp_before_max,
+        timestamp_after_max: values.message_timestamp_after_max,
+    }
+}

@@ -1,0 +1,460 @@
+//! All topics of a directory: which exist, and how they come and go.
+//!
+//! The manifest is the truth. Creating makes the files first and the entry after; deleting takes the entry first and
+//! the files after: a crash in between leaves files that nobody names, never a name without files. Administrative
+//! calls come one at a time.
+
+use super::{
+    Topic,
+    config::{ConfigChange, MAX_PARTITIONS, TopicConfig},
+    log_config, name,
+};
+use crate::{
+    codec::manifest::Entry,
+    env::sync::{Mutex, RwLock},
+    error::{Error, Result},
+    partition::{
+        log::{Identity, Log},
+        observe::Observer,
+        recover::PartitionRecovery,
+        shared::Shared,
+    },
+    storage::manifest::{Flush, PartitionState, TopicState},
+    types::{Offset, TopicId, TopicPartition},
+};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+/// What an opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Whether the directory was closed cleanly, or is new; nothing was looked at then.
+    pub was_clean: bool,
+    /// The partitions whose tails were looked at.
+    pub partitions: Vec<PartitionRecovery>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// How far an opening has come. Told to the callback of the builder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryProgress {
+    /// The partition that is being looked at.
+    pub partition: TopicPartition,
+    /// How many partitions are done.
+    pub partitions_done: usize,
+    /// How many partitions there are.
+    pub partitions_total: usize,
+    /// How many bytes were read, in all.
+    pub bytes_read: u64,
+}
+
+/// Told how far an opening has come; says whether to go on.
+pub type OnProgress<'a> = dyn FnMut(&RecoveryProgress) -> bool + 'a;
+
+/// What adding partitions did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "keys may have moved: see `keys_move`"]
+pub struct AddedPartitions {
+    /// How many partitions the topic had.
+    pub before: u32,
+    /// How many it has now.
+    pub now: u32,
+    /// Records with keys were there: the same key now goes to another partition than before, so order per key does not
+    /// hold across the change.
+    pub keys_move: bool,
+}
+
+/// All topics of a directory.
+#[derive(Debug)]
+pub struct Catalog {
+    shared: Arc<Shared>,
+    topics: RwLock<BTreeMap<Arc<str>, Topic>>,
+    /// Held by the one administrative call that runs.
+    admin: Mutex<()>,
+    /// What a read-only opening follows.
+    observers: Mutex<Vec<Observer>>,
+}
+
+impl Catalog {
+    /// Opens every topic that the manifest names.
+    pub fn open(shared: Arc<Shared>, on_progress: &mut OnProgress<'_>) -> Result<(Catalog, RecoveryReport)> {
+        let catalog = Catalog {
+            topics: RwLock::default(),
+            admin: Mutex::new(()),
+            observers: Mutex::default(),
+            shared: Arc::clone(&shared),
+        };
+        let begun = shared.env.monotonic();
+        let (states, was_clean): (Vec<TopicState>, bool) = {
+            let state = shared.manifest.state();
+            (state.topics().cloned().collect(), state.is_clean())
+        };
+        let mut report = RecoveryReport { was_clean, ..RecoveryReport::default() };
+        let total = states.iter().map(|t| t.partitions.len()).sum();
+        let mut done = 0;
+        let mut bytes_before = 0;
+        for state in &states {
+            let config = stored_config(&shared, state)?;
+            let mut logs = Vec::with_capacity(state.partitions.len());
+            for (number, partition) in (0u32..).zip(&state.partitions) {
+                let identity =
+                    catalog.identity(state.id, &Arc::from(state.name.as_str()), number, partition.slot);
+                let name = identity.name.clone();
+                let mut bytes_read = bytes_before;
+                let mut go_on = |bytes: u64| {
+                    bytes_read += bytes;
+                    on_progress(&RecoveryProgress {
+                        partition: name.clone(),
+                        partitions_done: done,
+                        partitions_total: total,
+                        bytes_read,
+                    })
+                };
+                logs.push(catalog.open_log(identity, &config, partition, &mut report, &mut go_on)?);
+                bytes_before = bytes_read;
+                done += 1;
+            }
+            catalog.insert(state, config, logs);
+        }
+        report.elapsed = shared.env.monotonic().saturating_sub(begun);
+        Ok((catalog, report))
+    }
+
+    fn open_log(
+        &self,
+        identity: Identity,
+        config: &TopicConfig,
+        state: &PartitionState,
+        report: &mut RecoveryReport,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Arc<Log>> {
+        let config = log_config(config);
+        if self.shared.read_only {
+            let observer = Observer::open(&self.shared, identity, config, state)?;
+            let log = Arc::clone(observer.log());
+            self.observers.lock().push(observer);
+            return Ok(log);
+        }
+        if let Some(closed) = state.closed.as_ref().filter(|_| report.was_clean) {
+            return Ok(Log::open_clean(&self.shared, identity, config, state, closed));
+        }
+        let (log, recovery) = Log::recover(&self.shared, identity, config, state, go_on)?;
+        report.partitions.push(recovery);
+        Ok(log)
+    }
+
+    fn insert(&self, state: &TopicState, config: TopicConfig, logs: Vec<Arc<Log>>) -> Topic {
+        let topic = Topic::new(state.id, Arc::from(state.name.as_str()), state.internal, config, logs);
+        self.topics.write().insert(Arc::clone(topic.shared_name()), topic.clone());
+        topic
+    }
+
+    fn identity(&self, topic_id: TopicId, topic: &Arc<str>, partition: u32, slot: u32) -> Identity {
+        let name = TopicPartition::new(Arc::clone(topic), partition);
+        let dir = self.shared.dir.join(name::dir_name(topic, partition));
+        Identity { topic_id, name, dir, slot }
+    }
+
+    /// What the logs share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The topic of this name.
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.shared.check_open()?;
+        self.find(name).ok_or_else(|| Error::UnknownTopic { name: name.to_string() })
+    }
+
+    /// The topic of this name, if there is one.
+    pub fn find(&self, name: &str) -> Option<Topic> {
+        self.topics.read().get(name).cloned()
+    }
+
+    /// All topics by name; those of the library itself where asked for.
+    pub fn topics(&self, internal: bool) -> Vec<Topic> {
+        self.topics.read().values().filter(|t| internal || !t.is_internal()).cloned().collect()
+    }
+
+    /// All logs.
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        self.topics.read().values().flat_map(|t| t.logs().to_vec()).collect()
+    }
+
+    /// The log of a partition.
+    pub fn log(&self, partition: &TopicPartition) -> Result<Arc<Log>> {
+        self.topic(&partition.topic)?.log(partition.partition)
+    }
+
+    /// Creates a topic; it is durable when this returns.
+    pub fn create(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        if name::is_internal(name) {
+            let reason = "names of internal topics are the library's own".to_string();
+            return Err(Error::InvalidTopic { name: name.to_string(), reason });
+        }
+        self.create_any(name, false, config)
+    }
+
+    /// The internal topic of this name, created where it does not exist.
+    pub fn internal(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        match self.find(name) {
+            Some(topic) => Ok(topic),
+            None => match self.create_any(name, true, config) {
+                Err(Error::TopicExists { .. }) => self.topic(name),
+                other => other,
+            },
+        }
+    }
+
+    fn create_any(&self, name: &str, internal: bool, config: TopicConfig) -> Result<Topic> {
+        self.shared.check_writable()?;
+        name::validate(name)?;
+        config.validate()?;
+        config.check_codec()?;
+        let count = config.partition_count();
+        if count == 0 || count > MAX_PARTITIONS {
+            let reason = format!("a topic has 1 to {MAX_PARTITIONS} partitions, not {count}");
+            return Err(Error::InvalidConfig { key: "partitions".into(), reason });
+        }
+        let _one_at_a_time = self.admin.lock();
+        self.check_free(name)?;
+        self.shared.begin_writing()?;
+        let id = self.fresh_id();
+        let first_slot = self.shared.manifest.state().next_slot();
+        let shared_name: Arc<str> = Arc::from(name);
+        let identities: Vec<Identity> =
+            (0..count).map(|p| self.identity(id, &shared_name, p, first_slot + p)).collect();
+        for identity in &identities {
+            Log::prepare(&self.shared, identity)?;
+        }
+        self.sync_dir()?;
+        let mut entries = vec![Entry::TopicCreated {
+            id,
+            name: name.to_string(),
+            internal,
+            partitions: count,
+            first_slot,
+            config: config.to_properties(),
+        }];
+        entries.extend((0..count).map(|partition| Entry::SegmentCreated {
+            id,
+            partition,
+            base: Offset::ZERO,
+        }));
+        self.shared.manifest.append(&entries, Flush::Now)?;
+        let logs = identities
+            .into_iter()
+            .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
+            .collect::<Result<Vec<_>>>()?;
+        let topic = Topic::new(id, Arc::clone(&shared_name), internal, config, logs);
+        self.topics.write().insert(shared_name, topic.clone());
+        Ok(topic)
+    }
+
+    fn check_free(&self, name: &str) -> Result<()> {
+        let topics = self.topics.read();
+        if topics.contains_key(name) {
+            return Err(Error::TopicExists { name: name.to_string() });
+        }
+        match topics.keys().find(|other| name::collides(other, name)) {
+            None => Ok(()),
+            Some(other) => Err(Error::InvalidTopic {
+                name: name.to_string(),
+                reason: format!(
+                    "it differs from '{other}' only by '.' for '_', or by case, which some systems ignore"
+                ),
+            }),
+        }
+    }
+
+    fn fresh_id(&self) -> TopicId {
+        loop {
+            let (a, b) = (self.shared.env.random(), self.shared.env.random());
+            let id = TopicId::from_bytes((u128::from(a) << 64 | u128::from(b)).to_be_bytes());
+            // Kafka reserves the ids 0 and 1 and avoids those whose text begins with a dash.
+            if a != 0 && !id.to_string().starts_with('-') {
+                return id;
+            }
+        }
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        let dir = &self.shared.dir;
+        self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+    }
+
+    /// Adds partitions, so that the topic has `count`.
+    pub fn add_partitions(&self, name: &str, count: u32) -> Result<AddedPartitions> {
+        self.shared.check_writable()?;
+        let _one_at_a_time = self.admin.lock();
+        let topic = self.topic(name)?;
+        let before = topic.partition_count();
+        if count <= before || count > MAX_PARTITIONS {
+            let reason = format!(
+                "topic '{name}' has {before} partitions, and can have up to {MAX_PARTITIONS}: {count} cannot be"
+            );
+            return Err(Error::InvalidArgument { reason });
+        }
+        let keys_move = topic.logs().iter().any(|log| log.offsets().log_end() > Offset::ZERO);
+        self.shared.begin_writing()?;
+        let id = topic.id();
+        let first_slot = self.shared.manifest.state().next_slot();
+        let slots =
+            (before..count).map(|p| self.identity(id, topic.shared_name(), p, first_slot + (p - before)));
+        let identities: Vec<Identity> = slots.collect();
+        for identity in &identities {
+            Log::prepare(&self.shared, identity)?;
+        }
+        self.sync_dir()?;
+        let mut entries = vec![Entry::PartitionsAdded { id, count, first_slot }];
+        entries.extend((before..count).map(|partition| Entry::SegmentCreated {
+            id,
+            partition,
+            base: Offset::ZERO,
+        }));
+        self.shared.manifest.append(&entries, Flush::Now)?;
+        let config = topic.config();
+        let logs = identities
+            .into_iter()
+            .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
+            .collect::<Result<Vec<_>>>()?;
+        topic.add_logs(logs);
+        Ok(AddedPartitions { before, now: count, keys_move })
+    }
+
+    /// Changes settings of a topic; they hold from the next call on, and are durable when this returns.
+    pub fn alter(&self, name: &str, changes: &[ConfigChange]) -> Result<()> {
+        self.shared.check_writable()?;
+        let _one_at_a_time = self.admin.lock();
+        let topic = self.topic(name)?;
+        let config = topic.config().altered(changes)?;
+        config.check_codec()?;
+        self.shared.begin_writing()?;
+        // What was weaker becomes stronger only for what comes; so what is there is made durable first.
+        for log in topic.logs().iter() {
+            log.flush()?;
+        }
+        let entry = Entry::TopicConfigured { id: topic.id(), config: config.to_properties() };
+        self.shared.manifest.append(&[entry], Flush::Now)?;
+        topic.set_config(config);
+        Ok(())
+    }
+
+    /// Deletes a topic. That it is gone is durable when this returns; readers that hold its data keep it until they
+    /// let go.
+    pub fn delete(&self, name: &str) -> Result<Topic> {
+        self.shared.check_writable()?;
+        let _one_at_a_time = self.admin.lock();
+        let topic = self.topic(name)?;
+        self.shared.begin_writing()?;
+        self.shared.manifest.append(&[Entry::TopicDeleted { id: topic.id() }], Flush::Now)?;
+        topic.shut();
+        self.topics.write().remove(name);
+        for log in topic.logs().iter() {
+            self.remove_dir(&log.identity.dir)?;
+        }
+        self.sync_dir()?;
+        Ok(topic)
+    }
+
+    /// Under Kafka's name for a partition that is being deleted first, so that a crash leaves no half of one.
+    fn remove_dir(&self, dir: &Path) -> Result<()> {
+        let env = &*self.shared.env;
+        let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        // The topic's part is shortened, so that the name stays below 255 bytes.
+        let kept: String = name.chars().take(200).collect();
+        let going = self.shared.dir.join(format!("{kept}.{:016x}{:016x}-delete", env.random(), env.random()));
+        env.rename(dir, &going).map_err(|e| Error::io("rename", dir, e))?;
+        remove_tree(&self.shared, &going)
+    }
+
+    /// Removes what deletions left that a crash cut short.
+    pub fn remove_leftovers(&self) -> Result<()> {
+        let dir = &self.shared.dir;
+        let entries = self.shared.env.list(dir).map_err(|e| Error::io("list", dir, e))?;
+        let gone = |name: &str| name.strip_suffix("-delete").is_some_and(|n| n.len() > 33);
+        entries
+            .iter()
+            .filter(|e| e.is_dir && gone(&e.name))
+            .try_for_each(|e| remove_tree(&self.shared, &dir.join(&e.name)))
+    }
+
+    /// For a read-only opening: takes in what the writer did. Says whether topics came or went.
+    pub fn refresh(&self) -> Result<bool> {
+        let _one_at_a_time = self.admin.lock();
+        self.shared.check_open()?;
+        let changed = self.shared.manifest.observe()?;
+        if changed {
+            self.take_in_topics()?;
+        }
+        let state = self.shared.manifest.state();
+        for observer in self.observers.lock().iter_mut() {
+            let identity = &observer.log().identity;
+            let found = state.partition(&identity.topic_id, identity.name.partition).cloned();
+            if let Some(partition) = found {
+                observer.refresh(&partition)?;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn take_in_topics(&self) -> Result<()> {
+        let states: Vec<TopicState> = self.shared.manifest.state().topics().cloned().collect();
+        let known = self.topics(true);
+        for topic in &known {
+            if states.iter().all(|s| s.id != topic.id()) {
+                topic.shut();
+                self.topics.write().remove(topic.name());
+                self.observers.lock().retain(|o| o.log().identity.topic_id != topic.id());
+            }
+        }
+        for state in &states {
+            let config = stored_config(&self.shared, state)?;
+            let topic = known.iter().find(|t| t.id() == state.id);
+            let have = topic.map_or(0, |t| t.logs().len());
+            let mut report = RecoveryReport::default();
+            let mut logs = Vec::new();
+            for (number, partition) in (0u32..).zip(&state.partitions).skip(have) {
+                let identity =
+                    self.identity(state.id, &Arc::from(state.name.as_str()), number, partition.slot);
+                logs.push(self.open_log(identity, &config, partition, &mut report, &mut |_| true)?);
+            }
+            match topic {
+                Some(topic) => {
+                    topic.add_logs(logs);
+                    topic.set_config(config);
+                }
+                None => drop(self.insert(state, config, logs)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The configuration as the manifest has it. A setting that this release refuses names the manifest.
+fn stored_config(shared: &Shared, state: &TopicState) -> Result<TopicConfig> {
+    let properties = state.config.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    let config =
+        TopicConfig::from_kafka_properties(properties).map_err(|error| Error::UnsupportedFormat {
+            path: shared.dir.join("manifest"),
+            found: format!("a configuration of topic '{}' that is refused: {error}", state.name),
+            supported: "the settings of this release".into(),
+        })?;
+    Ok(config.with_partitions(u32::try_from(state.partitions.len()).unwrap_or(u32::MAX)))
+}
+
+fn remove_tree(shared: &Shared, dir: &Path) -> Result<()> {
+    let env = &*shared.env;
+    for entry in env.list(dir).map_err(|e| Error::io("list", dir, e))? {
+        let path = dir.join(&entry.name);
+        if entry.is_dir {
+            remove_tree(shared, &path)?;
+        } else {
+            env.remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+        }
+    }
+    env.remove_dir(dir).map_err(|e| Error::io("remove", dir, e))
+}
