@@ -17,7 +17,7 @@ mod state;
 pub use state::{ManifestState, PartitionState, SegmentEntry, TopicState};
 
 use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, PAYLOAD_MAX, Reader};
-use crate::env::sync::{Mutex, MutexGuard};
+use crate::env::sync::Mutex;
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,8 @@ pub struct Manifest {
     access: Access,
     /// Taken before `state`, and held while files are read and written.
     inner: Mutex<Inner>,
-    state: Mutex<ManifestState>,
+    /// Held for a moment only, so that whoever asks never waits for a file.
+    state: Mutex<Arc<ManifestState>>,
 }
 
 /// What a handle knows of the file.
@@ -105,9 +106,9 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The state. Whoever holds it must not call `append` or `observe`.
-    pub fn state(&self) -> MutexGuard<'_, ManifestState> {
-        self.state.lock()
+    /// The state as it is now. It does not change; an append made while someone holds it copies it first.
+    pub fn state(&self) -> Arc<ManifestState> {
+        self.state.lock().clone()
     }
 
     /// Adds entries, all of them or none.
@@ -127,13 +128,14 @@ impl Manifest {
             Err(refused) => Err(Failure::Undone(refused)),
         };
         if let Err(failure) = done {
-            inner.ahead = self.state.lock().clone();
+            inner.ahead = ManifestState::clone(&self.state());
             return Err(self.settle(&mut inner, failure));
         }
         let mut state = self.state.lock();
+        let public = Arc::make_mut(&mut state);
         for entry in entries {
             // It was applied to the same state before.
-            state.apply(entry).map_err(|reason| Error::InvalidArgument { reason })?;
+            public.apply(entry).map_err(|reason| Error::InvalidArgument { reason })?;
         }
         drop(state);
         // The append stands, whatever becomes of this; a final failure is told to the next caller.
@@ -356,7 +358,7 @@ impl Manifest {
         let mut state = if more { None } else { Some(ManifestState::default()) };
         let mut reader = Reader::new(epoch, base, &bytes);
         while let Some(append) = reader.next().map_err(|e| e.in_file(&self.path, base))? {
-            let state = state.get_or_insert_with(|| self.state.lock().clone());
+            let state = state.get_or_insert_with(|| ManifestState::clone(&self.state()));
             for (at, entry) in &append.entries {
                 let at = base.saturating_add(*at as u64);
                 state.apply(entry).map_err(|reason| Error::corrupt(&self.path, at, reason))?;
@@ -368,7 +370,7 @@ impl Manifest {
         if self.access == Access::ReadWrite {
             inner.ahead = state.clone();
         }
-        *self.state.lock() = state;
+        *self.state.lock() = Arc::new(state);
         Ok(true)
     }
 
@@ -393,5 +395,7 @@ impl Manifest {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod faults;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 
 use super::manifest::Access;
 use crate::codec::mark::{MARK_BYTES, Mark};
-use crate::env::sync::Mutex;
+use crate::env::sync::{AtomicBool, Mutex, Ordering};
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
 use crate::error::{Error, Result};
 use crate::types::TopicId;
@@ -20,24 +20,22 @@ pub struct Marks {
     dir: PathBuf,
     path: PathBuf,
     access: Access,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
     /// Kept open by the handle that writes; who only reads opens the file each time.
-    file: Option<Arc<dyn File>>,
-    dirty: bool,
-    poisoned: Option<Arc<Error>>,
+    file: Mutex<Option<Arc<dyn File>>>,
+    /// Whether a mark was written that no flush covers.
+    dirty: AtomicBool,
+    /// Held during a flush, which must not keep marks from being written; what made one fail.
+    poisoned: Mutex<Option<Arc<Error>>>,
 }
 
 impl Marks {
     /// Opens the marks of `dir`, which may have none yet.
     pub fn open(env: Arc<dyn Env>, dir: &Path, access: Access) -> Result<Marks> {
         let (dir, path) = (dir.to_path_buf(), dir.join("marks"));
-        let marks = Marks { env, dir, path, access, inner: Mutex::default() };
+        let (file, dirty, poisoned) = (Mutex::default(), AtomicBool::new(false), Mutex::default());
+        let marks = Marks { env, dir, path, access, file, dirty, poisoned };
         if access == Access::ReadWrite {
-            marks.inner.lock().file = marks.open_file(Open::Write)?;
+            *marks.file.lock() = marks.open_file(Open::Write)?;
         }
         Ok(marks)
     }
@@ -48,17 +46,17 @@ impl Marks {
             return Err(Error::ReadOnly { reason: "the log was opened to be read".into() });
         }
         let file = self.file_to_write()?;
-        // Counted before, so that a flush that runs at the same time does not take this mark for covered.
         write_all_at(&*file, &mark.encode(), position(slot))
             .map_err(|e| Error::io("write", &self.path, e))?;
-        self.inner.lock().dirty = true;
+        // After the write: a flush that begins in between covers the mark, and the next one does so once more.
+        self.dirty.store(true, Ordering::SeqCst);
         Ok(())
     }
 
     /// The mark in a slot, if it is whole and of this partition.
     pub fn read(&self, slot: u32, topic: &TopicId, partition: u32) -> Result<Option<Mark>> {
         let file = match self.access {
-            Access::ReadWrite => self.inner.lock().file.clone(),
+            Access::ReadWrite => self.file.lock().clone(),
             Access::ReadOnly => self.open_file(Open::Read)?,
         };
         let Some(file) = file else { return Ok(None) };
@@ -74,29 +72,28 @@ impl Marks {
     /// # Errors
     /// After a failed flush every later one answers `Poisoned`; marks can still be written, to note the failure.
     pub fn flush(&self) -> Result<()> {
-        let mut inner = self.inner.lock();
-        if let Some(cause) = &inner.poisoned {
+        let mut poisoned = self.poisoned.lock();
+        if let Some(cause) = &*poisoned {
             return Err(Error::Poisoned { path: self.dir.clone(), cause: cause.clone() });
         }
-        let Some(file) = inner.file.as_ref().filter(|_| inner.dirty) else { return Ok(()) };
-        if let Err(error) = file.sync_data() {
+        let file = self.file.lock().clone();
+        let Some(file) = file.filter(|_| self.dirty.swap(false, Ordering::SeqCst)) else { return Ok(()) };
+        file.sync_data().map_err(|error| {
             let error = Error::io("flush", &self.path, error);
-            inner.poisoned = Some(Arc::new(error.clone()));
-            return Err(error);
-        }
-        inner.dirty = false;
-        Ok(())
+            *poisoned = Some(Arc::new(error.clone()));
+            error
+        })
     }
 
     fn file_to_write(&self) -> Result<Arc<dyn File>> {
-        let mut inner = self.inner.lock();
-        if let Some(file) = &inner.file {
+        let mut file = self.file.lock();
+        if let Some(file) = &*file {
             return Ok(file.clone());
         }
-        let file = self.env.open(&self.path, Open::Create).map_err(|e| Error::io("create", &self.path, e))?;
+        let made = self.env.open(&self.path, Open::Create).map_err(|e| Error::io("create", &self.path, e))?;
         self.env.sync_dir(&self.dir).map_err(|e| Error::io("flush", &self.dir, e))?;
-        inner.file = Some(file.clone());
-        Ok(file)
+        *file = Some(made.clone());
+        Ok(made)
     }
 
     /// The file, if there is one.

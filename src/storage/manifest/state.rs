@@ -407,4 +407,4 @@ impl PartitionState {
 
 #[cfg(test)]
 #[path = "state_tests.rs"]
-mod tests;
+pub(super) mod tests;

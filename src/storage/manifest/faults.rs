@@ -1,0 +1,167 @@
+//! An environment in memory whose next operations can be told to fail. For the tests of this room.
+//!
+//! Operations that change something are counted: writes, flushes, lengths, names. The chosen one fails as asked, a
+//! write after its first half; when it is a crash, so do all behind it.
+
+use crate::env::memory::MemoryEnv;
+use crate::env::sync::{Mutex, Signal};
+use crate::env::{DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task};
+use crate::types::Timestamp;
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+/// What fails, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// The n-th operation from now on, and all after it.
+    Crash(usize),
+    /// Writes and new files, for want of space.
+    Full,
+    /// Flushes of files.
+    Sync,
+}
+
+#[derive(Debug)]
+pub(crate) struct FaultyEnv {
+    pub(crate) memory: Arc<MemoryEnv>,
+    plan: Arc<Plan>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    fault: Mutex<Option<Fault>>,
+    operations: Mutex<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Operation {
+    Grow,
+    Sync,
+    Other,
+}
+
+impl Plan {
+    fn step(&self, operation: Operation) -> io::Result<()> {
+        let mut operations = self.operations.lock();
+        *operations += 1;
+        match *self.fault.lock() {
+            Some(Fault::Crash(at)) if *operations > at => Err(io::Error::other("crashed")),
+            Some(Fault::Full) if operation == Operation::Grow => Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::Sync) if operation == Operation::Sync => Err(io::Error::other("flush failed")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FaultyEnv {
+    pub(crate) fn new(memory: Arc<MemoryEnv>) -> Arc<Self> {
+        Arc::new(FaultyEnv { memory, plan: Arc::default() })
+    }
+
+    pub(crate) fn set(&self, fault: Option<Fault>) {
+        *self.plan.operations.lock() = 0;
+        *self.plan.fault.lock() = fault;
+    }
+
+    /// How many operations there were since the last `set`.
+    pub(crate) fn operations(&self) -> usize {
+        *self.plan.operations.lock()
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    file: Arc<dyn File>,
+    plan: Arc<Plan>,
+}
+
+impl File for FaultyFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buf, position)
+    }
+    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
+        match self.plan.step(Operation::Grow) {
+            Ok(()) => self.file.write_at(buf, position),
+            Err(error) => {
+                self.file.write_at(&buf[..buf.len() / 2], position)?;
+                Err(error)
+            }
+        }
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.plan.step(Operation::Sync)?;
+        self.file.sync_data()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.plan.step(Operation::Other)?;
+        self.file.set_len(len)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_past_cache(buf, position)
+    }
+    fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
+        self.file.region(capacity)
+    }
+}
+
+impl Env for FaultyEnv {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        if how == Open::CreateNew {
+            self.plan.step(Operation::Grow)?;
+        }
+        Ok(Arc::new(FaultyFile { file: self.memory.open(path, how)?, plan: self.plan.clone() }))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.plan.step(Operation::Other)?;
+        self.memory.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.plan.step(Operation::Other)?;
+        self.memory.remove_file(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.plan.step(Operation::Other)?;
+        self.memory.sync_dir(dir)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.create_dir(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.memory.list(dir)
+    }
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.memory.metadata(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_dir(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.memory.lock(path)
+    }
+    fn now(&self) -> Timestamp {
+        self.memory.now()
+    }
+    fn monotonic(&self) -> Duration {
+        self.memory.monotonic()
+    }
+    fn random(&self) -> u64 {
+        self.memory.random()
+    }
+    fn identity(&self) -> (u32, String) {
+        self.memory.identity()
+    }
+    fn wait(&self, signal: &Signal, seen: u64, deadline: Option<Duration>) {
+        self.memory.wait(signal, seen, deadline);
+    }
+    fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
+        self.memory.spawn(name, signal, task)
+    }
+    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+        self.memory.run_all(jobs);
+    }
+}
