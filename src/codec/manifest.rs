@@ -25,6 +25,7 @@
 
 mod entry;
 
+#[allow(unused_imports, reason = "words of the rooms above")]
 pub use entry::{Entry, PartitionClosed, Place, SealedSegment};
 
 use super::DecodeError;
@@ -119,6 +120,7 @@ pub struct Reader<'a> {
     base: u64,
     epoch: u64,
     position: usize,
+    durable: u64,
 }
 
 /// A record whose checksum matches.
@@ -131,7 +133,7 @@ struct Record<'a> {
 impl<'a> Reader<'a> {
     /// A reader of `bytes`, which lie at `base` in the file `epoch`.
     pub fn new(epoch: u64, base: u64, bytes: &'a [u8]) -> Self {
-        Reader { bytes, base, epoch, position: 0 }
+        Reader { bytes, base, epoch, position: 0, durable: 0 }
     }
 
     /// The end of the last whole append read, from the start of the bytes.
@@ -144,13 +146,18 @@ impl<'a> Reader<'a> {
         self.position < self.bytes.len()
     }
 
+    /// How many bytes of the file were durable, as far as the appends read say.
+    pub fn durable(&self) -> u64 {
+        self.durable
+    }
+
     /// The next append; `None` at the end or before a torn tail.
     pub fn next(&mut self) -> Result<Option<Append>, DecodeError> {
         while self.position < self.bytes.len() {
             let Some(record) = record(self.bytes, self.position) else {
                 return self.torn_or_damaged(self.position);
             };
-            let Some((epoch, _, len)) = mark(&record) else {
+            let Some((epoch, durable, len)) = mark(&record) else {
                 let payload_at = (self.position + RECORD_HEADER_BYTES) as u64;
                 let entry = Entry::decode(record.code, record.payload).map_err(|e| e.shifted(payload_at))?;
                 if entry.is_some() {
@@ -167,6 +174,7 @@ impl<'a> Reader<'a> {
             return match self.entries(records.clone())? {
                 Ok(entries) => {
                     self.position = records.end;
+                    self.durable = self.durable.max(durable);
                     Ok(Some(Append { entries }))
                 }
                 Err(bad) => self.torn_or_damaged(bad),

@@ -14,6 +14,7 @@
 
 mod state;
 
+#[allow(unused_imports, reason = "words of the rooms above")]
 pub use state::{ManifestState, PartitionState, SegmentEntry, TopicState};
 
 use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, PAYLOAD_MAX, Reader};
@@ -363,6 +364,15 @@ impl Manifest {
                 let at = base.saturating_add(*at as u64);
                 state.apply(entry).map_err(|reason| Error::corrupt(&self.path, at, reason))?;
             }
+        }
+        if !more && reader.durable() == 0 {
+            // The mark that ends what the file was made with is missing.
+            let at = base + reader.position() as u64;
+            return Err(Error::corrupt(
+                &self.path,
+                at,
+                "the file ends before the state that it was made with",
+            ));
         }
         (inner.epoch, inner.len, inner.torn) = (epoch, base + reader.position() as u64, reader.is_torn());
         inner.file = Some(file);

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Crash(usize),
     /// Writes and new files, for want of space.
     Full,
+    /// New files, while there is room in the old ones.
+    NearlyFull,
     /// Flushes of files.
     Sync,
 }
@@ -34,6 +36,7 @@ struct Plan {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Operation {
+    Create,
     Grow,
     Sync,
     Other,
@@ -46,6 +49,9 @@ impl Plan {
         match *self.fault.lock() {
             Some(Fault::Crash(at)) if *operations > at => Err(io::Error::other("crashed")),
             Some(Fault::Full) if operation == Operation::Grow => Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::Full | Fault::NearlyFull) if operation == Operation::Create => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
             Some(Fault::Sync) if operation == Operation::Sync => Err(io::Error::other("flush failed")),
             _ => Ok(()),
         }
@@ -112,7 +118,7 @@ impl File for FaultyFile {
 impl Env for FaultyEnv {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         if how == Open::CreateNew {
-            self.plan.step(Operation::Grow)?;
+            self.plan.step(Operation::Create)?;
         }
         Ok(Arc::new(FaultyFile { file: self.memory.open(path, how)?, plan: self.plan.clone() }))
     }
