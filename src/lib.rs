@@ -6,5 +6,26 @@ mod env;
 pub mod error;
 mod partition;
 mod storage;
+mod streamlog;
 mod topic;
 pub mod types;
+
+pub use codec::record::{Headers, Record};
+pub use error::{Error, ErrorKind, Result};
+pub use partition::{
+    encode::RecordData,
+    recover::{PartitionRecovery, RecoveryVerdict},
+    time::OffsetAndTimestamp,
+    view::{BackwardBatches, Batch, Batches, OwnedRecord, Partition, RecordsOf},
+};
+pub use storage::files::ReadMode;
+pub use streamlog::{Builder, DiskUsage, Health, ListedOffset, OffsetSpec, Stats, Streamlog, TopicUsage};
+pub use topic::{
+    Topic,
+    catalog::{AddedPartitions, RecoveryProgress, RecoveryReport},
+    config::{CleanupPolicy, ConfigChange, ConfigEntry, ConfigSource, TopicCompression, TopicConfig},
+    partitioner::{DefaultPartitioner, PartitionContext, Partitioner, RoundRobin, partition_for_key},
+};
+pub use types::{
+    Compression, Durability, IsolationLevel, Offset, Timestamp, TimestampType, TopicId, TopicPartition,
+};

@@ -27,9 +27,6 @@ use std::{sync::Arc, time::Duration};
 const GROWTH_MIN: u64 = 64 << 10;
 const GROWTH_MAX: u64 = 64 << 20;
 
-/// How much may be appended before a checkpoint is due.
-pub(super) const CHECKPOINT_BYTES: u64 = 256 << 20;
-
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -78,9 +75,7 @@ impl Log {
             self.roll(active, base_offset)?;
         }
         self.begin_incarnation(active, base_offset)?;
-        if let Err(error) = self.grow(active, size, config.segment_bytes) {
-            return Err(error);
-        }
+        self.grow(active, size, config.segment_bytes)?;
         if let Err(error) = active.segment.data().write_all(bytes, active.position) {
             return Err(self.undo(&mut writer, error));
         }
@@ -99,10 +94,16 @@ impl Log {
     /// Keeps the topic's promise for everything below `end`: returns when it is as durable as the topic says, or as
     /// `at_least` says where that is more.
     pub fn acknowledge(&self, end: Offset, at_least: Durability) -> Result<()> {
-        match self.config().durability.max(at_least) {
-            Durability::Flushed => self.flush_to(end),
-            _ => Ok(()),
-        }
+        if self.must_flush(at_least) { self.flush_to(end) } else { Ok(()) }
+    }
+
+    /// Whether what was appended must be durable before it is acknowledged: by the topic's durability, by what the
+    /// caller asks, or because enough records have come together (flush.messages).
+    pub fn must_flush(&self, at_least: Durability) -> bool {
+        let config = self.config();
+        let enough =
+            |limit| matches!(&*self.writer.lock(), Writer::Ready(active) if active.since_flush >= limit);
+        config.durability.max(at_least) == Durability::Flushed || config.flush_messages.is_some_and(enough)
     }
 
     /// The state of appending, loaded where nothing was appended yet.
@@ -181,8 +182,7 @@ impl Log {
         active.first_timestamp = None;
         active.created = self.shared.env.now();
         active.jitter = draw_jitter(config.segment_jitter.min(config.segment_time), self.shared.env.random());
-        active.asked = true;
-        self.shared.wake_background();
+        self.due.checkpoint_now(&self.shared);
         Ok(())
     }
 
@@ -268,6 +268,8 @@ impl Log {
         self.size.fetch_add(size, Ordering::Relaxed);
         active.segment.publish(active.position);
         let end = header.next_offset();
+        active.since_flush += u64::from(header.record_count);
+        self.due.after_append(&self.shared, config, active.since_checkpoint);
         if config.durability == Durability::Flushed {
             self.offsets.change(|set| set.log_end = end);
             return;
@@ -280,10 +282,6 @@ impl Log {
             set.last_stable = last_stable;
         });
         self.waiters.notify(true, last_stable > before);
-        if !active.asked {
-            active.asked = true;
-            self.shared.wake_background();
-        }
     }
 
     /// Where read-committed readers stop when the high watermark is `high_watermark`.

@@ -129,16 +129,6 @@ impl Log {
             active.pending.retain(|p| !done.iter().any(|d| Arc::ptr_eq(&d.segment, &p.segment)));
         }
     }
-
-    /// Whether a checkpoint is due for the amount of data alone.
-    pub fn checkpoint_due(&self) -> bool {
-        match &*self.writer.lock() {
-            Writer::Ready(active) => {
-                active.since_checkpoint >= super::append::CHECKPOINT_BYTES || !active.pending.is_empty()
-            }
-            _ => false,
-        }
-    }
 }
 
 fn write_indexes(

@@ -123,7 +123,6 @@ impl Log {
             Writer::Idle { .. } | Writer::Loaded(_) => return Ok(None),
             Writer::Refusing(error) => return Err(error.clone()),
         };
-        active.asked = false;
         active.since_flush = 0;
         Ok(Some(Work {
             end: self.offsets.log_end(),

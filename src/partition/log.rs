@@ -7,8 +7,8 @@
 //! without that lock; bytes are published only when they are whole batches in the file.
 
 use super::{
-    config::LogConfig, flush::Flusher, offsets::Offsets, producer_state::ProducerState, shared::Shared,
-    waiters::Waiters,
+    config::LogConfig, due::Due, flush::Flusher, offsets::Offsets, producer_state::ProducerState,
+    shared::Shared, waiters::Waiters,
 };
 use crate::{
     codec::{
@@ -49,6 +49,8 @@ pub struct Log {
     pub(super) flusher: Flusher,
     /// Held by the one who takes a checkpoint.
     pub(super) checkpointing: Mutex<()>,
+    /// When background work is due.
+    pub(super) due: Due,
     /// Who waits for records.
     pub waiters: Waiters,
     /// Bytes of all segments.
@@ -96,8 +98,6 @@ pub(super) struct Active {
     pub names_dirty: bool,
     /// Whether a new incarnation begins with the next append.
     pub new_incarnation: bool,
-    /// Whether background work was asked for since the last flush.
-    pub asked: bool,
     /// Bytes appended since the last checkpoint.
     pub since_checkpoint: u64,
     /// Records appended since the last flush that flush.messages asked for.
@@ -164,6 +164,11 @@ impl Log {
     /// The bytes of all its segments' batches.
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Relaxed)
+    }
+
+    /// The base offset of its first segment.
+    pub fn first_base(&self) -> Option<Offset> {
+        self.segments.snapshot().first().map(|s| s.base())
     }
 
     /// How many segments it has.

@@ -8,6 +8,7 @@ pub mod backwards;
 pub mod checkpoint;
 pub mod commit;
 pub mod config;
+pub mod due;
 pub mod encode;
 pub mod flush;
 pub mod log;

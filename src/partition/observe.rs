@@ -5,6 +5,7 @@
 
 use super::{
     config::LogConfig,
+    due::Due,
     flush::Flusher,
     log::{Identity, Log, SegmentList, Writer},
     offsets::{OffsetSet, Offsets},
@@ -47,6 +48,7 @@ impl Observer {
             })),
             flusher: Flusher::new(mark),
             checkpointing: Mutex::new(()),
+            due: Due::default(),
             waiters: Waiters::default(),
             size: AtomicU64::new(0),
             identity,

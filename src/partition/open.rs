@@ -5,6 +5,7 @@
 
 use super::{
     config::LogConfig,
+    due::Due,
     flush::Flusher,
     log::{Active, Identity, Log, SegmentList, Writer},
     offsets::{OffsetSet, Offsets},
@@ -24,7 +25,7 @@ use crate::{
     },
     types::{Offset, Timestamp},
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 impl Log {
     /// Makes the directory, the first segment and the identity of a new log. Nothing of it counts before the manifest
@@ -110,6 +111,7 @@ impl Log {
             writer: Mutex::new(writer),
             flusher: Flusher::new(mark),
             checkpointing: Mutex::new(()),
+            due: Due::default(),
             waiters: Waiters::default(),
             size: AtomicU64::new(0),
         };
@@ -181,7 +183,6 @@ impl Log {
             pending: Vec::new(),
             names_dirty: false,
             new_incarnation,
-            asked: false,
             since_checkpoint: 0,
             since_flush: 0,
         })
@@ -251,6 +252,3 @@ fn clear_leftovers(shared: &Shared, identity: &Identity) -> Result<()> {
     env.rename(dir, &aside).map_err(|e| Error::io("put aside", dir, e))?;
     env.create_dir(dir).map_err(|e| Error::io("create", dir, e))
 }
-
-/// How long background work may wait when nothing says otherwise.
-pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);

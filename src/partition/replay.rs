@@ -148,7 +148,7 @@ impl Replay {
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Stop> {
         let mut scanner =
-            Scanner::new(segment.data(), limit, self.position, self.next_offset, gaps).from_source(source);
+            Scanner::new(segment.data(), limit, self.position, self.next_offset, gaps).reading(source);
         let mut told = self.position;
         let why = loop {
             match scanner.next()? {
@@ -174,7 +174,7 @@ impl Replay {
     /// Goes past damage to the next whole batch of the segment; `false` when there is none.
     pub(super) fn skip_damage(&mut self, segment: &Segment, limit: u64, source: Source) -> Result<bool> {
         let mut scanner =
-            Scanner::new(segment.data(), limit, self.position, self.next_offset, true).from_source(source);
+            Scanner::new(segment.data(), limit, self.position, self.next_offset, true).reading(source);
         if scanner.resync()?.is_none() {
             return Ok(false);
         }

@@ -77,7 +77,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads from another source.
     #[must_use]
-    pub fn from_source(mut self, source: Source) -> Self {
+    pub fn reading(mut self, source: Source) -> Self {
         self.source = source;
         self
     }

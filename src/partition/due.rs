@@ -1,0 +1,102 @@
+//! When a log wants something done in the background: a flush, a checkpoint.
+//!
+//! An append sets the time once; whoever does background work looks at it. Looking costs one load per log.
+
+use super::{config::LogConfig, log::Log, shared::Shared};
+use crate::{
+    env::sync::{AtomicU64, Ordering},
+    error::Result,
+    types::Durability,
+};
+use std::time::Duration;
+
+/// How much may be appended before a checkpoint is due.
+const CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// How long appended data may wait for a checkpoint.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
+const NEVER: u64 = u64::MAX;
+
+/// Times on the monotonic clock, in microseconds.
+#[derive(Debug)]
+pub(super) struct Due {
+    flush: AtomicU64,
+    checkpoint: AtomicU64,
+}
+
+impl Default for Due {
+    fn default() -> Self {
+        Due { flush: AtomicU64::new(NEVER), checkpoint: AtomicU64::new(NEVER) }
+    }
+}
+
+impl Due {
+    /// Called after each append, under the log's lock.
+    pub(super) fn after_append(&self, shared: &Shared, config: &LogConfig, since_checkpoint: u64) {
+        if since_checkpoint >= CHECKPOINT_BYTES {
+            self.checkpoint_now(shared);
+        }
+        // A `Flushed` topic has nothing that waits; what recovery would read of it is bounded by its size.
+        let flush_within = match config.durability {
+            Durability::Flushed => return,
+            Durability::Interval(every) => Some(config.flush_time.unwrap_or(every).min(every)),
+            Durability::Written => config.flush_time,
+        };
+        let unset = |time: &AtomicU64| time.load(Ordering::Relaxed) == NEVER;
+        let needs_flush = flush_within.is_some() && unset(&self.flush);
+        if !needs_flush && !unset(&self.checkpoint) {
+            return;
+        }
+        let now = shared.env.monotonic();
+        if let Some(within) = flush_within.filter(|_| needs_flush) {
+            self.flush.store(micros(now + within), Ordering::SeqCst);
+        }
+        if unset(&self.checkpoint) {
+            self.checkpoint.store(micros(now + CHECKPOINT_EVERY), Ordering::SeqCst);
+        }
+        shared.wake_background();
+    }
+
+    /// A checkpoint is due at once.
+    pub(super) fn checkpoint_now(&self, shared: &Shared) {
+        if self.checkpoint.swap(0, Ordering::SeqCst) != 0 {
+            shared.wake_background();
+        }
+    }
+
+    fn next(&self) -> Option<Duration> {
+        let earliest = self.flush.load(Ordering::SeqCst).min(self.checkpoint.load(Ordering::SeqCst));
+        (earliest != NEVER).then(|| Duration::from_micros(earliest))
+    }
+}
+
+impl Log {
+    /// Does the background work that is due at `now` on the monotonic clock, and says when to come back.
+    ///
+    /// # Errors
+    ///
+    /// What kept a checkpoint from being taken; it is tried again later. A failed flush has poisoned the log.
+    pub fn run_due(&self, now: Duration) -> Result<Option<Duration>> {
+        let due = &self.due;
+        let is_due = |time: &AtomicU64| time.load(Ordering::SeqCst) <= micros(now);
+        if is_due(&due.checkpoint) {
+            due.flush.store(NEVER, Ordering::SeqCst);
+            due.checkpoint.store(NEVER, Ordering::SeqCst);
+            if let Err(error) = self.checkpoint().and_then(|()| self.apply_retention()) {
+                if self.refusal().is_none() {
+                    due.checkpoint.store(micros(now + CHECKPOINT_EVERY), Ordering::SeqCst);
+                }
+                return Err(error);
+            }
+        } else if is_due(&due.flush) {
+            due.flush.store(NEVER, Ordering::SeqCst);
+            self.flush()?;
+        }
+        Ok(due.next())
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(NEVER - 1)
+}

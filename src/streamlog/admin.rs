@@ -1,0 +1,210 @@
+//! Administration: topics and their settings, offsets, removal.
+
+use super::Streamlog;
+use crate::{
+    error::{Error, Result},
+    topic::{
+        Topic,
+        catalog::AddedPartitions,
+        config::{ConfigChange, TopicConfig},
+    },
+    types::{IsolationLevel, Offset, Timestamp},
+};
+
+/// Which offset of a partition is asked for (Kafka's `OffsetSpec`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OffsetSpec {
+    /// The first that can be read.
+    Earliest,
+    /// The one behind the last that can be read, by readers of this isolation.
+    Latest(IsolationLevel),
+    /// That of the first record whose timestamp is this or later.
+    ForTimestamp(Timestamp),
+    /// That of the first record with the largest timestamp.
+    MaxTimestamp,
+}
+
+/// An answer of [`Streamlog::list_offsets`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedOffset {
+    /// The offset.
+    pub offset: Offset,
+    /// The record's timestamp, where a record was found by time.
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Streamlog {
+    /// Creates a topic. When this returns, the topic survives a power cut.
+    ///
+    /// ```
+    /// # use streamlog::{Streamlog, TopicConfig};
+    /// let log = Streamlog::in_memory()?;
+    /// log.create_topic("orders", TopicConfig::default().with_partitions(4))?;
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `TopicExists`, `InvalidTopic` for a name that Kafka would refuse, `InvalidConfig`, `ReadOnly`.
+    pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        self.inner.check_open()?;
+        let topic = self.inner.catalog.create(name, config)?;
+        self.wake_for_retention(&topic);
+        Ok(topic)
+    }
+
+    /// The topic of this name.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic` when there is none.
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.inner.check_open()?;
+        self.follow()?;
+        self.inner.catalog.topic(name)
+    }
+
+    /// The topic of this name, created with `config` where there is none. The configuration of one that exists is left
+    /// as it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Streamlog::create_topic`], without `TopicExists`.
+    pub fn topic_or_create(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        match self.create_topic(name, config) {
+            Err(Error::TopicExists { .. }) => self.topic(name),
+            other => other,
+        }
+    }
+
+    /// All topics by name, without those that the library keeps for itself.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn topics(&self) -> Result<Vec<Topic>> {
+        self.inner.check_open()?;
+        self.follow()?;
+        Ok(self.inner.catalog.topics(false))
+    }
+
+    /// Deletes a topic with its records and committed offsets. When this returns it stays deleted after a power cut;
+    /// handles on it answer `Closed`. A topic created again under its name is another one.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `ReadOnly`.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        self.inner.check_open()?;
+        self.inner.catalog.delete(name).map(drop)
+    }
+
+    /// Changes settings of a topic, in Kafka's keys and units. They hold from the next call on and survive a power cut
+    /// when this returns.
+    ///
+    /// ```
+    /// # use streamlog::{ConfigChange, Streamlog, TopicConfig};
+    /// # let log = Streamlog::in_memory()?;
+    /// # log.create_topic("orders", TopicConfig::default())?;
+    /// log.alter_topic("orders", &[ConfigChange::set("retention.ms", "86400000")])?;
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `InvalidConfig` names the key and the reason; nothing was changed then.
+    pub fn alter_topic(&self, name: &str, changes: &[ConfigChange]) -> Result<()> {
+        self.inner.check_open()?;
+        self.inner.catalog.alter(name, changes)?;
+        self.wake_for_retention(&self.inner.catalog.topic(name)?);
+        Ok(())
+    }
+
+    /// Adds partitions to a topic, so that it has `count`. Keys that had records may go to other partitions from now on:
+    /// look at [`AddedPartitions::keys_move`].
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when `count` is not more than there are.
+    pub fn add_partitions(&self, name: &str, count: u32) -> Result<AddedPartitions> {
+        self.inner.check_open()?;
+        self.inner.catalog.add_partitions(name, count)
+    }
+
+    /// Removes the records of a partition below `before` (Kafka's DeleteRecords): `before` becomes the first offset that
+    /// can be read, which survives a power cut. Returns the log start offset.
+    ///
+    /// # Errors
+    ///
+    /// `OffsetOutOfRange` beyond the high watermark.
+    pub fn delete_records(&self, topic: &str, partition: u32, before: impl Into<Offset>) -> Result<Offset> {
+        self.inner.check_open()?;
+        self.inner.catalog.shared().check_writable()?;
+        self.inner.catalog.topic(topic)?.log(partition)?.advance_log_start(before.into())
+    }
+
+    /// An offset of a partition; `None` when no record is that late.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `UnknownPartition`, or `Corrupt` where records had to be read.
+    pub fn list_offsets(
+        &self,
+        topic: &str,
+        partition: u32,
+        spec: OffsetSpec,
+    ) -> Result<Option<ListedOffset>> {
+        self.inner.check_open()?;
+        self.follow()?;
+        let log = self.inner.catalog.topic(topic)?.log(partition)?;
+        let plain = |offset| Ok(Some(ListedOffset { offset, timestamp: None }));
+        let found = match spec {
+            OffsetSpec::Earliest => return plain(log.offsets().log_start()),
+            OffsetSpec::Latest(isolation) => return plain(log.offsets().bound(isolation)),
+            OffsetSpec::ForTimestamp(t) => log.offset_for_timestamp(t, IsolationLevel::ReadUncommitted)?,
+            OffsetSpec::MaxTimestamp => log.offset_of_max_timestamp()?,
+        };
+        Ok(found.map(|f| ListedOffset { offset: f.offset, timestamp: Some(f.timestamp) }))
+    }
+
+    /// For a read-only handle: takes in what the writer did since. Does nothing on others.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `UnsupportedFormat` for what the writer left.
+    pub fn refresh(&self) -> Result<()> {
+        self.inner.check_open()?;
+        self.follow()
+    }
+
+    /// Does the background work now: what lingers, flushes and checkpoints that are due, retention, leftovers of
+    /// deletions. For handles without a background thread; harmless on others.
+    ///
+    /// # Errors
+    ///
+    /// The first failure; the rest is done all the same.
+    pub fn maintain(&self) -> Result<()> {
+        self.inner.check_open()?;
+        let catalog = &self.inner.catalog;
+        catalog.shared().check_writable()?;
+        let mut result = catalog.remove_leftovers();
+        for log in catalog.logs() {
+            let now = catalog.shared().env.monotonic();
+            result = result.and(log.run_due(now).map(drop)).and(log.apply_retention().map(drop));
+        }
+        result
+    }
+
+    fn follow(&self) -> Result<()> {
+        if self.is_read_only() { self.inner.catalog.refresh().map(drop) } else { Ok(()) }
+    }
+
+    /// Retention by time needs somebody to look at the clock.
+    fn wake_for_retention(&self, topic: &Topic) {
+        if topic.config().values().retention_time.is_some() {
+            self.inner.catalog.shared().wake_background();
+        }
+    }
+}

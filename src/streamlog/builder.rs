@@ -1,0 +1,177 @@
+//! Opening with settings.
+
+use super::{Inner, Streamlog, background, lock};
+use crate::{
+    env::{
+        Env,
+        memory::MemoryEnv,
+        real::RealEnv,
+        sync::{AtomicBool, Mutex},
+    },
+    error::{Error, Result},
+    partition::shared::{Shared, SharedOptions},
+    storage::files::ReadMode,
+    topic::catalog::{Catalog, RecoveryProgress},
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+type Progress = Box<dyn FnMut(&RecoveryProgress) -> bool>;
+
+/// Settings of an opening, from [`Streamlog::builder`].
+pub struct Builder {
+    dir: PathBuf,
+    env: Arc<dyn Env>,
+    read_only: bool,
+    create: bool,
+    threads: bool,
+    read_mode: ReadMode,
+    max_open_files: usize,
+    retention_check: Duration,
+    on_progress: Option<Progress>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("dir", &self.dir)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self::with_env(RealEnv::new(), dir)
+    }
+
+    pub(super) fn in_memory() -> Self {
+        Self::with_env(MemoryEnv::new(), Path::new("/memory"))
+    }
+
+    pub(crate) fn with_env(env: Arc<dyn Env>, dir: &Path) -> Self {
+        Builder {
+            dir: dir.to_path_buf(),
+            env,
+            read_only: false,
+            create: true,
+            threads: true,
+            read_mode: ReadMode::Mapped,
+            max_open_files: 256,
+            retention_check: Duration::from_secs(300),
+            on_progress: None,
+        }
+    }
+
+    /// Whether nothing may be written: see [`Streamlog::open_read_only`]. Default: no.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Whether the directory is made where it does not exist. Default: yes.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Whether the handle may start its one background thread, `streamlog-work`, which it does when there is something
+    /// to do: records that linger, data of a `Written` topic to flush, retention. Without it that work is done inside
+    /// other calls and in [`Streamlog::maintain`]. Default: yes.
+    #[must_use]
+    pub fn background_thread(mut self, allowed: bool) -> Self {
+        self.threads = allowed;
+        self
+    }
+
+    /// How bytes of files reach readers. Default: mapped.
+    #[must_use]
+    pub fn read_mode(mut self, mode: ReadMode) -> Self {
+        self.read_mode = mode;
+        self
+    }
+
+    /// How many files may be open, and how many mapped, at once. More partitions than that can be written: the ones
+    /// used least are closed, after a flush where they have unflushed data. Default: 256.
+    #[must_use]
+    pub fn max_open_files(mut self, count: usize) -> Self {
+        self.max_open_files = count;
+        self
+    }
+
+    /// How often retention by time is applied. Default: five minutes, as in Kafka.
+    #[must_use]
+    pub fn retention_check_interval(mut self, every: Duration) -> Self {
+        self.retention_check = every;
+        self
+    }
+
+    /// Called while an opening after a crash looks at the tails of partitions, about once per mebibyte. `false` cancels
+    /// the opening, which then fails with `Cancelled` and can be tried again.
+    #[must_use]
+    pub fn on_recovery_progress(mut self, callback: impl FnMut(&RecoveryProgress) -> bool + 'static) -> Self {
+        self.on_progress = Some(Box::new(callback));
+        self
+    }
+
+    /// Opens the directory.
+    ///
+    /// # Errors
+    ///
+    /// See [`Streamlog::open`].
+    pub fn open(mut self) -> Result<Streamlog> {
+        if self.create && !self.read_only {
+            create_dirs(&*self.env, &self.dir)?;
+        }
+        let metadata = self.env.metadata(&self.dir).map_err(|e| Error::io("open", &self.dir, e))?;
+        if !metadata.is_dir {
+            let reason = format!("{} is a file; a log is a directory", self.dir.display());
+            return Err(Error::InvalidArgument { reason });
+        }
+        let lock = if self.read_only { None } else { Some(lock::acquire(&*self.env, &self.dir)?) };
+        let options = SharedOptions {
+            read_only: self.read_only,
+            read_mode: self.read_mode,
+            max_open_files: self.max_open_files,
+        };
+        let shared = Shared::open(Arc::clone(&self.env), &self.dir, options)?;
+        let mut go_on: Progress = self.on_progress.take().unwrap_or_else(|| Box::new(|_| true));
+        let (catalog, report) = Catalog::open(shared, &mut *go_on)?;
+        let catalog = Arc::new(catalog);
+        let inner = Arc::new(Inner {
+            dir: self.dir,
+            background: background::Background::attach(
+                &catalog,
+                self.threads && !self.read_only,
+                self.retention_check,
+            ),
+            catalog,
+            report,
+            lock: Mutex::new(lock),
+            closed: AtomicBool::new(false),
+        });
+        Ok(Streamlog { inner })
+    }
+}
+
+/// Makes a directory and what is missing above it, each name durable.
+fn create_dirs(env: &dyn Env, dir: &Path) -> Result<()> {
+    match env.create_dir(dir) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
+            create_dirs(env, parent.ok_or_else(|| Error::io("create", dir, e))?)?;
+            env.create_dir(dir).map_err(|e| Error::io("create", dir, e))?;
+        }
+        Err(e) => return Err(Error::io("create", dir, e)),
+    }
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    env.sync_dir(parent).map_err(|e| Error::io("flush", parent, e))
+}

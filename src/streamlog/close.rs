@@ -1,0 +1,120 @@
+//! The end of an opening.
+//!
+//! A clean close checkpoints every partition, writes Kafka's checkpoints for Kafka's tools, then the manifest's closing
+//! record, and Kafka's mark of a clean stop last. Where a partition cannot be closed cleanly nothing of this is
+//! written: the next opening then looks for itself.
+
+use super::{Inner, Streamlog};
+use crate::{
+    codec::{
+        checkpoint::{encode_meta_properties, encode_offsets},
+        manifest::{Entry, PartitionClosed},
+    },
+    env::sync::Ordering,
+    error::{Error, Result},
+    storage::{
+        layout::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_STARTS, META_PROPERTIES, RECOVERY_POINTS},
+        manifest::Flush,
+        segment::replace_file,
+    },
+    types::{TopicId, TopicPartition},
+};
+
+type Closed = (TopicId, TopicPartition, PartitionClosed);
+
+impl Streamlog {
+    /// Closes the log for all clones, their producers and consumers, which get `Closed` from then on: what waits is
+    /// written and flushed, so that the next opening is instant.
+    ///
+    /// # Errors
+    ///
+    /// The first failure. The lock is given up all the same, and what had been acknowledged stays so.
+    pub fn close(self) -> Result<()> {
+        self.inner.close()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+impl Inner {
+    pub(super) fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let clients = self.close_clients();
+        self.background.stop();
+        let result = clients.and_then(|()| self.close_logs());
+        self.catalog.shared().close();
+        *self.lock.lock() = None;
+        match (result, self.background.take_error()) {
+            (Ok(()), Some(error)) => Err(error),
+            (result, _) => result,
+        }
+    }
+
+    fn close_clients(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn close_logs(&self) -> Result<()> {
+        let mut closed = Vec::new();
+        let mut first_error = None;
+        let mut clean = true;
+        for log in self.catalog.logs() {
+            match log.close() {
+                Ok(Some(facts)) => closed.push((log.identity.topic_id, log.identity.name.clone(), facts)),
+                Ok(None) => clean = false,
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        match first_error {
+            Some(error) => Err(error),
+            None if clean && self.catalog.shared().has_written() => self.write_closing(closed),
+            None => Ok(()),
+        }
+    }
+
+    fn write_closing(&self, closed: Vec<Closed>) -> Result<()> {
+        let shared = self.catalog.shared();
+        self.write_kafkas_checkpoints(&closed)?;
+        let partitions = closed.into_iter().map(|(id, name, facts)| (id, name.partition, facts)).collect();
+        shared.marks.flush()?;
+        shared.manifest.append(&[Entry::Closed { partitions }], Flush::Now)?;
+        let content = br#"{"version":0,"brokerEpoch":-1}"#;
+        replace_file(&*shared.env, &self.dir.join(CLEAN_SHUTDOWN), content)
+    }
+
+    fn write_kafkas_checkpoints(&self, closed: &[Closed]) -> Result<()> {
+        let env = &*self.catalog.shared().env;
+        let ends: Vec<_> = closed.iter().map(|(_, name, facts)| (name.clone(), facts.next_offset)).collect();
+        let starts = closed.iter().filter(|(_, name, facts)| {
+            let log = self.catalog.log(name).ok();
+            log.is_none_or(|log| log.first_base().is_none_or(|base| facts.log_start > base))
+        });
+        let starts: Vec<_> = starts.map(|(_, name, facts)| (name.clone(), facts.log_start)).collect();
+        replace_file(env, &self.dir.join(RECOVERY_POINTS), encode_offsets(&ends).as_bytes())?;
+        replace_file(env, &self.dir.join(HIGH_WATERMARKS), encode_offsets(&ends).as_bytes())?;
+        replace_file(env, &self.dir.join(LOG_STARTS), encode_offsets(&starts).as_bytes())?;
+        let path = self.dir.join(META_PROPERTIES);
+        if env.metadata(&path).is_ok() {
+            return Ok(());
+        }
+        let id = || {
+            let bits = u128::from(env.random()) << 64 | u128::from(env.random());
+            TopicId::from_bytes(bits.to_be_bytes())
+        };
+        let text = encode_meta_properties(&id(), 1, &id());
+        replace_file(env, &path, text.as_bytes())
+    }
+
+    /// `Closed` once the handle was closed.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed { what: "the log" }) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,31 @@
+//! One writer per directory.
+//!
+//! The lock is the operating system's, on the file `LOCK`, and ends with its holder, however that dies: a stale one
+//! never blocks. What the file says (process id, host, start time) is for the message to the second comer.
+
+use crate::{
+    env::{Env, Lock},
+    error::{Error, Result},
+    storage::{layout::LOCK, segment::read_file},
+};
+use std::{io, path::Path};
+
+/// Takes the lock of a directory, or says who has it.
+pub(super) fn acquire(env: &dyn Env, dir: &Path) -> Result<Box<dyn Lock>> {
+    let path = dir.join(LOCK);
+    let lock = match env.lock(&path) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            return Err(Error::AlreadyOpen { dir: dir.to_path_buf(), pid: holder(env, &path) });
+        }
+        other => other.map_err(|e| Error::io("lock", &path, e))?,
+    };
+    let (pid, host) = env.identity();
+    let text = format!("{pid} {host} {}\n", env.now());
+    lock.write(text.as_bytes()).map_err(|e| Error::io("write", &path, e))?;
+    Ok(lock)
+}
+
+fn holder(env: &dyn Env, path: &Path) -> Option<u32> {
+    let text = String::from_utf8(read_file(env, path).ok()??).ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}

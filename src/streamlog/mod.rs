@@ -1,0 +1,115 @@
+//! The handle on a directory: opens it, wires the rooms, owns the background thread.
+//!
+//! A [`Streamlog`] is a cheap clone; all clones speak of one opening. Closing closes for all of them, dropping the last
+//! one does the same and swallows errors.
+
+mod admin;
+mod background;
+mod builder;
+mod close;
+mod lock;
+mod stats;
+
+pub use admin::{ListedOffset, OffsetSpec};
+pub use builder::Builder;
+pub use stats::{DiskUsage, Health, Stats, TopicUsage};
+
+use crate::{
+    env::{
+        Lock,
+        sync::{AtomicBool, Mutex},
+    },
+    error::Result,
+    topic::catalog::{Catalog, RecoveryReport},
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// An open log directory: Kafka's log inside your process.
+///
+/// ```no_run
+/// use streamlog::{Streamlog, TopicConfig};
+///
+/// let log = Streamlog::open("./data")?;
+/// let topic = log.create_topic("orders", TopicConfig::default().with_partitions(4))?;
+/// println!("{} has {} partitions", topic.name(), topic.partition_count());
+/// log.close()?;
+/// # Ok::<(), streamlog::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Streamlog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: PathBuf,
+    catalog: Arc<Catalog>,
+    report: RecoveryReport,
+    /// Held while the handle is open for writing.
+    lock: Mutex<Option<Box<dyn Lock>>>,
+    background: Arc<background::Background>,
+    closed: AtomicBool,
+}
+
+impl fmt::Debug for Streamlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streamlog").field("dir", &self.inner.dir).finish_non_exhaustive()
+    }
+}
+
+impl Streamlog {
+    /// Opens a directory for reading and writing, and makes it where it does not exist.
+    ///
+    /// After a clean close this takes milliseconds, whatever the size. After a crash the tails that were not
+    /// checkpointed are looked at: see [`Streamlog::recovery_report`] for what was found, and
+    /// [`Builder::on_recovery_progress`] to watch.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyOpen` when another handle, in this process or another, has it open for writing; `Corrupt` or
+    /// `UnsupportedFormat` for a manifest that cannot be read; `Io` and `DiskFull` from the operating system.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Streamlog> {
+        Self::builder(dir).open()
+    }
+
+    /// An opening with settings.
+    pub fn builder(dir: impl AsRef<Path>) -> Builder {
+        Builder::new(dir.as_ref())
+    }
+
+    /// A log in memory, with the behaviour of one on disk: for tests and for data that may vanish. It is gone when the
+    /// last clone is.
+    pub fn in_memory() -> Result<Streamlog> {
+        Builder::in_memory().open()
+    }
+
+    /// Opens a directory for reading only, also while another process writes it. Nothing in it is changed.
+    ///
+    /// In a `Flushed` topic it shows what is durable, in others what is written. Consumers follow the writer by
+    /// themselves; [`Streamlog::refresh`] does it for the rest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Streamlog::open`], except `AlreadyOpen`.
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Streamlog> {
+        Self::builder(dir).read_only(true).open()
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// What the opening found and did.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.inner.report
+    }
+
+    /// Whether nothing can be written through this handle.
+    pub fn is_read_only(&self) -> bool {
+        self.inner.catalog.shared().read_only
+    }
+}

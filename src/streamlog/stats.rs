@@ -1,0 +1,124 @@
+//! How it is doing: figures, disk usage, health.
+
+use super::Streamlog;
+use crate::{
+    error::{Error, Result},
+    topic::name,
+    types::TopicPartition,
+};
+use std::collections::BTreeMap;
+
+/// Figures of a handle at one moment, from [`Streamlog::stats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Topics, those of the library itself included.
+    pub topics: usize,
+    /// Partitions of all topics.
+    pub partitions: usize,
+    /// Segments of all partitions.
+    pub segments: usize,
+    /// Bytes of record batches of all partitions.
+    pub bytes: u64,
+    /// Descriptors that are held.
+    pub open_files: usize,
+    /// Files that are mapped.
+    pub mapped_files: usize,
+    /// Whether the background thread runs.
+    pub background_thread: bool,
+}
+
+/// What is on disk, from [`Streamlog::disk_usage`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiskUsage {
+    /// Bytes of all files in the directory, by their lengths.
+    pub total: u64,
+    /// Per topic.
+    pub topics: BTreeMap<String, TopicUsage>,
+}
+
+/// What a topic has on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicUsage {
+    /// Bytes of record batches.
+    pub records: u64,
+    /// Bytes of indexes, snapshots and space set aside.
+    pub overhead: u64,
+}
+
+/// What is wrong, from [`Streamlog::health`].
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Health {
+    /// Partitions that accept no appends, and why: damage that was found, or a flush that failed.
+    pub refusing: Vec<(TopicPartition, Error)>,
+    /// A failure of background work since the last look.
+    pub background: Option<Error>,
+}
+
+impl Health {
+    /// Whether everything works.
+    pub fn is_good(&self) -> bool {
+        self.refusing.is_empty() && self.background.is_none()
+    }
+}
+
+impl Streamlog {
+    /// Figures of this handle.
+    pub fn stats(&self) -> Stats {
+        let logs = self.inner.catalog.logs();
+        let (open_files, mapped_files) = self.inner.catalog.shared().pool.held();
+        Stats {
+            topics: self.inner.catalog.topics(true).len(),
+            partitions: logs.len(),
+            segments: logs.iter().map(|log| log.segment_count()).sum(),
+            bytes: logs.iter().map(|log| log.size()).sum(),
+            open_files,
+            mapped_files,
+            background_thread: self.inner.background.is_running(),
+        }
+    }
+
+    /// What the directory takes on disk. Looks at every file's length.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when a directory cannot be listed.
+    pub fn disk_usage(&self) -> Result<DiskUsage> {
+        self.inner.check_open()?;
+        let env = &*self.inner.catalog.shared().env;
+        let mut usage = DiskUsage::default();
+        let list = |dir: &std::path::Path| env.list(dir).map_err(|e| Error::io("list", dir, e));
+        for entry in list(&self.inner.dir)? {
+            let path = self.inner.dir.join(&entry.name);
+            if !entry.is_dir {
+                usage.total += env.metadata(&path).map_or(0, |m| m.len);
+                continue;
+            }
+            let mut bytes = 0;
+            for file in list(&path)? {
+                bytes += env.metadata(&path.join(&file.name)).map_or(0, |m| m.len);
+            }
+            usage.total += bytes;
+            let Some((topic, partition)) = name::parse_dir_name(&entry.name) else { continue };
+            let log = self.inner.catalog.find(topic).and_then(|t| t.log(partition).ok());
+            let records = log.map_or(0, |log| log.size());
+            let entry = usage.topics.entry(topic.to_string()).or_default();
+            entry.records += records;
+            entry.overhead += bytes.saturating_sub(records);
+        }
+        Ok(usage)
+    }
+
+    /// What is wrong, if anything.
+    pub fn health(&self) -> Health {
+        let refusing = self.inner.catalog.logs().into_iter().filter_map(|log| {
+            let error =
+                log.refusal().filter(|e| !matches!(e, Error::Closed { .. } | Error::ReadOnly { .. }))?;
+            Some((log.identity.name.clone(), error))
+        });
+        Health { refusing: refusing.collect(), background: self.inner.background.take_error() }
+    }
+}
