@@ -1,4 +1,5 @@
 //! Kafka's log as a library.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code, unreachable_pub, reason = "the rooms are built one after the other")]
 
 mod codec;
