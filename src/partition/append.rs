@@ -112,6 +112,7 @@ impl Log {
             self.shared.begin_writing()?;
             let active = self.load_for_appending(size, new_incarnation)?;
             *writer = Writer::Ready(Box::new(active));
+            self.cut_to_data(writer)?;
         }
         if let Writer::Loaded(_) = writer {
             self.shared.begin_writing()?;
@@ -126,6 +127,20 @@ impl Log {
             Writer::Refusing(error) => Err(error.clone()),
             Writer::Idle { .. } | Writer::Loaded(_) => Err(Error::Closed { what: "the partition" }),
         }
+    }
+
+    /// What lies behind the data of a file that an earlier life left is not known to be zeros: it goes before the file
+    /// grows again. An opening that appends nothing leaves it.
+    fn cut_to_data(&self, writer: &mut Writer) -> Result<()> {
+        let Writer::Ready(active) = &mut *writer else { return Ok(()) };
+        if active.allocated == active.position {
+            return Ok(());
+        }
+        if let Err(error) = active.segment.data().set_len(active.position) {
+            return Err(self.poison_locked(writer, &error));
+        }
+        active.allocated = active.position;
+        Ok(())
     }
 
     /// Kafka's conditions for a new segment (`LogSegment.shouldRoll`).

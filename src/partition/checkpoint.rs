@@ -71,10 +71,12 @@ impl Log {
         };
         let end = self.offsets.log_end();
         let mark = self.flusher.mark();
-        if mark.recovery_offset == end && active.pending.is_empty() && active.since_checkpoint == 0 {
+        let nothing_new = active.pending.is_empty() && active.since_checkpoint == 0 && !active.sidecars_dirty;
+        if mark.recovery_offset == end && nothing_new {
             return Ok(None);
         }
         active.since_checkpoint = 0;
+        active.sidecars_dirty = false;
         Ok(Some(Capture {
             segment: Arc::clone(&active.segment),
             index: active.segment.closed_index(),

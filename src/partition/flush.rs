@@ -78,32 +78,40 @@ impl Log {
             }
             state.running = true;
             drop(state);
-            self.lead();
+            self.lead()?;
         }
     }
 
-    /// Flushes everything that is appended now, for all who wait.
-    fn lead(&self) {
+    /// Flushes everything that is appended now, for all who wait. An error that came before anything was flushed is the
+    /// leader's alone; whoever waits leads next and meets it too.
+    fn lead(&self) -> Result<()> {
         let result = self.flush_once();
         let mut state = self.flusher.state.lock();
         state.running = false;
-        match result {
-            Ok(end) => state.flushed = state.flushed.max(end),
-            Err(error) => state.failed = Some(error),
+        match &result {
+            Ok(end) => state.flushed = state.flushed.max(*end),
+            Err(error @ Error::Poisoned { .. }) => state.failed = Some(error.clone()),
+            Err(_) => {}
         }
         drop(state);
         self.flusher.done.notify();
+        result.map(drop)
     }
 
     fn flush_once(&self) -> Result<Offset> {
         let Some(work) = self.take_work()? else { return Ok(self.flusher.flushed()) };
-        self.write_mark(|mark| mark.flushing_offset = work.end)?;
-        match self.make_durable(&work) {
+        if let Err(error) = self.write_mark(|mark| mark.flushing_offset = work.end) {
+            self.give_back(&work);
+            return Err(error);
+        }
+        let noted = self.make_durable(&work).and_then(|()| {
+            self.write_mark(|mark| {
+                mark.flushed_offset = work.end;
+                mark.flushed_position = u32::try_from(work.position).unwrap_or(u32::MAX);
+            })
+        });
+        match noted {
             Ok(()) => {
-                self.write_mark(|mark| {
-                    mark.flushed_offset = work.end;
-                    mark.flushed_position = u32::try_from(work.position).unwrap_or(u32::MAX);
-                })?;
                 self.publish_durable(work.end);
                 Ok(work.end)
             }
@@ -131,6 +139,13 @@ impl Log {
             sealed: active.pending.clone(),
             names: std::mem::take(&mut active.names_dirty),
         }))
+    }
+
+    /// Nothing of the work was done: the next flush has to.
+    fn give_back(&self, work: &Work) {
+        if let Writer::Ready(active) = &mut *self.writer.lock() {
+            active.names_dirty |= work.names;
+        }
     }
 
     /// In this order: what lies before, the names that lead to it, the tail.

@@ -98,6 +98,8 @@ pub(super) struct Active {
     pub names_dirty: bool,
     /// Whether a new incarnation begins with the next append.
     pub new_incarnation: bool,
+    /// Whether a checkpoint has something to write although nothing was appended.
+    pub sidecars_dirty: bool,
     /// Bytes appended since the last checkpoint.
     pub since_checkpoint: u64,
     /// Records appended since the last flush that flush.messages asked for.

@@ -135,6 +135,9 @@ impl Log {
         }
         for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
             if i > replay.segment {
+                if let Some(before) = segments.get(replay.segment) {
+                    replay.leave(before);
+                }
                 replay.enter(i, segment);
             }
             replay.scan(segment, segment.readable(), true, Source::Cache, &mut |_| true)?;
@@ -151,10 +154,6 @@ impl Log {
         new_incarnation: bool,
     ) -> Result<Active> {
         let position = segment.readable();
-        // What lies behind the data is not known to be zeros: it goes before the file grows again.
-        if allocated != position {
-            segment.data().set_len(position)?;
-        }
         let first_timestamp = match segment.header_at(0) {
             Ok(header) => header.map(|h| h.max_timestamp),
             Err(Error::Corrupt { .. }) => None,
@@ -164,13 +163,14 @@ impl Log {
         if epochs.latest().is_none() {
             epochs.assign(0, self.offsets.log_start());
         }
+        let sidecars_dirty = epochs.truncate_from_start(self.offsets.log_start());
         let config = self.config();
         segment.activate(replay.index);
         segment.set_aborted(replay.aborted);
         Ok(Active {
             segment: Arc::clone(segment),
             position,
-            allocated: position,
+            allocated,
             producers: replay.producers,
             epoch: epochs.latest().unwrap_or(0),
             epochs,
@@ -180,7 +180,8 @@ impl Log {
                 config.segment_jitter.min(config.segment_time),
                 self.shared.env.random(),
             ),
-            pending: Vec::new(),
+            pending: replay.sealed,
+            sidecars_dirty,
             names_dirty: false,
             new_incarnation,
             since_checkpoint: 0,
@@ -196,6 +197,13 @@ impl Log {
             Writer::Refusing(error @ Error::Poisoned { .. }) => return Err(error.clone()),
             Writer::Refusing(_) => return Ok(None),
             _ => {}
+        }
+        if self.shared.has_written() {
+            // The closing record will speak of this log too, so what recovery learned of it is written down.
+            let mut writer = self.writer.lock();
+            if matches!(&*writer, Writer::Loaded(_)) {
+                self.ready(&mut writer)?;
+            }
         }
         self.checkpoint()?;
         let mut writer = self.writer.lock();

@@ -278,7 +278,7 @@ impl Recovery<'_> {
                 break;
             }
             let Some(next) = self.segments.get(i + 1).cloned() else { break };
-            self.settle(&mut replay, &segment);
+            replay.leave(&segment);
             replay.enter(i + 1, &next);
         }
         Ok(replay)
@@ -377,7 +377,9 @@ impl Recovery<'_> {
         for i in from..self.segments.len() {
             let Some(segment) = self.segments.get(i).cloned() else { break };
             if i > from {
-                self.settle(replay, &self.segments[i - 1].clone());
+                if let Some(before) = self.segments.get(i - 1) {
+                    replay.leave(before);
+                }
                 replay.enter(i, &segment);
             }
             let len = match segment.data().len() {
@@ -421,14 +423,6 @@ impl Recovery<'_> {
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         let cut = Entry::Truncated { id, partition, next_offset: replay.next_offset };
         self.shared.manifest.append(&[cut], Flush::Now)
-    }
-
-    /// What a replay learned of a sealed segment is kept in memory until somebody asks the files.
-    fn settle(&self, replay: &mut Replay, segment: &Segment) {
-        let mut index = std::mem::replace(&mut replay.index, segment.empty_index());
-        index.close();
-        segment.set_index(index);
-        segment.set_aborted(std::mem::take(&mut replay.aborted));
     }
 }
 

@@ -5,7 +5,7 @@
 //! It changes nothing on disk; what its [`Stop`] means is judged by the caller.
 
 use super::{
-    log::{Identity, floor},
+    log::{Identity, PendingSeal, floor},
     producer_state::ProducerState,
 };
 use crate::{
@@ -60,6 +60,8 @@ pub(super) struct Replay {
     pub epochs: LeaderEpochs,
     pub index: SegmentIndex,
     pub aborted: Vec<AbortedTransaction>,
+    /// Segments that were gone through to their end, for a checkpoint to write down what was learned of them.
+    pub sealed: Vec<PendingSeal>,
     pub bytes_read: u64,
 }
 
@@ -96,6 +98,7 @@ impl Replay {
                     epochs,
                     index,
                     aborted,
+                    sealed: Vec::new(),
                     bytes_read: 0,
                 }));
             }
@@ -124,8 +127,19 @@ impl Replay {
             epochs,
             index: segment.empty_index(),
             aborted: Vec::new(),
+            sealed: Vec::new(),
             bytes_read: 0,
         }
+    }
+
+    /// Keeps what was learned of `segment`, which ends here: in memory, until a checkpoint has written it down.
+    pub(super) fn leave(&mut self, segment: &Arc<Segment>) {
+        let mut index = std::mem::replace(&mut self.index, segment.empty_index());
+        index.close();
+        segment.set_index(index);
+        segment.set_aborted(std::mem::take(&mut self.aborted));
+        let snapshot = self.producers.to_snapshot();
+        self.sealed.push(PendingSeal { segment: Arc::clone(segment), next_base: self.next_offset, snapshot });
     }
 
     /// Goes on to the beginning of the next segment of the list.

@@ -68,6 +68,7 @@ impl Log {
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         self.append_to_manifest(Entry::LogStart { id, partition, offset })?;
         self.offsets.change(|set| set.log_start = set.log_start.max(offset));
+        self.ready(&mut self.writer.lock())?;
         self.trim_epochs(offset);
         self.apply_retention()?;
         Ok(offset)
@@ -129,7 +130,7 @@ impl Log {
     fn trim_epochs(&self, start: Offset) {
         let mut writer = self.writer.lock();
         if let super::log::Writer::Ready(active) | super::log::Writer::Loaded(active) = &mut *writer {
-            active.epochs.truncate_from_start(start);
+            active.sidecars_dirty |= active.epochs.truncate_from_start(start);
         }
     }
 
