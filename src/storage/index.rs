@@ -167,7 +167,9 @@ mod tests {
         }
     }
 
-    fn entries(index: &SegmentIndex) -> (Vec<(u32, u32)>, Vec<(i64, u32)>) {
+    type Pairs<A> = Vec<(A, u32)>;
+
+    fn entries(index: &SegmentIndex) -> (Pairs<u32>, Pairs<i64>) {
         let offsets = OffsetIndexView::new(index.offsets());
         let times = TimeIndexView::new(index.times());
         (

@@ -1,0 +1,100 @@
+"""The rules of the house that no compiler knows, looked up in src/.
+
+Every file introduces itself, is short enough to hold one idea, imports only from the rooms below its own, and leaves
+unsafe code to the one file that argues for it.
+"""
+
+import pathlib
+import re
+import sys
+
+# From the ground up. Rooms on one floor do not know each other.
+LADDER = [
+    ["types"],
+    ["error"],
+    ["codec", "env"],
+    ["storage"],
+    ["partition"],
+    ["topic"],
+    ["compaction", "tiering"],
+    ["producer", "consumer"],
+    ["group"],
+    ["transaction"],
+    ["streamlog"],
+    ["streams", "connect"],
+]
+FLOOR = {room: floor for floor, rooms in enumerate(LADDER) for room in rooms}
+# Not rooms: what opens all doors at once.
+ROOFS = {"lib", "bin", "manual", "fuzzing"}
+UNSAFE = "env/mapped.rs"
+LINES_MAX = 700
+
+
+def without_comments(text):
+    return re.sub(r"//[^\n]*", "", text)
+
+
+def without_tests(text):
+    """Unit tests stand at the end of a file and may look wherever they like."""
+    return re.split(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*mod \w+ \{", text)[0]
+
+
+def is_test_file(path):
+    return path.stem == "tests" or path.stem.endswith("_tests") or "tests" in path.parts[:-1]
+
+
+def imported_rooms(code):
+    """The rooms named after `crate::`, in paths and in groups of imports."""
+    for match in re.finditer(r"\bcrate::", code):
+        rest = code[match.end() :]
+        if not rest.startswith("{"):
+            yield re.match(r"\w*", rest)[0]
+            continue
+        depth, item = 0, ""
+        for character in rest:
+            depth += (character == "{") - (character == "}")
+            if depth == 0 or (depth == 1 and character == ","):
+                yield re.match(r"\s*(\w*)", item)[1]
+                item = ""
+                if depth == 0:
+                    break
+            elif not (depth == 1 and character == "{"):
+                item += character
+
+
+def faults(src, path):
+    name = path.relative_to(src)
+    text = path.read_text(encoding="utf-8")
+    if not text.startswith("//!"):
+        yield "does not begin with //!"
+    lines = text.count("\n")
+    if lines > LINES_MAX:
+        yield f"has {lines} lines, more than {LINES_MAX}: which two ideas does it hold?"
+    code = without_comments(text)
+    if name.as_posix() != UNSAFE and re.search(r"\bunsafe\s*(\{|fn\b|impl\b|extern\b|trait\b)", code):
+        yield f"has unsafe code, which belongs in src/{UNSAFE}"
+    room = pathlib.Path(name.parts[0]).stem
+    if room in ROOFS:
+        return
+    if room not in FLOOR:
+        yield f"is in {room}, a room that has no floor in .ci/house.py"
+        return
+    if is_test_file(name):
+        return
+    for other in sorted(set(imported_rooms(without_tests(code)))):
+        if other in ROOFS:
+            yield f"imports {other}, which stands above all rooms"
+        elif other in FLOOR and other != room and FLOOR[other] >= FLOOR[room]:
+            yield f"imports {other}, which is not below {room}"
+
+
+def main():
+    src = pathlib.Path(__file__).resolve().parent.parent / "src"
+    files = sorted(src.rglob("*.rs"))
+    found = [f"src/{path.relative_to(src)}: {fault}" for path in files for fault in faults(src, path)]
+    print("\n".join(found) if found else f"{len(files)} files keep the rules of the house")
+    return 1 if found or not files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
