@@ -303,9 +303,12 @@ impl<'a> Walk<'a> {
             }
             self.previous = offset_delta;
         }
-        let timestamp = (self.facts.base_timestamp)
-            .checked_add(timestamp_delta & self.facts.delta_mask)
-            .ok_or_else(|| fault(body, "the timestamp is beyond 64 bits"))?;
+        // From no timestamp (-1) to the largest one is a step too far for a delta: writers let it wrap, so must readers.
+        let (timestamp, wrapped) =
+            self.facts.base_timestamp.overflowing_add(timestamp_delta & self.facts.delta_mask);
+        if wrapped && timestamp < 0 {
+            return Err(fault(body, "the timestamp is beyond 64 bits"));
+        }
         let key = nullable(body).ok_or_else(|| fault(body, "the key does not fit in its record"))?;
         let value = nullable(body).ok_or_else(|| fault(body, "the value does not fit in its record"))?;
         let count = read_varint(body).ok_or_else(|| fault(body, "no header count"))?;
