@@ -9,7 +9,7 @@ use crate::{
 
 /// A record to be appended to a partition: key, value and headers are borrowed until they are in the batch.
 ///
-/// ```ignore
+/// ```
 /// use streamlog::RecordData;
 /// let record = RecordData::new("21.5").key("sensor-7").header("unit", "celsius");
 /// let gone = RecordData::tombstone("sensor-8");
