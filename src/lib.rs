@@ -12,6 +12,8 @@ mod topic;
 pub mod types;
 
 pub use codec::record::{Headers, Record};
+#[cfg(feature = "sim")]
+pub use env::sim;
 pub use error::{Error, ErrorKind, Result};
 pub use partition::{
     encode::RecordData,

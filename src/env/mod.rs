@@ -1,7 +1,7 @@
 //! The only door outside: files, clock, randomness, threads, locks and waits.
 //!
 //! Every room above reaches the machine through an [`Env`]. The real one ([`real`]) is thin; the one in memory
-//! ([`memory`]) behaves the same without a disk; a simulated one can lose power. What an environment must hold:
+//! ([`memory`]) behaves the same without a disk; a simulated one (`sim`) can lose power. What an environment must hold:
 //!
 //! * [`File::read_at`] and [`File::write_at`] are positional and may be short; [`read_exact_at`] and
 //!   [`write_all_at`] finish the job.
@@ -18,6 +18,8 @@ mod machine;
 pub mod mapped;
 pub mod memory;
 pub mod real;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod sync;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,19 @@ use proptest::prelude::*;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-/// Runs `check` in the environment in memory, and (but for Miri, which has no mappings) in a directory of the disk.
+/// As `on_machines`, and on a simulated machine.
 fn everywhere(check: impl Fn(&dyn Env, &Path)) {
+    #[cfg(feature = "sim")]
+    {
+        let sim = sim::SimEnv::new(1);
+        sim.create_dir(Path::new("/tmp")).unwrap();
+        check(&sim, Path::new("/tmp"));
+    }
+    on_machines(check);
+}
+
+/// Runs `check` in the environment in memory, and (but for Miri, which has no mappings) in a directory of the disk.
+fn on_machines(check: impl Fn(&dyn Env, &Path)) {
     let memory = memory::MemoryEnv::new();
     memory.create_dir(Path::new("/tmp")).unwrap();
     check(&*memory, Path::new("/tmp"));
@@ -269,7 +280,7 @@ fn a_lock_excludes_its_own_process_until_it_is_dropped() {
 
 #[test]
 fn clocks_run_and_numbers_differ() {
-    everywhere(|env, _| {
+    on_machines(|env, _| {
         let start = env.monotonic();
         std::thread::sleep(Duration::from_millis(2));
         assert!(env.monotonic() >= start + Duration::from_millis(2));

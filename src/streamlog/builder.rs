@@ -53,6 +53,12 @@ impl Builder {
         Self::with_env(MemoryEnv::new(), Path::new("/memory"))
     }
 
+    /// An opening on a simulated machine.
+    #[cfg(feature = "sim")]
+    pub fn env(env: &crate::env::sim::SimEnv, dir: impl AsRef<Path>) -> Self {
+        Self::with_env(Arc::new(env.clone()), dir.as_ref())
+    }
+
     pub(crate) fn with_env(env: Arc<dyn Env>, dir: &Path) -> Self {
         Builder {
             dir: dir.to_path_buf(),

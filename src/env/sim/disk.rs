@@ -1,0 +1,391 @@
+//! The state of a simulated disk: what programs see, what the medium has, and what lies between the two.
+//!
+//! Always: what programs see of a file or directory is what the medium has plus the changes that are pending for it, in
+//! their order. Only a flush that lost its pages breaks this, and marks the file so. Contents are shared pages: a copy
+//! of a disk costs a reference per file.
+
+use super::{content::Content, rng::Rng};
+use crate::types::Timestamp;
+use std::{collections::BTreeMap, io, io::ErrorKind, path::Component, path::Path, sync::Arc};
+
+/// A file or directory, whatever its name is.
+pub(super) type Ino = usize;
+pub(super) const ROOT: Ino = 0;
+pub(super) type Entries = BTreeMap<Arc<str>, Ino>;
+
+/// A change of the disk.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Write {
+        ino: Ino,
+        at: u64,
+        data: Arc<[u8]>,
+    },
+    SetLen {
+        ino: Ino,
+        len: u64,
+    },
+    Make {
+        dir: Ino,
+        name: Arc<str>,
+        ino: Ino,
+        is_dir: bool,
+    },
+    Unlink {
+        dir: Ino,
+        name: Arc<str>,
+        ino: Ino,
+    },
+    Rename {
+        from: (Ino, Arc<str>),
+        to: (Ino, Arc<str>),
+        ino: Ino,
+    },
+    Sync {
+        ino: Ino,
+    },
+    /// A flush that failed: the pages are clean now, and the medium has not got them.
+    LoseSync {
+        ino: Ino,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub live: Body,
+    /// What the medium has, where that is something else.
+    pub durable: Option<Body>,
+    /// Whether a flush lost pages, so that the cache shows what the medium does not have.
+    pub lost: bool,
+    /// Up to where bytes were written, as against space set aside.
+    pub written: u64,
+    pub modified: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    File(Arc<Content>),
+    Dir(Arc<Entries>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    pub nodes: Vec<Node>,
+    /// Changes that no flush covers, oldest first.
+    pub pending: Vec<Change>,
+}
+
+impl Body {
+    pub(super) fn new(is_dir: bool) -> Body {
+        if is_dir { Body::Dir(Arc::default()) } else { Body::File(Arc::default()) }
+    }
+
+    fn content(&mut self) -> Option<&mut Content> {
+        match self {
+            Body::File(content) => Some(Arc::make_mut(content)),
+            Body::Dir(_) => None,
+        }
+    }
+
+    fn entries(&mut self) -> Option<&mut Entries> {
+        match self {
+            Body::Dir(entries) => Some(Arc::make_mut(entries)),
+            Body::File(_) => None,
+        }
+    }
+}
+
+impl Change {
+    /// The files and directories whose flush makes it durable.
+    fn covered_by(&self, synced: Ino) -> bool {
+        match self {
+            Change::Write { ino, .. } | Change::SetLen { ino, .. } => *ino == synced,
+            Change::Make { dir, .. } | Change::Unlink { dir, .. } => *dir == synced,
+            Change::Rename { from, to, .. } => from.0 == synced || to.0 == synced,
+            Change::Sync { .. } | Change::LoseSync { .. } => false,
+        }
+    }
+
+    /// Whether it changes names rather than content.
+    pub(super) fn is_of_names(&self) -> bool {
+        matches!(self, Change::Make { .. } | Change::Unlink { .. } | Change::Rename { .. })
+    }
+}
+
+impl Disk {
+    pub(super) fn new(now: Timestamp) -> Disk {
+        let mut disk = Disk { nodes: Vec::new(), pending: Vec::new() };
+        disk.nodes.push(Node::new(true, now));
+        disk
+    }
+
+    /// The file or directory under `path`.
+    pub(super) fn find(&self, path: &Path) -> io::Result<Ino> {
+        self.walk(&names(path))
+    }
+
+    fn walk(&self, names: &[&str]) -> io::Result<Ino> {
+        names.iter().try_fold(ROOT, |at, name| {
+            self.entries(at)?.get(*name).copied().ok_or_else(|| ErrorKind::NotFound.into())
+        })
+    }
+
+    /// The directory that `path` is in, and its name there. The root is in none.
+    pub(super) fn parent<'p>(&self, path: &'p Path) -> io::Result<Option<(Ino, &'p str)>> {
+        let names = names(path);
+        let Some((last, before)) = names.split_last() else { return Ok(None) };
+        let dir = self.walk(before)?;
+        self.entries(dir)?;
+        Ok(Some((dir, last)))
+    }
+
+    pub(super) fn is_dir(&self, ino: Ino) -> bool {
+        matches!(self.nodes[ino].live, Body::Dir(_))
+    }
+
+    pub(super) fn entries(&self, ino: Ino) -> io::Result<&Entries> {
+        match &self.nodes[ino].live {
+            Body::Dir(entries) => Ok(entries),
+            Body::File(_) => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    pub(super) fn content(&self, ino: Ino) -> io::Result<&Content> {
+        match &self.nodes[ino].live {
+            Body::File(content) => Ok(content),
+            Body::Dir(_) => Err(ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    /// What the medium would give: the cache is written back first, but has nothing to write of lost pages.
+    pub(super) fn medium(&self, ino: Ino) -> io::Result<Content> {
+        let node = &self.nodes[ino];
+        if !node.lost {
+            return self.content(ino).cloned();
+        }
+        let mut body = node.durable.clone().unwrap_or_else(|| node.live.clone());
+        for change in self.pending.iter().filter(|c| c.covered_by(ino)) {
+            apply_to_content(&mut body, change);
+        }
+        Ok(body.content().cloned().unwrap_or_default())
+    }
+
+    /// The bytes of all files that have a name.
+    pub(super) fn used(&self) -> u64 {
+        let mut named = std::collections::BTreeSet::new();
+        for node in &self.nodes {
+            if let Body::Dir(entries) = &node.live {
+                named.extend(entries.values().copied());
+            }
+        }
+        named.iter().filter_map(|ino| self.content(*ino).ok()).map(|c| c.len()).sum()
+    }
+
+    /// Changes what programs see, and notes what a crash may take back.
+    pub(super) fn apply(&mut self, change: &Change, now: Timestamp) {
+        match change {
+            Change::Sync { ino } => return self.sync(*ino),
+            Change::LoseSync { ino } => {
+                self.part(*ino);
+                self.nodes[*ino].lost = true;
+                self.pending.retain(|c| !c.covered_by(*ino));
+                return;
+            }
+            Change::Make { dir, ino, is_dir, .. } => {
+                if self.nodes.len() == *ino {
+                    self.nodes.push(Node::new(*is_dir, now));
+                }
+                self.part(*dir);
+                self.nodes[*dir].modified = now;
+            }
+            Change::Unlink { dir, .. } => {
+                self.part(*dir);
+                self.nodes[*dir].modified = now;
+            }
+            Change::Rename { from, to, .. } => {
+                self.part(from.0);
+                self.part(to.0);
+            }
+            Change::Write { ino, at, data } => {
+                self.part(*ino);
+                let node = &mut self.nodes[*ino];
+                node.written = node.written.max(at + data.len() as u64);
+                node.modified = now;
+            }
+            Change::SetLen { ino, len } => {
+                self.part(*ino);
+                let node = &mut self.nodes[*ino];
+                node.written = node.written.min(*len);
+                node.modified = now;
+            }
+        }
+        apply_change(&mut self.nodes, change);
+        self.pending.push(change.clone());
+    }
+
+    /// Keeps what the medium has apart from what programs see, before the latter changes.
+    fn part(&mut self, ino: Ino) {
+        let node = &mut self.nodes[ino];
+        if node.durable.is_none() {
+            node.durable = Some(node.live.clone());
+        }
+    }
+
+    fn sync(&mut self, ino: Ino) {
+        let node = &mut self.nodes[ino];
+        if node.lost {
+            let Some(durable) = &mut node.durable else { return };
+            for change in self.pending.iter().filter(|c| c.covered_by(ino)) {
+                apply_to_content(durable, change);
+            }
+        } else {
+            node.durable = None;
+        }
+        // A rename touches two directories and is one act of the file system's journal.
+        let renames: Vec<Change> = self
+            .pending
+            .iter()
+            .filter(|c| matches!(c, Change::Rename { from, to, .. } if from.0 != to.0) && c.covered_by(ino))
+            .cloned()
+            .collect();
+        self.pending.retain(|c| !c.covered_by(ino));
+        for rename in renames {
+            let Change::Rename { from, to, ino: moved } = &rename else { continue };
+            let other = if from.0 == ino { to } else { from };
+            if let Some(entries) = self.nodes[other.0].durable.as_mut().and_then(Body::entries) {
+                if other.0 == to.0 {
+                    entries.insert(Arc::clone(&to.1), *moved);
+                } else {
+                    entries.remove(&from.1);
+                }
+            }
+        }
+    }
+
+    /// The medium alone, as the next boot finds it before any pending change.
+    pub(super) fn bare(&self) -> Disk {
+        let nodes = self.nodes.iter().map(|node| Node {
+            live: node.durable.clone().unwrap_or_else(|| node.live.clone()),
+            durable: None,
+            lost: false,
+            written: 0,
+            modified: node.modified,
+        });
+        Disk { nodes: nodes.collect(), pending: Vec::new() }
+    }
+
+    /// Everything on the medium counts as written.
+    pub(super) fn settle(&mut self) {
+        for node in &mut self.nodes {
+            if let Body::File(content) = &node.live {
+                node.written = content.len();
+            }
+        }
+    }
+
+    /// Flips one bit in each of up to `count` sectors.
+    pub(super) fn rot(&mut self, rng: &mut Rng, count: usize) -> Vec<(Ino, u64)> {
+        let files: Vec<(Ino, u64)> = self.named_files().filter(|(_, len)| *len > 0).collect();
+        let mut flipped = Vec::new();
+        for _ in 0..count {
+            let Some((ino, len)) = rng.pick(&files).copied() else { break };
+            let at = rng.below(len);
+            let node = &mut self.nodes[ino];
+            if let Some(content) = node.live.content() {
+                let mut byte = [0];
+                content.read(&mut byte, at);
+                content.write(&[byte[0] ^ (1 << rng.below(8))], at);
+                flipped.push((ino, at));
+            }
+        }
+        flipped
+    }
+
+    fn named_files(&self) -> impl Iterator<Item = (Ino, u64)> + '_ {
+        let mut dirs = vec![ROOT];
+        let mut files = Vec::new();
+        while let Some(dir) = dirs.pop() {
+            for ino in self.entries(dir).into_iter().flat_map(|e| e.values().copied()) {
+                match self.content(ino) {
+                    Ok(content) => files.push((ino, content.len())),
+                    Err(_) => dirs.push(ino),
+                }
+            }
+        }
+        files.into_iter()
+    }
+
+    /// Every file by its path, in the order of paths.
+    pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut dirs = vec![(ROOT, String::new())];
+        while let Some((dir, path)) = dirs.pop() {
+            for (name, ino) in self.entries(dir).into_iter().flatten() {
+                let path = format!("{path}/{name}");
+                match self.content(*ino) {
+                    Ok(content) => drop(found.insert(path, content.to_vec())),
+                    Err(_) => dirs.push((*ino, path)),
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Node {
+    pub(super) fn new(is_dir: bool, now: Timestamp) -> Node {
+        Node { live: Body::new(is_dir), durable: None, lost: false, written: 0, modified: now }
+    }
+}
+
+/// The names on the way from the root to `path`. Those that are not UTF-8 cannot be made here.
+pub(super) fn names(path: &Path) -> Vec<&str> {
+    let mut names = Vec::with_capacity(6);
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => names.push(name.to_str().unwrap_or("\u{fffd}")),
+            Component::ParentDir => drop(names.pop()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    names
+}
+
+/// Changes what `nodes` show. Done to a part of all changes, each does what is left of it to do.
+pub(super) fn apply_change(nodes: &mut [Node], change: &Change) {
+    match change {
+        Change::Write { ino, .. } | Change::SetLen { ino, .. } => {
+            apply_to_content(&mut nodes[*ino].live, change);
+        }
+        Change::Make { dir, name, ino, .. } => {
+            if let Some(entries) = nodes[*dir].live.entries() {
+                entries.insert(Arc::clone(name), *ino);
+            }
+        }
+        Change::Unlink { dir, name, ino } => remove_entry(nodes, *dir, name, *ino),
+        Change::Rename { from, to, ino } => {
+            remove_entry(nodes, from.0, &from.1, *ino);
+            if let Some(entries) = nodes[to.0].live.entries() {
+                entries.insert(Arc::clone(&to.1), *ino);
+            }
+        }
+        Change::Sync { .. } | Change::LoseSync { .. } => {}
+    }
+}
+
+fn remove_entry(nodes: &mut [Node], dir: Ino, name: &Arc<str>, ino: Ino) {
+    if let Some(entries) = nodes[dir].live.entries()
+        && entries.get(name) == Some(&ino)
+    {
+        entries.remove(name);
+    }
+}
+
+fn apply_to_content(body: &mut Body, change: &Change) {
+    let Some(content) = body.content() else { return };
+    match change {
+        Change::Write { at, data, .. } => content.write(data, *at),
+        Change::SetLen { len, .. } => content.set_len(*len),
+        _ => {}
+    }
+}

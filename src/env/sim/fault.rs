@@ -1,0 +1,182 @@
+//! Operations that fail on demand.
+
+use std::io;
+
+/// What an operation is, for choosing which fail and for reading a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Opening a file that exists.
+    Open,
+    /// Creating a file or directory.
+    Create,
+    /// Reading bytes, also past the cache.
+    Read,
+    /// Writing bytes.
+    Write,
+    /// Cutting or lengthening a file.
+    SetLen,
+    /// Setting space aside.
+    Allocate,
+    /// Flushing a file.
+    Sync,
+    /// Flushing a directory.
+    SyncDir,
+    /// Renaming.
+    Rename,
+    /// Removing a name.
+    Remove,
+    /// Listing a directory.
+    List,
+    /// Asking for a length or for what is known of a name.
+    Metadata,
+    /// Mapping a file.
+    Map,
+    /// Taking a lock, or writing into the locked file.
+    Lock,
+}
+
+/// What happens to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// Fails with EIO.
+    Io,
+    /// Fails with ENOSPC.
+    DiskFull,
+    /// Fails with EDQUOT.
+    Quota,
+    /// Fails with EINTR.
+    Interrupted,
+    /// Fails with EMFILE.
+    TooManyFiles,
+    /// A read or write does about half of what was asked; others succeed.
+    Short,
+    /// A write does half of what was asked, and the next one fails with ENOSPC; a flush fails with EIO.
+    ShortThenFull,
+    /// A flush fails with EIO, and with it the dirty pages are lost: later flushes say yes, and the cache still shows
+    /// what the medium does not have. Others fail with EIO.
+    LosePages,
+    /// A flush loses the pages and says yes; the next flush of the same file fails with EIO. Others fail with EIO.
+    Late,
+}
+
+impl FaultKind {
+    /// Those that an honest system reports in time, so that nothing acknowledged may be missing afterwards.
+    pub const HONEST: [FaultKind; 8] = [
+        FaultKind::Io,
+        FaultKind::DiskFull,
+        FaultKind::Quota,
+        FaultKind::Interrupted,
+        FaultKind::TooManyFiles,
+        FaultKind::Short,
+        FaultKind::ShortThenFull,
+        FaultKind::LosePages,
+    ];
+
+    pub(super) fn error(self) -> io::Error {
+        #[cfg(unix)]
+        {
+            io::Error::from_raw_os_error(match self {
+                FaultKind::DiskFull => 28,
+                FaultKind::Quota => 122,
+                FaultKind::Interrupted => 4,
+                FaultKind::TooManyFiles => 24,
+                _ => 5,
+            })
+        }
+        #[cfg(not(unix))]
+        {
+            match self {
+                FaultKind::DiskFull => io::ErrorKind::StorageFull.into(),
+                FaultKind::Quota => io::ErrorKind::QuotaExceeded.into(),
+                FaultKind::Interrupted => io::ErrorKind::Interrupted.into(),
+                _ => io::Error::other("a simulated fault"),
+            }
+        }
+    }
+}
+
+/// Which operations fail, and how.
+///
+/// ```
+/// use streamlog::sim::{Fault, FaultKind, Operation};
+/// // The third flush from now on, and all behind it, of files whose path has "orders" in it.
+/// let fault = Fault::new(FaultKind::Io).on(Operation::Sync).path("orders").skip(2).forever();
+/// # let _ = fault;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Fault {
+    kind: FaultKind,
+    operation: Option<Operation>,
+    path: Option<String>,
+    skip: u64,
+    left: u64,
+    /// A flush of this file, or a write, still has its second half to come.
+    owed: Option<(usize, Operation, FaultKind)>,
+}
+
+impl Fault {
+    /// The next operation that matches, once.
+    pub fn new(kind: FaultKind) -> Fault {
+        Fault { kind, operation: None, path: None, skip: 0, left: 1, owed: None }
+    }
+
+    /// Only operations of this kind.
+    #[must_use]
+    pub fn on(mut self, operation: Operation) -> Fault {
+        self.operation = Some(operation);
+        self
+    }
+
+    /// Only operations on paths that contain this text.
+    #[must_use]
+    pub fn path(mut self, part: impl Into<String>) -> Fault {
+        self.path = Some(part.into());
+        self
+    }
+
+    /// Lets the first `count` operations that match go by.
+    #[must_use]
+    pub fn skip(mut self, count: u64) -> Fault {
+        self.skip = count;
+        self
+    }
+
+    /// Not once, but from then on.
+    #[must_use]
+    pub fn forever(mut self) -> Fault {
+        self.left = u64::MAX;
+        self
+    }
+
+    /// What happens to this operation; `None` leaves it alone.
+    pub(super) fn strikes(&mut self, operation: Operation, path: &str, ino: usize) -> Option<FaultKind> {
+        if let Some((of, which, kind)) = self.owed
+            && of == ino
+            && which == operation
+        {
+            self.owed = None;
+            return Some(kind);
+        }
+        if self.left == 0
+            || self.operation.is_some_and(|o| o != operation)
+            || self.path.as_ref().is_some_and(|p| !path.contains(p.as_str()))
+        {
+            return None;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        self.left = if self.left == u64::MAX { u64::MAX } else { self.left - 1 };
+        match (self.kind, operation) {
+            (FaultKind::Late, Operation::Sync) => self.owed = Some((ino, operation, FaultKind::Io)),
+            (FaultKind::ShortThenFull, Operation::Write) => {
+                self.owed = Some((ino, operation, FaultKind::DiskFull));
+            }
+            _ => {}
+        }
+        Some(self.kind)
+    }
+}

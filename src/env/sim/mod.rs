@@ -1,0 +1,282 @@
+//! A simulated machine: a disk that behaves as badly as real ones do, a clock that jumps, background work without
+//! threads. Everything it does follows from its seed.
+//!
+//! Test your own application with it: run it on a [`SimEnv`], let the machine die, open the log again on what is left.
+//!
+//! ```
+//! use streamlog::{Builder, RecordData, TopicConfig, sim::{Crash, SimEnv}};
+//!
+//! let env = SimEnv::new(42);
+//! let log = Builder::env(&env, "/data").background_thread(false).open()?;
+//! let partition = log.create_topic("orders", TopicConfig::default())?.partition(0)?;
+//! partition.append(&[RecordData::new("paid")])?;
+//!
+//! let after = env.crash(Crash::Nothing, 7);
+//! let log = Builder::env(&after, "/data").background_thread(false).open()?;
+//! assert_eq!(log.topic("orders")?.partition(0)?.high_watermark(), 1);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! What is always true:
+//!
+//! * What was flushed survives every [`Crash`]; of what was not, any part may. Lengths, bytes and names go separately.
+//! * Every operation has a number; a [`Recording`] of a run gives the disk after any of them without running again.
+//! * A task that was spawned runs inside waits, joins and [`SimEnv::pump`], on the calling thread. A wait that nothing
+//!   can end panics: it would hang on a real machine. One thread at a time is meant to use a simulated machine.
+//! * A reader of a mapping that touches what was never written, or lies behind the end of its file, is noted in
+//!   [`SimEnv::violations`]: a real one would have read zeros or been killed.
+
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a simulated machine stops a test that would hang"
+)]
+
+mod content;
+mod crash;
+mod disk;
+mod fault;
+mod files;
+mod record;
+mod rng;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use crash::Crash;
+pub use fault::{Fault, FaultKind, Operation};
+pub use record::{Cursor, Recording};
+
+use super::sync::Mutex;
+use crate::types::Timestamp;
+use disk::{Change, Disk, Ino};
+use record::Entry;
+use rng::Rng;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+/// When simulated time begins, in milliseconds since 1970.
+const EPOCH: i64 = 1_700_000_000_000;
+
+/// What each operation costs on the clock.
+const TICK: Duration = Duration::from_micros(1);
+
+/// A simulated machine. Clones are the same machine.
+#[derive(Clone)]
+pub struct SimEnv {
+    world: Arc<Mutex<World>>,
+}
+
+struct World {
+    disk: Disk,
+    locks: BTreeSet<Ino>,
+    faults: Vec<Fault>,
+    /// How often each fault struck in all.
+    struck: u64,
+    rng: Rng,
+    monotonic: Duration,
+    /// The wall clock at the start of the monotonic one.
+    epoch: i64,
+    operations: u64,
+    journal: Option<(Disk, Vec<Entry>)>,
+    capacity: Option<u64>,
+    violations: Vec<String>,
+    tasks: Vec<run::Slot>,
+}
+
+impl fmt::Debug for SimEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimEnv").finish_non_exhaustive()
+    }
+}
+
+impl SimEnv {
+    /// A machine with an empty disk, whose randomness comes from `seed`.
+    pub fn new(seed: u64) -> SimEnv {
+        let monotonic = Duration::ZERO;
+        Self::with(Disk::new(Timestamp::from_millis(EPOCH)), Rng::new(seed), monotonic, EPOCH)
+    }
+
+    fn with(disk: Disk, rng: Rng, monotonic: Duration, epoch: i64) -> SimEnv {
+        let world = World {
+            disk,
+            locks: BTreeSet::new(),
+            faults: Vec::new(),
+            struck: 0,
+            rng,
+            monotonic,
+            epoch,
+            operations: 0,
+            journal: None,
+            capacity: None,
+            violations: Vec::new(),
+            tasks: Vec::new(),
+        };
+        SimEnv { world: Arc::new(Mutex::new(world)) }
+    }
+
+    /// The machine as it comes up after it died now. This one goes on unharmed.
+    pub fn crash(&self, crash: Crash, seed: u64) -> SimEnv {
+        let world = self.world.lock();
+        let mut rng = Rng::new(seed);
+        let disk = crash::image(&world.disk, crash, &mut rng);
+        Self::with(disk, rng, world.monotonic, world.epoch)
+    }
+
+    /// Flips one bit in each of up to `count` places of files: the medium rots. Says where, as a path and a position.
+    pub fn rot(&self, seed: u64, count: usize) -> Vec<(String, u64)> {
+        let mut world = self.world.lock();
+        let flipped = world.disk.rot(&mut Rng::new(seed), count);
+        let paths = flipped.into_iter().map(|(ino, at)| (world.path_of(ino), at));
+        paths.collect()
+    }
+
+    /// From now on, operations that match fail. Several faults may wait at once.
+    pub fn inject(&self, fault: Fault) {
+        self.world.lock().faults.push(fault);
+    }
+
+    /// Takes all faults away.
+    pub fn clear_faults(&self) {
+        self.world.lock().faults.clear();
+    }
+
+    /// How often faults struck.
+    pub fn struck(&self) -> u64 {
+        self.world.lock().struck
+    }
+
+    /// How many bytes all files together may have. Space set aside counts.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.world.lock().capacity = bytes;
+    }
+
+    /// The bytes that all files have.
+    pub fn used(&self) -> u64 {
+        self.world.lock().disk.used()
+    }
+
+    /// How many operations there were.
+    pub fn operations(&self) -> u64 {
+        self.world.lock().operations
+    }
+
+    /// What readers of mappings touched that they must not.
+    pub fn violations(&self) -> Vec<String> {
+        self.world.lock().violations.clone()
+    }
+
+    /// Moves both clocks forward.
+    pub fn advance(&self, by: Duration) {
+        let mut world = self.world.lock();
+        world.monotonic = world.monotonic.saturating_add(by);
+    }
+
+    /// Sets the wall clock alone, forward or back, as an administrator would.
+    pub fn set_wall_clock(&self, now: Timestamp) {
+        let mut world = self.world.lock();
+        world.epoch = now.as_millis().saturating_sub(millis(world.monotonic));
+    }
+
+    /// Every file by its path.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.world.lock().disk.files()
+    }
+
+    /// Puts bytes into a file behind everybody's back, flushed; the file is made where its directory exists.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without the directory.
+    pub fn overwrite(&self, path: impl AsRef<Path>, content: &[u8]) -> io::Result<()> {
+        use super::{Env, Open};
+        let file = self.open(path.as_ref(), Open::Create)?;
+        file.set_len(0)?;
+        super::write_all_at(&*file, content, 0)?;
+        file.sync_data()?;
+        self.sync_dir(path.as_ref().parent().unwrap_or(Path::new("/")))
+    }
+
+    /// Keeps a journal from now on.
+    pub fn record(&self) {
+        let mut world = self.world.lock();
+        world.journal = Some((world.disk.clone(), Vec::new()));
+    }
+
+    /// The journal since [`SimEnv::record`], which ends.
+    pub fn recording(&self) -> Recording {
+        let mut world = self.world.lock();
+        let (start, entries) = world.journal.take().unwrap_or_else(|| (world.disk.clone(), Vec::new()));
+        Recording::new(start, entries, world.monotonic, world.epoch)
+    }
+}
+
+impl World {
+    /// Counts an operation, and lets a fault strike it.
+    fn step(&mut self, operation: Operation, path: &str, ino: Ino) -> Option<FaultKind> {
+        self.operations += 1;
+        self.monotonic += TICK;
+        if self.journal.is_some() {
+            self.note(operation, path, None);
+        }
+        let fault = self.faults.iter_mut().find_map(|fault| fault.strikes(operation, path, ino));
+        self.struck += u64::from(fault.is_some());
+        fault
+    }
+
+    fn note(&mut self, operation: Operation, path: &str, change: Option<Change>) {
+        let number = self.operations;
+        if let Some((_, entries)) = &mut self.journal {
+            entries.push(Entry { number, operation, path: path.to_string(), change });
+        }
+    }
+
+    /// Changes the disk, and notes it where a journal is kept.
+    fn change(&mut self, change: Change) {
+        let now = self.now();
+        self.disk.apply(&change, now);
+        if let Some((_, entries)) = &mut self.journal {
+            match entries.last_mut() {
+                Some(entry) if entry.change.is_none() => entry.change = Some(change),
+                _ => {
+                    let (operation, path) = (Operation::Write, String::new());
+                    entries.push(Entry { number: self.operations, operation, path, change: Some(change) });
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.epoch.saturating_add(millis(self.monotonic)))
+    }
+
+    /// How much room is left.
+    fn room(&self) -> u64 {
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.disk.used()))
+    }
+
+    fn path_of(&self, ino: Ino) -> String {
+        let mut dirs = vec![(disk::ROOT, String::new())];
+        while let Some((dir, path)) = dirs.pop() {
+            for (name, found) in self.disk.entries(dir).into_iter().flatten() {
+                let path = format!("{path}/{name}");
+                if *found == ino {
+                    return path;
+                }
+                if self.disk.is_dir(*found) {
+                    dirs.push((*found, path));
+                }
+            }
+        }
+        String::from("(no name)")
+    }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
