@@ -187,6 +187,10 @@ impl Log {
             return Err(error);
         }
         old.seal_index();
+        if let Some(index) = old.closed_index() {
+            // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.
+            let _ = old.write_index_unflushed(&index);
+        }
         let snapshot = active.producers.to_snapshot();
         active.pending.push(PendingSeal { segment: old, next_base: base, snapshot });
         active.names_dirty = true;

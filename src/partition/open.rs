@@ -14,11 +14,15 @@ use super::{
     waiters::Waiters,
 };
 use crate::{
-    codec::{checkpoint::encode_partition_metadata, manifest::PartitionClosed, mark::Mark},
+    codec::{
+        checkpoint::{encode_epochs, encode_partition_metadata},
+        manifest::PartitionClosed,
+        mark::Mark,
+    },
     env::sync::{AtomicU64, Mutex, RwLock},
     error::{Error, Result},
     storage::{
-        layout::{PARTITION_METADATA, SegmentFile},
+        layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
         manifest::PartitionState,
         scan::Source,
         segment::{Segment, remove_segment_files, replace_file},
@@ -40,6 +44,7 @@ impl Log {
         drop(Segment::create(&shared.pool, dir, Offset::ZERO, 0)?);
         let metadata = encode_partition_metadata(&identity.topic_id);
         replace_file(env, &dir.join(PARTITION_METADATA), metadata.as_bytes())?;
+        replace_file(env, &dir.join(LEADER_EPOCHS), encode_epochs(&[(0, Offset::ZERO)]).as_bytes())?;
         env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
     }
 

@@ -4,7 +4,7 @@
 //! that the directory is in use, so that a later opening knows whether it was closed.
 
 use crate::{
-    codec::manifest::Entry,
+    codec::{checkpoint::encode_meta_properties, manifest::Entry},
     env::{
         Env,
         sync::{AtomicBool, Mutex, Ordering},
@@ -12,11 +12,12 @@ use crate::{
     error::{Error, Result},
     storage::{
         files::{FilePool, ReadMode},
-        layout::CLEAN_SHUTDOWN,
+        layout::{CLEAN_SHUTDOWN, META_PROPERTIES},
         manifest::{Access, Flush, Manifest},
         marks::Marks,
-        segment::remove_if_there,
+        segment::{remove_if_there, replace_file},
     },
+    types::TopicId,
 };
 use std::{
     fmt,
@@ -87,8 +88,22 @@ impl Shared {
         self.manifest.append(&[Entry::Opened { epoch: self.env.random() }], Flush::Now)?;
         // A crash between the two leaves Kafka's mark of a clean stop behind, which only Kafka's tools would believe.
         remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?;
+        self.write_meta_properties()?;
         *writing = true;
         Ok(())
+    }
+
+    /// Kafka's identity of the directory, which its tools ask for.
+    fn write_meta_properties(&self) -> Result<()> {
+        let path = self.dir.join(META_PROPERTIES);
+        if self.env.metadata(&path).is_ok() {
+            return Ok(());
+        }
+        let id = || {
+            let bits = u128::from(self.env.random()) << 64 | u128::from(self.env.random());
+            TopicId::from_bytes(bits.to_be_bytes())
+        };
+        replace_file(&*self.env, &path, encode_meta_properties(&id(), 1, &id()).as_bytes())
     }
 
     /// Whether anything was written since the opening.

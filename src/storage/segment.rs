@@ -16,7 +16,7 @@ use crate::{
         index::{AbortedTransaction, OffsetIndexView, TimeIndexView},
     },
     env::{
-        Env, Open, read_exact_at,
+        Env, File, Open, read_exact_at,
         sync::{AtomicU64, Mutex, Ordering, RwLock},
         write_all_at,
     },
@@ -337,9 +337,22 @@ impl Segment {
 
     /// Writes the indexes into their files and flushes them.
     pub fn write_index(&self, index: &IndexBytes) -> Result<()> {
-        let env = self.pool.env();
-        write_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base), &index.offsets)?;
-        write_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base), &index.times)
+        self.write_index_with(index, write_file)
+    }
+
+    /// Writes the indexes into their files, so that Kafka's tools find them; whoever flushes them comes later.
+    pub fn write_index_unflushed(&self, index: &IndexBytes) -> Result<()> {
+        self.write_index_with(index, |env, path, content| write_unflushed(env, path, content).map(drop))
+    }
+
+    fn write_index_with(
+        &self,
+        index: &IndexBytes,
+        write: impl Fn(&dyn Env, &Path, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let env = &**self.pool.env();
+        write(env, &SegmentFile::OffsetIndex.path(&self.dir, self.base), &index.offsets)?;
+        write(env, &SegmentFile::TimeIndex.path(&self.dir, self.base), &index.times)
     }
 
     /// The indexes in the files, as far as they can be, for offsets below `end`; `None` where a file is missing.
@@ -450,10 +463,15 @@ pub fn read_file(env: &dyn Env, path: &Path) -> Result<Option<Vec<u8>>> {
 /// Replaces the content of a sidecar in place and flushes it. What a crash leaves half written is found out by its
 /// checksum or order, and built again.
 pub fn write_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
+    let file = write_unflushed(env, path, content)?;
+    file.sync_data().map_err(|e| Error::io("flush", path, e))
+}
+
+fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc<dyn File>> {
     let file = env.open(path, Open::Create).map_err(|e| Error::io("create", path, e))?;
     write_all_at(&*file, content, 0).map_err(|e| Error::io("write", path, e))?;
     file.set_len(content.len() as u64).map_err(|e| Error::io("truncate", path, e))?;
-    file.sync_data().map_err(|e| Error::io("flush", path, e))
+    Ok(file)
 }
 
 /// Replaces a file as a whole: written beside it, flushed, renamed, the directory flushed.

@@ -7,13 +7,13 @@
 use super::{Inner, Streamlog};
 use crate::{
     codec::{
-        checkpoint::{encode_meta_properties, encode_offsets},
+        checkpoint::encode_offsets,
         manifest::{Entry, PartitionClosed},
     },
     env::sync::Ordering,
     error::{Error, Result},
     storage::{
-        layout::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_STARTS, META_PROPERTIES, RECOVERY_POINTS},
+        layout::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS},
         manifest::Flush,
         segment::replace_file,
     },
@@ -100,17 +100,7 @@ impl Inner {
         let starts: Vec<_> = starts.map(|(_, name, facts)| (name.clone(), facts.log_start)).collect();
         replace_file(env, &self.dir.join(RECOVERY_POINTS), encode_offsets(&ends).as_bytes())?;
         replace_file(env, &self.dir.join(HIGH_WATERMARKS), encode_offsets(&ends).as_bytes())?;
-        replace_file(env, &self.dir.join(LOG_STARTS), encode_offsets(&starts).as_bytes())?;
-        let path = self.dir.join(META_PROPERTIES);
-        if env.metadata(&path).is_ok() {
-            return Ok(());
-        }
-        let id = || {
-            let bits = u128::from(env.random()) << 64 | u128::from(env.random());
-            TopicId::from_bytes(bits.to_be_bytes())
-        };
-        let text = encode_meta_properties(&id(), 1, &id());
-        replace_file(env, &path, text.as_bytes())
+        replace_file(env, &self.dir.join(LOG_STARTS), encode_offsets(&starts).as_bytes())
     }
 
     /// `Closed` once the handle was closed.
