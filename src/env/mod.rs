@@ -23,6 +23,7 @@ pub mod sim;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use crate::types::Timestamp;
 use bytes::Bytes;

@@ -16,7 +16,7 @@ use crate::{
         control::ControlRecord,
         manifest::{Entry, Place, SealedSegment},
     },
-    env::sync::Ordering,
+    env::{sync::Ordering, trace::event},
     error::{Error, Result},
     storage::{manifest::Flush, segment::Segment},
     types::{Durability, Offset, Timestamp, TimestampType},
@@ -166,6 +166,7 @@ impl Log {
     pub(super) fn roll(&self, active: &mut Active, base: Offset) -> Result<()> {
         let config = self.config();
         let old = Arc::clone(&active.segment);
+        event!(DEBUG, partition = %self.identity.name, base = base.value(), "rolling a segment");
         if active.allocated != active.position {
             old.data().set_len(active.position)?;
             active.allocated = active.position;

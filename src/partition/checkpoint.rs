@@ -11,6 +11,7 @@ use crate::{
         index::AbortedTransaction,
         snapshot::{ProducerBatches, ProducerEntry, encode_producers, encode_snapshot},
     },
+    env::trace::event,
     error::Result,
     storage::{
         index::IndexBytes,
@@ -56,6 +57,7 @@ impl Log {
             mark.recovery_position = u32::try_from(capture.position).unwrap_or(u32::MAX);
         })?;
         self.shared.marks.flush()?;
+        event!(TRACE, partition = %self.identity.name, offset = capture.end.value(), "took a checkpoint");
         self.remove_stale_snapshot(before)?;
         self.forget_pending(&capture.pending);
         Ok(())

@@ -7,7 +7,10 @@
 use super::log::{Log, PendingSeal, Writer};
 use crate::{
     codec::mark::Mark,
-    env::sync::{Mutex, Signal},
+    env::{
+        sync::{Mutex, Signal},
+        trace::event,
+    },
     error::{Error, Result},
     storage::{manifest::Flush, segment::Segment},
     types::{Durability, Offset},
@@ -116,6 +119,7 @@ impl Log {
                 Ok(work.end)
             }
             Err(error) => {
+                event!(ERROR, partition = %self.identity.name, %error, "a flush failed; the partition takes no more writes");
                 let poisoned = self.poison(&error);
                 // Best effort: without it the mark's two ends still differ, which says the same.
                 let _ = self.write_mark(|mark| mark.failed = true);

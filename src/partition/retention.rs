@@ -6,6 +6,7 @@
 use super::log::Log;
 use crate::{
     codec::manifest::Entry,
+    env::trace::event,
     error::{Error, Result},
     storage::{manifest::Flush, segment::Segment},
     types::{Offset, Timestamp},
@@ -91,6 +92,7 @@ impl Log {
         if count == segments.len() && !self.roll_empty()? {
             return Ok(0);
         }
+        event!(INFO, partition = %self.identity.name, segments = count, "removing the oldest segments");
         let segments = self.segments.snapshot();
         let Some(first_left) = segments.get(count) else { return Ok(0) };
         let below = first_left.base();

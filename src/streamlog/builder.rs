@@ -7,6 +7,7 @@ use crate::{
         memory::MemoryEnv,
         real::RealEnv,
         sync::{AtomicBool, Mutex},
+        trace::event,
     },
     error::{Error, Result},
     partition::shared::{Shared, SharedOptions},
@@ -149,6 +150,7 @@ impl Builder {
         let shared = Shared::open(Arc::clone(&self.env), &self.dir, options)?;
         let mut go_on: Progress = self.on_progress.take().unwrap_or_else(|| Box::new(|_| true));
         let (catalog, report) = Catalog::open(shared, &mut *go_on)?;
+        event!(INFO, dir = %self.dir.display(), clean = report.was_clean, elapsed = ?report.elapsed, "opened");
         let catalog = Arc::new(catalog);
         let inner = Arc::new(Inner {
             dir: self.dir,

@@ -11,12 +11,15 @@ use super::{
 };
 use crate::{
     codec::manifest::Entry,
-    env::sync::{Mutex, RwLock},
+    env::{
+        sync::{Mutex, RwLock},
+        trace::event,
+    },
     error::{Error, Result},
     partition::{
         log::{Identity, Log},
         observe::Observer,
-        recover::PartitionRecovery,
+        recover::{PartitionRecovery, RecoveryVerdict},
         shared::Shared,
     },
     storage::manifest::{Flush, PartitionState, TopicState},
@@ -142,6 +145,15 @@ impl Catalog {
             return Ok(Log::open_clean(&self.shared, identity, config, state, closed));
         }
         let (log, recovery) = Log::recover(&self.shared, identity, config, state, go_on)?;
+        match &recovery.verdict {
+            RecoveryVerdict::Whole => {
+                event!(DEBUG, partition = %recovery.partition, bytes_read = recovery.bytes_read, "recovered")
+            }
+            #[allow(unused_variables, reason = "only told to those who watch")]
+            verdict => {
+                event!(WARN, partition = %recovery.partition, ?verdict, "recovered with losses or damage")
+            }
+        }
         report.partitions.push(recovery);
         Ok(log)
     }
@@ -249,6 +261,7 @@ impl Catalog {
             .into_iter()
             .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
             .collect::<Result<Vec<_>>>()?;
+        event!(INFO, topic = name, partitions = count, "created a topic");
         let topic = Topic::new(id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
         Ok(topic)
@@ -351,6 +364,7 @@ impl Catalog {
         let topic = self.topic(name)?;
         self.shared.begin_writing()?;
         self.shared.manifest.append(&[Entry::TopicDeleted { id: topic.id() }], Flush::Now)?;
+        event!(INFO, topic = name, "deleted a topic");
         topic.shut();
         self.topics.write().remove(name);
         for log in topic.logs().iter() {
