@@ -11,13 +11,20 @@ mod streamlog;
 mod topic;
 pub mod types;
 
-pub use codec::record::{Headers, Record};
+pub use codec::{
+    index::AbortedTransaction,
+    record::{Headers, Record},
+    snapshot::ProducerEntry,
+};
 #[cfg(feature = "sim")]
 pub use env::sim;
 pub use error::{Error, ErrorKind, Result};
+pub use partition::stray::PartitionDir;
 pub use partition::{
     encode::RecordData,
     recover::{PartitionRecovery, RecoveryVerdict},
+    stray::{ProducerSnapshot, TransactionIndex},
+    survey::{DamagedRange, PartitionDirReport, TornEnd},
     time::OffsetAndTimestamp,
     view::{BackwardBatches, Batch, Batches, OwnedRecord, Partition, RecordsOf},
 };

@@ -18,12 +18,21 @@ impl Log {
             return Ok(Vec::new());
         }
         let segments = self.segments.snapshot();
-        let last = before.saturating_sub(1);
-        let mut i = floor(&segments, last);
+        let mut before = before;
+        let mut i = floor(&segments, before.saturating_sub(1));
         while let Some(segment) = i.and_then(|i| segments.get(i)) {
+            let last = before.saturating_sub(1);
             let mut position = segment.floor_position(last)?;
-            let mut batches = Vec::new();
-            while let Some(header) = segment.header_at(position)? {
+            let mut batches: Vec<RecordBatch> = Vec::new();
+            // Not a step behind the last one that is wanted: damage there is no concern of this reader.
+            while batches.last().is_none_or(|batch| batch.header().next_offset() < before) {
+                let beyond = segment.past_hole(position, last);
+                if beyond != position {
+                    // What lies before the damage is for the next step, which will come to it.
+                    batches.clear();
+                    position = beyond;
+                }
+                let Some(header) = segment.header_at(position)? else { break };
                 if header.base_offset >= before {
                     break;
                 }
@@ -39,6 +48,7 @@ impl Log {
             if !batches.is_empty() {
                 return Ok(batches);
             }
+            before = segment.base();
             i = i.and_then(|i| i.checked_sub(1));
         }
         Ok(Vec::new())

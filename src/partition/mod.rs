@@ -21,6 +21,8 @@ pub mod recover;
 pub mod replay;
 pub mod retention;
 pub mod shared;
+pub mod stray;
+pub mod survey;
 pub mod time;
 pub mod view;
 pub mod waiters;

@@ -218,6 +218,20 @@ impl ProducerState {
         }
     }
 
+    /// Learns of a transaction that was opened before the replay began.
+    pub fn opened_earlier(&mut self, producer_id: i64, epoch: i16, first_offset: Offset) {
+        let producer = self.producers.entry(producer_id).or_insert_with(|| Producer::new(epoch));
+        let known = producer.open_transaction.unwrap_or(first_offset);
+        producer.open_transaction = Some(known.min(first_offset));
+    }
+
+    /// Learns of a transaction that was aborted by a marker which cannot be read any more.
+    pub fn aborted_unseen(&mut self, transaction: &AbortedTransaction) {
+        if let Some(producer) = self.producers.get_mut(&transaction.producer_id) {
+            producer.open_transaction = None;
+        }
+    }
+
     /// Forgets decided transactions whose marker lies below the high watermark.
     pub fn on_high_watermark(&mut self, high_watermark: Offset) {
         self.undecided_markers = self.undecided_markers.split_off(&high_watermark);

@@ -141,6 +141,7 @@ impl LogReader {
         bound: Offset,
         max_bytes: u64,
     ) -> Result<Fetched> {
+        segment.check_hole(position)?;
         let readable = segment.readable();
         let end = readable.min(position.saturating_add(max_bytes.max(HEADER_LEN as u64)));
         let mut stretch = segment.bytes(position..end)?;
@@ -148,6 +149,10 @@ impl LogReader {
         let mut at = 0;
         while let Some(head) = stretch.get(at..).filter(|rest| rest.len() >= HEADER_LEN) {
             let place = position + at as u64;
+            if segment.check_hole(place).is_err() {
+                // The first place was checked above: this one is for the next fetch to report.
+                break;
+            }
             let header = match BatchHeader::parse(head) {
                 Ok(header) => header,
                 Err(_) if !fetched.batches.is_empty() => break,

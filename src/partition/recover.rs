@@ -386,13 +386,18 @@ impl Recovery<'_> {
                 Ok(len) => len,
                 Err(_) => continue,
             };
-            loop {
-                let stop = replay.scan(&segment, len, true, self.source, &mut |_| true)?;
-                if !matches!(stop.why, Why::Bad(_)) || !replay.skip_damage(&segment, len, self.source)? {
-                    break;
-                }
-            }
+            let next = self.segments.get(i + 1).map(|next| next.base());
+            let ceiling = next.unwrap_or(Offset::MAX);
+            let stop = replay.scan_past_damage(&segment, len, ceiling, self.source, &mut |_, _| {})?;
             segment.publish(replay.position);
+            let end = next.unwrap_or(self.mark.flushed_offset);
+            if stop.next_offset < end {
+                let reason = match stop.why {
+                    Why::Bad(reason) => reason,
+                    _ => format!("the data ends at offset {}, and offset {end} follows", stop.next_offset),
+                };
+                replay.note_missing_end(&segment, len, end, reason);
+            }
         }
         replay.next_offset = replay.next_offset.max(self.mark.flushed_offset);
         Ok(())

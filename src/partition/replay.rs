@@ -11,13 +11,15 @@ use super::{
 use crate::{
     codec::{
         DecodeError,
+        batch::RecordBatch,
         checkpoint::{LeaderEpochs, decode_epochs},
         index::AbortedTransaction,
-        snapshot::{decode_producers, decode_snapshot},
+        snapshot::{ProducerEntry, decode_producers, decode_snapshot},
     },
     env::Env,
     error::Result,
     storage::{
+        holes::Hole,
         index::SegmentIndex,
         layout::{LEADER_EPOCHS, SegmentFile},
         scan::{Found, Scanner, Source},
@@ -63,6 +65,16 @@ pub(super) struct Replay {
     /// Segments that were gone through to their end, for a checkpoint to write down what was learned of them.
     pub sealed: Vec<PendingSeal>,
     pub bytes_read: u64,
+    /// What is known of the producers although their batches are not taken in.
+    pub earlier: Earlier,
+}
+
+/// What happened below the log start. Producers' batches that end there are not taken in, as in Kafka; the first
+/// snapshot behind the log start knows which of their transactions were still open.
+#[derive(Debug, Default)]
+pub(super) struct Earlier {
+    pub log_start: Offset,
+    pub snapshot: Option<(Offset, Vec<ProducerEntry>)>,
 }
 
 impl Replay {
@@ -100,6 +112,7 @@ impl Replay {
                     aborted,
                     sealed: Vec::new(),
                     bytes_read: 0,
+                    earlier: Earlier::default(),
                 }));
             }
         }
@@ -129,6 +142,7 @@ impl Replay {
             aborted: Vec::new(),
             sealed: Vec::new(),
             bytes_read: 0,
+            earlier: Earlier::default(),
         }
     }
 
@@ -185,34 +199,99 @@ impl Replay {
         Ok(Stop { position: self.position, next_offset: self.next_offset, why })
     }
 
-    /// Goes past damage to the next whole batch of the segment; `false` when there is none.
-    pub(super) fn skip_damage(&mut self, segment: &Segment, limit: u64, source: Source) -> Result<bool> {
-        let mut scanner =
-            Scanner::new(segment.data(), limit, self.position, self.next_offset, true).reading(source);
-        if scanner.resync()?.is_none() {
-            return Ok(false);
-        }
-        let Found::Batch(batch, position) = scanner.next()? else { return Ok(false) };
-        self.index.force_entry(indexed(batch.header(), position));
-        self.replay_only(&batch);
+    /// Takes in every whole batch of `segment` up to `limit` bytes whose offsets lie below `ceiling`, in whatever
+    /// company they are. Damage between them is noted with the segment, and `on_hole` is told of it first; what the
+    /// returned stop speaks of is not followed by any whole batch.
+    pub(super) fn scan_past_damage(
+        &mut self,
+        segment: &Segment,
+        limit: u64,
+        ceiling: Offset,
+        source: Source,
+        on_hole: &mut dyn FnMut(&mut Replay, &Hole),
+    ) -> Result<Stop> {
+        let mut scanner = Scanner::new(segment.data(), limit, self.position, self.next_offset, true)
+            .reading(source)
+            .below(ceiling);
+        let why = loop {
+            let (why, reason) = match scanner.next()? {
+                Found::Batch(batch, position) => {
+                    self.take_in(&batch, position);
+                    continue;
+                }
+                Found::Unsupported(error) => break Why::Unsupported(error),
+                Found::End => (Why::End, "zeros where a batch was expected".to_string()),
+                Found::Bad(reason) => (Why::Bad(reason.clone()), reason),
+            };
+            let (position, offset) = (scanner.position(), scanner.expected());
+            let Some(found) = scanner.resync()? else { break why };
+            let hole = Hole { bytes: position..found, offsets: offset..scanner.expected(), reason };
+            on_hole(self, &hole);
+            segment.add_hole(hole);
+            self.index.force_next_entry();
+        };
+        self.bytes_read += scanner.bytes_read;
         self.position = scanner.position();
         self.next_offset = scanner.expected();
-        Ok(true)
+        Ok(Stop { position: self.position, next_offset: self.next_offset, why })
     }
 
-    fn take_in(&mut self, batch: &crate::codec::batch::RecordBatch, position: u64) {
-        self.index.add(indexed(batch.header(), position));
-        self.replay_only(batch);
+    /// What lies between the end of the data and the end of `segment`'s file is damage, because offsets up to `end` or
+    /// whole segments follow: readers come to it instead of the next segment.
+    pub(super) fn note_missing_end(
+        &mut self,
+        segment: &Segment,
+        limit: u64,
+        end: Offset,
+        reason: String,
+    ) -> Hole {
+        // A file that simply ends early has no byte to stand for what is missing, so one is claimed.
+        let limit = limit.max(self.position + 1);
+        let hole = Hole {
+            bytes: self.position..limit,
+            offsets: self.next_offset..end.max(self.next_offset),
+            reason,
+        };
+        segment.add_hole(hole.clone());
+        segment.publish(limit);
+        hole
     }
 
-    fn replay_only(&mut self, batch: &crate::codec::batch::RecordBatch) {
+    fn take_in(&mut self, batch: &RecordBatch, position: u64) {
         let header = batch.header();
+        self.index.add(indexed(header, position));
         if header.leader_epoch >= 0 && self.epochs.latest().is_none_or(|latest| header.leader_epoch > latest)
         {
             self.epochs.assign(header.leader_epoch, header.base_offset);
         }
+        if header.last_offset() < self.earlier.log_start {
+            return;
+        }
+        self.take_in_earlier(header.base_offset);
         if let Some(aborted) = self.producers.replay(header, batch.bytes()) {
             self.aborted.push(aborted);
+        }
+    }
+}
+
+impl Replay {
+    /// What happened to transactions in damage, as far as `aborts`, a segment's transaction index, knows.
+    pub(super) fn take_in_unseen(&mut self, hole: &Hole, aborts: &[AbortedTransaction]) {
+        for transaction in aborts.iter().filter(|t| hole.offsets.contains(&t.last_offset)) {
+            self.producers.aborted_unseen(transaction);
+            self.aborted.push(*transaction);
+        }
+    }
+
+    /// Once the replay has come to the snapshot's offset, transactions that it knows from below the log start are open.
+    pub(super) fn take_in_earlier(&mut self, reached: Offset) {
+        let Some((_, entries)) = self.earlier.snapshot.take_if(|(offset, _)| *offset <= reached) else {
+            return;
+        };
+        for entry in entries {
+            if let Some(first) = entry.current_txn_first_offset.filter(|o| *o < self.earlier.log_start) {
+                self.producers.opened_earlier(entry.producer_id, entry.producer_epoch, first);
+            }
         }
     }
 }
@@ -249,7 +328,7 @@ fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> R
     Ok(Some(ProducerState::from_snapshot(&entries, &longer.unwrap_or_default())))
 }
 
-fn read_epochs(env: &dyn Env, dir: &Path, end: Offset) -> LeaderEpochs {
+pub(super) fn read_epochs(env: &dyn Env, dir: &Path, end: Offset) -> LeaderEpochs {
     let text =
         read_file(env, &dir.join(LEADER_EPOCHS)).ok().flatten().and_then(|b| String::from_utf8(b).ok());
     let entries = text.and_then(|text| decode_epochs(&text).ok()).unwrap_or_default();

@@ -83,10 +83,9 @@ impl SegmentIndex {
         self.since_entry += batch.size;
     }
 
-    /// An entry for a batch that must be found without reading what lies before it.
-    pub fn force_entry(&mut self, batch: IndexedBatch) {
+    /// The next batch gets an entry, so that it can be found without reading what lies before it.
+    pub fn force_next_entry(&mut self) {
         self.since_entry = u64::MAX / 2;
-        self.add(batch);
     }
 
     /// Adds the entry that closes the time index: the largest timestamp of all, where it has none yet.

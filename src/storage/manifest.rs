@@ -95,16 +95,25 @@ enum Failure {
 impl Manifest {
     /// Reads the manifest of `dir`. Without one the state is empty; the file is made at the first append.
     pub fn open(env: Arc<dyn Env>, dir: &Path, access: Access) -> Result<Manifest> {
-        let manifest = Manifest {
+        let manifest = Self::unread(env, dir, access);
+        manifest.refresh(&mut manifest.inner.lock())?;
+        Ok(manifest)
+    }
+
+    /// The empty state, to be read, whatever file there is: for what is opened without a manifest.
+    pub fn none(env: Arc<dyn Env>, dir: &Path) -> Manifest {
+        Self::unread(env, dir, Access::ReadOnly)
+    }
+
+    fn unread(env: Arc<dyn Env>, dir: &Path, access: Access) -> Manifest {
+        Manifest {
             env,
             dir: dir.to_path_buf(),
             path: dir.join("manifest"),
             access,
             inner: Mutex::default(),
             state: Mutex::default(),
-        };
-        manifest.refresh(&mut manifest.inner.lock())?;
-        Ok(manifest)
+        }
     }
 
     /// The state as it is now. It does not change; an append made while someone holds it copies it first.

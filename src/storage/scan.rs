@@ -51,6 +51,8 @@ pub struct Scanner<'a> {
     expected: Offset,
     /// Whether offsets may be missing between batches (a compacted or foreign segment).
     gaps: bool,
+    /// The offset that every batch lies below: the base of the next segment.
+    ceiling: Offset,
     verify: bool,
     chunk: Bytes,
     chunk_start: u64,
@@ -68,6 +70,7 @@ impl<'a> Scanner<'a> {
             position,
             expected,
             gaps,
+            ceiling: Offset::MAX,
             verify: true,
             chunk: Bytes::new(),
             chunk_start: 0,
@@ -79,6 +82,13 @@ impl<'a> Scanner<'a> {
     #[must_use]
     pub fn reading(mut self, source: Source) -> Self {
         self.source = source;
+        self
+    }
+
+    /// Takes batches that do not lie below `ceiling` for bad.
+    #[must_use]
+    pub fn below(mut self, ceiling: Offset) -> Self {
+        self.ceiling = ceiling;
         self
     }
 
@@ -100,15 +110,16 @@ impl<'a> Scanner<'a> {
         }
         let header = match BatchHeader::parse(&head) {
             Ok(header) => header,
-            Err(error @ DecodeError::Unsupported { .. }) => {
-                return Ok(Found::Unsupported(error));
-            }
+            Err(error @ DecodeError::Unsupported { .. }) => return self.judge_version(&head, error),
             Err(_) if head.len() < HEADER_LEN => {
                 return Ok(Found::Bad(format!("{} bytes are less than a batch header", head.len())));
             }
             Err(error) => return Ok(Found::Bad(error.to_string())),
         };
         if let Some(reason) = self.out_of_place(&header) {
+            return Ok(Found::Bad(reason));
+        }
+        if let Some(reason) = self.contradicted(&header)? {
             return Ok(Found::Bad(reason));
         }
         let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
@@ -143,7 +154,8 @@ impl<'a> Scanner<'a> {
                 let Some(head) = window.get(i..i + HEADER_LEN) else { break };
                 let Ok(header) = BatchHeader::parse(head) else { continue };
                 let start = at + i as u64;
-                if header.base_offset < self.expected || start + header.size() > self.limit {
+                let fits = header.base_offset >= self.expected && header.last_offset() < self.ceiling;
+                if !fits || start + header.size() > self.limit {
                     continue;
                 }
                 let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
@@ -164,7 +176,52 @@ impl<'a> Scanner<'a> {
     fn out_of_place(&self, header: &BatchHeader) -> Option<String> {
         let base = header.base_offset;
         let in_place = if self.gaps { base >= self.expected } else { base == self.expected };
-        (!in_place).then(|| format!("a batch with base offset {base} where {} was expected", self.expected))
+        if !in_place {
+            return Some(format!("a batch with base offset {base} where {} was expected", self.expected));
+        }
+        let last = header.last_offset();
+        (last >= self.ceiling)
+            .then(|| format!("a batch up to offset {last} in a segment below {}", self.ceiling))
+    }
+
+    /// Whether the batch behind a gap lies about its place, which its checksum does not cover: the one behind it
+    /// follows without a gap once this one is put where it was expected.
+    fn contradicted(&mut self, header: &BatchHeader) -> Result<Option<String>> {
+        if !self.gaps || header.base_offset == self.expected {
+            return Ok(None);
+        }
+        let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
+        let both = self.peek(size.saturating_add(HEADER_LEN))?;
+        let Some(Ok(next)) = both.get(size..).map(BatchHeader::parse) else { return Ok(None) };
+        let count = header.next_offset().distance_from(header.base_offset);
+        Ok((next.base_offset == self.expected + count).then(|| {
+            let base = header.base_offset;
+            format!("a batch with base offset {base} where {} was expected and would fit", self.expected)
+        }))
+    }
+
+    /// A batch of another version, or bytes that only look like one: the checksum does not cover the version, and what
+    /// the file does not hold as a whole says nothing.
+    fn judge_version(&mut self, head: &Bytes, error: DecodeError) -> Result<Found> {
+        let size = BatchHeader::size_of_prefix(head).and_then(|size| usize::try_from(size).ok());
+        let Some(size) = size else { return Ok(Found::Bad(error.to_string())) };
+        let bytes = self.peek(size)?;
+        if bytes.len() < size {
+            let held = bytes.len();
+            return Ok(Found::Bad(format!(
+                "{error}, and a batch of {size} bytes, of which the file has {held}"
+            )));
+        }
+        let mut as_known = bytes.to_vec();
+        if let Some(magic) = as_known.get_mut(16) {
+            *magic = 2;
+        }
+        let sound = RecordBatch::parse(as_known.into()).is_ok_and(|batch| batch.verify_crc().is_ok());
+        Ok(if sound {
+            Found::Bad(format!("{error}, but the batch is one of magic 2"))
+        } else {
+            Found::Unsupported(error)
+        })
     }
 
     fn judge_end(&self, head: &Bytes) -> Found {

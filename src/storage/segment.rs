@@ -6,6 +6,7 @@
 
 use super::{
     files::{FilePool, PooledFile},
+    holes::{Hole, Holes},
     index::{self, IndexBytes, IndexedBatch, SegmentIndex},
     layout::SegmentFile,
     scan::{Found, Scanner},
@@ -49,6 +50,8 @@ pub struct Segment {
     /// The aborted transactions whose markers lie here; loaded at the first question.
     aborted: Mutex<Option<Arc<Vec<AbortedTransaction>>>>,
     index_interval: u64,
+    /// Damage that a scan has found.
+    holes: Holes,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,18 @@ impl Segment {
         Self::with(pool, dir, base, data, readable, index_interval, Indexes::OnDisk)
     }
 
+    /// A segment whose batches lie, to be read, in a file of another name, with nothing known of it yet.
+    pub fn existing_at(
+        pool: &Arc<FilePool>,
+        path: PathBuf,
+        dir: &Path,
+        base: Offset,
+        interval: u64,
+    ) -> Arc<Self> {
+        let data = pool.existing(path, false);
+        Self::with(pool, dir, base, data, 0, interval, Indexes::OnDisk)
+    }
+
     /// Creates the file of a new segment. Its name is durable once the directory is flushed.
     pub fn create(pool: &Arc<FilePool>, dir: &Path, base: Offset, index_interval: u64) -> Result<Arc<Self>> {
         let data = pool.create(SegmentFile::Log.path(dir, base))?;
@@ -109,6 +124,7 @@ impl Segment {
             index: RwLock::new(index),
             aborted: Mutex::new(None),
             index_interval,
+            holes: Holes::default(),
         })
     }
 
@@ -132,6 +148,25 @@ impl Segment {
         self.readable.store(end, Ordering::Release);
     }
 
+    /// Remembers damage, which lies behind all that is remembered so far.
+    pub fn add_hole(&self, hole: Hole) {
+        self.holes.push(hole);
+    }
+
+    /// The error of a reader who has come to damage at `position`; fine where there is none.
+    pub fn check_hole(&self, position: u64) -> Result<()> {
+        match self.holes.at(position) {
+            Some(hole) => Err(Error::corrupt(self.data.path(), position, hole.reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Where to go on from `position` for a reader who wants `offset`: behind damage that ends before it.
+    pub fn past_hole(&self, position: u64, offset: Offset) -> u64 {
+        let ends_before = self.holes.at(position).filter(|hole| hole.offsets.end <= offset);
+        ends_before.map_or(position, |hole| hole.bytes.end)
+    }
+
     /// The bytes of `range`, which lies below [`Segment::readable`].
     pub fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
         let readable = self.readable();
@@ -153,6 +188,7 @@ impl Segment {
         if position >= readable {
             return Ok(None);
         }
+        self.check_hole(position)?;
         let head = self.bytes(position..(position + HEADER_LEN as u64).min(readable))?;
         let header = BatchHeader::parse(&head).map_err(|e| e.in_file(self.data.path(), position))?;
         if position + header.size() > readable {
@@ -170,13 +206,14 @@ impl Segment {
     /// The first batch that ends at or behind `offset`; `None` when all end before it.
     pub fn locate(&self, offset: Offset) -> Result<Option<Located>> {
         let mut position = self.floor_position(offset)?;
-        while let Some(header) = self.header_at(position)? {
+        loop {
+            position = self.past_hole(position, offset);
+            let Some(header) = self.header_at(position)? else { return Ok(None) };
             if header.last_offset() >= offset {
                 return Ok(Some(Located { position, header }));
             }
             position += header.size();
         }
-        Ok(None)
     }
 
     /// The largest timestamp of the segment, from its closing time entry; [`Timestamp::NONE`] when it has none.

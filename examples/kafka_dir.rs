@@ -1,0 +1,174 @@
+//! Prints a partition's directory, ours or a Kafka broker's, as lines of JSON.
+//!
+//!     cargo run --release --example kafka_dir -- PARTITION_DIR [--read-committed]
+//!
+//! The first line says where the log begins and ends; each further line is a record, with key, value and the values of
+//! headers in base64. Nothing in the directory changes. A torn end and damage are told on standard error.
+
+use std::{
+    env,
+    fmt::Write as _,
+    io::{self, BufWriter, Write},
+    process::ExitCode,
+};
+use streamlog::{Error, ErrorKind, IsolationLevel, PartitionDir, Record};
+
+const USAGE: &str = "usage: kafka_dir PARTITION_DIR [--read-committed]";
+
+fn main() -> ExitCode {
+    let Some((path, isolation)) = arguments() else {
+        eprintln!("{USAGE}");
+        return ExitCode::FAILURE;
+    };
+    match print(&path, isolation) {
+        // Whoever reads our output has seen enough.
+        Err(Failure::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("kafka_dir: {failure}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}
+
+fn arguments() -> Option<(std::ffi::OsString, IsolationLevel)> {
+    let mut path = None;
+    let mut isolation = IsolationLevel::ReadUncommitted;
+    for argument in env::args_os().skip(1) {
+        if argument == "--read-committed" {
+            isolation = IsolationLevel::ReadCommitted;
+        } else if argument.to_str().is_some_and(|a| a.starts_with("--")) || path.is_some() {
+            return None;
+        } else {
+            path = Some(argument);
+        }
+    }
+    Some((path?, isolation))
+}
+
+fn print(path: &std::ffi::OsStr, isolation: IsolationLevel) -> Result<(), Failure> {
+    let dir = PartitionDir::open_read_only(path)?;
+    if let Some(torn) = &dir.report().torn_end {
+        let (file, position) = (torn.path.display(), torn.position);
+        eprintln!("kafka_dir: torn end in {file} at byte {position}: {}", torn.reason);
+    }
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    writeln!(
+        out,
+        r#"{{"log_start_offset":{},"last_stable_offset":{},"log_end_offset":{}}}"#,
+        dir.log_start_offset(),
+        dir.last_stable_offset(),
+        dir.log_end_offset()
+    )?;
+    let mut damage = None;
+    let mut from = dir.log_start_offset();
+    while let Err(error) = print_from(&dir, &mut from, isolation, &mut out) {
+        let Failure::Log(error) = error else { return Err(error) };
+        // What lies behind damage is worth printing, and the damage worth telling.
+        let hole = dir.report().damage.iter().map(|d| &d.offsets).find(|hole| hole.end > from);
+        match hole {
+            Some(hole) if error.kind() == ErrorKind::Corrupt && hole.start <= from => from = hole.end,
+            _ => return Err(error.into()),
+        }
+        eprintln!("kafka_dir: {error}; going on at offset {from}");
+        damage = Some(error);
+    }
+    out.flush()?;
+    damage.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Prints what can be read from `from` on, and leaves it where that ended.
+fn print_from(
+    dir: &PartitionDir,
+    from: &mut streamlog::Offset,
+    isolation: IsolationLevel,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let mut line = String::new();
+    for batch in dir.read_with(*from, isolation) {
+        let batch = batch?;
+        for record in &batch {
+            line.clear();
+            push_record(&mut line, &record, batch.leader_epoch());
+            out.write_all(line.as_bytes())?;
+        }
+        *from = batch.next_offset();
+    }
+    Ok(())
+}
+
+fn push_record(line: &mut String, record: &Record<'_>, leader_epoch: i32) {
+    // Writing into a String cannot fail.
+    let _ = write!(
+        line,
+        r#"{{"offset":{},"timestamp":{},"timestamp_type":"{}","leader_epoch":{leader_epoch},"key":"#,
+        record.offset, record.timestamp, record.timestamp_type
+    );
+    push_bytes(line, record.key);
+    line.push_str(r#","value":"#);
+    push_bytes(line, record.value);
+    line.push_str(r#","headers":["#);
+    for (i, (name, value)) in record.headers.enumerate() {
+        line.push_str(if i == 0 { "[" } else { ",[" });
+        push_text(line, name);
+        line.push(',');
+        push_bytes(line, value);
+        line.push(']');
+    }
+    line.push_str("]}\n");
+}
+
+fn push_text(line: &mut String, text: &str) {
+    line.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => line.extend(['\\', c]),
+            c if c < ' ' => {
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+    line.push('"');
+}
+
+/// Base64, or null.
+fn push_bytes(line: &mut String, bytes: Option<&[u8]>) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let Some(bytes) = bytes else { return line.push_str("null") };
+    line.push('"');
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().enumerate().fold(0, |word, (i, b)| word | usize::from(*b) << (16 - 8 * i));
+        for i in 0..4 {
+            let digit = if i > chunk.len() { b'=' } else { DIGITS[word >> (18 - 6 * i) & 63] };
+            line.push(char::from(digit));
+        }
+    }
+    line.push('"');
+}
+
+enum Failure {
+    Log(Error),
+    Output(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Log(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Log(error) => error.fmt(f),
+            Failure::Output(error) => write!(f, "could not write the output: {error}"),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! One partition's directory, opened for reading on its own: one of ours, or a Kafka broker's.
+//!
+//! What is always true: nothing on disk changes, and nothing is believed but the batches themselves, which are all
+//! checked at the opening. What is shown is the directory as it was then; a process that goes on writing there is not
+//! followed. Bytes are read positionally, because nobody promises that the files keep their length.
+
+use super::{
+    config::LogConfig,
+    log::{Identity, Log, Writer},
+    offsets::OffsetSet,
+    replay::Replay,
+    shared::{Shared, SharedOptions},
+    survey::{PartitionDirReport, Survey, choose_segments, offsets_of},
+    view::Partition,
+};
+use crate::{
+    codec::{
+        checkpoint::{decode_offsets, decode_partition_metadata},
+        index::AbortedTransaction,
+        mark::Mark,
+        snapshot::{ProducerEntry, decode_snapshot},
+    },
+    env::{DirEntry, Env, real::RealEnv},
+    error::{Error, Result},
+    storage::{
+        files::ReadMode,
+        layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, SegmentFile},
+        manifest::{Access, Manifest},
+        segment::{Segment, read_file},
+    },
+    types::{Offset, TopicId, TopicPartition},
+};
+use std::{
+    io,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How often an opening begins anew because a file went away meanwhile, as a live broker's retention does it.
+const ATTEMPTS: usize = 5;
+
+/// How many descriptors are held at once.
+const OPEN_FILES: usize = 64;
+
+/// One partition's directory, opened for reading on its own, without the log it belongs to.
+///
+/// It may be a partition of a [`Streamlog`](crate::Streamlog) or of a Kafka broker: closed cleanly, killed, compacted,
+/// with transactions, with any codec that this build contains. Every batch is read and checked once when it is opened.
+/// The log begins where the `log-start-offset-checkpoint` beside the directory says, if it names this partition, and
+/// ends behind the last whole batch. Nothing is written; the directory may be on a read-only medium.
+///
+/// It is a [`Partition`] to read from:
+///
+/// ```no_run
+/// use streamlog::PartitionDir;
+///
+/// let orders = PartitionDir::open_read_only("/var/lib/kafka/data/orders-0")?;
+/// for batch in orders.read(orders.log_start_offset()) {
+///     for record in &batch? {
+///         println!("{} {:?}", record.offset, record.value);
+///     }
+/// }
+/// # Ok::<(), streamlog::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct PartitionDir {
+    partition: Partition,
+    report: PartitionDirReport,
+    epochs: Vec<(i32, Offset)>,
+}
+
+/// What a producer snapshot says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProducerSnapshot {
+    /// It is about all batches below this offset, which names its file.
+    pub offset: Offset,
+    /// The producers, in the file's order.
+    pub producers: Vec<ProducerEntry>,
+}
+
+/// What the transaction index of a segment says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransactionIndex {
+    /// The segment's base offset, which names the file.
+    pub base_offset: Offset,
+    /// The aborted transactions whose markers lie in the segment.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+impl PartitionDir {
+    /// Opens a partition's directory.
+    ///
+    /// A log that does not end with a whole batch, or is damaged in between, is opened as well:
+    /// [`report`](Self::report) says so.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when something cannot be read, `InvalidArgument` when this is no partition's directory,
+    /// `UnsupportedFormat` when it holds batches older than Kafka 0.11 (magic 0 and 1) or of an unknown version, and
+    /// `Corrupt` when the checkpoint of log starts cannot be read.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<PartitionDir> {
+        let path = path.as_ref();
+        // The parent and the name count, which a relative path may not show.
+        let dir = std::path::absolute(path).map_err(|e| Error::io("open", path, e))?;
+        Self::open(RealEnv::new(), &dir)
+    }
+
+    pub(crate) fn open(env: Arc<dyn Env>, dir: &Path) -> Result<PartitionDir> {
+        let mut attempt = 1;
+        loop {
+            match Self::try_open(&env, dir) {
+                Err(Error::Io { path, source, .. })
+                    if attempt < ATTEMPTS && path != dir && source.kind() == io::ErrorKind::NotFound =>
+                {
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn try_open(env: &Arc<dyn Env>, dir: &Path) -> Result<PartitionDir> {
+        let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
+        check_is_partition(dir, &entries)?;
+        let options =
+            SharedOptions { read_only: true, read_mode: ReadMode::Pread, max_open_files: OPEN_FILES };
+        let shared = Shared::detached(Arc::clone(env), dir, options)?;
+        let name = name_of(dir);
+        let log_start = match &name {
+            Some(name) => known_log_start(env, dir, name)?,
+            None => Offset::ZERO,
+        };
+        let topic_id = read_topic_id(&**env, dir).ok().flatten().unwrap_or(TopicId::from_bytes([0; 16]));
+        let lossy = || dir.file_name().map_or("partition".into(), |n| n.to_string_lossy().into_owned());
+        let name = name.unwrap_or_else(|| TopicPartition::new(lossy(), 0));
+        let identity = Identity { topic_id, name, dir: dir.to_path_buf(), slot: 0 };
+        let config = LogConfig::default();
+        let segments = choose_segments(&shared.pool, &identity, &entries, config.index_interval_bytes)?;
+        let report = PartitionDirReport::default();
+        let mut survey = Survey { env: &**env, identity: &identity, segments, report };
+        let replay = survey.run(log_start, &offsets_of(SegmentFile::Snapshot, &entries))?;
+        let (segments, report) = (survey.segments, survey.report);
+        let epochs = replay.as_ref().map(|r| r.epochs.entries().to_vec()).unwrap_or_default();
+        let log = assemble(&shared, identity, config, log_start, segments, replay);
+        Ok(PartitionDir { partition: Partition::new(log), report, epochs })
+    }
+
+    /// The partition, to read from.
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// What the opening found beside whole batches: a torn end, damage.
+    pub fn report(&self) -> &PartitionDirReport {
+        &self.report
+    }
+
+    /// The topic's id, out of `partition.metadata`; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `UnsupportedFormat` when the file cannot be understood.
+    pub fn topic_id(&self) -> Result<Option<TopicId>> {
+        read_topic_id(&**self.env(), self.dir())
+    }
+
+    /// The leader epochs and the first offset of each, ascending: those of `leader-epoch-checkpoint` within the log,
+    /// and newer ones that batches carry.
+    pub fn leader_epochs(&self) -> &[(i32, Offset)] {
+        &self.epochs
+    }
+
+    /// Kafka's producer snapshots, ascending, as they are in the directory now.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `UnsupportedFormat` when one cannot be understood. Nothing else depends on it.
+    pub fn producer_snapshots(&self) -> Result<Vec<ProducerSnapshot>> {
+        self.sidecars(SegmentFile::Snapshot, |path, offset, bytes| {
+            let producers = decode_snapshot(bytes).map_err(|e| e.in_file(path, 0))?;
+            Ok(ProducerSnapshot { offset, producers })
+        })
+    }
+
+    /// Kafka's transaction indexes, ascending, as they are in the directory now. Segments without an aborted
+    /// transaction have none.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `UnsupportedFormat` when one cannot be understood. Nothing else depends on it.
+    pub fn transaction_indexes(&self) -> Result<Vec<TransactionIndex>> {
+        self.sidecars(SegmentFile::TransactionIndex, |path, base_offset, bytes| {
+            let aborted = AbortedTransaction::decode_all(bytes).map_err(|e| e.in_file(path, 0))?;
+            Ok(TransactionIndex { base_offset, aborted })
+        })
+    }
+
+    /// The aborted transactions of the log in the order of their markers, as the batches tell it.
+    ///
+    /// # Errors
+    ///
+    /// None that is known: everything was read when the directory was opened.
+    pub fn aborted_transactions(&self) -> Result<Vec<AbortedTransaction>> {
+        self.partition.log().aborted_between(Offset::ZERO, Offset::MAX)
+    }
+
+    fn sidecars<T>(
+        &self,
+        kind: SegmentFile,
+        decode: impl Fn(&Path, Offset, &[u8]) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let (env, dir) = (self.env(), self.dir());
+        let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
+        let mut found = Vec::new();
+        for offset in offsets_of(kind, &entries) {
+            let path = kind.path(dir, offset);
+            if let Some(bytes) = read_file(&**env, &path)? {
+                found.push(decode(&path, offset, &bytes)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn env(&self) -> &Arc<dyn Env> {
+        &self.partition.log().shared.env
+    }
+
+    fn dir(&self) -> &PathBuf {
+        &self.partition.log().identity.dir
+    }
+}
+
+impl Deref for PartitionDir {
+    type Target = Partition;
+    fn deref(&self) -> &Partition {
+        &self.partition
+    }
+}
+
+fn assemble(
+    shared: &Arc<Shared>,
+    identity: Identity,
+    config: LogConfig,
+    log_start: Offset,
+    segments: Vec<Arc<Segment>>,
+    replay: Option<Replay>,
+) -> Arc<Log> {
+    let log_start = log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base()));
+    let mut set =
+        OffsetSet { log_start, last_stable: log_start, high_watermark: log_start, log_end: log_start };
+    if let Some(mut replay) = replay {
+        // A log that ends below its start is an empty one, as a broker would open it.
+        let end = replay.next_offset.max(log_start);
+        replay.producers.on_high_watermark(end);
+        set.last_stable = replay.producers.first_unstable_offset().unwrap_or(end);
+        set.high_watermark = end;
+        set.log_end = end;
+    }
+    let mark = Mark::blank(&identity.topic_id, identity.name.partition);
+    let reason = "the directory was opened with PartitionDir::open_read_only".to_string();
+    let writer = Writer::Refusing(Error::ReadOnly { reason });
+    Log::assemble(shared, identity, config, set, segments, writer, mark)
+}
+
+fn check_is_partition(dir: &Path, entries: &[DirEntry]) -> Result<()> {
+    let of_a_partition = |e: &DirEntry| {
+        let name = e.name.strip_suffix(".swap").unwrap_or(&e.name);
+        SegmentFile::Log.parse(name).is_some() || [PARTITION_METADATA, LEADER_EPOCHS].contains(&name)
+    };
+    if entries.iter().any(of_a_partition) {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} is no partition's directory: it has neither segments (00000000000000000000.log) nor {PARTITION_METADATA}",
+        dir.display()
+    );
+    Err(Error::InvalidArgument { reason })
+}
+
+/// The partition that a directory is named after; `None` when it goes by another name.
+fn name_of(dir: &Path) -> Option<TopicPartition> {
+    let (topic, number) = dir.file_name()?.to_str()?.rsplit_once('-')?;
+    let digits = !topic.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    number.parse().ok().filter(|_| digits).map(|number| TopicPartition::new(topic, number))
+}
+
+/// Where the directory above says that the log begins: Kafka's checkpoint, and the manifest of a log of ours, which
+/// learns of it sooner.
+fn known_log_start(env: &Arc<dyn Env>, dir: &Path, name: &TopicPartition) -> Result<Offset> {
+    let Some(above) = dir.parent() else { return Ok(Offset::ZERO) };
+    let path = above.join(LOG_STARTS);
+    let mut start = Offset::ZERO;
+    if let Some(bytes) = read_file(&**env, &path)? {
+        let text = str::from_utf8(&bytes)
+            .map_err(|e| Error::corrupt(&path, e.valid_up_to() as u64, "text was expected"))?;
+        let starts = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;
+        start = starts.into_iter().find(|(of, _)| of == name).map_or(start, |(_, offset)| offset);
+    }
+    // Whatever is wrong with a manifest concerns those who open the log.
+    if let Ok(manifest) = Manifest::open(Arc::clone(env), above, Access::ReadOnly)
+        && let Some(topic) = manifest.state().topic_named(&name.topic)
+        && let Some(partition) = usize::try_from(name.partition).ok().and_then(|i| topic.partitions.get(i))
+    {
+        start = start.max(partition.log_start);
+    }
+    Ok(start)
+}
+
+fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
+    let path = dir.join(PARTITION_METADATA);
+    let Some(bytes) = read_file(env, &path)? else { return Ok(None) };
+    let text = str::from_utf8(&bytes)
+        .map_err(|e| Error::corrupt(&path, e.valid_up_to() as u64, "text was expected"))?;
+    decode_partition_metadata(text).map(Some).map_err(|e| e.in_file(&path, 0))
+}
+
+#[cfg(test)]
+mod tests;

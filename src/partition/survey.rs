@@ -1,0 +1,252 @@
+//! Going through all segments of a directory that nobody vouches for.
+//!
+//! Without a manifest and without a mark the bytes of the `.log` files are the only truth: every batch is checked once,
+//! gaps between offsets are allowed (a compacted log has them), and the indexes are built anew. Where whole batches
+//! follow something bad, that is damage, which readers come to as an error; where none follow, the log ends there.
+//! Nothing is changed on disk.
+
+use super::{
+    log::Identity,
+    replay::{Earlier, Replay, Stop, Why, read_epochs},
+};
+use crate::{
+    codec::{
+        index::AbortedTransaction,
+        snapshot::{ProducerEntry, decode_snapshot},
+    },
+    env::{DirEntry, Env},
+    error::Result,
+    storage::{
+        files::FilePool,
+        holes::Hole,
+        layout::SegmentFile,
+        scan::{Found, Scanner, Source},
+        segment::{Segment, read_file},
+    },
+    types::Offset,
+};
+use std::{ops::Range, path::PathBuf, sync::Arc};
+
+/// What opening a partition's directory found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionDirReport {
+    /// How many bytes were read and checked.
+    pub bytes_read: u64,
+    /// What lies behind the last whole batch: a write that a crash cut short. It is not shown.
+    pub torn_end: Option<TornEnd>,
+    /// Damage in front of whole batches, in the order of offsets. Reading it answers `Corrupt`; what lies around it
+    /// can be read.
+    pub damage: Vec<DamagedRange>,
+}
+
+/// The end of a log that is not a whole batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TornEnd {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the last whole batch ends, in bytes.
+    pub position: u64,
+    /// How many bytes follow it.
+    pub bytes: u64,
+    /// What was expected and what was found.
+    pub reason: String,
+}
+
+/// Bytes that are not what was written, with whole batches behind them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DamagedRange {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, in bytes.
+    pub bytes: Range<u64>,
+    /// The offsets that may have been there. Reading goes on at their end.
+    pub offsets: Range<Offset>,
+    /// What was expected and what was found.
+    pub reason: String,
+}
+
+impl DamagedRange {
+    fn new(segment: &Segment, hole: Hole) -> Self {
+        let path = segment.data().path().to_path_buf();
+        DamagedRange { path, bytes: hole.bytes, offsets: hole.offsets, reason: hole.reason }
+    }
+}
+
+/// A walk over all segments of a directory.
+pub(super) struct Survey<'a> {
+    pub env: &'a dyn Env,
+    pub identity: &'a Identity,
+    pub segments: Vec<Arc<Segment>>,
+    pub report: PartitionDirReport,
+}
+
+impl Survey<'_> {
+    /// Reads and checks everything. What readers need is left with the segments; `None` when there are none.
+    pub fn run(&mut self, log_start: Offset, snapshots: &[Offset]) -> Result<Option<Replay>> {
+        let Some(first) = self.segments.first().cloned() else { return Ok(None) };
+        let lens = self.segments.iter().map(|s| s.data().len()).collect::<Result<Vec<_>>>()?;
+        // Segments behind it hold nothing: a broker that died while it rolled, or that has just begun the next one.
+        let last = lens.iter().rposition(|len| *len > 0).unwrap_or(0);
+        let mut replay = Replay::at_base(0, &first, Default::default(), Default::default());
+        replay.epochs = read_epochs(self.env, &self.identity.dir, Offset::MAX);
+        let log_start = log_start.max(first.base());
+        replay.earlier = Earlier { log_start, snapshot: self.first_snapshot(log_start, snapshots)? };
+        for (i, (segment, len)) in self.segments.clone().into_iter().zip(lens).enumerate() {
+            if i > 0 {
+                replay.enter(i, &segment);
+            }
+            let next = self.segments.get(i + 1).map(|next| next.base());
+            let stop = self.scan(&mut replay, &segment, len, next)?;
+            if self.close(&mut replay, &segment, len, stop, next.filter(|_| i < last)) {
+                self.segments.truncate(i + 1);
+                break;
+            }
+        }
+        let end = replay.next_offset.max(log_start);
+        replay.take_in_earlier(end);
+        replay.epochs.truncate_from_end(end + 1);
+        replay.epochs.truncate_from_start(log_start);
+        self.report.bytes_read += replay.bytes_read;
+        Ok(Some(replay))
+    }
+
+    fn scan(
+        &mut self,
+        replay: &mut Replay,
+        segment: &Arc<Segment>,
+        len: u64,
+        next: Option<Offset>,
+    ) -> Result<Stop> {
+        let ceiling = next.unwrap_or(Offset::MAX);
+        let mut aborts: Option<Vec<AbortedTransaction>> = None;
+        let damage = &mut self.report.damage;
+        let stop = replay.scan_past_damage(segment, len, ceiling, Source::Cache, &mut |replay, hole| {
+            damage.push(DamagedRange::new(segment, hole.clone()));
+            // The replay cannot see the markers in there; the transaction index, where it can be read, names those
+            // that aborted.
+            if aborts.is_none() {
+                let known = segment.aborted();
+                aborts = Some(known.map(|list| list.to_vec()).unwrap_or_default());
+            }
+            replay.take_in_unseen(hole, aborts.as_deref().unwrap_or_default());
+        })?;
+        if let Why::Unsupported(error) = stop.why {
+            return Err(error.in_file(segment.data().path(), stop.position));
+        }
+        Ok(stop)
+    }
+
+    /// Leaves with the segment what was learned of it, and says whether the log ends here. `next` is where the next
+    /// segment with data begins.
+    fn close(
+        &mut self,
+        replay: &mut Replay,
+        segment: &Arc<Segment>,
+        len: u64,
+        stop: Stop,
+        next: Option<Offset>,
+    ) -> bool {
+        segment.publish(stop.position);
+        let mut index = std::mem::replace(&mut replay.index, segment.empty_index());
+        index.close();
+        segment.set_index(index);
+        let mut ends = false;
+        match (next, stop.why) {
+            (Some(next), Why::Bad(reason)) => self.note_missing_end(replay, segment, len, next, reason),
+            (Some(next), _) if stop.position < len && stop.next_offset < next => {
+                let reason = format!("zeros behind offset {}, and offset {next} follows", stop.next_offset);
+                self.note_missing_end(replay, segment, len, next, reason);
+            }
+            (None, Why::Bad(reason)) => {
+                let (path, bytes) = (segment.data().path().to_path_buf(), len - stop.position);
+                self.report.torn_end = Some(TornEnd { path, position: stop.position, bytes, reason });
+                ends = true;
+            }
+            _ => {}
+        }
+        segment.set_aborted(std::mem::take(&mut replay.aborted));
+        ends
+    }
+
+    fn note_missing_end(
+        &mut self,
+        replay: &mut Replay,
+        segment: &Arc<Segment>,
+        len: u64,
+        next: Offset,
+        reason: String,
+    ) {
+        let hole = replay.note_missing_end(segment, len, next, reason);
+        let known = segment.aborted().map(|list| list.to_vec()).unwrap_or_default();
+        replay.take_in_unseen(&hole, &known);
+        self.report.damage.push(DamagedRange::new(segment, hole));
+    }
+
+    /// The first valid snapshot behind the log start.
+    fn first_snapshot(
+        &self,
+        log_start: Offset,
+        snapshots: &[Offset],
+    ) -> Result<Option<(Offset, Vec<ProducerEntry>)>> {
+        for offset in snapshots.iter().filter(|offset| **offset > log_start) {
+            let bytes = read_file(self.env, &SegmentFile::Snapshot.path(&self.identity.dir, *offset))?;
+            if let Some(entries) = bytes.and_then(|bytes| decode_snapshot(&bytes).ok()) {
+                return Ok(Some((*offset, entries)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The base offsets of all files of this kind, ascending.
+pub(super) fn offsets_of(kind: SegmentFile, entries: &[DirEntry]) -> Vec<Offset> {
+    let mut offsets: Vec<Offset> =
+        entries.iter().filter(|e| !e.is_dir).filter_map(|e| kind.parse(&e.name)).collect();
+    offsets.sort();
+    offsets
+}
+
+/// The segments of a directory, as a broker would take them up.
+///
+/// A cleaner that was killed while it put its work in place leaves `.log.swap` files: whole, and meant instead of every
+/// segment that begins within their offsets. They do not count where some of the same work was still `.cleaned`.
+pub(super) fn choose_segments(
+    pool: &Arc<FilePool>,
+    identity: &Identity,
+    entries: &[DirEntry],
+    index_interval: u64,
+) -> Result<Vec<Arc<Segment>>> {
+    let dir = &identity.dir;
+    let named = |suffix: &'static str| {
+        entries.iter().filter_map(move |e| SegmentFile::Log.parse(e.name.strip_suffix(suffix)?))
+    };
+    let unfinished = named(".cleaned").min().unwrap_or(Offset::MAX);
+    let mut swaps: Vec<Offset> = named(".swap").filter(|base| *base < unfinished).collect();
+    swaps.sort();
+    let mut replaced = swaps.first().copied().unwrap_or(Offset::ZERO)..Offset::ZERO;
+    let mut chosen = Vec::new();
+    for base in swaps {
+        let mut path = SegmentFile::Log.path(dir, base).into_os_string();
+        path.push(".swap");
+        let segment = Segment::existing_at(pool, path.into(), dir, base, index_interval);
+        replaced.end = replaced.end.max(base + 1).max(end_of(&segment)?);
+        chosen.push(segment);
+    }
+    for base in offsets_of(SegmentFile::Log, entries) {
+        if !replaced.contains(&base) {
+            chosen.push(Segment::existing(pool, dir, base, 0, index_interval, false));
+        }
+    }
+    chosen.sort_by_key(|segment| segment.base());
+    Ok(chosen)
+}
+
+/// The offset behind the last whole batch.
+fn end_of(segment: &Segment) -> Result<Offset> {
+    let mut scanner = Scanner::new(segment.data(), segment.data().len()?, 0, segment.base(), true);
+    while let Found::Batch(..) = scanner.next()? {}
+    Ok(scanner.expected())
+}

@@ -1,0 +1,44 @@
+//! Damage in a segment, remembered so that readers come to it as an error and go on behind it when asked.
+
+use crate::{
+    env::sync::{AtomicBool, Mutex, Ordering},
+    types::Offset,
+};
+use std::ops::Range;
+
+/// A stretch of a segment that is not what was written there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The bytes, from the end of the last whole batch to the beginning of the next.
+    pub bytes: Range<u64>,
+    /// The offsets that may have been there.
+    pub offsets: Range<Offset>,
+    /// What was expected and what was found.
+    pub reason: String,
+}
+
+/// The damage of one segment, in the order of positions.
+#[derive(Debug, Default)]
+pub struct Holes {
+    /// Spares readers of sound segments the lock.
+    any: AtomicBool,
+    list: Mutex<Vec<Hole>>,
+}
+
+impl Holes {
+    /// Adds one that lies behind all others.
+    pub fn push(&self, hole: Hole) {
+        self.list.lock().push(hole);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// The one that begins at `position`.
+    pub fn at(&self, position: u64) -> Option<Hole> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let list = self.list.lock();
+        let i = list.binary_search_by_key(&position, |hole| hole.bytes.start).ok()?;
+        list.get(i).cloned()
+    }
+}
