@@ -5,6 +5,7 @@
 mod codec;
 mod env;
 pub mod error;
+pub mod manual;
 mod partition;
 mod storage;
 mod streamlog;

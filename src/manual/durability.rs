@@ -1,0 +1,323 @@
+//! What an acknowledgement promises, operation by operation, and the argument for each promise.
+//!
+//! The page is written to be attacked. It says what is assumed, what each operation writes in which order, what a crash
+//! can leave at each point, how the next opening tells those states apart, and why that is safe. The arguments have
+//! numbers, A1 to A13, so that a doubt can name one. The last sections say how all of it is tested, and what it does not
+//! cover.
+//!
+//! # Levels
+//!
+//! Durability is a property of the topic. Each level is named by what survives.
+//!
+//! | [`Durability`](crate::Durability) | acknowledged when | the process dies | the system crashes, or power goes |
+//! |---|---|---|---|
+//! | `Flushed` (default) | its flush has returned | all of it survives | all of it survives |
+//! | `Interval(t)` | it is written | all of it survives | what was written longer ago than `t`, and the time a flush takes, survives |
+//! | `Written` | it is written | all of it survives | a prefix of it survives, at least to the last flush |
+//!
+//! In a `Flushed` topic readers stop where durable data ends. In the others they see what is written, at once. In all of
+//! them what survives is a *prefix* of what was appended, never a selection.
+//!
+//! The flushes of `Interval` and the checkpoints of `Written` topics are background work. A handle without a background
+//! thread does them in [`maintain`](crate::Streamlog::maintain). `flush.messages` and `flush.ms` add flushes to the
+//! weaker levels; they never take one away.
+//!
+//! # What is assumed
+//!
+//! Of the disk and the file system:
+//!
+//! | | assumption | without it |
+//! |---|---|---|
+//! | D1 | `fdatasync` returns success only when the file's bytes and its length are on the medium | nothing can be promised |
+//! | D2 | `fsync` of a directory makes the names in it durable | topics and segments may vanish; opening says so |
+//! | D3 | a rename within a directory is there or not; it never leaves both names missing | the manifest may be lost |
+//! | D4 | a sector of 512 bytes is written wholly or not at all, and a write changes no other sector | the end of durable data, whose sector the next append writes again, may be torn; opening says so |
+//! | D5 | nobody else writes to the files, shortens or renames them | as damage |
+//!
+//! On Apple's systems D1 needs `F_FULLFSYNC`, which the standard library's `sync_data` uses.
+//!
+//! Of the rest nothing is assumed. After a crash, of everything that no flush covered, any part may be there: some
+//! sectors of a write and not others, a later write and not an earlier one, a file's length without its bytes, bytes
+//! without their length, a name without its content, an old name again. A flush that fails may have dropped what it
+//! should have written, and later flushes may say yes.
+//!
+//! There is one copy. Damage by the medium is found and named. It is not repaired.
+//!
+//! # Invariants
+//!
+//! These hold at every moment, after any crash the assumptions allow. Tests name them.
+//!
+//! | | invariant | in this release |
+//! |---|---|---|
+//! | I1 | a record acknowledged as durable is returned byte for byte at its offset after any crash, or an explicit error is; it is never silently absent | yes; see "What is not covered" for damage together with a power cut |
+//! | I2 | after recovery a partition is a prefix of what was appended, across segments, at least up to the durable mark | yes |
+//! | I3 | nothing that recovery dropped comes back; nothing appears that nobody appended | yes |
+//! | I4 | what a default consumer has seen survives a power cut; in a `Flushed` topic an (incarnation, offset) never shows two values; in a `Written` one a lost offset returns under a new incarnation | yes |
+//! | I5 | a batch is there wholly or not at all | yes |
+//! | I6 | per producer id and epoch, sequences appear once and in order across crash and retry; a retry among the last five batches gets its original offsets | yes, for the batches of idempotent producers |
+//! | I7 | a committed transaction is visible in all its partitions or in none | no transactions yet |
+//! | I8 | offsets committed in a transaction appear exactly when it does | no transactions yet |
+//! | I9 | committed offsets are never ahead of what the caller said, never beyond the end, never silently reset; a commit makes the data it covers durable before itself | yes |
+//! | I10 | compaction keeps the newest value of every key, offsets and order | no compaction yet |
+//! | I11 | retention removes a prefix only; the new start is durable before the first file goes; readers get an error with the range | yes |
+//! | I12 | local and remote together have no gap | no tiering yet |
+//! | I13 | hostile or damaged bytes give identical data or a typed error with file and position; never wrong bytes, a panic, a hang or unbounded memory | yes |
+//! | I14 | every failure says operation, path and cause; afterwards the log is unchanged or poisoned | yes |
+//! | I15 | waiters always wake; opening is bounded by the unclean tail; steady state grows neither memory nor descriptors | yes |
+//! | I16 | a second writer is refused at once with the holder's pid; a dead writer never blocks | yes |
+//! | I17 | the same calls, clock and seed give byte-identical files; directories of every released version open for ever | yes |
+//! | I18 | no panic from any public call; a panic in a user's callback leaves nothing locked or half done | yes |
+//!
+//! # Operation by operation
+//!
+//! Three notes are written down, and everything below leans on them. The **manifest** says what exists. The **mark** of
+//! a partition says `flushing` before a flush, `flushed` after it, and `recovery point` after a checkpoint. The
+//! manifest's last word about the directory is `opened` or `closed`. [`on_disk`](super::on_disk) has their bytes.
+//!
+//! ## The first change after an opening
+//!
+//! Opening writes nothing but `LOCK`. Before the first change, whichever it is, `opened` is appended to the manifest and
+//! flushed; as the first append of this handle it goes into a new file that is renamed over the old one. Then
+//! `.kafka_cleanshutdown` is removed.
+//!
+//! **A1.** *A directory that was written to and not closed is known as such.* Nothing is written before `opened` is
+//! durable, and only `closed` revokes it. A crash before the rename leaves the old manifest, whose last word is still
+//! true, since nothing else was written. A crash between the rename and the flush of the directory leaves either.
+//!
+//! ## Create a topic
+//!
+//! 1. Each partition's directory, with an empty `.log`, `partition.metadata` and `leader-epoch-checkpoint`; each
+//!    directory is flushed.
+//! 2. The log's directory is flushed.
+//! 3. One append to the manifest names the topic and its first segments. It is flushed.
+//! 4. A blank mark for each partition.
+//!
+//! **A2.** *A topic exists wholly or not at all, and no name lacks its file.* The append is one: its length is in front
+//! and each record has a checksum, so a part of it counts as none. A crash before 3 leaves directories that no manifest
+//! names. They are ignored; a later creation under that name uses them when they are empty and renames them to `-stray`
+//! when they hold records. A missing mark reads as blank, which is what 4 would have written. Adding partitions works
+//! the same way.
+//!
+//! ## Append
+//!
+//! Records are encoded, compressed and checksummed without a lock. Under the partition's lock:
+//!
+//! 1. The producer's rules are checked. A duplicate is answered with its first offsets, and nothing is written.
+//! 2. The segment is rolled if the batch does not belong into it any more.
+//! 3. After an unclean opening, the first append writes a new incarnation into the manifest and flushes it.
+//! 4. Space is set aside if the file is too short.
+//! 5. The batch is written, at the end of the data, with one positional write.
+//! 6. It is published: indexes and producer state in memory, then the end that readers may see.
+//!
+//! **A3.** *A failed append leaves nothing.* A full disk is met in 4, where nothing of the batch is in the file. When 5
+//! fails the file is cut back to where it ended. When that fails too, the partition is poisoned. So no half batch is ever
+//! followed by a whole one. (I5, I14)
+//!
+//! **A4.** *After a crash in 5 the batch is there wholly or not at all.* Any sectors of it may be there, and the length.
+//! Recovery believes a batch whose base offset continues the order, whose length fits, and whose CRC matches. The bytes
+//! behind it are zeros or were never published. (I5)
+//!
+//! ## Flush, and group commit
+//!
+//! Whoever needs durability asks for a flush up to an offset. One caller leads; those who come while it runs wait for the
+//! next one. One flush serves all who wrote before it began.
+//!
+//! 1. Under the lock: how far the log goes, and which sealed segments and names are outstanding.
+//! 2. The mark says `flushing` up to there.
+//! 3. Sealed segments are flushed, oldest first. If names changed: the partition's directory, then the manifest. Then the
+//!    active segment.
+//! 4. The mark says `flushed` up to there.
+//! 5. The high watermark rises, in a `Flushed` topic. Readers and waiting callers wake.
+//!
+//! **A5.** *What was acknowledged as durable is reachable.* A record is reachable when its bytes, every byte before it in
+//! the partition, the names of those files, and the manifest's entries for them are durable. Step 3 makes them so, the
+//! tail last. (I1, I2)
+//!
+//! **A6.** *The mark errs on one side.* `flushed` is written after the flush that it speaks of. A process that dies
+//! between 3 and 4 leaves more durable data than the mark says. After a power cut the mark itself may be an older one. In
+//! no state does it say more than is true. (I2)
+//!
+//! **A7.** *A default reader never sees what a power cut takes back.* It stops at the high watermark, and 5 comes after
+//! 3. A crash between 4 and 5 leaves a durable record that nobody was told of. It will be there after the opening; the
+//! promise is a lower bound. (I4)
+//!
+//! ## Roll
+//!
+//! 1. The old segment's file is cut to its data.
+//! 2. The new `.log` is created; it must not exist.
+//! 3. The manifest gets "sealed" and "created" in one append, without a flush.
+//! 4. Appends go on in the new segment. Flushing the old one is left to the next flush, which a `Flushed` topic needs
+//!    before it acknowledges anything, and a `Written` topic gets from the background.
+//!
+//! **A8.** *Whatever a crash leaves of a roll, recovery finds a prefix.* The file and the entry go separately:
+//!
+//! | the entry | the file | what opening does |
+//! |---|---|---|
+//! | absent | absent | the log ends in the old segment |
+//! | absent | there | no manifest names it: it goes aside. A flush of anything in it would have flushed the entry first (A5) |
+//! | there | absent | the log ends with the segment before; "truncated" is written to the manifest. If the mark says that something in it was durable, it is damage instead |
+//! | there | there | it follows if the old segment ends where it begins; else it goes aside, after "truncated" is durable |
+//!
+//! In the last row the manifest is written first: a file that it does not name is a stray, a name without a file would
+//! be damage. (I2, I3)
+//!
+//! ## Checkpoint
+//!
+//! 1. The log is flushed up to P, as above.
+//! 2. Indexes, transaction index and producer state as of P are written and flushed; those of segments that were rolled
+//!    since, too. The partition's directory is flushed.
+//! 3. The mark says that recovery begins at P, and the marks are flushed.
+//! 4. The snapshot of the checkpoint before goes.
+//!
+//! A checkpoint is taken by [`Partition::flush`](crate::Partition::flush), by a close, after a roll, after 256 MiB, and,
+//! in topics that are not `Flushed`, ten seconds after an append. All but the first two are background work.
+//!
+//! **A9.** *Recovery may begin at any recovery point it finds.* The mark that names P is written last, so a crash before
+//! it leaves the older point, whose snapshot is still there (4). Sidecars are replaced in place and may be torn; snapshots
+//! have checksums, index entries must be in order, and what cannot be used is replayed from an earlier point. (I15)
+//!
+//! ## Retention, and deleting records
+//!
+//! 1. Only segments that are durable, and whose records every reader may see, are candidates. When all are to go, an
+//!    empty one is rolled first.
+//! 2. The manifest gets the new log start and "removed" in one append, flushed.
+//! 3. Readers get the new log start and the shorter list of segments.
+//! 4. The files are removed, sidecars first, each segment's `.log` last.
+//!
+//! **A10.** *Only a prefix goes, and it does not come back.* After 2 the manifest names neither the segments nor an
+//! offset below the new start. A crash during 4 leaves files that no manifest names; the next opening puts them aside,
+//! where they use space until you remove them. What readers hold of a removed segment stays valid, because the operating
+//! system keeps a file until its last descriptor and mapping is gone; a later read below the start is
+//! [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) with the range that is left. (I11)
+//!
+//! ## Delete a topic, alter a topic
+//!
+//! Deleting: "deleted" in the manifest, flushed; handles on the topic answer `Closed`; each directory is renamed to
+//! `-delete`, then emptied and removed; the log's directory is flushed. From the first step on the topic is gone, whatever
+//! a crash leaves. A directory that kept its name is out of the way of a new topic by A2.
+//!
+//! Altering: what the topic has is flushed, then the whole new configuration goes into the manifest, flushed, then it
+//! holds. A crash leaves the old one or the new one. The flush comes first because a topic that becomes `Flushed` promises
+//! that for all that readers can see.
+//!
+//! ## Close
+//!
+//! 1. What producers hold is written and flushed. The background thread ends after the step it is in.
+//! 2. Each partition is checkpointed, its active file cut to its data and flushed.
+//! 3. Kafka's checkpoint files are replaced; the marks are flushed.
+//! 4. "closed" goes into the manifest with every partition's start, end and size, and is flushed.
+//! 5. `.kafka_cleanshutdown` is written. The lock is given up.
+//!
+//! **A11.** *A directory that says "closed" needs no look.* Everything 4 speaks of was made durable in 2, and nothing is
+//! written after it. If a partition refuses appends because of damage, or was poisoned, the close writes no "closed", and
+//! the next opening looks for itself. A handle that wrote nothing closes without a write.
+//!
+//! # Opening
+//!
+//! The lock is taken, manifest and marks are read. When the manifest's last word is "closed", that is all: no file of a
+//! partition is opened. Otherwise, for each partition:
+//!
+//! 1. `.log` files that the manifest does not name go aside.
+//! 2. Segments from the mark's `flushed` on are flushed, through fresh descriptors: a killed process leaves its bytes in
+//!    the cache, and nothing may be shown that is not durable.
+//! 3. The cache is *suspect* when the mark says that a flush was under way or had failed, or when the flush of step 2
+//!    fails. Then what lies behind `flushed` is read past the cache, with `O_DIRECT`. Where that is refused, the file is
+//!    written anew under its own name, so that cache and medium agree.
+//! 4. Batches are checked from the recovery point on, with the producers, epochs and indexes as of there.
+//! 5. Where the chain of whole batches ends, there is a verdict.
+//!
+//! | the chain ends | and behind it | [`RecoveryVerdict`](crate::RecoveryVerdict) |
+//! |---|---|---|
+//! | at or above `flushed` | the end of the file, or zeros with no whole batch behind them | `Whole` |
+//! | at or above `flushed` | anything else | `TornTail` |
+//! | below `flushed` | anything | `Damage` |
+//! | at a batch of an unknown magic | | the opening fails with [`UnsupportedFormat`](crate::Error::UnsupportedFormat) |
+//!
+//! **Torn tail**: nothing from there on was acknowledged as durable. The file is cut at the last whole batch and flushed;
+//! later segments go aside. The report says where, how many bytes, why, and how many whole batches lay behind the
+//! first bad one. **Damage**: nothing is removed. What is whole can be read, before and behind it; reading the rest is
+//! [`Corrupt`](crate::Error::Corrupt) with file and position. The partition accepts no appends. This release has no call
+//! that accepts the loss: copy what can be read into another topic.
+//!
+//! **A12.** *What was cut stays cut.* The cut is durable before the partition can be read, so a second crash cannot bring
+//! the bytes back, and a crash during recovery finds the same states again and reaches the same verdict. (I3)
+//!
+//! **A13.** *One place in one life has one value.* When a crash takes offsets that readers of a `Written` topic have seen,
+//! the same offsets are given to other records. The manifest's list of incarnations tells them apart: a new one begins
+//! with the first append after an unclean opening and is durable before that append is written. A committed offset
+//! carries its incarnation, so a group whose records were lost is told. In a `Flushed` topic no reader has seen such
+//! offsets. (I4, I9)
+//!
+//! # After a failed flush
+//!
+//! When `fdatasync` fails, the kernel may have dropped the pages and marked them clean. A second `fdatasync` would then
+//! succeed and prove nothing. So a failed flush is final:
+//!
+//! * The partition is poisoned. All who waited get the same error, and so does every later append and flush:
+//!   [`Poisoned`](crate::Error::Poisoned), with the cause. Nothing is tried again.
+//! * The mark notes it, so that the next opening distrusts the cache.
+//! * Reads go on. In a `Flushed` topic the high watermark stays where durable data ended.
+//! * Other partitions go on, unless it was the manifest's flush: then nothing that changes the manifest works any more.
+//! * [`health`](crate::Streamlog::health) lists the partition. A close returns the error and leaves the directory
+//!   unclean. Reopening recovers.
+//!
+//! A full disk is different when it is met while space is set aside: the append fails with
+//! [`DiskFull`](crate::Error::DiskFull), nothing was written, and appends resume when there is space again. A descriptor
+//! with unflushed writes is never closed before its flush succeeded, because its error would go with it.
+//!
+//! # Beside a writer
+//!
+//! [`open_read_only`](crate::Streamlog::open_read_only) takes no lock and changes nothing. It reads the manifest, and
+//! again when the writer added to it or replaced it. In a `Flushed` topic it shows what the mark says is flushed; in the
+//! others the whole, chained, valid batches of the file. Without a live writer it shows the same, recovers nothing and
+//! cuts nothing. After a power cut a mark may be behind, and then it shows less than the next writer will find.
+//!
+//! # How to check this
+//!
+//! * **Simulated disk.** `streamlog::sim`, behind the feature `sim`, is a machine with a disk of live and durable bytes.
+//!   Its crashes lose what no flush covered, tear writes by sectors of 512 bytes, keep lengths without bytes and bytes
+//!   without lengths, and bring old names back. Its faults fail any operation, cut writes short, and lose the pages of a
+//!   failed flush and then say yes. Clock, randomness and background work come from one seed. The engine that runs on it
+//!   is the real one. A recording of a run gives the disk after each of its operations.
+//! * **Damage.** Tests change, cut and remove bytes of every kind of file, and hold the verdict against the expected one.
+//! * **Kills.** A process that appends is killed with `SIGKILL`, and its directory is opened again.
+//! * **Outside.** Files that a Kafka broker wrote are read, and files written here are read by decoders that were not
+//!   written for this crate.
+//!
+//! A crash in a few lines:
+//!
+//! ```
+//! use streamlog::{Builder, Durability, RecordData, TopicConfig, sim::{Crash, SimEnv}};
+//!
+//! let env = SimEnv::new(1);
+//! let log = Builder::env(&env, "/data").background_thread(false).open()?;
+//! let weak = TopicConfig::default().durability(Durability::Written);
+//! let flushed = log.create_topic("flushed", TopicConfig::default())?.partition(0)?;
+//! let written = log.create_topic("written", weak)?.partition(0)?;
+//! for _ in 0..10 {
+//!     flushed.append(&[RecordData::new("kept")])?;
+//!     written.append(&[RecordData::new("perhaps")])?;
+//! }
+//!
+//! for crash in Crash::ALL {
+//!     for seed in 0..10 {
+//!         let after = Builder::env(&env.crash(crash, seed), "/data").background_thread(false).open()?;
+//!         assert_eq!(after.topic("flushed")?.partition(0)?.log_end_offset(), 10);
+//!         assert!(after.topic("written")?.partition(0)?.log_end_offset() <= 10);
+//!     }
+//! }
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! # What is not covered
+//!
+//! * **Damage where the mark is behind.** After a power cut the mark on the medium may be as old as the last checkpoint.
+//!   If the medium also damages a durable batch above it, that looks like a torn tail: the log is cut there, and the
+//!   report says so (`whole_batches_beyond` counts what followed). One fault of the two is handled; both at once are not
+//!   told apart. [`Partition::flush`](crate::Partition::flush) takes a checkpoint and closes the gap.
+//! * **Damage below the recovery point** is not looked for by an opening. The read that meets it reports it.
+//! * **The first 17 bytes of a batch** are outside Kafka's checksum. A change there is noticed when it breaks the order of
+//!   offsets, the length or the magic. One of the leader epoch is not noticed.
+//! * **A lost `LOCK`, manifest or marks file**: see [`on_disk`](super::on_disk#what-the-manifest-is-truth-about).
+//! * **Mapped reads** end the process with SIGBUS when the medium cannot deliver a page, or when somebody shortened the
+//!   file. [`ReadMode::Pread`](crate::ReadMode::Pread) makes an error of it.

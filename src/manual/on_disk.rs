@@ -1,0 +1,271 @@
+//! What is on the disk: every file, its bytes, who writes it when, and what happens when it is lost.
+//!
+//! The layouts of our own files are also described in `src/codec`, beside the constants and the tests that compare
+//! literal bytes. Where this page and the code disagree, the code is right and this page has a bug.
+//!
+//! # A directory
+//!
+//! ```text
+//! data/
+//!   LOCK                                 ours   who has it open for writing
+//!   manifest                             ours   which topics, partitions and segments exist
+//!   marks                                ours   how far each partition is durable
+//!   meta.properties                      Kafka  identity of the directory, made with the first write
+//!   recovery-point-offset-checkpoint     Kafka  written by a clean close
+//!   replication-offset-checkpoint        Kafka  written by a clean close
+//!   log-start-offset-checkpoint          Kafka  written by a clean close
+//!   .kafka_cleanshutdown                 Kafka  there after a clean close, until the next write
+//!   orders-0/                            one directory per partition: <topic>-<number>
+//!     partition.metadata                 Kafka  the topic's id
+//!     leader-epoch-checkpoint            Kafka  which leader epoch wrote from which offset
+//!     00000000000000000000.log           Kafka  record batches, and nothing else
+//!     00000000000000000000.index         Kafka  offset to position
+//!     00000000000000000000.timeindex     Kafka  time to offset
+//!     00000000000000000000.txnindex      Kafka  aborted transactions, where there are any
+//!     00000000000000004711.log           Kafka  the next segment
+//!     00000000000000004711.snapshot      Kafka  producers as of offset 4711
+//!     00000000000000004711.producers     ours   the same, with more of each producer
+//! ```
+//!
+//! The twenty digits are the **base offset**: of the first record in a `.log` and its indexes, and, for `.snapshot` and
+//! `.producers`, the offset that the state is as of. A snapshot therefore also exists at offsets where no segment begins:
+//! at the last checkpoint.
+//!
+//! Names you may meet after a crash or a deletion:
+//!
+//! | name | what it is | who removes it |
+//! |---|---|---|
+//! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | the next attempt writes over it |
+//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay behind a cut | you |
+//! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | [`maintain`](crate::Streamlog::maintain) |
+//! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
+//!
+//! Records are never removed because they are unexpected. They are renamed, and
+//! [`PartitionRecovery::put_aside`](crate::PartitionRecovery) lists what an opening renamed.
+//!
+//! All integers below are big-endian unless said otherwise. "CRC-32" is the checksum of zlib and Ethernet; "CRC-32C" is
+//! Castagnoli's, which Kafka uses. Ours use the first, Kafka's files the second.
+//!
+//! # What the manifest is truth about
+//!
+//! Kafka's broker lists a directory and believes what it finds. Here the manifest says which segments exist. That makes
+//! two things visible that a listing cannot show: a segment that is missing, and a segment that does not belong. Every
+//! other file is either data (`.log`), or can be rebuilt from data, or is a hint.
+//!
+//! | file | is | lost or damaged |
+//! |---|---|---|
+//! | `.log` | the data | named as damage where it was durable; see [`durability`](super::durability) |
+//! | `manifest` | truth about what exists | damaged: opening fails and names the byte. Missing: see below |
+//! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start |
+//! | `.index`, `.timeindex` | hints | rebuilt from the `.log` when next needed |
+//! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
+//! | `.txnindex` | a hint | a missing file means that nothing was aborted there: see below |
+//! | `partition.metadata`, `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
+//! | `LOCK` | an advisory lock | made again. Do not remove it while the log is open |
+//!
+//! Four of these deserve a sentence more.
+//!
+//! **A missing manifest** makes the directory look new. Opening shows no topics. No data is touched: the partitions'
+//! directories stay where they are, and [`PartitionDir`](super::how_to#reading-a-brokers-directory)
+//! reads each of them. Creating a topic whose directory is in the way renames that directory to `-stray` first, if it
+//! holds records.
+//!
+//! **Missing marks** cost more than time. They are what tells a torn tail from damage. Without them nothing is known to
+//! have been durable, so after a crash the first bad batch ends the partition, wherever it is: the rest of its segment is
+//! cut and later segments go aside. After a clean close nothing is scanned and the marks are not needed.
+//!
+//! **A missing `.txnindex`** cannot be told from one that never existed, in Kafka as here. Read-committed readers would
+//! see the records of the transactions that it named. This release writes no transactions, so a directory of its own
+//! has no such file.
+//!
+//! **`LOCK`** is locked with the operating system's file lock. The lock goes with its holder, however that dies, so a file
+//! that is left behind blocks nobody. But whoever removes the file lets a second writer in: it would lock another file
+//! of the same name.
+//!
+//! # `LOCK`
+//!
+//! One line of text, written when the lock was taken: process id, host name, and milliseconds since 1970, parted by
+//! single spaces.
+//!
+//! ```text
+//! 4242 build-7 1767225600000
+//! ```
+//!
+//! Only the message of [`AlreadyOpen`](crate::Error::AlreadyOpen) uses it.
+//!
+//! # `manifest`
+//!
+//! A header, then appends. Each append is a *mark* and the records of its entries, written with one write. The file only
+//! grows, until a new one takes its place.
+//!
+//! | header | bytes | |
+//! |---|---|---|
+//! | 0 | 8 | `SLMANIF1` |
+//! | 8 | 4 | incompatible features; not zero: this release refuses the file |
+//! | 12 | 4 | compatible features; ignored |
+//! | 16 | 8 | epoch: random, so that no two files of a directory share one |
+//! | 24 | 4 | CRC-32 of bytes 0 to 23 |
+//!
+//! | record | bytes | |
+//! |---|---|---|
+//! | 0 | 2 | type; an unknown one is skipped when the top bit is set, and refused when it is clear |
+//! | 2 | 2 | zero |
+//! | 4 | 4 | length of the payload, at most 64 MiB |
+//! | 8 | 4 | CRC-32 of bytes 0 to 7 and of the payload |
+//! | 12 | | payload |
+//!
+//! In payloads, *text* is a length of 4 bytes and UTF-8; *config* is a count of 4 bytes and as many pairs of texts, key
+//! and value; *partition* is the topic's id (16 bytes) and a number (4 bytes); *sealed* is base offset (8), next offset
+//! (8), size of the `.log` (8), largest timestamp (8), generation (4), and place (1: 0 is local).
+//!
+//! | type | entry | payload |
+//! |---|---|---|
+//! | 1 | mark of an append | epoch of the file (8), bytes of the file that were durable when this was written (8), bytes of the records that follow (4) |
+//! | 2 | topic created | id (16), name (text), internal (1), partitions (4), first slot in the marks (4), config |
+//! | 3 | topic configured | id (16), config: the whole of it |
+//! | 4 | partitions added | id (16), count now (4), first slot of the new ones (4) |
+//! | 5 | topic deleted | id (16) |
+//! | 6 | segment created | partition, base offset (8) |
+//! | 7 | segment sealed | partition, sealed |
+//! | 8 | segments removed | partition, the base offset below which all are gone (8) |
+//! | 9 | segments replaced | partition, from (8), to (8), count (4), that many sealed |
+//! | 10 | log start | partition, offset (8) |
+//! | 11 | truncated | partition, the offset where it ends now (8) |
+//! | 12 | incarnation | partition, number (4), first offset (8) |
+//! | 13 | opened | a random number (8): someone writes, and has not closed |
+//! | 14 | closed | count (4), for each partition: partition, log start (8), next offset (8), last stable offset (8), size of the active `.log` (8), largest timestamp (8) |
+//! | 15 | slots used | the lowest slot that was never used (4) |
+//!
+//! Numbers of types are never given again. Type 9 is how a rewritten file lists sealed segments. Compaction and tiering
+//! will use it, the generation, and the place; in this release the generation is 0 and the place is local.
+//!
+//! **Written** by administration, by a roll, by retention, by recovery when it cuts across segments, by the first change
+//! after an opening ("opened"), and by a clean close ("closed"). All but the entries of a roll are durable before the
+//! call that wrote them goes on. Opening alone writes nothing here.
+//!
+//! **Replaced**: the first append of each handle writes a new file, `manifest.tmp`, with the state so far, flushes it,
+//! renames it over `manifest`, and flushes the directory. So nobody builds on bytes that a process before left in a cache.
+//! The same happens when the file is beyond 64 KiB and three quarters of it are history. On a full medium the first
+//! append goes into the old file instead: freeing space must not need space.
+//!
+//! **Read back**: an append whose bytes are not all right is a torn tail, and ignored, unless a later mark says that they
+//! were durable. Then it is damage: opening fails with [`Corrupt`](crate::Error::Corrupt) and the position.
+//!
+//! # `marks`
+//!
+//! One slot of 64 bytes for each partition that was ever created. A partition's slot is in the manifest; slots of
+//! deleted topics are not used again.
+//!
+//! | slot | bytes | |
+//! |---|---|---|
+//! | 0 | 16 | topic id |
+//! | 16 | 4 | partition |
+//! | 20 | 8 | flushing: a flush up to this offset may be under way |
+//! | 28 | 8 | flushed: everything below this offset is durable |
+//! | 36 | 4 | where that offset lies in the `.log` of its segment |
+//! | 40 | 8 | recovery point: nothing below this offset needs to be read after a crash |
+//! | 48 | 4 | where that offset lies in the `.log` of its segment |
+//! | 52 | 1 | 1 after a failed flush |
+//! | 53 | 7 | zero |
+//! | 60 | 4 | CRC-32 of bytes 0 to 59 |
+//!
+//! A slot never crosses a sector, so a power cut leaves the old one or the new one. A slot that is not wholly right, or
+//! that names another partition, says nothing at all.
+//!
+//! **Written** before each flush of a partition ("flushing") and after it ("flushed"), by a checkpoint ("recovery
+//! point"), and after a failed flush. The write is one `pwrite` and survives the process at once. The file itself is
+//! flushed by checkpoints and by a clean close. After a power cut a slot may therefore be *behind*: more is durable
+//! than it says. It is never *ahead*, because it is written after the flush that it speaks of.
+//!
+//! # `.log`
+//!
+//! Kafka's record batches, format v2 (magic 2), one after the other.
+//!
+//! | batch | bytes | |
+//! |---|---|---|
+//! | 0 | 8 | base offset |
+//! | 8 | 4 | length of what follows this field |
+//! | 12 | 4 | leader epoch: the last one found in the log, 0 in a new one |
+//! | 16 | 1 | magic: 2 |
+//! | 17 | 4 | CRC-32C of everything from byte 21 on |
+//! | 21 | 2 | attributes: codec, timestamp type, transactional, control, delete horizon |
+//! | 23 | 4 | last offset delta |
+//! | 27 | 8 | base timestamp |
+//! | 35 | 8 | largest timestamp |
+//! | 43 | 8 | producer id, -1 for none |
+//! | 51 | 2 | producer epoch |
+//! | 53 | 4 | base sequence |
+//! | 57 | 4 | records |
+//! | 61 | | the records, perhaps compressed |
+//!
+//! Kafka's CRC leaves the first 21 bytes open (of which it holds its own four). Readers and recovery therefore also check
+//! that the base offset continues the order, that the length fits, and that magic is 2.
+//!
+//! While a segment is active its file is longer than its data. The rest is zeros: space that was set aside, so that a
+//! full disk is met before anything is written. A length field of zero ends the data. The file grows in steps that begin
+//! with 64 KiB and double with the file to 64 MiB, and never beyond `segment.bytes`. A roll and a clean close cut it to
+//! its exact length. So Kafka's tools read sealed segments at any time, and every segment after a close.
+//!
+//! **Written** by appends, with one positional write per batch. Published bytes are never written again.
+//!
+//! # `.index`, `.timeindex`, `.txnindex`
+//!
+//! | file | entry | |
+//! |---|---|---|
+//! | `.index` | 8 bytes | last offset of a batch less the base offset (4), position of that batch (4) |
+//! | `.timeindex` | 12 bytes | timestamp (8), offset less the base offset (4): no record up to there is later |
+//! | `.txnindex` | 34 bytes | version 0 (2), producer id (8), first offset (8), marker's offset (8), last stable offset (8) |
+//!
+//! There is about one entry per `index.interval.bytes` of log, and a last time entry that holds the largest timestamp of
+//! the segment.
+//!
+//! **Written** by a checkpoint, whole and in place, then flushed. Between checkpoints the active segment's indexes live
+//! in memory. A roll writes those of the sealed segment without a flush, for Kafka's tools; the next checkpoint writes
+//! them again. A new segment has no index files before its first checkpoint.
+//!
+//! **Read** with suspicion. Entries must be in order. What an offset entry points at must be a batch that ends at that
+//! offset. If either does not hold, the index is built again from the `.log`, and the caller does not notice.
+//!
+//! # `.snapshot` and `.producers`
+//!
+//! What a partition remembers of idempotent producers. Kafka's snapshot keeps the newest batch of each. A retry may be of
+//! any of the last five, so ours keeps five.
+//!
+//! | `.snapshot` (Kafka's) | bytes | |
+//! |---|---|---|
+//! | 0 | 2 | version 1 |
+//! | 2 | 4 | CRC-32C of what follows |
+//! | 6 | 4 | producers |
+//! | 10 | 46 each | id (8), epoch (2), last sequence (4), last offset (8), offset delta (4), timestamp (8), coordinator epoch (4), first offset of the open transaction or -1 (8) |
+//!
+//! | `.producers` (ours) | bytes | |
+//! |---|---|---|
+//! | 0 | 4 | `SLPB` |
+//! | 4 | 2 | version 1 |
+//! | 6 | 4 | CRC-32 of what follows |
+//! | 10 | 4 | producers |
+//! | 14 | | for each: id (8), epoch (2), batches (1, at most 5), for each batch: last sequence (4), last offset (8), offset delta (4), largest timestamp (8) |
+//!
+//! **Written** by a checkpoint, at its offset and at the base of each segment that was rolled since. The one of the
+//! checkpoint before goes, unless a segment begins there. There is none at the log start, where nothing is known, and no
+//! `.producers` where there are no producers.
+//!
+//! **Read** by an opening after a crash, and by the first append after a clean one. A `.snapshot` of a log with producers
+//! is only used together with its `.producers`; a broker's alone is not enough, and the batches are replayed instead.
+//!
+//! # `.pages`
+//!
+//! Reserved. A `.pages` file will hold a CRC-32 of each page of 64 KiB of a sealed `.log`. `src/codec/pages.rs` has the
+//! format; in this release nothing writes or reads one.
+//!
+//! # What Kafka's tools read
+//!
+//! Everything marked "Kafka" above, byte for byte as a broker would have written it, with these remarks:
+//!
+//! * Sealed segments can be read at any time. An active one ends in zeros, which are no batch; a clean close cuts them.
+//! * The three checkpoint files and `.kafka_cleanshutdown` describe the last clean close. The first write of the next
+//!   opening removes `.kafka_cleanshutdown`, so that a broker would look for itself. The checkpoints stay, as a broker's
+//!   do.
+//! * A topic's configuration is in the manifest. A broker keeps it in its metadata log, so a topic that moves to Kafka is
+//!   created there with its settings first: see [`how_to`](super::how_to#moving-data-to-kafka).
+//! * `meta.properties` says node 1 and has random ids. It is written once.
