@@ -1,1 +1,64 @@
-//! To be written.
+//! For those who know Kafka: what is the same, what differs and why, what is missing.
+//!
+//! # The same
+//!
+//! * **The model.** Topics, partitions, offsets, keys, headers, tombstones, timestamps of two types, consumer groups with
+//!   committed offsets, idempotent producers with epochs and sequence numbers.
+//! * **The bytes.** Segments of record batches v2, offset and time indexes, transaction indexes, producer snapshots, leader
+//!   epochs. See [`on_disk`](super::on_disk).
+//! * **The partition of a key.** [`partition_for_key`](crate::partition_for_key) is murmur2 as in the Java client. Records
+//!   without a key stay with one partition until a batch's worth of bytes went there (KIP-794).
+//! * **The keys of topic settings**, their units, and what they mean. See [`configuration`](super::configuration).
+//! * **Rolling and retention.** By the same conditions.
+//! * **Finding by time.** As `ListOffsets` answers, with one segment searched: the first whose largest timestamp is late
+//!   enough.
+//! * **Topic names**, and which are refused.
+//!
+//! ```
+//! use streamlog::partition_for_key;
+//! // As Kafka's own client chooses among 12 partitions.
+//! assert_eq!(partition_for_key(b"foobar", 12), 6);
+//! assert_eq!(partition_for_key(b"", 12), 9); // an empty key is a key
+//! ```
+//!
+//! # Different, and why
+//!
+//! | Kafka | here | why |
+//! |---|---|---|
+//! | acknowledged means: in the memory of the replicas | on the medium, by default | there is one copy. `Written` is Kafka's way, without the replicas |
+//! | the high watermark is what all replicas have | what is durable, in a `Flushed` topic; else what is written | the same promise: nobody reads what may go |
+//! | a listing of the directory says what exists | the manifest does | a missing or foreign segment is noticed |
+//! | recovery cuts at the first bad batch | a torn tail is cut, damage is named and kept | one copy: there is no leader to fetch from again |
+//! | `retention.ms` is seven days | unlimited | an embedded log is often the only copy |
+//! | `auto.offset.reset` is latest | earliest | nobody misses records by not reading this |
+//! | auto-commit is on | off | only the program knows when a record is done |
+//! | `message.timestamp.after.max.ms` is an hour | unlimited | a wrong clock must not stop the program that this lives in |
+//! | segments of 1 GiB | 256 MiB | retention follows its limit more closely |
+//! | topics are created by the first use | by [`create_topic`](crate::Streamlog::create_topic) only | a misspelled name is an error |
+//! | a missing topic is waited for by `subscribe` | `UnknownTopic` | the same |
+//! | a new leader means a new leader epoch | the epoch found in the log stays; 0 in a new one | nobody elects. A follower that copied a foreign epoch would not start |
+//! | unclean leader election is found out by epochs | incarnations, in the manifest | an offset that returns after a crash is told apart: [`durability`](super::durability) |
+//! | a removed file waits `file.delete.delay.ms` | it goes when its last reader lets go | the operating system counts them |
+//! | `acks`, `retries`, `request.timeout.ms`, `delivery.timeout.ms` | not there | nothing is sent anywhere |
+//! | asynchronous `send`, futures and callbacks | `send` returns when acknowledged; `enqueue` is the pipelined one | blocking is the simple case in a library |
+//! | poll loop with heartbeats, `max.poll.interval.ms` | no heartbeats | a group has no members yet |
+//! | all settings are text | typed builders; text for topics | Rust |
+//!
+//! # Missing
+//!
+//! Not in this release. Where a setting asks for one of these, it is refused with a reason; where a file shows that one was
+//! used, it is read.
+//!
+//! | Kafka has | here |
+//! |---|---|
+//! | transactions | not in this release. Batches and markers that a broker wrote are read, and read-committed readers skip what was aborted |
+//! | compaction | not in this release. Compacted segments that a broker wrote are read, gaps and all |
+//! | tiered storage | not in this release |
+//! | groups of many members, rebalancing | not in this release. A group is a name under which offsets are committed; each of its consumers reads all partitions that it subscribes to |
+//! | a wire protocol, replication, authentication, quotas | not planned: that is a server |
+//! | Streams, Connect | not in this release |
+//! | record batches before v2 (magic 0 and 1) | refused with `UnsupportedFormat` |
+//!
+//! # Going back
+//!
+//! Nothing has to be converted. [`how_to`](super::how_to#moving-data-to-kafka) has the steps.

@@ -1,1 +1,100 @@
-//! To be written.
+//! Settings: what can be set, what it is when nobody sets it, and why.
+//!
+//! Defaults are chosen so that nobody loses data by not reading this page: retention is unlimited, acknowledged means
+//! durable, consumers begin at the beginning, and offsets are committed when the program says so. Everything else is as
+//! Kafka has it, unless there is a reason in the last column.
+//!
+//! # Topics
+//!
+//! A topic has a number of partitions and settings under Kafka's keys. They can be given as text, in Kafka's units, or
+//! with typed setters; the two are the same settings.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::TopicConfig;
+//!
+//! let typed = TopicConfig::default().retention_time(Duration::from_secs(86_400)).segment_bytes(64 << 20);
+//! let text = TopicConfig::from_kafka_properties([("retention.ms", "86400000"), ("segment.bytes", "67108864")])?;
+//! assert_eq!(typed, text);
+//!
+//! // A key that no topic has is refused, and the nearest one is named.
+//! let error = TopicConfig::from_kafka_properties([("retention.mz", "1")]).unwrap_err();
+//! assert!(error.to_string().contains("retention.ms"));
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! Every key of Kafka's topics is either honoured or refused with a reason; none is ignored, but for the remarks in the
+//! table. A key may always be given the one value that asks for nothing, so that what `kafka-configs --describe --all`
+//! prints of an ordinary topic can be taken over.
+//!
+//! | key | ours | Kafka's | why ours differs, or what is special |
+//! |---|---|---|---|
+//! | streamlog.durability | flushed | – | Kafka flushes rarely and trusts its replicas; here is one disk |
+//! | segment.bytes | 268435456 | 1073741824 | retention removes whole segments, and a directory here is smaller than a broker's; 512 is the least (Kafka 4: 1048576) |
+//! | segment.ms | 604800000 | 604800000 | |
+//! | segment.jitter.ms | 0 | 0 | |
+//! | segment.index.bytes | 10485760 | 10485760 | at least 24 (Kafka: 4, which rolls at every batch) |
+//! | index.interval.bytes | 4096 | 4096 | |
+//! | max.message.bytes | 1048588 | 1048588 | not set, it is `segment.bytes` where that is smaller |
+//! | retention.ms | -1 | 604800000 | nobody loses data by not reading this table |
+//! | retention.bytes | -1 | -1 | |
+//! | message.timestamp.type | CreateTime | CreateTime | |
+//! | message.timestamp.before.max.ms | 9223372036854775807 | 9223372036854775807 | |
+//! | message.timestamp.after.max.ms | 9223372036854775807 | 3600000 | Kafka's, before 4.0: a clock that is wrong must not stop an embedding program |
+//! | compression.type | producer | producer | |
+//! | compression.gzip.level | -1 | -1 | |
+//! | compression.lz4.level | 9 | 9 | |
+//! | compression.zstd.level | 3 | 3 | |
+//! | flush.messages | 9223372036854775807 | 9223372036854775807 | |
+//! | flush.ms | 9223372036854775807 | 9223372036854775807 | |
+//! | cleanup.policy | delete | delete | `compact` and `compact,delete` are refused: this release does not compact |
+//! | file.delete.delay.ms | 60000 | 60000 | 0 and 60000 are accepted and mean the same: a file goes when its last reader lets go, which is what the delay is for |
+//! | preallocate | false | false | accepted; files grow in steps either way |
+//! | min.cleanable.dirty.ratio | 0.5 | 0.5 | other values only where topics are compacted |
+//! | min.compaction.lag.ms | 0 | 0 | other values only where topics are compacted |
+//! | max.compaction.lag.ms | 9223372036854775807 | 9223372036854775807 | other values only where topics are compacted |
+//! | delete.retention.ms | 86400000 | 86400000 | other values only where topics are compacted |
+//! | min.insync.replicas | 1 | 1 | no other value: there is one copy |
+//! | unclean.leader.election.enable | false | false | no other value: there is one copy |
+//! | leader.replication.throttled.replicas | | | no other value: there is one copy |
+//! | follower.replication.throttled.replicas | | | no other value: there is one copy |
+//! | remote.storage.enable | false | false | no other value: this release does not tier |
+//! | remote.log.copy.disable | false | false | no other value: this release does not tier |
+//! | remote.log.delete.on.disable | false | false | no other value: this release does not tier |
+//! | remote.copy.lag.ms | 0 | 0 | no other value: this release does not tier |
+//! | remote.copy.lag.bytes | 0 | 0 | no other value: this release does not tier |
+//! | local.retention.ms | -2 | -2 | no other value: this release does not tier |
+//! | local.retention.bytes | -2 | -2 | no other value: this release does not tier |
+//! | message.downconversion.enable | false | true (gone in 4.0) | no other value: there is format v2 alone |
+//!
+//! `streamlog.durability` is `flushed`, `written` or `interval:<milliseconds>`. In a `flushed` topic `flush.messages` and
+//! `flush.ms` add nothing.
+//!
+//! A topic's size on disk is bounded by retention only. A segment goes as a whole, when its *newest* record is older than
+//! `retention.ms`, or when the partition would still hold `retention.bytes` without it. When it is
+//! the active one's turn, an empty segment is rolled first. Retention is applied with each checkpoint and, by the background
+//! thread or [`maintain`](crate::Streamlog::maintain), every five minutes.
+//!
+//! # Opening
+//!
+//! [`Streamlog::builder`](crate::Streamlog::builder) has these settings. They are of the handle, and not remembered.
+//!
+//! | setting | default | |
+//! |---|---|---|
+//! | [`read_only`](crate::Builder::read_only) | no | no lock is taken and nothing is changed |
+//! | [`create`](crate::Builder::create) | yes | the directory is made where it does not exist |
+//! | [`background_thread`](crate::Builder::background_thread) | allowed | one thread, started by the first thing that needs it |
+//! | [`read_mode`](crate::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
+//! | [`max_open_files`](crate::Builder::max_open_files) | 256 | descriptors, and as many mappings |
+//! | [`retention_check_interval`](crate::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
+//! | [`on_recovery_progress`](crate::Builder::on_recovery_progress) | | told about once per mebibyte after a crash; may cancel |
+//!
+//! # Features
+//!
+//! All are off by default, and the default build is pure Rust.
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `gzip`, `snappy`, `lz4`, `zstd` | that codec, for reading and writing. `zstd` builds C code |
+//! | `tracing` | events for those who watch |
+//! | `sim` | the simulated machine, to test applications with |

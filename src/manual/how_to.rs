@@ -1,1 +1,268 @@
-//! To be written.
+//! Recipes. Each is a small program that runs to its end and checks itself.
+//!
+//! * [Event sourcing](#event-sourcing)
+//! * [Replaying by time](#replaying-by-time)
+//! * [Choosing what survives](#choosing-what-survives)
+//! * [Backing up](#backing-up)
+//! * [Reading a broker's directory](#reading-a-brokers-directory)
+//! * [Moving data to Kafka](#moving-data-to-kafka)
+//! * [Testing](#testing)
+//! * [Running without a background thread](#running-without-a-background-thread)
+//! * [When something is wrong](#when-something-is-wrong)
+//!
+//! The directory `examples/` has longer ones.
+//!
+//! # Event sourcing
+//!
+//! The log is the truth; the state is what replaying it gives. Append the event first, then change the state. When
+//! [`append`](crate::Partition::append) has returned, the event survives a power cut, so the state can always be made
+//! again. The records of one `append` are one batch: after a crash all of them are there, or none.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use streamlog::{Offset, Partition, RecordData, Result, Streamlog, TopicConfig};
+//!
+//! type Stock = BTreeMap<String, i64>;
+//!
+//! /// The state as of `until`: every event below it, in order.
+//! fn replay(events: &Partition, until: Offset) -> Result<Stock> {
+//!     let mut stock = Stock::new();
+//!     for batch in events.read(events.log_start_offset()) {
+//!         for event in &batch? {
+//!             if event.offset >= until {
+//!                 return Ok(stock);
+//!             }
+//!             let item = String::from_utf8_lossy(event.key.unwrap_or_default()).into_owned();
+//!             let change = String::from_utf8_lossy(event.value.unwrap_or_default()).parse().unwrap_or(0);
+//!             *stock.entry(item).or_insert(0i64) += change;
+//!         }
+//!     }
+//!     Ok(stock)
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! let events = log.create_topic("stock", TopicConfig::default())?.partition(0)?;
+//! events.append(&[RecordData::new("100").key("bolt")])?;
+//! // Two events that belong together are one batch.
+//! events.append(&[RecordData::new("-30").key("bolt"), RecordData::new("30").key("kit")])?;
+//!
+//! let now = replay(&events, events.high_watermark())?;
+//! assert_eq!((now["bolt"], now["kit"]), (70, 30));
+//! assert_eq!(replay(&events, Offset::new(1))?["bolt"], 100);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! With several partitions, events of one key are in order among each other, and others are not. Replaying everything
+//! takes time once there is much; store a snapshot of the state together with the offset that it is as of, and replay
+//! from there.
+//!
+//! # Replaying by time
+//!
+//! [`offset_for_timestamp`](crate::Partition::offset_for_timestamp) finds the first record whose timestamp is at or after
+//! a moment. It reads an index and a few batches. Timestamps need not be in order; then "first" means the first in the
+//! order of offsets, as in Kafka.
+//!
+//! ```
+//! use streamlog::{RecordData, Streamlog, Timestamp, TopicConfig};
+//!
+//! let log = Streamlog::in_memory()?;
+//! let readings = log.create_topic("readings", TopicConfig::default())?.partition(0)?;
+//! for minute in 0..60 {
+//!     let at = Timestamp::from_millis(1_767_225_600_000 + minute * 60_000);
+//!     readings.append(&[RecordData::new("21.5").timestamp(at)])?;
+//! }
+//!
+//! let half_past = Timestamp::from_millis(1_767_225_600_000 + 30 * 60_000);
+//! let found = readings.offset_for_timestamp(half_past)?.expect("there are later records");
+//! assert_eq!(found.offset, 30);
+//! let records: usize = readings.read(found.offset).map(|batch| Ok(batch?.iter().count())).sum::<Result<_, streamlog::Error>>()?;
+//! assert_eq!(records, 30);
+//!
+//! // The newest ones, without knowing where they are.
+//! let newest = readings.last(2)?;
+//! assert_eq!(newest.iter().map(|r| r.offset.value()).collect::<Vec<_>>(), [58, 59]);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! # Choosing what survives
+//!
+//! Durability is a property of the topic, and one word weaker is one word. [`durability`](super::durability) says exactly
+//! what each word gives up.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{ConfigChange, Durability, RecordData, Streamlog, TopicConfig};
+//!
+//! let log = Streamlog::in_memory()?;
+//! // An order is on the medium when `append` returns.
+//! let orders = log.create_topic("orders", TopicConfig::default())?.partition(0)?;
+//! // A click survives the process at once, and a power cut after 200 ms.
+//! let clicks = TopicConfig::default().durability(Durability::Interval(Duration::from_millis(200)));
+//! let clicks = log.create_topic("clicks", clicks)?.partition(0)?;
+//!
+//! orders.append(&[RecordData::new("a loom")])?;
+//! clicks.append(&[RecordData::new("home")])?;
+//! clicks.append(&[RecordData::new("cart")])?;
+//! // Now and then it matters all the same: everything so far becomes durable.
+//! clicks.flush()?;
+//!
+//! // It can be changed later. What is there is flushed first.
+//! log.alter_topic("clicks", &[ConfigChange::set("streamlog.durability", "flushed")])?;
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! Flushing costs the same for one record as for a thousand. Put records that come together into one `append`; threads
+//! that append at the same time share flushes by themselves.
+//!
+//! # Backing up
+//!
+//! **A closed directory** is copied with any tool that copies files. That is the whole of it. Leave `LOCK` out or not, as
+//! you like. The copy opens as the original would; it is the original, so do not let both be written and then mix them.
+//!
+//! **A live directory** must not be copied file by file. The files would be of different moments: a manifest that names a
+//! segment which the copy does not have is damage, and is reported as such when the copy is opened. There are two ways:
+//!
+//! * A snapshot of the file system (LVM, ZFS, Btrfs, a cloud volume) is one moment. It is what a power cut leaves, and
+//!   opening it recovers: every acknowledged record of a `Flushed` topic is there.
+//! * Read the records and write them elsewhere. A read-only handle does not disturb the writer. Offsets are kept when the
+//!   copy begins at offset 0 and nothing was removed or compacted in between.
+//!
+//! ```
+//! use streamlog::{Record, RecordData, Result, Streamlog, TopicConfig};
+//!
+//! let source = Streamlog::in_memory()?; // in earnest: Streamlog::open_read_only(dir)
+//! let orders = source.create_topic("orders", TopicConfig::default())?.partition(0)?;
+//! orders.append(&[RecordData::new("a loom").key("ada"), RecordData::tombstone("grace")])?;
+//!
+//! let copy = Streamlog::in_memory()?;
+//! let backup = copy.create_topic("orders", TopicConfig::default())?.partition(0)?;
+//! // Goes on where the last run ended.
+//! for batch in orders.read(backup.log_end_offset()) {
+//!     let batch = batch?;
+//!     let records: Vec<RecordData<'_>> = batch.iter().map(data).collect();
+//!     backup.append(&records)?;
+//! }
+//! assert_eq!(backup.log_end_offset(), orders.high_watermark());
+//! assert_eq!(backup.last(2)?, orders.last(2)?);
+//!
+//! fn data<'a>(record: Record<'a>) -> RecordData<'a> {
+//!     let data = match (record.key, record.value) {
+//!         (key, Some(value)) => key.map_or(RecordData::new(value), |key| RecordData::new(value).key(key)),
+//!         (key, None) => RecordData::tombstone(key.unwrap_or_default()),
+//!     };
+//!     data.timestamp(record.timestamp) // and the headers, if there are any
+//! }
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! # Reading a broker's directory
+//!
+//! [`PartitionDir`](crate::PartitionDir) opens one partition's directory on its own: one of ours without its manifest, or
+//! one of a Kafka broker, stopped or killed, compacted or transactional. It checks every batch once and changes nothing.
+//!
+//! ```no_run
+//! use streamlog::{IsolationLevel, PartitionDir};
+//!
+//! let orders = PartitionDir::open_read_only("/var/lib/kafka/data/orders-0")?;
+//! for range in &orders.report().damage {
+//!     eprintln!("{}: bytes {:?} are damaged: {}", range.path.display(), range.bytes, range.reason);
+//! }
+//! for batch in orders.read_with(orders.log_start_offset(), IsolationLevel::ReadCommitted) {
+//!     for record in &batch? {
+//!         println!("{} {:?} {:?}", record.offset, record.key, record.value);
+//!     }
+//! }
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! To go on with such data here, create a topic and append what was read, as for a backup. Keys land on the partition where
+//! Kafka had them if the number of partitions is the same.
+//!
+//! # Moving data to Kafka
+//!
+//! A broker takes the `.log` files as they are. It rebuilds everything else from them: indexes, transaction indexes,
+//! producer snapshots, leader epochs. The same steps serve a cluster that you run yourself. Where the broker's disks are
+//! out of reach, as with MSK, run a broker of your own over the files and mirror it (MirrorMaker 2), or read the topics
+//! here and produce them there with any client.
+//!
+//! 1. Close the log: [`close`](crate::Streamlog::close) cuts every file to its data.
+//! 2. Create the topic on the broker, with as many partitions, and with the settings that
+//!    [`TopicConfig::to_properties`](crate::TopicConfig::to_properties) names, but for `streamlog.durability`. Mind
+//!    retention: the broker's default is seven days.
+//! 3. Stop the broker.
+//! 4. In each partition's directory there, remove everything but `partition.metadata`, and copy the `.log` files from the
+//!    directory of the same number here.
+//! 5. In the broker's data directory, remove the `*-checkpoint` files and `.kafka_cleanshutdown`.
+//! 6. Start the broker. It recovers every partition, and serves it.
+//!
+//! Step 5 matters. A checkpoint that does not match what it finds takes the whole data directory offline. It also means
+//! that a log start which [`delete_records`](crate::Streamlog::delete_records) put into the middle of a segment is not
+//! carried over: the records before it in that segment are back.
+//!
+//! # Testing
+//!
+//! [`Streamlog::in_memory`](crate::Streamlog::in_memory) is the engine on a file system in memory. Everything is the same
+//! but for the medium; it is gone with its last handle.
+//!
+//! ```
+//! use streamlog::{Error, ErrorKind, RecordData, Streamlog, TopicConfig};
+//!
+//! fn record_order(log: &Streamlog, what: &str) -> Result<u64, Error> {
+//!     let orders = log.topic_or_create("orders", TopicConfig::default())?;
+//!     Ok(orders.partition(0)?.append(&[RecordData::new(what)])?.start.value())
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! assert_eq!(record_order(&log, "a loom")?, 0);
+//! assert_eq!(record_order(&log, "a compiler")?, 1);
+//! let too_large = "x".repeat(2 << 20);
+//! assert_eq!(record_order(&log, &too_large).unwrap_err().kind(), ErrorKind::RecordTooLarge);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! With the feature `sim` a test can go further: let the power fail at any operation, let the disk be full, let a flush
+//! lie, and open what is left. [`durability`](super::durability#how-to-check-this) has a program.
+//!
+//! # Running without a background thread
+//!
+//! A handle starts one thread, `streamlog-work`, when something needs it: a `Written` topic with data to flush, a rolled
+//! segment to finish, retention by time. A program that wants no threads but its own forbids it and calls
+//! [`maintain`](crate::Streamlog::maintain) now and then. Appending to a `Flushed` topic needs neither.
+//!
+//! ```
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let dir = dir.path().join("log");
+//! use std::time::Duration;
+//! use streamlog::{Durability, RecordData, Streamlog, TopicConfig};
+//!
+//! let log = Streamlog::builder(&dir).background_thread(false).open()?;
+//! let config = TopicConfig::default()
+//!     .durability(Durability::Interval(Duration::from_millis(50)))
+//!     .retention_time(Duration::from_secs(24 * 60 * 60));
+//! let clicks = log.create_topic("clicks", config)?.partition(0)?;
+//!
+//! for _ in 0..3 {
+//!     clicks.append(&[RecordData::new("home")])?;
+//!     log.maintain()?; // flushes what is due, takes checkpoints, applies retention
+//! }
+//! assert!(!log.stats().background_thread);
+//! log.close()?;
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! The interval is then kept by whoever calls `maintain` often enough.
+//!
+//! # When something is wrong
+//!
+//! | what you see | what it means | what to do |
+//! |---|---|---|
+//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other |
+//! | `TornTail` in the [recovery report](crate::Streamlog::recovery_report) | a crash cut a write short; nothing acknowledged as durable was lost | nothing |
+//! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written | look at the disk; restore, or copy what can be read |
+//! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | look at the disk; close and open again |
+//! | [`DiskFull`](crate::Error::DiskFull) | nothing of the call was kept | free space, perhaps with `delete_records`; call again |
+//! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this | open it with that one |
+//! | [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) | retention, or `delete_records`, was faster than the reader; the error has the range | go on from its beginning |
+//! | `*.aside` files, `*-stray` directories | bytes that no manifest names were found, and kept | look at them with `PartitionDir` (an `.aside` file in a directory of its own, under its old name); remove them |
+//!
+//! [`health`](crate::Streamlog::health) says which partitions refuse appends, and why.

@@ -1,1 +1,61 @@
-//! To be written.
+//! Limits: sizes, counts, platforms.
+//!
+//! A limit is either Kafka's format speaking, or a bound that keeps a mistake from taking all memory. What is beyond one
+//! is refused with a typed error before anything is written.
+//!
+//! # Sizes
+//!
+//! | what | least | most | error |
+//! |---|---|---|---|
+//! | topic name | 1 character | 249 of `[a-zA-Z0-9._-]`, not `.` or `..` | `InvalidTopic` |
+//! | key, value | null or 0 bytes | what fits into a batch | `RecordTooLarge` |
+//! | headers of a record | 0 | what fits into a batch; names are UTF-8 | `RecordTooLarge` |
+//! | record batch | 61 bytes | `max.message.bytes`: 1 MiB + 12 by default, at most 2³¹ - 1; and never more than `segment.bytes` | `RecordTooLarge` |
+//! | records in a batch | 1 | what fits | `RecordTooLarge` |
+//! | a batch, decompressed | | 1 GiB | `Corrupt` |
+//! | segment | 512 bytes | 2³¹ - 1 bytes; 256 MiB by default | `InvalidConfig` |
+//! | offsets in a segment | | 2³¹ - 1; beyond, it is rolled | |
+//! | offset | 0 | 2⁶³ - 1 | |
+//! | timestamp | 0, or none | 2⁶³ - 1 ms since 1970 | `InvalidTimestamp` |
+//!
+//! Two names that differ only in case, or only by `.` for `_`, cannot exist side by side: the directory must survive a file
+//! system that ignores case, and Kafka's metrics confuse the other two.
+//!
+//! `max.message.bytes` is measured on the batch as it is stored, header included, after compression.
+//!
+//! # Counts
+//!
+//! | what | most | |
+//! |---|---|---|
+//! | partitions of a topic | 100 000 | the longest name and five digits make 255 bytes |
+//! | partitions of a directory, over all topics | 1 048 576 | |
+//! | partitions ever created in a directory | 2³² - 1 | 64 bytes each in `marks`; slots of deleted topics are not used again |
+//! | manifest | 1 GiB | 37 bytes per sealed segment once rewritten, some 140 per roll before |
+//! | writers of a directory | 1 | others get `AlreadyOpen` with the pid of the one |
+//! | read-only handles | any | |
+//! | remembered batches per producer | 5 | Kafka's bound; an older retry is `OutOfOrderSequence` |
+//! | threads of a handle | 1, and up to 3 more while several partitions are flushed at once | |
+//!
+//! # What things cost
+//!
+//! | what | grows with |
+//! |---|---|
+//! | a clean opening | topics, partitions and segments, as entries of the manifest; not records, not bytes |
+//! | an opening after a crash | what lies above the last checkpoints, and one directory listing per partition |
+//! | memory, at rest | segments (a few hundred bytes each), the index of each active segment, remembered producers |
+//! | memory of a reader | what it holds: a `Bytes` keeps its mapping until it is dropped |
+//! | descriptors and mappings | `max_open_files`, each; more only while they are in use |
+//! | a file before a roll or a close | up to 64 MiB more than its data |
+//!
+//! Remembered producers are not forgotten by time in this release; Kafka forgets one after a day.
+//!
+//! # Platforms
+//!
+//! | | |
+//! |---|---|
+//! | Linux | supported. Space is set aside with `fallocate`; a suspect cache is read around with `O_DIRECT` |
+//! | macOS | supported. Space is set aside by writing zeros; a flush is `F_FULLFSYNC` |
+//! | others | it compiles. Outside Unix directories cannot be flushed, so new names are as durable as the system makes them |
+//! | file systems | local ones. On a network file system use [`ReadMode::Pread`](crate::ReadMode::Pread), and know what its lock and its flush are worth |
+//! | word size | meant for 64 bits: mapped reads need address space |
+//! | Rust | 1.89 or later |

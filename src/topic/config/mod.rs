@@ -4,45 +4,7 @@
 //! the one value that asks for nothing, so that what `kafka-configs --describe --all` prints of an ordinary topic can
 //! be taken over. Values are only checked by [`TopicConfig::validate`] and by what reads text, never by a setter.
 //!
-//! | key | default | Kafka's | why ours differs, or what is special |
-//! |---|---|---|---|
-//! | streamlog.durability | flushed | – | Kafka flushes rarely and trusts its replicas; here is one disk |
-//! | segment.bytes | 268435456 | 1073741824 | retention removes whole segments, and a directory here is smaller than a broker's; 512 is the least (Kafka 4: 1048576) |
-//! | segment.ms | 604800000 | 604800000 | |
-//! | segment.jitter.ms | 0 | 0 | |
-//! | segment.index.bytes | 10485760 | 10485760 | at least 24 (Kafka: 4, which rolls at every batch) |
-//! | index.interval.bytes | 4096 | 4096 | |
-//! | max.message.bytes | 1048588 | 1048588 | not set, it is `segment.bytes` where that is smaller |
-//! | retention.ms | -1 | 604800000 | nobody loses data by not reading this table |
-//! | retention.bytes | -1 | -1 | |
-//! | message.timestamp.type | CreateTime | CreateTime | |
-//! | message.timestamp.before.max.ms | 9223372036854775807 | 9223372036854775807 | |
-//! | message.timestamp.after.max.ms | 9223372036854775807 | 3600000 | Kafka's, before 4.0: a clock that is wrong must not stop an embedding program |
-//! | compression.type | producer | producer | |
-//! | compression.gzip.level | -1 | -1 | |
-//! | compression.lz4.level | 9 | 9 | |
-//! | compression.zstd.level | 3 | 3 | |
-//! | flush.messages | 9223372036854775807 | 9223372036854775807 | |
-//! | flush.ms | 9223372036854775807 | 9223372036854775807 | |
-//! | cleanup.policy | delete | delete | `compact` and `compact,delete` are refused: this release does not compact |
-//! | file.delete.delay.ms | 60000 | 60000 | 0 and 60000 are accepted and mean the same: a file goes when its last reader lets go, which is what the delay is for |
-//! | preallocate | false | false | |
-//! | min.cleanable.dirty.ratio | 0.5 | 0.5 | other values only where topics are compacted |
-//! | min.compaction.lag.ms | 0 | 0 | other values only where topics are compacted |
-//! | max.compaction.lag.ms | 9223372036854775807 | 9223372036854775807 | other values only where topics are compacted |
-//! | delete.retention.ms | 86400000 | 86400000 | other values only where topics are compacted |
-//! | min.insync.replicas | 1 | 1 | no other value: there is one copy |
-//! | unclean.leader.election.enable | false | false | no other value: there is one copy |
-//! | leader.replication.throttled.replicas | | | no other value: there is one copy |
-//! | follower.replication.throttled.replicas | | | no other value: there is one copy |
-//! | remote.storage.enable | false | false | no other value: this release does not tier |
-//! | remote.log.copy.disable | false | false | no other value: this release does not tier |
-//! | remote.log.delete.on.disable | false | false | no other value: this release does not tier |
-//! | remote.copy.lag.ms | 0 | 0 | no other value: this release does not tier |
-//! | remote.copy.lag.bytes | 0 | 0 | no other value: this release does not tier |
-//! | local.retention.ms | -2 | -2 | no other value: this release does not tier |
-//! | local.retention.bytes | -2 | -2 | no other value: this release does not tier |
-//! | message.downconversion.enable | false | true (gone in 4.0) | no other value: there is format v2 alone |
+//! The table of all keys, with Kafka's default, ours and the reason, is in the manual: `src/manual/configuration.rs`.
 
 mod builder;
 mod parse;

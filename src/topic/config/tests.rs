@@ -95,7 +95,7 @@ fn every_setter_sets_its_own_key() {
 
 #[test]
 fn the_table_of_the_manual_names_every_key_with_its_default() {
-    let manual = include_str!("mod.rs");
+    let manual = include_str!("../../manual/configuration.rs");
     for entry in TopicConfig::default().entries() {
         let row = format!("//! | {} | {}", entry.key, entry.value);
         assert!(manual.contains(row.trim_end()), "{row}");
