@@ -12,7 +12,7 @@ use super::{
 use crate::{
     codec::manifest::Entry,
     env::{
-        sync::{Mutex, RwLock},
+        sync::{AtomicU64, Mutex, Ordering, RwLock, Signal},
         trace::event,
     },
     error::{Error, Result},
@@ -21,9 +21,10 @@ use crate::{
         observe::Observer,
         recover::{PartitionRecovery, RecoveryVerdict},
         shared::Shared,
+        waiters::Waiters,
     },
     storage::manifest::{Flush, PartitionState, TopicState},
-    types::{Offset, TopicId, TopicPartition},
+    types::{IsolationLevel, Offset, TopicId, TopicPartition},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -79,6 +80,10 @@ pub struct Catalog {
     admin: Mutex<()>,
     /// What a read-only opening follows.
     observers: Mutex<Vec<Observer>>,
+    /// Counts the topics and partitions that came and the topics that went.
+    version: AtomicU64,
+    /// Who wants to know of that.
+    watchers: Waiters,
 }
 
 impl Catalog {
@@ -88,6 +93,8 @@ impl Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
             observers: Mutex::default(),
+            version: AtomicU64::new(0),
+            watchers: Waiters::default(),
             shared: Arc::clone(&shared),
         };
         let begun = shared.env.monotonic();
@@ -168,6 +175,31 @@ impl Catalog {
         let name = TopicPartition::new(Arc::clone(topic), partition);
         let dir = self.shared.dir.join(name::dir_name(topic, partition));
         Identity { topic_id, name, dir, slot }
+    }
+
+    /// Changes whenever topics or partitions come or topics go. One load.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// From now on `signal` is notified when [`Catalog::version`] changes.
+    pub fn watch(&self, signal: &Arc<Signal>) {
+        self.watchers.register(signal, IsolationLevel::ReadUncommitted);
+    }
+
+    /// Takes one registration of `signal` back.
+    pub fn unwatch(&self, signal: &Arc<Signal>) {
+        self.watchers.remove(signal);
+    }
+
+    /// Wakes all who watch: the handle was closed.
+    pub fn wake_watchers(&self) {
+        self.watchers.notify_all();
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::SeqCst);
+        self.watchers.notify_all();
     }
 
     /// What the logs share.
@@ -264,6 +296,7 @@ impl Catalog {
         event!(INFO, topic = name, partitions = count, "created a topic");
         let topic = Topic::new(id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
+        self.changed();
         Ok(topic)
     }
 
@@ -335,6 +368,7 @@ impl Catalog {
             .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
             .collect::<Result<Vec<_>>>()?;
         topic.add_logs(logs);
+        self.changed();
         Ok(AddedPartitions { before, now: count, keys_move })
     }
 
@@ -367,6 +401,7 @@ impl Catalog {
         event!(INFO, topic = name, "deleted a topic");
         topic.shut();
         self.topics.write().remove(name);
+        self.changed();
         for log in topic.logs().iter() {
             self.remove_dir(&log.identity.dir)?;
         }
@@ -403,6 +438,7 @@ impl Catalog {
         let changed = self.shared.manifest.observe()?;
         if changed {
             self.take_in_topics()?;
+            self.changed();
         }
         let state = self.shared.manifest.state();
         for observer in self.observers.lock().iter_mut() {
