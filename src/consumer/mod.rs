@@ -16,7 +16,7 @@ mod positions;
 mod records;
 mod reset;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use builder::ConsumerBuilder;
 pub use coordinator::{CommittedOffset, OffsetAndMetadata};
