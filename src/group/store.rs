@@ -181,7 +181,7 @@ impl OffsetStore {
         }
         let lines: Vec<Line> = self.with_state(|state| {
             let groups = state.map(|state| &state.groups);
-            groups.into_iter().flat_map(|groups| entries(groups)).map(Line::Value).collect()
+            groups.into_iter().flat_map(entries).map(Line::Value).collect()
         })?;
         let size_before = log.size();
         let range = append_in_chunks(&log, &lines, self.catalog.shared().env.now())?;

@@ -181,12 +181,13 @@ fn seeks_go_where_they_say() {
     let at = |value: &'static str, millis| RecordData::new(value).timestamp(Timestamp::from_millis(millis));
     log.append(&[at("a", 100), at("b", 200), at("c", 300)]).unwrap();
     let zero = partition("t", 0);
+    let only = std::slice::from_ref(&zero);
     let mut consumer = world.consumer(|b| b);
     consumer.seek_to_end(&[]).unwrap();
     assert!(poll(&mut consumer).is_empty());
     assert_eq!(consumer.current_lag(&zero).unwrap(), 0);
     assert_eq!(consumer.current_lag_time(&zero).unwrap(), None);
-    consumer.seek_to_beginning(&[zero.clone()]).unwrap();
+    consumer.seek_to_beginning(only).unwrap();
     assert_eq!(consumer.current_lag(&zero).unwrap(), 3);
     assert_eq!(poll(&mut consumer), ["a", "b", "c"]);
     consumer.seek_to_timestamp(&[], Timestamp::from_millis(150)).unwrap();
@@ -199,8 +200,8 @@ fn seeks_go_where_they_say() {
     let found = consumer.offsets_for_times(times).unwrap();
     assert_eq!(found[&zero].unwrap().offset, 2);
     assert_eq!(found[&partition("t", 1)], None);
-    assert_eq!(consumer.beginning_offsets(&[zero.clone()]).unwrap()[&zero], 0);
-    assert_eq!(consumer.end_offsets(&[zero.clone()]).unwrap()[&zero], 3);
+    assert_eq!(consumer.beginning_offsets(only).unwrap()[&zero], 0);
+    assert_eq!(consumer.end_offsets(only).unwrap()[&zero], 3);
 }
 
 #[test]
