@@ -101,11 +101,11 @@ impl Consumer {
         settings: &ConsumerBuilder,
     ) -> Self {
         let signal = Arc::new(Signal::new());
-        catalog.watch(&signal);
+        catalog.changes.watch(&signal);
         let auto_commit =
             settings.auto_commit.map(|every| AutoCommit { every, next: policy.env.monotonic() + every });
         Consumer {
-            catalog_version: catalog.version(),
+            catalog_version: catalog.changes.version(),
             catalog,
             coordinator,
             policy,
@@ -149,7 +149,7 @@ impl Consumer {
         names.dedup();
         self.commit_automatically()?;
         self.interest = if names.is_empty() { Interest::Nothing } else { Interest::Topics(names) };
-        self.catalog_version = self.catalog.version();
+        self.catalog_version = self.catalog.changes.version();
         self.read_what_is_of_interest();
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Consumer {
 
     /// Takes in topics and partitions that came, and topics that went.
     fn follow_catalog(&mut self) {
-        let version = self.catalog.version();
+        let version = self.catalog.changes.version();
         if version == self.catalog_version {
             return;
         }
@@ -301,7 +301,7 @@ fn mixed() -> Error {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.catalog.unwatch(&self.signal);
+        self.catalog.changes.unwatch(&self.signal);
     }
 }
 

@@ -6,13 +6,14 @@
 
 use super::{
     Topic,
+    changes::Changes,
     config::{ConfigChange, MAX_PARTITIONS, TopicConfig},
     log_config, name,
 };
 use crate::{
     codec::manifest::Entry,
     env::{
-        sync::{AtomicU64, Mutex, Ordering, RwLock, Signal},
+        sync::{Mutex, RwLock},
         trace::event,
     },
     error::{Error, Result},
@@ -21,10 +22,9 @@ use crate::{
         observe::Observer,
         recover::{PartitionRecovery, RecoveryVerdict},
         shared::Shared,
-        waiters::Waiters,
     },
     storage::manifest::{Flush, PartitionState, TopicState},
-    types::{IsolationLevel, Offset, TopicId, TopicPartition},
+    types::{Offset, TopicId, TopicPartition},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -80,10 +80,8 @@ pub struct Catalog {
     admin: Mutex<()>,
     /// What a read-only opening follows.
     observers: Mutex<Vec<Observer>>,
-    /// Counts the topics and partitions that came and the topics that went.
-    version: AtomicU64,
-    /// Who wants to know of that.
-    watchers: Waiters,
+    /// Topics and partitions that come, and topics that go.
+    pub changes: Changes,
 }
 
 impl Catalog {
@@ -93,8 +91,7 @@ impl Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
             observers: Mutex::default(),
-            version: AtomicU64::new(0),
-            watchers: Waiters::default(),
+            changes: Changes::default(),
             shared: Arc::clone(&shared),
         };
         let begun = shared.env.monotonic();
@@ -175,31 +172,6 @@ impl Catalog {
         let name = TopicPartition::new(Arc::clone(topic), partition);
         let dir = self.shared.dir.join(name::dir_name(topic, partition));
         Identity { topic_id, name, dir, slot }
-    }
-
-    /// Changes whenever topics or partitions come or topics go. One load.
-    pub fn version(&self) -> u64 {
-        self.version.load(Ordering::SeqCst)
-    }
-
-    /// From now on `signal` is notified when [`Catalog::version`] changes.
-    pub fn watch(&self, signal: &Arc<Signal>) {
-        self.watchers.register(signal, IsolationLevel::ReadUncommitted);
-    }
-
-    /// Takes one registration of `signal` back.
-    pub fn unwatch(&self, signal: &Arc<Signal>) {
-        self.watchers.remove(signal);
-    }
-
-    /// Wakes all who watch: the handle was closed.
-    pub fn wake_watchers(&self) {
-        self.watchers.notify_all();
-    }
-
-    fn changed(&self) {
-        self.version.fetch_add(1, Ordering::SeqCst);
-        self.watchers.notify_all();
     }
 
     /// What the logs share.
@@ -296,7 +268,7 @@ impl Catalog {
         event!(INFO, topic = name, partitions = count, "created a topic");
         let topic = Topic::new(id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
-        self.changed();
+        self.changes.happened();
         Ok(topic)
     }
 
@@ -368,7 +340,7 @@ impl Catalog {
             .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
             .collect::<Result<Vec<_>>>()?;
         topic.add_logs(logs);
-        self.changed();
+        self.changes.happened();
         Ok(AddedPartitions { before, now: count, keys_move })
     }
 
@@ -401,7 +373,7 @@ impl Catalog {
         event!(INFO, topic = name, "deleted a topic");
         topic.shut();
         self.topics.write().remove(name);
-        self.changed();
+        self.changes.happened();
         for log in topic.logs().iter() {
             self.remove_dir(&log.identity.dir)?;
         }
@@ -438,7 +410,7 @@ impl Catalog {
         let changed = self.shared.manifest.observe()?;
         if changed {
             self.take_in_topics()?;
-            self.changed();
+            self.changes.happened();
         }
         let state = self.shared.manifest.state();
         for observer in self.observers.lock().iter_mut() {
