@@ -3,12 +3,11 @@
 #![allow(dead_code, unreachable_pub, reason = "the rooms are built one after the other")]
 
 mod codec;
-pub mod consumer;
 mod env;
 pub mod error;
-pub mod group;
 pub mod manual;
 mod partition;
+pub mod producer;
 mod storage;
 mod streamlog;
 mod topic;
@@ -30,6 +29,10 @@ pub use partition::{
     survey::{DamagedRange, PartitionDirReport, TornEnd},
     time::OffsetAndTimestamp,
     view::{BackwardBatches, Batch, Batches, OwnedRecord, Partition, RecordsOf},
+};
+pub use producer::{
+    Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendAllError, TopicRef,
+    TryEnqueueError,
 };
 pub use storage::files::ReadMode;
 pub use streamlog::{Builder, DiskUsage, Health, ListedOffset, OffsetSpec, Stats, Streamlog, TopicUsage};

@@ -1,8 +1,8 @@
 //! Locks, condition variables, atomics and signals: the one module they come from, so that a model checker can take
 //! their place.
 
-pub use parking_lot::{Condvar, Mutex, RwLock};
-pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Something to wait for: a count of events that threads can sleep on.
 ///

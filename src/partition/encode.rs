@@ -48,6 +48,13 @@ impl<'a> RecordData<'a> {
         self
     }
 
+    /// Adds a header whose value is null.
+    #[must_use]
+    pub fn null_header(mut self, name: &'a str) -> Self {
+        self.headers.push((name, None));
+        self
+    }
+
     /// Gives it a timestamp; without one it gets the time of the call.
     #[must_use]
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
@@ -66,12 +73,25 @@ pub fn encode(
     let mut builder = BatchBuilder::new();
     let time_of_call = now();
     for (index, record) in records.iter().enumerate() {
-        let timestamp = record.timestamp.unwrap_or(time_of_call);
-        config
-            .check_timestamp(timestamp, || time_of_call)
-            .and_then(|()| builder.append(timestamp, record.key, record.value, &record.headers))
-            .map_err(|e| in_batch(e, index, records.len()))?;
+        append(&mut builder, record, config, time_of_call).map_err(|e| in_batch(e, index, records.len()))?;
     }
+    seal(builder, config, preferred)
+}
+
+/// Adds a record to a batch, by the rules of its topic. A record that was refused left nothing behind.
+pub fn append(
+    builder: &mut BatchBuilder,
+    record: &RecordData<'_>,
+    config: &LogConfig,
+    time_of_call: Timestamp,
+) -> Result<()> {
+    let timestamp = record.timestamp.unwrap_or(time_of_call);
+    config.check_timestamp(timestamp, || time_of_call)?;
+    builder.append(timestamp, record.key, record.value, &record.headers)
+}
+
+/// Seals a batch with its topic's codec, and refuses one that the topic would not take.
+pub fn seal(builder: BatchBuilder, config: &LogConfig, preferred: Compression) -> Result<SealedBatch> {
     let (codec, level) = config.codec(preferred);
     let sealed = builder.seal(codec, level)?;
     let max = config.max_message_bytes.min(config.segment_bytes);
@@ -82,7 +102,7 @@ pub fn encode(
 }
 
 /// Says which record of a batch was refused, where there are several.
-fn in_batch(error: Error, index: usize, count: usize) -> Error {
+pub fn in_batch(error: Error, index: usize, count: usize) -> Error {
     match error {
         Error::RecordTooLarge { .. } => error,
         _ if count == 1 => error,

@@ -4,13 +4,12 @@
 //! handle keeps of all of them.
 
 pub mod catalog;
-pub mod changes;
 pub mod config;
 pub mod name;
 pub mod partitioner;
 
 use crate::{
-    env::sync::{AtomicBool, Ordering, RwLock},
+    env::sync::{AtomicBool, AtomicU32, Ordering, RwLock},
     error::{Error, Result},
     partition::{config::LogConfig, log::Log, view::Partition},
     types::{Compression, TopicId},
@@ -31,6 +30,8 @@ struct Inner {
     internal: bool,
     config: RwLock<Arc<TopicConfig>>,
     logs: RwLock<Arc<[Arc<Log>]>>,
+    /// How many logs there are, for those who ask once per record.
+    count: AtomicU32,
     deleted: AtomicBool,
 }
 
@@ -57,6 +58,7 @@ impl Topic {
                 name,
                 internal,
                 config: RwLock::new(Arc::new(config)),
+                count: AtomicU32::new(count_of(&logs)),
                 logs: RwLock::new(logs.into()),
                 deleted: AtomicBool::new(false),
             }),
@@ -90,7 +92,7 @@ impl Topic {
 
     /// How many partitions it has.
     pub fn partition_count(&self) -> u32 {
-        u32::try_from(self.inner.logs.read().len()).unwrap_or(u32::MAX)
+        self.inner.count.load(Ordering::Acquire)
     }
 
     /// One of its partitions.
@@ -142,6 +144,7 @@ impl Topic {
     fn add_logs(&self, more: impl IntoIterator<Item = Arc<Log>>) {
         let mut logs = self.inner.logs.write();
         *logs = logs.iter().cloned().chain(more).collect();
+        self.inner.count.store(count_of(&logs), Ordering::Release);
     }
 
     /// Ends it: waiting readers and producers get `Closed`.
@@ -149,6 +152,10 @@ impl Topic {
         self.inner.deleted.store(true, Ordering::SeqCst);
         self.logs().iter().for_each(|log| log.shut("the topic"));
     }
+}
+
+fn count_of(logs: &[Arc<Log>]) -> u32 {
+    u32::try_from(logs.len()).unwrap_or(u32::MAX)
 }
 
 /// What a log needs to know of its topic's configuration.

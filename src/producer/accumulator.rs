@@ -1,0 +1,379 @@
+//! The batches of one producer for one partition, from a record to the queue of what is to be written.
+//!
+//! What is always true: records lie in the open batch, the queue and the list of what is written in the order of
+//! [`Accumulator::enqueue`]; `state` is held for no longer than a record takes to be copied, and never while waiting or
+//! writing; the bytes of all of them are reserved. How batches leave is in `writing`.
+
+use super::{core::Core, delivery::Delivery, delivery::Promise, record::RecordMetadata};
+use crate::{
+    codec::{
+        batch::HEADER_LEN,
+        builder::{BatchBuilder, SealedBatch},
+    },
+    env::sync::Mutex,
+    error::{Error, Result},
+    partition::{
+        append::Appended,
+        config::LogConfig,
+        encode::{RecordData, encode},
+        log::Log,
+    },
+    topic::Topic,
+    types::{Compression, Timestamp},
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+/// What a batch reserves at first; it doubles from there.
+const FIRST_ROOM: usize = 4 << 10;
+
+/// The most bytes of a record beside its key, value and headers, and of a header beside its name and value.
+const RECORD_OVERHEAD: usize = 40;
+const HEADER_OVERHEAD: usize = 10;
+
+/// So many records share one look at the clock, where batches are short-lived.
+const RECORDS_PER_LOOK: u32 = 32;
+/// Up to this linger time batches are.
+const SHORT_LINGER: Duration = Duration::from_millis(10);
+
+/// See the head of the file.
+pub(super) struct Accumulator {
+    topic: Topic,
+    log: Arc<Log>,
+    core: Arc<Core>,
+    pub(super) state: Mutex<State>,
+    /// Held by the one who writes: sealed batches reach the log in the order of the queue.
+    pub(super) out: Mutex<()>,
+}
+
+/// What records are gathered in.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) open: Option<OpenBatch>,
+    pub(super) queue: VecDeque<QueuedBatch>,
+    /// Written, and waiting to be made durable.
+    pub(super) written: VecDeque<WrittenBatch>,
+    /// The failure that the next call returns.
+    pub(super) error: Option<Error>,
+    pub(super) closed: Option<&'static str>,
+    /// When the hub looks here next.
+    pub(super) listed: Option<Duration>,
+    /// Whether the hub shall not wait for the open batch's time.
+    pub(super) hurry: bool,
+    /// Whether the hub's task must be told of a deadline.
+    pub(super) wake: bool,
+    /// The buffer of a batch that was written.
+    pub(super) spare: Option<Vec<u8>>,
+}
+
+/// The batch that is being filled. It has at least one record.
+pub(super) struct OpenBatch {
+    builder: BatchBuilder,
+    promise: Arc<Promise>,
+    config: Arc<LogConfig>,
+    /// What is reserved, and what may be.
+    reserved: usize,
+    limit: usize,
+    pub(super) deadline: Duration,
+    now: Timestamp,
+    looks: u32,
+}
+
+/// A batch that waits to be written.
+pub(super) struct QueuedBatch {
+    pub(super) body: Body,
+    pub(super) promise: Arc<Promise>,
+    pub(super) reserved: usize,
+}
+
+pub(super) enum Body {
+    Filled(BatchBuilder, Arc<LogConfig>),
+    Sealed(SealedBatch),
+}
+
+/// A batch that is in its log.
+pub(super) struct WrittenBatch {
+    pub(super) appended: Appended,
+    pub(super) promise: Arc<Promise>,
+    pub(super) reserved: usize,
+}
+
+/// A record that is in its batch, and the bytes it took there.
+pub(super) type Enqueued = (Delivery, usize);
+
+/// What became of an attempt.
+enum Pushed {
+    Queued(Enqueued),
+    /// It is queued, and its batch is to be written.
+    Full(Enqueued),
+    /// A batch was closed to make place for it.
+    Blocked,
+    NoMemory,
+}
+
+impl State {
+    /// Tells the last failure, once, and refuses what comes after the end.
+    pub(super) fn check(&mut self) -> Result<()> {
+        match (self.error.take(), self.closed) {
+            (Some(error), _) => Err(error),
+            (None, Some(what)) => Err(Error::Closed { what }),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Takes no more records into the open batch.
+    pub(super) fn close_open(&mut self) {
+        if let Some(open) = self.open.take() {
+            let OpenBatch { builder, promise, config, reserved, .. } = open;
+            self.queue.push_back(QueuedBatch { body: Body::Filled(builder, config), promise, reserved });
+        }
+    }
+}
+
+impl OpenBatch {
+    fn has_room(&self, bound: usize) -> bool {
+        self.builder.len() + bound <= self.reserved
+    }
+
+    #[inline]
+    fn push(&mut self, core: &Core, data: &RecordData<'_>) -> Result<Enqueued> {
+        let timestamp = match data.timestamp {
+            Some(timestamp) => {
+                self.config.check_timestamp(timestamp, || core.env().now())?;
+                timestamp
+            }
+            None => self.time(core),
+        };
+        let (index, before) = (self.builder.count(), self.builder.len());
+        self.builder.append(timestamp, data.key, data.value, &data.headers)?;
+        let delivery = Delivery::new(Arc::clone(&self.promise), index, timestamp);
+        Ok((delivery, self.builder.len() - before))
+    }
+
+    #[inline]
+    fn time(&mut self, core: &Core) -> Timestamp {
+        if self.looks == 0 {
+            self.now = core.env().now();
+            self.looks = looks(core);
+        }
+        self.looks -= 1;
+        self.now
+    }
+}
+
+/// How many records may share one look at the clock. A batch that stays open for long must not age them.
+fn looks(core: &Core) -> u32 {
+    if core.settings.linger <= SHORT_LINGER && !core.hub.is_inline() { RECORDS_PER_LOOK } else { 1 }
+}
+
+/// At least the bytes that a record takes in any batch.
+#[inline]
+pub(super) fn bound_of(data: &RecordData<'_>) -> usize {
+    let fixed = RECORD_OVERHEAD + data.key.map_or(0, <[u8]>::len) + data.value.map_or(0, <[u8]>::len);
+    data.headers.iter().fold(fixed, |sum, (name, value)| {
+        sum.saturating_add(HEADER_OVERHEAD + name.len() + value.map_or(0, <[u8]>::len))
+    })
+}
+
+/// How large a batch may grow before it is compressed: what a codec adds to data it cannot shrink must fit too.
+pub(super) fn limit_of(config: &LogConfig, compression: Compression, batch_size: usize) -> usize {
+    let max = usize::try_from(config.max_message_bytes.min(config.segment_bytes)).unwrap_or(usize::MAX);
+    match config.codec(compression) {
+        (Compression::None, _) => batch_size.min(max),
+        _ => batch_size.min(max / 4 * 3),
+    }
+}
+
+impl Accumulator {
+    pub(super) fn new(topic: Topic, log: Arc<Log>, core: Arc<Core>) -> Arc<Self> {
+        Arc::new(Accumulator { topic, log, core, state: Mutex::default(), out: Mutex::new(()) })
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(super) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Whether its topic was deleted and nothing is left to be done here.
+    pub(super) fn is_over(&self) -> bool {
+        let state = self.state.lock();
+        let empty = state.open.is_none() && state.queue.is_empty() && state.written.is_empty();
+        self.topic.is_deleted() && empty
+    }
+
+    /// Whether a record would be refused now whatever it is. Tells the last failure, once.
+    pub(super) fn check(&self) -> Result<()> {
+        self.state.lock().check()?;
+        self.log.refusal().map_or(Ok(()), Err)
+    }
+
+    /// Where the record at `index` of a batch went.
+    pub(super) fn metadata(&self, appended: &Appended, index: u32, timestamp: Timestamp) -> RecordMetadata {
+        RecordMetadata {
+            offset: appended.base_offset + u64::from(index),
+            timestamp: appended.append_time.unwrap_or(timestamp),
+            duplicate: appended.duplicate,
+            topic_partition: self.log.identity.name.clone(),
+        }
+    }
+
+    /// Puts a record into a batch. With the buffer full it waits for room, unless it may not.
+    #[inline]
+    pub(super) fn enqueue(self: &Arc<Self>, data: &RecordData<'_>, may_wait: bool) -> Result<Enqueued> {
+        let mut since = None;
+        loop {
+            let seen = self.core.memory.freed().epoch();
+            let mut state = self.state.lock();
+            let pushed = self.push(&mut state, data);
+            let wake = std::mem::take(&mut state.wake);
+            drop(state);
+            if wake {
+                self.core.hub.wake();
+            }
+            match pushed? {
+                Pushed::Queued(enqueued) => return Ok(enqueued),
+                Pushed::Full(enqueued) => {
+                    self.write_some();
+                    return Ok(enqueued);
+                }
+                Pushed::Blocked => self.write_some(),
+                Pushed::NoMemory => self.wait_for_memory(seen, &mut since, may_wait)?,
+            }
+        }
+    }
+
+    #[inline]
+    fn push(self: &Arc<Self>, state: &mut State, data: &RecordData<'_>) -> Result<Pushed> {
+        if state.error.is_some() || state.closed.is_some() {
+            state.check()?;
+        }
+        let bound = bound_of(data);
+        match &mut state.open {
+            Some(open) if open.has_room(bound) => open.push(&self.core, data).map(Pushed::Queued),
+            _ => self.push_slowly(state, data, bound),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_slowly(
+        self: &Arc<Self>,
+        state: &mut State,
+        data: &RecordData<'_>,
+        bound: usize,
+    ) -> Result<Pushed> {
+        let Some(open) = &mut state.open else { return self.begin(state, data, bound) };
+        let size = open.builder.len().saturating_add(bound);
+        if size <= open.limit {
+            let needed = size - open.reserved;
+            let wanted = open.reserved.min(open.limit - open.reserved);
+            if let Some(more) = self.core.memory.reserve_up_to(wanted, needed) {
+                open.reserved += more;
+                return open.push(&self.core, data).map(Pushed::Queued);
+            }
+        }
+        state.close_open();
+        Ok(Pushed::Blocked)
+    }
+
+    /// Begins a batch with a record. A record that is refused leaves no batch behind.
+    fn begin(self: &Arc<Self>, state: &mut State, data: &RecordData<'_>, bound: usize) -> Result<Pushed> {
+        let core = &self.core;
+        let config = self.log.config();
+        let limit = limit_of(&config, core.settings.compression, core.settings.batch_size);
+        let needed = bound.saturating_add(HEADER_LEN);
+        if needed > limit {
+            return self.push_alone(state, data, &config);
+        }
+        let Some(reserved) = core.memory.reserve_up_to(FIRST_ROOM.min(limit), needed) else {
+            return Ok(Pushed::NoMemory);
+        };
+        let mut open = OpenBatch {
+            builder: BatchBuilder::with_buffer(state.spare.take().unwrap_or_default()),
+            promise: Promise::new(Arc::clone(self)),
+            config,
+            reserved,
+            limit,
+            deadline: core.env().monotonic().saturating_add(core.settings.linger),
+            now: Timestamp::NONE,
+            looks: 0,
+        };
+        match open.push(core, data) {
+            Ok(enqueued) => {
+                self.list(state, open.deadline);
+                state.open = Some(open);
+                Ok(Pushed::Queued(enqueued))
+            }
+            Err(error) => {
+                core.memory.release(reserved);
+                state.spare = Some(open.builder.into_buffer());
+                Err(error)
+            }
+        }
+    }
+
+    /// A record that does not fit into a batch of the usual size makes one of its own, and is refused at once where its
+    /// topic would not take it.
+    fn push_alone(
+        self: &Arc<Self>,
+        state: &mut State,
+        data: &RecordData<'_>,
+        config: &LogConfig,
+    ) -> Result<Pushed> {
+        let core = &self.core;
+        let now = core.env().now();
+        let sealed = encode(std::slice::from_ref(data), config, core.settings.compression, || now)?;
+        let (size, max) = (sealed.size(), core.memory.limit());
+        let reserved = usize::try_from(size).unwrap_or(usize::MAX);
+        if reserved > max {
+            return Err(Error::RecordTooLarge { size, max: max as u64 });
+        }
+        if !core.memory.reserve(reserved) {
+            return Ok(Pushed::NoMemory);
+        }
+        let promise = Promise::new(Arc::clone(self));
+        let delivery = Delivery::new(Arc::clone(&promise), 0, data.timestamp.unwrap_or(now));
+        state.queue.push_back(QueuedBatch { body: Body::Sealed(sealed), promise, reserved });
+        Ok(Pushed::Full((delivery, reserved.saturating_sub(HEADER_LEN))))
+    }
+
+    /// Makes the hub look here at `at`. The caller tells its task, once it holds no lock, where `wake` says so.
+    pub(super) fn list(self: &Arc<Self>, state: &mut State, at: Duration) {
+        if state.listed.is_none_or(|listed| at < listed) {
+            state.listed = Some(at);
+            state.wake |= self.core.hub.list(at, self);
+        }
+    }
+
+    /// Everything of this producer is written, so that memory comes back; then waits until some did.
+    #[cold]
+    fn wait_for_memory(&self, seen: u64, since: &mut Option<Duration>, may_wait: bool) -> Result<()> {
+        let core = &self.core;
+        let now = core.env().monotonic();
+        let first_try = since.is_none();
+        let begun = *since.get_or_insert(now);
+        if first_try {
+            core.relieve(may_wait);
+            if may_wait || core.hub.is_inline() {
+                return Ok(());
+            }
+        }
+        let after = core.settings.max_block;
+        let deadline = begun.saturating_add(after);
+        if !may_wait || after.is_zero() {
+            return Err(Error::QueueFull);
+        }
+        if now >= deadline {
+            return Err(Error::Timeout { what: "room in the producer's buffer", after });
+        }
+        core.relieve(true);
+        core.env().wait(core.memory.freed(), seen, Some(deadline));
+        Ok(())
+    }
+}

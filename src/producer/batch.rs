@@ -1,0 +1,269 @@
+//! Many records in one call: encoded and checked before any partition is touched, then written, then one commit.
+
+use super::{
+    Producer, ProducerRecord, RecordMetadata,
+    accumulator::{Accumulator, bound_of, limit_of},
+};
+use crate::{
+    codec::{
+        batch::HEADER_LEN,
+        builder::{BatchBuilder, SealedBatch},
+    },
+    error::{Error, Result},
+    partition::{
+        append::Appended,
+        commit::commit,
+        config::LogConfig,
+        encode::{append, in_batch, seal},
+        log::Log,
+    },
+    types::{Compression, Durability, Offset, Timestamp},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// `send_all` makes this much durable at a time, in bytes and in records.
+const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_RECORDS: u64 = 1 << 16;
+
+/// Where [`Producer::send_all`] stopped.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("after {acknowledged} acknowledged records: {error}")]
+#[non_exhaustive]
+pub struct SendAllError {
+    /// So many records from the first on were acknowledged. Of those behind them some may have been written, but none
+    /// after the first refused one.
+    pub acknowledged: u64,
+    /// What stopped it.
+    #[source]
+    pub error: Error,
+}
+
+impl From<SendAllError> for Error {
+    fn from(error: SendAllError) -> Self {
+        error.error
+    }
+}
+
+/// The records of one call, gathered by partition.
+#[derive(Default)]
+struct Parts {
+    parts: Vec<Part>,
+    by_accumulator: HashMap<*const Accumulator, usize>,
+}
+
+/// One partition's part.
+struct Part {
+    accumulator: Arc<Accumulator>,
+    config: Arc<LogConfig>,
+    compression: Compression,
+    now: Timestamp,
+    /// Where a batch ends and the next begins.
+    limit: usize,
+    open: BatchBuilder,
+    batches: Vec<SealedBatch>,
+    /// Bytes of records for which the partitioner chose this partition without a key.
+    unkeyed: usize,
+}
+
+/// Where a record of the call is: its part, its index in there, its timestamp.
+type Place = (usize, u32, Timestamp);
+
+impl Producer {
+    /// Writes records and returns when all are acknowledged, with where each went. The part of each partition is one
+    /// record batch, which is there wholly or not at all, also after a crash; all of them are made durable together.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::send`]; `RecordTooLarge` when a partition's part exceeds its topic's `max.message.bytes`. A
+    /// record or part that is refused leaves every partition untouched. When writing fails, parts of other partitions
+    /// may be in the log: a transaction makes them one.
+    pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
+        let mut parts = Parts::default();
+        let mut places = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            let place = self.add(&mut parts, record, usize::MAX);
+            places.push(place.map_err(|error| indexed(error, index, records.len()))?);
+        }
+        let appended = self.write(parts)?;
+        let metadata = places.into_iter().filter_map(|(part, index, timestamp)| {
+            let (accumulator, batches) = appended.get(part)?;
+            Some(accumulator.metadata(batches.first()?, index, timestamp))
+        });
+        Ok(metadata.collect())
+    }
+
+    /// Writes any number of records, in batches of what fits, and returns how many when all are acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::send`], with how far it got.
+    pub fn send_all<'a>(
+        &self,
+        records: impl IntoIterator<Item = ProducerRecord<'a>>,
+    ) -> Result<u64, SendAllError> {
+        let mut records = records.into_iter();
+        let mut acknowledged = 0;
+        loop {
+            let chunk = self.send_chunk(&mut records);
+            let (count, refused) = chunk.map_err(|error| SendAllError { acknowledged, error })?;
+            acknowledged += count;
+            match refused {
+                Some(error) => return Err(SendAllError { acknowledged, error }),
+                None if count == 0 => return Ok(acknowledged),
+                None => {}
+            }
+        }
+    }
+
+    /// Sends some of the records, up to the first that is refused; says how many.
+    fn send_chunk<'a>(
+        &self,
+        records: &mut impl Iterator<Item = ProducerRecord<'a>>,
+    ) -> Result<(u64, Option<Error>)> {
+        let mut parts = Parts::default();
+        let (mut bytes, mut count, mut refused) = (0usize, 0, None);
+        while bytes < CHUNK_BYTES && count < CHUNK_RECORDS {
+            let Some(record) = records.next() else { break };
+            bytes = bytes.saturating_add(bound_of(&record.data));
+            match self.add(&mut parts, &record, CHUNK_BYTES) {
+                Ok(_) => count += 1,
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        self.write(parts)?;
+        Ok((count, refused))
+    }
+
+    /// Adds a record to its partition's part.
+    fn add(&self, parts: &mut Parts, record: &ProducerRecord<'_>, batch_size: usize) -> Result<Place> {
+        let accumulator = self.with_accumulator(record, Arc::clone)?;
+        let (number, part) = parts.of(accumulator, batch_size);
+        let (index, timestamp, bytes) = part.add(record)?;
+        if record.is_placed_freely() {
+            part.unkeyed += bytes;
+        }
+        Ok((number, index, timestamp))
+    }
+
+    /// Writes all parts, if none is known to be refused, and makes them durable with one commit.
+    fn write(&self, mut parts: Parts) -> Result<Vec<(Arc<Accumulator>, Vec<Appended>)>> {
+        for part in &mut parts.parts {
+            part.seal()?;
+            part.accumulator.check()?;
+        }
+        let mut done = Vec::with_capacity(parts.parts.len());
+        let mut failure = None;
+        for part in parts.parts {
+            let mut appended = Vec::with_capacity(part.batches.len());
+            for mut batch in part.batches {
+                match part.accumulator.send(&mut batch) {
+                    Ok(one) => appended.push(one),
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+            if part.unkeyed > 0 {
+                self.inner.appended(&part.accumulator, part.unkeyed as u64);
+            }
+            done.push((part.accumulator, appended));
+            if failure.is_some() {
+                break;
+            }
+        }
+        // Also after a failure: what was appended must not stay invisible.
+        let committed = acknowledge(&done);
+        self.inner.core.hub.run_inline();
+        failure.map_or(committed, Err).map(|()| done)
+    }
+}
+
+/// Makes what was appended as durable as its topics say.
+fn acknowledge(done: &[(Arc<Accumulator>, Vec<Appended>)]) -> Result<()> {
+    let flushed =
+        done.iter().filter(|(accumulator, _)| accumulator.log().config().durability == Durability::Flushed);
+    let ends: Vec<(&Arc<Accumulator>, Offset)> = flushed
+        .filter_map(|(accumulator, batches)| {
+            Some((accumulator, batches.iter().map(|batch| batch.next_offset).max()?))
+        })
+        .collect();
+    let targets: Vec<(Arc<Log>, Offset)> =
+        ends.iter().map(|(accumulator, end)| (Arc::clone(accumulator.log()), *end)).collect();
+    let result = commit(&targets);
+    if result.is_ok() {
+        // What was enqueued before lies below.
+        ends.iter().for_each(|(accumulator, end)| accumulator.settle(*end, &result));
+    }
+    result
+}
+
+impl Parts {
+    /// A partition's part, and its number.
+    fn of(&mut self, accumulator: Arc<Accumulator>, batch_size: usize) -> (usize, &mut Part) {
+        let next = self.parts.len();
+        let number = *self.by_accumulator.entry(Arc::as_ptr(&accumulator)).or_insert(next);
+        if number == next {
+            self.parts.push(Part::new(accumulator, batch_size));
+        }
+        (number, &mut self.parts[number])
+    }
+}
+
+impl Part {
+    fn new(accumulator: Arc<Accumulator>, batch_size: usize) -> Self {
+        let config = accumulator.log().config();
+        let core = accumulator.core();
+        let compression = core.settings.compression;
+        let limit = match batch_size {
+            usize::MAX => usize::MAX,
+            size => limit_of(&config, compression, size),
+        };
+        Part {
+            now: core.env().now(),
+            accumulator,
+            config,
+            compression,
+            limit,
+            open: BatchBuilder::new(),
+            batches: Vec::new(),
+            unkeyed: 0,
+        }
+    }
+
+    /// Adds a record; says its index in the open batch, its timestamp and its bytes. One that needs a batch of its own
+    /// is refused at once where that is too large.
+    fn add(&mut self, record: &ProducerRecord<'_>) -> Result<(u32, Timestamp, usize)> {
+        let bound = bound_of(&record.data);
+        if self.open.len().saturating_add(bound) > self.limit {
+            self.seal()?;
+        }
+        let (index, before) = (self.open.count(), self.open.len());
+        append(&mut self.open, &record.data, &self.config, self.now)?;
+        let bytes = self.open.len() - before;
+        if HEADER_LEN.saturating_add(bound) > self.limit {
+            self.seal()?;
+        }
+        Ok((index, record.data.timestamp.unwrap_or(self.now), bytes))
+    }
+
+    /// Ends the open batch.
+    fn seal(&mut self) -> Result<()> {
+        if !self.open.is_empty() {
+            let batch = std::mem::take(&mut self.open);
+            self.batches.push(seal(batch, &self.config, self.compression)?);
+        }
+        Ok(())
+    }
+}
+
+/// Names the record that was refused, unless the error says as much without.
+fn indexed(error: Error, index: usize, count: usize) -> Error {
+    match error {
+        Error::InvalidTimestamp { .. } | Error::InvalidRecord { .. } => in_batch(error, index, count),
+        other => other,
+    }
+}

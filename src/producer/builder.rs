@@ -1,0 +1,127 @@
+//! How a producer is set up.
+
+use super::{Producer, core::Core, core::Settings, hub::Hub};
+use crate::{
+    codec::compress::is_available,
+    error::{Error, Result},
+    topic::partitioner::{DefaultPartitioner, Partitioner},
+    types::Compression,
+};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Builds a [`Producer`].
+///
+/// ```ignore
+/// let producer = log.producer_builder().linger(Duration::from_millis(5)).build()?;
+/// ```
+#[must_use]
+pub struct ProducerBuilder {
+    hub: Arc<Hub>,
+    settings: Settings,
+    partitioner: Option<Box<dyn Partitioner>>,
+}
+
+impl fmt::Debug for ProducerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The smallest batch: one with a record of a few hundred bytes.
+const MIN_BATCH_SIZE: usize = 512;
+
+impl ProducerBuilder {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        let settings = Settings {
+            batch_size: 64 << 10,
+            linger: Duration::from_millis(1),
+            buffer_memory: 8 << 20,
+            max_block: Duration::from_secs(60),
+            compression: Compression::None,
+        };
+        ProducerBuilder { hub, settings, partitioner: None }
+    }
+
+    /// How large a batch of enqueued records becomes, in bytes before compression. 64 KiB unless set. A larger record
+    /// makes a batch of its own.
+    pub fn batch_size(mut self, bytes: usize) -> Self {
+        self.settings.batch_size = bytes;
+        self
+    }
+
+    /// How long an enqueued record waits for others to share its batch. One millisecond unless set. `send` never waits.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.settings.linger = linger;
+        self
+    }
+
+    /// How many bytes of enqueued records may wait to be acknowledged, over all partitions. 8 MiB unless set.
+    pub fn buffer_memory(mut self, bytes: usize) -> Self {
+        self.settings.buffer_memory = bytes;
+        self
+    }
+
+    /// How long `enqueue` waits for room in a full buffer before it fails with `Timeout`; with zero it fails at once,
+    /// with `QueueFull`. A minute unless set.
+    pub fn max_block(mut self, time: Duration) -> Self {
+        self.settings.max_block = time;
+        self
+    }
+
+    /// How batches are compressed in topics that leave it to the producer. Not at all unless set.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = compression;
+        self
+    }
+
+    /// Who chooses the partitions of records that do not name one. [`DefaultPartitioner`] unless set.
+    pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
+        self.partitioner = Some(Box::new(partitioner));
+        self
+    }
+
+    /// The producer.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidConfig` names the setting; `CodecUnavailable` when the codec is not in this build; `ReadOnly` and
+    /// `Closed` when nothing can be written.
+    pub fn build(self) -> Result<Producer> {
+        let ProducerBuilder { hub, settings, partitioner } = self;
+        hub.catalog().shared().check_writable()?;
+        check(&settings)?;
+        let random = hub.env().random();
+        let core = Core::new(Arc::clone(&hub), settings);
+        hub.join(&core)?;
+        let default = || Choice::Default(DefaultPartitioner::new(settings.batch_size as u64, random));
+        Ok(Producer::new(core, partitioner.map_or_else(default, Choice::Custom)))
+    }
+}
+
+/// Who chooses partitions.
+pub(super) enum Choice {
+    Default(DefaultPartitioner),
+    Custom(Box<dyn Partitioner>),
+}
+
+fn check(settings: &Settings) -> Result<()> {
+    let invalid = |key: &str, reason: String| Err(Error::InvalidConfig { key: key.to_string(), reason });
+    if settings.batch_size < MIN_BATCH_SIZE {
+        let reason = format!("{} bytes are less than {MIN_BATCH_SIZE}", settings.batch_size);
+        return invalid("batch_size", reason);
+    }
+    if i32::try_from(settings.batch_size).is_err() {
+        return invalid(
+            "batch_size",
+            format!("{} bytes are more than a batch can have", settings.batch_size),
+        );
+    }
+    if settings.buffer_memory < settings.batch_size {
+        let reason = format!("{} bytes do not hold one batch", settings.buffer_memory);
+        return invalid("buffer_memory", reason);
+    }
+    match is_available(settings.compression) {
+        true => Ok(()),
+        false => Err(Error::CodecUnavailable { codec: settings.compression }),
+    }
+}

@@ -1,0 +1,111 @@
+//! What the clones of a producer share with its batches: settings, buffer memory, and the list of its accumulators.
+//!
+//! A core and its accumulators refer to each other until the last clone is dropped, which empties the list.
+
+use super::{accumulator::Accumulator, hub::Hub, memory::Memory};
+use crate::{
+    env::{Env, sync::Mutex},
+    error::{Error, Result},
+    types::Compression,
+};
+use std::{sync::Arc, time::Duration};
+
+/// What a producer was built with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub batch_size: usize,
+    pub linger: Duration,
+    pub buffer_memory: usize,
+    pub max_block: Duration,
+    pub compression: Compression,
+}
+
+/// See the head of the file.
+pub(super) struct Core {
+    pub(super) hub: Arc<Hub>,
+    pub(super) settings: Settings,
+    pub(super) memory: Memory,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    accumulators: Vec<Arc<Accumulator>>,
+    /// With so many accumulators those of deleted topics are looked for.
+    purge_at: usize,
+    closed: Option<&'static str>,
+}
+
+impl Core {
+    pub(super) fn new(hub: Arc<Hub>, settings: Settings) -> Arc<Self> {
+        let memory = Memory::new(settings.buffer_memory);
+        let registry = Registry { purge_at: 64, ..Registry::default() };
+        Arc::new(Core { hub, settings, memory, registry: Mutex::new(registry) })
+    }
+
+    #[inline]
+    pub(super) fn env(&self) -> &dyn Env {
+        self.hub.env()
+    }
+
+    /// `Closed` once the producer or its log was closed.
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.registry.lock().closed {
+            Some(what) => Err(Error::Closed { what }),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `make`, which adds at most one accumulator with `add`, unless the producer is closed.
+    pub(super) fn register(
+        &self,
+        make: impl FnOnce(&mut dyn FnMut(&Arc<Accumulator>)) -> Arc<Accumulator>,
+    ) -> Result<Arc<Accumulator>> {
+        let mut registry = self.registry.lock();
+        if let Some(what) = registry.closed {
+            return Err(Error::Closed { what });
+        }
+        if registry.accumulators.len() >= registry.purge_at {
+            registry.accumulators.retain(|accumulator| !accumulator.is_over());
+            registry.purge_at = registry.accumulators.len().saturating_mul(2).max(64);
+        }
+        Ok(make(&mut |accumulator| registry.accumulators.push(Arc::clone(accumulator))))
+    }
+
+    pub(super) fn accumulators(&self) -> Vec<Arc<Accumulator>> {
+        self.registry.lock().accumulators.clone()
+    }
+
+    /// From now on every call gets `Closed`; `None` when that was so before.
+    pub(super) fn close(&self, what: &'static str) -> Option<Vec<Arc<Accumulator>>> {
+        let mut registry = self.registry.lock();
+        if registry.closed.is_some() {
+            return None;
+        }
+        registry.closed = Some(what);
+        let accumulators = registry.accumulators.clone();
+        drop(registry);
+        accumulators.iter().for_each(|accumulator| accumulator.close(what));
+        Some(accumulators)
+    }
+
+    /// Lets go of the accumulators; they live on while something of theirs is on its way.
+    pub(super) fn forget(&self) {
+        let gone = std::mem::take(&mut self.registry.lock().accumulators);
+        drop(gone);
+    }
+
+    /// Hurries everything on its way, so that memory comes back; writes it where that is wanted.
+    pub(super) fn relieve(&self, write: bool) {
+        let accumulators = self.accumulators();
+        if self.hub.is_inline() {
+            return self.hub.serve(&accumulators);
+        }
+        for accumulator in &accumulators {
+            if write {
+                accumulator.write_all();
+            }
+            accumulator.urge();
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What became of an enqueued record.
+//!
+//! All records of a batch share one [`Promise`], which is settled once, when the batch is acknowledged or has failed.
+//! A [`Delivery`] is a reference to it and the record's place in the batch.
+
+use super::{accumulator::Accumulator, record::RecordMetadata};
+use crate::{
+    env::sync::Signal,
+    error::{Error, Result},
+    partition::append::Appended,
+    types::Timestamp,
+};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// What a batch's records wait for.
+pub(super) struct Promise {
+    accumulator: Arc<Accumulator>,
+    outcome: OnceLock<Result<Appended>>,
+    settled: Signal,
+}
+
+impl Promise {
+    pub(super) fn new(accumulator: Arc<Accumulator>) -> Arc<Self> {
+        Arc::new(Promise { accumulator, outcome: OnceLock::new(), settled: Signal::new() })
+    }
+
+    /// Says how it ended. Only the first word counts.
+    pub(super) fn settle(&self, outcome: Result<Appended>) {
+        if self.outcome.set(outcome).is_ok() {
+            self.settled.notify();
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
+    /// Waits until it is settled, or the deadline has come.
+    pub(super) fn wait(&self, deadline: Option<Duration>) {
+        let core = self.accumulator.core();
+        let env = core.env();
+        loop {
+            let seen = self.settled.epoch();
+            if self.is_settled() || deadline.is_some_and(|at| env.monotonic() >= at) {
+                return;
+            }
+            if core.hub.is_inline() {
+                core.hub.serve(std::slice::from_ref(&self.accumulator));
+                if self.is_settled() {
+                    return;
+                }
+            }
+            env.wait(&self.settled, seen, deadline);
+        }
+    }
+}
+
+/// An enqueued record on its way. Dropping it changes nothing: the record is written all the same.
+#[derive(Clone)]
+pub struct Delivery {
+    promise: Arc<Promise>,
+    index: u32,
+    timestamp: Timestamp,
+}
+
+impl Delivery {
+    pub(super) fn new(promise: Arc<Promise>, index: u32, timestamp: Timestamp) -> Self {
+        Delivery { promise, index, timestamp }
+    }
+
+    /// Waits until the record is acknowledged, and says where it went.
+    ///
+    /// # Errors
+    ///
+    /// What its batch failed with, or a batch of the same partition that was before it.
+    pub fn wait(&self) -> Result<RecordMetadata> {
+        loop {
+            if let Some(result) = self.try_result() {
+                return result;
+            }
+            self.promise.wait(None);
+        }
+    }
+
+    /// As [`Delivery::wait`], for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// Also `Timeout`: the record is still on its way then, and may be waited for again.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<RecordMetadata> {
+        if let Some(result) = self.try_result() {
+            return result;
+        }
+        let now = self.promise.accumulator.core().env().monotonic();
+        self.promise.wait(now.checked_add(timeout));
+        self.try_result()
+            .unwrap_or(Err(Error::Timeout { what: "a record to be acknowledged", after: timeout }))
+    }
+
+    /// Whether it was acknowledged, or has failed.
+    pub fn is_done(&self) -> bool {
+        self.promise.is_settled()
+    }
+
+    /// How it ended; `None` while it is on its way.
+    pub fn try_result(&self) -> Option<Result<RecordMetadata>> {
+        let outcome = self.promise.outcome.get()?;
+        Some(
+            outcome
+                .as_ref()
+                .map_err(Error::clone)
+                .map(|appended| self.promise.accumulator.metadata(appended, self.index, self.timestamp)),
+        )
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("result", &self.try_result()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+//! What a log's producers share: whose batches are due, and one commit for all that are.
+//!
+//! The handle's background task calls [`Hub::run_due`] and sleeps until the time it returns, or until it is woken
+//! because an earlier one has come up. Where threads are forbidden the same work is done inside the producers' calls.
+//!
+//! An accumulator with a record in it is listed here under the time of its open batch, or an earlier one.
+
+use super::{accumulator::Accumulator, core::Core};
+use crate::{
+    env::{
+        Env,
+        sync::{AtomicBool, AtomicU64, Mutex, Ordering},
+    },
+    error::{Error, Result},
+    partition::{commit::commit, log::Log},
+    topic::catalog::Catalog,
+    types::Offset,
+};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+/// See the head of the file.
+pub(crate) struct Hub {
+    catalog: Arc<Catalog>,
+    members: Mutex<Members>,
+    /// By time, and in the order of coming.
+    due: Mutex<BTreeMap<(Duration, u64), Weak<Accumulator>>>,
+    tickets: AtomicU64,
+    inline: AtomicBool,
+}
+
+#[derive(Default)]
+struct Members {
+    producers: Vec<Weak<Core>>,
+    closed: bool,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("due", &self.due.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// The hub of a log's handle.
+    pub(crate) fn new(catalog: Arc<Catalog>) -> Arc<Hub> {
+        Arc::new(Hub {
+            catalog,
+            members: Mutex::default(),
+            due: Mutex::default(),
+            tickets: AtomicU64::new(0),
+            inline: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether nobody calls [`Hub::run_due`], so that producers' calls do the work.
+    pub(crate) fn set_inline(&self, inline: bool) {
+        self.inline.store(inline, Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(super) fn is_inline(&self) -> bool {
+        self.inline.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    pub(super) fn env(&self) -> &dyn Env {
+        &*self.catalog.shared().env
+    }
+
+    /// Writes every batch whose time is over, makes all of them durable with one commit, and says when the next one is
+    /// due on the monotonic clock.
+    pub(crate) fn run_due(&self) -> Option<Duration> {
+        let now = self.env().monotonic();
+        let mut accumulators = Vec::new();
+        let mut due = self.due.lock();
+        while let Some(entry) = due.first_entry().filter(|entry| entry.key().0 <= now) {
+            accumulators.extend(entry.remove().upgrade());
+        }
+        drop(due);
+        accumulators.iter().for_each(|accumulator| accumulator.write_due(now));
+        self.commit(&accumulators);
+        self.next_due()
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        self.due.lock().first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Without a background task: does what is due, as part of a call.
+    #[inline]
+    pub(super) fn run_inline(&self) {
+        if self.is_inline() && self.next_due().is_some_and(|at| at <= self.env().monotonic()) {
+            self.run_due();
+        }
+    }
+
+    /// Writes everything that these have, and makes it durable.
+    pub(super) fn serve(&self, accumulators: &[Arc<Accumulator>]) {
+        accumulators.iter().for_each(Accumulator::write_all);
+        self.commit(accumulators);
+    }
+
+    /// Makes durable and acknowledges what these have written.
+    fn commit(&self, accumulators: &[Arc<Accumulator>]) {
+        let written = accumulators.iter().filter_map(|a| Some((a, a.written_end()?)));
+        let written: Vec<(&Arc<Accumulator>, Offset)> = written.collect();
+        let targets: Vec<(Arc<Log>, Offset)> =
+            written.iter().map(|(a, end)| (Arc::clone(a.log()), *end)).collect();
+        let all = commit(&targets);
+        for (accumulator, end) in written {
+            // The first failure is one partition's; what became of each, its log knows without another attempt.
+            let result = all.clone().or_else(|_| accumulator.log().flush_to(end));
+            accumulator.settle(end, &result);
+        }
+    }
+
+    /// Notes when to look at an accumulator; says whether the task must be woken for it.
+    pub(super) fn list(&self, at: Duration, accumulator: &Arc<Accumulator>) -> bool {
+        let key = (at, self.tickets.fetch_add(1, Ordering::Relaxed));
+        let mut due = self.due.lock();
+        due.insert(key, Arc::downgrade(accumulator));
+        due.first_key_value().is_some_and(|(first, _)| *first == key)
+    }
+
+    pub(super) fn wake(&self) {
+        self.catalog.shared().wake_background();
+    }
+
+    /// Takes a new producer in.
+    pub(super) fn join(&self, core: &Arc<Core>) -> Result<()> {
+        let mut members = self.members.lock();
+        if members.closed {
+            return Err(Error::Closed { what: "the log" });
+        }
+        members.producers.retain(|producer| producer.strong_count() > 0);
+        members.producers.push(Arc::downgrade(core));
+        Ok(())
+    }
+
+    /// Writes and makes durable everything that was enqueued before the call.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that no call was told yet.
+    pub(crate) fn flush_all(&self) -> Result<()> {
+        let cores: Vec<Arc<Core>> = self.members.lock().producers.iter().filter_map(Weak::upgrade).collect();
+        let accumulators: Vec<_> = cores.iter().flat_map(|core| core.accumulators()).collect();
+        self.flush(&accumulators)
+    }
+
+    /// Writes and makes durable what these have; returns the first failure that was not told yet.
+    pub(super) fn flush(&self, accumulators: &[Arc<Accumulator>]) -> Result<()> {
+        self.serve(accumulators);
+        // Every error is taken, so that none turns up in a later call.
+        let mut errors = accumulators.iter().filter_map(|a| a.take_error());
+        let first = errors.next();
+        errors.for_each(drop);
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Everything out; afterwards every call of every producer gets `Closed`.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that no call was told yet.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut members = self.members.lock();
+        members.closed = true;
+        let producers = std::mem::take(&mut members.producers);
+        drop(members);
+        let cores = producers.iter().filter_map(Weak::upgrade);
+        let mut accumulators: Vec<_> = cores.filter_map(|core| core.close("the log")).flatten().collect();
+        // Those of producers that were dropped and are not done yet.
+        let listed = std::mem::take(&mut *self.due.lock());
+        accumulators.extend(listed.into_values().filter_map(|accumulator| accumulator.upgrade()));
+        self.flush(&accumulators)
+    }
+}

@@ -1,0 +1,322 @@
+//! Producing: records to topics, one at a time, in batches, or pipelined.
+//!
+//! A [`Producer`] finds each record's partition and gathers enqueued records there, in an [`accumulator`]. [`writing`]
+//! is how its batches leave, [`hub`] what all producers of a log share. The only lock on a record's way is that of its
+//! partition's accumulator; nothing of the user's runs while one is held.
+//!
+//! Always true: the records that one thread gives to one partition are in the log in that order; a record that was
+//! refused is nowhere; a batch that fails fails all that queued behind it, and the partition's next call says so, once.
+
+mod accumulator;
+mod batch;
+mod builder;
+mod core;
+mod delivery;
+mod hub;
+mod memory;
+mod record;
+#[cfg(test)]
+mod tests;
+mod topics;
+mod writing;
+
+pub use batch::SendAllError;
+pub use builder::ProducerBuilder;
+pub use delivery::Delivery;
+#[allow(unused_imports, reason = "the handle is its user")]
+pub(crate) use hub::Hub;
+pub use record::{ProducerRecord, RecordMetadata, TopicRef};
+
+use self::{
+    accumulator::{Accumulator, Enqueued},
+    builder::Choice,
+    core::Core,
+    topics::{TopicState, Topics},
+};
+use crate::{
+    codec::batch::HEADER_LEN,
+    env::sync::{AtomicUsize, Ordering},
+    error::{Error, Result},
+    partition::encode::encode,
+    topic::partitioner::{PartitionContext, Partitioner},
+    types::{Durability, TopicPartition},
+};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// How long dropping the last clone waits for what was enqueued.
+const DROP_TIME: Duration = Duration::from_secs(5);
+
+/// Writes records. A cheap handle that threads share freely: clones are the same producer.
+///
+/// | call | returns | for |
+/// |---|---|---|
+/// | [`send`](Producer::send) | once the record is acknowledged | one record that matters now |
+/// | [`send_batch`](Producer::send_batch) | once all are acknowledged | a few that belong together |
+/// | [`send_all`](Producer::send_all) | once all are acknowledged | any number |
+/// | [`enqueue`](Producer::enqueue) | at once, with a [`Delivery`] | throughput |
+///
+/// After `enqueue` has returned, the record is written, flushed and visible within the linger time plus one flush,
+/// without another call. Dropping the last clone waits up to five seconds for what was enqueued and swallows errors:
+/// [`close`](Producer::close) or [`flush`](Producer::flush) tells them.
+///
+/// ```ignore
+/// let producer = log.producer()?;
+/// let sent = producer.send(ProducerRecord::new("readings", "21.5").key("sensor-7"))?;
+/// println!("partition {} offset {}", sent.partition(), sent.offset);
+/// ```
+pub struct Producer {
+    inner: Arc<Inner>,
+    /// Where this clone's last topic is in the table.
+    hint: AtomicUsize,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    topics: Topics,
+    partitioner: Choice,
+}
+
+/// A record that [`Producer::try_enqueue`] did not take, and why.
+pub struct TryEnqueueError<'a>(Box<(ProducerRecord<'a>, Error)>);
+
+impl Clone for Producer {
+    fn clone(&self) -> Self {
+        let hint = AtomicUsize::new(self.hint.load(Ordering::Relaxed));
+        Producer { inner: Arc::clone(&self.inner), hint }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = &self.inner.core;
+        f.debug_struct("Producer")
+            .field("settings", &core.settings)
+            .field("buffered", &core.memory.used())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Producer {
+    fn new(core: Arc<Core>, partitioner: Choice) -> Self {
+        let inner = Arc::new(Inner { core, topics: Topics::new(), partitioner });
+        Producer { inner, hint: AtomicUsize::new(0) }
+    }
+
+    /// Writes a record and returns when it is acknowledged: as durable as its topic says, which unless configured
+    /// otherwise is on the medium. Records enqueued before for its partition are written before it.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `UnknownPartition`, `InvalidTopic` for internal topics, `RecordTooLarge`, `InvalidTimestamp`,
+    /// `DiskFull`, `Closed`: nothing of the record was kept. `Poisoned` after a failed flush: it is unknown what survives
+    /// a power cut. Also, once, what a batch enqueued for the partition failed with; this record was not written then.
+    pub fn send(&self, record: ProducerRecord<'_>) -> Result<RecordMetadata> {
+        self.send_with(record, Durability::Written)
+    }
+
+    /// As [`Producer::send`], and at least as durable as `durability`, where the topic asks for less.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::send`].
+    pub fn send_with(&self, record: ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
+        let result = self.with_partition(&record, |accumulator| {
+            let core = accumulator.core();
+            let config = accumulator.log().config();
+            let now = core.env().now();
+            let data = std::slice::from_ref(&record.data);
+            let mut batch = encode(data, &config, core.settings.compression, || now)?;
+            let appended = accumulator.send(&mut batch)?;
+            let acknowledged = accumulator.log().acknowledge(appended.next_offset, durability);
+            // What was enqueued before lies below.
+            if config.durability == Durability::Flushed {
+                accumulator.settle(appended.next_offset, &acknowledged);
+            }
+            acknowledged?;
+            let metadata = accumulator.metadata(&appended, 0, record.data.timestamp.unwrap_or(now));
+            Ok((metadata, (batch.size() as usize).saturating_sub(HEADER_LEN)))
+        });
+        self.inner.core.hub.run_inline();
+        result
+    }
+
+    /// Puts a record into its partition's batch and returns at once. The batch is written when it is full or its linger
+    /// time is over. With the buffer full the call waits for room.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::send`] where that can be known at once; the [`Delivery`] tells the rest. `Timeout` when the
+    /// buffer stayed full for the time of `max_block`, `QueueFull` where that is zero.
+    #[inline]
+    pub fn enqueue(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
+        self.enqueue_with(&record, true)
+    }
+
+    /// As [`Producer::enqueue`], but never waits for room: it hands the record back.
+    ///
+    /// # Errors
+    ///
+    /// `QueueFull` when the buffer is full, else as for [`Producer::enqueue`].
+    pub fn try_enqueue<'a>(&self, record: ProducerRecord<'a>) -> Result<Delivery, TryEnqueueError<'a>> {
+        self.enqueue_with(&record, false).map_err(|error| TryEnqueueError(Box::new((record, error))))
+    }
+
+    #[inline]
+    fn enqueue_with(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
+        let result = self.with_partition(record, |accumulator| -> Result<Enqueued> {
+            accumulator.enqueue(&record.data, may_wait)
+        });
+        self.inner.core.hub.run_inline();
+        result
+    }
+
+    /// Returns when everything enqueued before the call is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that no call was told yet; each record's own is with its [`Delivery`].
+    pub fn flush(&self) -> Result<()> {
+        let core = &self.inner.core;
+        core.check_open()?;
+        core.hub.flush(&core.accumulators())
+    }
+
+    /// Closes the producer for all clones, after what was enqueued is acknowledged. Their later calls get `Closed`;
+    /// closing again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::flush`]. The producer is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        let core = &self.inner.core;
+        match core.close("the producer") {
+            Some(accumulators) => core.hub.flush(&accumulators),
+            None => Ok(()),
+        }
+    }
+
+    /// Does `work` with the accumulator of the record's partition, and tells the partitioner what it appended.
+    #[inline]
+    fn with_partition<T>(
+        &self,
+        record: &ProducerRecord<'_>,
+        work: impl FnOnce(&Arc<Accumulator>) -> Result<(T, usize)>,
+    ) -> Result<T> {
+        self.with_accumulator(record, |accumulator| {
+            let (result, bytes) = work(accumulator)?;
+            if record.is_placed_freely() {
+                self.inner.appended(accumulator, bytes as u64);
+            }
+            Ok(result)
+        })?
+    }
+
+    /// Does `work` with the accumulator of the record's partition.
+    #[inline]
+    fn with_accumulator<T>(
+        &self,
+        record: &ProducerRecord<'_>,
+        work: impl FnOnce(&Arc<Accumulator>) -> T,
+    ) -> Result<T> {
+        let inner = &*self.inner;
+        let found;
+        let state = match inner.topics.at_hint(&self.hint, record.topic) {
+            Some(state) => state,
+            None => {
+                found = inner.topics.find(&self.hint, record.topic, &inner.core)?;
+                &*found
+            }
+        };
+        let partition = inner.partition_of(state, record)?;
+        state.accumulator(partition, &inner.core).map(work)
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn partition_of(&self, state: &TopicState, record: &ProducerRecord<'_>) -> Result<u32> {
+        if let Some(partition) = record.partition {
+            return Ok(partition);
+        }
+        let count = state.topic.partition_count();
+        let (key, value) = (record.data.key, record.data.value);
+        let context = || PartitionContext::new(state.topic.name(), key, value, count);
+        match &self.partitioner {
+            Choice::Default(_) if count == 1 => Ok(0),
+            Choice::Default(partitioner) => Ok(partitioner.partition(&context())),
+            Choice::Custom(partitioner) => match partitioner.partition(&context()) {
+                partition if partition < count => Ok(partition),
+                partition => Err(Error::InvalidArgument {
+                    reason: format!(
+                        "the partitioner chose partition {partition} of topic '{}', which has {count}",
+                        state.topic.name()
+                    ),
+                }),
+            },
+        }
+    }
+
+    #[inline]
+    fn appended(&self, accumulator: &Accumulator, bytes: u64) {
+        let TopicPartition { topic, partition } = &accumulator.log().identity.name;
+        match &self.partitioner {
+            Choice::Default(_) if accumulator.topic().partition_count() == 1 => {}
+            Choice::Default(partitioner) => partitioner.appended(topic, *partition, bytes),
+            Choice::Custom(partitioner) => partitioner.appended(topic, *partition, bytes),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let core = &self.core;
+        let Some(accumulators) = core.close("the producer") else { return core.forget() };
+        if core.hub.is_inline() {
+            core.hub.serve(&accumulators);
+        } else {
+            core.relieve(true);
+            let deadline = core.env().monotonic().saturating_add(DROP_TIME);
+            let last = accumulators.iter().filter_map(|accumulator| accumulator.last_promise());
+            last.for_each(|promise| promise.wait(Some(deadline)));
+        }
+        core.forget();
+    }
+}
+
+impl<'a> TryEnqueueError<'a> {
+    /// Why the record was not taken: `QueueFull` when there was no room for it.
+    pub fn error(&self) -> &Error {
+        &self.0.1
+    }
+
+    /// The record, to be tried again.
+    pub fn into_record(self) -> ProducerRecord<'a> {
+        self.0.0
+    }
+
+    /// The reason and the record.
+    pub fn into_parts(self) -> (Error, ProducerRecord<'a>) {
+        let (record, error) = *self.0;
+        (error, record)
+    }
+}
+
+impl fmt::Debug for TryEnqueueError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TryEnqueueError").field(self.error()).finish()
+    }
+}
+
+impl fmt::Display for TryEnqueueError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error().fmt(f)
+    }
+}
+
+impl std::error::Error for TryEnqueueError<'_> {}
+
+impl From<TryEnqueueError<'_>> for Error {
+    fn from(error: TryEnqueueError<'_>) -> Self {
+        error.into_parts().0
+    }
+}

@@ -1,0 +1,152 @@
+//! What goes into a producer, and what comes back: a record for a topic, and where it went.
+//!
+//! A [`ProducerRecord`] borrows everything; its bytes are copied once, into the batch.
+
+use crate::{
+    partition::encode::RecordData,
+    topic::Topic,
+    types::{Offset, Timestamp, TopicPartition},
+};
+
+/// The topic of a record: its name, or a handle that was resolved before.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum TopicRef<'a> {
+    /// By name.
+    Name(&'a str),
+    /// By handle: once that topic is deleted the record is refused, even when another has its name.
+    Topic(&'a Topic),
+}
+
+impl<'a> TopicRef<'a> {
+    /// The topic's name.
+    pub fn name(&self) -> &'a str {
+        match self {
+            TopicRef::Name(name) => name,
+            TopicRef::Topic(topic) => topic.name(),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for TopicRef<'a> {
+    fn from(name: &'a str) -> Self {
+        TopicRef::Name(name)
+    }
+}
+
+impl<'a> From<&'a String> for TopicRef<'a> {
+    fn from(name: &'a String) -> Self {
+        TopicRef::Name(name)
+    }
+}
+
+impl<'a> From<&'a Topic> for TopicRef<'a> {
+    fn from(topic: &'a Topic) -> Self {
+        TopicRef::Topic(topic)
+    }
+}
+
+/// A record to be produced. Topic, key, value and headers are borrowed until they are in the batch.
+///
+/// ```ignore
+/// use streamlog::ProducerRecord;
+/// let record = ProducerRecord::new("readings", "21.5").key("sensor-7").header("unit", "celsius");
+/// let gone = ProducerRecord::tombstone("readings", "sensor-8");
+/// ```
+#[derive(Clone, Debug)]
+pub struct ProducerRecord<'a> {
+    pub(super) topic: TopicRef<'a>,
+    pub(super) partition: Option<u32>,
+    pub(super) data: RecordData<'a>,
+}
+
+impl<'a> ProducerRecord<'a> {
+    /// A record with this value and no key.
+    #[inline]
+    pub fn new<V: AsRef<[u8]> + ?Sized>(topic: impl Into<TopicRef<'a>>, value: &'a V) -> Self {
+        ProducerRecord { topic: topic.into(), partition: None, data: RecordData::new(value) }
+    }
+
+    /// A record that says that `key` is gone: its value is null.
+    pub fn tombstone<K: AsRef<[u8]> + ?Sized>(topic: impl Into<TopicRef<'a>>, key: &'a K) -> Self {
+        ProducerRecord { topic: topic.into(), partition: None, data: RecordData::tombstone(key) }
+    }
+
+    /// Gives it a key, which also decides its partition. An empty key is a key.
+    #[inline]
+    #[must_use]
+    pub fn key<K: AsRef<[u8]> + ?Sized>(mut self, key: &'a K) -> Self {
+        self.data = self.data.key(key);
+        self
+    }
+
+    /// Adds a header. Names may repeat; their order is kept.
+    #[must_use]
+    pub fn header<V: AsRef<[u8]> + ?Sized>(mut self, name: &'a str, value: &'a V) -> Self {
+        self.data = self.data.header(name, value);
+        self
+    }
+
+    /// Adds a header whose value is null.
+    #[must_use]
+    pub fn null_header(mut self, name: &'a str) -> Self {
+        self.data = self.data.null_header(name);
+        self
+    }
+
+    /// Gives it a timestamp; without one it gets the time of the call.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.data = self.data.timestamp(timestamp);
+        self
+    }
+
+    /// Names its partition; the partitioner is not asked then.
+    #[inline]
+    #[must_use]
+    pub fn partition(mut self, partition: u32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Whether the partitioner may send it anywhere.
+    #[inline]
+    pub(super) fn is_placed_freely(&self) -> bool {
+        self.data.key.is_none() && self.partition.is_none()
+    }
+
+    /// The name of its topic.
+    pub fn topic(&self) -> &'a str {
+        self.topic.name()
+    }
+}
+
+/// Where a record went. It exists only for records that were acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordMetadata {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp as readers see it: the record's own, or the time of the append where the topic says so.
+    pub timestamp: Timestamp,
+    /// Whether its batch was in the log already, and this is where it lies.
+    pub duplicate: bool,
+    pub(super) topic_partition: TopicPartition,
+}
+
+impl RecordMetadata {
+    /// The topic's name and the partition's number.
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.topic_partition.topic
+    }
+
+    /// The partition's number.
+    pub fn partition(&self) -> u32 {
+        self.topic_partition.partition
+    }
+}

@@ -1,0 +1,128 @@
+//! What a failed batch means for those behind it, and what a user's code may do.
+
+use super::*;
+use crate::topic::{config::ConfigChange, partitioner::RoundRobin};
+
+fn shrink(world: &World, bytes: u32) {
+    world.catalog.alter("t", &[ConfigChange::set("max.message.bytes", bytes.to_string())]).unwrap();
+}
+
+#[test]
+fn a_failed_batch_is_told_once_and_then_work_resumes() {
+    let world = World::new();
+    let topic = world.topic("t", 2);
+    let producer = world.patient();
+    let lost = producer.enqueue(ProducerRecord::new("t", &[0; 500]).partition(0)).unwrap();
+    shrink(&world, 200);
+    producer.inner.core.relieve(true);
+    assert_eq!(kind(lost.wait()), ErrorKind::RecordTooLarge);
+    // Another partition knows nothing of it.
+    producer.enqueue(ProducerRecord::new("t", "y").partition(1)).unwrap();
+    assert_eq!(kind(producer.enqueue(ProducerRecord::new("t", "x").partition(0))), ErrorKind::RecordTooLarge);
+    assert_eq!(producer.send(ProducerRecord::new("t", "x").partition(0)).unwrap().offset, 0);
+    assert_eq!(values(&topic, 0), ["x"]);
+    producer.flush().unwrap();
+    assert_eq!(producer.inner.core.memory.used(), 0);
+}
+
+#[test]
+fn a_failed_batch_fails_those_behind_it() {
+    let world = World::new();
+    let topic = world.topic("t", 1);
+    let producer = world.builder().batch_size(1000).linger(Duration::from_secs(3600)).build().unwrap();
+    // Held, so that nobody writes and batches queue up.
+    let accumulator = {
+        producer.enqueue(ProducerRecord::new("t", &[0; 700])).unwrap();
+        producer.inner.core.accumulators().remove(0)
+    };
+    let out = accumulator.out.lock();
+    let behind: Vec<_> =
+        (0..40).map(|_| producer.enqueue(ProducerRecord::new("t", &[1; 90])).unwrap()).collect();
+    shrink(&world, 300);
+    drop(out);
+    assert_eq!(kind(producer.flush()), ErrorKind::RecordTooLarge);
+    assert!(behind.iter().all(|d| kind(d.wait()) == ErrorKind::RecordTooLarge));
+    assert_eq!(topic.partition(0).unwrap().log_end_offset(), 0);
+    assert_eq!(producer.inner.core.memory.used(), 0);
+    assert_eq!(producer.send(ProducerRecord::new("t", "x")).unwrap().offset, 0);
+}
+
+#[test]
+fn a_send_tells_what_was_enqueued_before_it_and_failed() {
+    let world = World::new();
+    let topic = world.topic("t", 1);
+    let producer = world.patient();
+    producer.enqueue(ProducerRecord::new("t", &[0; 500])).unwrap();
+    shrink(&world, 200);
+    assert_eq!(kind(producer.send(ProducerRecord::new("t", "x"))), ErrorKind::RecordTooLarge);
+    assert_eq!(topic.partition(0).unwrap().log_end_offset(), 0);
+    producer.send(ProducerRecord::new("t", "x")).unwrap();
+}
+
+#[test]
+fn a_topic_that_is_deleted_fails_what_waits_for_it() {
+    let world = World::new();
+    let topic = world.topic("t", 1);
+    let producer = world.patient();
+    let delivery = producer.enqueue(ProducerRecord::new(&topic, "x")).unwrap();
+    world.catalog.delete("t").unwrap();
+    assert_eq!(kind(producer.flush()), ErrorKind::Closed);
+    assert_eq!(kind(delivery.wait()), ErrorKind::Closed);
+    assert_eq!(kind(producer.enqueue(ProducerRecord::new(&topic, "x"))), ErrorKind::Closed);
+    assert_eq!(kind(producer.enqueue(ProducerRecord::new("t", "x"))), ErrorKind::UnknownTopic);
+    assert_eq!(producer.inner.core.memory.used(), 0);
+}
+
+struct Wrong;
+
+impl Partitioner for Wrong {
+    fn partition(&self, context: &PartitionContext<'_>) -> u32 {
+        match context.key {
+            Some(b"panic") => panic!("a user's bug"),
+            Some(_) => 0,
+            None => context.partitions,
+        }
+    }
+}
+
+#[test]
+fn a_partitioner_that_is_wrong_fails_the_record_alone() {
+    let world = World::new();
+    let topic = world.topic("t", 2);
+    let producer = world.builder().partitioner(Wrong).build().unwrap();
+    assert_eq!(kind(producer.send(ProducerRecord::new("t", "x"))), ErrorKind::InvalidArgument);
+    for _ in 0..2 {
+        let send = || producer.enqueue(ProducerRecord::new("t", "x").key("panic"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(send)).is_err());
+    }
+    producer.send(ProducerRecord::new("t", "x").key("k")).unwrap();
+    assert_eq!(values(&topic, 0), ["x"]);
+}
+
+#[test]
+fn a_partitioner_of_the_users_is_asked_for_every_record() {
+    let world = World::new();
+    let topic = world.topic("t", 3);
+    let producer = world.builder().partitioner(RoundRobin::new()).build().unwrap();
+    for _ in 0..3 {
+        producer.enqueue(ProducerRecord::new("t", "x").key("same")).unwrap();
+    }
+    producer.flush().unwrap();
+    assert!((0..3).all(|p| values(&topic, p) == ["x"]));
+}
+
+#[test]
+fn records_without_a_key_fill_a_batch_before_they_move_on() {
+    let world = World::new();
+    let topic = world.topic("t", 10);
+    let producer = world.builder().batch_size(10_000).build().unwrap();
+    for _ in 0..3000 {
+        producer.enqueue(ProducerRecord::new("t", &[0; 90])).unwrap();
+    }
+    producer.flush().unwrap();
+    let counts: Vec<u64> =
+        topic.partitions().iter().map(|partition| partition.high_watermark().value()).collect();
+    assert_eq!(counts.iter().sum::<u64>(), 3000);
+    assert!(counts.iter().filter(|count| **count > 0).count() > 3, "{counts:?}");
+    assert!(counts.iter().all(|count| *count == 0 || *count >= 60), "{counts:?}");
+}
