@@ -221,3 +221,44 @@ fn a_deleted_topic_is_gone_and_its_name_free() {
     assert_ne!(new.id(), old.id());
     check(&new.partition(0).unwrap(), 0, 0);
 }
+
+#[test]
+fn every_byte_of_a_sealed_segment_is_guarded() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Streamlog::open(dir.path()).unwrap();
+    let partition = log.create_topic("t", config().segment_bytes(1024)).unwrap().partition(0).unwrap();
+    append(&partition, 0..60);
+    log.close().unwrap();
+    let first = dir.path().join("t-0").join("00000000000000000000.log");
+    let good = fs::read(&first).unwrap();
+    assert!(dir.path().join("t-0").join("00000000000000000000.pages").exists());
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        fs::write(&first, &bad).unwrap();
+        let log = Streamlog::open(dir.path()).unwrap();
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        let mut next = 0;
+        let damage = loop {
+            match partition.read(next).next() {
+                Some(Ok(batch)) => {
+                    for record in &batch {
+                        assert_eq!(
+                            record.value,
+                            Some(format!("value number {next} of this partition").as_bytes())
+                        );
+                        assert_eq!((record.offset.value(), batch.leader_epoch()), (next, 0), "byte {at}");
+                        next += 1;
+                    }
+                }
+                Some(Err(error)) => break error,
+                None => panic!("the flip of byte {at} went unnoticed"),
+            }
+        };
+        assert!(matches!(&damage, Error::Corrupt { path, .. } if *path == first), "byte {at}: {damage}");
+        assert!(partition.read(30).next().unwrap().is_ok(), "later segments stay readable");
+    }
+    fs::write(&first, &good).unwrap();
+    fs::remove_file(dir.path().join("t-0").join("00000000000000000000.pages")).unwrap();
+    check(&Streamlog::open(dir.path()).unwrap().topic("t").unwrap().partition(0).unwrap(), 0, 60);
+}

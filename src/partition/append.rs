@@ -171,11 +171,12 @@ impl Log {
             old.data().set_len(active.position)?;
             active.allocated = active.position;
         }
+        let sealed_generation = 0;
         let sealed = SealedSegment {
             next_offset: base,
             bytes: active.position,
             largest_timestamp: old.largest_timestamp()?,
-            generation: 0,
+            generation: sealed_generation,
             place: Place::Local,
         };
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
@@ -188,6 +189,7 @@ impl Log {
             return Err(error);
         }
         old.seal_index();
+        old.set_sealed(sealed_generation, active.position);
         if let Some(index) = old.closed_index() {
             // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.
             let _ = old.write_index_unflushed(&index);

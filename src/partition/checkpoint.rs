@@ -96,6 +96,7 @@ impl Log {
         let aborted = seal.segment.known_aborted();
         write_indexes(&seal.segment, seal.segment.closed_index().as_ref(), aborted.as_deref())?;
         self.write_snapshot(seal.next_base, &seal.snapshot)?;
+        seal.segment.write_pages()?;
         seal.segment.forget_index();
         Ok(())
     }

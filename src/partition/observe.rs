@@ -90,10 +90,11 @@ impl Observer {
         }
         let config = log.config();
         let fresh = state.segments.iter().map(|entry| {
-            known.iter().find(|s| s.base() == entry.base).cloned().unwrap_or_else(|| {
-                let bytes = entry.sealed.as_ref().map_or(0, |sealed| sealed.bytes);
-                Log::segment(&log.shared, &log.identity, &config, entry.base, bytes)
-            })
+            known
+                .iter()
+                .find(|s| s.base() == entry.base)
+                .cloned()
+                .unwrap_or_else(|| Log::listed(&log.shared, &log.identity, &config, entry, 0))
         });
         let fresh: Vec<_> = fresh.collect();
         log.segments.change(|list| *list = fresh);

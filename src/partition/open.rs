@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result},
     storage::{
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
-        manifest::PartitionState,
+        manifest::{PartitionState, SegmentEntry},
         scan::Source,
         segment::{Segment, remove_segment_files, replace_file},
     },
@@ -65,11 +65,11 @@ impl Log {
         state: &PartitionState,
         closed: &PartitionClosed,
     ) -> Arc<Log> {
-        let segments = state.segments.iter().map(|entry| {
-            let bytes = entry.sealed.as_ref().map_or(closed.size, |sealed| sealed.bytes);
-            Self::segment(shared, &identity, &config, entry.base, bytes)
-        });
-        let segments: Vec<_> = segments.collect();
+        let segments: Vec<_> = state
+            .segments
+            .iter()
+            .map(|entry| Self::listed(shared, &identity, &config, entry, closed.size))
+            .collect();
         let set = OffsetSet {
             log_start: closed.log_start.max(state.log_start),
             last_stable: closed.last_stable_offset,
@@ -85,6 +85,22 @@ impl Log {
         mark.recovery_position = position;
         let writer = Writer::Idle { size: closed.size, new_incarnation: false };
         Self::assemble(shared, identity, config, set, segments, writer, mark)
+    }
+
+    /// A segment as the manifest lists it; `unsealed_bytes` of it are readable where it was not sealed.
+    pub(super) fn listed(
+        shared: &Shared,
+        identity: &Identity,
+        config: &LogConfig,
+        entry: &SegmentEntry,
+        unsealed_bytes: u64,
+    ) -> Arc<Segment> {
+        let bytes = entry.sealed.as_ref().map_or(unsealed_bytes, |sealed| sealed.bytes);
+        let segment = Self::segment(shared, identity, config, entry.base, bytes);
+        if let Some(sealed) = &entry.sealed {
+            segment.set_sealed(sealed.generation, sealed.bytes);
+        }
+        segment
     }
 
     pub(super) fn segment(

@@ -4,14 +4,17 @@
 //! last fetch ended), asks for a stretch of published bytes at once and hands out its batches as slices of it. Every
 //! batch is checked before it is handed out: its shape, its place in the order, its checksum.
 
-use super::log::{Log, floor};
+use super::{
+    log::{Log, floor},
+    replay::read_epochs,
+};
 use crate::{
     codec::{
         batch::{BatchHeader, HEADER_LEN, RecordBatch},
         index::AbortedTransaction,
     },
     error::{Error, Result},
-    storage::segment::Segment,
+    storage::{pages::PagesVerdict, segment::Segment},
     types::{IsolationLevel, Offset},
 };
 use bytes::Bytes;
@@ -28,6 +31,27 @@ pub struct Fetched {
     pub next_offset: Offset,
     /// The bytes of the batches.
     pub bytes: u64,
+}
+
+/// What vouches for the bytes of a batch.
+#[derive(Clone, Copy, Debug)]
+enum Trust {
+    /// The page checksums of its segment passed.
+    Pages,
+    /// Nothing yet: its own checksum must.
+    Checksum,
+    /// It begins in a page, which begins here, that did not pass.
+    Nothing(u64),
+}
+
+impl Trust {
+    /// For a batch of which only the beginning was looked at.
+    fn beyond_the_stretch(self) -> Trust {
+        match self {
+            Trust::Nothing(page) => Trust::Nothing(page),
+            Trust::Pages | Trust::Checksum => Trust::Checksum,
+        }
+    }
 }
 
 /// A place in a log.
@@ -107,8 +131,9 @@ impl LogReader {
                 return Ok(Fetched { next_offset: self.next_offset, ..Fetched::default() });
             };
             if at.1 < segment.readable() {
-                let fetched = self.read_from(segment, at.1, bound, max_bytes)?;
-                return Ok(fetched);
+                let next_base = segments.get(at.0 + 1).map(|next| next.base());
+                let limit = next_base.unwrap_or_else(|| self.log.offsets().log_end());
+                return self.read_from(segment, at.1, bound.min(limit), limit, max_bytes);
             }
             at = (at.0 + 1, 0);
         }
@@ -139,12 +164,12 @@ impl LogReader {
         segment: &Arc<Segment>,
         position: u64,
         bound: Offset,
+        limit: Offset,
         max_bytes: u64,
     ) -> Result<Fetched> {
         segment.check_hole(position)?;
         let readable = segment.readable();
-        let end = readable.min(position.saturating_add(max_bytes.max(HEADER_LEN as u64)));
-        let mut stretch = segment.bytes(position..end)?;
+        let (stretch, trust) = stretch_from(segment, position, readable, max_bytes)?;
         let mut fetched = Fetched { next_offset: self.next_offset, ..Fetched::default() };
         let mut at = 0;
         while let Some(head) = stretch.get(at..).filter(|rest| rest.len() >= HEADER_LEN) {
@@ -156,25 +181,26 @@ impl LogReader {
             let header = match BatchHeader::parse(head) {
                 Ok(header) => header,
                 Err(_) if !fetched.batches.is_empty() => break,
+                // In a page that did not pass, an unknown version is damage like any other.
+                Err(error) if matches!(trust, Trust::Nothing(_)) => {
+                    return Err(Error::corrupt(segment.data().path(), place, error.to_string()));
+                }
                 Err(error) => return Err(error.in_file(segment.data().path(), place)),
             };
-            if header.base_offset >= bound {
+            // Beyond the segment's last offset it is no batch of this segment, which `checked` will say.
+            if header.base_offset >= bound && header.next_offset() <= limit {
                 break;
             }
-            let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
-            if at.saturating_add(size) > stretch.len() {
-                if !fetched.batches.is_empty() {
-                    break;
-                }
+            let end = usize::try_from(header.size()).unwrap_or(usize::MAX).saturating_add(at);
+            let (bytes, trust) = match end <= stretch.len() {
+                true => (stretch.slice(at..end), trust),
+                false if !fetched.batches.is_empty() => break,
                 // The first batch is larger than what was asked for: it comes alone.
-                stretch = self.whole(segment, place, header.size(), readable)?;
-                at = 0;
-            }
-            let Some(batch) = self.checked(segment, header, stretch.slice(at..at + size), place, &fetched)?
-            else {
-                break;
+                false => (whole(segment, place, header.size(), readable)?, trust.beyond_the_stretch()),
             };
-            at += size;
+            let place = Place { log: &self.log, segment, position: place, limit };
+            let Some(batch) = place.checked(header, bytes, &fetched, trust)? else { break };
+            at = end;
             fetched.next_offset = header.next_offset();
             fetched.bytes += header.size();
             fetched.batches.push_back(batch);
@@ -183,34 +209,54 @@ impl LogReader {
         self.place = Some((Arc::clone(segment), position + fetched.bytes));
         Ok(fetched)
     }
+}
 
-    fn whole(&self, segment: &Segment, place: u64, size: u64, readable: u64) -> Result<Bytes> {
-        if place + size > readable {
-            let reason = format!("a batch of {size} bytes where {} are left", readable - place);
-            return Err(Error::corrupt(segment.data().path(), place, reason));
-        }
-        segment.bytes(place..place + size)
-    }
+/// Where a batch was found.
+struct Place<'a> {
+    log: &'a Log,
+    segment: &'a Segment,
+    position: u64,
+    /// The offset that no batch of the segment reaches.
+    limit: Offset,
+}
 
+impl Place<'_> {
     /// The batch, checked; `None` ends a fetch that has batches before the bad one, which the next fetch will report.
     fn checked(
         &self,
-        segment: &Segment,
         header: BatchHeader,
         bytes: Bytes,
-        place: u64,
         fetched: &Fetched,
+        trust: Trust,
     ) -> Result<Option<RecordBatch>> {
         let batch = RecordBatch::with_header(header, bytes);
         let in_place = header.last_offset() >= fetched.next_offset
-            && header.base_offset >= segment.base()
+            && header.base_offset >= self.segment.base()
+            && header.next_offset() <= self.limit
             && (fetched.batches.is_empty() || header.base_offset >= fetched.next_offset);
+        let path = self.segment.data().path();
         let problem = if in_place {
-            batch.verify_crc().err().map(|e| e.in_file(segment.data().path(), place))
+            match trust {
+                Trust::Pages => None,
+                // The batch's own checksum leaves offset and epoch open, so these must be exactly the ones expected.
+                Trust::Nothing(page)
+                    if header.base_offset != fetched.next_offset
+                        || self.log.epoch_on_disk(header.base_offset) != Some(header.leader_epoch) =>
+                {
+                    Some(Error::corrupt(
+                        path,
+                        page,
+                        "a page is not what was written when the segment was sealed",
+                    ))
+                }
+                Trust::Nothing(_) | Trust::Checksum => {
+                    batch.verify_crc().err().map(|e| e.in_file(path, self.position))
+                }
+            }
         } else {
             let reason =
                 format!("a batch at offset {} behind offset {}", header.base_offset, fetched.next_offset);
-            Some(Error::corrupt(segment.data().path(), place, reason))
+            Some(Error::corrupt(path, self.position, reason))
         };
         match problem {
             None => Ok(Some(batch)),
@@ -220,7 +266,35 @@ impl LogReader {
     }
 }
 
+/// About `max_bytes` from `position` on, and what vouches for them. A stretch ends before the first page that is not
+/// what was written; one that begins in such a page ends with it.
+fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64) -> Result<(Bytes, Trust)> {
+    let end = readable.min(position.saturating_add(max_bytes.max(HEADER_LEN as u64)));
+    let (end, trust) = match segment.check_pages(position..end)? {
+        PagesVerdict::Unknown => (end, Trust::Checksum),
+        PagesVerdict::Good => (end, Trust::Pages),
+        PagesVerdict::Bad(page) if page.start >= position + HEADER_LEN as u64 => (page.start, Trust::Pages),
+        PagesVerdict::Bad(page) => (end.min(page.end), Trust::Nothing(page.start)),
+    };
+    // A header that straddles a bad page's end is wanted whole; its batch then answers for itself.
+    let end = end.max(position + HEADER_LEN as u64).min(readable);
+    Ok((segment.bytes(position..end)?, trust))
+}
+
+fn whole(segment: &Segment, place: u64, size: u64, readable: u64) -> Result<Bytes> {
+    if place + size > readable {
+        let reason = format!("a batch of {size} bytes where {} are left", readable - place);
+        return Err(Error::corrupt(segment.data().path(), place, reason));
+    }
+    segment.bytes(place..place + size)
+}
+
 impl Log {
+    /// The leader epoch of `offset` by its checkpoint. Asked only where damage was found.
+    fn epoch_on_disk(&self, offset: Offset) -> Option<i32> {
+        read_epochs(&*self.shared.env, &self.identity.dir, Offset::MAX).epoch_for(offset)
+    }
+
     /// The aborted transactions that a read-committed reader of `from..to` must know (KIP-98, `collectAbortedTxns`).
     pub fn aborted_between(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>> {
         let segments = self.segments.snapshot();

@@ -106,10 +106,7 @@ impl Log {
         let partition = identity.name.partition;
         let blank = || Mark::blank(&identity.topic_id, partition);
         let mark = shared.marks.read(identity.slot, &identity.topic_id, partition)?.unwrap_or_else(blank);
-        let segments = state.segments.iter().map(|entry| {
-            let bytes = entry.sealed.as_ref().map_or(0, |sealed| sealed.bytes);
-            Log::segment(shared, &identity, &config, entry.base, bytes)
-        });
+        let segments = state.segments.iter().map(|entry| Log::listed(shared, &identity, &config, entry, 0));
         let mut recovery = Recovery {
             shared,
             identity: &identity,

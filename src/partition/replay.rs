@@ -328,6 +328,7 @@ fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> R
     Ok(Some(ProducerState::from_snapshot(&entries, &longer.unwrap_or_default())))
 }
 
+/// The leader epochs of a partition by their checkpoint, as far as they begin at or before `end`.
 pub(super) fn read_epochs(env: &dyn Env, dir: &Path, end: Offset) -> LeaderEpochs {
     let text =
         read_file(env, &dir.join(LEADER_EPOCHS)).ok().flatten().and_then(|b| String::from_utf8(b).ok());

@@ -10,5 +10,6 @@ pub mod index;
 pub mod layout;
 pub mod manifest;
 pub mod marks;
+pub mod pages;
 pub mod scan;
 pub mod segment;

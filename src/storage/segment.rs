@@ -9,12 +9,14 @@ use super::{
     holes::{Hole, Holes},
     index::{self, IndexBytes, IndexedBatch, SegmentIndex},
     layout::SegmentFile,
+    pages::{CheckedPages, PagesVerdict},
     scan::{Found, Scanner},
 };
 use crate::{
     codec::{
         batch::{BatchHeader, HEADER_LEN},
         index::{AbortedTransaction, OffsetIndexView, TimeIndexView},
+        pages::{PageSummer, PageSums},
     },
     env::{
         Env, File, Open, read_exact_at,
@@ -29,7 +31,7 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// How far a mapping of an active segment reaches beyond its data, so that it is not made anew at every growth.
@@ -52,6 +54,19 @@ pub struct Segment {
     index_interval: u64,
     /// Damage that a scan has found.
     holes: Holes,
+    /// The generation and size it was sealed with.
+    sealed: OnceLock<(u32, u64)>,
+    pages: RwLock<Pages>,
+}
+
+/// What is known of a sealed segment's page checksums.
+#[derive(Debug)]
+enum Pages {
+    /// Nobody asked yet.
+    Unasked,
+    /// There are none that are about this segment.
+    None,
+    Held(Arc<CheckedPages>),
 }
 
 #[derive(Debug)]
@@ -125,7 +140,14 @@ impl Segment {
             aborted: Mutex::new(None),
             index_interval,
             holes: Holes::default(),
+            sealed: OnceLock::new(),
+            pages: RwLock::new(Pages::Unasked),
         })
+    }
+
+    /// From now on the segment is known not to grow, and its page checksums may speak.
+    pub fn set_sealed(&self, generation: u32, size: u64) {
+        let _ = self.sealed.set((generation, size));
     }
 
     /// The base offset, which names it.
@@ -182,6 +204,48 @@ impl Segment {
         self.data.bytes(range, capacity)
     }
 
+    /// What the page checksums say about `range`.
+    pub fn check_pages(&self, range: Range<u64>) -> Result<PagesVerdict> {
+        let Some((generation, size)) = self.sealed.get().copied() else { return Ok(PagesVerdict::Unknown) };
+        let held = match &*self.pages.read() {
+            Pages::Held(pages) => Some(Arc::clone(pages)),
+            Pages::None => return Ok(PagesVerdict::Unknown),
+            Pages::Unasked => None,
+        };
+        match held.or_else(|| self.load_pages(generation, size)) {
+            Some(pages) if self.readable() == size => pages.check(range, |page| self.bytes(page)),
+            _ => Ok(PagesVerdict::Unknown),
+        }
+    }
+
+    fn load_pages(&self, generation: u32, size: u64) -> Option<Arc<CheckedPages>> {
+        let path = SegmentFile::Pages.path(&self.dir, self.base);
+        let bytes = read_file(&**self.pool.env(), &path).ok().flatten();
+        let sums = bytes.and_then(|bytes| PageSums::decode(&bytes).ok());
+        let sums = sums.filter(|sums| sums.generation == generation && sums.size == size);
+        let pages = sums.map(|sums| Arc::new(CheckedPages::new(sums)));
+        *self.pages.write() = pages.clone().map_or(Pages::None, Pages::Held);
+        pages
+    }
+
+    /// Sums up the pages of a sealed segment, each of whose batches is checked on the way, and writes and flushes them.
+    /// Where a batch is not valid there is nothing to vouch for, and nothing is written.
+    pub fn write_pages(&self) -> Result<()> {
+        let Some((generation, size)) = self.sealed.get().copied() else { return Ok(()) };
+        let mut scanner = Scanner::new(&self.data, size, 0, self.base, true);
+        let mut summer = PageSummer::new();
+        while let Found::Batch(batch, _) = scanner.next()? {
+            summer.update(batch.bytes());
+        }
+        if summer.size() != size {
+            return Ok(());
+        }
+        let sums = summer.finish(generation);
+        write_file(&**self.pool.env(), &SegmentFile::Pages.path(&self.dir, self.base), &sums.encode())?;
+        *self.pages.write() = Pages::Held(Arc::new(CheckedPages::new(sums)));
+        Ok(())
+    }
+
     /// The header of the batch that starts at `position`; `None` at the end.
     pub fn header_at(&self, position: u64) -> Result<Option<BatchHeader>> {
         let readable = self.readable();
@@ -190,7 +254,14 @@ impl Segment {
         }
         self.check_hole(position)?;
         let head = self.bytes(position..(position + HEADER_LEN as u64).min(readable))?;
-        let header = BatchHeader::parse(&head).map_err(|e| e.in_file(self.data.path(), position))?;
+        let header = match BatchHeader::parse(&head) {
+            Ok(header) => header,
+            Err(error) => {
+                // Where the page did not pass, an unknown version is damage like any other.
+                self.check_good(position..position + head.len() as u64)?;
+                return Err(error.in_file(self.data.path(), position));
+            }
+        };
         if position + header.size() > readable {
             let reason = format!("a batch of {} bytes where {} are left", header.size(), readable - position);
             return Err(Error::corrupt(self.data.path(), position, reason));
@@ -205,14 +276,30 @@ impl Segment {
 
     /// The first batch that ends at or behind `offset`; `None` when all end before it.
     pub fn locate(&self, offset: Offset) -> Result<Option<Located>> {
-        let mut position = self.floor_position(offset)?;
+        let start = self.floor_position(offset)?;
+        let mut position = start;
         loop {
             position = self.past_hole(position, offset);
             let Some(header) = self.header_at(position)? else { return Ok(None) };
             if header.last_offset() >= offset {
+                if header.base_offset > offset {
+                    // Either the offset is really not there, or a header on the way says what it did not.
+                    self.check_good(start..position + HEADER_LEN as u64)?;
+                }
                 return Ok(Some(Located { position, header }));
             }
             position += header.size();
+        }
+    }
+
+    /// An error where the page checksums say that `range` is not what was written.
+    fn check_good(&self, range: Range<u64>) -> Result<()> {
+        match self.check_pages(range)? {
+            PagesVerdict::Bad(page) => {
+                let reason = "a page is not what was written when the segment was sealed";
+                Err(Error::corrupt(self.data.path(), page.start, reason))
+            }
+            PagesVerdict::Good | PagesVerdict::Unknown => Ok(()),
         }
     }
 
