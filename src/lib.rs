@@ -3,8 +3,10 @@
 #![allow(dead_code, unreachable_pub, reason = "the rooms are built one after the other")]
 
 mod codec;
+pub mod consumer;
 mod env;
 pub mod error;
+pub mod group;
 pub mod manual;
 mod partition;
 pub mod producer;

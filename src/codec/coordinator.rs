@@ -6,8 +6,8 @@
 //! skipped by their size. A null value (a tombstone) never comes here. Strings have at most
 //! [`MAX_STRING_LEN`](super::message::MAX_STRING_LEN) bytes.
 //!
-//! What Kafka's formats have no room for travels in a record header: the incarnation of the partition whose offset was
-//! committed ([`INCARNATION_HEADER`]).
+//! What Kafka's formats have no room for travels in record headers: the incarnation of the partition whose offset was
+//! committed ([`INCARNATION_HEADER`]) and the id of its topic ([`TOPIC_ID_HEADER`]).
 
 use super::{
     DecodeError,
@@ -18,6 +18,9 @@ use crate::types::Timestamp;
 
 /// The record header that holds an incarnation, as 8 bytes.
 pub const INCARNATION_HEADER: &str = "streamlog.incarnation";
+
+/// The record header that holds the topic's id, as its 16 bytes.
+pub const TOPIC_ID_HEADER: &str = "streamlog.topic.id";
 
 const OFFSET_KEYS: std::ops::RangeInclusive<i16> = 0..=1;
 const OFFSET_KEY: i16 = 1;

@@ -178,6 +178,11 @@ impl ValidRecords {
         self.0.is_empty()
     }
 
+    /// The bytes of all records, decompressed.
+    pub fn byte_len(&self) -> usize {
+        self.0.section.len()
+    }
+
     /// The records from the first on.
     pub fn iter(&self) -> ValidIter<'_> {
         ValidIter { section: &self.0.section, walk: Walk::new(&self.0.section, self.0.facts) }

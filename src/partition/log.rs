@@ -223,11 +223,12 @@ impl Log {
         (number, later.and_then(|i| partition.incarnations.get(i)).map(|(_, first)| *first))
     }
 
-    /// Where incarnation `number` ended: the first offset of the next one. `None` when it goes on.
+    /// Where incarnation `number` ended: the lowest first offset of the later ones, for a later one may begin below an
+    /// earlier one. `None` when it goes on.
     pub fn incarnation_end(&self, number: u32) -> Option<Offset> {
         let state = self.shared.manifest.state();
         let partition = state.partition(&self.identity.topic_id, self.identity.name.partition)?;
-        partition.incarnations.iter().find(|(n, _)| *n > number).map(|(_, first)| *first)
+        partition.incarnations.iter().filter(|(n, _)| *n > number).map(|(_, first)| *first).min()
     }
 
     /// A manifest entry that says what a sealed segment holds.

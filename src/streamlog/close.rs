@@ -49,6 +49,7 @@ impl Inner {
         self.background.stop();
         let result = clients.and_then(|()| self.close_logs());
         self.catalog.shared().close();
+        self.catalog.changes.wake_all();
         *self.lock.lock() = None;
         match (result, self.background.take_error()) {
             (Ok(()), Some(error)) => Err(error),

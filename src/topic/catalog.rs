@@ -6,6 +6,7 @@
 
 use super::{
     Topic,
+    changes::Changes,
     config::{ConfigChange, MAX_PARTITIONS, TopicConfig},
     log_config, name,
 };
@@ -79,6 +80,8 @@ pub struct Catalog {
     admin: Mutex<()>,
     /// What a read-only opening follows.
     observers: Mutex<Vec<Observer>>,
+    /// Topics and partitions that come, and topics that go.
+    pub changes: Changes,
 }
 
 impl Catalog {
@@ -88,6 +91,7 @@ impl Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
             observers: Mutex::default(),
+            changes: Changes::default(),
             shared: Arc::clone(&shared),
         };
         let begun = shared.env.monotonic();
@@ -264,6 +268,7 @@ impl Catalog {
         event!(INFO, topic = name, partitions = count, "created a topic");
         let topic = Topic::new(id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
+        self.changes.happened();
         Ok(topic)
     }
 
@@ -335,6 +340,7 @@ impl Catalog {
             .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
             .collect::<Result<Vec<_>>>()?;
         topic.add_logs(logs);
+        self.changes.happened();
         Ok(AddedPartitions { before, now: count, keys_move })
     }
 
@@ -367,6 +373,7 @@ impl Catalog {
         event!(INFO, topic = name, "deleted a topic");
         topic.shut();
         self.topics.write().remove(name);
+        self.changes.happened();
         for log in topic.logs().iter() {
             self.remove_dir(&log.identity.dir)?;
         }
@@ -403,6 +410,7 @@ impl Catalog {
         let changed = self.shared.manifest.observe()?;
         if changed {
             self.take_in_topics()?;
+            self.changes.happened();
         }
         let state = self.shared.manifest.state();
         for observer in self.observers.lock().iter_mut() {

@@ -4,6 +4,7 @@
 //! handle keeps of all of them.
 
 pub mod catalog;
+pub mod changes;
 pub mod config;
 pub mod name;
 pub mod partitioner;

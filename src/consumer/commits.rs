@@ -1,0 +1,136 @@
+//! Committing: telling the group how far this consumer has read.
+//!
+//! Committed is what the program says and nothing beyond; the data below is durable first. See [`crate::group`] for
+//! what becomes of it.
+
+use super::{CommittedOffset, Consumer, ConsumerRecord, OffsetAndMetadata, coordinator::OffsetCommit};
+use crate::{
+    error::{Error, Result},
+    types::TopicPartition,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+impl Consumer {
+    /// Commits the positions of all partitions: everything that polls have returned so far counts as done. When this
+    /// returns it survives a power cut. Costs nothing when nothing changed.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a consumer without a group, `ReadOnly`, and what the operating system says. It is then not
+    /// known which of these offsets a later opening finds, but none of them is half there.
+    pub fn commit_sync(&mut self) -> Result<()> {
+        let group = self.group()?;
+        self.follow_catalog();
+        let uncommitted = self.places.iter().filter(|p| !p.is_deleted() && p.is_uncommitted());
+        let commits: Vec<OffsetCommit> = uncommitted
+            .filter_map(|place| {
+                let log = Arc::clone(place.log());
+                Some(OffsetCommit { log, offset: place.position()?, metadata: String::new() })
+            })
+            .collect();
+        self.commit(&group, &commits)
+    }
+
+    /// Commits these offsets: in each partition, assigned or not, the next one to read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`commit_sync`](Self::commit_sync); and `InvalidArgument`, with nothing committed, for an offset beyond the
+    /// end of its partition or more than 4096 bytes of metadata, `UnknownTopic`, `UnknownPartition`.
+    pub fn commit_offsets<M: Into<OffsetAndMetadata>>(
+        &mut self,
+        offsets: impl IntoIterator<Item = (TopicPartition, M)>,
+    ) -> Result<()> {
+        let group = self.group()?;
+        self.follow_catalog();
+        let mut commits = Vec::new();
+        for (partition, offset) in offsets {
+            let log = match self.place(&partition) {
+                Ok(place) => Arc::clone(place.log()),
+                Err(_) => self.catalog.log(&partition)?,
+            };
+            let OffsetAndMetadata { offset, metadata } = offset.into();
+            commits.push(OffsetCommit { log, offset, metadata });
+        }
+        self.commit(&group, &commits)
+    }
+
+    /// Commits that this record, and all before it in its partition, are done.
+    ///
+    /// # Errors
+    ///
+    /// As for [`commit_sync`](Self::commit_sync); `Closed` when the record's topic was deleted.
+    pub fn commit_record(&mut self, record: &ConsumerRecord<'_>) -> Result<()> {
+        let group = self.group()?;
+        let log = Arc::clone(record.log());
+        self.commit(&group, &[OffsetCommit { log, offset: record.next_offset, metadata: String::new() }])
+    }
+
+    /// What the group has committed for these partitions; `None` where it is nothing, or was for a topic that has been
+    /// deleted since.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a consumer without a group; `Corrupt` when the committed offsets cannot be read.
+    pub fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>> {
+        let group = self.group()?;
+        let committed = self.coordinator.committed(&group, partitions)?;
+        let of_today = |partition: &TopicPartition, id| {
+            self.catalog.find(&partition.topic).is_some_and(|topic| topic.id() == id)
+        };
+        let found = partitions.iter().zip(committed).map(|(partition, committed)| {
+            let committed = committed.filter(|c| c.topic_id.is_none_or(|id| of_today(partition, id)));
+            (partition.clone(), committed.map(|c| c.value))
+        });
+        Ok(found.collect())
+    }
+
+    pub(super) fn commit_automatically(&mut self) -> Result<()> {
+        match self.auto_commit {
+            Some(_) => self.commit_sync(),
+            None => Ok(()),
+        }
+    }
+
+    /// The automatic commit of a poll, where the time has come.
+    pub(super) fn commit_when_due(&mut self) -> Result<()> {
+        let Some(auto) = &mut self.auto_commit else { return Ok(()) };
+        let now = self.policy.env.monotonic();
+        if now < auto.next {
+            return Ok(());
+        }
+        auto.next = now + auto.every;
+        self.commit_sync()
+    }
+
+    /// Whether there is anything to commit.
+    pub(super) fn has_uncommitted(&self) -> bool {
+        self.places.iter().any(|place| place.is_uncommitted())
+    }
+
+    fn commit(&mut self, group: &str, commits: &[OffsetCommit]) -> Result<()> {
+        self.catalog.shared().check_writable()?;
+        if commits.is_empty() {
+            return Ok(());
+        }
+        self.coordinator.commit(group, commits)?;
+        for commit in commits {
+            if let Ok(place) = self.place_mut(&commit.log.identity.name)
+                && Arc::ptr_eq(place.log(), &commit.log)
+            {
+                place.committed = Some(commit.offset);
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&self) -> Result<Arc<str>> {
+        self.policy.group.clone().ok_or_else(|| {
+            let reason = "this consumer has no group whose offsets it could commit or read".to_string();
+            Error::InvalidArgument { reason }
+        })
+    }
+}

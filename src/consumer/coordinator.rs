@@ -1,0 +1,68 @@
+//! What a consumer asks of whoever keeps its group's committed offsets.
+//!
+//! The consumer owns this trait; the room above implements it. A committed offset is the next one to read. It belongs to
+//! a topic's id and to an incarnation of its partition, so that it is never taken for a place in other data.
+
+use crate::{
+    error::Result,
+    partition::log::Log,
+    types::{Offset, Timestamp, TopicId, TopicPartition},
+};
+use std::{fmt, sync::Arc};
+
+/// An offset to be committed, and what the committer notes beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetAndMetadata {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// Any text of up to 4096 bytes.
+    pub metadata: String,
+}
+
+impl From<Offset> for OffsetAndMetadata {
+    fn from(offset: Offset) -> Self {
+        OffsetAndMetadata { offset, metadata: String::new() }
+    }
+}
+
+/// An offset that a group committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommittedOffset {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// What the committer noted beside it.
+    pub metadata: String,
+    /// When it was committed.
+    pub timestamp: Timestamp,
+    /// How many offsets lie between it and the high watermark; `None` when its topic or partition is gone.
+    pub lag: Option<u64>,
+}
+
+/// A committed offset and the life that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) value: CommittedOffset,
+    /// The topic it was committed for; `None` where the record does not say, as a broker's does not.
+    pub(crate) topic_id: Option<TopicId>,
+    /// The partition's incarnation at the time; `None` where the record does not say.
+    pub(crate) incarnation: Option<u32>,
+}
+
+/// One offset of a commit.
+#[derive(Clone, Debug)]
+pub(crate) struct OffsetCommit {
+    /// The log that the offset is a place in.
+    pub(crate) log: Arc<Log>,
+    pub(crate) offset: Offset,
+    pub(crate) metadata: String,
+}
+
+/// Keeps the offsets that groups commit.
+pub(crate) trait Coordinator: Send + Sync + fmt::Debug {
+    /// What `group` committed for each of `partitions`, in their order.
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
+
+    /// Commits all of `offsets` or none. When this returns they survive a power cut, and so does all data below them.
+    fn commit(&self, group: &str, offsets: &[OffsetCommit]) -> Result<()>;
+}

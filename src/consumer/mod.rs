@@ -1,0 +1,316 @@
+//! Consumers: reading topics, and remembering how far a group has read.
+//!
+//! A [`Consumer`] has a [place](place) in each partition it reads. A [poll](Consumer::poll) goes around them, takes what
+//! is there, and sleeps on one signal when nothing is. How far a group has read is kept by whoever implements
+//! [`Coordinator`](coordinator::Coordinator); this room knows no groups but by name.
+//!
+//! What is always true: a position only moves over what was given out or has nothing to give; it never moves silently
+//! elsewhere (see [`OffsetReset`]); a batch that is damaged is an error, not a gap.
+
+mod builder;
+mod commits;
+pub(crate) mod coordinator;
+mod place;
+mod poll;
+mod positions;
+mod records;
+mod reset;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use builder::ConsumerBuilder;
+pub use coordinator::{CommittedOffset, OffsetAndMetadata};
+pub use poll::WakeupHandle;
+pub use records::{ConsumerRecord, ConsumerRecords, OwnedConsumerRecord, RecordIter};
+pub use reset::{AutoOffsetReset, OffsetReset, ResetReason};
+
+use crate::{
+    env::sync::{AtomicBool, Signal},
+    error::{Error, Result},
+    partition::log::Log,
+    topic::{Topic, catalog::Catalog},
+    types::TopicPartition,
+};
+use coordinator::Coordinator;
+use place::{Place, Room};
+use reset::Policy;
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+/// Reads records of topics, alone or for a group.
+///
+/// A consumer belongs to one thread at a time; it may be moved between threads, and [`WakeupHandle`]s reach it from
+/// others. In this release a group has no members: each of its consumers reads every partition it subscribes to, and of
+/// the offsets they commit the last one holds. Offsets are never committed unless the program asks for it, or asks for
+/// [`auto_commit`](ConsumerBuilder::auto_commit).
+///
+/// ```ignore
+/// let mut consumer = log.consumer("billing")?;
+/// consumer.subscribe(["orders"])?;
+/// loop {
+///     let records = consumer.poll(Duration::from_secs(1))?;
+///     for record in &records {
+///         bill(record.value);
+///     }
+///     consumer.commit_sync()?;
+/// }
+/// ```
+pub struct Consumer {
+    catalog: Arc<Catalog>,
+    coordinator: Arc<dyn Coordinator>,
+    policy: Policy,
+    room: Room,
+    interest: Interest,
+    /// In the order of their names.
+    places: Vec<Place>,
+    /// Whose turn it is.
+    turn: usize,
+    /// Whether a place is not begun.
+    unbegun: bool,
+    /// Whether a place has a failure to report.
+    failing: bool,
+    /// The catalog as the places know it.
+    catalog_version: u64,
+    signal: Arc<Signal>,
+    woken: Arc<AtomicBool>,
+    /// Resets that no poll has reported yet.
+    resets: Vec<OffsetReset>,
+    auto_commit: Option<AutoCommit>,
+    /// When a read-only handle last looked at what the writer did.
+    followed: Option<Duration>,
+}
+
+/// What a consumer wants to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Interest {
+    Nothing,
+    Topics(Vec<Arc<str>>),
+    Partitions,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AutoCommit {
+    every: Duration,
+    next: Duration,
+}
+
+impl Consumer {
+    fn new(
+        catalog: Arc<Catalog>,
+        coordinator: Arc<dyn Coordinator>,
+        policy: Policy,
+        settings: &ConsumerBuilder,
+    ) -> Self {
+        let signal = Arc::new(Signal::new());
+        catalog.changes.watch(&signal);
+        let auto_commit =
+            settings.auto_commit.map(|every| AutoCommit { every, next: policy.env.monotonic() + every });
+        Consumer {
+            catalog_version: catalog.changes.version(),
+            catalog,
+            coordinator,
+            policy,
+            room: Room { records: settings.max_poll_records, bytes: settings.max_poll_bytes },
+            interest: Interest::Nothing,
+            places: Vec::new(),
+            turn: 0,
+            unbegun: false,
+            failing: false,
+            signal,
+            woken: Arc::new(AtomicBool::new(false)),
+            resets: Vec::new(),
+            auto_commit,
+            followed: None,
+        }
+    }
+
+    /// Reads all partitions of these topics, in place of those subscribed to before. Partitions that are added later
+    /// are read as well; a topic that is deleted is read again when it is created again.
+    ///
+    /// In each partition it goes on from what its group committed, and where that is nothing, by
+    /// [`auto_offset_reset`](ConsumerBuilder::auto_offset_reset).
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic` when there is no such topic, unlike Kafka, so that a misspelled name is not waited for in silence;
+    /// `InvalidArgument` while partitions are [`assign`](Self::assign)ed; a failure of an automatic commit.
+    pub fn subscribe<T: AsRef<str>>(&mut self, topics: impl IntoIterator<Item = T>) -> Result<()> {
+        self.catalog.shared().check_open()?;
+        if self.interest == Interest::Partitions {
+            return Err(mixed());
+        }
+        if self.catalog.shared().read_only {
+            self.catalog.refresh()?;
+        }
+        let mut names = Vec::new();
+        for topic in topics {
+            names.push(Arc::clone(self.catalog.topic(topic.as_ref())?.shared_name()));
+        }
+        names.sort();
+        names.dedup();
+        self.commit_automatically()?;
+        self.interest = if names.is_empty() { Interest::Nothing } else { Interest::Topics(names) };
+        self.catalog_version = self.catalog.changes.version();
+        self.read_what_is_of_interest();
+        Ok(())
+    }
+
+    /// Reads these partitions, in place of those assigned before; places in partitions that stay are kept.
+    ///
+    /// When a topic is deleted, each poll says so (`Closed`) until its partitions are not assigned any more.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `UnknownPartition`; `InvalidArgument` while topics are [`subscribe`](Self::subscribe)d to; a
+    /// failure of an automatic commit.
+    pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
+        self.catalog.shared().check_open()?;
+        if matches!(self.interest, Interest::Topics(_)) {
+            return Err(mixed());
+        }
+        if self.catalog.shared().read_only {
+            self.catalog.refresh()?;
+        }
+        let logs = partitions.into_iter().map(|p| self.catalog.log(&p)).collect::<Result<Vec<_>>>()?;
+        self.commit_automatically()?;
+        self.interest = if logs.is_empty() { Interest::Nothing } else { Interest::Partitions };
+        self.read(logs);
+        Ok(())
+    }
+
+    /// Reads nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// A failure of an automatic commit; the consumer then reads on.
+    pub fn unsubscribe(&mut self) -> Result<()> {
+        self.commit_automatically()?;
+        self.interest = Interest::Nothing;
+        self.read(Vec::new());
+        Ok(())
+    }
+
+    /// The partitions that are read, in their order.
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.places.iter().map(|place| place.name().clone()).collect()
+    }
+
+    /// The topics that are subscribed to, in their order.
+    pub fn subscription(&self) -> Vec<&str> {
+        match &self.interest {
+            Interest::Topics(names) => names.iter().map(|name| &**name).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Ends the consumer, with an automatic commit where that is on. Dropping it does the same without the commit.
+    ///
+    /// # Errors
+    ///
+    /// A failure of that commit. The consumer is gone all the same.
+    pub fn close(mut self) -> Result<()> {
+        self.commit_automatically()
+    }
+
+    /// Takes in topics and partitions that came, and topics that went.
+    fn follow_catalog(&mut self) {
+        let version = self.catalog.changes.version();
+        if version == self.catalog_version {
+            return;
+        }
+        self.catalog_version = version;
+        self.read_what_is_of_interest();
+    }
+
+    fn read_what_is_of_interest(&mut self) {
+        match &self.interest {
+            Interest::Nothing => self.read(Vec::new()),
+            Interest::Topics(names) => {
+                let topics: Vec<Topic> = names.iter().filter_map(|name| self.catalog.find(name)).collect();
+                self.read(topics.iter().flat_map(|topic| topic.logs().to_vec()));
+            }
+            Interest::Partitions => {
+                for place in &mut self.places {
+                    let topic = self.catalog.find(&place.name().topic);
+                    if topic.is_none_or(|topic| topic.id() != place.log().identity.topic_id) {
+                        place.delete();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads exactly these logs from now on.
+    fn read(&mut self, logs: impl IntoIterator<Item = Arc<Log>>) {
+        let logs: BTreeMap<TopicPartition, Arc<Log>> =
+            logs.into_iter().map(|log| (log.identity.name.clone(), log)).collect();
+        self.places.retain(|place| logs.get(place.name()).is_some_and(|log| Arc::ptr_eq(log, place.log())));
+        for (name, log) in logs {
+            if let Err(at) = self.places.binary_search_by(|place| place.name().cmp(&name)) {
+                self.places.insert(at, Place::new(log, self.policy.isolation, &self.signal));
+                self.unbegun = true;
+            }
+        }
+    }
+
+    /// Gives every place that has none a position. Where that cannot be, the place has a failure.
+    fn begin(&mut self) -> Result<()> {
+        self.unbegun = false;
+        let names: Vec<TopicPartition> =
+            self.places.iter().filter(|p| p.position().is_none()).map(|p| p.name().clone()).collect();
+        let committed = match &self.policy.group {
+            Some(group) => self.coordinator.committed(group, &names).inspect_err(|_| self.unbegun = true)?,
+            None => vec![None; names.len()],
+        };
+        let unbegun = self.places.iter_mut().filter(|p| p.position().is_none());
+        for (place, committed) in unbegun.zip(&committed) {
+            match self.policy.begin(place.log(), committed.as_ref()) {
+                Ok((offset, reset)) => {
+                    place.seek(offset);
+                    place.committed = reset.is_none().then_some(offset);
+                    self.resets.extend(reset);
+                }
+                Err(error) => {
+                    place.failure = Some(error);
+                    self.unbegun = true;
+                    self.failing = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, partition: &TopicPartition) -> Result<&Place> {
+        let found = self.places.binary_search_by(|place| place.name().cmp(partition));
+        found.ok().and_then(|i| self.places.get(i)).ok_or_else(|| not_assigned(partition))
+    }
+
+    fn place_mut(&mut self, partition: &TopicPartition) -> Result<&mut Place> {
+        let found = self.places.binary_search_by(|place| place.name().cmp(partition));
+        found.ok().and_then(|i| self.places.get_mut(i)).ok_or_else(|| not_assigned(partition))
+    }
+}
+
+fn not_assigned(partition: &TopicPartition) -> Error {
+    Error::InvalidArgument { reason: format!("{partition} is not assigned to this consumer") }
+}
+
+fn mixed() -> Error {
+    let reason = "a consumer either subscribes to topics or is assigned partitions: unsubscribe first";
+    Error::InvalidArgument { reason: reason.to_string() }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.catalog.changes.unwatch(&self.signal);
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("group", &self.policy.group)
+            .field("interest", &self.interest)
+            .field("partitions", &self.places.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,309 @@
+//! A consumer's place in one partition.
+//!
+//! A place has no position before it was begun (from what was committed, a seek, or a reset); then it goes from batch to
+//! batch. Its position is the next offset that the program has not been given: it passes a batch without records for
+//! the program (control, aborted, emptied by compaction) when it meets it, and records when they are taken.
+
+use super::{
+    records::Chunk,
+    reset::{OffsetReset, Policy, ResetReason},
+};
+use crate::{
+    codec::{
+        batch::RecordBatch,
+        index::AbortedTransaction,
+        record::{Cursor, ValidRecords},
+    },
+    env::sync::Signal,
+    error::{Error, Result},
+    partition::{log::Log, read::LogReader, time::MAX_DECOMPRESSED, view::shows_records},
+    types::{IsolationLevel, Offset, Timestamp, TopicPartition},
+};
+use std::{collections::VecDeque, sync::Arc};
+
+/// How much is asked of a partition at once, in bytes (Kafka's `max.partition.fetch.bytes`).
+const FETCH: u64 = 1 << 20;
+
+/// How much a poll may still take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+}
+
+impl Room {
+    pub(super) fn is_left(&self) -> bool {
+        self.records > 0 && self.bytes > 0
+    }
+}
+
+/// A place in one partition.
+#[derive(Debug)]
+pub(super) struct Place {
+    reader: LogReader,
+    isolation: IsolationLevel,
+    signal: Arc<Signal>,
+    begun: bool,
+    position: Offset,
+    /// What was committed last, as far as this consumer knows.
+    pub(super) committed: Option<Offset>,
+    /// The batches of the last fetch that were not reached yet, and the transactions aborted among them.
+    fetched: VecDeque<RecordBatch>,
+    aborted: Vec<AbortedTransaction>,
+    /// The batch that was reached, and how far.
+    current: Option<Current>,
+    paused: bool,
+    deleted: bool,
+    /// What the next poll has to report before anything else.
+    pub(super) failure: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Current {
+    records: ValidRecords,
+    cursor: Cursor,
+    next_offset: Offset,
+}
+
+impl Current {
+    /// How many records are left.
+    fn left(&self) -> usize {
+        self.records.len().saturating_sub(self.cursor.index as usize)
+    }
+}
+
+impl Place {
+    /// A place that is not begun. From now on `signal` is notified when there is more to read.
+    pub(super) fn new(log: Arc<Log>, isolation: IsolationLevel, signal: &Arc<Signal>) -> Self {
+        log.waiters.register(signal, isolation);
+        Place {
+            reader: LogReader::new(log, isolation, Offset::ZERO),
+            isolation,
+            signal: Arc::clone(signal),
+            begun: false,
+            position: Offset::ZERO,
+            committed: None,
+            fetched: VecDeque::new(),
+            aborted: Vec::new(),
+            current: None,
+            paused: false,
+            deleted: false,
+            failure: None,
+        }
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        self.reader.log()
+    }
+
+    pub(super) fn name(&self) -> &TopicPartition {
+        &self.log().identity.name
+    }
+
+    /// The next offset to be given out; `None` before the place is begun.
+    pub(super) fn position(&self) -> Option<Offset> {
+        self.begun.then_some(self.position)
+    }
+
+    /// Goes to `offset`.
+    pub(super) fn seek(&mut self, offset: Offset) {
+        self.reader.seek(offset);
+        self.fetched.clear();
+        self.current = None;
+        self.failure = None;
+        self.position = offset;
+        self.begun = true;
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Stops giving out records, or goes on. A paused place does not wake its consumer.
+    pub(super) fn pause(&mut self, paused: bool) {
+        if paused == self.paused {
+            return;
+        }
+        self.paused = paused;
+        let waiters = &self.log().waiters;
+        if paused {
+            waiters.remove(&self.signal);
+        } else {
+            waiters.register(&self.signal, self.isolation);
+        }
+    }
+
+    /// Whether the position differs from what was committed. One beyond the end, where a seek may have gone, is no
+    /// position that could be committed.
+    pub(super) fn is_uncommitted(&self) -> bool {
+        let can_be = || self.position <= self.log().offsets().log_end();
+        self.begun && self.committed != Some(self.position) && can_be()
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// The topic is gone: every poll says so.
+    pub(super) fn delete(&mut self) {
+        self.deleted = true;
+    }
+
+    /// Whether a poll has nothing to do here. A few loads.
+    pub(super) fn is_idle(&self) -> bool {
+        if self.paused {
+            return true;
+        }
+        let at_end = || {
+            let offsets = self.log().offsets();
+            let bound = offsets.bound(self.isolation);
+            self.position >= bound && (self.position == bound || self.position <= offsets.log_end())
+        };
+        self.begun && !self.deleted && self.current.is_none() && self.fetched.is_empty() && at_end()
+    }
+
+    /// Takes records while there is room. After an error those before it are in `chunks`, and the next call meets it
+    /// again.
+    pub(super) fn take(
+        &mut self,
+        room: &mut Room,
+        policy: &Policy,
+        chunks: &mut Vec<Chunk>,
+        resets: &mut Vec<OffsetReset>,
+    ) -> Result<()> {
+        if self.deleted {
+            return Err(Error::Closed { what: "the topic" });
+        }
+        while room.is_left() {
+            if !self.reach(policy, resets)? {
+                return Ok(());
+            }
+            if let Some(chunk) = self.take_from_current(room) {
+                chunks.push(chunk);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the next batch with records current; `false` at the end.
+    fn reach(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
+        while self.current.is_none() {
+            let Some(batch) = self.fetched.front() else {
+                if !self.fetch(policy, resets)? {
+                    return Ok(false);
+                }
+                continue;
+            };
+            let next_offset = batch.header().next_offset();
+            let shown = shows_records(batch.header(), &self.aborted);
+            let current = if shown { Some(self.decode(batch)?).filter(|c| c.left() > 0) } else { None };
+            if current.is_none() {
+                self.position = self.position.max(next_offset);
+            }
+            self.current = current;
+            self.fetched.pop_front();
+        }
+        Ok(true)
+    }
+
+    fn fetch(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
+        match self.reader.fetch(FETCH) {
+            Ok(fetched) => {
+                self.fetched = fetched.batches;
+                self.aborted = fetched.aborted;
+                Ok(!self.fetched.is_empty())
+            }
+            Err(Error::OffsetOutOfRange { .. }) => {
+                let from = Some(self.position);
+                let (to, reset) = policy.reset(self.reader.log(), from, ResetReason::OutOfRange)?;
+                resets.extend(reset);
+                self.seek(to);
+                Ok(to < self.log().offsets().bound(self.isolation))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The records of `batch` from the position on.
+    fn decode(&self, batch: &RecordBatch) -> Result<Current> {
+        let in_file = |error: crate::codec::DecodeError| match error {
+            crate::codec::DecodeError::CodecUnavailable(codec) => Error::CodecUnavailable { codec },
+            error => {
+                let reason = format!("batch at offset {}: {error}", batch.header().base_offset);
+                Error::corrupt(&self.log().identity.dir, 0, reason)
+            }
+        };
+        let records = batch.records(MAX_DECOMPRESSED).and_then(|r| r.validate()).map_err(in_file)?;
+        let mut cursor = Cursor::default();
+        if batch.header().base_offset < self.position {
+            let mut iter = records.iter();
+            while iter.next().is_some_and(|record| record.offset < self.position) {
+                cursor = iter.cursor();
+            }
+        }
+        Ok(Current { records, cursor, next_offset: batch.header().next_offset() })
+    }
+
+    fn take_from_current(&mut self, room: &mut Room) -> Option<Chunk> {
+        let current = self.current.as_mut()?;
+        let (start, left, next_offset) = (current.cursor, current.left(), current.next_offset);
+        let records = current.records.clone();
+        let bytes = records.byte_len().saturating_sub(start.position);
+        let log = Arc::clone(self.reader.log());
+        if left <= room.records && bytes <= room.bytes {
+            room.records -= left;
+            room.bytes -= bytes;
+            self.position = next_offset;
+            self.current = None;
+            return Some(Chunk { log, records, start, count: left });
+        }
+        let mut iter = records.iter_from(start);
+        let mut taken = 0;
+        let mut position = next_offset;
+        while taken < room.records && iter.cursor().position - start.position < room.bytes {
+            let Some(record) = iter.next() else { break };
+            position = record.offset.saturating_add(1);
+            taken += 1;
+        }
+        current.cursor = iter.cursor();
+        room.records -= taken;
+        room.bytes = room.bytes.saturating_sub(current.cursor.position - start.position);
+        if taken == 0 || taken == left {
+            position = next_offset;
+            self.current = None;
+        }
+        self.position = position;
+        Some(Chunk { log, records: records.clone(), start, count: taken })
+    }
+
+    /// The timestamp of the next record to be given out; `None` at the end.
+    pub(super) fn next_timestamp(&self) -> Result<Option<Timestamp>> {
+        let of_current = |current: &Current| {
+            current.records.iter_from(current.cursor).next().map(|record| record.timestamp)
+        };
+        if let Some(timestamp) = self.current.as_ref().and_then(of_current) {
+            return Ok(Some(timestamp));
+        }
+        let mut reader = LogReader::new(Arc::clone(self.log()), self.isolation, self.position);
+        loop {
+            // One batch at a time.
+            let fetched = reader.fetch(1)?;
+            let Some(batch) = fetched.batches.front() else { return Ok(None) };
+            if !shows_records(batch.header(), &fetched.aborted) {
+                continue;
+            }
+            let current = self.decode(batch)?;
+            if let Some(timestamp) = of_current(&current) {
+                return Ok(Some(timestamp));
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.paused {
+            self.log().waiters.remove(&self.signal);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Polling: going around the partitions, and sleeping when there is nothing.
+//!
+//! A poll that finds nothing costs a few loads per partition and allocates nothing. A poll that waits takes the signal's
+//! epoch before it looks, so that what happens between the look and the sleep is not missed: more records, a wake-up,
+//! topics that come or go, the end of the handle.
+
+use super::{Consumer, records::ConsumerRecords};
+use crate::{
+    env::sync::{AtomicBool, Ordering, Signal},
+    error::{Error, Result},
+};
+use std::{sync::Arc, time::Duration};
+
+/// How long a read-only handle's consumer waits before it looks again at what the writer did.
+const FOLLOW_EVERY: Duration = Duration::from_millis(10);
+
+/// Wakes a consumer from another thread.
+#[derive(Clone, Debug)]
+pub struct WakeupHandle {
+    woken: Arc<AtomicBool>,
+    signal: Arc<Signal>,
+}
+
+impl WakeupHandle {
+    /// Makes the consumer's poll return `Wakeup`: the one that is running, or else the next one. Once, however often
+    /// this was called before.
+    pub fn wakeup(&self) {
+        self.woken.store(true, Ordering::SeqCst);
+        self.signal.notify();
+    }
+}
+
+impl Consumer {
+    /// Records that were not returned before: of all partitions that have any, in turn, up to
+    /// [`max_poll_records`](super::ConsumerBuilder::max_poll_records). When there are none, it waits for some, and returns
+    /// none when `timeout` is over.
+    ///
+    /// With the records come the [resets](ConsumerRecords::resets) that were made.
+    ///
+    /// # Errors
+    ///
+    /// `Wakeup` by a [`WakeupHandle`]; `Closed` when the handle, or the topic of an assigned partition, is gone;
+    /// `NoOffset` and `OffsetOutOfRange` where [`AutoOffsetReset::None`](super::AutoOffsetReset::None) forbids to go
+    /// elsewhere; `Corrupt` with file and position when the next batch of a partition is damaged. The records before
+    /// the damage were returned; the partition stays there until the program [`seek`](Self::seek)s past it, and other
+    /// partitions go on with the next poll.
+    pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
+        let mut deadline = None;
+        loop {
+            let seen = self.signal.epoch();
+            if self.woken.load(Ordering::SeqCst) && self.woken.swap(false, Ordering::SeqCst) {
+                return Err(Error::Wakeup);
+            }
+            self.catalog.shared().check_open()?;
+            if self.catalog.shared().read_only {
+                self.follow_writer()?;
+            }
+            self.follow_catalog();
+            self.commit_when_due()?;
+            let mut records = self.collect()?;
+            if records.is_empty() && !timeout.is_zero() {
+                let now = self.policy.env.monotonic();
+                let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
+                if deadline.is_none_or(|deadline| now < deadline) {
+                    let until = [deadline, self.look_again(now)].into_iter().flatten().min();
+                    self.policy.env.wait(&self.signal, seen, until);
+                    continue;
+                }
+            }
+            records.resets = std::mem::take(&mut self.resets);
+            return Ok(records);
+        }
+    }
+
+    /// A handle with which other threads wake this consumer.
+    pub fn wakeup_handle(&self) -> WakeupHandle {
+        WakeupHandle { woken: Arc::clone(&self.woken), signal: Arc::clone(&self.signal) }
+    }
+
+    /// When a waiting poll has something to do although nobody notified it.
+    fn look_again(&self, now: Duration) -> Option<Duration> {
+        let follow = self.catalog.shared().read_only.then_some(now + FOLLOW_EVERY);
+        let commit = self.auto_commit.map(|auto| auto.next).filter(|_| self.has_uncommitted());
+        [follow, commit].into_iter().flatten().min()
+    }
+
+    /// Looks at what the writer did, not too often.
+    fn follow_writer(&mut self) -> Result<()> {
+        let now = self.policy.env.monotonic();
+        if self.followed.is_none_or(|last| now.saturating_sub(last) >= FOLLOW_EVERY) {
+            self.followed = Some(now);
+            self.catalog.refresh()?;
+        }
+        Ok(())
+    }
+
+    /// What is there now.
+    fn collect(&mut self) -> Result<ConsumerRecords> {
+        self.report_failure()?;
+        if self.unbegun {
+            self.begin()?;
+        }
+        let mut records = ConsumerRecords::default();
+        let mut room = self.room;
+        let count = self.places.len();
+        let turn = self.turn;
+        for i in 0..count {
+            let at = (turn + i) % count;
+            let Some(place) = self.places.get_mut(at).filter(|p| !p.is_idle() && p.position().is_some())
+            else {
+                continue;
+            };
+            let before = records.chunks.len();
+            if let Err(error) = place.take(&mut room, &self.policy, &mut records.chunks, &mut self.resets) {
+                place.failure = Some(error);
+                self.failing = true;
+            }
+            if records.chunks.len() > before {
+                // Who was served last comes last in the next poll.
+                self.turn = (at + 1) % count;
+            }
+            if !room.is_left() {
+                break;
+            }
+        }
+        records.count = records.chunks.iter().map(|chunk| chunk.count).sum();
+        if records.is_empty() {
+            self.report_failure()?;
+        }
+        Ok(records)
+    }
+
+    /// Reports a failure that a place has, if there is one.
+    fn report_failure(&mut self) -> Result<()> {
+        if !self.failing {
+            return Ok(());
+        }
+        let mut failed = self.places.iter_mut().filter(|place| !place.is_paused());
+        match failed.find_map(|place| place.failure.take()) {
+            Some(error) => Err(error),
+            None => {
+                self.failing = false;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Positions: where a consumer is, where it goes, and where it could go.
+
+use super::Consumer;
+use crate::{
+    error::Result,
+    partition::{log::Log, time::OffsetAndTimestamp},
+    types::{Offset, Timestamp, TopicPartition},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+impl Consumer {
+    /// Goes to `offset`: the next poll returns records from there on. An offset that is not in the partition is found
+    /// out by that poll, which resets the position by the policy.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when the partition is not assigned.
+    pub fn seek(&mut self, partition: &TopicPartition, offset: impl Into<Offset>) -> Result<()> {
+        self.follow_catalog();
+        self.place_mut(partition)?.seek(offset.into());
+        Ok(())
+    }
+
+    /// Goes to the log start of these partitions; of all that are assigned when none is named.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a partition is not assigned; none is moved then.
+    pub fn seek_to_beginning(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.seek_each(partitions, |log, _| Ok(log.offsets().log_start()))
+    }
+
+    /// Goes behind the last record of these partitions; of all that are assigned when none is named.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a partition is not assigned; none is moved then.
+    pub fn seek_to_end(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.seek_each(partitions, |log, consumer| Ok(log.offsets().bound(consumer.policy.isolation)))
+    }
+
+    /// Goes to the first record of each of these partitions whose timestamp is `timestamp` or later, or to the end
+    /// where there is none; of all that are assigned when none is named.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a partition is not assigned; those of reading. None is moved then.
+    pub fn seek_to_timestamp(&mut self, partitions: &[TopicPartition], timestamp: Timestamp) -> Result<()> {
+        self.seek_each(partitions, |log, consumer| {
+            let isolation = consumer.policy.isolation;
+            let found = log.offset_for_timestamp(timestamp, isolation)?;
+            Ok(found.map_or_else(|| log.offsets().bound(isolation), |found| found.offset))
+        })
+    }
+
+    fn seek_each(
+        &mut self,
+        partitions: &[TopicPartition],
+        to: impl Fn(&Arc<Log>, &Consumer) -> Result<Offset>,
+    ) -> Result<()> {
+        self.follow_catalog();
+        let all = if partitions.is_empty() { self.assignment() } else { partitions.to_vec() };
+        let mut targets = Vec::new();
+        for partition in &all {
+            targets.push((partition, to(self.place(partition)?.log(), self)?));
+        }
+        targets.into_iter().try_for_each(|(partition, offset)| {
+            self.place_mut(partition)?.seek(offset);
+            Ok(())
+        })
+    }
+
+    /// Stops returning records of these partitions; places and assignment stay.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a partition is not assigned; none is paused then.
+    pub fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.set_paused(partitions, true)
+    }
+
+    /// Returns records of these partitions again.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a partition is not assigned; none is resumed then.
+    pub fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.set_paused(partitions, false)
+    }
+
+    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
+        self.follow_catalog();
+        partitions.iter().try_for_each(|partition| self.place(partition).map(drop))?;
+        for partition in partitions {
+            self.place_mut(partition)?.pause(paused);
+        }
+        // A failure that was kept back may be reported now.
+        self.failing |= self.places.iter().any(|place| place.failure.is_some());
+        Ok(())
+    }
+
+    /// The partitions that are paused, in their order.
+    pub fn paused(&self) -> Vec<TopicPartition> {
+        self.places.iter().filter(|p| p.is_paused()).map(|p| p.name().clone()).collect()
+    }
+
+    /// The offset of the next record that a poll returns. Where nothing was polled yet, it is found out now.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when the partition is not assigned; `NoOffset` or `OffsetOutOfRange` when there is no place to
+    /// begin and the policy is [`AutoOffsetReset::None`](super::AutoOffsetReset::None).
+    pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        self.follow_catalog();
+        if self.place(partition)?.position().is_none() {
+            self.begin()?;
+        }
+        let place = self.place_mut(partition)?;
+        match (place.position(), place.failure.take()) {
+            (Some(position), failure) => {
+                place.failure = failure;
+                Ok(position)
+            }
+            (None, Some(failure)) => Err(failure),
+            (None, None) => Ok(Offset::ZERO),
+        }
+    }
+
+    /// How many offsets lie between the position and the end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`position`](Self::position).
+    pub fn current_lag(&mut self, partition: &TopicPartition) -> Result<u64> {
+        let position = self.position(partition)?;
+        let end = self.place(partition)?.log().offsets().bound(self.policy.isolation);
+        Ok(end.distance_from(position))
+    }
+
+    /// How long ago the next record that a poll returns was made, by its timestamp: how far the consumer is behind in
+    /// time. `None` when there is no such record, or it carries no timestamp; zero for one of the future.
+    ///
+    /// # Errors
+    ///
+    /// As for [`position`](Self::position), and those of reading.
+    pub fn current_lag_time(&mut self, partition: &TopicPartition) -> Result<Option<Duration>> {
+        self.position(partition)?;
+        let now = self.policy.env.now().as_millis();
+        let next = self.place(partition)?.next_timestamp()?.filter(|t| !t.is_none());
+        Ok(next.map(|t| Duration::from_millis(u64::try_from(now.saturating_sub(t.as_millis())).unwrap_or(0))))
+    }
+
+    /// For each partition, assigned or not, the first record whose timestamp is the one given with it or later; `None`
+    /// where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `UnknownPartition`, and those of reading.
+    pub fn offsets_for_times(
+        &self,
+        times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,
+    ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>> {
+        let find = |(partition, time): (TopicPartition, Timestamp)| {
+            let found = self.catalog.log(&partition)?.offset_for_timestamp(time, self.policy.isolation)?;
+            Ok((partition, found))
+        };
+        times.into_iter().map(find).collect()
+    }
+
+    /// The log start of each of these partitions, assigned or not.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `UnknownPartition`.
+    pub fn beginning_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        let start = |p: &TopicPartition| Ok((p.clone(), self.catalog.log(p)?.offsets().log_start()));
+        partitions.iter().map(start).collect()
+    }
+
+    /// The offset behind the last record of each of these partitions, assigned or not, that a consumer of this
+    /// isolation level can read.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `UnknownPartition`.
+    pub fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Offset>> {
+        let end =
+            |p: &TopicPartition| Ok((p.clone(), self.catalog.log(p)?.offsets().bound(self.policy.isolation)));
+        partitions.iter().map(end).collect()
+    }
+}

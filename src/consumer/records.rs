@@ -1,0 +1,250 @@
+//! What a poll returns: records of several partitions, in the order of offsets within each.
+//!
+//! A poll holds batches that were decoded and checked once, and which of their records it covers. Iterating allocates
+//! nothing and cannot fail; a record borrows from its batch, and what must outlive it is shared, not copied.
+
+use super::reset::OffsetReset;
+use crate::{
+    codec::record::{Cursor, Headers, ValidIter, ValidRecords},
+    partition::log::Log,
+    types::{Offset, Timestamp, TimestampType, TopicPartition},
+};
+use bytes::Bytes;
+use std::{fmt, sync::Arc};
+
+/// Records of one batch, or of a part of it.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    pub(super) log: Arc<Log>,
+    pub(super) records: ValidRecords,
+    /// Before the first of them.
+    pub(super) start: Cursor,
+    pub(super) count: usize,
+}
+
+impl Chunk {
+    fn name(&self) -> &TopicPartition {
+        &self.log.identity.name
+    }
+}
+
+/// The records of one poll, and the resets that it made.
+///
+/// ```ignore
+/// for record in &consumer.poll(Duration::from_millis(100))? {
+///     println!("{}-{} @{}: {:?}", record.topic(), record.partition(), record.offset, record.value);
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ConsumerRecords {
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) count: usize,
+    pub(super) resets: Vec<OffsetReset>,
+}
+
+impl ConsumerRecords {
+    /// Whether there are no records. There may be [`resets`](Self::resets) all the same.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The partitions that have records here.
+    pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        // A poll visits a partition once, so its chunks lie together.
+        let changes = move |i: usize| {
+            let before = i.checked_sub(1).and_then(|i| self.chunks.get(i));
+            before.map(Chunk::name) != self.chunks.get(i).map(Chunk::name)
+        };
+        self.chunks.iter().enumerate().filter(move |(i, _)| changes(*i)).map(|(_, chunk)| chunk.name())
+    }
+
+    /// The records of one partition, in the order of offsets.
+    pub fn records<'a>(
+        &'a self,
+        partition: &'a TopicPartition,
+    ) -> impl Iterator<Item = ConsumerRecord<'a>> + 'a {
+        self.chunks
+            .iter()
+            .filter(move |chunk| chunk.name() == partition)
+            .flat_map(|chunk| RecordIter { chunks: std::slice::from_ref(chunk), current: None })
+    }
+
+    /// All records: partition by partition, in the order of offsets within each.
+    pub fn iter(&self) -> RecordIter<'_> {
+        RecordIter { chunks: &self.chunks, current: None }
+    }
+
+    /// Where this consumer did not go on from what was committed or sought, since the last poll that returned. Empty
+    /// almost always; worth a line in a log file when it is not.
+    pub fn resets(&self) -> &[OffsetReset] {
+        &self.resets
+    }
+}
+
+impl<'a> IntoIterator for &'a ConsumerRecords {
+    type Item = ConsumerRecord<'a>;
+    type IntoIter = RecordIter<'a>;
+
+    fn into_iter(self) -> RecordIter<'a> {
+        self.iter()
+    }
+}
+
+/// An iterator over the records of a poll.
+#[derive(Clone)]
+pub struct RecordIter<'a> {
+    chunks: &'a [Chunk],
+    current: Option<(&'a Chunk, ValidIter<'a>, usize)>,
+}
+
+impl fmt::Debug for RecordIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordIter").field("chunks", &self.chunks.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Iterator for RecordIter<'a> {
+    type Item = ConsumerRecord<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<ConsumerRecord<'a>> {
+        loop {
+            if let Some((chunk, iter, left)) = &mut self.current
+                && *left > 0
+                && let Some(record) = iter.next()
+            {
+                *left -= 1;
+                return Some(ConsumerRecord {
+                    chunk,
+                    offset: record.offset,
+                    next_offset: record.offset.saturating_add(1),
+                    timestamp: record.timestamp,
+                    timestamp_type: record.timestamp_type,
+                    key: record.key,
+                    value: record.value,
+                    headers: record.headers,
+                });
+            }
+            let (chunk, rest) = self.chunks.split_first()?;
+            self.chunks = rest;
+            self.current = Some((chunk, chunk.records.iter_from(chunk.start), chunk.count));
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let current = self.current.as_ref().map_or(0, |(_, _, left)| *left);
+        let count = current + self.chunks.iter().map(|chunk| chunk.count).sum::<usize>();
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for RecordIter<'_> {}
+
+/// A record, borrowed from the poll that returned it.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct ConsumerRecord<'a> {
+    chunk: &'a Chunk,
+    /// Its place in its partition.
+    pub offset: Offset,
+    /// The place behind it: what is committed once it is done with.
+    pub next_offset: Offset,
+    /// Its time, by the clock that `timestamp_type` names.
+    pub timestamp: Timestamp,
+    /// Whether the producer or the log gave it its time.
+    pub timestamp_type: TimestampType,
+    /// The key; `None` when it is null, which is not the same as empty.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` in a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers, in the order they were written.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> ConsumerRecord<'a> {
+    /// The topic's name.
+    pub fn topic(&self) -> &'a str {
+        &self.chunk.name().topic
+    }
+
+    /// The partition's number.
+    pub fn partition(&self) -> u32 {
+        self.chunk.name().partition
+    }
+
+    /// The topic's name and the partition's number.
+    pub fn topic_partition(&self) -> &'a TopicPartition {
+        self.chunk.name()
+    }
+
+    /// The key as bytes that outlive the poll, not copied: they keep their batch in memory.
+    pub fn key_bytes(&self) -> Option<Bytes> {
+        self.key.map(|key| self.chunk.records.slice_of(key))
+    }
+
+    /// The value as bytes that outlive the poll, not copied: they keep their batch in memory, or their segment's file
+    /// on disk, until they are dropped.
+    pub fn value_bytes(&self) -> Option<Bytes> {
+        self.value.map(|value| self.chunk.records.slice_of(value))
+    }
+
+    /// The record with bytes that outlive the poll, shared as by [`value_bytes`](Self::value_bytes).
+    pub fn to_owned(&self) -> OwnedConsumerRecord {
+        let share = |bytes: &[u8]| self.chunk.records.slice_of(bytes);
+        OwnedConsumerRecord {
+            topic_partition: self.chunk.name().clone(),
+            offset: self.offset,
+            next_offset: self.next_offset,
+            timestamp: self.timestamp,
+            timestamp_type: self.timestamp_type,
+            key: self.key_bytes(),
+            value: self.value_bytes(),
+            headers: self.headers.into_iter().map(|(n, v)| (n.to_string(), v.map(share))).collect(),
+        }
+    }
+
+    pub(super) fn log(&self) -> &'a Arc<Log> {
+        &self.chunk.log
+    }
+}
+
+impl fmt::Debug for ConsumerRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerRecord")
+            .field("topic_partition", &format_args!("{}", self.chunk.name()))
+            .field("offset", &self.offset)
+            .field("timestamp", &self.timestamp)
+            .field("timestamp_type", &self.timestamp_type)
+            .field("key", &self.key)
+            .field("value", &self.value)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A record that outlives the poll which returned it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedConsumerRecord {
+    /// The topic's name and the partition's number.
+    pub topic_partition: TopicPartition,
+    /// Its place in its partition.
+    pub offset: Offset,
+    /// The place behind it.
+    pub next_offset: Offset,
+    /// Its time, by the clock that `timestamp_type` names.
+    pub timestamp: Timestamp,
+    /// Whether the producer or the log gave it its time.
+    pub timestamp_type: TimestampType,
+    /// The key; `None` for null.
+    pub key: Option<Bytes>,
+    /// The value; `None` for null.
+    pub value: Option<Bytes>,
+    /// The headers, in the order they were written.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}

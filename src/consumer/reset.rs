@@ -1,0 +1,129 @@
+//! Where to begin when there is no place to go on from, and saying so.
+//!
+//! A position that does not follow from what was committed or sought is a reset, and every reset is reported: with the
+//! records of the poll that made it, or as an error where [`AutoOffsetReset::None`] forbids it.
+
+use super::coordinator::Committed;
+use crate::{
+    env::Env,
+    error::{Error, Result},
+    partition::log::Log,
+    types::{IsolationLevel, Offset, TopicPartition},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Where a consumer begins in a partition for which its group has no usable committed offset, and where it goes on when
+/// its place is not in the log any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AutoOffsetReset {
+    /// At the log start, so that nothing is missed. The default, unlike Kafka's: nobody loses data by not reading this.
+    #[default]
+    Earliest,
+    /// At the end, so that only what comes from now on is read. Kafka's default.
+    Latest,
+    /// At the first record whose timestamp is at most this long ago; at the end when there is none.
+    ByDuration(Duration),
+    /// Nowhere: the poll fails with `NoOffset` or `OffsetOutOfRange` until the program seeks.
+    None,
+}
+
+/// Why a position was not what had been committed or sought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ResetReason {
+    /// The group has committed nothing for the partition, or the consumer has no group.
+    NoCommittedOffset,
+    /// The position was before the log start (retention, or deleted records) or beyond the end.
+    OutOfRange,
+    /// The records before the committed offset were lost in a crash: it lies beyond where its incarnation of the
+    /// partition ended, or beyond the end of the log. The consumer goes on where that incarnation ended, whatever the
+    /// policy (other than [`AutoOffsetReset::None`]): everything before was consumed, everything from there on is new.
+    IncarnationEnded,
+    /// The offset was committed for a topic of this name that has been deleted since.
+    TopicRecreated,
+}
+
+/// A position that was not what had been committed or sought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OffsetReset {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// What was committed, or where the consumer was; `None` when it had no place.
+    pub from: Option<Offset>,
+    /// Where it goes on.
+    pub to: Offset,
+    /// Why.
+    pub reason: ResetReason,
+}
+
+/// What decides about resets.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    pub(super) env: Arc<dyn Env>,
+    pub(super) auto: AutoOffsetReset,
+    pub(super) isolation: IsolationLevel,
+    pub(super) group: Option<Arc<str>>,
+}
+
+/// Where a partition begins, and the reset that this is.
+pub(super) type Begin = (Offset, Option<OffsetReset>);
+
+impl Policy {
+    /// Where to begin in `log`, whose committed offset this is.
+    pub(super) fn begin(&self, log: &Arc<Log>, committed: Option<&Committed>) -> Result<Begin> {
+        let Some(committed) = committed else {
+            return self.reset(log, None, ResetReason::NoCommittedOffset);
+        };
+        let offset = committed.value.offset;
+        if committed.topic_id.is_some_and(|id| id != log.identity.topic_id) {
+            return self.reset(log, Some(offset), ResetReason::TopicRecreated);
+        }
+        let end = committed.incarnation.and_then(|number| log.incarnation_end(number));
+        // Before the first append after a crash there is no new incarnation yet, but the end already is where it is.
+        let end = end.map_or(log.offsets().log_end(), |end| end.min(log.offsets().log_end()));
+        if offset > end {
+            return self.reset(log, Some(offset), ResetReason::IncarnationEnded).map(|(_, reset)| {
+                let to = end.max(log.offsets().log_start());
+                (to, reset.map(|reset| OffsetReset { to, ..reset }))
+            });
+        }
+        if offset < log.offsets().log_start() {
+            return self.reset(log, Some(offset), ResetReason::OutOfRange);
+        }
+        Ok((offset, None))
+    }
+
+    /// Where the policy says to go in `log`, or the error that it says instead.
+    pub(super) fn reset(&self, log: &Arc<Log>, from: Option<Offset>, reason: ResetReason) -> Result<Begin> {
+        let offsets = log.offsets();
+        let end = offsets.bound(self.isolation);
+        let to = match self.auto {
+            AutoOffsetReset::Earliest => offsets.log_start(),
+            AutoOffsetReset::Latest => end,
+            AutoOffsetReset::ByDuration(age) => {
+                let since = self.env.now().minus(age);
+                log.offset_for_timestamp(since, self.isolation)?.map_or(end, |found| found.offset)
+            }
+            AutoOffsetReset::None => return Err(self.refusal(log, from, reason)),
+        };
+        let partition = log.identity.name.clone();
+        Ok((to, Some(OffsetReset { partition, from, to, reason })))
+    }
+
+    fn refusal(&self, log: &Log, from: Option<Offset>, reason: ResetReason) -> Error {
+        let partition = log.identity.name.clone();
+        match (reason, from) {
+            (ResetReason::OutOfRange | ResetReason::IncarnationEnded, Some(requested)) => {
+                Error::OffsetOutOfRange {
+                    partition,
+                    requested,
+                    earliest: log.offsets().log_start(),
+                    latest: log.offsets().bound(self.isolation),
+                }
+            }
+            _ => Error::NoOffset { partition, group: self.group.as_deref().unwrap_or_default().to_string() },
+        }
+    }
+}

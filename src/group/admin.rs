@@ -1,0 +1,208 @@
+//! Administration of groups: who they are, how far they are behind, and moving or removing what they committed.
+
+use super::{
+    CommittedOffset, OffsetStore,
+    state::{Entry, Groups, key},
+    store::Line,
+};
+use crate::{
+    consumer::coordinator::{Coordinator, OffsetCommit},
+    error::{Error, Result},
+    partition::log::Log,
+    types::{IsolationLevel, Offset, Timestamp, TopicPartition},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A group, as [`OffsetStore::describe_group`] finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupDescription {
+    /// Its name.
+    pub name: String,
+    /// What it committed, in the order of the partitions.
+    pub committed: Vec<(TopicPartition, CommittedOffset)>,
+}
+
+impl GroupDescription {
+    /// How many offsets lie between what it committed and the ends, over all partitions.
+    pub fn lag(&self) -> u64 {
+        self.committed.iter().filter_map(|(_, committed)| committed.lag).fold(0, u64::saturating_add)
+    }
+}
+
+/// Where the offsets of a group are moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResetTo {
+    /// To the log start.
+    Earliest,
+    /// To the end.
+    Latest,
+    /// To the first record whose timestamp is this or later; to the end where there is none.
+    Timestamp(Timestamp),
+    /// To this offset, held inside what the partition has.
+    Offset(Offset),
+    /// By this many offsets, forwards or (negative) backwards, held inside what the partition has. A partition without a
+    /// committed offset stays without one.
+    ShiftBy(i64),
+}
+
+/// What of a group is to be reset, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupReset {
+    to: ResetTo,
+    topics: Vec<String>,
+    partitions: Vec<TopicPartition>,
+}
+
+impl GroupReset {
+    /// Of all partitions for which the group has committed, unless some are named.
+    pub fn to(to: ResetTo) -> Self {
+        GroupReset { to, topics: Vec::new(), partitions: Vec::new() }
+    }
+
+    /// Of all partitions of this topic, whether the group has committed there or not. May be called several times.
+    #[must_use]
+    pub fn topic(mut self, name: impl Into<String>) -> Self {
+        self.topics.push(name.into());
+        self
+    }
+
+    /// Of this partition, whether the group has committed there or not. May be called several times.
+    #[must_use]
+    pub fn partition(mut self, partition: TopicPartition) -> Self {
+        self.partitions.push(partition);
+        self
+    }
+}
+
+impl OffsetStore {
+    /// The names of all groups that have committed anything, in their order.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` when what was committed cannot be read, `Closed`.
+    pub fn groups(&self) -> Result<Vec<String>> {
+        self.with_groups(|groups| groups.keys().cloned().collect())
+    }
+
+    /// What a group has committed, and how far it is behind.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownGroup`; as for [`groups`](Self::groups).
+    pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
+        let offsets = self
+            .with_groups(|groups| groups.get(name).cloned())?
+            .ok_or_else(|| Error::UnknownGroup { name: name.to_string() })?;
+        let committed = offsets.into_iter().map(|(partition, entry)| {
+            let described = self.describe(&partition, entry);
+            (partition, described)
+        });
+        Ok(GroupDescription { name: name.to_string(), committed: committed.collect() })
+    }
+
+    /// Moves what a group has committed, as one commit, and says where to. A consumer of the group that is running keeps
+    /// its positions, and its next commit undoes this: it should be stopped.
+    ///
+    /// A group that has not committed anything yet can be given its first offsets this way, by topic or partition.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownGroup` when it has committed nothing and nothing is named; `UnknownTopic`, `UnknownPartition`; `ReadOnly`;
+    /// those of a commit. Nothing is moved then.
+    pub fn reset_group_offsets(
+        &self,
+        name: &str,
+        what: &GroupReset,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.catalog.shared().check_writable()?;
+        let committed = self.with_groups(|groups| groups.get(name).cloned())?;
+        let names_any = !(what.topics.is_empty() && what.partitions.is_empty());
+        if committed.is_none() && !names_any {
+            return Err(Error::UnknownGroup { name: name.to_string() });
+        }
+        let committed = committed.unwrap_or_default();
+        let mut logs = BTreeMap::new();
+        let mut add = |log: Arc<Log>| drop(logs.insert(log.identity.name.clone(), log));
+        for topic in &what.topics {
+            self.catalog.topic(topic)?.logs().iter().cloned().for_each(&mut add);
+        }
+        for partition in &what.partitions {
+            add(self.catalog.log(partition)?);
+        }
+        if !names_any {
+            // What was committed for a topic that is gone stays as it is: there is no place to move to.
+            committed.keys().filter_map(|p| self.catalog.log(p).ok()).for_each(&mut add);
+        }
+        let mut commits = Vec::new();
+        for (partition, log) in logs {
+            let of_this_topic =
+                |entry: &&Entry| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id);
+            let committed = committed.get(&partition).filter(of_this_topic).map(|entry| entry.offset);
+            if let Some(offset) = target(&log, what.to, committed)? {
+                commits.push(OffsetCommit { log, offset, metadata: String::new() });
+            }
+        }
+        self.commit(name, &commits)?;
+        Ok(commits.into_iter().map(|commit| (commit.log.identity.name.clone(), commit.offset)).collect())
+    }
+
+    /// Forgets a group and all it has committed. That is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownGroup`, `ReadOnly`, and what the operating system says.
+    pub fn delete_group(&self, name: &str) -> Result<()> {
+        self.catalog.shared().check_writable()?;
+        let partitions: Vec<TopicPartition> = self
+            .with_groups(|groups| groups.get(name).map(|offsets| offsets.keys().cloned().collect()))?
+            .ok_or_else(|| Error::UnknownGroup { name: name.to_string() })?;
+        let mut lines: Vec<Line> = partitions.iter().map(|p| Line::Tombstone(key(name, p))).collect();
+        // Kafka writes this one as well, whether the group had such a record or not.
+        lines.push(Line::GroupTombstone(name.to_string()));
+        self.write_many(lines)
+    }
+
+    /// Forgets what all groups have committed for a topic: it is being deleted. That is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `ReadOnly`, and what the operating system says.
+    pub fn forget_topic(&self, topic: &str) -> Result<()> {
+        self.catalog.shared().check_writable()?;
+        let lines = self.with_groups(|groups| {
+            let of_topic = |(group, offsets): (&String, &BTreeMap<TopicPartition, _>)| {
+                let partitions = offsets.keys().filter(|p| &*p.topic == topic);
+                partitions.map(|p| Line::Tombstone(key(group, p))).collect::<Vec<_>>()
+            };
+            groups.iter().flat_map(of_topic).collect()
+        })?;
+        self.write_many(lines)
+    }
+
+    fn with_groups<T>(&self, look: impl FnOnce(&Groups) -> T) -> Result<T> {
+        self.with_state(|state| match state {
+            Some(state) => look(&state.groups),
+            None => look(&Groups::new()),
+        })
+    }
+}
+
+/// Where `to` is in `log`; `None` where there is nothing to shift.
+fn target(log: &Arc<Log>, to: ResetTo, committed: Option<Offset>) -> Result<Option<Offset>> {
+    let isolation = IsolationLevel::ReadUncommitted;
+    let (start, end) = (log.offsets().log_start(), log.offsets().bound(isolation));
+    let wanted = match to {
+        ResetTo::Earliest => start,
+        ResetTo::Latest => end,
+        ResetTo::Timestamp(time) => log.offset_for_timestamp(time, isolation)?.map_or(end, |f| f.offset),
+        ResetTo::Offset(offset) => offset,
+        ResetTo::ShiftBy(by) => match committed {
+            Some(offset) if by < 0 => offset.saturating_sub(by.unsigned_abs()),
+            Some(offset) => offset.saturating_add(by.unsigned_abs()),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(wanted.max(start).min(end.max(start))))
+}

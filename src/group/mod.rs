@@ -1,0 +1,33 @@
+//! Groups: how far each of them has read.
+//!
+//! Committed offsets are records of the internal topic `__consumer_offsets`, in Kafka's format: one partition, made by
+//! the first commit, always flushed. What Kafka has no field for travels in record headers: the id of the topic, and the
+//! incarnation of the partition, that the offset is a place in. So an offset of a deleted topic is not taken for a place
+//! in its successor, and one beyond what a crash left is noticed.
+//!
+//! What is always true:
+//!
+//! * A commit makes the data it covers durable, then is appended as one batch, then is made durable itself; only then is
+//!   it acknowledged, and only then does anybody see it.
+//! * What is known of the groups is what the log says: [`OffsetStore`] reads its own records back, and a sidecar
+//!   (`consumer-offsets.snapshot`) only saves reading them all. A sidecar that is missing, damaged or not of this log is
+//!   built again.
+//! * The log does not grow for ever: from time to time the current values are appended again and what lies before them
+//!   is removed.
+//!
+//! Committed offsets never expire, unlike Kafka's, which go after seven days without a member: they are few bytes, and a
+//! program that runs once a month finds its place. [`OffsetStore::delete_group`] removes them. In this release a group
+//! has no members: two consumers of one group both read everything, and the last commit holds.
+
+mod admin;
+mod state;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use crate::consumer::CommittedOffset;
+pub use admin::{GroupDescription, GroupReset, ResetTo};
+pub use store::OffsetStore;
+
+/// The internal topic that holds what groups committed.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";

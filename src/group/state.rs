@@ -1,0 +1,203 @@
+//! What all groups have committed, as the log of `__consumer_offsets` says.
+//!
+//! It begins with the sidecar where that is of use and follows the log from there. After an error nothing is kept: the
+//! next use begins again, and meets the error again.
+
+use crate::{
+    codec::{
+        DecodeError,
+        batch::RecordBatch,
+        committed::{
+            CommitRecord, CommittedEntry, CommittedSnapshot, Life, decode_commit_record,
+            decode_committed_snapshot, encode_committed_snapshot,
+        },
+        coordinator::OffsetKey,
+    },
+    env::Env,
+    error::{Error, Result},
+    partition::{log::Log, read::LogReader, time::MAX_DECOMPRESSED, view::shows_records},
+    storage::segment::{read_file, replace_file},
+    types::{IsolationLevel, Offset, Timestamp, TopicPartition},
+};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+/// The sidecar's name, in the partition's directory.
+pub(super) const SNAPSHOT: &str = "consumer-offsets.snapshot";
+
+/// How much is read at once.
+const FETCH: u64 = 1 << 20;
+
+/// What a group committed for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) offset: Offset,
+    pub(super) leader_epoch: i32,
+    pub(super) metadata: String,
+    pub(super) timestamp: Timestamp,
+    pub(super) life: Life,
+}
+
+/// What groups committed, by their names.
+pub(super) type Groups = BTreeMap<String, BTreeMap<TopicPartition, Entry>>;
+
+/// What the log says up to where it was read.
+#[derive(Debug)]
+pub(super) struct State {
+    reader: LogReader,
+    pub(super) groups: Groups,
+    /// Bytes of the log that the sidecar does not cover.
+    pub(super) since_snapshot: u64,
+}
+
+impl State {
+    /// What the sidecar of `log` says, or nothing yet where it is of no use.
+    pub(super) fn open(env: &dyn Env, log: &Arc<Log>) -> State {
+        let usable = read_snapshot(env, log).and_then(|snapshot| {
+            let mut groups = Groups::new();
+            snapshot.entries.into_iter().try_for_each(|entry| insert(&mut groups, entry)).ok()?;
+            Some((snapshot.next_offset, groups))
+        });
+        let (from, groups) = usable.unwrap_or_else(|| (log.offsets().log_start(), Groups::new()));
+        let reader = LogReader::new(Arc::clone(log), IsolationLevel::ReadCommitted, from);
+        State { reader, groups, since_snapshot: 0 }
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        self.reader.log()
+    }
+
+    /// Reads on to the end.
+    pub(super) fn follow(&mut self) -> Result<()> {
+        loop {
+            let from = self.reader.next_offset();
+            let fetched = match self.reader.fetch(FETCH) {
+                Err(Error::OffsetOutOfRange { .. }) => {
+                    // The writer, in another process, has appended all values again and removed what was before.
+                    self.groups.clear();
+                    self.reader.seek(self.log().offsets().log_start());
+                    continue;
+                }
+                other => other?,
+            };
+            if fetched.batches.is_empty() {
+                return Ok(());
+            }
+            self.since_snapshot += fetched.bytes;
+            for batch in &fetched.batches {
+                if shows_records(batch.header(), &fetched.aborted) {
+                    self.apply(batch, from)?;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, batch: &RecordBatch, from: Offset) -> Result<()> {
+        let base = batch.header().base_offset;
+        let dir = self.reader.log().identity.dir.clone();
+        let damage = |offset: Offset, error: DecodeError| match error {
+            DecodeError::CodecUnavailable(codec) => Error::CodecUnavailable { codec },
+            DecodeError::Unsupported { found, supported } => Error::UnsupportedFormat {
+                path: dir.clone(),
+                found: format!("at offset {offset} {found}"),
+                supported: supported.to_string(),
+            },
+            error => Error::corrupt(&dir, 0, format!("record at offset {offset}: {error}")),
+        };
+        let records =
+            batch.records(MAX_DECOMPRESSED).and_then(|r| r.validate()).map_err(|e| damage(base, e))?;
+        for record in records.iter().filter(|record| record.offset >= from) {
+            let at = |error| damage(record.offset, error);
+            match decode_commit_record(&record).map_err(at)? {
+                CommitRecord::Committed(entry) => insert(&mut self.groups, entry).map_err(at)?,
+                CommitRecord::Forgotten(key) => {
+                    let partition = partition_of(&key).map_err(at)?;
+                    if let Some(offsets) = self.groups.get_mut(&key.group) {
+                        offsets.remove(&partition);
+                        if offsets.is_empty() {
+                            self.groups.remove(&key.group);
+                        }
+                    }
+                }
+                CommitRecord::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the sidecar anew.
+    pub(super) fn write_snapshot(&mut self, env: &dyn Env) -> Result<()> {
+        // Whatever becomes of it, the next try is due after as much log again.
+        self.since_snapshot = 0;
+        let log = self.log();
+        let snapshot = CommittedSnapshot {
+            topic_id: log.identity.topic_id,
+            incarnation: log.incarnation_of(Offset::MAX).0,
+            next_offset: self.reader.next_offset(),
+            entries: entries(&self.groups).collect(),
+        };
+        replace_file(env, &snapshot_path(log), &encode_committed_snapshot(&snapshot))
+    }
+}
+
+fn snapshot_path(log: &Log) -> PathBuf {
+    log.identity.dir.join(SNAPSHOT)
+}
+
+/// The sidecar of `log`, when it is whole, of this log, and of a stretch that the log still continues.
+fn read_snapshot(env: &dyn Env, log: &Arc<Log>) -> Option<CommittedSnapshot> {
+    let bytes = read_file(env, &snapshot_path(log)).ok().flatten()?;
+    let snapshot = decode_committed_snapshot(&bytes).ok()?;
+    let end = log.incarnation_end(snapshot.incarnation).unwrap_or(Offset::MAX).min(log.offsets().log_end());
+    // Older than the log start: what was removed may say that something of it was forgotten.
+    let fits = snapshot.topic_id == log.identity.topic_id
+        && snapshot.next_offset >= log.offsets().log_start()
+        && snapshot.next_offset <= end;
+    fits.then_some(snapshot)
+}
+
+/// All entries, as they are written.
+pub(super) fn entries(groups: &Groups) -> impl Iterator<Item = CommittedEntry> {
+    groups.iter().flat_map(|(group, offsets)| {
+        offsets.iter().map(|(partition, entry)| CommittedEntry {
+            key: key(group, partition),
+            value: crate::codec::coordinator::OffsetValue {
+                offset: entry.offset.to_i64(),
+                leader_epoch: entry.leader_epoch,
+                metadata: entry.metadata.clone(),
+                commit_timestamp: entry.timestamp,
+            },
+            life: entry.life,
+        })
+    })
+}
+
+/// The key of what `group` committed for `partition`.
+pub(super) fn key(group: &str, partition: &TopicPartition) -> OffsetKey {
+    OffsetKey {
+        group: group.to_string(),
+        topic: partition.topic.to_string(),
+        partition: i32::try_from(partition.partition).unwrap_or(i32::MAX),
+    }
+}
+
+fn partition_of(key: &OffsetKey) -> Result<TopicPartition, DecodeError> {
+    let number = u32::try_from(key.partition)
+        .map_err(|_| DecodeError::malformed(0u64, format!("partition {} is negative", key.partition)))?;
+    Ok(TopicPartition::new(key.topic.as_str(), number))
+}
+
+fn insert(groups: &mut Groups, entry: CommittedEntry) -> Result<(), DecodeError> {
+    let CommittedEntry { key, value, life } = entry;
+    let partition = partition_of(&key)?;
+    let offset = Offset::from_i64(value.offset)
+        .ok_or_else(|| DecodeError::malformed(0u64, format!("offset {} is negative", value.offset)))?;
+    let entry = Entry {
+        offset,
+        leader_epoch: value.leader_epoch,
+        metadata: value.metadata,
+        timestamp: value.commit_timestamp,
+        life,
+    };
+    groups.entry(key.group).or_default().insert(partition, entry);
+    Ok(())
+}

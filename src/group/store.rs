@@ -1,0 +1,332 @@
+//! The keeper of committed offsets: commits, look-ups, and the upkeep of their log.
+//!
+//! Appends to the log come one at a time, so that when all values are appended again none of them replaces a newer one.
+//! Flushing needs no such order, and commits that come together share one flush.
+
+use super::{
+    OFFSETS_TOPIC,
+    state::{State, entries, key},
+};
+use crate::{
+    codec::{
+        builder::BatchBuilder,
+        committed::{CommittedEntry, Life},
+        coordinator::{
+            INCARNATION_HEADER, OffsetKey, OffsetValue, TOPIC_ID_HEADER, encode_group_metadata_key,
+            encode_incarnation, encode_offset_key, encode_offset_value,
+        },
+        message::MAX_STRING_LEN,
+    },
+    consumer::{
+        CommittedOffset,
+        coordinator::{Committed, Coordinator, OffsetCommit},
+    },
+    env::sync::{AtomicU64, Mutex, Ordering},
+    error::{Error, Result},
+    partition::{commit, log::Log},
+    topic::{catalog::Catalog, config::TopicConfig},
+    types::{Compression, Durability, Offset, Timestamp, TopicPartition},
+};
+use std::{fmt, sync::Arc};
+
+/// The most metadata beside an offset, in bytes (Kafka's `offset.metadata.max.bytes`).
+const METADATA_MAX: usize = 4096;
+
+/// The size of the log's segments, and so of its largest batch.
+const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// A batch of values that are appended again, or of tombstones, ends beyond this size.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// When the log's upkeep is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upkeep {
+    /// The sidecar is renewed after this much log.
+    pub(super) snapshot_every: u64,
+    /// All values are appended again when the log is larger than this, and than three times what they take.
+    pub(super) rewrite_above: u64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Upkeep { snapshot_every: 16 << 20, rewrite_above: 32 << 20 }
+    }
+}
+
+/// Keeps the offsets that groups commit. There is one per open log.
+pub struct OffsetStore {
+    pub(super) catalog: Arc<Catalog>,
+    upkeep: Upkeep,
+    /// Held by the one who appends.
+    appending: Mutex<()>,
+    /// What the log said when it was last looked at; `None` before the first time.
+    state: Mutex<Option<State>>,
+    /// The size of the log above which all values are appended again.
+    rewrite_above: AtomicU64,
+}
+
+impl fmt::Debug for OffsetStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OffsetStore").finish_non_exhaustive()
+    }
+}
+
+/// What is appended to the log of `__consumer_offsets`.
+pub(super) enum Line {
+    Value(CommittedEntry),
+    Tombstone(OffsetKey),
+    GroupTombstone(String),
+}
+
+impl OffsetStore {
+    /// The keeper of what groups commit in the topics of `catalog`. Nothing is read before it is asked for.
+    pub(crate) fn new(catalog: Arc<Catalog>) -> Arc<Self> {
+        Self::with_upkeep(catalog, Upkeep::default())
+    }
+
+    pub(super) fn with_upkeep(catalog: Arc<Catalog>, upkeep: Upkeep) -> Arc<Self> {
+        Arc::new(OffsetStore {
+            catalog,
+            upkeep,
+            appending: Mutex::new(()),
+            state: Mutex::new(None),
+            rewrite_above: AtomicU64::new(upkeep.rewrite_above),
+        })
+    }
+
+    /// Shows what groups have committed by now; `None` when nobody ever has.
+    pub(super) fn with_state<T>(&self, look: impl FnOnce(Option<&mut State>) -> T) -> Result<T> {
+        let shared = self.catalog.shared();
+        shared.check_open()?;
+        if shared.read_only {
+            self.catalog.refresh()?;
+        }
+        let mut state = self.state.lock();
+        let Some(topic) = self.catalog.find(OFFSETS_TOPIC) else {
+            *state = None;
+            return Ok(look(None));
+        };
+        let log = topic.log(0)?;
+        let mut current = match state.take() {
+            Some(current) if Arc::ptr_eq(current.log(), &log) => current,
+            _ => State::open(&*shared.env, &log),
+        };
+        // After an error what was known is gone with `current`: the next look begins again.
+        current.follow()?;
+        if shared.read_only {
+            // What was committed covers data that this handle may not have seen yet.
+            self.catalog.refresh()?;
+        } else if current.since_snapshot >= self.upkeep.snapshot_every {
+            // The sidecar only saves time: whoever asks for offsets shall not fail for it.
+            let _ = current.write_snapshot(&*shared.env);
+        }
+        Ok(look(Some(state.insert(current))))
+    }
+
+    /// Appends `lines`, as one batch, and makes them durable.
+    fn write(&self, lines: &[Line]) -> Result<()> {
+        let (log, end) = {
+            let _one_at_a_time = self.appending.lock();
+            let log = self.log_for_writing()?;
+            let end = append(&log, lines, self.catalog.shared().env.now())?.end;
+            (log, end)
+        };
+        log.acknowledge(end, Durability::Flushed)?;
+        self.with_state(|_| ())?;
+        if self.rewrite_when_due().is_err() {
+            // The commit stands. What is wrong with the log meets the next one; the upkeep waits for as much log again.
+            self.rewrite_above.store(log.size() + self.upkeep.rewrite_above, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Appends `lines` in batches of moderate size, and makes them durable.
+    pub(super) fn write_many(&self, lines: Vec<Line>) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let (log, end) = {
+            let _one_at_a_time = self.appending.lock();
+            let log = self.log_for_writing()?;
+            let end = append_in_chunks(&log, &lines, self.catalog.shared().env.now())?.end;
+            (log, end)
+        };
+        log.acknowledge(end, Durability::Flushed)?;
+        self.with_state(|_| ())
+    }
+
+    fn log_for_writing(&self) -> Result<Arc<Log>> {
+        let config = TopicConfig::default()
+            .durability(Durability::Flushed)
+            .segment_bytes(SEGMENT_BYTES)
+            .max_message_bytes(SEGMENT_BYTES);
+        self.catalog.internal(OFFSETS_TOPIC, config)?.log(0)
+    }
+
+    /// Appends all values again and removes what lies before them, where the log has grown enough.
+    fn rewrite_when_due(&self) -> Result<()> {
+        let Some(topic) = self.catalog.find(OFFSETS_TOPIC) else { return Ok(()) };
+        let log = topic.log(0)?;
+        if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.appending.lock();
+        if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // Everything that was appended counts, acknowledged or not; but nothing that a transaction has not decided.
+        log.flush()?;
+        if log.offsets().last_stable() < log.offsets().log_end() {
+            return Ok(());
+        }
+        let lines: Vec<Line> = self.with_state(|state| {
+            let groups = state.map(|state| &state.groups);
+            groups.into_iter().flat_map(entries).map(Line::Value).collect()
+        })?;
+        let size_before = log.size();
+        let range = append_in_chunks(&log, &lines, self.catalog.shared().env.now())?;
+        log.acknowledge(range.end, Durability::Flushed)?;
+        let live = log.size().saturating_sub(size_before);
+        self.rewrite_above.store(self.upkeep.rewrite_above.max(live.saturating_mul(3)), Ordering::Relaxed);
+        log.advance_log_start(range.start)?;
+        let env = &*self.catalog.shared().env;
+        self.with_state(|state| state.map_or(Ok(()), |state| state.write_snapshot(env)))?.or(Ok(()))
+    }
+
+    fn check(&self, group: &str, commit: &OffsetCommit) -> Result<()> {
+        let name = &commit.log.identity.name;
+        let refuse = |reason: String| Err(Error::InvalidArgument { reason });
+        if group.is_empty() || group.len() > MAX_STRING_LEN {
+            return refuse(format!("a group's name has 1 to {MAX_STRING_LEN} bytes, not {}", group.len()));
+        }
+        if !Arc::ptr_eq(&self.catalog.log(name)?, &commit.log) {
+            return Err(Error::Closed { what: "the topic" });
+        }
+        let end = commit.log.offsets().log_end();
+        if commit.offset > end {
+            return refuse(format!("offset {} of {name} is beyond its end, {end}", commit.offset));
+        }
+        if commit.metadata.len() > METADATA_MAX {
+            return refuse(format!(
+                "{} bytes of metadata for {name}, at most {METADATA_MAX} are kept",
+                commit.metadata.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Coordinator for OffsetStore {
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
+        let found = self.with_state(|state| {
+            let offsets = state.and_then(|state| state.groups.get(group));
+            partitions.iter().map(|p| offsets.and_then(|offsets| offsets.get(p)).cloned()).collect::<Vec<_>>()
+        })?;
+        let committed = found.into_iter().zip(partitions).map(|(entry, partition)| {
+            let entry = entry?;
+            Some(Committed {
+                topic_id: entry.life.topic_id,
+                incarnation: entry.life.incarnation,
+                value: self.describe(partition, entry),
+            })
+        });
+        Ok(committed.collect())
+    }
+
+    fn commit(&self, group: &str, offsets: &[OffsetCommit]) -> Result<()> {
+        self.catalog.shared().check_writable()?;
+        offsets.iter().try_for_each(|commit| self.check(group, commit))?;
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let covered: Vec<_> = offsets.iter().map(|c| (Arc::clone(&c.log), c.offset)).collect();
+        commit::commit(&covered)?;
+        let now = self.catalog.shared().env.now();
+        let lines: Vec<Line> =
+            offsets.iter().map(|commit| Line::Value(entry_of(group, commit, now))).collect();
+        self.write(&lines)
+    }
+}
+
+impl OffsetStore {
+    /// What was committed for `partition`, with the lag as it is now.
+    pub(super) fn describe(&self, partition: &TopicPartition, entry: super::state::Entry) -> CommittedOffset {
+        let log = self.catalog.log(partition).ok();
+        let same = log.filter(|log| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id));
+        let lag = same.map(|log| log.offsets().high_watermark().distance_from(entry.offset));
+        CommittedOffset { offset: entry.offset, metadata: entry.metadata, timestamp: entry.timestamp, lag }
+    }
+}
+
+fn entry_of(group: &str, commit: &OffsetCommit, now: Timestamp) -> CommittedEntry {
+    let log = &commit.log;
+    CommittedEntry {
+        key: key(group, &log.identity.name),
+        value: OffsetValue {
+            offset: commit.offset.to_i64(),
+            leader_epoch: -1,
+            metadata: commit.metadata.clone(),
+            commit_timestamp: now,
+        },
+        life: Life {
+            topic_id: Some(log.identity.topic_id),
+            // That of now, not of the offset: everything below the end belongs to the log as it is in this life.
+            incarnation: Some(log.incarnation_of(Offset::MAX).0),
+        },
+    }
+}
+
+/// Appends `lines` as one batch and says which offsets they got.
+fn append(log: &Arc<Log>, lines: &[Line], now: Timestamp) -> Result<std::ops::Range<Offset>> {
+    let mut builder = BatchBuilder::new();
+    for line in lines {
+        line.append_to(&mut builder, now)?;
+    }
+    seal(log, builder)
+}
+
+fn append_in_chunks(log: &Arc<Log>, lines: &[Line], now: Timestamp) -> Result<std::ops::Range<Offset>> {
+    let begin = log.offsets().log_end();
+    let mut end = begin;
+    let mut builder = BatchBuilder::new();
+    for line in lines {
+        line.append_to(&mut builder, now)?;
+        if builder.len() >= CHUNK_BYTES {
+            end = seal(log, std::mem::take(&mut builder))?.end;
+        }
+    }
+    if !builder.is_empty() {
+        end = seal(log, builder)?.end;
+    }
+    Ok(begin..end)
+}
+
+fn seal(log: &Arc<Log>, builder: BatchBuilder) -> Result<std::ops::Range<Offset>> {
+    let mut batch = builder.seal(Compression::None, None)?;
+    // As Kafka's coordinator writes them: no producer, and a base sequence of 0 all the same.
+    batch.set_producer(-1, -1, 0);
+    let appended = log.append(&mut batch)?;
+    Ok(appended.base_offset..appended.next_offset)
+}
+
+impl Line {
+    fn append_to(&self, builder: &mut BatchBuilder, now: Timestamp) -> Result<()> {
+        match self {
+            Line::Value(CommittedEntry { key, value, life }) => {
+                let incarnation = life.incarnation.map(|number| encode_incarnation(number.into()));
+                let id = life.topic_id.as_ref().map(|id| &id.as_bytes()[..]);
+                let headers = [
+                    incarnation.as_ref().map(|bytes| (INCARNATION_HEADER, Some(&bytes[..]))),
+                    id.map(|bytes| (TOPIC_ID_HEADER, Some(bytes))),
+                ];
+                let headers: Vec<_> = headers.into_iter().flatten().collect();
+                let value = encode_offset_value(value);
+                builder.append(now, Some(&encode_offset_key(key)), Some(&value), &headers)
+            }
+            Line::Tombstone(key) => builder.append(now, Some(&encode_offset_key(key)), None, &[]),
+            Line::GroupTombstone(group) => {
+                builder.append(now, Some(&encode_group_metadata_key(group)), None, &[])
+            }
+        }
+    }
+}
