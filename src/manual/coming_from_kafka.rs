@@ -42,6 +42,8 @@
 //! | `acks`, `retries`, `request.timeout.ms`, `delivery.timeout.ms` | not there | nothing is sent anywhere |
 //! | asynchronous `send`, futures and callbacks | `send` returns when acknowledged; `enqueue` is the pipelined one | blocking is the simple case in a library |
 //! | poll loop with heartbeats, `max.poll.interval.ms` | no heartbeats | a group has no members yet |
+//! | committed offsets expire after seven days without a member | they stay | a program that runs once a month finds its place |
+//! | `__consumer_offsets` has 50 partitions and is compacted | one, whose front is removed | one process writes it |
 //! | all settings are text | typed builders; text for topics | Rust |
 //!
 //! # Missing

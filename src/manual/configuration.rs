@@ -89,6 +89,27 @@
 //! | [`retention_check_interval`](crate::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
 //! | [`on_recovery_progress`](crate::Builder::on_recovery_progress) | | told about once per mebibyte after a crash; may cancel |
 //!
+//! # Producers
+//!
+//! | setting | Kafka's key | ours | Kafka's | |
+//! |---|---|---|---|---|
+//! | `batch_size` | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record makes a batch of its own |
+//! | `linger` | `linger.ms` | 1 ms | 5 ms | for `enqueue`; `send` never lingers |
+//! | `buffer_memory` | `buffer.memory` | 8 MiB | 32 MiB | records on their way, over all partitions; there is no network to hide |
+//! | `max_block` | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room; zero: `QueueFull` at once |
+//! | `compression` | `compression.type` | none | none | in topics that leave it to the producer |
+//! | `partitioner` | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::DefaultPartitioner), [`RoundRobin`](crate::RoundRobin), or a [`Partitioner`](crate::Partitioner) of yours |
+//!
+//! # Consumers
+//!
+//! | setting | Kafka's key | ours | Kafka's | |
+//! |---|---|---|---|---|
+//! | [`auto_offset_reset`](crate::consumer::ConsumerBuilder::auto_offset_reset) | `auto.offset.reset` | earliest | latest | nobody misses records by not reading this table |
+//! | [`isolation_level`](crate::consumer::ConsumerBuilder::isolation_level) | `isolation.level` | read uncommitted | the same | |
+//! | [`max_poll_records`](crate::consumer::ConsumerBuilder::max_poll_records) | `max.poll.records` | 500 | 500 | |
+//! | [`max_poll_bytes`](crate::consumer::ConsumerBuilder::max_poll_bytes) | `fetch.max.bytes` | 50 MiB | 50 MiB | of decompressed records |
+//! | [`auto_commit`](crate::consumer::ConsumerBuilder::auto_commit) | `enable.auto.commit`, `auto.commit.interval.ms` | off | every 5 s | a commit says that records are done, which only the program knows |
+//!
 //! # Features
 //!
 //! All are off by default, and the default build is pure Rust.

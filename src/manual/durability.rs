@@ -2,7 +2,7 @@
 //!
 //! The page is written to be attacked. It says what is assumed, what each operation writes in which order, what a crash
 //! can leave at each point, how the next opening tells those states apart, and why that is safe. The arguments have
-//! numbers, A1 to A13, so that a doubt can name one. The last sections say how all of it is tested, and what it does not
+//! numbers, A1 to A14, so that a doubt can name one. The last sections say how all of it is tested, and what it does not
 //! cover.
 //!
 //! # Levels
@@ -200,6 +200,18 @@
 //! holds. A crash leaves the old one or the new one. The flush comes first because a topic that becomes `Flushed` promises
 //! that for all that readers can see.
 //!
+//! ## Commit offsets
+//!
+//! 1. Each offset is checked against the end of its partition.
+//! 2. Every partition is flushed up to the offset that is committed for it.
+//! 3. All offsets of the commit are appended to `__consumer_offsets` as one batch, and that is flushed.
+//! 4. Others see it.
+//!
+//! **A11.** *A committed offset has its data under it.* It is not written before 2 is durable, whatever the topic's own
+//! level. A crash before the end of 3 leaves the commit before, or this one whole. It carries the topic's id and the
+//! partition's incarnation. So it is not taken for a place in a topic of the same name that was created later, and an
+//! offset beyond what a crash left is reported as such. (I5, I9)
+//!
 //! ## Close
 //!
 //! 1. What producers hold is written and flushed. The background thread ends after the step it is in.
@@ -208,7 +220,7 @@
 //! 4. "closed" goes into the manifest with every partition's start, end and size, and is flushed.
 //! 5. `.kafka_cleanshutdown` is written. The lock is given up.
 //!
-//! **A11.** *A directory that says "closed" needs no look.* Everything 4 speaks of was made durable in 2, and nothing is
+//! **A12.** *A directory that says "closed" needs no look.* Everything 4 speaks of was made durable in 2, and nothing is
 //! written after it. If a partition refuses appends because of damage, or was poisoned, the close writes no "closed", and
 //! the next opening looks for itself. A handle that wrote nothing closes without a write.
 //!
@@ -239,14 +251,13 @@
 //! [`Corrupt`](crate::Error::Corrupt) with file and position. The partition accepts no appends. This release has no call
 //! that accepts the loss: copy what can be read into another topic.
 //!
-//! **A12.** *What was cut stays cut.* The cut is durable before the partition can be read, so a second crash cannot bring
+//! **A13.** *What was cut stays cut.* The cut is durable before the partition can be read, so a second crash cannot bring
 //! the bytes back, and a crash during recovery finds the same states again and reaches the same verdict. (I3)
 //!
-//! **A13.** *One place in one life has one value.* When a crash takes offsets that readers of a `Written` topic have seen,
+//! **A14.** *One place in one life has one value.* When a crash takes offsets that readers of a `Written` topic have seen,
 //! the same offsets are given to other records. The manifest's list of incarnations tells them apart: a new one begins
-//! with the first append after an unclean opening and is durable before that append is written. A committed offset
-//! carries its incarnation, so a group whose records were lost is told. In a `Flushed` topic no reader has seen such
-//! offsets. (I4, I9)
+//! with the first append after an unclean opening and is durable before that append is written. In a `Flushed` topic no
+//! reader has seen such offsets. (I4)
 //!
 //! # After a failed flush
 //!

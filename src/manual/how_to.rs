@@ -195,6 +195,9 @@
 //! 5. In the broker's data directory, remove the `*-checkpoint` files and `.kafka_cleanshutdown`.
 //! 6. Start the broker. It recovers every partition, and serves it.
 //!
+//! Committed offsets are not carried over: the broker keeps its own `__consumer_offsets`. Commit them there with Kafka's
+//! `kafka-consumer-groups --reset-offsets`; the offsets are the same.
+//!
 //! Step 5 matters. A checkpoint that does not match what it finds takes the whole data directory offline. It also means
 //! that a log start which [`delete_records`](crate::Streamlog::delete_records) put into the middle of a segment is not
 //! carried over: the records before it in that segment are back.

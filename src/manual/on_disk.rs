@@ -25,6 +25,8 @@
 //!     00000000000000004711.log           Kafka  the next segment
 //!     00000000000000004711.snapshot      Kafka  producers as of offset 4711
 //!     00000000000000004711.producers     ours   the same, with more of each producer
+//!   __consumer_offsets-0/                like the others: what groups have committed
+//!     consumer-offsets.snapshot          ours   the current ones, to begin with
 //! ```
 //!
 //! The twenty digits are the **base offset**: of the first record in a `.log` and its indexes, and, for `.snapshot` and
@@ -252,6 +254,26 @@
 //!
 //! **Read** by an opening after a crash, and by the first append after a clean one. A `.snapshot` of a log with producers
 //! is only used together with its `.producers`; a broker's alone is not enough, and the batches are replayed instead.
+//!
+//! # `consumer-offsets.snapshot`
+//!
+//! Committed offsets are records of the internal topic `__consumer_offsets`, in Kafka's format, with the topic's id and the
+//! incarnation in record headers. It has one partition here. This file, in that partition's directory, holds the current
+//! ones all at once, so that the log need not be read from its start. Lost or damaged, it is ignored and built again.
+//!
+//! | | bytes | |
+//! |---|---|---|
+//! | 0 | 4 | `SLCO` |
+//! | 4 | 2 | version 1 |
+//! | 6 | 4 | CRC-32 of what follows |
+//! | 10 | 20 | id of the topic, and the incarnation, of the log that it is made of |
+//! | 30 | 8 | the offset that it is as of |
+//! | 38 | 4 | entries |
+//! | 42 | | for each: key and value as Kafka writes them, topic id, incarnation, each behind its length (4) |
+//!
+//! **Written** after 16 MiB of that log, and when the current values were appended again: from 32 MiB on, or three times
+//! what they take, the log's front is removed that way, because nothing compacts it. The new file is written beside the
+//! old one and renamed.
 //!
 //! # `.pages`
 //!
