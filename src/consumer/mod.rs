@@ -1,8 +1,8 @@
 //! Consumers: reading topics, and remembering how far a group has read.
 //!
-//! A [`Consumer`] has a [place](place) in each partition it reads. A [poll](Consumer::poll) goes around them, takes what
+//! A [`Consumer`] has a place in each partition it reads. A [poll](Consumer::poll) goes around them, takes what
 //! is there, and sleeps on one signal when nothing is. How far a group has read is kept by whoever implements
-//! [`Coordinator`](coordinator::Coordinator); this room knows no groups but by name.
+//! `Coordinator`; this room knows no groups but by name.
 //!
 //! What is always true: a position only moves over what was given out or has nothing to give; it never moves silently
 //! elsewhere (see [`OffsetReset`]); a batch that is damaged is an error, not a gap.

@@ -93,12 +93,12 @@
 //!
 //! | setting | Kafka's key | ours | Kafka's | |
 //! |---|---|---|---|---|
-//! | `batch_size` | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record makes a batch of its own |
-//! | `linger` | `linger.ms` | 1 ms | 5 ms | for `enqueue`; `send` never lingers |
-//! | `buffer_memory` | `buffer.memory` | 8 MiB | 32 MiB | records on their way, over all partitions; there is no network to hide |
-//! | `max_block` | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room; zero: `QueueFull` at once |
-//! | `compression` | `compression.type` | none | none | in topics that leave it to the producer |
-//! | `partitioner` | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::DefaultPartitioner), [`RoundRobin`](crate::RoundRobin), or a [`Partitioner`](crate::Partitioner) of yours |
+//! | [`batch_size`](crate::ProducerBuilder::batch_size) | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record makes a batch of its own |
+//! | [`linger`](crate::ProducerBuilder::linger) | `linger.ms` | 1 ms | 5 ms | for `enqueue`; `send` never lingers |
+//! | [`buffer_memory`](crate::ProducerBuilder::buffer_memory) | `buffer.memory` | 8 MiB | 32 MiB | records on their way, over all partitions; there is no network to hide |
+//! | [`max_block`](crate::ProducerBuilder::max_block) | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room; zero: `QueueFull` at once |
+//! | [`compression`](crate::ProducerBuilder::compression) | `compression.type` | none | none | in topics that leave it to the producer |
+//! | [`partitioner`](crate::ProducerBuilder::partitioner) | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::DefaultPartitioner), [`RoundRobin`](crate::RoundRobin), or a [`Partitioner`](crate::Partitioner) of yours |
 //!
 //! # Consumers
 //!

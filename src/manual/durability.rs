@@ -165,7 +165,7 @@
 //!
 //! 1. The log is flushed up to P, as above.
 //! 2. Indexes, transaction index and producer state as of P are written and flushed; those of segments that were rolled
-//!    since, too. The partition's directory is flushed.
+//!    since, too, and the page checksums of these. The partition's directory is flushed.
 //! 3. The mark says that recovery begins at P, and the marks are flushed.
 //! 4. The snapshot of the checkpoint before goes.
 //!
@@ -327,8 +327,9 @@
 //!   report says so (`whole_batches_beyond` counts what followed). One fault of the two is handled; both at once are not
 //!   told apart. [`Partition::flush`](crate::Partition::flush) takes a checkpoint and closes the gap.
 //! * **Damage below the recovery point** is not looked for by an opening. The read that meets it reports it.
-//! * **The first 17 bytes of a batch** are outside Kafka's checksum. A change there is noticed when it breaks the order of
-//!   offsets, the length or the magic. One of the leader epoch is not noticed.
+//! * **The first 17 bytes of a batch** are outside Kafka's checksum. In a sealed segment its page checksums cover them. In
+//!   an active one a change there is noticed when it breaks the order of offsets, the length or the magic; one of the
+//!   leader epoch is not noticed.
 //! * **A lost `LOCK`, manifest or marks file**: see [`on_disk`](super::on_disk#what-the-manifest-is-truth-about).
 //! * **Mapped reads** end the process with SIGBUS when the medium cannot deliver a page, or when somebody shortened the
 //!   file. [`ReadMode::Pread`](crate::ReadMode::Pread) makes an error of it.

@@ -22,6 +22,7 @@
 //!     00000000000000000000.index         Kafka  offset to position
 //!     00000000000000000000.timeindex     Kafka  time to offset
 //!     00000000000000000000.txnindex      Kafka  aborted transactions, where there are any
+//!     00000000000000000000.pages         ours   checksums of the .log, once it is sealed
 //!     00000000000000004711.log           Kafka  the next segment
 //!     00000000000000004711.snapshot      Kafka  producers as of offset 4711
 //!     00000000000000004711.producers     ours   the same, with more of each producer
@@ -60,6 +61,7 @@
 //! | `manifest` | truth about what exists | damaged: opening fails and names the byte. Missing: see below |
 //! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start |
 //! | `.index`, `.timeindex` | hints | rebuilt from the `.log` when next needed |
+//! | `.pages` | a second check | batches are checked by their own checksums alone |
 //! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
 //! | `.txnindex` | a hint | a missing file means that nothing was aborted there: see below |
 //! | `partition.metadata`, `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
@@ -201,7 +203,7 @@
 //! | 61 | | the records, perhaps compressed |
 //!
 //! Kafka's CRC leaves the first 21 bytes open (of which it holds its own four). Readers and recovery therefore also check
-//! that the base offset continues the order, that the length fits, and that magic is 2.
+//! that the base offset continues the order, that the length fits, and that magic is 2; and a sealed segment has `.pages`.
 //!
 //! While a segment is active its file is longer than its data. The rest is zeros: space that was set aside, so that a
 //! full disk is met before anything is written. A length field of zero ends the data. The file grows in steps that begin
@@ -277,8 +279,25 @@
 //!
 //! # `.pages`
 //!
-//! Reserved. A `.pages` file will hold a CRC-32 of each page of 64 KiB of a sealed `.log`. `src/codec/pages.rs` has the
-//! format; in this release nothing writes or reads one.
+//! Checksums of a sealed `.log`, one for each page of 64 KiB. They cover every byte, also those that Kafka's batch CRC
+//! leaves open.
+//!
+//! | | bytes | |
+//! |---|---|---|
+//! | 0 | 4 | `SLPG` |
+//! | 4 | 2 | version 1 |
+//! | 6 | 4 | generation of the segment |
+//! | 10 | 8 | size of the `.log` |
+//! | 18 | 4 each | CRC-32 of each page; the last page may be shorter |
+//! | | 4 | CRC-32 of all before |
+//!
+//! **Written** by the first checkpoint after a roll, which reads the sealed segment once more and checks each of its batches
+//! on the way. Where one is not valid, no file is written.
+//!
+//! **Read** when a sealed segment is first read. A page is checked when it is first touched, and remembered; batches in
+//! pages that passed need no checksum of their own. In a page that did not pass, each batch must vouch for itself: its CRC,
+//! exactly the offset expected, and the leader epoch of the checkpoint. A `.pages` file whose own checksum, generation or
+//! size does not match is ignored, and batches are checked by their CRC.
 //!
 //! # What Kafka's tools read
 //!

@@ -1,7 +1,7 @@
 //! Producing: records to topics, one at a time, in batches, or pipelined.
 //!
-//! A [`Producer`] finds each record's partition and gathers enqueued records there, in an [`accumulator`]. [`writing`]
-//! is how its batches leave, [`hub`] what all producers of a log share. The only lock on a record's way is that of its
+//! A [`Producer`] finds each record's partition and gathers enqueued records there, in an `accumulator`. `writing`
+//! is how its batches leave, `hub` what all producers of a log share. The only lock on a record's way is that of its
 //! partition's accumulator; nothing of the user's runs while one is held.
 //!
 //! Always true: the records that one thread gives to one partition are in the log in that order; a record that was
