@@ -52,6 +52,12 @@ fn print(path: &std::ffi::OsStr, isolation: IsolationLevel) -> Result<(), Failur
         let (file, position) = (torn.path.display(), torn.position);
         eprintln!("kafka_dir: torn end in {file} at byte {position}: {}", torn.reason);
     }
+    let damage = &dir.report().damage;
+    for hole in damage {
+        let (file, position) = (hole.path.display(), hole.bytes.start);
+        let (from, to) = (hole.offsets.start, hole.offsets.end);
+        eprintln!("kafka_dir: damage in {file} at byte {position}, offsets {from} to {to}: {}", hole.reason);
+    }
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     writeln!(
         out,
@@ -60,21 +66,19 @@ fn print(path: &std::ffi::OsStr, isolation: IsolationLevel) -> Result<(), Failur
         dir.last_stable_offset(),
         dir.log_end_offset()
     )?;
-    let mut damage = None;
     let mut from = dir.log_start_offset();
-    while let Err(error) = print_from(&dir, &mut from, isolation, &mut out) {
-        let Failure::Log(error) = error else { return Err(error) };
-        // What lies behind damage is worth printing, and the damage worth telling.
-        let hole = dir.report().damage.iter().map(|d| &d.offsets).find(|hole| hole.end > from);
-        match hole {
-            Some(hole) if error.kind() == ErrorKind::Corrupt && hole.start <= from => from = hole.end,
-            _ => return Err(error.into()),
-        }
-        eprintln!("kafka_dir: {error}; going on at offset {from}");
-        damage = Some(error);
+    while let Err(failure) = print_from(&dir, &mut from, isolation, &mut out) {
+        // What lies behind damage is worth printing.
+        let behind = match &failure {
+            Failure::Log(error) if error.kind() == ErrorKind::Corrupt => {
+                damage.iter().map(|hole| &hole.offsets).find(|hole| hole.start <= from && from < hole.end)
+            }
+            _ => None,
+        };
+        from = behind.ok_or(failure)?.end;
     }
     out.flush()?;
-    damage.map_or(Ok(()), |error| Err(error.into()))
+    if damage.is_empty() { Ok(()) } else { Err(Failure::Damage(damage.len())) }
 }
 
 /// Prints what can be read from `from` on, and leaves it where that ended.
@@ -150,6 +154,8 @@ fn push_bytes(line: &mut String, bytes: Option<&[u8]>) {
 enum Failure {
     Log(Error),
     Output(io::Error),
+    /// In how many places. Everything else was printed.
+    Damage(usize),
 }
 
 impl From<Error> for Failure {
@@ -168,6 +174,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Log(error) => error.fmt(f),
+            Failure::Damage(places) => write!(f, "the output lacks what was damaged in {places} places"),
             Failure::Output(error) => write!(f, "could not write the output: {error}"),
         }
     }

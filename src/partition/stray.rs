@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Result},
     storage::{
         files::ReadMode,
-        layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, SegmentFile},
+        layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
         manifest::{Access, Manifest},
         segment::{Segment, read_file},
     },
@@ -129,9 +129,13 @@ impl PartitionDir {
             SharedOptions { read_only: true, read_mode: ReadMode::Pread, max_open_files: OPEN_FILES };
         let shared = Shared::detached(Arc::clone(env), dir, options)?;
         let name = name_of(dir);
-        let log_start = match &name {
-            Some(name) => known_log_start(env, dir, name)?,
-            None => Offset::ZERO,
+        let (log_start, flushed) = match (&name, dir.parent()) {
+            (Some(name), Some(above)) => {
+                // Where it cannot be read, nothing is known to be missing.
+                let flushed = checkpointed(&**env, above.join(RECOVERY_POINTS), name).ok().flatten();
+                (known_log_start(env, above, name)?, flushed.unwrap_or(Offset::ZERO))
+            }
+            _ => (Offset::ZERO, Offset::ZERO),
         };
         let topic_id = read_topic_id(&**env, dir).ok().flatten().unwrap_or(TopicId::from_bytes([0; 16]));
         let lossy = || dir.file_name().map_or("partition".into(), |n| n.to_string_lossy().into_owned());
@@ -142,6 +146,7 @@ impl PartitionDir {
         let report = PartitionDirReport::default();
         let mut survey = Survey { env: &**env, identity: &identity, segments, report };
         let replay = survey.run(log_start, &offsets_of(SegmentFile::Snapshot, &entries))?;
+        survey.miss(replay.as_ref(), flushed)?;
         let (segments, report) = (survey.segments, survey.report);
         let epochs = replay.as_ref().map(|r| r.epochs.entries().to_vec()).unwrap_or_default();
         let log = assemble(&shared, identity, config, log_start, segments, replay);
@@ -289,16 +294,8 @@ fn name_of(dir: &Path) -> Option<TopicPartition> {
 
 /// Where the directory above says that the log begins: Kafka's checkpoint, and the manifest of a log of ours, which
 /// learns of it sooner.
-fn known_log_start(env: &Arc<dyn Env>, dir: &Path, name: &TopicPartition) -> Result<Offset> {
-    let Some(above) = dir.parent() else { return Ok(Offset::ZERO) };
-    let path = above.join(LOG_STARTS);
-    let mut start = Offset::ZERO;
-    if let Some(bytes) = read_file(&**env, &path)? {
-        let text = str::from_utf8(&bytes)
-            .map_err(|e| Error::corrupt(&path, e.valid_up_to() as u64, "text was expected"))?;
-        let starts = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;
-        start = starts.into_iter().find(|(of, _)| of == name).map_or(start, |(_, offset)| offset);
-    }
+fn known_log_start(env: &Arc<dyn Env>, above: &Path, name: &TopicPartition) -> Result<Offset> {
+    let mut start = checkpointed(&**env, above.join(LOG_STARTS), name)?.unwrap_or(Offset::ZERO);
     // Whatever is wrong with a manifest concerns those who open the log.
     if let Ok(manifest) = Manifest::open(Arc::clone(env), above, Access::ReadOnly)
         && let Some(topic) = manifest.state().topic_named(&name.topic)
@@ -309,12 +306,22 @@ fn known_log_start(env: &Arc<dyn Env>, dir: &Path, name: &TopicPartition) -> Res
     Ok(start)
 }
 
+/// The offset that a checkpoint of Kafka's has for a partition.
+fn checkpointed(env: &dyn Env, path: PathBuf, name: &TopicPartition) -> Result<Option<Offset>> {
+    let Some(bytes) = read_file(env, &path)? else { return Ok(None) };
+    let text = text_of(&path, &bytes)?;
+    let offsets = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;
+    Ok(offsets.into_iter().find(|(of, _)| of == name).map(|(_, offset)| offset))
+}
+
+fn text_of<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    str::from_utf8(bytes).map_err(|e| Error::corrupt(path, e.valid_up_to() as u64, "text was expected"))
+}
+
 fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(PARTITION_METADATA);
     let Some(bytes) = read_file(env, &path)? else { return Ok(None) };
-    let text = str::from_utf8(&bytes)
-        .map_err(|e| Error::corrupt(&path, e.valid_up_to() as u64, "text was expected"))?;
-    decode_partition_metadata(text).map(Some).map_err(|e| e.in_file(&path, 0))
+    decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))
 }
 
 #[cfg(test)]

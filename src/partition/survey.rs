@@ -19,7 +19,7 @@ use crate::{
     storage::{
         files::FilePool,
         holes::Hole,
-        layout::SegmentFile,
+        layout::{RECOVERY_POINTS, SegmentFile},
         scan::{Found, Scanner, Source},
         segment::{Segment, read_file},
     },
@@ -27,20 +27,24 @@ use crate::{
 };
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
+/// A segment's offsets lie within this many of its base, because indexes have 31 bits for them.
+const SPAN: u64 = 1 << 31;
+
 /// What opening a partition's directory found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionDirReport {
     /// How many bytes were read and checked.
     pub bytes_read: u64,
-    /// What lies behind the last whole batch: a write that a crash cut short. It is not shown.
+    /// What lies behind the last whole batch: a write that a crash cut short. It is not shown. Set as well where
+    /// `recovery-point-offset-checkpoint` says that more was durable.
     pub torn_end: Option<TornEnd>,
     /// Damage in front of whole batches, in the order of offsets. Reading it answers `Corrupt`; what lies around it
     /// can be read.
     pub damage: Vec<DamagedRange>,
 }
 
-/// The end of a log that is not a whole batch.
+/// The end of a log that is not a whole batch, or comes too early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TornEnd {
@@ -120,7 +124,7 @@ impl Survey<'_> {
         len: u64,
         next: Option<Offset>,
     ) -> Result<Stop> {
-        let ceiling = next.unwrap_or(Offset::MAX);
+        let ceiling = next.unwrap_or(Offset::MAX).min(segment.base() + SPAN);
         let mut aborts: Option<Vec<AbortedTransaction>> = None;
         let damage = &mut self.report.damage;
         let stop = replay.scan_past_damage(segment, len, ceiling, Source::Cache, &mut |replay, hole| {
@@ -169,6 +173,27 @@ impl Survey<'_> {
         }
         segment.set_aborted(std::mem::take(&mut replay.aborted));
         ends
+    }
+
+    /// Says so when the log ends before offset `flushed`, up to which Kafka's checkpoint knows it to be durable.
+    pub fn miss(&mut self, replay: Option<&Replay>, flushed: Offset) -> Result<()> {
+        let (Some(replay), Some(last)) = (replay, self.segments.last()) else { return Ok(()) };
+        let end = replay.next_offset;
+        if end >= flushed {
+            return Ok(());
+        }
+        let known = format!("{RECOVERY_POINTS} says that everything below offset {flushed} was durable");
+        let torn = match self.report.torn_end.take() {
+            Some(torn) => TornEnd { reason: format!("{}; {known}", torn.reason), ..torn },
+            None => TornEnd {
+                path: last.data().path().to_path_buf(),
+                position: last.readable(),
+                bytes: last.data().len()?.saturating_sub(last.readable()),
+                reason: format!("the data ends at offset {end}; {known}"),
+            },
+        };
+        self.report.torn_end = Some(torn);
+        Ok(())
     }
 
     fn note_missing_end(

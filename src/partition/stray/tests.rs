@@ -109,6 +109,20 @@ fn a_torn_end_is_reported_and_space_set_aside_is_none() {
 }
 
 #[test]
+fn an_end_that_comes_too_early_is_reported() {
+    let env = env();
+    put_segment(&env, 0, &[batch(0, 3), vec![0; 90]]);
+    for (flushed, reported) in [(3, false), (4, true)] {
+        let points = encode_offsets(&[(TopicPartition::new("t", 0), Offset::new(flushed))]);
+        put(&env, format!("/data/{RECOVERY_POINTS}"), points.as_bytes());
+        let dir = open(&env);
+        let torn = dir.report().torn_end.as_ref().map(|torn| (torn.position, torn.bytes));
+        assert_eq!(torn, reported.then_some((batch(0, 3).len() as u64, 90)));
+        assert_eq!(dir.log_end_offset(), 3);
+    }
+}
+
+#[test]
 fn gaps_are_no_damage() {
     let env = env();
     put_segment(&env, 10, &[batch(12, 2), batch(20, 1)]);
@@ -174,6 +188,9 @@ fn damage_in_the_middle_is_named_and_read_around() {
         assert_hole(&dir, 3..6, 12);
         // In the middle of a batch right behind the damage, too.
         assert_eq!(read(&dir, 7).0, [7, 8, 9, 10, 11], "{what}");
+        let mut back = dir.read_backwards(8);
+        assert_eq!(back.next().unwrap().unwrap().iter().count(), 2, "{what}");
+        assert_eq!(back.next().unwrap().unwrap_err().kind(), ErrorKind::Corrupt, "{what}");
     }
 }
 
@@ -189,9 +206,26 @@ fn damage_at_the_end_of_a_segment_is_not_passed_over() {
         assert_hole(&open(&env), 3..6, 9);
     }
     let env = env();
+    put_segment(&env, 0, &[batch(0, 3), vec![1; 70]]);
+    put_segment(&env, 5, &[]);
+    put_segment(&env, 6, &[batch(6, 3)]);
+    let mut back = open(&env).read_backwards(6);
+    assert!(back.next().unwrap().is_err(), "over an empty segment, too");
+
+    let env = self::env();
     put_segment(&env, 0, &[batch(0, 3), batch(60, 1)]);
     put_segment(&env, 6, &[batch(6, 3)]);
     assert_hole(&open(&env), 3..6, 9);
+}
+
+#[test]
+fn a_last_batch_beyond_what_a_segment_spans_is_torn() {
+    let env = env();
+    let mut lying = batch(3, 1);
+    lying[3] = 1;
+    put_segment(&env, 0, &[batch(0, 3), lying]);
+    let dir = open(&env);
+    assert_eq!((dir.report().torn_end.is_some(), dir.log_end_offset()), (true, Offset::new(3)));
 }
 
 #[test]
