@@ -126,3 +126,36 @@ fn records_without_a_key_fill_a_batch_before_they_move_on() {
     assert!(counts.iter().filter(|count| **count > 0).count() > 3, "{counts:?}");
     assert!(counts.iter().all(|count| *count == 0 || *count >= 60), "{counts:?}");
 }
+
+#[test]
+fn a_commit_acknowledges_what_lies_below_its_end_and_no_more() {
+    let world = World::new();
+    world.topic("t", 1);
+    let producer = world.patient();
+    let enqueue = |value: &str| producer.enqueue(ProducerRecord::new("t", value)).unwrap();
+    let first = enqueue("a");
+    let accumulator = producer.inner.core.accumulators().remove(0);
+    accumulator.write_all();
+    let end = accumulator.written_end().unwrap();
+    let second = enqueue("b");
+    accumulator.write_all();
+    assert!(!first.is_done());
+    accumulator.settle(end, &Ok(()));
+    assert!(first.is_done() && !second.is_done());
+}
+
+#[test]
+fn a_commit_that_fails_fails_what_is_written_and_what_waits() {
+    let world = World::new();
+    world.topic("t", 1);
+    let producer = world.patient();
+    let written = producer.enqueue(ProducerRecord::new("t", "a")).unwrap();
+    let accumulator = producer.inner.core.accumulators().remove(0);
+    accumulator.write_all();
+    let waits = producer.enqueue(ProducerRecord::new("t", "b")).unwrap();
+    let end = accumulator.written_end().unwrap();
+    accumulator.settle(end, &Err(Error::Closed { what: "a test's medium" }));
+    assert!([&written, &waits].iter().all(|delivery| kind(delivery.wait()) == ErrorKind::Closed));
+    assert_eq!(kind(producer.enqueue(ProducerRecord::new("t", "c"))), ErrorKind::Closed);
+    assert!(producer.enqueue(ProducerRecord::new("t", "c")).is_ok());
+}
