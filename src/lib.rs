@@ -3,13 +3,13 @@
 #![allow(dead_code, unreachable_pub, reason = "the rooms are built one after the other")]
 
 mod codec;
-pub mod consumer;
+mod consumer;
 mod env;
 pub mod error;
-pub mod group;
+mod group;
 pub mod manual;
 mod partition;
-pub mod producer;
+mod producer;
 mod storage;
 mod streamlog;
 mod topic;
@@ -20,9 +20,14 @@ pub use codec::{
     record::{Headers, Record},
     snapshot::ProducerEntry,
 };
+pub use consumer::{
+    AutoOffsetReset, CommittedOffset, Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecords,
+    OffsetAndMetadata, OffsetReset, OwnedConsumerRecord, RecordIter, ResetReason, WakeupHandle,
+};
 #[cfg(feature = "sim")]
 pub use env::sim;
 pub use error::{Error, ErrorKind, Result};
+pub use group::{GroupDescription, GroupReset, ResetTo};
 pub use partition::stray::PartitionDir;
 pub use partition::{
     encode::RecordData,

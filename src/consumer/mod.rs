@@ -31,7 +31,7 @@ use crate::{
     topic::{Topic, catalog::Catalog},
     types::TopicPartition,
 };
-use coordinator::Coordinator;
+pub(crate) use coordinator::Coordinator;
 use place::{Place, Room};
 use reset::Policy;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};

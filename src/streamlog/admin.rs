@@ -98,7 +98,8 @@ impl Streamlog {
     /// `UnknownTopic`, `ReadOnly`.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         self.inner.check_open()?;
-        self.inner.catalog.delete(name).map(drop)
+        self.inner.catalog.delete(name)?;
+        self.inner.offsets.forget_topic(name)
     }
 
     /// Changes settings of a topic, in Kafka's keys and units. They hold from the next call on and survive a power cut
@@ -189,6 +190,7 @@ impl Streamlog {
         self.inner.check_open()?;
         let catalog = &self.inner.catalog;
         catalog.shared().check_writable()?;
+        self.inner.hub.run_due();
         let mut result = catalog.remove_leftovers();
         for log in catalog.logs() {
             let now = catalog.shared().env.monotonic();

@@ -9,6 +9,7 @@ use crate::{
         sync::{AtomicBool, Mutex, Ordering, Signal},
     },
     error::Error,
+    producer::Hub,
     topic::catalog::Catalog,
 };
 use std::{
@@ -19,6 +20,7 @@ use std::{
 /// The background work of a handle, running or not.
 pub(super) struct Background {
     catalog: Weak<Catalog>,
+    hub: Weak<Hub>,
     /// Whether a thread may be started.
     allowed: bool,
     signal: Arc<Signal>,
@@ -32,6 +34,7 @@ pub(super) struct Background {
 
 struct Work {
     catalog: Arc<Catalog>,
+    hub: Arc<Hub>,
     state: Arc<Background>,
     next_retention: Duration,
 }
@@ -40,11 +43,13 @@ impl Background {
     /// Lets the rooms below ask for background work.
     pub(super) fn attach(
         catalog: &Arc<Catalog>,
+        hub: &Arc<Hub>,
         allowed: bool,
         retention_check: Duration,
     ) -> Arc<Background> {
         let state = Arc::new(Background {
             catalog: Arc::downgrade(catalog),
+            hub: Arc::downgrade(hub),
             allowed,
             signal: Arc::new(Signal::new()),
             started: AtomicBool::new(false),
@@ -91,10 +96,10 @@ impl Background {
         if running.is_some() || self.stopping.load(Ordering::SeqCst) {
             return;
         }
-        let Some(catalog) = self.catalog.upgrade() else { return };
+        let (Some(catalog), Some(hub)) = (self.catalog.upgrade(), self.hub.upgrade()) else { return };
         let env = Arc::clone(&catalog.shared().env);
         let next_retention = env.monotonic() + self.retention_check;
-        let work = Work { catalog, state: Arc::clone(self), next_retention };
+        let work = Work { catalog, hub, state: Arc::clone(self), next_retention };
         match env.spawn("work", Arc::clone(&self.signal), Box::new(work)) {
             Ok(thread) => {
                 *running = Some(thread);
@@ -119,9 +124,10 @@ impl Task for Work {
         if self.state.stopping.load(Ordering::SeqCst) {
             return Next::Done;
         }
+        let lingering = self.hub.run_due().unwrap_or(Duration::MAX);
         let next = self.run_logs();
         self.run_retention();
-        Next::Wait(Some(next.min(self.next_retention)))
+        Next::Wait(Some(next.min(lingering).min(self.next_retention)))
     }
 }
 

@@ -10,7 +10,9 @@ use crate::{
         trace::event,
     },
     error::{Error, Result},
+    group::OffsetStore,
     partition::shared::{Shared, SharedOptions},
+    producer::Hub,
     storage::files::ReadMode,
     topic::catalog::{Catalog, RecoveryProgress},
 };
@@ -152,13 +154,14 @@ impl Builder {
         let (catalog, report) = Catalog::open(shared, &mut *go_on)?;
         event!(INFO, dir = %self.dir.display(), clean = report.was_clean, elapsed = ?report.elapsed, "opened");
         let catalog = Arc::new(catalog);
+        let threads = self.threads && !self.read_only;
+        let hub = Hub::new(Arc::clone(&catalog));
+        hub.set_inline(!threads);
         let inner = Arc::new(Inner {
             dir: self.dir,
-            background: background::Background::attach(
-                &catalog,
-                self.threads && !self.read_only,
-                self.retention_check,
-            ),
+            background: background::Background::attach(&catalog, &hub, threads, self.retention_check),
+            offsets: OffsetStore::new(Arc::clone(&catalog)),
+            hub,
             catalog,
             report,
             lock: Mutex::new(lock),

@@ -49,6 +49,8 @@ impl Inner {
         self.background.stop();
         let result = clients.and_then(|()| self.close_logs());
         self.catalog.shared().close();
+        // Consumers that sleep find out.
+        self.catalog.changes.wake_all();
         self.catalog.changes.wake_all();
         *self.lock.lock() = None;
         match (result, self.background.take_error()) {
@@ -57,8 +59,9 @@ impl Inner {
         }
     }
 
+    /// What producers hold goes out; from then on they get `Closed`.
     fn close_clients(&self) -> Result<()> {
-        Ok(())
+        if self.catalog.shared().read_only { Ok(()) } else { self.hub.close() }
     }
 
     fn close_logs(&self) -> Result<()> {

@@ -6,6 +6,7 @@
 mod admin;
 mod background;
 mod builder;
+mod clients;
 mod close;
 mod lock;
 mod stats;
@@ -20,6 +21,8 @@ use crate::{
         sync::{AtomicBool, Mutex},
     },
     error::Result,
+    group::OffsetStore,
+    producer::Hub,
     topic::catalog::{Catalog, RecoveryReport},
 };
 use std::{
@@ -50,6 +53,8 @@ struct Inner {
     report: RecoveryReport,
     /// Held while the handle is open for writing.
     lock: Mutex<Option<Box<dyn Lock>>>,
+    hub: Arc<Hub>,
+    offsets: Arc<OffsetStore>,
     background: Arc<background::Background>,
     closed: AtomicBool,
 }

@@ -1,0 +1,83 @@
+//! A process is killed in the middle of producing, three times; each next life finds everything that was acknowledged,
+//! nothing twice, and goes on.
+//!
+//! The example starts itself as the process that is killed.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig};
+
+fn main() -> Result<()> {
+    let mut args = std::env::args_os().skip(1);
+    if let (Some(role), Some(dir)) = (args.next(), args.next())
+        && role == "produce"
+    {
+        return produce(Path::new(&dir));
+    }
+    let dir = std::env::temp_dir().join(format!("streamlog-crash-{}", std::process::id()));
+    std::fs::remove_dir_all(&dir).ok();
+    let mut acknowledged = 0;
+    for life in 1..=3 {
+        acknowledged = kill_in_the_middle(&dir, acknowledged + 300);
+        println!("life {life}: killed after it had been told of {acknowledged} records");
+        let log = Streamlog::open(&dir)?;
+        for found in &log.recovery_report().partitions {
+            println!(
+                "  recovery read {} bytes of {}: {:?}",
+                found.bytes_read, found.partition, found.verdict
+            );
+        }
+        let partition = log.topic("events")?.partition(0)?;
+        let mut next = 0u64;
+        for batch in partition.read(0) {
+            for record in &batch? {
+                assert_eq!(record.value, Some(next.to_be_bytes().as_slice()), "in order, none twice, no gap");
+                next += 1;
+            }
+        }
+        assert!(next >= acknowledged, "nothing acknowledged is missing");
+        println!("  {next} records are there: everything acknowledged, and what was on its way");
+        acknowledged = next;
+        log.close()?;
+    }
+    std::fs::remove_dir_all(&dir).ok();
+    println!("three crashes, nothing lost, nothing twice");
+    Ok(())
+}
+
+/// Appends numbers, going on where the log ends, and says so after each acknowledgement. Never ends by itself.
+fn produce(dir: &Path) -> Result<()> {
+    let log = Streamlog::open(dir)?;
+    let topic = log.topic_or_create("events", TopicConfig::default())?;
+    let mut next = topic.partition(0)?.log_end_offset().value();
+    let producer = log.producer()?;
+    loop {
+        producer.send(ProducerRecord::new("events", &next.to_be_bytes()))?;
+        next += 1;
+        println!("{next}");
+    }
+}
+
+/// Runs `produce` in a process of its own, kills it once it has said `at_least`, and returns the last thing it said.
+fn kill_in_the_middle(dir: &Path, at_least: u64) -> u64 {
+    let this = std::env::current_exe().expect("the example knows its own file");
+    let mut child = Command::new(this)
+        .arg("produce")
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the example starts itself");
+    let output = BufReader::new(child.stdout.take().expect("its output is piped"));
+    let mut last = 0;
+    for line in output.lines().map_while(std::result::Result::ok) {
+        last = line.parse().unwrap_or(last);
+        if last == at_least {
+            child.kill().expect("the process can be killed");
+        }
+    }
+    child.wait().expect("the process ends");
+    last
+}

@@ -1,0 +1,74 @@
+//! A second process watches a live log: it opens the directory read-only, follows the writer, sees only what is durable,
+//! and changes nothing.
+//!
+//! The example starts itself as the second process.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+use streamlog::{Error, ProducerRecord, Result, Streamlog, TopicConfig};
+
+const RECORDS: u64 = 1_000;
+
+fn main() -> Result<()> {
+    let mut args = std::env::args_os().skip(1);
+    if let (Some(role), Some(dir)) = (args.next(), args.next())
+        && role == "observe"
+    {
+        return observe(Path::new(&dir));
+    }
+    let dir = std::env::temp_dir().join(format!("streamlog-observer-{}", std::process::id()));
+    std::fs::remove_dir_all(&dir).ok();
+    let log = Streamlog::open(&dir)?;
+    log.create_topic("metrics", TopicConfig::default().with_partitions(2).segment_bytes(16 << 10))?;
+    let this = std::env::current_exe().expect("the example knows its own file");
+    let observer = Command::new(this).arg("observe").arg(&dir).stdout(Stdio::piped()).spawn();
+    let observer = observer.expect("the example starts itself");
+
+    // A second writer is refused while this one lives.
+    match Streamlog::open(&dir) {
+        Err(error @ Error::AlreadyOpen { .. }) => println!("a second writer is told: {error}"),
+        other => panic!("two writers: {other:?}"),
+    }
+    let producer = log.producer()?;
+    for i in 0..RECORDS {
+        producer.send(ProducerRecord::new("metrics", &i.to_be_bytes()).key(&format!("metric-{}", i % 10)))?;
+    }
+    println!("the writer appended {RECORDS} records over several segments");
+    let output = observer.wait_with_output().expect("the observer ends");
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "the observer saw something else");
+    log.close()?;
+    std::fs::remove_dir_all(&dir).ok();
+    Ok(())
+}
+
+/// The second process: reads until it has seen all records.
+fn observe(dir: &Path) -> Result<()> {
+    let log = Streamlog::open_read_only(dir)?;
+    let mut consumer = log.consumer("observer")?;
+    consumer.subscribe(["metrics"])?;
+    let mut last = std::collections::HashMap::new();
+    let mut count = 0;
+    while count < RECORDS {
+        for record in &consumer.poll(Duration::from_secs(30))? {
+            let value = record.value.and_then(|v| v.try_into().ok()).map_or(0, u64::from_be_bytes);
+            let before = last.insert(record.key.map(<[u8]>::to_vec), value);
+            assert!(before.is_none_or(|before| before < value), "each key in order");
+            count += 1;
+        }
+    }
+    writeln!(
+        std::io::stdout(),
+        "the observer, process {}, saw {count} records in order per key",
+        std::process::id()
+    )
+    .ok();
+    match log.producer().and_then(|p| p.send(ProducerRecord::new("metrics", "x"))) {
+        Err(Error::ReadOnly { .. }) => Ok(()),
+        other => panic!("an observer must not write: {other:?}"),
+    }
+}

@@ -1,0 +1,116 @@
+//! Producers, consumers, and the groups' offsets.
+
+use super::Streamlog;
+use crate::{
+    consumer::{Consumer, ConsumerBuilder, Coordinator},
+    error::Result,
+    group::{GroupDescription, GroupReset},
+    producer::{Producer, ProducerBuilder},
+    types::{Offset, TopicPartition},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+impl Streamlog {
+    /// A producer with default settings. Clones share its buffer; threads share it freely.
+    ///
+    /// ```
+    /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+    /// let log = Streamlog::in_memory()?;
+    /// log.create_topic("orders", TopicConfig::default())?;
+    /// let producer = log.producer()?;
+    /// let placed = producer.send(ProducerRecord::new("orders", "a loom").key("ada"))?;
+    /// assert_eq!(placed.offset, 0);
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `ReadOnly`, `Closed`.
+    pub fn producer(&self) -> Result<Producer> {
+        self.producer_builder().build()
+    }
+
+    /// A producer with settings.
+    pub fn producer_builder(&self) -> ProducerBuilder {
+        ProducerBuilder::new(Arc::clone(&self.inner.hub))
+    }
+
+    /// A consumer of a group, with default settings. It reads nothing before it was given topics or partitions.
+    ///
+    /// ```
+    /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let log = Streamlog::in_memory()?;
+    /// # log.create_topic("orders", TopicConfig::default())?;
+    /// # log.producer()?.send(ProducerRecord::new("orders", "a loom").key("ada"))?;
+    /// let mut consumer = log.consumer("billing")?;
+    /// consumer.subscribe(["orders"])?;
+    /// for record in &consumer.poll(Duration::from_secs(1))? {
+    ///     assert_eq!(record.value, Some(b"a loom".as_slice()));
+    /// }
+    /// consumer.commit_sync()?;
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `InvalidConfig` for an empty name, `Closed`.
+    pub fn consumer(&self, group: impl Into<String>) -> Result<Consumer> {
+        self.consumer_builder(group).build()
+    }
+
+    /// A consumer of a group, with settings.
+    pub fn consumer_builder(&self, group: impl Into<String>) -> ConsumerBuilder {
+        self.consumers(Some(group.into()))
+    }
+
+    /// A consumer of no group, with settings: it begins by its reset policy and commits nothing.
+    pub fn consumer_without_group(&self) -> ConsumerBuilder {
+        self.consumers(None)
+    }
+
+    fn consumers(&self, group: Option<String>) -> ConsumerBuilder {
+        let coordinator: Arc<dyn Coordinator> = Arc::clone(&self.inner.offsets) as Arc<dyn Coordinator>;
+        ConsumerBuilder::new(Arc::clone(&self.inner.catalog), coordinator, group)
+    }
+
+    /// The names of all groups that have committed offsets, in their order.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` when what was committed cannot be read, `Closed`.
+    pub fn groups(&self) -> Result<Vec<String>> {
+        self.inner.offsets.groups()
+    }
+
+    /// What a group has committed, and how far it is behind.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownGroup`; as for [`Streamlog::groups`].
+    pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
+        self.inner.offsets.describe_group(name)
+    }
+
+    /// Moves a group's committed offsets, durably, and returns where they are now. Its consumers follow when they are given their partitions anew.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownGroup` when nothing says which partitions are meant, `UnknownTopic`, `UnknownPartition`, `ReadOnly`.
+    pub fn reset_group_offsets(
+        &self,
+        group: &str,
+        reset: &GroupReset,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.inner.offsets.reset_group_offsets(group, reset)
+    }
+
+    /// Deletes a group's committed offsets, durably.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownGroup`, `ReadOnly`.
+    pub fn delete_group(&self, name: &str) -> Result<()> {
+        self.inner.offsets.delete_group(name)
+    }
+}
