@@ -1,5 +1,7 @@
 //! Recipes. Each is a small program that runs to its end and checks itself.
 //!
+//! * [Producing and consuming](#producing-and-consuming)
+//! * [Tailing](#tailing)
 //! * [Event sourcing](#event-sourcing)
 //! * [Replaying by time](#replaying-by-time)
 //! * [Choosing what survives](#choosing-what-survives)
@@ -11,6 +13,97 @@
 //! * [When something is wrong](#when-something-is-wrong)
 //!
 //! The directory `examples/` has longer ones.
+//!
+//! # Producing and consuming
+//!
+//! A producer chooses the partition by the key and gathers records into batches. A consumer reads partitions and commits,
+//! for its group, how far it is done. Process first and commit then: after a crash the records since the last commit come
+//! again, and none is missed. That is *at least once*, and what processing must bear.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+//!
+//! let log = Streamlog::in_memory()?;
+//! log.create_topic("orders", TopicConfig::default().with_partitions(3))?;
+//!
+//! let producer = log.producer()?;
+//! // One record, and it is on the medium when `send` returns.
+//! let placed = producer.send(ProducerRecord::new("orders", "a loom").key("ada"))?;
+//! // Many records: `enqueue` returns at once, and they share batches and flushes.
+//! let deliveries = (0..100)
+//!     .map(|i| producer.enqueue(ProducerRecord::new("orders", &format!("card {i}")).key("ada")))
+//!     .collect::<Result<Vec<_>, _>>()?;
+//! for delivery in deliveries {
+//!     // The same key, the same partition, in the order of sending.
+//!     assert_eq!(delivery.wait()?.partition(), placed.partition());
+//! }
+//!
+//! let mut billing = log.consumer("billing")?;
+//! billing.subscribe(["orders"])?;
+//! let mut seen = 0;
+//! while seen < 101 {
+//!     let records = billing.poll(Duration::from_secs(1))?;
+//!     for record in &records {
+//!         assert_eq!(record.key, Some(&b"ada"[..])); // the processing
+//!         seen += 1;
+//!     }
+//!     billing.commit_sync()?;
+//! }
+//!
+//! // Another consumer of the group, perhaps after a restart, goes on behind what was committed.
+//! let mut again = log.consumer("billing")?;
+//! again.subscribe(["orders"])?;
+//! assert!(again.poll(Duration::ZERO)?.is_empty());
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! Where the result of processing is kept in a database, keep the position there too, in the same transaction, and
+//! [`seek`](crate::Consumer::seek) to it at the start. Then each record takes effect once.
+//!
+//! # Tailing
+//!
+//! [`poll`](crate::Consumer::poll) sleeps until there is something, and never spins. A
+//! [wake-up handle](crate::Consumer::wakeup_handle) ends the sleep from another thread. To begin with what comes from now
+//! on, [`seek_to_end`](crate::Consumer::seek_to_end).
+//!
+//! ```
+//! use std::{thread, time::Duration};
+//! use streamlog::{Error, ProducerRecord, Streamlog, TopicConfig};
+//!
+//! let log = Streamlog::in_memory()?;
+//! log.create_topic("ticks", TopicConfig::default())?;
+//! let producer = log.producer()?;
+//! producer.send(ProducerRecord::new("ticks", "old news"))?;
+//!
+//! let mut consumer = log.consumer_without_group().build()?;
+//! consumer.subscribe(["ticks"])?;
+//! consumer.seek_to_end(&[])?;
+//! let wakeup = consumer.wakeup_handle();
+//!
+//! let tail = thread::spawn(move || -> Result<Vec<String>, Error> {
+//!     let mut seen = Vec::new();
+//!     loop {
+//!         match consumer.poll(Duration::from_secs(60)) {
+//!             Ok(records) => seen.extend(records.iter().map(|r| String::from_utf8_lossy(r.value.unwrap_or(b"")).into_owned())),
+//!             Err(Error::Wakeup) => return Ok(seen),
+//!             Err(error) => return Err(error),
+//!         }
+//!         if seen.len() == 2 {
+//!             return Ok(seen);
+//!         }
+//!     }
+//! });
+//! producer.send(ProducerRecord::new("ticks", "tick"))?;
+//! producer.send(ProducerRecord::new("ticks", "tock"))?;
+//! assert_eq!(tail.join().unwrap()?, ["tick", "tock"]);
+//!
+//! wakeup.wakeup(); // from any thread, at any time; here it comes too late to matter
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! Another process tails the same way, over [`open_read_only`](crate::Streamlog::open_read_only); its consumers look for
+//! news every ten milliseconds.
 //!
 //! # Event sourcing
 //!
@@ -253,7 +346,8 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! The interval is then kept by whoever calls `maintain` often enough.
+//! The interval is then kept by whoever calls `maintain` often enough. Records that were `enqueue`d leave inside later calls
+//! of their producers, with `wait`, `flush` and `maintain`.
 //!
 //! # When something is wrong
 //!
