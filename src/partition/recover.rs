@@ -217,6 +217,9 @@ impl Recovery<'_> {
         for kind in SegmentFile::ALL {
             remove_if_there(env, &kind.path(&self.identity.dir, base))?;
         }
+        // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
+        let dir = &self.identity.dir;
+        env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
         self.put_aside.push(aside);
         Ok(())
     }
@@ -296,6 +299,7 @@ impl Recovery<'_> {
         match replay.scan(segment, len, false, from_medium, go_on) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::Unsupported => {
                 rewrite(self.shared, segment.data().path())?;
+                segment.data().replaced();
                 replay.scan(segment, len, false, Source::Cache, go_on)
             }
             other => other,

@@ -287,6 +287,21 @@ impl PooledFile {
         self.change("allocate", |file| file.allocate(len))
     }
 
+    /// Says that another file has taken this one's name: from now on that one is read and written.
+    pub fn replaced(&self) {
+        let descriptor = &self.descriptor;
+        let mut handle = descriptor.handle.write();
+        if handle.take().is_some() && !descriptor.uncounted.swap(false, Ordering::SeqCst) {
+            descriptor.pool.descriptors.released();
+        }
+        descriptor.dirty.store(false, Ordering::SeqCst);
+        *descriptor.failed.lock() = None;
+        drop(handle);
+        if self.mapping.region.lock().take().is_some() {
+            self.mapping.pool.regions.released();
+        }
+    }
+
     /// Makes what was written durable. A failure is final for this file.
     pub fn sync(&self) -> Result<()> {
         self.descriptor.sync()
@@ -365,5 +380,32 @@ impl PooledFile {
             return;
         }
         descriptor.pool.descriptors.admit(Arc::downgrade(descriptor) as Weak<dyn Holder>);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{env::memory::MemoryEnv, storage::segment::replace_file};
+
+    #[test]
+    fn a_file_whose_name_was_taken_by_another_is_opened_anew() {
+        for mode in [ReadMode::Mapped, ReadMode::Pread] {
+            let env = MemoryEnv::new();
+            let path = Path::new("/file");
+            let pool = FilePool::new(env.clone(), mode, 4);
+            let file = pool.create(path.to_path_buf()).unwrap();
+            file.write_all(b"old", 0).unwrap();
+            assert_eq!(file.bytes(0..3, 3).unwrap(), "old");
+            replace_file(&*env, path, b"new").unwrap();
+            file.replaced();
+            assert_eq!(file.bytes(0..3, 3).unwrap(), "new");
+            assert!(!file.is_dirty());
+            file.write_all(b"er", 3).unwrap();
+            let mut found = [0; 5];
+            read_exact_at(&*env.open(path, Open::Read).unwrap(), &mut found, 0).unwrap();
+            assert_eq!(&found, b"newer");
+            assert!(pool.held().0 <= 1 && pool.held().1 <= 1, "{:?}", pool.held());
+        }
     }
 }
