@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// A group, as [`OffsetStore::describe_group`] finds it.
+/// A group, as [`Streamlog::describe_group`](crate::Streamlog::describe_group) finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupDescription {

@@ -104,11 +104,11 @@
 //!
 //! | setting | Kafka's key | ours | Kafka's | |
 //! |---|---|---|---|---|
-//! | [`auto_offset_reset`](crate::consumer::ConsumerBuilder::auto_offset_reset) | `auto.offset.reset` | earliest | latest | nobody misses records by not reading this table |
-//! | [`isolation_level`](crate::consumer::ConsumerBuilder::isolation_level) | `isolation.level` | read uncommitted | the same | |
-//! | [`max_poll_records`](crate::consumer::ConsumerBuilder::max_poll_records) | `max.poll.records` | 500 | 500 | |
-//! | [`max_poll_bytes`](crate::consumer::ConsumerBuilder::max_poll_bytes) | `fetch.max.bytes` | 50 MiB | 50 MiB | of decompressed records |
-//! | [`auto_commit`](crate::consumer::ConsumerBuilder::auto_commit) | `enable.auto.commit`, `auto.commit.interval.ms` | off | every 5 s | a commit says that records are done, which only the program knows |
+//! | [`auto_offset_reset`](crate::ConsumerBuilder::auto_offset_reset) | `auto.offset.reset` | earliest | latest | nobody misses records by not reading this table |
+//! | [`isolation_level`](crate::ConsumerBuilder::isolation_level) | `isolation.level` | read uncommitted | the same | |
+//! | [`max_poll_records`](crate::ConsumerBuilder::max_poll_records) | `max.poll.records` | 500 | 500 | |
+//! | [`max_poll_bytes`](crate::ConsumerBuilder::max_poll_bytes) | `fetch.max.bytes` | 50 MiB | 50 MiB | of decompressed records |
+//! | [`auto_commit`](crate::ConsumerBuilder::auto_commit) | `enable.auto.commit`, `auto.commit.interval.ms` | off | every 5 s | a commit says that records are done, which only the program knows |
 //!
 //! # Features
 //!

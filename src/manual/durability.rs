@@ -234,7 +234,8 @@
 //!    the cache, and nothing may be shown that is not durable.
 //! 3. The cache is *suspect* when the mark says that a flush was under way or had failed, or when the flush of step 2
 //!    fails. Then what lies behind `flushed` is read past the cache, with `O_DIRECT`. Where that is refused, the file is
-//!    written anew under its own name, so that cache and medium agree.
+//!    written anew under its own name, so that cache and medium agree. That needs as much space again; without it the
+//!    opening fails with [`DiskFull`](crate::Error::DiskFull), and can be tried again.
 //! 4. Batches are checked from the recovery point on, with the producers, epochs and indexes as of there.
 //! 5. Where the chain of whole batches ends, there is a verdict.
 //!
@@ -251,8 +252,9 @@
 //! [`Corrupt`](crate::Error::Corrupt) with file and position. The partition accepts no appends. This release has no call
 //! that accepts the loss: copy what can be read into another topic.
 //!
-//! **A13.** *What was cut stays cut.* The cut is durable before the partition can be read, so a second crash cannot bring
-//! the bytes back, and a crash during recovery finds the same states again and reaches the same verdict. (I3)
+//! **A13.** *What was cut stays cut.* The cut, and the new name of every file that goes aside, is durable before the
+//! partition can be read. So a second crash cannot bring the bytes back, not even under the name of a later segment with
+//! the same base. A crash during recovery finds the same states again and reaches the same verdict. (I3)
 //!
 //! **A14.** *One place in one life has one value.* When a crash takes offsets that readers of a `Written` topic have seen,
 //! the same offsets are given to other records. The manifest's list of incarnations tells them apart: a new one begins
