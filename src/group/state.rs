@@ -72,7 +72,8 @@ impl State {
             let from = self.reader.next_offset();
             let fetched = match self.reader.fetch(FETCH) {
                 Err(Error::OffsetOutOfRange { .. }) => {
-                    // The writer, in another process, has appended all values again and removed what was before.
+                    // All values were appended again and what was before is removed, by the writer in another process or
+                    // since the sidecar was written. What is removed may say that something was forgotten.
                     self.groups.clear();
                     self.reader.seek(self.log().offsets().log_start());
                     continue;
@@ -148,10 +149,8 @@ fn read_snapshot(env: &dyn Env, log: &Arc<Log>) -> Option<CommittedSnapshot> {
     let bytes = read_file(env, &snapshot_path(log)).ok().flatten()?;
     let snapshot = decode_committed_snapshot(&bytes).ok()?;
     let end = log.incarnation_end(snapshot.incarnation).unwrap_or(Offset::MAX).min(log.offsets().log_end());
-    // Older than the log start: what was removed may say that something of it was forgotten.
-    let fits = snapshot.topic_id == log.identity.topic_id
-        && snapshot.next_offset >= log.offsets().log_start()
-        && snapshot.next_offset <= end;
+    // One that is older than the log start is found out by following the log from where it ends.
+    let fits = snapshot.topic_id == log.identity.topic_id && snapshot.next_offset <= end;
     fits.then_some(snapshot)
 }
 
