@@ -22,17 +22,16 @@ impl Log {
         let mut i = floor(&segments, before.saturating_sub(1));
         while let Some(segment) = i.and_then(|i| segments.get(i)) {
             let last = before.saturating_sub(1);
-            let mut position = segment.floor_position(last)?;
+            let (mut position, mut expected) = segment.walk_from(last)?;
             let mut batches: Vec<RecordBatch> = Vec::new();
             // Not a step behind the last one that is wanted: damage there is no concern of this reader.
             while batches.last().is_none_or(|batch| batch.header().next_offset() < before) {
-                let beyond = segment.past_hole(position, last);
-                if beyond != position {
+                if let Some(hole) = segment.hole_before(position, last) {
                     // What lies before the damage is for the next step, which will come to it.
                     batches.clear();
-                    position = beyond;
+                    (position, expected) = (hole.bytes.end, hole.offsets.end);
                 }
-                let Some(header) = segment.header_at(position)? else { break };
+                let Some(header) = segment.header_in_place(position, expected)? else { break };
                 if header.base_offset >= before {
                     break;
                 }
@@ -41,6 +40,7 @@ impl Log {
                 let batch = RecordBatch::with_header(header, bytes);
                 batch.verify_crc().map_err(|e| e.in_file(path, position))?;
                 position += header.size();
+                expected = header.next_offset();
                 if header.last_offset() >= log_start {
                     batches.push(batch);
                 }

@@ -123,7 +123,7 @@ impl Observer {
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
             };
-            let stop = replay.scan(&segment, len, false, Source::Cache, &mut |_| true)?;
+            let stop = replay.scan(&segment, len, segment.may_have_gaps(), Source::Cache, &mut |_| true)?;
             if let Why::Unsupported(error) = stop.why {
                 return Err(error.in_file(segment.data().path(), stop.position));
             }

@@ -53,6 +53,7 @@ impl Log {
         let mark = Mark::blank(&identity.topic_id, identity.name.partition);
         shared.marks.write(identity.slot, &mark)?;
         let segment = Self::segment(shared, &identity, &config, Offset::ZERO, 0);
+        segment.expect_no_gaps();
         let writer = Writer::Idle { size: 0, new_incarnation: false };
         Ok(Self::assemble(shared, identity, config, OffsetSet::default(), vec![segment], writer, mark))
     }
@@ -87,7 +88,8 @@ impl Log {
         Self::assemble(shared, identity, config, set, segments, writer, mark)
     }
 
-    /// A segment as the manifest lists it; `unsealed_bytes` of it are readable where it was not sealed.
+    /// A segment as the manifest lists it; `unsealed_bytes` of it are readable where it was not sealed. Only what was
+    /// rewritten may have gaps.
     pub(super) fn listed(
         shared: &Shared,
         identity: &Identity,
@@ -99,6 +101,9 @@ impl Log {
         let segment = Self::segment(shared, identity, config, entry.base, bytes);
         if let Some(sealed) = &entry.sealed {
             segment.set_sealed(sealed.generation, sealed.bytes);
+        }
+        if entry.sealed.as_ref().is_none_or(|sealed| sealed.generation == 0) {
+            segment.expect_no_gaps();
         }
         segment
     }
@@ -161,7 +166,8 @@ impl Log {
                 }
                 replay.enter(i, segment);
             }
-            replay.scan(segment, segment.readable(), true, Source::Cache, &mut |_| true)?;
+            replay
+                .scan(segment, segment.readable(), segment.may_have_gaps(), Source::Cache, &mut |_| true)?;
         }
         self.activate(replay, last, len, new_incarnation)
     }

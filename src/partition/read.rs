@@ -14,7 +14,10 @@ use crate::{
         index::AbortedTransaction,
     },
     error::{Error, Result},
-    storage::{pages::PagesVerdict, segment::Segment},
+    storage::{
+        pages::PagesVerdict,
+        segment::{Located, Segment},
+    },
     types::{IsolationLevel, Offset},
 };
 use bytes::Bytes;
@@ -52,6 +55,24 @@ impl Trust {
             Trust::Pages | Trust::Checksum => Trust::Checksum,
         }
     }
+}
+
+/// What a fetch is to bring.
+struct Goal<'a> {
+    segments: &'a [Arc<Segment>],
+    bound: Offset,
+    max_bytes: u64,
+}
+
+/// The offsets of one stretch of a segment.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Where its first batch begins, or does not begin before.
+    expected: Offset,
+    /// Where readers stop.
+    bound: Offset,
+    /// What no batch of the segment reaches.
+    limit: Offset,
 }
 
 /// A place in a log.
@@ -110,7 +131,13 @@ impl LogReader {
             return Ok(Fetched { next_offset: self.next_offset, ..Fetched::default() });
         }
         let from = self.next_offset;
-        let mut fetched = self.fetch_below(bound, max_bytes)?;
+        let mut fetched = match self.fetch_below(bound, max_bytes) {
+            // It was removed while it was read.
+            Err(Error::Corrupt { .. }) if from < self.log.offsets().log_start() => {
+                return self.fetch(max_bytes);
+            }
+            other => other?,
+        };
         if self.isolation == IsolationLevel::ReadCommitted && !fetched.batches.is_empty() {
             fetched.aborted = self.log.aborted_between(from, fetched.next_offset)?;
         }
@@ -119,23 +146,18 @@ impl LogReader {
 
     fn fetch_below(&mut self, bound: Offset, max_bytes: u64) -> Result<Fetched> {
         let segments = self.log.segments.snapshot();
-        let mut at = match self.remembered(&segments) {
-            Some(at) => at,
-            None => match self.find(&segments)? {
-                Some(at) => at,
-                None => return Ok(Fetched { next_offset: self.next_offset, ..Fetched::default() }),
-            },
+        let goal = Goal { segments: &segments, bound, max_bytes };
+        let begun = match self.remembered(&segments) {
+            Some((at, position)) => self.fetch_at(&goal, at, position, self.next_offset),
+            None => self.fetch_found(&goal, Segment::locate),
         };
-        loop {
-            let Some(segment) = segments.get(at.0) else {
-                return Ok(Fetched { next_offset: self.next_offset, ..Fetched::default() });
-            };
-            if at.1 < segment.readable() {
-                let next_base = segments.get(at.0 + 1).map(|next| next.base());
-                let limit = next_base.unwrap_or_else(|| self.log.offsets().log_end());
-                return self.read_from(segment, at.1, bound.min(limit), limit, max_bytes);
+        match begun {
+            // Damage on the way may only have hidden what is asked for.
+            Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {
+                self.place = None;
+                self.fetch_found(&goal, Segment::locate_past_damage)
             }
-            at = (at.0 + 1, 0);
+            other => other,
         }
     }
 
@@ -146,33 +168,64 @@ impl LogReader {
         segments.get(i).filter(|s| Arc::ptr_eq(s, segment)).map(|_| (i, *position))
     }
 
-    fn find(&self, segments: &[Arc<Segment>]) -> Result<Option<(usize, u64)>> {
-        let Some(mut i) = floor(segments, self.next_offset) else {
-            return Ok((!segments.is_empty()).then_some((0, 0)));
-        };
-        while let Some(segment) = segments.get(i) {
-            if let Some(located) = segment.locate(self.next_offset)? {
-                return Ok(Some((i, located.position)));
+    fn fetch_found(
+        &mut self,
+        goal: &Goal<'_>,
+        locate: impl Fn(&Segment, Offset) -> Result<Option<Located>>,
+    ) -> Result<Fetched> {
+        let first = floor(goal.segments, self.next_offset).unwrap_or(0);
+        for (i, segment) in goal.segments.iter().enumerate().skip(first) {
+            if let Some(found) = locate(segment, self.next_offset)? {
+                let base = found.header.base_offset;
+                if base > self.next_offset && !segment.may_have_gaps() {
+                    return Err(self.missing(goal));
+                }
+                return self.fetch_at(goal, i, found.position, base);
             }
-            i += 1;
         }
-        Ok(None)
+        Err(self.missing(goal))
+    }
+
+    /// Fetches from `position` of segment `at` on, or from the start of the next segment with data. The batch there
+    /// begins at `expected`, or behind it where offsets may be missing.
+    fn fetch_at(&mut self, goal: &Goal<'_>, at: usize, position: u64, expected: Offset) -> Result<Fetched> {
+        let mut position = position;
+        for (i, segment) in goal.segments.iter().enumerate().skip(at) {
+            if position < segment.readable() {
+                let next_base = goal.segments.get(i + 1).map(|next| next.base());
+                let limit = next_base.unwrap_or_else(|| self.log.offsets().log_end());
+                let bounds = Bounds { expected, bound: goal.bound.min(limit), limit };
+                return self.read_from(segment, position, bounds, goal.max_bytes);
+            }
+            position = 0;
+        }
+        Err(self.missing(goal))
+    }
+
+    /// Records below the bound are not there.
+    fn missing(&self, goal: &Goal<'_>) -> Error {
+        let last = floor(goal.segments, self.next_offset).and_then(|i| goal.segments.get(i));
+        let (path, position) = match last {
+            Some(segment) => (segment.data().path(), segment.readable()),
+            None => (self.log.identity.dir.as_path(), 0),
+        };
+        Error::corrupt(path, position, format!("the records from offset {} on are missing", self.next_offset))
     }
 
     fn read_from(
         &mut self,
         segment: &Arc<Segment>,
         position: u64,
-        bound: Offset,
-        limit: Offset,
+        bounds: Bounds,
         max_bytes: u64,
     ) -> Result<Fetched> {
         segment.check_hole(position)?;
         let readable = segment.readable();
         let (stretch, trust) = stretch_from(segment, position, readable, max_bytes)?;
         let mut fetched = Fetched { next_offset: self.next_offset, ..Fetched::default() };
+        let Bounds { mut expected, bound, limit } = bounds;
         let mut at = 0;
-        while let Some(head) = stretch.get(at..).filter(|rest| rest.len() >= HEADER_LEN) {
+        while let Some(head) = stretch.get(at..).filter(|rest| !rest.is_empty()) {
             let place = position + at as u64;
             if segment.check_hole(place).is_err() {
                 // The first place was checked above: this one is for the next fetch to report.
@@ -185,10 +238,10 @@ impl LogReader {
                 Err(error) if matches!(trust, Trust::Nothing(_)) => {
                     return Err(Error::corrupt(segment.data().path(), place, error.to_string()));
                 }
-                Err(error) => return Err(error.in_file(segment.data().path(), place)),
+                Err(error) => return Err(segment.fault(error, place, head)),
             };
-            // Beyond the segment's last offset it is no batch of this segment, which `checked` will say.
-            if header.base_offset >= bound && header.next_offset() <= limit {
+            let place = Place { log: &self.log, segment, position: place, expected, limit };
+            if header.base_offset >= bound && place.problem_of(&header).is_none() {
                 break;
             }
             let end = usize::try_from(header.size()).unwrap_or(usize::MAX).saturating_add(at);
@@ -196,12 +249,14 @@ impl LogReader {
                 true => (stretch.slice(at..end), trust),
                 false if !fetched.batches.is_empty() => break,
                 // The first batch is larger than what was asked for: it comes alone.
-                false => (whole(segment, place, header.size(), readable)?, trust.beyond_the_stretch()),
+                false => {
+                    (whole(segment, place.position, header.size(), readable)?, trust.beyond_the_stretch())
+                }
             };
-            let place = Place { log: &self.log, segment, position: place, limit };
             let Some(batch) = place.checked(header, bytes, &fetched, trust)? else { break };
             at = end;
-            fetched.next_offset = header.next_offset();
+            expected = header.next_offset();
+            fetched.next_offset = expected;
             fetched.bytes += header.size();
             fetched.batches.push_back(batch);
         }
@@ -216,6 +271,8 @@ struct Place<'a> {
     log: &'a Log,
     segment: &'a Segment,
     position: u64,
+    /// The offset that it begins at, or behind where offsets may be missing.
+    expected: Offset,
     /// The offset that no batch of the segment reaches.
     limit: Offset,
 }
@@ -230,39 +287,41 @@ impl Place<'_> {
         trust: Trust,
     ) -> Result<Option<RecordBatch>> {
         let batch = RecordBatch::with_header(header, bytes);
-        let in_place = header.last_offset() >= fetched.next_offset
-            && header.base_offset >= self.segment.base()
-            && header.next_offset() <= self.limit
-            && (fetched.batches.is_empty() || header.base_offset >= fetched.next_offset);
         let path = self.segment.data().path();
-        let problem = if in_place {
-            match trust {
-                Trust::Pages => None,
-                // The batch's own checksum leaves offset and epoch open, so these must be exactly the ones expected.
-                Trust::Nothing(page)
-                    if header.base_offset != fetched.next_offset
-                        || self.log.epoch_on_disk(header.base_offset) != Some(header.leader_epoch) =>
-                {
-                    Some(Error::corrupt(
-                        path,
-                        page,
-                        "a page is not what was written when the segment was sealed",
-                    ))
-                }
-                Trust::Nothing(_) | Trust::Checksum => {
-                    batch.verify_crc().err().map(|e| e.in_file(path, self.position))
-                }
+        let problem = match (self.problem_of(&header), trust) {
+            (Some(reason), _) => Some(Error::corrupt(path, self.position, reason)),
+            (None, Trust::Pages) => None,
+            // The batch's own checksum leaves offset and epoch open, so these must be exactly the ones expected.
+            (None, Trust::Nothing(page)) if !self.is_certain(&header, fetched.next_offset) => {
+                let reason = "a page is not what was written when the segment was sealed";
+                Some(Error::corrupt(path, page, reason))
             }
-        } else {
-            let reason =
-                format!("a batch at offset {} behind offset {}", header.base_offset, fetched.next_offset);
-            Some(Error::corrupt(path, self.position, reason))
+            (None, Trust::Nothing(_) | Trust::Checksum) => {
+                batch.verify_crc().err().map(|e| e.in_file(path, self.position))
+            }
         };
         match problem {
             None => Ok(Some(batch)),
             Some(_) if !fetched.batches.is_empty() => Ok(None),
             Some(error) => Err(error),
         }
+    }
+}
+
+impl Place<'_> {
+    /// What is wrong with the place of a batch in the order of offsets.
+    fn problem_of(&self, header: &BatchHeader) -> Option<String> {
+        self.segment.out_of_place(header, self.expected).or_else(|| {
+            let next = header.next_offset();
+            (next > self.limit)
+                .then(|| format!("a batch up to offset {next} in a segment below {}", self.limit))
+        })
+    }
+
+    /// Whether the fields that a batch's checksum does not cover can be nothing else.
+    fn is_certain(&self, header: &BatchHeader, next_offset: Offset) -> bool {
+        (header.base_offset == next_offset || !self.segment.may_have_gaps())
+            && self.log.epoch_on_disk(header.base_offset) == Some(header.leader_epoch)
     }
 }
 

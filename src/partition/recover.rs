@@ -296,11 +296,12 @@ impl Recovery<'_> {
             Source::MediumFrom(_) if segment.base() > self.mark.flushed_offset => Source::MediumFrom(0),
             other => other,
         };
-        match replay.scan(segment, len, false, from_medium, go_on) {
+        let gaps = segment.may_have_gaps();
+        match replay.scan(segment, len, gaps, from_medium, go_on) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::Unsupported => {
                 rewrite(self.shared, segment.data().path())?;
                 segment.data().replaced();
-                replay.scan(segment, len, false, Source::Cache, go_on)
+                replay.scan(segment, len, gaps, Source::Cache, go_on)
             }
             other => other,
         }
@@ -373,7 +374,7 @@ impl Recovery<'_> {
         later.into_iter().try_for_each(|base| self.put_segment_aside(base))
     }
 
-    /// Behind damage: whatever whole batches follow stay readable.
+    /// Behind damage, before which the replay stands in segment `from`: whatever whole batches follow stay readable.
     fn keep_what_follows(&mut self, replay: &mut Replay, from: usize) -> Result<()> {
         for i in from..self.segments.len() {
             let Some(segment) = self.segments.get(i).cloned() else { break };
@@ -382,11 +383,9 @@ impl Recovery<'_> {
                     replay.leave(before);
                 }
                 replay.enter(i, &segment);
+                replay.next_offset = segment.base();
             }
-            let len = match segment.data().len() {
-                Ok(len) => len,
-                Err(_) => continue,
-            };
+            let Ok(len) = segment.data().len() else { continue };
             let next = self.segments.get(i + 1).map(|next| next.base());
             let ceiling = next.unwrap_or(Offset::MAX);
             let stop = replay.scan_past_damage(&segment, len, ceiling, self.source, &mut |_, _| {})?;

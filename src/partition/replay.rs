@@ -210,9 +210,10 @@ impl Replay {
         source: Source,
         on_hole: &mut dyn FnMut(&mut Replay, &Hole),
     ) -> Result<Stop> {
-        let mut scanner = Scanner::new(segment.data(), limit, self.position, self.next_offset, true)
-            .reading(source)
-            .below(ceiling);
+        let mut scanner =
+            Scanner::new(segment.data(), limit, self.position, self.next_offset, segment.may_have_gaps())
+                .reading(source)
+                .below(ceiling);
         let why = loop {
             let (why, reason) = match scanner.next()? {
                 Found::Batch(batch, position) => {

@@ -8,7 +8,8 @@ use super::files::PooledFile;
 use crate::{
     codec::{
         DecodeError,
-        batch::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD, RecordBatch},
+        batch::{BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD, RecordBatch},
+        crc::{crc32c, crc32c_append},
     },
     error::Result,
     types::Offset,
@@ -17,6 +18,9 @@ use bytes::Bytes;
 
 /// How much is read at once, at least.
 const CHUNK: usize = 1 << 20;
+
+/// A batch of another version that is larger than this is believed without a look at its checksum.
+const VERSION_CHECK_MAX: usize = 64 << 20;
 
 /// What a scan found at its position.
 #[derive(Debug)]
@@ -53,7 +57,6 @@ pub struct Scanner<'a> {
     gaps: bool,
     /// The offset that every batch lies below: the base of the next segment.
     ceiling: Offset,
-    verify: bool,
     chunk: Bytes,
     chunk_start: u64,
     /// How many bytes were read.
@@ -71,7 +74,6 @@ impl<'a> Scanner<'a> {
             expected,
             gaps,
             ceiling: Offset::MAX,
-            verify: true,
             chunk: Bytes::new(),
             chunk_start: 0,
             bytes_read: 0,
@@ -110,7 +112,7 @@ impl<'a> Scanner<'a> {
         }
         let header = match BatchHeader::parse(&head) {
             Ok(header) => header,
-            Err(error @ DecodeError::Unsupported { .. }) => return self.judge_version(&head, error),
+            Err(error @ DecodeError::Unsupported { .. }) => return self.judge_version(error, &head),
             Err(_) if head.len() < HEADER_LEN => {
                 return Ok(Found::Bad(format!("{} bytes are less than a batch header", head.len())));
             }
@@ -122,15 +124,22 @@ impl<'a> Scanner<'a> {
         if let Some(reason) = self.contradicted(&header)? {
             return Ok(Found::Bad(reason));
         }
+        let left = self.limit.saturating_sub(self.position);
+        if header.size() > left {
+            let reason = format!("a batch of {} bytes, of which the file has {left}", header.size());
+            return Ok(Found::Bad(reason));
+        }
+        // A large one is checked piece by piece before memory is set aside for what it says of itself.
+        if header.size() > CHUNK as u64 && !self.checksum_holds(self.position, &header)? {
+            return Ok(Found::Bad("the checksum of the batch does not match".into()));
+        }
         let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
         let bytes = self.peek(size)?;
         if bytes.len() < size {
             return Ok(Found::Bad(format!("a batch of {size} bytes, of which the file has {}", bytes.len())));
         }
         let batch = RecordBatch::with_header(header, bytes);
-        if self.verify
-            && let Err(error) = batch.verify_crc()
-        {
+        if let Err(error) = batch.verify_crc() {
             return Ok(Found::Bad(error.to_string()));
         }
         let position = self.position;
@@ -141,16 +150,18 @@ impl<'a> Scanner<'a> {
 
     /// Goes on at the next whole, valid batch behind the scan's position, and says where that is. Used to tell what
     /// lies behind damage; nothing found this way is believed to follow without a gap.
+    ///
+    /// Hostile bytes may claim one huge batch after the other. So the work is bounded by a multiple of what is there,
+    /// and nothing more is found after that.
     pub fn resync(&mut self) -> Result<Option<u64>> {
         let mut at = self.position + 1;
+        let mut work = self.limit.saturating_sub(at).saturating_mul(4).saturating_add(1 << 26);
         while at + HEADER_LEN as u64 <= self.limit {
             let window = self.view(at, CHUNK)?;
             let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
-            for i in 0..=last_start {
-                // The magic byte first: all but one place in 256 end here.
-                if window.get(i + 16) != Some(&2) {
-                    continue;
-                }
+            // The magic byte first: nearly every place ends here.
+            let magics = window.get(16..=last_start + 16).unwrap_or_default().iter();
+            for (i, _) in magics.enumerate().filter(|(_, byte)| **byte == 2) {
                 let Some(head) = window.get(i..i + HEADER_LEN) else { break };
                 let Ok(header) = BatchHeader::parse(head) else { continue };
                 let start = at + i as u64;
@@ -158,11 +169,9 @@ impl<'a> Scanner<'a> {
                 if !fits || start + header.size() > self.limit {
                     continue;
                 }
-                let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
-                let bytes = self.view(start, size)?;
-                if bytes.len() >= size
-                    && RecordBatch::with_header(header, bytes.slice(..size)).verify_crc().is_ok()
-                {
+                let Some(rest) = work.checked_sub(header.size()) else { return Ok(None) };
+                work = rest;
+                if self.checksum_holds(start, &header)? {
                     self.position = start;
                     self.expected = header.base_offset;
                     return Ok(Some(start));
@@ -173,10 +182,26 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
+    /// Whether the checksum of the batch at `start` is that of its bytes, which are looked at piece by piece.
+    fn checksum_holds(&mut self, start: u64, header: &BatchHeader) -> Result<bool> {
+        let (mut at, end) = (start + CRC_START as u64, start + header.size());
+        let mut crc = 0;
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
+            let bytes = self.view(at, wanted)?;
+            let piece = bytes.get(..wanted.min(bytes.len())).unwrap_or_default();
+            if piece.is_empty() {
+                return Ok(false);
+            }
+            crc = crc32c_append(crc, piece);
+            at += piece.len() as u64;
+        }
+        Ok(crc == header.crc)
+    }
+
     fn out_of_place(&self, header: &BatchHeader) -> Option<String> {
         let base = header.base_offset;
-        let in_place = if self.gaps { base >= self.expected } else { base == self.expected };
-        if !in_place {
+        if !self.is_in_place(base) {
             return Some(format!("a batch with base offset {base} where {} was expected", self.expected));
         }
         let last = header.last_offset();
@@ -190,9 +215,8 @@ impl<'a> Scanner<'a> {
         if !self.gaps || header.base_offset == self.expected {
             return Ok(None);
         }
-        let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
-        let both = self.peek(size.saturating_add(HEADER_LEN))?;
-        let Some(Ok(next)) = both.get(size..).map(BatchHeader::parse) else { return Ok(None) };
+        let head = self.view(self.position.saturating_add(header.size()), HEADER_LEN)?;
+        let Ok(next) = BatchHeader::parse(&head) else { return Ok(None) };
         let count = header.next_offset().distance_from(header.base_offset);
         Ok((next.base_offset == self.expected + count).then(|| {
             let base = header.base_offset;
@@ -200,27 +224,26 @@ impl<'a> Scanner<'a> {
         }))
     }
 
-    /// A batch of another version, or bytes that only look like one: the checksum does not cover the version, and what
-    /// the file does not hold as a whole says nothing.
-    fn judge_version(&mut self, head: &Bytes, error: DecodeError) -> Result<Found> {
-        let size = BatchHeader::size_of_prefix(head).and_then(|size| usize::try_from(size).ok());
-        let Some(size) = size else { return Ok(Found::Bad(error.to_string())) };
-        let bytes = self.peek(size)?;
-        if bytes.len() < size {
-            let held = bytes.len();
-            return Ok(Found::Bad(format!(
-                "{error}, and a batch of {size} bytes, of which the file has {held}"
-            )));
+    fn is_in_place(&self, base: Offset) -> bool {
+        if self.gaps { base >= self.expected } else { base == self.expected }
+    }
+
+    /// What says that it is of another version is that only if it is in its place, whole, and not a batch of ours whose
+    /// magic byte was changed.
+    fn judge_version(&mut self, error: DecodeError, head: &Bytes) -> Result<Found> {
+        let base = head.first_chunk().map_or(-1, |b| i64::from_be_bytes(*b));
+        if Offset::from_i64(base).is_none_or(|base| !self.is_in_place(base)) {
+            return Ok(Found::Bad(format!("{error}, at offset {base} where {} was expected", self.expected)));
         }
-        let mut as_known = bytes.to_vec();
-        if let Some(magic) = as_known.get_mut(16) {
-            *magic = 2;
+        let size = LENGTH_OVERHEAD as u64 + u64::from(length_field(head));
+        if size > self.limit.saturating_sub(self.position) {
+            return Ok(Found::Bad(format!("{error}, and of {size} bytes, which the file does not have")));
         }
-        let sound = RecordBatch::parse(as_known.into()).is_ok_and(|batch| batch.verify_crc().is_ok());
-        Ok(if sound {
-            Found::Bad(format!("{error}, but the batch is one of magic 2"))
-        } else {
+        let bytes = self.peek(usize::try_from(size).unwrap_or(usize::MAX).min(VERSION_CHECK_MAX))?;
+        Ok(if bytes.len() == VERSION_CHECK_MAX || is_of_another_version(&bytes) {
             Found::Unsupported(error)
+        } else {
+            Found::Bad(format!("{error}, but its checksum is of no other version"))
         })
     }
 
@@ -247,11 +270,15 @@ impl<'a> Scanner<'a> {
         {
             return Ok(self.chunk.slice(skip..));
         }
-        // Never more than the file has, whatever a length field says.
+        // Never more than the file has, whatever a length field says; what is at hand is not read again.
         let mut buf = vec![0; wanted.max(CHUNK).min(available)];
-        let read = self.read(&mut buf, position)?;
+        let kept = held.and_then(|skip| self.chunk.get(skip..)).unwrap_or_default();
+        let kept_len = kept.len().min(buf.len());
+        let (front, rest) = buf.split_at_mut(kept_len);
+        front.copy_from_slice(kept.get(..kept_len).unwrap_or_default());
+        let read = self.read(rest, position + kept_len as u64)?;
         self.bytes_read += read as u64;
-        buf.truncate(read);
+        buf.truncate(kept_len + read);
         self.chunk = buf.into();
         self.chunk_start = position;
         Ok(self.chunk.clone())
@@ -276,6 +303,18 @@ impl<'a> Scanner<'a> {
                 std::io::ErrorKind::Unsupported.into(),
             )),
         }
+    }
+}
+
+/// Whether the bytes of a batch whose magic is not 2 are really those of another version. The magic byte lies outside
+/// the checksum of ours, so a batch whose checksum is right but for it is one of ours, damaged; the versions before had
+/// a checksum of their own, which tells; of later ones nothing is known, and they get the benefit of the doubt.
+pub fn is_of_another_version(batch: &[u8]) -> bool {
+    let stored = |at: usize| batch.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+    let Some(magic) = batch.get(16) else { return false };
+    match magic {
+        0 | 1 => batch.get(16..).map(crc32fast::hash) == stored(12),
+        _ => batch.get(CRC_START..).map(crc32c) != stored(17),
     }
 }
 

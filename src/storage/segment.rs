@@ -10,17 +10,18 @@ use super::{
     index::{self, IndexBytes, IndexedBatch, SegmentIndex},
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
-    scan::{Found, Scanner},
+    scan::{Found, Scanner, is_of_another_version},
 };
 use crate::{
     codec::{
+        DecodeError,
         batch::{BatchHeader, HEADER_LEN},
         index::{AbortedTransaction, OffsetIndexView, TimeIndexView},
         pages::{PageSummer, PageSums},
     },
     env::{
         Env, File, Open, read_exact_at,
-        sync::{AtomicU64, Mutex, Ordering, RwLock},
+        sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
         write_all_at,
     },
     error::{Error, Result},
@@ -40,6 +41,9 @@ const MAP_AHEAD: u64 = 4 << 20;
 /// Sidecars larger than this are not read: an index of a segment below 2 GiB is far smaller.
 const SIDECAR_MAX: u64 = 1 << 30;
 
+/// How many entries of an index may point at damage before the index itself is held to be wrong.
+const ENTRIES_TRIED: usize = 8;
+
 /// One segment of a log.
 #[derive(Debug)]
 pub struct Segment {
@@ -48,6 +52,8 @@ pub struct Segment {
     pool: Arc<FilePool>,
     data: Arc<PooledFile>,
     readable: AtomicU64,
+    /// Whether every batch begins where the one before ends, as it does in a log of our own that was not compacted.
+    dense: AtomicBool,
     index: RwLock<Indexes>,
     /// The aborted transactions whose markers lie here; loaded at the first question.
     aborted: Mutex<Option<Arc<Vec<AbortedTransaction>>>>,
@@ -118,7 +124,9 @@ impl Segment {
     pub fn create(pool: &Arc<FilePool>, dir: &Path, base: Offset, index_interval: u64) -> Result<Arc<Self>> {
         let data = pool.create(SegmentFile::Log.path(dir, base))?;
         let index = Indexes::Active(SegmentIndex::new(base, index_interval));
-        Ok(Self::with(pool, dir, base, data, 0, index_interval, index))
+        let segment = Self::with(pool, dir, base, data, 0, index_interval, index);
+        segment.expect_no_gaps();
+        Ok(segment)
     }
 
     fn with(
@@ -136,6 +144,7 @@ impl Segment {
             pool: Arc::clone(pool),
             data,
             readable: AtomicU64::new(readable),
+            dense: AtomicBool::new(false),
             index: RwLock::new(index),
             aborted: Mutex::new(None),
             index_interval,
@@ -183,10 +192,19 @@ impl Segment {
         }
     }
 
-    /// Where to go on from `position` for a reader who wants `offset`: behind damage that ends before it.
-    pub fn past_hole(&self, position: u64, offset: Offset) -> u64 {
-        let ends_before = self.holes.at(position).filter(|hole| hole.offsets.end <= offset);
-        ends_before.map_or(position, |hole| hole.bytes.end)
+    /// The damage at `position` that ends before `offset`: who wants that one goes on behind it.
+    pub fn hole_before(&self, position: u64, offset: Offset) -> Option<Hole> {
+        self.holes.at(position).filter(|hole| hole.offsets.end <= offset)
+    }
+
+    /// Says that no offsets are missing between the batches, so that one which is out of place is noticed.
+    pub fn expect_no_gaps(&self) {
+        self.dense.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether offsets may be missing between the batches.
+    pub fn may_have_gaps(&self) -> bool {
+        !self.dense.load(Ordering::Relaxed)
     }
 
     /// The bytes of `range`, which lies below [`Segment::readable`].
@@ -201,7 +219,20 @@ impl Segment {
         }
         // In steps, so that a growing segment is mapped anew once per step and not at every read.
         let capacity = (readable / MAP_AHEAD + 1) * MAP_AHEAD;
-        self.data.bytes(range, capacity)
+        match self.data.bytes(range, capacity) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.found_short(readable)?)
+            }
+            other => other,
+        }
+    }
+
+    /// The file has less than was written. What it has stays readable.
+    fn found_short(&self, readable: u64) -> Result<Error> {
+        let len = self.data.len()?;
+        self.readable.fetch_min(len, Ordering::AcqRel);
+        let reason = format!("the file ends here, and had {readable} bytes");
+        Ok(Error::corrupt(self.data.path(), len, reason))
     }
 
     /// What the page checksums say about `range`.
@@ -259,7 +290,7 @@ impl Segment {
             Err(error) => {
                 // Where the page did not pass, an unknown version is damage like any other.
                 self.check_good(position..position + head.len() as u64)?;
-                return Err(error.in_file(self.data.path(), position));
+                return Err(self.fault(error, position, &head));
             }
         };
         if position + header.size() > readable {
@@ -269,18 +300,73 @@ impl Segment {
         Ok(Some(header))
     }
 
+    /// As [`Segment::header_at`], for a batch that must begin at `expected`, or not before it where there may be gaps.
+    pub fn header_in_place(&self, position: u64, expected: Offset) -> Result<Option<BatchHeader>> {
+        let header = match self.header_at(position) {
+            // What is not even in its place says nothing of versions.
+            Err(Error::UnsupportedFormat { found, .. }) if !self.is_in_place(position, expected) => {
+                let reason = format!("{found}, out of its place");
+                return Err(Error::corrupt(self.data.path(), position, reason));
+            }
+            other => other?,
+        };
+        match header.and_then(|header| self.out_of_place(&header, expected)) {
+            None => Ok(header),
+            Some(reason) => Err(Error::corrupt(self.data.path(), position, reason)),
+        }
+    }
+
+    /// Whether the first field at `position`, which is the base offset in every version, fits.
+    fn is_in_place(&self, position: u64, expected: Offset) -> bool {
+        let field = self.bytes(position..position + 8).ok();
+        let base = field.and_then(|b| b.first_chunk().copied()).map(i64::from_be_bytes);
+        let base = base.and_then(Offset::from_i64);
+        base.is_some_and(|base| if self.may_have_gaps() { base >= expected } else { base == expected })
+    }
+
+    /// What is wrong with the place of a batch in the order of offsets.
+    pub fn out_of_place(&self, header: &BatchHeader, expected: Offset) -> Option<String> {
+        let base = header.base_offset;
+        let in_place = if self.may_have_gaps() { base >= expected } else { base == expected };
+        (!in_place).then(|| format!("a batch with base offset {base} where {expected} was expected"))
+    }
+
+    /// What a header at `position`, with the bytes of `head`, that could not be read means.
+    pub fn fault(&self, error: DecodeError, position: u64, head: &[u8]) -> Error {
+        if matches!(error, DecodeError::Unsupported { .. }) {
+            let size = BatchHeader::size_of_prefix(head).and_then(|size| u64::try_from(size).ok());
+            let end = position.saturating_add(size.unwrap_or(0)).min(self.readable());
+            let is_foreign = self.bytes(position..end.max(position)).is_ok_and(|b| is_of_another_version(&b));
+            if !is_foreign {
+                let reason = format!("{error}, but its checksum is of no other version");
+                return Error::corrupt(self.data.path(), position, reason);
+            }
+        }
+        error.in_file(self.data.path(), position)
+    }
+
     /// Where a batch starts that ends at or before `offset`, as near as the index knows; 0 where it knows none.
     pub fn floor_position(&self, offset: Offset) -> Result<u64> {
         self.search(|i| self.checked_floor(i, offset))
     }
 
-    /// The first batch that ends at or behind `offset`; `None` when all end before it.
+    /// Where a walk to `offset` begins: a position, and the offset expected there.
+    pub fn walk_from(&self, offset: Offset) -> Result<(u64, Offset)> {
+        let position = self.floor_position(offset)?;
+        // What the index points at was checked.
+        let header = if position == 0 { None } else { self.header_at(position)? };
+        Ok((position, header.map_or(self.base, |h| h.base_offset)))
+    }
+
+    /// The first batch that ends at or behind `offset`; `None` when all end before it. Only headers are looked at.
     pub fn locate(&self, offset: Offset) -> Result<Option<Located>> {
-        let start = self.floor_position(offset)?;
+        let (start, mut expected) = self.walk_from(offset)?;
         let mut position = start;
         loop {
-            position = self.past_hole(position, offset);
-            let Some(header) = self.header_at(position)? else { return Ok(None) };
+            if let Some(hole) = self.hole_before(position, offset) {
+                (position, expected) = (hole.bytes.end, hole.offsets.end);
+            }
+            let Some(header) = self.header_in_place(position, expected)? else { return Ok(None) };
             if header.last_offset() >= offset {
                 if header.base_offset > offset {
                     // Either the offset is really not there, or a header on the way says what it did not.
@@ -289,6 +375,38 @@ impl Segment {
                 return Ok(Some(Located { position, header }));
             }
             position += header.size();
+            expected = header.next_offset();
+        }
+    }
+
+    /// As [`Segment::locate`], past damage: every batch on the way is checked, and what is damaged is an error only if
+    /// it may be where `offset` was.
+    pub fn locate_past_damage(&self, offset: Offset) -> Result<Option<Located>> {
+        let (start, expected) = self.walk_from(offset)?;
+        let limit = self.readable();
+        let mut scanner = Scanner::new(&self.data, limit, start, expected, self.may_have_gaps());
+        let mut damage: Option<Error> = None;
+        let path = self.data.path();
+        loop {
+            let reason = match scanner.next()? {
+                Found::Batch(batch, position) if batch.header().last_offset() >= offset => {
+                    let header = *batch.header();
+                    if header.base_offset > offset {
+                        damage.map_or(Ok(()), Err)?;
+                        self.check_good(start..position + HEADER_LEN as u64)?;
+                    }
+                    return Ok(Some(Located { position, header }));
+                }
+                Found::Batch(..) => continue,
+                Found::End if scanner.position() >= limit => return damage.map_or(Ok(None), Err),
+                Found::End => "no batch, though data follows".to_string(),
+                Found::Bad(reason) => reason,
+                Found::Unsupported(error) => return Err(error.in_file(path, scanner.position())),
+            };
+            let damage = damage.insert(Error::corrupt(path, scanner.position(), reason));
+            if scanner.resync()?.is_none() {
+                return Err(damage.clone());
+            }
         }
     }
 
@@ -347,16 +465,25 @@ impl Segment {
         }
     }
 
-    /// The position that the index gives for `offset`, 0 when it has none; `None` when the index is wrong.
+    /// The position that the index gives for `offset`, 0 when it has none; `None` when the index is wrong. An entry
+    /// whose batch was damaged is passed over for the one before it.
     fn checked_floor(&self, offsets: &[u8], offset: Offset) -> Result<Option<u64>> {
-        let Some(entry) = index::floor_offset(offsets, self.base, offset) else { return Ok(Some(0)) };
-        let position = u64::from(entry.position);
-        let holds = match self.header_at(position) {
-            Ok(Some(header)) => header.last_offset() == self.base + u64::from(entry.relative_offset),
-            Ok(None) | Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => false,
-            Err(error) => return Err(error),
-        };
-        Ok(holds.then_some(position))
+        let mut offset = offset;
+        for _ in 0..ENTRIES_TRIED {
+            let Some(entry) = index::floor_offset(offsets, self.base, offset) else { return Ok(Some(0)) };
+            let position = u64::from(entry.position);
+            let last_offset = self.base + u64::from(entry.relative_offset);
+            match self.header_at(position) {
+                Ok(Some(header)) if header.last_offset() == last_offset => return Ok(Some(position)),
+                Ok(_) | Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            if last_offset == self.base {
+                return Ok(Some(0));
+            }
+            offset = last_offset.saturating_sub(1);
+        }
+        Ok(None)
     }
 
     /// The indexes out of their files; built from the data where a file is missing or cannot be.
@@ -390,23 +517,30 @@ impl Segment {
 
     fn rebuild_index(&self) -> Result<IndexBytes> {
         let index = self.scan_index()?.freeze();
-        *self.index.write() = Indexes::Loaded(index.clone());
+        let mut guard = self.index.write();
+        // The one that grows is the appender's, and goes on growing.
+        if !matches!(&*guard, Indexes::Active(_)) {
+            *guard = Indexes::Loaded(index.clone());
+        }
         Ok(index)
     }
 
     /// The indexes as the data gives them. What cannot be read any more ends them.
     fn scan_index(&self) -> Result<SegmentIndex> {
         let mut index = SegmentIndex::new(self.base, self.index_interval);
-        let mut scanner = Scanner::new(&self.data, self.readable(), 0, self.base, true);
+        let limit = self.readable();
+        let mut scanner = Scanner::new(&self.data, limit, 0, self.base, self.may_have_gaps());
         loop {
             match scanner.next()? {
                 Found::Batch(batch, position) => index.add(indexed(batch.header(), position)),
-                Found::Bad(_) => {
+                Found::End if scanner.position() >= limit => break,
+                Found::Unsupported(_) => break,
+                Found::Bad(_) | Found::End => {
                     if scanner.resync()?.is_none() {
                         break;
                     }
+                    index.force_next_entry();
                 }
-                Found::End | Found::Unsupported(_) => break,
             }
         }
         index.close();

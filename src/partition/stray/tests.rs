@@ -232,8 +232,10 @@ fn a_last_batch_beyond_what_a_segment_spans_is_torn() {
 fn an_unknown_version_is_refused() {
     let env = env();
     let mut ancient = batch(3, 1);
+    // Those versions have their checksum here, of everything behind it.
     ancient[16] = 1;
-    ancient[17] ^= 1;
+    let crc = crc32fast::hash(&ancient[16..]);
+    ancient[12..16].copy_from_slice(&crc.to_be_bytes());
     put_segment(&env, 0, &[batch(0, 3), ancient]);
     let refused = PartitionDir::open(env as Arc<dyn Env>, Path::new(DIR)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::UnsupportedFormat, "{refused}");

@@ -1,0 +1,286 @@
+//! What is damaged is named, what is torn is cut, and everything else is there. (I1, I2, I3, I5, I13, I14)
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+use streamlog::{Durability, Error, Partition, RecoveryVerdict, Streamlog, TopicConfig};
+use support::*;
+
+const LOG: &str = "t-0/00000000000000000000.log";
+
+/// The bytes of a batch that neither its checksum nor the order of offsets protects. It changes nothing that a reader
+/// is given.
+const LEADER_EPOCH: std::ops::Range<u64> = 12..16;
+
+/// One segment of batches of one, two and three records; left closed, or as a killed process leaves it.
+struct Left {
+    dir: PathBuf,
+    durability: Durability,
+    clean: bool,
+    places: Vec<Place>,
+    end: u64,
+}
+
+impl Left {
+    fn all(root: &Path) -> Vec<Left> {
+        let kinds = [Durability::Flushed, Durability::Written].map(|d| [(d, true), (d, false)]);
+        kinds.concat().into_iter().map(|(durability, clean)| Left::new(root, durability, clean)).collect()
+    }
+
+    fn new(root: &Path, durability: Durability, clean: bool) -> Left {
+        let (living, dir) = (root.join("living"), root.join(format!("{durability}-{clean}")));
+        let log = Streamlog::open(&living).unwrap();
+        let config = TopicConfig::default().durability(durability);
+        let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+        let mut end = 0;
+        for i in 0..30 {
+            append_batch(&partition, end..end + 1 + i % 3).unwrap();
+            end += 1 + i % 3;
+        }
+        if clean {
+            log.close().unwrap();
+            image(&living, &dir);
+        } else {
+            image(&living, &dir);
+            drop(log);
+        }
+        fs::remove_dir_all(&living).unwrap();
+        let places = places(&dir.join(LOG));
+        assert_eq!(places.len(), 30);
+        Left { dir, durability, clean, places, end }
+    }
+
+    /// Whether recovery looks at the last batches, and knows that they were durable.
+    fn is_judged(&self) -> bool {
+        !self.clean
+    }
+
+    /// The last three batches.
+    fn last_three(&self) -> &[Place] {
+        &self.places[27..]
+    }
+}
+
+fn open(dir: &Path) -> (Streamlog, Partition) {
+    let log = Streamlog::open(dir).unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    (log, partition)
+}
+
+/// The verdict on the one partition; `None` after a clean close.
+fn verdict(log: &Streamlog) -> Option<RecoveryVerdict> {
+    log.recovery_report().partitions.first().map(|p| p.verdict.clone())
+}
+
+fn assert_corrupt_at(error: Option<Error>, dir: &Path, position: u64, context: &str) {
+    match error {
+        Some(Error::Corrupt { path, position: found, .. }) => {
+            assert_eq!(path, dir.join(LOG), "{context}");
+            assert_eq!(found, position, "{context}");
+        }
+        other => panic!("{context}: {other:?}"),
+    }
+}
+
+/// The image at `dir` is damaged from `bad.start` on, in batch `bad` at least; what follows it, from `resumes` on, is
+/// whole when there is any.
+fn check_damaged(left: &Left, dir: &Path, bad: Place, resumes: Option<u64>, context: &str) {
+    let before = fs::read(dir.join(LOG)).unwrap();
+    // The second opening is to find what the first did.
+    for round in 0..2 {
+        let context = format!("{context}, opening {round}");
+        let (log, partition) = open(dir);
+        match (left.is_judged(), left.durability, verdict(&log)) {
+            (false, _, None) => {}
+            (true, Durability::Flushed, Some(RecoveryVerdict::Damage { path, position, .. })) => {
+                assert_eq!((path, position), (dir.join(LOG), bad.start), "{context}");
+            }
+            (true, Durability::Written, Some(RecoveryVerdict::TornTail { path, position, .. }))
+                if round == 0 =>
+            {
+                assert_eq!((path, position), (dir.join(LOG), bad.start), "{context}");
+                return check_cut(dir, log, &partition, bad, &context);
+            }
+            (_, _, other) => panic!("{context}: {other:?}"),
+        }
+        let (next, error) = read_from(&partition, 0);
+        assert_eq!(next, bad.base, "{context}");
+        assert_corrupt_at(error, dir, bad.start, &context);
+        for from in [bad.base, bad.next - 1] {
+            let (next, error) = read_from(&partition, from);
+            assert_eq!(next, from, "{context}");
+            assert_corrupt_at(error, dir, bad.start, &context);
+        }
+        if let Some(resumes) = resumes {
+            let (next, error) = read_from(&partition, resumes);
+            assert!(error.is_none(), "{context}: {error:?}");
+            assert_eq!(next, left.end, "{context}");
+        }
+        if !left.clean {
+            let refused = append_batch(&partition, left.end..left.end + 1).unwrap_err();
+            assert_corrupt_at(Some(refused), dir, bad.start, &context);
+        }
+        assert_eq!(fs::read(dir.join(LOG)).unwrap(), before, "{context}: nothing is changed");
+        drop(partition);
+        log.close().unwrap();
+    }
+}
+
+/// The torn tail was cut at `bad`: what lies before is there, and nothing of the rest comes back.
+fn check_cut(dir: &Path, log: Streamlog, partition: &Partition, bad: Place, context: &str) {
+    let everything = |partition: &Partition, end| {
+        let (next, error) = read_from(partition, 0);
+        assert!(error.is_none(), "{context}: {error:?}");
+        assert_eq!((next, partition.log_end_offset().value()), (end, end), "{context}");
+    };
+    everything(partition, bad.base);
+    let again = dir.with_extension("again");
+    image(dir, &again);
+    append_batch(partition, bad.base..bad.base + 1).unwrap();
+    everything(partition, bad.base + 1);
+    drop(log);
+    let (_log, partition) = open(dir);
+    everything(&partition, bad.base + 1);
+    let (log, partition) = open(&again);
+    assert_eq!(verdict(&log), Some(RecoveryVerdict::Whole), "{context}: the cut was made once");
+    everything(&partition, bad.base);
+}
+
+/// One byte of an image's log is changed.
+fn change(dir: &Path, position: u64, change: impl Fn(u8) -> u8) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(dir.join(LOG)).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, position).unwrap();
+    file.write_all_at(&[change(byte[0])], position).unwrap();
+}
+
+fn change_every_byte(clean: bool) {
+    let root = quick_dir();
+    for left in Left::all(root.path()).iter().filter(|left| left.clean == clean) {
+        for (i, bad) in left.last_three().iter().enumerate() {
+            for position in bad.start..bad.end {
+                let mask = if position % 2 == 0 { 0xff } else { 1 << (position / 2 % 8) };
+                let dir = root.path().join("damaged");
+                image(&left.dir, &dir);
+                change(&dir, position, |byte| byte ^ mask);
+                let field = position - bad.start;
+                let context =
+                    format!("{}, clean {clean}, batch {i}, byte {field}, mask {mask:#x}", left.durability);
+                if LEADER_EPOCH.contains(&field) {
+                    let (log, partition) = open(&dir);
+                    assert_eq!(verdict(&log), left.is_judged().then_some(RecoveryVerdict::Whole));
+                    assert_eq!(read_from(&partition, 0).0, left.end, "{context}");
+                    continue;
+                }
+                let resumes = (bad.next < left.end).then_some(bad.next);
+                check_damaged(left, &dir, *bad, resumes, &context);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_changed_byte_in_a_closed_log_is_an_error_when_it_is_read_and_never_wrong_data() {
+    change_every_byte(true);
+}
+
+#[test]
+fn a_changed_byte_in_a_log_left_open_is_damage_where_it_was_durable_and_a_torn_tail_where_not() {
+    change_every_byte(false);
+}
+
+#[test]
+fn a_length_of_zero_does_not_hide_the_batches_behind_it() {
+    let root = quick_dir();
+    for left in Left::all(root.path()) {
+        for bad in left.last_three() {
+            let dir = root.path().join("damaged");
+            image(&left.dir, &dir);
+            for position in bad.start + 8..bad.start + 12 {
+                change(&dir, position, |_| 0);
+            }
+            let resumes = (bad.next < left.end).then_some(bad.next);
+            check_damaged(&left, &dir, *bad, resumes, &format!("{}, clean {}", left.durability, left.clean));
+        }
+    }
+}
+
+#[test]
+fn a_log_cut_short_says_what_is_missing() {
+    let root = quick_dir();
+    for left in Left::all(root.path()) {
+        let [first, _, last] = left.last_three() else { unreachable!() };
+        for length in first.start..last.end {
+            let dir = root.path().join("damaged");
+            image(&left.dir, &dir);
+            fs::OpenOptions::new().write(true).open(dir.join(LOG)).unwrap().set_len(length).unwrap();
+            let bad = *left.places.iter().find(|place| length < place.end).unwrap();
+            let context = format!("{}, clean {}, {length} bytes", left.durability, left.clean);
+            if left.durability == Durability::Written && !left.clean && length < bad.start + 8 {
+                // What a `Written` topic had beyond its last flush is known from the file alone, and the first bytes
+                // of an offset are the zeros of space set aside.
+                let (log, partition) = open(&dir);
+                assert_eq!(verdict(&log), Some(RecoveryVerdict::Whole), "{context}");
+                check_cut(&dir, log, &partition, bad, &context);
+                continue;
+            }
+            check_damaged(&left, &dir, bad, None, &context);
+            if left.clean {
+                let (_log, partition) = open(&dir);
+                let refused = append_batch(&partition, left.end..left.end + 1).unwrap_err();
+                assert_corrupt_at(Some(refused), &dir, length, &context);
+            }
+        }
+    }
+}
+
+/// A message of Kafka's format before record batches, magic 1, at this offset.
+fn old_message(offset: u64) -> Vec<u8> {
+    let mut body = vec![1, 0];
+    body.extend(1_000_000i64.to_be_bytes());
+    body.extend((-1i32).to_be_bytes());
+    body.extend(3u32.to_be_bytes());
+    body.extend(b"old");
+    let mut bytes = offset.to_be_bytes().to_vec();
+    bytes.extend((body.len() as u32 + 4).to_be_bytes());
+    bytes.extend(crc32fast::hash(&body).to_be_bytes());
+    bytes.extend(body);
+    // As long as a header, so that nothing behind it is needed to see what it is.
+    bytes.extend([0; 61]);
+    bytes
+}
+
+/// A batch that says it is of magic 3, and whose bytes are not those of a batch of magic 2.
+fn new_batch(offset: u64) -> Vec<u8> {
+    let mut bytes = offset.to_be_bytes().to_vec();
+    bytes.extend(100u32.to_be_bytes());
+    bytes.extend([0, 0, 0, 0, 3]);
+    bytes.extend([0x5a; 95]);
+    bytes
+}
+
+#[test]
+fn a_version_that_is_not_known_is_refused_and_nothing_is_changed() {
+    let root = quick_dir();
+    for left in Left::all(root.path()).iter().filter(|left| !left.clean) {
+        for batch in [old_message(left.end), new_batch(left.end)] {
+            let dir = root.path().join("damaged");
+            image(&left.dir, &dir);
+            let end = left.places[29].end;
+            let file = fs::OpenOptions::new().write(true).open(dir.join(LOG)).unwrap();
+            file.write_all_at(&batch, end).unwrap();
+            let before = fs::read(dir.join(LOG)).unwrap();
+            for _ in 0..2 {
+                match Streamlog::open(&dir).unwrap_err() {
+                    Error::UnsupportedFormat { path, .. } => assert_eq!(path, dir.join(LOG)),
+                    other => panic!("{other}"),
+                }
+            }
+            assert_eq!(fs::read(dir.join(LOG)).unwrap(), before);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What several test files need: directories that cost little to flush, images of them, and batches found by their bytes.
+
+#![allow(dead_code, unreachable_pub, reason = "every test file takes its own part")]
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+use streamlog::{Error, Partition, RecordData, Timestamp};
+
+/// A directory where flushing is cheap, if the machine has one: these tests are about content, not about media.
+pub fn quick_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// Copies a directory: what the next process finds when this one dies now.
+pub fn image(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            image(&entry.path(), &target);
+        } else {
+            match fs::copy(entry.path(), target) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => drop(other.unwrap()),
+            }
+        }
+    }
+}
+
+/// The key of record `i`.
+pub fn key(i: u64) -> String {
+    format!("key-{}", i % 7)
+}
+
+/// The value of record `i`.
+pub fn value(i: u64) -> String {
+    format!("value number {i} of this partition")
+}
+
+/// The time of record `i`.
+pub fn time(i: u64) -> Timestamp {
+    Timestamp::from_millis(1_000_000 + i as i64)
+}
+
+/// Appends the records of `offsets` as one batch.
+pub fn append_batch(partition: &Partition, offsets: std::ops::Range<u64>) -> Result<(), Error> {
+    let texts: Vec<_> = offsets.clone().map(|i| (key(i), value(i))).collect();
+    let records: Vec<_> = texts
+        .iter()
+        .zip(offsets.clone())
+        .map(|((key, value), i)| RecordData::new(value).key(key).timestamp(time(i)))
+        .collect();
+    let given = partition.append(&records)?;
+    assert_eq!((given.start.value(), given.end.value()), (offsets.start, offsets.end));
+    Ok(())
+}
+
+/// Reads from `from` on: every record that comes is the right one; the offset behind the last, and how it ended.
+pub fn read_from(partition: &Partition, from: u64) -> (u64, Option<Error>) {
+    let mut next = from;
+    for batch in partition.read(from) {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return (next, Some(error)),
+        };
+        for record in &batch {
+            assert_eq!(record.offset, next, "read from {from}");
+            assert_eq!(record.key, Some(key(next).as_bytes()), "offset {next}");
+            assert_eq!(record.value, Some(value(next).as_bytes()), "offset {next}");
+            assert_eq!(record.timestamp, time(next), "offset {next}");
+            next += 1;
+        }
+    }
+    (next, None)
+}
+
+/// A batch in a file, by its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Where it begins, in bytes.
+    pub start: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// The offset of its first record.
+    pub base: u64,
+    /// The offset behind its last.
+    pub next: u64,
+}
+
+/// The batches of a `.log` file that nobody damaged.
+pub fn places(log: &Path) -> Vec<Place> {
+    let bytes = fs::read(log).unwrap();
+    let mut places = Vec::new();
+    let mut at = 0;
+    while let Some(head) = bytes.get(at..at + 61) {
+        let length = u32::from_be_bytes(head[8..12].try_into().unwrap());
+        if length == 0 {
+            break;
+        }
+        let base = u64::from_be_bytes(head[..8].try_into().unwrap());
+        let delta = u32::from_be_bytes(head[23..27].try_into().unwrap());
+        let end = at + 12 + length as usize;
+        places.push(Place { start: at as u64, end: end as u64, base, next: base + u64::from(delta) + 1 });
+        at = end;
+    }
+    places
+}
+
+/// The files of `dir` with this extension, in order.
+pub fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = entries.filter(|p| p.extension().is_some_and(|e| e == extension)).collect();
+    found.sort();
+    found
+}
+
+/// Random numbers that are the same each time.
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next one.
+    pub fn next(&mut self) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The next one below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
