@@ -14,7 +14,7 @@
 //! line number, and each partition is a prefix of what was sent to it; so what is missing is, per partition, exactly
 //! the lines behind the last one that is there. Nothing is lost, nothing comes twice.
 
-use regex_lite::Regex;
+use regex::Regex;
 use std::{
     collections::HashMap,
     fs::File,
@@ -275,7 +275,7 @@ fn consume(
     let place = TopicPartition::new(topic, partition);
     let mut consumer: Consumer = log.consumer("ingest")?;
     consumer.assign([place.clone()])?;
-    consumer.seek_to_beginning(&[place.clone()])?;
+    consumer.seek_to_beginning(std::slice::from_ref(&place))?;
     let mut keys: HashMap<Vec<u8>, u64> = HashMap::new();
     let mut lines: HashMap<String, u64> = HashMap::new();
     loop {

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use streamlog::{Error, ProducerRecord, Result, Streamlog, TopicConfig};
+use streamlog::{Error, Producer, ProducerRecord, Result, Streamlog, TopicConfig};
 
 const RECORDS: u64 = 1_000;
 
@@ -24,25 +24,31 @@ fn main() -> Result<()> {
     std::fs::remove_dir_all(&dir).ok();
     let log = Streamlog::open(&dir)?;
     log.create_topic("metrics", TopicConfig::default().with_partitions(2).segment_bytes(16 << 10))?;
-    let this = std::env::current_exe().expect("the example knows its own file");
-    let observer = Command::new(this).arg("observe").arg(&dir).stdout(Stdio::piped()).spawn();
-    let observer = observer.expect("the example starts itself");
-
     // A second writer is refused while this one lives.
     match Streamlog::open(&dir) {
         Err(error @ Error::AlreadyOpen { .. }) => println!("a second writer is told: {error}"),
         other => panic!("two writers: {other:?}"),
     }
     let producer = log.producer()?;
-    for i in 0..RECORDS {
-        producer.send(ProducerRecord::new("metrics", &i.to_be_bytes()).key(&format!("metric-{}", i % 10)))?;
-    }
-    println!("the writer appended {RECORDS} records over several segments");
+    let this = std::env::current_exe().expect("the example knows its own file");
+    let observer = Command::new(this).arg("observe").arg(&dir).stdout(Stdio::piped()).spawn();
+    let observer = observer.expect("the example starts itself");
+    // From here on nothing returns before the observer was waited for.
+    let produced = produce(&producer);
     let output = observer.wait_with_output().expect("the observer ends");
+    produced?;
+    println!("the writer appended {RECORDS} records over several segments");
     print!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "the observer saw something else");
     log.close()?;
     std::fs::remove_dir_all(&dir).ok();
+    Ok(())
+}
+
+fn produce(producer: &Producer) -> Result<()> {
+    for i in 0..RECORDS {
+        producer.send(ProducerRecord::new("metrics", &i.to_be_bytes()).key(&format!("metric-{}", i % 10)))?;
+    }
     Ok(())
 }
 

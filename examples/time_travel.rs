@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     let place = TopicPartition::new("temperature", 0);
     let mut consumer = log.consumer("replay")?;
     consumer.assign([place.clone()])?;
-    consumer.seek_to_timestamp(&[place.clone()], noon)?;
+    consumer.seek_to_timestamp(std::slice::from_ref(&place), noon)?;
     assert_eq!(consumer.position(&place)?, 720);
     let records = consumer.poll(Duration::from_secs(1))?;
     let first = records.iter().next().expect("there are records from noon on");

@@ -1,7 +1,88 @@
-//! Kafka's log as a library.
+//! Kafka's log as a library: what SQLite is to a database server, streamlog is to Kafka.
+//!
+//! A [`Streamlog`] is a directory opened by your process. In it are topics; a topic has partitions; a partition is an
+//! ordered log of records that only grows at its end. Producers append, consumers read in order and remember how far
+//! they came. There is no server, no runtime and no network.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+//!
+//! let log = Streamlog::in_memory()?; // or Streamlog::open("./data")
+//! log.create_topic("orders", TopicConfig::default().with_partitions(3))?;
+//!
+//! let producer = log.producer()?;
+//! producer.send(ProducerRecord::new("orders", "a loom").key("ada"))?;
+//! producer.send(ProducerRecord::new("orders", "punched cards").key("ada"))?;
+//!
+//! let mut consumer = log.consumer("billing")?;
+//! consumer.subscribe(["orders"])?;
+//! let mut orders = Vec::new();
+//! for record in &consumer.poll(Duration::from_secs(1))? {
+//!     orders.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
+//! }
+//! assert_eq!(orders, ["a loom", "punched cards"]);
+//! consumer.commit_sync()?;
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! # What holds
+//!
+//! **Order.** Records of one key go to one partition, and a partition keeps the order in which they were appended. A
+//! record's place is its [`Offset`]: 0, 1, 2, ... Between partitions there is no order.
+//!
+//! **Acknowledgement.** When [`Producer::send`] returns, the record is as durable as its topic says: by default it
+//! survives a power cut ([`Durability`]). A reader of such a topic sees nothing that a power cut could take back.
+//!
+//! **Atomicity.** A batch ([`Producer::send_batch`], [`Partition::append`]) is in its partition wholly or not at all.
+//!
+//! **Resuming.** A group's position is what it committed, never ahead of what was said, and never silently reset:
+//! [`ConsumerRecords::resets`] tells of each reset that the policy made.
+//!
+//! **Honesty.** What a crash tore off is cut and told ([`Streamlog::recovery_report`]); what is damaged is an
+//! [`Error::Corrupt`] that names file and position; an error says what to do next ([`Error::kind`],
+//! [`Error::is_retriable`]).
+//!
+//! # Three ways in
+//!
+//! | to append | |
+//! |---|---|
+//! | [`Producer::send`] | one record, acknowledged when it returns |
+//! | [`Producer::enqueue`] | a pipeline: records gather into batches, one flush serves many, a [`Delivery`] tells where each went |
+//! | [`Partition::append`] | a batch, to a partition of your choice |
+//!
+//! | to read | |
+//! |---|---|
+//! | [`Consumer::poll`] | in order from where the group is, sleeping until there is something |
+//! | [`Partition::read`], [`Partition::read_backwards`], [`Partition::last`] | from anywhere, in either direction |
+//! | [`Partition::offset_for_timestamp`] | by time |
+//!
+//! | to open | |
+//! |---|---|
+//! | [`Streamlog::open`] | for reading and writing: one process at a time |
+//! | [`Streamlog::open_read_only`] | beside a living writer, in any number of processes |
+//! | [`Streamlog::in_memory`] | the same behaviour without a disk |
+//! | [`PartitionDir::open_read_only`] | one partition's directory, ours or a Kafka broker's |
+//!
+//! # Files
+//!
+//! A segment is a sequence of Kafka's record batches, its indexes are Kafka's, and Kafka's own tools read them. What is
+//! ours lies beside them and can be rebuilt, but for the manifest, which says what exists. The [`manual`] describes
+//! every file, what each operation writes in which order, and why a crash at any point of it is survived.
+//!
+//! # Threads
+//!
+//! Everything is synchronous. A handle starts at most one thread, and only when something has to happen by itself:
+//! records that linger, data of a `Written` topic to flush, retention. [`Builder::background_thread`] forbids it.
+//! Handles are cheap clones; producers are shared by threads, a consumer belongs to one at a time.
+//!
+//! # Features
+//!
+//! `gzip`, `snappy`, `lz4`, `zstd`: Kafka's codecs. `tracing`: events for a subscriber. `sim`: a simulated machine whose
+//! disk loses what was not flushed, for tests of your own. All off by default.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(dead_code, unreachable_pub, reason = "the rooms are built one after the other")]
 
+#[allow(dead_code, reason = "Kafka's formats are whole, whether or not a room uses every part yet")]
 mod codec;
 mod consumer;
 mod env;
@@ -52,3 +133,8 @@ pub use topic::{
 pub use types::{
     Compression, Durability, IsolationLevel, Offset, Timestamp, TimestampType, TopicId, TopicPartition,
 };
+
+/// The README's programs are compiled and run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

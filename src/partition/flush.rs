@@ -201,6 +201,7 @@ impl Log {
     }
 
     /// Whether something appended is not durable yet.
+    #[cfg(test)]
     pub fn is_dirty(&self) -> bool {
         self.flusher.flushed() < self.offsets.log_end()
     }

@@ -248,11 +248,6 @@ impl ProducerState {
         self.producers.is_empty() && self.undecided_markers.is_empty()
     }
 
-    /// Forgets producers that have been silent since `before` and have no transaction open.
-    pub fn expire(&mut self, before: Timestamp) {
-        self.producers.retain(|_, p| p.open_transaction.is_some() || p.timestamp >= before);
-    }
-
     /// As Kafka's snapshot, and as our longer one.
     pub fn to_snapshot(&self) -> (Vec<ProducerEntry>, Vec<ProducerBatches>) {
         let entry = |(id, p): (&i64, &Producer)| {

@@ -145,17 +145,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Writes and makes durable everything that was enqueued before the call.
-    ///
-    /// # Errors
-    ///
-    /// The first failure that no call was told yet.
-    pub(crate) fn flush_all(&self) -> Result<()> {
-        let cores: Vec<Arc<Core>> = self.members.lock().producers.iter().filter_map(Weak::upgrade).collect();
-        let accumulators: Vec<_> = cores.iter().flat_map(|core| core.accumulators()).collect();
-        self.flush(&accumulators)
-    }
-
     /// Writes and makes durable what these have; returns the first failure that was not told yet.
     pub(super) fn flush(&self, accumulators: &[Arc<Accumulator>]) -> Result<()> {
         self.serve(accumulators);

@@ -314,7 +314,8 @@ impl PooledFile {
     }
 
     /// Whether there are writes that no flush has covered.
-    pub fn is_dirty(&self) -> bool {
+    #[cfg(test)]
+    fn is_dirty(&self) -> bool {
         self.descriptor.dirty.load(Ordering::SeqCst)
     }
 
