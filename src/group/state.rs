@@ -16,7 +16,7 @@ use crate::{
     env::Env,
     error::{Error, Result},
     partition::{log::Log, read::LogReader, time::MAX_DECOMPRESSED, view::shows_records},
-    storage::segment::{read_file, replace_file},
+    storage::sidecar::{read_file, replace_file},
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

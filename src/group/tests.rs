@@ -99,7 +99,7 @@ fn a_commit_is_kafkas_records_in_one_batch() {
     assert!(value.commit_timestamp > Timestamp::from_millis(0));
     let names: Vec<&str> = record.headers.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["streamlog.incarnation", "streamlog.topic.id"]);
-    let raw = crate::storage::segment::read_file(
+    let raw = crate::storage::sidecar::read_file(
         &*catalog.shared().env,
         &log.log().identity.dir.join("00000000000000000000.log"),
     );

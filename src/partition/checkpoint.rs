@@ -16,7 +16,8 @@ use crate::{
     storage::{
         index::IndexBytes,
         layout::{LEADER_EPOCHS, SegmentFile},
-        segment::{Segment, remove_if_there, replace_file, write_file},
+        segment::Segment,
+        sidecar::{remove_if_there, replace_file, write_file},
     },
     types::Offset,
 };

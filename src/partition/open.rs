@@ -25,7 +25,8 @@ use crate::{
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
         manifest::{PartitionState, SegmentEntry},
         scan::Source,
-        segment::{Segment, remove_segment_files, replace_file},
+        segment::Segment,
+        sidecar::{remove_segment_files, replace_file},
     },
     types::{Offset, Timestamp},
 };

@@ -25,7 +25,8 @@ use crate::{
         layout::{ASIDE, SegmentFile},
         manifest::{Flush, PartitionState},
         scan::Source,
-        segment::{Segment, remove_if_there},
+        segment::Segment,
+        sidecar::remove_if_there,
     },
     types::{Offset, TopicPartition},
 };
@@ -447,6 +448,6 @@ fn free_aside_name(env: &dyn crate::env::Env, path: &Path) -> PathBuf {
 
 /// Writes a file anew under its own name, so that what its reader sees is what the medium has.
 fn rewrite(shared: &Shared, path: &Path) -> Result<()> {
-    let content = crate::storage::segment::read_file(&*shared.env, path)?.unwrap_or_default();
-    crate::storage::segment::replace_file(&*shared.env, path, &content)
+    let content = crate::storage::sidecar::read_file(&*shared.env, path)?.unwrap_or_default();
+    crate::storage::sidecar::replace_file(&*shared.env, path, &content)
 }

@@ -23,7 +23,8 @@ use crate::{
         index::SegmentIndex,
         layout::{LEADER_EPOCHS, SegmentFile},
         scan::{Found, Scanner, Source},
-        segment::{Segment, indexed, read_file},
+        segment::{Segment, indexed},
+        sidecar::read_file,
     },
     types::Offset,
 };

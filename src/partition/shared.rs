@@ -15,7 +15,7 @@ use crate::{
         layout::{CLEAN_SHUTDOWN, META_PROPERTIES},
         manifest::{Access, Flush, Manifest},
         marks::Marks,
-        segment::{remove_if_there, replace_file},
+        sidecar::{remove_if_there, replace_file},
     },
     types::TopicId,
 };

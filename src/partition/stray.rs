@@ -26,7 +26,8 @@ use crate::{
         files::ReadMode,
         layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
         manifest::{Access, Manifest},
-        segment::{Segment, read_file},
+        segment::Segment,
+        sidecar::read_file,
     },
     types::{Offset, TopicId, TopicPartition},
 };

@@ -21,7 +21,8 @@ use crate::{
         holes::Hole,
         layout::{RECOVERY_POINTS, SegmentFile},
         scan::{Found, Scanner, Source},
-        segment::{Segment, read_file},
+        segment::Segment,
+        sidecar::read_file,
     },
     types::Offset,
 };

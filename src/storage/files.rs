@@ -387,7 +387,7 @@ impl PooledFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{env::memory::MemoryEnv, storage::segment::replace_file};
+    use crate::{env::memory::MemoryEnv, storage::sidecar::replace_file};
 
     #[test]
     fn a_file_whose_name_was_taken_by_another_is_opened_anew() {

@@ -13,3 +13,4 @@ pub mod marks;
 pub mod pages;
 pub mod scan;
 pub mod segment;
+pub mod sidecar;

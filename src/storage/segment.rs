@@ -4,30 +4,32 @@
 //! [`Segment::readable`] are whole batches that never change; the index says nothing beyond them; once a segment is
 //! removed its files lose their names, and who still reads keeps what it has open.
 
+mod indexes;
+
+pub use indexes::indexed;
+
 use super::{
     files::{FilePool, PooledFile},
     holes::{Hole, Holes},
-    index::{self, IndexBytes, IndexedBatch, SegmentIndex},
+    index::SegmentIndex,
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
     scan::{Found, Scanner, is_of_another_version},
+    sidecar::{read_file, remove_if_there, remove_segment_files, write_file},
 };
 use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, HEADER_LEN},
-        index::{AbortedTransaction, OffsetIndexView, TimeIndexView},
+        index::AbortedTransaction,
         pages::{PageSummer, PageSums},
     },
-    env::{
-        Env, File, Open, read_exact_at,
-        sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
-        write_all_at,
-    },
+    env::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
-    types::{Offset, Timestamp},
+    types::Offset,
 };
 use bytes::Bytes;
+use indexes::Indexes;
 use std::{
     io,
     ops::Range,
@@ -37,12 +39,6 @@ use std::{
 
 /// How far a mapping of an active segment reaches beyond its data, so that it is not made anew at every growth.
 const MAP_AHEAD: u64 = 4 << 20;
-
-/// Sidecars larger than this are not read: an index of a segment below 2 GiB is far smaller.
-const SIDECAR_MAX: u64 = 1 << 30;
-
-/// How many entries of an index may point at damage before the index itself is held to be wrong.
-const ENTRIES_TRIED: usize = 8;
 
 /// One segment of a log.
 #[derive(Debug)]
@@ -73,16 +69,6 @@ enum Pages {
     /// There are none that are about this segment.
     None,
     Held(Arc<CheckedPages>),
-}
-
-#[derive(Debug)]
-enum Indexes {
-    /// Grows with the segment.
-    Active(SegmentIndex),
-    /// Lies in files, or will once the segment's seal is finished.
-    Loaded(IndexBytes),
-    /// Lies in files that nobody has asked yet.
-    OnDisk,
 }
 
 /// Where a batch lies in its segment.
@@ -421,217 +407,6 @@ impl Segment {
         }
     }
 
-    /// The largest timestamp of the segment, from its closing time entry; [`Timestamp::NONE`] when it has none.
-    pub fn largest_timestamp(&self) -> Result<Timestamp> {
-        if let Indexes::Active(index) = &*self.index.read() {
-            return Ok(index.largest_timestamp());
-        }
-        let index = self.load_index()?;
-        let view = TimeIndexView::new(&index.times);
-        let last = view.len().checked_sub(1).and_then(|i| view.get(i));
-        Ok(last.map_or(Timestamp::NONE, |e| e.timestamp))
-    }
-
-    /// From which offset on records as late as `timestamp` can be.
-    pub fn floor_of_time(&self, timestamp: Timestamp) -> Result<Offset> {
-        // The entry's own offset may carry its timestamp, so a search for an equal one begins before it.
-        let before = Timestamp::from_millis(timestamp.as_millis().saturating_sub(1));
-        let entry = match &*self.index.read() {
-            Indexes::Active(index) => Some(index::floor_time(index.times(), before)),
-            Indexes::Loaded(index) => Some(index::floor_time(&index.times, before)),
-            Indexes::OnDisk => None,
-        };
-        let entry = match entry {
-            Some(entry) => entry,
-            None => index::floor_time(&self.load_index()?.times, before),
-        };
-        Ok(entry.map_or(self.base, |e| self.base + u64::from(e.relative_offset)))
-    }
-
-    /// Where to begin looking, by an index that is believed only as far as it was checked.
-    fn search(&self, find: impl Fn(&[u8]) -> Result<Option<u64>>) -> Result<u64> {
-        let known = match &*self.index.read() {
-            Indexes::Active(index) => Some(find(index.offsets())?),
-            Indexes::Loaded(index) => Some(find(&index.offsets)?),
-            Indexes::OnDisk => None,
-        };
-        let found = match known {
-            Some(found) => found,
-            None => find(&self.load_index()?.offsets)?,
-        };
-        match found {
-            Some(position) => Ok(position),
-            None => find(&self.rebuild_index()?.offsets)?.map_or(Ok(0), Ok),
-        }
-    }
-
-    /// The position that the index gives for `offset`, 0 when it has none; `None` when the index is wrong. An entry
-    /// whose batch was damaged is passed over for the one before it.
-    fn checked_floor(&self, offsets: &[u8], offset: Offset) -> Result<Option<u64>> {
-        let mut offset = offset;
-        for _ in 0..ENTRIES_TRIED {
-            let Some(entry) = index::floor_offset(offsets, self.base, offset) else { return Ok(Some(0)) };
-            let position = u64::from(entry.position);
-            let last_offset = self.base + u64::from(entry.relative_offset);
-            match self.header_at(position) {
-                Ok(Some(header)) if header.last_offset() == last_offset => return Ok(Some(position)),
-                Ok(_) | Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            if last_offset == self.base {
-                return Ok(Some(0));
-            }
-            offset = last_offset.saturating_sub(1);
-        }
-        Ok(None)
-    }
-
-    /// The indexes out of their files; built from the data where a file is missing or cannot be.
-    fn load_index(&self) -> Result<IndexBytes> {
-        let mut guard = self.index.write();
-        match &*guard {
-            Indexes::Loaded(index) => return Ok(index.clone()),
-            Indexes::Active(index) => return Ok(index.clone().freeze()),
-            Indexes::OnDisk => {}
-        }
-        let env = self.pool.env();
-        let offsets = read_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base))?;
-        let times = read_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base))?;
-        let index = match (offsets, times) {
-            (Some(offsets), Some(times)) if self.plausible(&offsets, &times) => {
-                IndexBytes { offsets: offsets.into(), times: times.into() }
-            }
-            _ => self.scan_index()?.freeze(),
-        };
-        *guard = Indexes::Loaded(index.clone());
-        Ok(index)
-    }
-
-    fn plausible(&self, offsets: &[u8], times: &[u8]) -> bool {
-        let in_order = OffsetIndexView::new_checked(offsets).1 == offsets.len()
-            && TimeIndexView::new_checked(times).1 == times.len();
-        // A segment with data has at least its closing time entry, unless no record has a timestamp: rare enough to
-        // be looked at again each time.
-        in_order && (!times.is_empty() || self.readable() == 0)
-    }
-
-    fn rebuild_index(&self) -> Result<IndexBytes> {
-        let index = self.scan_index()?.freeze();
-        let mut guard = self.index.write();
-        // The one that grows is the appender's, and goes on growing.
-        if !matches!(&*guard, Indexes::Active(_)) {
-            *guard = Indexes::Loaded(index.clone());
-        }
-        Ok(index)
-    }
-
-    /// The indexes as the data gives them. What cannot be read any more ends them.
-    fn scan_index(&self) -> Result<SegmentIndex> {
-        let mut index = SegmentIndex::new(self.base, self.index_interval);
-        let limit = self.readable();
-        let mut scanner = Scanner::new(&self.data, limit, 0, self.base, self.may_have_gaps());
-        loop {
-            match scanner.next()? {
-                Found::Batch(batch, position) => index.add(indexed(batch.header(), position)),
-                Found::End if scanner.position() >= limit => break,
-                Found::Unsupported(_) => break,
-                Found::Bad(_) | Found::End => {
-                    if scanner.resync()?.is_none() {
-                        break;
-                    }
-                    index.force_next_entry();
-                }
-            }
-        }
-        index.close();
-        Ok(index)
-    }
-
-    /// Gives up a loaded index that lies in files as well.
-    pub fn forget_index(&self) {
-        let mut guard = self.index.write();
-        if matches!(&*guard, Indexes::Loaded(_)) {
-            *guard = Indexes::OnDisk;
-        }
-    }
-
-    /// Makes `index` the one that grows with the segment.
-    pub fn activate(&self, index: SegmentIndex) {
-        *self.index.write() = Indexes::Active(index);
-    }
-
-    /// Adds a batch to the index of an active segment.
-    pub fn add_to_index(&self, header: &BatchHeader, position: u64) {
-        if let Indexes::Active(index) = &mut *self.index.write() {
-            index.add(indexed(header, position));
-        }
-    }
-
-    /// Whether the index of an active segment has no room for one more entry.
-    pub fn index_is_full(&self, max_bytes: u64) -> bool {
-        matches!(&*self.index.read(), Indexes::Active(index) if index.is_full(max_bytes))
-    }
-
-    /// Closes the index of an active segment: its last time entry, and no more after.
-    pub fn seal_index(&self) {
-        let mut guard = self.index.write();
-        if let Indexes::Active(index) = &mut *guard {
-            index.close();
-            *guard = Indexes::Loaded(index.clone().freeze());
-        }
-    }
-
-    /// The indexes as they stand, the time index closed; `None` where only the files have them.
-    pub fn closed_index(&self) -> Option<IndexBytes> {
-        match &mut *self.index.write() {
-            Indexes::Active(index) => {
-                index.close();
-                Some(index.clone().freeze())
-            }
-            Indexes::Loaded(index) => Some(index.clone()),
-            Indexes::OnDisk => None,
-        }
-    }
-
-    /// Writes the indexes into their files and flushes them.
-    pub fn write_index(&self, index: &IndexBytes) -> Result<()> {
-        self.write_index_with(index, write_file)
-    }
-
-    /// Writes the indexes into their files, so that Kafka's tools find them; whoever flushes them comes later.
-    pub fn write_index_unflushed(&self, index: &IndexBytes) -> Result<()> {
-        self.write_index_with(index, |env, path, content| write_unflushed(env, path, content).map(drop))
-    }
-
-    fn write_index_with(
-        &self,
-        index: &IndexBytes,
-        write: impl Fn(&dyn Env, &Path, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let env = &**self.pool.env();
-        write(env, &SegmentFile::OffsetIndex.path(&self.dir, self.base), &index.offsets)?;
-        write(env, &SegmentFile::TimeIndex.path(&self.dir, self.base), &index.times)
-    }
-
-    /// The indexes in the files, as far as they can be, for offsets below `end`; `None` where a file is missing.
-    pub fn index_in_files(&self, end: Offset) -> Result<Option<SegmentIndex>> {
-        let env = self.pool.env();
-        let offsets = read_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base))?;
-        let times = read_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base))?;
-        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
-        Ok(Some(SegmentIndex::from_files(self.base, self.index_interval, &offsets, &times, end)))
-    }
-
-    /// An empty index of this segment, to be filled by a scan.
-    pub fn empty_index(&self) -> SegmentIndex {
-        SegmentIndex::new(self.base, self.index_interval)
-    }
-
-    /// Makes `index` what is known, for a segment that does not grow.
-    pub fn set_index(&self, index: SegmentIndex) {
-        *self.index.write() = Indexes::Loaded(index.freeze());
-    }
-
     /// The aborted transactions whose markers lie in this segment, in the order of the markers.
     pub fn aborted(&self) -> Result<Arc<Vec<AbortedTransaction>>> {
         let mut guard = self.aborted.lock();
@@ -678,67 +453,4 @@ impl Segment {
     pub fn remove_files(&self) -> Result<()> {
         remove_segment_files(&**self.pool.env(), &self.dir, self.base)
     }
-}
-
-/// What the index wants to know of a batch.
-pub fn indexed(header: &BatchHeader, position: u64) -> IndexedBatch {
-    IndexedBatch {
-        last_offset: header.last_offset(),
-        position: u32::try_from(position).unwrap_or(u32::MAX),
-        size: header.size(),
-        max_timestamp: header.max_timestamp,
-    }
-}
-
-/// Removes all files that belong to a base offset.
-pub fn remove_segment_files(env: &dyn Env, dir: &Path, base: Offset) -> Result<()> {
-    SegmentFile::ALL.iter().try_for_each(|kind| remove_if_there(env, &kind.path(dir, base)))
-}
-
-/// Removes a file unless there is none.
-pub fn remove_if_there(env: &dyn Env, path: &Path) -> Result<()> {
-    match env.remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
-        _ => Ok(()),
-    }
-}
-
-/// The whole of a sidecar; `None` when there is none.
-pub fn read_file(env: &dyn Env, path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = match env.open(path, Open::Read) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(|e| Error::io("open", path, e))?,
-    };
-    let len = file.len().map_err(|e| Error::io("measure", path, e))?;
-    if len > SIDECAR_MAX {
-        return Err(Error::corrupt(path, 0, format!("{len} bytes are more than such a file can have")));
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    read_exact_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
-    Ok(Some(bytes))
-}
-
-/// Replaces the content of a sidecar in place and flushes it. What a crash leaves half written is found out by its
-/// checksum or order, and built again.
-pub fn write_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
-    let file = write_unflushed(env, path, content)?;
-    file.sync_data().map_err(|e| Error::io("flush", path, e))
-}
-
-fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc<dyn File>> {
-    let file = env.open(path, Open::Create).map_err(|e| Error::io("create", path, e))?;
-    write_all_at(&*file, content, 0).map_err(|e| Error::io("write", path, e))?;
-    file.set_len(content.len() as u64).map_err(|e| Error::io("truncate", path, e))?;
-    Ok(file)
-}
-
-/// Replaces a file as a whole: written beside it, flushed, renamed, the directory flushed.
-pub fn replace_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
-    let mut beside = path.as_os_str().to_os_string();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    write_file(env, &beside, content)?;
-    env.rename(&beside, path).map_err(|e| Error::io("rename", path, e))?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
 }

@@ -15,7 +15,7 @@ use crate::{
     storage::{
         layout::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS},
         manifest::Flush,
-        segment::replace_file,
+        sidecar::replace_file,
     },
     types::{TopicId, TopicPartition},
 };

@@ -6,7 +6,7 @@
 use crate::{
     env::{Env, Lock},
     error::{Error, Result},
-    storage::{layout::LOCK, segment::read_file},
+    storage::{layout::LOCK, sidecar::read_file},
 };
 use std::{io, path::Path};
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     env::{Env, Open, read_full_at},
     partition::encode::RecordData,
-    storage::segment::write_file,
+    storage::sidecar::write_file,
 };
 use std::path::PathBuf;
 

@@ -1,0 +1,258 @@
+//! The two sparse indexes of one segment: growing with it, loaded from their files, or built again from the data.
+//!
+//! They are hints. What an entry points at is checked, and an index that points wrong is built again, never believed.
+
+use super::Segment;
+use crate::{
+    codec::{
+        batch::BatchHeader,
+        index::{OffsetIndexView, TimeIndexView},
+    },
+    env::Env,
+    error::{Error, Result},
+    storage::{
+        index::{self, IndexBytes, IndexedBatch, SegmentIndex},
+        layout::SegmentFile,
+        scan::{Found, Scanner},
+        sidecar::{read_file, write_file, write_unflushed},
+    },
+    types::{Offset, Timestamp},
+};
+use std::path::Path;
+
+/// How many entries of an index may point at damage before the index itself is held to be wrong.
+const ENTRIES_TRIED: usize = 8;
+
+/// Where the indexes of a segment are.
+#[derive(Debug)]
+pub(super) enum Indexes {
+    /// Grows with the segment.
+    Active(SegmentIndex),
+    /// Lies in files, or will once the segment's seal is finished.
+    Loaded(IndexBytes),
+    /// Lies in files that nobody has asked yet.
+    OnDisk,
+}
+
+impl Segment {
+    /// The largest timestamp of the segment, from its closing time entry; [`Timestamp::NONE`] when it has none.
+    pub fn largest_timestamp(&self) -> Result<Timestamp> {
+        if let Indexes::Active(index) = &*self.index.read() {
+            return Ok(index.largest_timestamp());
+        }
+        let index = self.load_index()?;
+        let view = TimeIndexView::new(&index.times);
+        let last = view.len().checked_sub(1).and_then(|i| view.get(i));
+        Ok(last.map_or(Timestamp::NONE, |e| e.timestamp))
+    }
+
+    /// From which offset on records as late as `timestamp` can be.
+    pub fn floor_of_time(&self, timestamp: Timestamp) -> Result<Offset> {
+        // The entry's own offset may carry its timestamp, so a search for an equal one begins before it.
+        let before = Timestamp::from_millis(timestamp.as_millis().saturating_sub(1));
+        let entry = match &*self.index.read() {
+            Indexes::Active(index) => Some(index::floor_time(index.times(), before)),
+            Indexes::Loaded(index) => Some(index::floor_time(&index.times, before)),
+            Indexes::OnDisk => None,
+        };
+        let entry = match entry {
+            Some(entry) => entry,
+            None => index::floor_time(&self.load_index()?.times, before),
+        };
+        Ok(entry.map_or(self.base, |e| self.base + u64::from(e.relative_offset)))
+    }
+
+    /// Where to begin looking, by an index that is believed only as far as it was checked.
+    pub(super) fn search(&self, find: impl Fn(&[u8]) -> Result<Option<u64>>) -> Result<u64> {
+        let known = match &*self.index.read() {
+            Indexes::Active(index) => Some(find(index.offsets())?),
+            Indexes::Loaded(index) => Some(find(&index.offsets)?),
+            Indexes::OnDisk => None,
+        };
+        let found = match known {
+            Some(found) => found,
+            None => find(&self.load_index()?.offsets)?,
+        };
+        match found {
+            Some(position) => Ok(position),
+            None => find(&self.rebuild_index()?.offsets)?.map_or(Ok(0), Ok),
+        }
+    }
+
+    /// The position that the index gives for `offset`, 0 when it has none; `None` when the index is wrong. An entry
+    /// whose batch was damaged is passed over for the one before it.
+    pub(super) fn checked_floor(&self, offsets: &[u8], offset: Offset) -> Result<Option<u64>> {
+        let mut offset = offset;
+        for _ in 0..ENTRIES_TRIED {
+            let Some(entry) = index::floor_offset(offsets, self.base, offset) else { return Ok(Some(0)) };
+            let position = u64::from(entry.position);
+            let last_offset = self.base + u64::from(entry.relative_offset);
+            match self.header_at(position) {
+                Ok(Some(header)) if header.last_offset() == last_offset => return Ok(Some(position)),
+                Ok(_) | Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            if last_offset == self.base {
+                return Ok(Some(0));
+            }
+            offset = last_offset.saturating_sub(1);
+        }
+        Ok(None)
+    }
+
+    /// The indexes out of their files; built from the data where a file is missing or cannot be.
+    fn load_index(&self) -> Result<IndexBytes> {
+        let mut guard = self.index.write();
+        match &*guard {
+            Indexes::Loaded(index) => return Ok(index.clone()),
+            Indexes::Active(index) => return Ok(index.clone().freeze()),
+            Indexes::OnDisk => {}
+        }
+        let env = self.pool.env();
+        let offsets = read_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base))?;
+        let times = read_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base))?;
+        let index = match (offsets, times) {
+            (Some(offsets), Some(times)) if self.plausible(&offsets, &times) => {
+                IndexBytes { offsets: offsets.into(), times: times.into() }
+            }
+            _ => self.scan_index()?.freeze(),
+        };
+        *guard = Indexes::Loaded(index.clone());
+        Ok(index)
+    }
+
+    fn plausible(&self, offsets: &[u8], times: &[u8]) -> bool {
+        let in_order = OffsetIndexView::new_checked(offsets).1 == offsets.len()
+            && TimeIndexView::new_checked(times).1 == times.len();
+        // A segment with data has at least its closing time entry, unless no record has a timestamp: rare enough to
+        // be looked at again each time.
+        in_order && (!times.is_empty() || self.readable() == 0)
+    }
+
+    fn rebuild_index(&self) -> Result<IndexBytes> {
+        let index = self.scan_index()?.freeze();
+        let mut guard = self.index.write();
+        // The one that grows is the appender's, and goes on growing.
+        if !matches!(&*guard, Indexes::Active(_)) {
+            *guard = Indexes::Loaded(index.clone());
+        }
+        Ok(index)
+    }
+
+    /// The indexes as the data gives them. What cannot be read any more ends them.
+    fn scan_index(&self) -> Result<SegmentIndex> {
+        let mut index = SegmentIndex::new(self.base, self.index_interval);
+        let limit = self.readable();
+        let mut scanner = Scanner::new(&self.data, limit, 0, self.base, self.may_have_gaps());
+        loop {
+            match scanner.next()? {
+                Found::Batch(batch, position) => index.add(indexed(batch.header(), position)),
+                Found::End if scanner.position() >= limit => break,
+                Found::Unsupported(_) => break,
+                Found::Bad(_) | Found::End => {
+                    if scanner.resync()?.is_none() {
+                        break;
+                    }
+                    index.force_next_entry();
+                }
+            }
+        }
+        index.close();
+        Ok(index)
+    }
+
+    /// Gives up a loaded index that lies in files as well.
+    pub fn forget_index(&self) {
+        let mut guard = self.index.write();
+        if matches!(&*guard, Indexes::Loaded(_)) {
+            *guard = Indexes::OnDisk;
+        }
+    }
+
+    /// Makes `index` the one that grows with the segment.
+    pub fn activate(&self, index: SegmentIndex) {
+        *self.index.write() = Indexes::Active(index);
+    }
+
+    /// Adds a batch to the index of an active segment.
+    pub fn add_to_index(&self, header: &BatchHeader, position: u64) {
+        if let Indexes::Active(index) = &mut *self.index.write() {
+            index.add(indexed(header, position));
+        }
+    }
+
+    /// Whether the index of an active segment has no room for one more entry.
+    pub fn index_is_full(&self, max_bytes: u64) -> bool {
+        matches!(&*self.index.read(), Indexes::Active(index) if index.is_full(max_bytes))
+    }
+
+    /// Closes the index of an active segment: its last time entry, and no more after.
+    pub fn seal_index(&self) {
+        let mut guard = self.index.write();
+        if let Indexes::Active(index) = &mut *guard {
+            index.close();
+            *guard = Indexes::Loaded(index.clone().freeze());
+        }
+    }
+
+    /// The indexes as they stand, the time index closed; `None` where only the files have them.
+    pub fn closed_index(&self) -> Option<IndexBytes> {
+        match &mut *self.index.write() {
+            Indexes::Active(index) => {
+                index.close();
+                Some(index.clone().freeze())
+            }
+            Indexes::Loaded(index) => Some(index.clone()),
+            Indexes::OnDisk => None,
+        }
+    }
+
+    /// Writes the indexes into their files and flushes them.
+    pub fn write_index(&self, index: &IndexBytes) -> Result<()> {
+        self.write_index_with(index, write_file)
+    }
+
+    /// Writes the indexes into their files, so that Kafka's tools find them; whoever flushes them comes later.
+    pub fn write_index_unflushed(&self, index: &IndexBytes) -> Result<()> {
+        self.write_index_with(index, |env, path, content| write_unflushed(env, path, content).map(drop))
+    }
+
+    fn write_index_with(
+        &self,
+        index: &IndexBytes,
+        write: impl Fn(&dyn Env, &Path, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let env = &**self.pool.env();
+        write(env, &SegmentFile::OffsetIndex.path(&self.dir, self.base), &index.offsets)?;
+        write(env, &SegmentFile::TimeIndex.path(&self.dir, self.base), &index.times)
+    }
+
+    /// The indexes in the files, as far as they can be, for offsets below `end`; `None` where a file is missing.
+    pub fn index_in_files(&self, end: Offset) -> Result<Option<SegmentIndex>> {
+        let env = self.pool.env();
+        let offsets = read_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base))?;
+        let times = read_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base))?;
+        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+        Ok(Some(SegmentIndex::from_files(self.base, self.index_interval, &offsets, &times, end)))
+    }
+
+    /// An empty index of this segment, to be filled by a scan.
+    pub fn empty_index(&self) -> SegmentIndex {
+        SegmentIndex::new(self.base, self.index_interval)
+    }
+
+    /// Makes `index` what is known, for a segment that does not grow.
+    pub fn set_index(&self, index: SegmentIndex) {
+        *self.index.write() = Indexes::Loaded(index.freeze());
+    }
+}
+
+/// What the index wants to know of a batch.
+pub fn indexed(header: &BatchHeader, position: u64) -> IndexedBatch {
+    IndexedBatch {
+        last_offset: header.last_offset(),
+        position: u32::try_from(position).unwrap_or(u32::MAX),
+        size: header.size(),
+        max_timestamp: header.max_timestamp,
+    }
+}
