@@ -43,7 +43,14 @@ struct Options {
     files: Vec<String>,
 }
 
+const USAGE: &str = "usage: ingest [--dir DIR] [--topic NAME] [--partitions N] [--durability flushed|written] \
+                     [--key PATTERN] FILE...   (`-` is standard input)";
+
 fn main() -> ExitCode {
+    if std::env::args().len() == 1 || std::env::args().any(|arg| arg == "--help") {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    }
     match parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -43,7 +43,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 /// the offsets they commit the last one holds. Offsets are never committed unless the program asks for it, or asks for
 /// [`auto_commit`](ConsumerBuilder::auto_commit).
 ///
-/// ```ignore
+/// ```
+/// # use std::time::Duration;
+/// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+/// # let log = Streamlog::in_memory()?;
+/// # log.create_topic("orders", TopicConfig::default())?;
+/// # log.producer()?.send(ProducerRecord::new("orders", "a loom"))?;
+/// # fn bill(_: Option<&[u8]>) {}
 /// let mut consumer = log.consumer("billing")?;
 /// consumer.subscribe(["orders"])?;
 /// loop {
@@ -52,7 +58,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 ///         bill(record.value);
 ///     }
 ///     consumer.commit_sync()?;
+/// #   break;
 /// }
+/// # Ok::<(), streamlog::Error>(())
 /// ```
 pub struct Consumer {
     catalog: Arc<Catalog>,

@@ -30,10 +30,18 @@ impl Chunk {
 
 /// The records of one poll, and the resets that it made.
 ///
-/// ```ignore
+/// ```
+/// # use std::time::Duration;
+/// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+/// # let log = Streamlog::in_memory()?;
+/// # log.create_topic("readings", TopicConfig::default())?;
+/// # log.producer()?.send(ProducerRecord::new("readings", "21.5"))?;
+/// # let mut consumer = log.consumer("display")?;
+/// # consumer.subscribe(["readings"])?;
 /// for record in &consumer.poll(Duration::from_millis(100))? {
 ///     println!("{}-{} @{}: {:?}", record.topic(), record.partition(), record.offset, record.value);
 /// }
+/// # Ok::<(), streamlog::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ConsumerRecords {

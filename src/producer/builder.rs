@@ -11,8 +11,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// Builds a [`Producer`].
 ///
-/// ```ignore
+/// ```
+/// # use std::time::Duration;
+/// # let log = streamlog::Streamlog::in_memory()?;
 /// let producer = log.producer_builder().linger(Duration::from_millis(5)).build()?;
+/// # Ok::<(), streamlog::Error>(())
 /// ```
 #[must_use]
 pub struct ProducerBuilder {

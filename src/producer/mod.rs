@@ -59,10 +59,14 @@ const DROP_TIME: Duration = Duration::from_secs(5);
 /// without another call. Dropping the last clone waits up to five seconds for what was enqueued and swallows errors:
 /// [`close`](Producer::close) or [`flush`](Producer::flush) tells them.
 ///
-/// ```ignore
+/// ```
+/// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+/// # let log = Streamlog::in_memory()?;
+/// # log.create_topic("readings", TopicConfig::default())?;
 /// let producer = log.producer()?;
 /// let sent = producer.send(ProducerRecord::new("readings", "21.5").key("sensor-7"))?;
 /// println!("partition {} offset {}", sent.partition(), sent.offset);
+/// # Ok::<(), streamlog::Error>(())
 /// ```
 pub struct Producer {
     inner: Arc<Inner>,

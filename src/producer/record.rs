@@ -48,10 +48,11 @@ impl<'a> From<&'a Topic> for TopicRef<'a> {
 
 /// A record to be produced. Topic, key, value and headers are borrowed until they are in the batch.
 ///
-/// ```ignore
+/// ```
 /// use streamlog::ProducerRecord;
 /// let record = ProducerRecord::new("readings", "21.5").key("sensor-7").header("unit", "celsius");
 /// let gone = ProducerRecord::tombstone("readings", "sensor-8");
+/// # let _ = (record, gone);
 /// ```
 #[derive(Clone, Debug)]
 pub struct ProducerRecord<'a> {

@@ -27,13 +27,15 @@ const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);
 
 /// How a topic is kept: its number of partitions and its settings.
 ///
-/// ```ignore
+/// ```
 /// use std::time::Duration;
+/// use streamlog::TopicConfig;
 ///
 /// let config = TopicConfig::default()
 ///     .with_partitions(8)
 ///     .retention_time(Duration::from_secs(30 * 24 * 60 * 60))
 ///     .segment_bytes(64 << 20);
+/// # let _ = config;
 /// ```
 ///
 /// A setting that was set, if only to its default, is remembered as set: it stays what it is when a later release has
