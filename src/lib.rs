@@ -87,6 +87,9 @@ mod codec;
 mod consumer;
 mod env;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 pub mod manual;
 mod partition;

@@ -1,0 +1,1 @@
+//! Nothing is here but a place for the tests in `tests/`.
