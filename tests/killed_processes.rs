@@ -50,7 +50,7 @@ fn writer() {
         let end = partitions[which].log_end_offset().value();
         let count = 1 + random.below(8);
         let values: Vec<String> = (end..end + count).map(|i| content(life, i)).collect();
-        let records: Vec<_> = values.iter().map(|v| RecordData::new(v)).collect();
+        let records: Vec<_> = values.iter().map(RecordData::new).collect();
         let given = partitions[which].append(&records).unwrap();
         assert_eq!(given.start, end);
         writeln!(out, "acknowledged {which} {}", given.end).unwrap();

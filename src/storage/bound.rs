@@ -17,6 +17,10 @@ pub trait Holder: Send + Sync {
     fn was_used(&self) -> bool;
     /// Gives the resource back; `false` when that is not possible now. True as well when there is nothing to give.
     fn let_go(&self) -> bool;
+    /// Gives the resource back because nobody will want it again, where nothing is left to be done for it.
+    fn retire(&self) {
+        self.let_go();
+    }
 }
 
 /// Keeps the number of resources held at or below a cap.
@@ -60,6 +64,12 @@ impl Bound {
             }
         }
         queue.push_back(holder);
+    }
+
+    /// Makes everybody let go who can, for good: what is held is not wanted any more.
+    pub fn retire_all(&self) {
+        let all = std::mem::take(&mut *self.queue.lock());
+        all.iter().filter_map(Weak::upgrade).for_each(|holder| holder.retire());
     }
 
     /// Counts a resource out. Called by holders whenever one is given back.

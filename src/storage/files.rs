@@ -63,6 +63,12 @@ impl FilePool {
         (self.descriptors.held(), self.regions.held())
     }
 
+    /// Gives back every descriptor and mapping that is not in use this moment. What readers hold stays theirs.
+    pub fn retire(&self) {
+        self.descriptors.retire_all();
+        self.regions.retire_all();
+    }
+
     /// A file that exists, or is found missing at its first use.
     pub fn existing(self: &Arc<Self>, path: PathBuf, writable: bool) -> Arc<PooledFile> {
         self.file(path, if writable { Open::Write } else { Open::Read }, None)
@@ -204,6 +210,12 @@ impl Holder for Descriptor {
             self.pool.descriptors.released();
         }
         true
+    }
+    fn retire(&self) {
+        // What was not flushed is not to be flushed now: whoever closes has done so, or had a reason not to.
+        if !self.dirty.load(Ordering::SeqCst) {
+            self.let_go();
+        }
     }
 }
 

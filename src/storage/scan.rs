@@ -159,8 +159,9 @@ impl<'a> Scanner<'a> {
         while at + HEADER_LEN as u64 <= self.limit {
             let window = self.view(at, CHUNK)?;
             let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
-            // The magic byte first: nearly every place ends here.
-            let magics = window.get(16..=last_start + 16).unwrap_or_default().iter();
+            // The magic byte first: nearly every place ends here; and nothing is in space that was only set aside.
+            let places = if is_zeros(&window) { None } else { window.get(16..=last_start + 16) };
+            let magics = places.unwrap_or_default().iter();
             for (i, _) in magics.enumerate().filter(|(_, byte)| **byte == 2) {
                 let Some(head) = window.get(i..i + HEADER_LEN) else { break };
                 let Ok(header) = BatchHeader::parse(head) else { continue };
@@ -316,6 +317,11 @@ pub fn is_of_another_version(batch: &[u8]) -> bool {
         0 | 1 => batch.get(16..).map(crc32fast::hash) == stored(12),
         _ => batch.get(CRC_START..).map(crc32c) != stored(17),
     }
+}
+
+fn is_zeros(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+    bytes.chunks(ZEROS.len()).all(|chunk| ZEROS.starts_with(chunk))
 }
 
 fn length_field(head: &[u8]) -> u32 {

@@ -70,7 +70,7 @@ impl Builder {
             create: true,
             threads: true,
             read_mode: ReadMode::Mapped,
-            max_open_files: 256,
+            max_open_files: 240,
             retention_check: Duration::from_secs(300),
             on_progress: None,
         }
@@ -107,7 +107,8 @@ impl Builder {
     }
 
     /// How many files may be open, and how many mapped, at once. More partitions than that can be written: the ones
-    /// used least are closed, after a flush where they have unflushed data. Default: 256.
+    /// used least are closed, after a flush where they have unflushed data.
+    /// Both together, and the few files of the log itself, stay below 512 descriptors by default. Default: 240.
     #[must_use]
     pub fn max_open_files(mut self, count: usize) -> Self {
         self.max_open_files = count;

@@ -49,6 +49,7 @@ impl Inner {
         self.background.stop();
         let result = clients.and_then(|()| self.close_logs());
         self.catalog.shared().close();
+        self.catalog.shared().pool.retire();
         // Consumers that sleep find out.
         self.catalog.changes.wake_all();
         self.catalog.changes.wake_all();

@@ -1,0 +1,289 @@
+//! What stays bounded: the work of an opening, descriptors, memory; and what happens when the disk is full. (I14, I15)
+//!
+//! `STREAMLOG_LONG` makes the sizes those that the documentation speaks of.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use streamlog::{Durability, Error, Partition, RecordData, RecoveryVerdict, Streamlog, TopicConfig};
+use support::*;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// These tests measure the process, so there is one of them at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn long() -> bool {
+    std::env::var_os("STREAMLOG_LONG").is_some()
+}
+
+/// A number out of a file of `/proc/self`.
+fn proc_number(file: &str, field: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/self/{file}")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The paths that this process has open, and those that it has mapped.
+fn open_and_mapped(dir: &Path) -> (usize, usize) {
+    let dir = dir.to_str().unwrap();
+    let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    let open = links.filter(|target| target.to_string_lossy().starts_with(dir)).count();
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    (open, maps.lines().filter(|line| line.contains(dir)).count())
+}
+
+/// Appends batches of `size` bytes until there are `bytes` more.
+fn fill(partition: &Partition, bytes: u64, size: usize) {
+    let value = vec![0x61; size - 80];
+    let end = partition.size() + bytes;
+    while partition.size() < end {
+        partition.append(&[RecordData::new(&value)]).unwrap();
+    }
+}
+
+#[test]
+fn opening_a_closed_log_reads_and_maps_no_data() {
+    let _alone = alone();
+    let dir = quick_dir();
+    let log = Streamlog::open(dir.path()).unwrap();
+    let config = TopicConfig::default().durability(Durability::Written).segment_bytes(64 * KIB);
+    let topic = log.create_topic("t", config.with_partitions(4)).unwrap();
+    for partition in topic.partitions() {
+        fill(&partition, 4 * MIB, 8192);
+    }
+    let (segments, bytes) = (log.stats().segments, log.stats().bytes);
+    assert!(segments > 250, "{segments}");
+    drop(topic);
+    log.close().unwrap();
+    let before = proc_number("io", "rchar:");
+    let log = Streamlog::open(dir.path()).unwrap();
+    let read = proc_number("io", "rchar:") - before;
+    assert!(log.recovery_report().was_clean);
+    assert_eq!(log.recovery_report().partitions, []);
+    assert_eq!((log.stats().segments, log.stats().bytes), (segments, bytes));
+    assert!(read < 256 * KIB, "{read} bytes were read");
+    let (open, mapped) = open_and_mapped(dir.path());
+    assert!(open <= 3, "LOCK, manifest and marks, not {open} files");
+    assert_eq!(mapped, 0);
+    println!("{segments} segments: {read} bytes read in {:?}", log.recovery_report().elapsed);
+}
+
+#[test]
+fn opening_after_a_kill_reads_what_was_not_checkpointed_and_little_more() {
+    let _alone = alone();
+    let (whole, tail) = if long() { (1024 * MIB, 64 * MIB) } else { (64 * MIB, 8 * MIB) };
+    let dir = quick_dir();
+    let log = Streamlog::open(dir.path().join("living")).unwrap();
+    let config = TopicConfig::default().durability(Durability::Written).segment_bytes(2 * whole);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    fill(&partition, whole - tail, 16_000);
+    partition.flush().unwrap();
+    fill(&partition, tail, 16_000);
+    let (end, size) = (partition.log_end_offset(), partition.size());
+    image(&dir.path().join("living"), &dir.path().join("image"));
+    drop((log, partition));
+    let log = Streamlog::open(dir.path().join("image")).unwrap();
+    let [found] = &log.recovery_report().partitions[..] else { panic!() };
+    assert_eq!((&found.verdict, found.log_end), (&RecoveryVerdict::Whole, end));
+    assert_eq!(log.stats().bytes, size);
+    println!("{} bytes read of {size} in {:?}", found.bytes_read, log.recovery_report().elapsed);
+    assert!(found.bytes_read >= tail);
+    assert!(found.bytes_read <= tail + 2 * MIB, "{} bytes were read", found.bytes_read);
+}
+
+#[test]
+fn a_thousand_partitions_are_written_with_few_descriptors() {
+    let _alone = alone();
+    for (durability, count) in [(Durability::Written, 1000), (Durability::Flushed, 300)] {
+        let dir = quick_dir();
+        let log = Streamlog::open(dir.path()).unwrap();
+        let config = TopicConfig::default().durability(durability).segment_bytes(2048);
+        let topic = log.create_topic("t", config.with_partitions(count)).unwrap();
+        let partitions: Vec<_> = topic.partitions();
+        let (mut most, mut most_mapped) = (0, 0);
+        for round in 0..4u64 {
+            for (i, partition) in partitions.iter().enumerate() {
+                partition.append(&[RecordData::new(&[0x61; 800])]).unwrap();
+                assert_eq!(partition.read(round).count(), 1);
+                if i % 10 == 0 {
+                    let (open, mapped) = open_and_mapped(dir.path());
+                    (most, most_mapped) = (most.max(open), most_mapped.max(mapped));
+                }
+            }
+        }
+        assert_eq!(log.stats().segments, 2 * count as usize);
+        println!("{durability}: at most {most} open and {most_mapped} mapped");
+        assert!(most <= 512, "{durability}: {most} files were open");
+        assert!(most_mapped <= 512, "{durability}: {most_mapped} files were mapped");
+        log.close().unwrap();
+        let log = Streamlog::open(dir.path()).unwrap();
+        assert!(log.recovery_report().was_clean);
+        for partition in log.topic("t").unwrap().partitions() {
+            assert_eq!(partition.read(0).map(|batch| batch.unwrap().iter().count()).sum::<usize>(), 4);
+        }
+        let (open, _) = open_and_mapped(dir.path());
+        assert!(open <= 512, "{durability}: {open} files are open after reading all");
+    }
+}
+
+#[test]
+fn scanning_takes_no_memory_that_grows_with_the_log() {
+    let _alone = alone();
+    let size = if long() { 2048 * MIB } else { 128 * MIB };
+    let dir = quick_dir();
+    let log = Streamlog::open(dir.path()).unwrap();
+    let config = TopicConfig::default().durability(Durability::Written).segment_bytes(size / 8);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    fill(&partition, size, 64_000);
+    let before = proc_number("status", "RssAnon:") * KIB;
+    let (mut bytes, mut most) = (0, 0);
+    for batch in partition.read(0) {
+        for record in &batch.unwrap() {
+            bytes += record.value.map_or(0, |v| v.len() as u64);
+        }
+        most = most.max(proc_number("status", "RssAnon:") * KIB);
+    }
+    assert!(bytes > size / 10 * 9);
+    println!("{bytes} bytes scanned with {} more in memory", most.saturating_sub(before));
+    assert!(most < before + 64 * MIB, "from {before} to {most} bytes");
+}
+
+/// A small file system in memory, for as long as it lives.
+struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// `None`, said loudly, where this process may not mount.
+    fn new(size: &str) -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mut mount = Command::new("mount");
+        match mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).output() {
+            Ok(output) if output.status.success() => Some(SmallDisk { dir }),
+            failed => {
+                eprintln!("SKIPPED: a small file system cannot be mounted here: {failed:?}");
+                None
+            }
+        }
+    }
+
+    /// Takes all the space that is left, and gives it back with the file.
+    fn fill_up(&self) -> std::path::PathBuf {
+        use std::io::Write;
+        let path = self.dir.path().join("ballast");
+        let mut file = fs::File::create(&path).unwrap();
+        let mut size = 1 << 20;
+        while size > 0 {
+            if file.write_all(&vec![1; size]).is_err() {
+                size /= 2;
+            }
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_keeps_what_was_acknowledged_and_goes_on_when_there_is_space() {
+    let _alone = alone();
+    for durability in [Durability::Flushed, Durability::Written] {
+        let Some(disk) = SmallDisk::new("8m") else { return };
+        let dir = disk.dir.path().join("log");
+        let log = Streamlog::open(&dir).unwrap();
+        let config = TopicConfig::default().durability(durability).segment_bytes(256 * KIB);
+        let topic = log.create_topic("t", config.with_partitions(2)).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let mut end = 0;
+        let append_until_full = |partition: &Partition, end: &mut u64| loop {
+            match append_batch(partition, *end..*end + 100) {
+                Ok(()) => *end += 100,
+                Err(Error::DiskFull { .. }) => break,
+                Err(other) => panic!("{other}"),
+            }
+            assert!(*end < 1_000_000, "the disk is never full");
+        };
+        append_until_full(&partition, &mut end);
+        assert!(end > 10_000, "{end}");
+        let ballast = disk.fill_up();
+        for _ in 0..3 {
+            append_until_full(&partition, &mut end);
+            let (next, error) = read_from(&partition, 0);
+            assert!(error.is_none(), "{error:?}");
+            assert_eq!(next, end, "{durability}");
+        }
+        assert!(log.health().refusing.is_empty(), "{:?}", log.health());
+        fs::remove_file(&ballast).unwrap();
+        log.delete_records("t", 0, end / 2).unwrap();
+        append_batch(&partition, end..end + 100).unwrap();
+        end += 100;
+        let living = disk.dir.path().join("log");
+        let ballast = disk.fill_up();
+        drop((partition, topic));
+        // The close may fail for want of space; what it leaves opens all the same.
+        let closed = log.close();
+        println!("{durability}: closing on a full disk: {closed:?}");
+        for round in 0..2 {
+            let log = Streamlog::open(&living).unwrap();
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            assert_eq!(read_from(&partition, end / 2).0, end, "{durability}, opening {round}");
+            assert_eq!(partition.log_end_offset(), end);
+        }
+        fs::remove_file(&ballast).unwrap();
+        let log = Streamlog::open(&living).unwrap();
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        append_batch(&partition, end..end + 100).unwrap();
+        assert_eq!(read_from(&partition, end / 2).0, end + 100, "{durability}");
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn callers_of_a_flushed_topic_share_flushes() {
+    let _alone = alone();
+    // On a real medium: what is measured is how flushes are shared.
+    let dir = tempfile::tempdir().unwrap();
+    let log = Streamlog::open(dir.path()).unwrap();
+    let topic = log.create_topic("t", TopicConfig::default().with_partitions(2)).unwrap();
+    let rate = |number: u32, threads: usize| {
+        let partition = topic.partition(number).unwrap();
+        let stop = AtomicBool::new(false);
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        partition.append(&[RecordData::new("a record of its own")]).unwrap();
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(if long() { 5000 } else { 700 }));
+            stop.store(true, Ordering::Relaxed);
+        });
+        partition.high_watermark().value() as f64 / begun.elapsed().as_secs_f64()
+    };
+    let (one, sixteen) = (rate(0, 1), rate(1, 16));
+    println!("one thread {one:.0} records/s, sixteen {sixteen:.0}: {:.1} times", sixteen / one);
+    assert!(sixteen > one);
+}
