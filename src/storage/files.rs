@@ -27,6 +27,9 @@ use std::{
 pub enum ReadMode {
     /// Through read-only mappings: no copy. It assumes that nobody else shortens the files and that the medium
     /// answers: where it does not, the operating system ends the process (SIGBUS). The default.
+    ///
+    /// On Unix alone: elsewhere a file that is mapped can neither be cut nor mapped beyond its end, so files are read
+    /// as with [`ReadMode::Pread`] there.
     #[default]
     Mapped,
     /// By positional reads into fresh memory: for network file systems and hostile neighbours.
@@ -45,6 +48,7 @@ pub struct FilePool {
 impl FilePool {
     /// A pool of at most `descriptors` descriptors and as many mappings.
     pub fn new(env: Arc<dyn Env>, mode: ReadMode, descriptors: usize) -> Arc<Self> {
+        let mode = if cfg!(unix) { mode } else { ReadMode::Pread };
         Arc::new(FilePool {
             env,
             mode,
@@ -90,6 +94,8 @@ impl FilePool {
             used: AtomicBool::new(true),
             uncounted: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
+            syncing: Mutex::new(()),
+            gone: AtomicBool::new(false),
             failed: Mutex::new(None),
             handle: RwLock::new(handle),
         });
@@ -116,6 +122,10 @@ struct Descriptor {
     /// Opened, but the pool has not been told yet: that is done when no lock is held.
     uncounted: AtomicBool,
     dirty: AtomicBool,
+    /// Held during a flush: who comes second must not believe the first before it is done.
+    syncing: Mutex<()>,
+    /// Its name was taken away, and may by now be that of another file.
+    gone: AtomicBool,
     failed: Mutex<Option<Error>>,
     handle: RwLock<Option<Arc<dyn File>>>,
 }
@@ -169,6 +179,9 @@ impl Descriptor {
         if let Some(file) = guard.as_ref() {
             return Ok(Arc::clone(file));
         }
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(Error::io("open", &self.path, io::ErrorKind::NotFound.into()));
+        }
         let file = self.pool.env.open(&self.path, self.how).map_err(|e| Error::io("open", &self.path, e))?;
         *guard = Some(Arc::clone(&file));
         self.uncounted.store(true, Ordering::SeqCst);
@@ -176,6 +189,7 @@ impl Descriptor {
     }
 
     fn sync(&self) -> Result<()> {
+        let _one_at_a_time = self.syncing.lock();
         if let Some(error) = &*self.failed.lock() {
             return Err(error.clone());
         }
@@ -314,6 +328,11 @@ impl PooledFile {
         }
     }
 
+    /// Says that the file has lost its name. Who has it open keeps reading it; nobody opens what has the name next.
+    pub fn lost_its_name(&self) {
+        self.descriptor.gone.store(true, Ordering::SeqCst);
+    }
+
     /// Makes what was written durable. A failure is final for this file.
     pub fn sync(&self) -> Result<()> {
         self.descriptor.sync()
@@ -400,6 +419,68 @@ impl PooledFile {
 mod tests {
     use super::*;
     use crate::{env::memory::MemoryEnv, storage::sidecar::replace_file};
+
+    /// A file whose flush takes until it is told to end.
+    #[derive(Debug)]
+    struct Slow {
+        file: Arc<dyn File>,
+        begun: std::sync::Barrier,
+        done: std::sync::Barrier,
+    }
+
+    impl File for Slow {
+        fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+            self.file.read_at(buf, position)
+        }
+        fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
+            self.file.write_at(buf, position)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.begun.wait();
+            self.done.wait();
+            Err(io::Error::other("the medium is gone"))
+        }
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.file.set_len(len)
+        }
+        fn allocate(&self, len: u64) -> io::Result<()> {
+            self.file.allocate(len)
+        }
+        fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+            self.file.read_past_cache(buf, position)
+        }
+        fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
+            self.file.region(capacity)
+        }
+    }
+
+    #[test]
+    fn a_flush_that_runs_is_not_taken_for_one_that_is_done() {
+        let env = MemoryEnv::new();
+        let pool = FilePool::new(env.clone(), ReadMode::Pread, 4);
+        let path = Path::new("/file").to_path_buf();
+        let file = env.open(&path, Open::CreateNew).unwrap();
+        let (begun, done) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        let slow = Arc::new(Slow { file, begun, done });
+        let file = pool.file(path, Open::Write, Some(slow.clone()));
+        file.write_all(b"acknowledged when flushed", 0).unwrap();
+        std::thread::scope(|scope| {
+            // As the pool does it, for want of descriptors.
+            let first = scope.spawn(|| file.descriptor.sync());
+            slow.begun.wait();
+            let second = scope.spawn(|| file.sync());
+            let waited = std::time::Instant::now();
+            while !second.is_finished() && waited.elapsed() < std::time::Duration::from_millis(100) {
+                std::thread::yield_now();
+            }
+            slow.done.wait();
+            assert!(first.join().unwrap().is_err());
+            assert!(second.join().unwrap().is_err(), "it said yes while the flush was running");
+        });
+    }
 
     #[test]
     fn a_file_whose_name_was_taken_by_another_is_opened_anew() {
