@@ -4,6 +4,7 @@
 //! groups or how a key finds its partition.
 
 pub mod append;
+mod aside;
 pub mod backwards;
 pub mod checkpoint;
 pub mod commit;
@@ -23,6 +24,7 @@ pub mod retention;
 pub mod shared;
 pub mod stray;
 pub mod survey;
+mod suspect;
 pub mod time;
 pub mod view;
 pub mod waiters;

@@ -22,7 +22,7 @@ use crate::{
     codec::{manifest::Entry, mark::Mark},
     error::{Error, Result},
     storage::{
-        layout::{ASIDE, SegmentFile},
+        layout::SegmentFile,
         manifest::{Flush, PartitionState},
         scan::Source,
         segment::Segment,
@@ -30,11 +30,7 @@ use crate::{
     },
     types::{Offset, TopicPartition},
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 /// What recovery found of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,14 +81,26 @@ pub enum RecoveryVerdict {
 /// Told how many bytes were taken in; says whether to go on.
 pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;
 
-struct Recovery<'a> {
-    shared: &'a Arc<Shared>,
-    identity: &'a Identity,
-    mark: Mark,
-    segments: Vec<Arc<Segment>>,
-    source: Source,
+pub(super) struct Recovery<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub identity: &'a Identity,
+    pub mark: Mark,
+    pub segments: Vec<Arc<Segment>>,
+    config: &'a LogConfig,
+    pub source: Source,
+    /// Everything below was durable.
+    durable: Offset,
+    /// Why nothing may be changed, beyond what can be seen, where that is so.
+    pub hands_off: Option<HandsOff>,
     verdict: RecoveryVerdict,
-    put_aside: Vec<PathBuf>,
+    pub put_aside: Vec<PathBuf>,
+}
+
+/// Why a partition whose end was found can only be read.
+pub(super) struct HandsOff {
+    pub reason: String,
+    /// Whether what lies above the durable end may not be on the medium.
+    pub unproven: bool,
 }
 
 impl Log {
@@ -113,14 +121,17 @@ impl Log {
             identity: &identity,
             mark,
             segments: segments.collect(),
+            config: &config,
             source: Source::Cache,
+            durable: mark.flushed_offset.max(state.log_start),
+            hands_off: None,
             verdict: RecoveryVerdict::Whole,
             put_aside: Vec::new(),
         };
         recovery.put_strays_aside()?;
         recovery.distrust_the_cache_where_needed()?;
         let replay = recovery.run(state.log_start, go_on)?;
-        let Recovery { segments, verdict, put_aside, mut mark, .. } = recovery;
+        let Recovery { segments, verdict, put_aside, mut mark, hands_off, durable, .. } = recovery;
         let report = PartitionRecovery {
             partition: identity.name.clone(),
             bytes_read: replay.bytes_read,
@@ -133,6 +144,9 @@ impl Log {
         mark.flushed_position = u32::try_from(replay.position).unwrap_or(u32::MAX);
         mark.failed = false;
         let log = Self::recovered(shared, identity, config, state, segments, replay, mark, &report.verdict)?;
+        if let Some(HandsOff { reason, unproven }) = hands_off {
+            log.hold(reason, unproven.then_some(durable));
+        }
         Ok((log, report))
     }
 
@@ -179,71 +193,22 @@ impl Log {
         *log.writer.lock() = writer;
         Ok(log)
     }
+
+    /// Makes a log that was just opened one that can only be read, up to `bound` where that is given.
+    fn hold(&self, reason: String, bound: Option<Offset>) {
+        let mut writer = self.writer.lock();
+        if !matches!(&*writer, Writer::Refusing(_)) {
+            *writer = Writer::Refusing(Error::ReadOnly { reason });
+        }
+        if let Some(bound) = bound {
+            self.offsets.change(|set| set.high_watermark = set.high_watermark.min(bound));
+        }
+    }
 }
 
 impl Recovery<'_> {
-    /// Segment files that the manifest does not name go aside, so that nothing dropped ever comes back.
-    fn put_strays_aside(&mut self) -> Result<()> {
-        let dir = &self.identity.dir;
-        let entries = match self.shared.env.list(dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::corrupt(
-                    dir,
-                    0,
-                    "the directory of a partition that the manifest names is missing",
-                ));
-            }
-            other => other.map_err(|e| Error::io("list", dir, e))?,
-        };
-        for entry in entries {
-            let Some(base) = SegmentFile::Log.parse(&entry.name) else { continue };
-            if self.segments.iter().all(|s| s.base() != base) {
-                self.put_segment_aside(base)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn put_segment_aside(&mut self, base: Offset) -> Result<()> {
-        if self.shared.read_only {
-            return Ok(());
-        }
-        let env = &*self.shared.env;
-        let path = SegmentFile::Log.path(&self.identity.dir, base);
-        let aside = free_aside_name(env, &path);
-        match env.rename(&path, &aside) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(|e| Error::io("put aside", &path, e))?,
-        }
-        for kind in SegmentFile::ALL {
-            remove_if_there(env, &kind.path(&self.identity.dir, base))?;
-        }
-        // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
-        let dir = &self.identity.dir;
-        env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
-        self.put_aside.push(aside);
-        Ok(())
-    }
-
-    /// The cache may show what a failed flush lost: when one was in flight or had failed, or when flushing fails now.
-    fn distrust_the_cache_where_needed(&mut self) -> Result<()> {
-        if self.shared.read_only {
-            return Ok(());
-        }
-        let mut suspect = self.mark.failed || self.mark.flushing_offset != self.mark.flushed_offset;
-        let from = super::log::floor(&self.segments, self.mark.flushed_offset).unwrap_or(0);
-        for segment in self.segments.iter().skip(from) {
-            match segment.data().sync_foreign() {
-                Ok(()) => {}
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                Err(Error::Io { .. } | Error::DiskFull { .. }) => suspect = true,
-                Err(error) => return Err(error),
-            }
-        }
-        if suspect {
-            self.source = Source::MediumFrom(u64::from(self.mark.flushed_position));
-        }
-        Ok(())
+    fn may_change(&self) -> bool {
+        !self.shared.read_only && self.hands_off.is_none()
     }
 
     fn run(&mut self, log_start: Offset, go_on: &mut GoOn<'_>) -> Result<Replay> {
@@ -257,17 +222,24 @@ impl Recovery<'_> {
                 "the manifest names no segment of this partition",
             ));
         };
+        for i in 0..=replay.segment {
+            if self.len_of(i)?.is_some() {
+                continue;
+            }
+            if i == 0 || self.segments.get(i).is_some_and(|segment| segment.base() < self.durable) {
+                self.missing_below(&mut replay, i)?;
+                return Ok(replay);
+            }
+            // Of the segment where the recovery begins nothing was durable, so the log ends before it.
+            self.missing_above(i)?;
+            let last = self.segments.last().map_or(Offset::ZERO, |last| last.base());
+            (self.mark.recovery_offset, self.mark.recovery_position) = (last, 0);
+            return self.run(log_start, go_on);
+        }
         loop {
             let i = replay.segment;
             let Some(segment) = self.segments.get(i).cloned() else { break };
-            let len = match segment.data().len() {
-                Ok(len) => len,
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    self.missing(&mut replay, i)?;
-                    break;
-                }
-                Err(error) => return Err(error),
-            };
+            let Some(len) = self.len_of(i)? else { break };
             if len < replay.position {
                 // The file is shorter than what was checkpointed of it: start over, to find what is left.
                 replay = Replay::at_base(i, &segment, Default::default(), replay.epochs);
@@ -279,10 +251,35 @@ impl Recovery<'_> {
                 break;
             }
             let Some(next) = self.segments.get(i + 1).cloned() else { break };
+            if self.len_of(i + 1)?.is_none() {
+                match next.base() < self.durable {
+                    true => self.missing_below(&mut replay, i + 1)?,
+                    false => self.missing_above(i + 1)?,
+                }
+                break;
+            }
             replay.leave(&segment);
             replay.enter(i + 1, &next);
         }
         Ok(replay)
+    }
+
+    /// The length of a segment's file; `None` when there is none.
+    fn len_of(&self, i: usize) -> Result<Option<u64>> {
+        let Some(segment) = self.segments.get(i) else { return Ok(None) };
+        match segment.data().len() {
+            Ok(len) => Ok(Some(len)),
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The flushed position lies in one segment; later ones are suspect as a whole.
+    fn source_of(&self, segment: &Segment) -> Source {
+        match self.source {
+            Source::MediumFrom(_) if segment.base() > self.mark.flushed_offset => Source::MediumFrom(0),
+            other => other,
+        }
     }
 
     fn scan(
@@ -292,20 +289,7 @@ impl Recovery<'_> {
         len: u64,
         go_on: &mut GoOn<'_>,
     ) -> Result<Stop> {
-        let from_medium = match self.source {
-            // The flushed position lies in one segment; later ones are suspect as a whole.
-            Source::MediumFrom(_) if segment.base() > self.mark.flushed_offset => Source::MediumFrom(0),
-            other => other,
-        };
-        let gaps = segment.may_have_gaps();
-        match replay.scan(segment, len, gaps, from_medium, go_on) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::Unsupported => {
-                rewrite(self.shared, segment.data().path())?;
-                segment.data().replaced();
-                replay.scan(segment, len, gaps, Source::Cache, go_on)
-            }
-            other => other,
-        }
+        replay.scan(segment, len, segment.may_have_gaps(), self.source_of(segment), go_on)
     }
 
     /// Whether the data of segment `i` ends where it should: at the end of the log, or where the next one begins.
@@ -320,7 +304,7 @@ impl Recovery<'_> {
         }
         match self.segments.get(i + 1) {
             Some(next) => Ok(stop.next_offset == next.base()),
-            None => Ok(stop.next_offset >= self.mark.flushed_offset
+            None => Ok(stop.next_offset >= self.durable
                 && whole_batches_beyond(segment, len, stop.position, stop.next_offset)? == 0),
         }
     }
@@ -339,40 +323,63 @@ impl Recovery<'_> {
             Why::Bad(reason) => reason,
             _ => format!("the data ends at offset {}", stop.next_offset),
         };
-        if stop.next_offset < self.mark.flushed_offset {
-            let reason =
-                format!("{reason}; everything below offset {} was durable", self.mark.flushed_offset);
+        if stop.next_offset < self.durable {
+            let reason = format!("{reason}; everything below offset {} was durable", self.durable);
             self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
             return self.keep_what_follows(replay, i);
         }
         let beyond = whole_batches_beyond(segment, len, stop.position, stop.next_offset)?;
-        let mut dropped_bytes = len - stop.position;
-        let later: Vec<Offset> = self.segments.iter().skip(i + 1).map(|s| s.base()).collect();
-        for base in &later {
-            let path = SegmentFile::Log.path(&self.identity.dir, *base);
-            dropped_bytes += self.shared.env.metadata(&path).map_or(0, |m| m.len);
-        }
         self.verdict = RecoveryVerdict::TornTail {
             path,
             position: stop.position,
-            dropped_bytes,
+            dropped_bytes: len - stop.position + self.bytes_from(i + 1),
             reason,
             whole_batches_beyond: beyond,
         };
-        self.segments.truncate(i + 1);
-        if self.shared.read_only {
+        if !self.may_change() {
+            self.segments.truncate(i + 1);
             return Ok(());
         }
         segment.data().set_len(stop.position)?;
         segment.data().sync()?;
+        self.end_with(i, stop.position, stop.next_offset)
+    }
+
+    /// The bytes of the segments from number `from` on.
+    fn bytes_from(&self, from: usize) -> u64 {
+        (from..self.segments.len()).filter_map(|i| self.len_of(i).ok().flatten()).sum()
+    }
+
+    /// Makes segment `i`, with `position` bytes of data up to `end`, the last: it takes appends again, and those behind
+    /// it go aside.
+    fn end_with(&mut self, i: usize, position: u64, end: Offset) -> Result<()> {
+        let later = self.segments.split_off(self.segments.len().min(i + 1));
+        let Some(last) = self.segments.last_mut() else { return Ok(()) };
+        // Whether it was sealed or not, it is not any more; its page checksums would accuse what is appended.
+        let fresh = Log::segment(self.shared, self.identity, self.config, last.base(), position);
+        if !last.may_have_gaps() {
+            fresh.expect_no_gaps();
+        }
+        *last = fresh;
+        let (env, dir) = (&*self.shared.env, &self.identity.dir);
+        remove_if_there(env, &SegmentFile::Pages.path(dir, last.base()))?;
         if later.is_empty() {
             return Ok(());
         }
         // The manifest first: a file it does not name is a stray, a name without a file would be damage.
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let cut = Entry::Truncated { id, partition, next_offset: stop.next_offset };
-        self.shared.manifest.append(&[cut], Flush::Now)?;
-        later.into_iter().try_for_each(|base| self.put_segment_aside(base))
+        match self.shared.manifest.append(&[Entry::Truncated { id, partition, next_offset: end }], Flush::Now)
+        {
+            Ok(()) => later.iter().try_for_each(|segment| self.put_segment_aside(segment.base())),
+            // Opening needs no space; only appending does.
+            Err(error @ Error::DiskFull { .. }) => {
+                let reason =
+                    format!("that the log was cut could not be written down: {error}; then open it again");
+                self.hands_off = Some(HandsOff { reason, unproven: false });
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Behind damage, before which the replay stands in segment `from`: whatever whole batches follow stay readable.
@@ -386,68 +393,67 @@ impl Recovery<'_> {
                 replay.enter(i, &segment);
                 replay.next_offset = segment.base();
             }
-            let Ok(len) = segment.data().len() else { continue };
             let next = self.segments.get(i + 1).map(|next| next.base());
-            let ceiling = next.unwrap_or(Offset::MAX);
-            let stop = replay.scan_past_damage(&segment, len, ceiling, self.source, &mut |_, _| {})?;
+            let end = next.unwrap_or(self.durable);
+            let (len, why) = match self.len_of(i) {
+                Ok(Some(len)) => {
+                    let ceiling = next.unwrap_or(Offset::MAX);
+                    let source = self.source_of(&segment);
+                    let stop = replay.scan_past_damage(&segment, len, ceiling, source, &mut |_, _| {})?;
+                    (len, stop.why)
+                }
+                Ok(None) => (0, Why::Bad(MISSING.into())),
+                Err(error) => (0, Why::Bad(error.to_string())),
+            };
             segment.publish(replay.position);
-            let end = next.unwrap_or(self.mark.flushed_offset);
-            if stop.next_offset < end {
-                let reason = match stop.why {
+            if replay.next_offset < end {
+                let ends = replay.next_offset;
+                let reason = match why {
                     Why::Bad(reason) => reason,
-                    _ => format!("the data ends at offset {}, and offset {end} follows", stop.next_offset),
+                    _ => format!("the data ends at offset {ends}, and offset {end} follows"),
                 };
                 replay.note_missing_end(&segment, len, end, reason);
             }
         }
-        replay.next_offset = replay.next_offset.max(self.mark.flushed_offset);
+        replay.next_offset = replay.next_offset.max(self.durable);
         Ok(())
     }
 
-    /// The file of segment `i` is not there.
-    fn missing(&mut self, replay: &mut Replay, i: usize) -> Result<()> {
-        let path = SegmentFile::Log.path(&self.identity.dir, replay.next_offset);
-        let durable = self.mark.flushed_offset > replay.next_offset;
-        if durable || i == 0 {
-            let reason = "the file of a segment is missing".to_string();
-            self.verdict = RecoveryVerdict::Damage { path, position: 0, reason };
-            self.segments.truncate(i.max(1));
-            return Ok(());
+    /// The file of segment `i` is not there, and held what was durable.
+    fn missing_below(&mut self, replay: &mut Replay, i: usize) -> Result<()> {
+        let Some(segment) = self.segments.get(i).cloned() else { return Ok(()) };
+        let path = segment.data().path().to_path_buf();
+        self.verdict = RecoveryVerdict::Damage { path, position: 0, reason: MISSING.into() };
+        if replay.segment < i {
+            return self.keep_what_follows(replay, replay.segment);
         }
+        let epochs = std::mem::take(&mut replay.epochs);
+        *replay = Replay::at_base(i, &segment, Default::default(), epochs);
+        self.keep_what_follows(replay, i)
+    }
+
+    /// The file of segment `i`, which is not the first, is not there, and nothing of it was durable: the log ends with
+    /// the one before.
+    fn missing_above(&mut self, i: usize) -> Result<()> {
+        let (Some(last), Some(segment)) =
+            (i.checked_sub(1).and_then(|i| self.segments.get(i)), self.segments.get(i))
+        else {
+            return Ok(());
+        };
+        let (position, end) = (last.readable(), segment.base());
         self.verdict = RecoveryVerdict::TornTail {
-            path,
+            path: segment.data().path().to_path_buf(),
             position: 0,
-            dropped_bytes: 0,
-            reason: "the file of a segment that was never flushed is missing".into(),
+            dropped_bytes: self.bytes_from(i),
+            reason: format!("{MISSING}; it was never flushed"),
             whole_batches_beyond: 0,
         };
+        if self.may_change() {
+            return self.end_with(i - 1, position, end);
+        }
         self.segments.truncate(i);
-        replay.segment = i - 1;
-        if self.shared.read_only {
-            return Ok(());
-        }
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let cut = Entry::Truncated { id, partition, next_offset: replay.next_offset };
-        self.shared.manifest.append(&[cut], Flush::Now)
+        Ok(())
     }
 }
 
-/// A name beside `path` that is free.
-fn free_aside_name(env: &dyn crate::env::Env, path: &Path) -> PathBuf {
-    let mut n = 0;
-    loop {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(if n == 0 { format!(".{ASIDE}") } else { format!(".{ASIDE}{n}") });
-        let candidate = PathBuf::from(name);
-        if env.metadata(&candidate).is_err() {
-            return candidate;
-        }
-        n += 1;
-    }
-}
-
-/// Writes a file anew under its own name, so that what its reader sees is what the medium has.
-fn rewrite(shared: &Shared, path: &Path) -> Result<()> {
-    let content = crate::storage::sidecar::read_file(&*shared.env, path)?.unwrap_or_default();
-    crate::storage::sidecar::replace_file(&*shared.env, path, &content)
-}
+const MISSING: &str = "the file of a segment is missing";

@@ -32,6 +32,14 @@ impl Holes {
         self.any.store(true, Ordering::Release);
     }
 
+    /// The one that `offset` may have been in.
+    pub fn over(&self, offset: Offset) -> Option<Hole> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        self.list.lock().iter().find(|hole| hole.offsets.contains(&offset)).cloned()
+    }
+
     /// The one that begins at `position`.
     pub fn at(&self, position: u64) -> Option<Hole> {
         if !self.any.load(Ordering::Acquire) {

@@ -309,6 +309,9 @@ impl File for SimFile {
 
     fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let world = self.plain(Operation::Read)?;
+        if world.cached_only {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         Ok(world.disk.medium(self.ino)?.read(buf, position))
     }
 

@@ -85,6 +85,8 @@ struct World {
     operations: u64,
     journal: Option<(Disk, Vec<Entry>)>,
     capacity: Option<u64>,
+    /// Whether there is no way past the cache.
+    cached_only: bool,
     violations: Vec<String>,
     tasks: Vec<run::Slot>,
 }
@@ -114,6 +116,7 @@ impl SimEnv {
             operations: 0,
             journal: None,
             capacity: None,
+            cached_only: false,
             violations: Vec::new(),
             tasks: Vec::new(),
         };
@@ -154,6 +157,11 @@ impl SimEnv {
     /// How many bytes all files together may have. Space set aside counts.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.world.lock().capacity = bytes;
+    }
+
+    /// From now on nothing can be read past the cache, as on a file system that knows no such thing.
+    pub fn refuse_reads_past_the_cache(&self) {
+        self.world.lock().cached_only = true;
     }
 
     /// The bytes that all files have.
