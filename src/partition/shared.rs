@@ -42,6 +42,7 @@ pub struct Shared {
     writing: Mutex<bool>,
     closed: AtomicBool,
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    before_writing: OnceLock<fn(&Shared)>,
 }
 
 impl fmt::Debug for Shared {
@@ -92,6 +93,7 @@ impl Shared {
             writing: Mutex::new(false),
             closed: AtomicBool::new(false),
             wake: OnceLock::new(),
+            before_writing: OnceLock::new(),
         }))
     }
 
@@ -101,6 +103,9 @@ impl Shared {
         let mut writing = self.writing.lock();
         if *writing {
             return Ok(());
+        }
+        if let Some(clean_up) = self.before_writing.get() {
+            clean_up(self);
         }
         self.manifest.append(&[Entry::Opened { epoch: self.env.random() }], Flush::Now)?;
         // A crash between the two leaves Kafka's mark of a clean stop behind, which only Kafka's tools would believe.
@@ -147,6 +152,11 @@ impl Shared {
     /// Marks the handle as closed; `false` when it was.
     pub fn close(&self) -> bool {
         !self.closed.swap(true, Ordering::SeqCst)
+    }
+
+    /// What is done once, before the first change.
+    pub fn before_writing(&self, clean_up: fn(&Shared)) {
+        let _ = self.before_writing.set(clean_up);
     }
 
     /// Who is called when background work has come up.

@@ -21,6 +21,7 @@ use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, PAYLOAD_MAX, Re
 use crate::env::sync::Mutex;
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
 use crate::error::{Error, Result};
+use crate::types::TopicId;
 use std::path::{Path, PathBuf};
 use std::{io, sync::Arc};
 
@@ -60,6 +61,8 @@ pub struct Manifest {
     inner: Mutex<Inner>,
     /// Held for a moment only, so that whoever asks never waits for a file.
     state: Mutex<Arc<ManifestState>>,
+    /// The topics that were deleted according to the file as it was found.
+    deleted: Mutex<Vec<TopicId>>,
 }
 
 /// What a handle knows of the file.
@@ -113,12 +116,20 @@ impl Manifest {
             access,
             inner: Mutex::default(),
             state: Mutex::default(),
+            deleted: Mutex::default(),
         }
     }
 
     /// The state as it is now. It does not change; an append made while someone holds it copies it first.
     pub fn state(&self) -> Arc<ManifestState> {
         self.state.lock().clone()
+    }
+
+    /// The topics of whose deletion the file spoke when it was opened: the first append makes a new file, which knows of
+    /// them no more. What is left of them can go.
+    pub fn deleted_before(&self) -> Vec<TopicId> {
+        let state = self.state();
+        self.deleted.lock().iter().filter(|id| state.topic(id).is_none()).copied().collect()
     }
 
     /// Adds entries, all of them or none.
@@ -148,8 +159,10 @@ impl Manifest {
             public.apply(entry).map_err(|reason| Error::InvalidArgument { reason })?;
         }
         drop(state);
+        // A deletion stays in the file at least until its files had time to go.
+        let deletes = entries.iter().any(|entry| matches!(entry, Entry::TopicDeleted { .. }));
         // The append stands, whatever becomes of this; a final failure is told to the next caller.
-        if let Err(failure) = self.rewrite_history(&mut inner) {
+        if !deletes && let Err(failure) = self.rewrite_history(&mut inner) {
             self.settle(&mut inner, failure);
         }
         Ok(())
@@ -372,6 +385,9 @@ impl Manifest {
             for (at, entry) in &append.entries {
                 let at = base.saturating_add(*at as u64);
                 state.apply(entry).map_err(|reason| Error::corrupt(&self.path, at, reason))?;
+                if let (Entry::TopicDeleted { id }, Access::ReadWrite) = (entry, self.access) {
+                    self.deleted.lock().push(*id);
+                }
             }
         }
         if !more && reader.durable() == 0 {

@@ -8,7 +8,7 @@ use super::{
     Topic,
     changes::Changes,
     config::{ConfigChange, MAX_PARTITIONS, TopicConfig},
-    log_config, name,
+    leftovers, log_config, name,
 };
 use crate::{
     codec::manifest::Entry,
@@ -26,7 +26,7 @@ use crate::{
     storage::manifest::{Flush, PartitionState, TopicState},
     types::{Offset, TopicId, TopicPartition},
 };
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What an opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub struct Catalog {
 impl Catalog {
     /// Opens every topic that the manifest names.
     pub fn open(shared: Arc<Shared>, on_progress: &mut OnProgress<'_>) -> Result<(Catalog, RecoveryReport)> {
+        shared.before_writing(leftovers::clean_up);
         let catalog = Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
@@ -236,10 +237,11 @@ impl Catalog {
             return Err(Error::InvalidConfig { key: "partitions".into(), reason });
         }
         let _one_at_a_time = self.admin.lock();
+        self.shared.check_writable()?;
         self.check_free(name)?;
         self.shared.begin_writing()?;
         let id = self.fresh_id();
-        let first_slot = self.shared.manifest.state().next_slot();
+        let first_slot = self.free_slots(count)?;
         let shared_name: Arc<str> = Arc::from(name);
         let identities: Vec<Identity> =
             (0..count).map(|p| self.identity(id, &shared_name, p, first_slot + p)).collect();
@@ -264,7 +266,7 @@ impl Catalog {
         let logs = identities
             .into_iter()
             .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Vec<_>>();
         event!(INFO, topic = name, partitions = count, "created a topic");
         let topic = Topic::new(id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
@@ -299,6 +301,15 @@ impl Catalog {
         }
     }
 
+    /// The first of `count` slots among the marks that were never used.
+    fn free_slots(&self, count: u32) -> Result<u32> {
+        let first = self.shared.manifest.state().next_slot();
+        let fits = first.checked_add(count).is_some();
+        fits.then_some(first).ok_or_else(|| Error::InvalidArgument {
+            reason: format!("{count} partitions more than the {first} that this log has had are too many"),
+        })
+    }
+
     fn sync_dir(&self) -> Result<()> {
         let dir = &self.shared.dir;
         self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
@@ -319,7 +330,7 @@ impl Catalog {
         let keys_move = topic.logs().iter().any(|log| log.offsets().log_end() > Offset::ZERO);
         self.shared.begin_writing()?;
         let id = topic.id();
-        let first_slot = self.shared.manifest.state().next_slot();
+        let first_slot = self.free_slots(count - before)?;
         let slots =
             (before..count).map(|p| self.identity(id, topic.shared_name(), p, first_slot + (p - before)));
         let identities: Vec<Identity> = slots.collect();
@@ -338,7 +349,7 @@ impl Catalog {
         let logs = identities
             .into_iter()
             .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Vec<_>>();
         topic.add_logs(logs);
         self.changes.happened();
         Ok(AddedPartitions { before, now: count, keys_move })
@@ -374,33 +385,34 @@ impl Catalog {
         topic.shut();
         self.topics.write().remove(name);
         self.changes.happened();
-        for log in topic.logs().iter() {
-            self.remove_dir(&log.identity.dir)?;
+        // It is deleted, whatever becomes of its files now: `maintain` and the next opening try again.
+        if let Err(_error) = self.remove_dirs(&topic) {
+            event!(WARN, topic = name, error = %_error, "files of a deleted topic could not be removed yet");
         }
-        self.sync_dir()?;
         Ok(topic)
     }
 
-    /// Under Kafka's name for a partition that is being deleted first, so that a crash leaves no half of one.
-    fn remove_dir(&self, dir: &Path) -> Result<()> {
-        let env = &*self.shared.env;
-        let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        // The topic's part is shortened, so that the name stays below 255 bytes.
-        let kept: String = name.chars().take(200).collect();
-        let going = self.shared.dir.join(format!("{kept}.{:016x}{:016x}-delete", env.random(), env.random()));
-        env.rename(dir, &going).map_err(|e| Error::io("rename", dir, e))?;
-        remove_tree(&self.shared, &going)
+    fn remove_dirs(&self, topic: &Topic) -> Result<()> {
+        let remove = |log: &Arc<Log>| {
+            // What a checkpoint that is under way writes would be in the way.
+            log.settle();
+            leftovers::remove_dir(&self.shared, &log.identity.dir)
+        };
+        let results: Vec<Result<()>> = topic.logs().iter().map(remove).collect();
+        self.sync_dir()?;
+        results.into_iter().collect()
     }
 
-    /// Removes what deletions left that a crash cut short.
+    /// Removes what deletions left that a crash or an error cut short.
     pub fn remove_leftovers(&self) -> Result<()> {
-        let dir = &self.shared.dir;
-        let entries = self.shared.env.list(dir).map_err(|e| Error::io("list", dir, e))?;
-        let gone = |name: &str| name.strip_suffix("-delete").is_some_and(|n| n.len() > 33);
-        entries
-            .iter()
-            .filter(|e| e.is_dir && gone(&e.name))
-            .try_for_each(|e| remove_tree(&self.shared, &dir.join(&e.name)))
+        let _one_at_a_time = self.admin.lock();
+        leftovers::remove_all(&self.shared)
+    }
+
+    /// Runs `end`, which ends all writing, while no administrative call is under way; those that wait find it ended.
+    pub fn last_call<T>(&self, end: impl FnOnce() -> T) -> T {
+        let _one_at_a_time = self.admin.lock();
+        end()
     }
 
     /// For a read-only opening: takes in what the writer did. Says whether topics came or went.
@@ -466,17 +478,4 @@ fn stored_config(shared: &Shared, state: &TopicState) -> Result<TopicConfig> {
             supported: "the settings of this release".into(),
         })?;
     Ok(config.with_partitions(u32::try_from(state.partitions.len()).unwrap_or(u32::MAX)))
-}
-
-fn remove_tree(shared: &Shared, dir: &Path) -> Result<()> {
-    let env = &*shared.env;
-    for entry in env.list(dir).map_err(|e| Error::io("list", dir, e))? {
-        let path = dir.join(&entry.name);
-        if entry.is_dir {
-            remove_tree(shared, &path)?;
-        } else {
-            env.remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
-        }
-    }
-    env.remove_dir(dir).map_err(|e| Error::io("remove", dir, e))
 }

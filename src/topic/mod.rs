@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod changes;
 pub mod config;
+mod leftovers;
 pub mod name;
 pub mod partitioner;
 
@@ -175,6 +176,7 @@ fn log_config(config: &TopicConfig) -> LogConfig {
     LogConfig {
         durability: values.durability,
         segment_bytes: values.segment_bytes,
+        preallocate: values.preallocate,
         segment_time: values.segment_time,
         segment_jitter: values.segment_jitter,
         segment_index_bytes: values.segment_index_bytes,

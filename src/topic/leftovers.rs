@@ -1,0 +1,87 @@
+//! What is left of deleted topics where a crash, or an error, came between the manifest's entry and the files.
+//!
+//! Removing begins with Kafka's name for a partition that is being deleted, `<topic>-<partition>.<32 digits>-delete`;
+//! what has such a name may go. A directory that still has its own name goes only when its `partition.metadata` names
+//! a topic whose deletion the manifest has seen: any other may be somebody's. No directory inside is ever entered.
+
+use super::name;
+use crate::{
+    codec::checkpoint::decode_partition_metadata,
+    error::{Error, Result},
+    partition::{open::aside_name, shared::Shared},
+    storage::{layout::PARTITION_METADATA, sidecar::read_file},
+    types::TopicId,
+};
+use std::path::Path;
+
+/// As [`remove_all`], before the first change of an opening, which does not fail because of this.
+pub(super) fn clean_up(shared: &Shared) {
+    if let Err(_error) = remove_all(shared) {
+        crate::env::trace::event!(WARN, error = %_error, "what is left of deleted topics could not be removed");
+    }
+}
+
+/// Removes whatever is left of deleted topics.
+pub(super) fn remove_all(shared: &Shared) -> Result<()> {
+    let dir = &shared.dir;
+    let deleted = shared.manifest.deleted_before();
+    let mut result = Ok(());
+    for entry in shared.env.list(dir).map_err(|e| Error::io("list", dir, e))? {
+        let path = dir.join(&entry.name);
+        if !entry.is_dir {
+            continue;
+        }
+        if is_going(&entry.name) {
+            result = result.and(remove_files(shared, &path));
+        } else if !deleted.is_empty()
+            && name::parse_dir_name(&entry.name).is_some()
+            && topic_of(shared, &path).is_some_and(|id| deleted.contains(&id))
+        {
+            result = result.and(remove_dir(shared, &path));
+        }
+    }
+    result
+}
+
+/// Removes the directory of a partition that the manifest does not name any more: under another name first, so that a
+/// crash leaves no half of one.
+pub(super) fn remove_dir(shared: &Shared, dir: &Path) -> Result<()> {
+    let going = aside_name(shared, dir, "delete");
+    shared.env.rename(dir, &going).map_err(|e| Error::io("rename", dir, e))?;
+    remove_files(shared, &going)
+}
+
+fn remove_files(shared: &Shared, dir: &Path) -> Result<()> {
+    let env = &*shared.env;
+    for entry in env.list(dir).map_err(|e| Error::io("list", dir, e))?.iter().filter(|e| !e.is_dir) {
+        let path = dir.join(&entry.name);
+        env.remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+    }
+    env.remove_dir(dir).map_err(|e| Error::io("remove", dir, e))
+}
+
+fn is_going(name: &str) -> bool {
+    let digits =
+        name.strip_suffix("-delete").and_then(|name| name.rsplit_once('.')).map(|(_, digits)| digits);
+    digits.is_some_and(|d| d.len() == 32 && d.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn topic_of(shared: &Shared, dir: &Path) -> Option<TopicId> {
+    let bytes = read_file(&*shared.env, &dir.join(PARTITION_METADATA)).ok()??;
+    decode_partition_metadata(str::from_utf8(&bytes).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_kafkas_name_for_a_partition_that_is_deleted_says_so() {
+        assert!(is_going("t-0.0123456789abcdef0123456789abcdef-delete"));
+        for other in
+            ["t-0", "t-0.0123-delete", "a-long-name-of-more-than-thirty-three-letters-delete", "-delete"]
+        {
+            assert!(!is_going(other), "{other}");
+        }
+    }
+}
