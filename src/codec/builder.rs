@@ -10,7 +10,7 @@
 
 use super::{
     batch::{self, BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD},
-    compress::compress,
+    compress::{MAX_DECOMPRESSED, compress},
     crc::{Shift, crc32c},
     varint::{self, size_unsigned, zigzag, zigzag_long},
 };
@@ -168,7 +168,24 @@ impl BatchBuilder {
     }
 
     /// Compresses and sums the records. A batch has at least one; `level` is the codec's own.
+    ///
+    /// # Errors
+    ///
+    /// `RecordTooLarge` for more than readers decompress, however small it gets.
     pub fn seal(self, compression: Compression, level: Option<i32>) -> Result<SealedBatch, Error> {
+        self.seal_within(compression, level, MAX_DECOMPRESSED)
+    }
+
+    fn seal_within(
+        self,
+        compression: Compression,
+        level: Option<i32>,
+        max: usize,
+    ) -> Result<SealedBatch, Error> {
+        let plain = self.buffer.len() - HEADER_LEN;
+        if compression != Compression::None && plain > max {
+            return Err(Error::RecordTooLarge { size: plain as u64, max: max as u64 });
+        }
         if self.is_empty() {
             return Err(Error::InvalidArgument { reason: "a batch has at least one record".to_string() });
         }

@@ -20,6 +20,9 @@ mod xxh32;
 use super::DecodeError;
 use crate::{error::Error, types::Compression};
 
+/// How far decompression of one batch goes: what has more is neither written nor read.
+pub const MAX_DECOMPRESSED: usize = 1 << 30;
+
 /// Whether this build contains a codec.
 pub const fn is_available(compression: Compression) -> bool {
     match compression {

@@ -12,8 +12,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// How far decompression of one batch may go.
-pub const MAX_DECOMPRESSED: usize = 1 << 30;
+pub use crate::codec::compress::MAX_DECOMPRESSED;
 
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +30,14 @@ impl Log {
     /// The first record at or behind the log start whose timestamp is `timestamp` or later, below the bound of
     /// `isolation`. As in Kafka one segment is searched: the first whose largest timestamp is late enough.
     pub fn offset_for_timestamp(
+        self: &Arc<Self>,
+        timestamp: Timestamp,
+        isolation: IsolationLevel,
+    ) -> Result<Option<OffsetAndTimestamp>> {
+        self.looking(|| self.look_for_timestamp(timestamp, isolation))
+    }
+
+    fn look_for_timestamp(
         self: &Arc<Self>,
         timestamp: Timestamp,
         isolation: IsolationLevel,
@@ -56,6 +63,10 @@ impl Log {
 
     /// The first record that has the largest timestamp of the log (KIP-734).
     pub fn offset_of_max_timestamp(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>> {
+        self.looking(|| self.look_for_max_timestamp())
+    }
+
+    fn look_for_max_timestamp(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>> {
         let segments = self.segments.snapshot();
         let mut best: Option<(Timestamp, &Arc<Segment>)> = None;
         for segment in segments.iter() {
