@@ -49,7 +49,7 @@
 //! | flush.ms | 9223372036854775807 | 9223372036854775807 | |
 //! | cleanup.policy | delete | delete | `compact` and `compact,delete` are refused: this release does not compact |
 //! | file.delete.delay.ms | 60000 | 60000 | 0 and 60000 are accepted and mean the same: a file goes when its last reader lets go, which is what the delay is for |
-//! | preallocate | false | false | accepted; files grow in steps either way |
+//! | preallocate | false | false | the whole of `segment.bytes` with the first append to a segment |
 //! | min.cleanable.dirty.ratio | 0.5 | 0.5 | other values only where topics are compacted |
 //! | min.compaction.lag.ms | 0 | 0 | other values only where topics are compacted |
 //! | max.compaction.lag.ms | 9223372036854775807 | 9223372036854775807 | other values only where topics are compacted |

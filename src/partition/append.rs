@@ -18,10 +18,10 @@ use crate::{
     },
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
-    storage::{manifest::Flush, segment::Segment},
+    storage::{layout::SegmentFile, manifest::Flush, segment::Segment, sidecar::remove_segment_files},
     types::{Durability, Offset, Timestamp, TimestampType},
 };
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 /// The first step in which a file grows, and the largest.
 const GROWTH_MIN: u64 = 64 << 10;
@@ -53,6 +53,11 @@ impl Log {
             return Err(Error::RecordTooLarge { size, max: config.segment_bytes });
         }
         let mut writer = self.writer.lock();
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(Error::Closed { what: "the log" });
+        }
+        // Once more, for it is this one that says what becomes visible when.
+        let config = self.config();
         let base_offset = self.offsets.log_end();
         let active = self.ready(&mut writer)?;
         let stamp = match config.timestamp_type {
@@ -75,7 +80,7 @@ impl Log {
             self.roll(active, base_offset)?;
         }
         self.begin_incarnation(active, base_offset)?;
-        self.grow(active, size, config.segment_bytes)?;
+        self.grow(active, size, &config)?;
         if let Err(error) = active.segment.data().write_all(bytes, active.position) {
             return Err(self.undo(&mut writer, error));
         }
@@ -180,12 +185,12 @@ impl Log {
             place: Place::Local,
         };
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let segment =
-            Segment::create(&self.shared.pool, &self.identity.dir, base, config.index_interval_bytes)?;
+        let segment = self.create_segment(base, config.index_interval_bytes)?;
         // The file exists before the manifest speaks of it: after a crash between the two it is a stray and put aside.
         let entries = [self.sealed_entry(old.base(), sealed), Entry::SegmentCreated { id, partition, base }];
         if let Err(error) = self.shared.manifest.append(&entries, Flush::Later) {
-            segment.remove_files()?;
+            // Where that fails too, the next attempt finds it empty.
+            let _ = segment.remove_files();
             return Err(error);
         }
         old.seal_index();
@@ -208,6 +213,24 @@ impl Log {
         Ok(())
     }
 
+    /// Creates the file of a segment. An empty one of its name is what an attempt that failed has left.
+    fn create_segment(&self, base: Offset, index_interval: u64) -> Result<Arc<Segment>> {
+        let (env, dir) = (&*self.shared.env, &self.identity.dir);
+        let create = || Segment::create(&self.shared.pool, dir, base, index_interval);
+        match create() {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                let path = SegmentFile::Log.path(dir, base);
+                let found = env.metadata(&path).map_err(|e| Error::io("measure", &path, e))?;
+                if found.is_dir || found.len > 0 {
+                    return Err(Error::io("create", &path, io::ErrorKind::AlreadyExists.into()));
+                }
+                remove_segment_files(env, dir, base)?;
+                create()
+            }
+            done => done,
+        }
+    }
+
     /// After an unclean opening a new life begins with the first append, and is durable before it.
     fn begin_incarnation(&self, active: &mut Active, first_offset: Offset) -> Result<()> {
         if !active.new_incarnation {
@@ -215,20 +238,22 @@ impl Log {
         }
         let (number, _) = self.incarnation_of(Offset::MAX);
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let entry = Entry::Incarnation { id, partition, number: number + 1, first_offset };
+        let entry = Entry::Incarnation { id, partition, number: number.saturating_add(1), first_offset };
         self.shared.manifest.append(&[entry], Flush::Now)?;
         active.new_incarnation = false;
         Ok(())
     }
 
     /// Sets space aside for `size` more bytes, so that a full disk is met before anything is written.
-    fn grow(&self, active: &mut Active, size: u64, segment_bytes: u64) -> Result<()> {
+    fn grow(&self, active: &mut Active, size: u64, config: &super::config::LogConfig) -> Result<()> {
+        let (segment_bytes, preallocate) = (config.segment_bytes, config.preallocate);
         let needed = active.position + size;
         if needed <= active.allocated {
             return Ok(());
         }
         let step = active.allocated.clamp(GROWTH_MIN, GROWTH_MAX);
-        let target = (active.allocated + step).min(segment_bytes).max(needed);
+        let grown = if preallocate { segment_bytes } else { active.allocated + step };
+        let target = grown.min(segment_bytes).max(needed);
         let data = active.segment.data();
         match data.allocate(target) {
             // What little space is left may still hold the batch itself.

@@ -11,7 +11,10 @@ impl Log {
     /// Some batches before `before`, in the order of offsets, the last of them being the one that ends nearest to it.
     /// Empty when nothing lies before.
     pub fn batches_before(&self, before: Offset, isolation: IsolationLevel) -> Result<Vec<RecordBatch>> {
-        self.shared.check_open()?;
+        self.looking(|| self.look_before(before, isolation))
+    }
+
+    fn look_before(&self, before: Offset, isolation: IsolationLevel) -> Result<Vec<RecordBatch>> {
         let before = before.min(self.offsets.bound(isolation));
         let log_start = self.offsets.log_start();
         if before <= log_start {

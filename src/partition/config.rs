@@ -13,6 +13,8 @@ pub struct LogConfig {
     pub durability: Durability,
     /// A segment is rolled before it would grow beyond this many bytes.
     pub segment_bytes: u64,
+    /// Whether a segment's file gets all of them at once.
+    pub preallocate: bool,
     /// A segment is rolled when its first batch is older than this.
     pub segment_time: Duration,
     /// Up to this much is taken off `segment_time`, at random per segment.
@@ -86,6 +88,7 @@ impl Default for LogConfig {
         LogConfig {
             durability: Durability::Flushed,
             segment_bytes: 256 << 20,
+            preallocate: false,
             segment_time: Duration::from_secs(7 * 24 * 3600),
             segment_jitter: Duration::ZERO,
             segment_index_bytes: 10 << 20,

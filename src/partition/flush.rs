@@ -68,11 +68,12 @@ impl Log {
         loop {
             let seen = self.flusher.done.epoch();
             let mut state = self.flusher.state.lock();
-            if let Some(error) = &state.failed {
-                return Err(error.clone());
-            }
+            // What was durable before a flush failed is so still.
             if state.flushed >= end {
                 return Ok(());
+            }
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
             }
             if state.running {
                 drop(state);
@@ -102,7 +103,10 @@ impl Log {
     }
 
     fn flush_once(&self) -> Result<Offset> {
-        let Some(work) = self.take_work()? else { return Ok(self.flusher.flushed()) };
+        let work = match self.take_work()? {
+            Ok(work) => work,
+            Err(nothing_since) => return Ok(nothing_since),
+        };
         if let Err(error) = self.write_mark(|mark| mark.flushing_offset = work.end) {
             self.give_back(&work);
             return Err(error);
@@ -128,15 +132,16 @@ impl Log {
         }
     }
 
-    fn take_work(&self) -> Result<Option<Work>> {
+    /// What there is to flush; where nothing was appended since the opening, the end of the log.
+    fn take_work(&self) -> Result<Result<Work, Offset>> {
         let mut writer = self.writer.lock();
         let active = match &mut *writer {
             Writer::Ready(active) => active,
-            Writer::Idle { .. } | Writer::Loaded(_) => return Ok(None),
+            Writer::Idle { .. } | Writer::Loaded(_) => return Ok(Err(self.offsets.log_end())),
             Writer::Refusing(error) => return Err(error.clone()),
         };
         active.since_flush = 0;
-        Ok(Some(Work {
+        Ok(Ok(Work {
             end: self.offsets.log_end(),
             position: active.position,
             segment: Arc::clone(&active.segment),
@@ -193,6 +198,17 @@ impl Log {
         self.shared.marks.write(self.identity.slot, &mark)?;
         state.mark = mark;
         Ok(())
+    }
+
+    /// Returns when no flush is under way.
+    pub(super) fn wait_for_flush(&self) {
+        loop {
+            let seen = self.flusher.done.epoch();
+            if !self.flusher.state.lock().running {
+                return;
+            }
+            self.shared.env.wait(&self.flusher.done, seen, None);
+        }
     }
 
     /// Makes everything appended so far durable.

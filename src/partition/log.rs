@@ -16,12 +16,12 @@ use crate::{
         manifest::{Entry, SealedSegment},
         snapshot::{ProducerBatches, ProducerEntry},
     },
-    env::sync::{AtomicU64, Mutex, Ordering, RwLock},
-    error::Error,
+    env::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
+    error::{Error, Result},
     storage::segment::Segment,
-    types::{Offset, Timestamp, TopicId, TopicPartition},
+    types::{Durability, Offset, Timestamp, TopicId, TopicPartition},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 /// Which log it is, and where it lies.
 #[derive(Clone, Debug)]
@@ -47,12 +47,16 @@ pub struct Log {
     pub(super) segments: SegmentList,
     pub(super) writer: Mutex<Writer>,
     pub(super) flusher: Flusher,
-    /// Held by the one who takes a checkpoint.
+    /// Held by the one who takes a checkpoint, or applies retention.
     pub(super) checkpointing: Mutex<()>,
     /// When background work is due.
     pub(super) due: Due,
     /// Who waits for records.
     pub waiters: Waiters,
+    /// Whether the topic was deleted.
+    pub(super) shut: AtomicBool,
+    /// Whether closing has begun: nothing is appended from then on.
+    pub(super) closing: AtomicBool,
     /// Bytes of all segments.
     pub(super) size: AtomicU64,
 }
@@ -132,6 +136,11 @@ impl SegmentList {
         Arc::clone(&self.list.read())
     }
 
+    /// Differs after every change.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
     /// Replaces the list.
     pub(super) fn change(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
         let mut guard = self.list.write();
@@ -153,9 +162,24 @@ impl Log {
         Arc::clone(&self.config.read())
     }
 
-    /// Changes the settings from the next append on.
+    /// Changes the settings from the next append on. Where flushes are not waited for any more, what was appended and
+    /// not flushed yet becomes visible, for nobody may come to do it.
     pub fn set_config(&self, config: LogConfig) {
+        let mut writer = self.writer.lock();
+        let flushed = config.durability == Durability::Flushed;
         *self.config.write() = Arc::new(config);
+        let Writer::Ready(active) = &mut *writer else { return };
+        let (before, end) = (self.offsets.high_watermark(), self.offsets.log_end());
+        if flushed || before == end {
+            return;
+        }
+        let last_stable = self.stable_below(active, end);
+        self.offsets.change(|set| {
+            set.high_watermark = end;
+            set.last_stable = last_stable;
+        });
+        drop(writer);
+        self.waiters.notify(true, true);
     }
 
     /// The offsets, to be read without a lock.
@@ -205,10 +229,41 @@ impl Log {
         error
     }
 
-    /// Stops appending and reading: the topic was deleted, or the handle closed.
+    /// Stops appending and reading: the topic was deleted. Bytes that were handed out stay.
     pub fn shut(&self, what: &'static str) {
-        *self.writer.lock() = Writer::Refusing(Error::Closed { what });
+        let mut writer = self.writer.lock();
+        *writer = Writer::Refusing(Error::Closed { what });
+        self.shut.store(true, Ordering::SeqCst);
+        drop(writer);
+        // A topic that is created under the same name has files of the same names.
+        self.segments.snapshot().iter().for_each(|segment| segment.data().lost_its_name());
         self.waiters.notify_all();
+    }
+
+    /// `Closed` once the handle was closed, or the topic deleted.
+    pub(super) fn check_open(&self) -> Result<()> {
+        self.shared.check_open()?;
+        if self.shut.load(Ordering::SeqCst) { Err(Error::Closed { what: "the topic" }) } else { Ok(()) }
+    }
+
+    /// Runs `look`, which reads segments, again where retention has taken one of them away meanwhile; `Closed` where
+    /// the topic was deleted.
+    pub(super) fn looking<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
+        loop {
+            self.check_open()?;
+            let version = self.segments.version();
+            match look() {
+                Err(Error::Io { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound && self.segments.version() != version => {}
+                Err(error @ Error::Io { .. }) => return Err(self.check_open().err().unwrap_or(error)),
+                done => return done,
+            }
+        }
+    }
+
+    /// Returns when no checkpoint and no retention is under way.
+    pub fn settle(&self) {
+        drop(self.checkpointing.lock());
     }
 
     /// The incarnation that `offset` belongs to, and where that one ends when it is not the last.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     codec::mark::Mark,
-    env::sync::{AtomicU64, Mutex, RwLock},
+    env::sync::{AtomicBool, AtomicU64, Mutex, RwLock},
     error::{Error, Result},
     storage::{manifest::PartitionState, scan::Source},
     types::{Durability, Offset},
@@ -50,6 +50,8 @@ impl Observer {
             checkpointing: Mutex::new(()),
             due: Due::default(),
             waiters: Waiters::default(),
+            shut: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             size: AtomicU64::new(0),
             identity,
         });

@@ -19,7 +19,7 @@ use crate::{
         manifest::PartitionClosed,
         mark::Mark,
     },
-    env::sync::{AtomicU64, Mutex, RwLock},
+    env::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     storage::{
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
@@ -30,7 +30,11 @@ use crate::{
     },
     types::{Offset, Timestamp},
 };
-use std::{io, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 impl Log {
     /// Makes the directory, the first segment and the identity of a new log. Nothing of it counts before the manifest
@@ -46,17 +50,17 @@ impl Log {
         let metadata = encode_partition_metadata(&identity.topic_id);
         replace_file(env, &dir.join(PARTITION_METADATA), metadata.as_bytes())?;
         replace_file(env, &dir.join(LEADER_EPOCHS), encode_epochs(&[(0, Offset::ZERO)]).as_bytes())?;
-        env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+        env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+        shared.marks.write(identity.slot, &Mark::blank(&identity.topic_id, identity.name.partition))
     }
 
-    /// A log that was just made.
-    pub fn created(shared: &Arc<Shared>, identity: Identity, config: LogConfig) -> Result<Arc<Log>> {
+    /// A log that was just prepared, and that the manifest names now.
+    pub fn created(shared: &Arc<Shared>, identity: Identity, config: LogConfig) -> Arc<Log> {
         let mark = Mark::blank(&identity.topic_id, identity.name.partition);
-        shared.marks.write(identity.slot, &mark)?;
         let segment = Self::segment(shared, &identity, &config, Offset::ZERO, 0);
         segment.expect_no_gaps();
         let writer = Writer::Idle { size: 0, new_incarnation: false };
-        Ok(Self::assemble(shared, identity, config, OffsetSet::default(), vec![segment], writer, mark))
+        Self::assemble(shared, identity, config, OffsetSet::default(), vec![segment], writer, mark)
     }
 
     /// A log that was closed, as the manifest says it ended.
@@ -140,6 +144,8 @@ impl Log {
             checkpointing: Mutex::new(()),
             due: Due::default(),
             waiters: Waiters::default(),
+            shut: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             size: AtomicU64::new(0),
         };
         log.recount();
@@ -218,10 +224,22 @@ impl Log {
     }
 
     /// Ends appending: everything is checkpointed and the active file cut to its data. What the manifest's closing
-    /// record says of this log is returned; `None` when the log cannot be closed cleanly.
+    /// record says of this log is returned; `None` when the log cannot be closed cleanly. Whatever comes of it, nothing
+    /// is written to this log afterwards: another process may be about to.
     pub fn close(&self) -> Result<Option<PartitionClosed>> {
+        // Under the lock, so that what is being appended is part of the checkpoint.
+        let writer = self.writer.lock();
+        self.closing.store(true, Ordering::SeqCst);
+        drop(writer);
+        let result = self.finish();
+        *self.writer.lock() = Writer::Refusing(Error::Closed { what: "the log" });
+        self.wait_for_flush();
+        self.waiters.notify_all();
+        result
+    }
+
+    fn finish(&self) -> Result<Option<PartitionClosed>> {
         match &*self.writer.lock() {
-            Writer::Refusing(Error::Closed { .. }) => return Ok(None),
             Writer::Refusing(error @ Error::Poisoned { .. }) => return Err(error.clone()),
             Writer::Refusing(_) => return Ok(None),
             _ => {}
@@ -242,11 +260,7 @@ impl Log {
             active.allocated = active.position;
             active.segment.data().sync()?;
         }
-        let closed = self.closing_facts(&writer)?;
-        *writer = Writer::Refusing(Error::Closed { what: "the log" });
-        drop(writer);
-        self.waiters.notify_all();
-        Ok(Some(closed))
+        self.closing_facts(&writer).map(Some)
     }
 
     fn closing_facts(&self, writer: &Writer) -> Result<PartitionClosed> {
@@ -268,6 +282,14 @@ impl Log {
     }
 }
 
+/// Kafka's name for a partition's directory that is none any more: `<topic>-<partition>.<32 digits>-<why>`, of which the
+/// beginning is shortened, so that the name stays below 255 bytes.
+pub fn aside_name(shared: &Shared, dir: &Path, why: &str) -> PathBuf {
+    let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let kept: String = name.chars().take(200).collect();
+    shared.dir.join(format!("{kept}.{:016x}{:016x}-{why}", shared.env.random(), shared.env.random()))
+}
+
 /// A directory without an entry in the manifest: what a creation or a deletion left that a crash cut short, or
 /// something foreign. Empty segments go; records are never removed here, but put aside under Kafka's name for a
 /// replica that is not assigned any more.
@@ -283,8 +305,7 @@ fn clear_leftovers(shared: &Shared, identity: &Identity) -> Result<()> {
     if !has_data {
         return remove_segment_files(env, dir, Offset::ZERO);
     }
-    let aside =
-        shared.dir.join(format!("{}.{:016x}{:016x}-stray", identity.name, env.random(), env.random()));
+    let aside = aside_name(shared, dir, "stray");
     env.rename(dir, &aside).map_err(|e| Error::io("put aside", dir, e))?;
     env.create_dir(dir).map_err(|e| Error::io("create", dir, e))
 }

@@ -115,7 +115,7 @@ impl LogReader {
     /// `OffsetOutOfRange` when the place is not in the log (any more), `Corrupt` when the bytes there are not what was
     /// written; the reader stays where it is.
     pub fn fetch(&mut self, max_bytes: u64) -> Result<Fetched> {
-        self.log.shared.check_open()?;
+        self.log.check_open()?;
         let offsets = self.log.offsets();
         let bound = offsets.bound(self.isolation);
         let log_start = offsets.log_start();
@@ -133,13 +133,26 @@ impl LogReader {
         let from = self.next_offset;
         let mut fetched = match self.fetch_below(bound, max_bytes) {
             // It was removed while it was read.
-            Err(Error::Corrupt { .. }) if from < self.log.offsets().log_start() => {
+            Err(Error::Corrupt { .. } | Error::Io { .. }) if from < self.log.offsets().log_start() => {
                 return self.fetch(max_bytes);
             }
+            Err(error @ Error::Io { .. }) => return Err(self.log.check_open().err().unwrap_or(error)),
             other => other?,
         };
         if self.isolation == IsolationLevel::ReadCommitted && !fetched.batches.is_empty() {
-            fetched.aborted = self.log.aborted_between(from, fetched.next_offset)?;
+            let aborted = self.log.aborted_between(from, fetched.next_offset);
+            if from < self.log.offsets().log_start() {
+                // What knew the aborted transactions was removed meanwhile, and the batches must not be shown without.
+                self.seek(from);
+                return self.fetch(max_bytes);
+            }
+            match aborted {
+                Ok(aborted) => fetched.aborted = aborted,
+                Err(error) => {
+                    self.seek(from);
+                    return Err(error);
+                }
+            }
         }
         Ok(fetched)
     }

@@ -1,12 +1,13 @@
 //! Removing a prefix: by the log start, by size, by time; and nothing else ever.
 //!
 //! In Kafka's order and by its rules (`UnifiedLog.deleteOldSegments`). The new start is durable in the manifest before
-//! the first file goes, so that a crash leaves at most files that nobody names.
+//! the first file goes, so that a crash leaves at most files that nobody names; and so is the name of the segment that
+//! it begins with, so that a crash leaves no name without a file. One removal runs at a time, beside no checkpoint.
 
 use super::log::Log;
 use crate::{
     codec::manifest::Entry,
-    env::trace::event,
+    env::{sync::Ordering, trace::event},
     error::{Error, Result},
     storage::{manifest::Flush, segment::Segment},
     types::{Offset, Timestamp},
@@ -16,10 +17,17 @@ use std::sync::Arc;
 impl Log {
     /// Removes the segments that retention allows to go, and says how many went.
     pub fn apply_retention(&self) -> Result<usize> {
+        let _no_checkpoint = self.checkpointing.lock();
+        if self.refusal().is_some() {
+            // Of what is damaged nothing is removed, and what is poisoned or closed is not written any more.
+            return Ok(0);
+        }
         let config = self.config();
+        // Before all else: what is appended from here on was not looked at.
+        let end = self.offsets.log_end();
         let log_start = self.offsets.log_start();
         let segments = self.segments.snapshot();
-        let mut count = prefix(&segments, self.offsets.log_end(), |_, upper| upper <= log_start);
+        let mut count = prefix(&segments, end, |_, upper| upper <= log_start);
         if let Some(limit) = config.retention_bytes {
             let mut excess = i128::from(self.size()) - i128::from(limit);
             let removed: u64 = segments.iter().take(count).map(|s| s.readable()).sum();
@@ -41,7 +49,7 @@ impl Log {
                 count += 1;
             }
         }
-        self.remove_prefix(&segments, count)
+        self.remove_prefix(&segments, count, end)
     }
 
     /// Makes `offset` the first that can be read (Kafka's DeleteRecords). Segments wholly below it are removed.
@@ -63,21 +71,21 @@ impl Log {
         if offset <= log_start {
             return Ok(log_start);
         }
+        self.ready(&mut self.writer.lock())?;
         // The start becomes durable, so what it stands on must be.
         self.flush_to(offset)?;
-        self.shared.begin_writing()?;
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         self.append_to_manifest(Entry::LogStart { id, partition, offset })?;
         self.offsets.change(|set| set.log_start = set.log_start.max(offset));
-        self.ready(&mut self.writer.lock())?;
         self.trim_epochs(offset);
         self.apply_retention()?;
         Ok(offset)
     }
 
-    /// Removes the first `count` of `segments`; the active one is replaced by an empty one first.
-    fn remove_prefix(&self, segments: &[Arc<Segment>], count: usize) -> Result<usize> {
-        let (high_watermark, end) = (self.offsets.high_watermark(), self.offsets.log_end());
+    /// Removes the first `count` of `segments`, which end at `end`; the active one is replaced by an empty one first,
+    /// unless something was appended to it meanwhile.
+    fn remove_prefix(&self, segments: &[Arc<Segment>], count: usize, end: Offset) -> Result<usize> {
+        let high_watermark = self.offsets.high_watermark();
         let durable = self.flusher.flushed();
         let removable = |i: usize| {
             let upper = segments.get(i + 1).map_or(end, |next| next.base());
@@ -89,13 +97,15 @@ impl Log {
             return Ok(0);
         }
         self.shared.begin_writing()?;
-        if count == segments.len() && !self.roll_empty()? {
-            return Ok(0);
-        }
+        let below = match segments.get(count) {
+            Some(first_left) => first_left.base(),
+            None if self.roll_empty(end)? => end,
+            None => return Ok(0),
+        };
+        // The manifest is about to name the segment that begins there as the first one, durably.
+        let dir = &self.identity.dir;
+        self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
         event!(INFO, partition = %self.identity.name, segments = count, "removing the oldest segments");
-        let segments = self.segments.snapshot();
-        let Some(first_left) = segments.get(count) else { return Ok(0) };
-        let below = first_left.base();
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         let offset = below.max(self.offsets.log_start());
         let entries =
@@ -105,20 +115,26 @@ impl Log {
         self.trim_epochs(offset);
         self.segments.change(|list| list.retain(|s| s.base() >= below));
         self.forget_removed(below);
-        self.recount();
-        segments.iter().take(count).try_for_each(|segment| segment.remove_files())?;
+        let removed = segments.iter().take(count);
+        let bytes: u64 = removed.clone().map(|segment| segment.readable()).sum();
+        // What is appended meanwhile counts too, so the sum is not taken anew.
+        let _ = self
+            .size
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |size| Some(size.saturating_sub(bytes)));
+        // All of them go, even if one cannot.
+        let results: Vec<Result<()>> = removed.map(|segment| segment.remove_files()).collect();
+        results.into_iter().collect::<Result<()>>()?;
         Ok(count)
     }
 
-    /// Seals the active segment although nothing is to be appended; `false` when it changed meanwhile.
-    fn roll_empty(&self) -> Result<bool> {
+    /// Seals the active segment although nothing is to be appended; `false` when the log does not end at `end` any more.
+    fn roll_empty(&self, end: Offset) -> Result<bool> {
         let mut writer = self.writer.lock();
-        let base = self.offsets.log_end();
         let active = self.ready(&mut writer)?;
-        if active.position == 0 {
+        if active.position == 0 || self.offsets.log_end() != end {
             return Ok(false);
         }
-        self.roll(active, base)?;
+        self.roll(active, end)?;
         Ok(true)
     }
 
@@ -152,4 +168,40 @@ impl Log {
 fn prefix(segments: &[Arc<Segment>], end: Offset, goes: impl Fn(&Segment, Offset) -> bool) -> usize {
     let upper = |i: usize| segments.get(i + 1).map_or(end, |next| next.base());
     segments.iter().enumerate().take_while(|(i, segment)| goes(segment, upper(*i))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RecordData, Streamlog, TopicConfig};
+
+    fn log_of_four_segments() -> (Streamlog, Arc<Log>) {
+        let log = Streamlog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicConfig::default().segment_bytes(600)).unwrap();
+        let partition = topic.partition(0).unwrap();
+        for _ in 0..4 {
+            partition.append(&[RecordData::new(&[7; 400])]).unwrap();
+        }
+        (log, Arc::clone(partition.log()))
+    }
+
+    #[test]
+    fn what_was_appended_after_the_look_stays() {
+        let (streamlog, log) = log_of_four_segments();
+        let (segments, end) = (log.segments.snapshot(), log.offsets.log_end());
+        let partition = streamlog.topic("t").unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("acknowledged")]).unwrap();
+        assert_eq!(log.remove_prefix(&segments, 4, end).unwrap(), 0);
+        assert_eq!(partition.read(4).next().unwrap().unwrap().iter().count(), 1);
+    }
+
+    #[test]
+    fn a_look_that_has_become_old_removes_no_more_than_it_saw() {
+        let (_streamlog, log) = log_of_four_segments();
+        let (segments, end) = (log.segments.snapshot(), log.offsets.log_end());
+        assert_eq!(log.remove_prefix(&segments, 2, end).unwrap(), 2);
+        log.remove_prefix(&segments, 2, end).unwrap();
+        assert_eq!(log.first_base(), Some(Offset::new(2)));
+        assert_eq!(log.offsets.log_start(), 2);
+    }
 }

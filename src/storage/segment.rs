@@ -368,6 +368,9 @@ impl Segment {
     /// As [`Segment::locate`], past damage: every batch on the way is checked, and what is damaged is an error only if
     /// it may be where `offset` was.
     pub fn locate_past_damage(&self, offset: Offset) -> Result<Option<Located>> {
+        if let Some(hole) = self.holes.over(offset) {
+            return Err(Error::corrupt(self.data.path(), hole.bytes.start, hole.reason));
+        }
         let (start, expected) = self.walk_from(offset)?;
         let limit = self.readable();
         let mut scanner = Scanner::new(&self.data, limit, start, expected, self.may_have_gaps());
@@ -451,6 +454,7 @@ impl Segment {
 
     /// Takes the names of all its files away. Who has one open keeps reading it.
     pub fn remove_files(&self) -> Result<()> {
+        self.data.lost_its_name();
         remove_segment_files(&**self.pool.env(), &self.dir, self.base)
     }
 }

@@ -47,8 +47,12 @@ impl Inner {
         }
         let clients = self.close_clients();
         self.background.stop();
-        let result = clients.and_then(|()| self.close_logs());
-        self.catalog.shared().close();
+        // Whatever became of the producers' records: the logs end, or they would be written after the lock is given up.
+        let result = self.catalog.last_call(|| {
+            let logs = self.close_logs();
+            self.catalog.shared().close();
+            clients.and(logs)
+        });
         self.catalog.shared().pool.retire();
         // Consumers that sleep find out.
         self.catalog.changes.wake_all();
