@@ -7,7 +7,8 @@
 //! | 8, 4 | flushed up to this offset, at this position of its segment |
 //! | 8, 4 | recovery may start at this offset, at this position of its segment |
 //! | 1 | 1 when a flush failed |
-//! | 7 | zero |
+//! | 4 | checksum of the segment's indexes up to the point where recovery may start; 0 when it is not known |
+//! | 3 | zero |
 //! | 4 | CRC-32 of the bytes before |
 //!
 //! Numbers are big-endian. A slot that is not wholly right says nothing at all: whoever reads it falls back to what is
@@ -37,6 +38,8 @@ pub struct Mark {
     pub recovery_position: u32,
     /// Whether a flush failed.
     pub failed: bool,
+    /// The checksum of the indexes of the segment that holds `recovery_offset`, up to there; 0 when it is not known.
+    pub index_checksum: u32,
 }
 
 impl Mark {
@@ -51,6 +54,7 @@ impl Mark {
             recovery_offset: Offset::ZERO,
             recovery_position: 0,
             failed: false,
+            index_checksum: 0,
         }
     }
 
@@ -65,6 +69,7 @@ impl Mark {
         bytes[40..48].copy_from_slice(&self.recovery_offset.value().to_be_bytes());
         bytes[48..52].copy_from_slice(&self.recovery_position.to_be_bytes());
         bytes[52] = u8::from(self.failed);
+        bytes[53..57].copy_from_slice(&self.index_checksum.to_be_bytes());
         let crc = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_be_bytes());
         bytes
@@ -74,7 +79,7 @@ impl Mark {
     pub fn decode(bytes: &[u8; MARK_BYTES]) -> Option<Self> {
         let crc = u32::from_be_bytes(part(bytes, 60));
         // The CRC of zeros is not zero, so a slot that was never written fails here too.
-        if crc32fast::hash(&bytes[..60]) != crc || bytes[53..60] != [0; 7] {
+        if crc32fast::hash(&bytes[..60]) != crc || bytes[57..60] != [0; 3] {
             return None;
         }
         let offset = |at| Offset::from_i64(i64::from_be_bytes(part(bytes, at)));
@@ -91,6 +96,7 @@ impl Mark {
                 1 => true,
                 _ => return None,
             },
+            index_checksum: u32::from_be_bytes(part(bytes, 53)),
         })
     }
 }
@@ -114,6 +120,7 @@ mod tests {
             recovery_offset: Offset::new(0x0c),
             recovery_position: 0x0b,
             failed: true,
+            index_checksum: 0x0a09_0807,
         }
     }
 
@@ -121,7 +128,7 @@ mod tests {
     fn a_slot_has_these_bytes() {
         // The checksum was computed with Python's zlib.crc32.
         let expected = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 00000001 000000000000000f 000000000000000e 0000000d \
-                        000000000000000c 0000000b 01 00000000000000 3c0721d4";
+                        000000000000000c 0000000b 01 0a090807 000000 12df5c2a";
         let hex: String = sample().encode().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, expected.replace(' ', ""));
         assert_eq!(Mark::decode(&sample().encode()), Some(sample()));

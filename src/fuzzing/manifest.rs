@@ -89,6 +89,7 @@ fn some_entries() -> Vec<Entry> {
         largest_timestamp: Timestamp::from_millis(1000),
         generation: 1,
         place: Place::Local,
+        index_checksum: 7,
     };
     let closed = PartitionClosed {
         log_start: base,
@@ -96,6 +97,7 @@ fn some_entries() -> Vec<Entry> {
         last_stable_offset: offset,
         size: 10,
         largest_timestamp: Timestamp::NONE,
+        index_checksum: 8,
     };
     let config = vec![("retention.ms".to_string(), "1".to_string())];
     vec![

@@ -18,7 +18,12 @@ use crate::{
     },
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
-    storage::{layout::SegmentFile, manifest::Flush, segment::Segment, sidecar::remove_segment_files},
+    storage::{
+        layout::SegmentFile,
+        manifest::Flush,
+        segment::{Segment, sidecars::UNKNOWN},
+        sidecar::remove_segment_files,
+    },
     types::{Durability, Offset, Timestamp, TimestampType},
 };
 use std::{io, sync::Arc, time::Duration};
@@ -183,6 +188,7 @@ impl Log {
             largest_timestamp: old.largest_timestamp()?,
             generation: sealed_generation,
             place: Place::Local,
+            index_checksum: old.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum),
         };
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         let segment = self.create_segment(base, config.index_interval_bytes)?;
@@ -195,6 +201,7 @@ impl Log {
         }
         old.seal_index();
         old.set_sealed(sealed_generation, active.position);
+        old.expect_index(sealed.index_checksum);
         if let Some(index) = old.closed_index() {
             // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.
             let _ = old.write_index_unflushed(&index);

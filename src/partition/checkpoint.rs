@@ -9,6 +9,7 @@ use crate::{
     codec::{
         checkpoint::encode_epochs,
         index::AbortedTransaction,
+        manifest::SealedSegment,
         snapshot::{ProducerBatches, ProducerEntry, encode_producers, encode_snapshot},
     },
     env::trace::event,
@@ -16,7 +17,8 @@ use crate::{
     storage::{
         index::IndexBytes,
         layout::{LEADER_EPOCHS, SegmentFile},
-        segment::Segment,
+        manifest::Flush,
+        segment::{Segment, sidecars::UNKNOWN},
         sidecar::{remove_if_there, replace_file, write_file},
     },
     types::Offset,
@@ -31,8 +33,7 @@ struct Capture {
     epochs: Vec<(i32, Offset)>,
     pending: Vec<PendingSeal>,
     segment: Arc<Segment>,
-    index: Option<IndexBytes>,
-    aborted: Option<Arc<Vec<AbortedTransaction>>>,
+    indexes: Option<(IndexBytes, Arc<Vec<AbortedTransaction>>, u32)>,
 }
 
 impl Log {
@@ -44,7 +45,11 @@ impl Log {
         for seal in &capture.pending {
             self.finish_seal(seal)?;
         }
-        write_indexes(&capture.segment, capture.index.as_ref(), capture.aborted.as_deref())?;
+        self.write_rebuilt(&capture.segment)?;
+        if let Some((index, aborted, _)) = &capture.indexes {
+            capture.segment.write_index(index)?;
+            capture.segment.write_aborted(aborted)?;
+        }
         let dir = &self.identity.dir;
         let env = &*self.shared.env;
         let before = self.flusher.mark().recovery_offset;
@@ -56,6 +61,7 @@ impl Log {
         self.write_mark(|mark| {
             mark.recovery_offset = capture.end;
             mark.recovery_position = u32::try_from(capture.position).unwrap_or(u32::MAX);
+            mark.index_checksum = capture.indexes.as_ref().map_or(UNKNOWN, |(_, _, checksum)| *checksum);
         })?;
         self.shared.marks.flush()?;
         event!(TRACE, partition = %self.identity.name, offset = capture.end.value(), "took a checkpoint");
@@ -82,8 +88,7 @@ impl Log {
         active.sidecars_dirty = false;
         Ok(Some(Capture {
             segment: Arc::clone(&active.segment),
-            index: active.segment.closed_index(),
-            aborted: active.segment.known_aborted(),
+            indexes: active.segment.indexes_to_write(),
             end,
             position: active.position,
             snapshot: active.producers.to_snapshot(),
@@ -94,11 +99,40 @@ impl Log {
 
     /// Writes what belongs to a sealed segment and was left for later.
     fn finish_seal(&self, seal: &PendingSeal) -> Result<()> {
-        let aborted = seal.segment.known_aborted();
-        write_indexes(&seal.segment, seal.segment.closed_index().as_ref(), aborted.as_deref())?;
+        self.write_indexes(&seal.segment)?;
         self.write_snapshot(seal.next_base, &seal.snapshot)?;
         seal.segment.write_pages()?;
         seal.segment.forget_index();
+        Ok(())
+    }
+
+    /// Writes the indexes of a sealed segment as they are known, and has the manifest know their checksum.
+    fn write_indexes(&self, segment: &Segment) -> Result<()> {
+        let Some((index, aborted, index_checksum)) = segment.indexes_to_write() else { return Ok(()) };
+        segment.write_index(&index)?;
+        segment.write_aborted(&aborted)?;
+        segment.expect_index(index_checksum);
+        let state = self.shared.manifest.state();
+        let partition = state.partition(&self.identity.topic_id, self.identity.name.partition);
+        let entry = partition.and_then(|p| p.segments.iter().find(|s| s.base == segment.base()));
+        match entry.and_then(|entry| entry.sealed) {
+            Some(sealed) if sealed.index_checksum != index_checksum => {
+                let sealed = self.sealed_entry(segment.base(), SealedSegment { index_checksum, ..sealed });
+                self.shared.manifest.append(&[sealed], Flush::Later)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the indexes that were built again because their files were wrong.
+    fn write_rebuilt(&self, active: &Arc<Segment>) -> Result<()> {
+        let segments = self.segments.snapshot();
+        for (i, segment) in segments.iter().enumerate().filter(|(_, segment)| !Arc::ptr_eq(segment, active)) {
+            if segment.take_rebuilt() {
+                self.aborted_in(&segments, i)?;
+                self.write_indexes(segment)?;
+            }
+        }
         Ok(())
     }
 
@@ -135,13 +169,4 @@ impl Log {
             active.pending.retain(|p| !done.iter().any(|d| Arc::ptr_eq(&d.segment, &p.segment)));
         }
     }
-}
-
-fn write_indexes(
-    segment: &Segment,
-    index: Option<&IndexBytes>,
-    aborted: Option<&Vec<AbortedTransaction>>,
-) -> Result<()> {
-    index.map_or(Ok(()), |index| segment.write_index(index))?;
-    aborted.map_or(Ok(()), |list| segment.write_aborted(list))
 }

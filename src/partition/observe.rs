@@ -9,7 +9,7 @@ use super::{
     flush::Flusher,
     log::{Identity, Log, SegmentList, Writer},
     offsets::{OffsetSet, Offsets},
-    replay::{Replay, Why},
+    replay::{KnownEnd, Replay, Why},
     shared::Shared,
     waiters::Waiters,
 };
@@ -74,10 +74,10 @@ impl Observer {
         let segments = log.segments.snapshot();
         let Some(first) = segments.first() else { return Ok(()) };
         if self.replay.as_ref().is_none_or(|r| r.next_offset < first.base()) {
-            let (offset, position) = known_end(state, mark.as_ref());
+            let known = known_end(state, mark.as_ref());
             let env = &*log.shared.env;
             let start = state.log_start;
-            self.replay = Replay::begin(env, identity, &segments, start, offset, position)?;
+            self.replay = Replay::begin(env, identity, &segments, start, known)?;
         }
         self.follow(mark.as_ref().map(|m| m.flushed_offset), state)
     }
@@ -158,10 +158,11 @@ impl Observer {
 }
 
 /// The last point of the log whose state the sidecars know.
-fn known_end(state: &PartitionState, mark: Option<&Mark>) -> (Offset, u64) {
-    match (&state.closed, mark) {
-        (Some(closed), _) => (closed.next_offset, closed.size),
-        (None, Some(mark)) => (mark.recovery_offset, u64::from(mark.recovery_position)),
-        (None, None) => (Offset::ZERO, 0),
-    }
+fn known_end(state: &PartitionState, mark: Option<&Mark>) -> KnownEnd {
+    let (offset, position, index_checksum) = match (&state.closed, mark) {
+        (Some(closed), _) => (closed.next_offset, closed.size, closed.index_checksum),
+        (None, Some(mark)) => (mark.recovery_offset, u64::from(mark.recovery_position), mark.index_checksum),
+        (None, None) => (Offset::ZERO, 0, 0),
+    };
+    KnownEnd { offset, position, index_checksum }
 }

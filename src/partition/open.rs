@@ -9,7 +9,7 @@ use super::{
     flush::Flusher,
     log::{Active, Identity, Log, SegmentList, Writer},
     offsets::{OffsetSet, Offsets},
-    replay::Replay,
+    replay::{KnownEnd, Replay},
     shared::Shared,
     waiters::Waiters,
 };
@@ -25,7 +25,7 @@ use crate::{
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
         manifest::{PartitionState, SegmentEntry},
         scan::Source,
-        segment::Segment,
+        segment::{Segment, sidecars::UNKNOWN},
         sidecar::{remove_segment_files, replace_file},
     },
     types::{Offset, Timestamp},
@@ -76,6 +76,11 @@ impl Log {
             .iter()
             .map(|entry| Self::listed(shared, &identity, &config, entry, closed.size))
             .collect();
+        if let (Some(active), Some(SegmentEntry { sealed: None, .. })) =
+            (segments.last(), state.segments.last())
+        {
+            active.expect_index(closed.index_checksum);
+        }
         let set = OffsetSet {
             log_start: closed.log_start.max(state.log_start),
             last_stable: closed.last_stable_offset,
@@ -89,6 +94,7 @@ impl Log {
         mark.flushed_position = position;
         mark.recovery_offset = closed.next_offset;
         mark.recovery_position = position;
+        mark.index_checksum = closed.index_checksum;
         let writer = Writer::Idle { size: closed.size, new_incarnation: false };
         Self::assemble(shared, identity, config, set, segments, writer, mark)
     }
@@ -106,6 +112,7 @@ impl Log {
         let segment = Self::segment(shared, identity, config, entry.base, bytes);
         if let Some(sealed) = &entry.sealed {
             segment.set_sealed(sealed.generation, sealed.bytes);
+            segment.expect_index(sealed.index_checksum);
         }
         if entry.sealed.as_ref().is_none_or(|sealed| sealed.generation == 0) {
             segment.expect_no_gaps();
@@ -157,7 +164,9 @@ impl Log {
         let segments = self.segments.snapshot();
         let end = self.offsets.log_end();
         let log_start = self.offsets.log_start();
-        let begun = Replay::begin(&*self.shared.env, &self.identity, &segments, log_start, end, size)?;
+        let index_checksum = segments.last().map_or(UNKNOWN, |last| last.index_checksum());
+        let known = KnownEnd { offset: end, position: size, index_checksum };
+        let begun = Replay::begin(&*self.shared.env, &self.identity, &segments, log_start, known)?;
         let (Some(mut replay), Some(last)) = (begun, segments.last()) else {
             return Err(Error::corrupt(&self.identity.dir, 0, "the manifest names no segment"));
         };
@@ -197,7 +206,7 @@ impl Log {
         if epochs.latest().is_none() {
             epochs.assign(0, self.offsets.log_start());
         }
-        let sidecars_dirty = epochs.truncate_from_start(self.offsets.log_start());
+        let sidecars_dirty = epochs.truncate_from_start(self.offsets.log_start()) || replay.went_back;
         let config = self.config();
         segment.activate(replay.index);
         segment.set_aborted(replay.aborted);
@@ -264,12 +273,16 @@ impl Log {
     }
 
     fn closing_facts(&self, writer: &Writer) -> Result<PartitionClosed> {
-        let (size, largest_timestamp) = match writer {
+        let (size, largest_timestamp, index_checksum) = match writer {
             Writer::Ready(active) | Writer::Loaded(active) => {
-                (active.position, active.segment.largest_timestamp()?)
+                let checksum = active.segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum);
+                (active.position, active.segment.largest_timestamp()?, checksum)
             }
             // Nothing is read for a log that nobody appended to.
-            Writer::Idle { size, .. } => (*size, Timestamp::NONE),
+            Writer::Idle { size, .. } => {
+                let last = self.segments.snapshot().last().map_or(UNKNOWN, |last| last.index_checksum());
+                (*size, Timestamp::NONE, last)
+            }
             Writer::Refusing(error) => return Err(error.clone()),
         };
         Ok(PartitionClosed {
@@ -278,6 +291,7 @@ impl Log {
             last_stable_offset: self.offsets.last_stable(),
             size,
             largest_timestamp,
+            index_checksum,
         })
     }
 }

@@ -6,16 +6,18 @@
 
 use super::{
     log::{Log, floor},
-    replay::read_epochs,
+    replay::{Replay, read_epochs},
 };
 use crate::{
     codec::{
         batch::{BatchHeader, HEADER_LEN, RecordBatch},
+        checkpoint::LeaderEpochs,
         index::AbortedTransaction,
     },
     error::{Error, Result},
     storage::{
         pages::PagesVerdict,
+        scan::Source,
         segment::{Located, Segment},
     },
     types::{IsolationLevel, Offset},
@@ -367,12 +369,39 @@ impl Log {
         read_epochs(&*self.shared.env, &self.identity.dir, Offset::MAX).epoch_for(offset)
     }
 
+    /// The aborted transactions whose markers lie in segment `i`. Where its file is not what was written, the data is
+    /// gone through, from the nearest snapshot of the producers on.
+    pub(super) fn aborted_in(
+        &self,
+        segments: &[Arc<Segment>],
+        i: usize,
+    ) -> Result<Arc<Vec<AbortedTransaction>>> {
+        let Some(segment) = segments.get(i) else { return Ok(Arc::default()) };
+        if let Some(known) = segment.aborted()? {
+            return Ok(known);
+        }
+        let env = &*self.shared.env;
+        let begun = Replay::begin_segment(env, &self.identity, segments, i, LeaderEpochs::default())?;
+        let Some(mut replay) = begun else { return Ok(Arc::default()) };
+        for (at, segment) in segments.iter().enumerate().take(i + 1).skip(replay.segment) {
+            replay.enter(at, segment);
+            let limit = segment.readable();
+            let stop = replay.scan(segment, limit, segment.may_have_gaps(), Source::Cache, &mut |_| true)?;
+            if stop.position < limit {
+                let reason = "what was aborted behind this batch cannot be told";
+                return Err(Error::corrupt(segment.data().path(), stop.position, reason));
+            }
+        }
+        segment.set_aborted(replay.aborted);
+        Ok(segment.known_aborted().unwrap_or_default())
+    }
+
     /// The aborted transactions that a read-committed reader of `from..to` must know (KIP-98, `collectAbortedTxns`).
     pub fn aborted_between(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>> {
         let segments = self.segments.snapshot();
         let mut found = Vec::new();
-        for segment in segments.iter().skip(floor(&segments, from).unwrap_or(0)) {
-            for transaction in segment.aborted()?.iter() {
+        for i in floor(&segments, from).unwrap_or(0)..segments.len() {
+            for transaction in self.aborted_in(&segments, i)?.iter() {
                 if transaction.last_offset >= from && transaction.first_offset < to {
                     found.push(*transaction);
                 }
@@ -384,3 +413,6 @@ impl Log {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use super::{
     config::LogConfig,
     log::{Identity, Log, Writer},
     offsets::OffsetSet,
-    replay::{Replay, Stop, Why, whole_batches_beyond},
+    replay::{KnownEnd, Replay, Stop, Why, whole_batches_beyond},
     shared::Shared,
 };
 use crate::{
@@ -213,8 +213,12 @@ impl Recovery<'_> {
 
     fn run(&mut self, log_start: Offset, go_on: &mut GoOn<'_>) -> Result<Replay> {
         let env = &*self.shared.env;
-        let (offset, position) = (self.mark.recovery_offset, u64::from(self.mark.recovery_position));
-        let begun = Replay::begin(env, self.identity, &self.segments, log_start, offset, position)?;
+        let known = KnownEnd {
+            offset: self.mark.recovery_offset,
+            position: u64::from(self.mark.recovery_position),
+            index_checksum: self.mark.index_checksum,
+        };
+        let begun = Replay::begin(env, self.identity, &self.segments, log_start, known)?;
         let Some(mut replay) = begun else {
             return Err(Error::corrupt(
                 &self.identity.dir,

@@ -68,6 +68,18 @@ pub(super) struct Replay {
     pub bytes_read: u64,
     /// What is known of the producers although their batches are not taken in.
     pub earlier: Earlier,
+    /// Whether it began earlier than a checkpoint ended, because what that wrote was not to be believed.
+    pub went_back: bool,
+}
+
+/// The end of a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownEnd {
+    pub offset: Offset,
+    /// Where that lies in its segment.
+    pub position: u64,
+    /// The checksum of that segment's indexes.
+    pub index_checksum: u32,
 }
 
 /// What happened below the log start. Producers' batches that end there are not taken in, as in Kafka; the first
@@ -79,30 +91,27 @@ pub(super) struct Earlier {
 }
 
 impl Replay {
-    /// Begins at `offset`, the end of a checkpoint at `position` of its segment, or earlier where its sidecars are
-    /// missing or damaged. `None` for a log without segments.
+    /// Begins at the end of a checkpoint, or earlier where its sidecars are missing or damaged. `None` for a log without segments.
     pub(super) fn begin(
         env: &dyn Env,
         identity: &Identity,
         segments: &[Arc<Segment>],
         log_start: Offset,
-        offset: Offset,
-        position: u64,
+        known: KnownEnd,
     ) -> Result<Option<Replay>> {
         let Some(first) = segments.first() else { return Ok(None) };
-        let offset = offset.max(first.base());
+        let offset = known.offset.max(first.base());
         let at = floor(segments, offset).unwrap_or(0);
         let epochs = read_epochs(env, &identity.dir, offset);
         if let Some(segment) = segments.get(at)
             && let Some(producers) = read_producers(env, &identity.dir, offset, first.base().max(log_start))?
         {
-            let position = if segment.base() == offset { 0 } else { position };
-            let index =
-                if position == 0 { Some(segment.empty_index()) } else { segment.index_in_files(offset)? };
-            if let Some(index) = index
-                && (position == 0 || !index.times().is_empty())
-            {
-                let aborted = if position == 0 { Vec::new() } else { known_aborted(segment, offset) };
+            let position = if segment.base() == offset { 0 } else { known.position };
+            let indexes = match position {
+                0 => Some((segment.empty_index(), Vec::new())),
+                _ => segment.index_in_files(offset, known.index_checksum)?,
+            };
+            if let Some((index, aborted)) = indexes {
                 return Ok(Some(Replay {
                     segment: at,
                     position,
@@ -114,9 +123,22 @@ impl Replay {
                     sealed: Vec::new(),
                     bytes_read: 0,
                     earlier: Earlier::default(),
+                    went_back: false,
                 }));
             }
         }
+        Self::begin_segment(env, identity, segments, at, epochs)
+    }
+
+    /// Begins at the start of segment `at`, or earlier where nothing says what the producers were there.
+    pub(super) fn begin_segment(
+        env: &dyn Env,
+        identity: &Identity,
+        segments: &[Arc<Segment>],
+        at: usize,
+        epochs: LeaderEpochs,
+    ) -> Result<Option<Replay>> {
+        let Some(first) = segments.first() else { return Ok(None) };
         for (i, segment) in segments.iter().enumerate().take(at + 1).rev() {
             if let Some(producers) = read_producers(env, &identity.dir, segment.base(), first.base())? {
                 return Ok(Some(Replay::at_base(i, segment, producers, epochs)));
@@ -144,6 +166,7 @@ impl Replay {
             sealed: Vec::new(),
             bytes_read: 0,
             earlier: Earlier::default(),
+            went_back: true,
         }
     }
 
@@ -338,9 +361,4 @@ pub(super) fn read_epochs(env: &dyn Env, dir: &Path, end: Offset) -> LeaderEpoch
     let mut epochs = LeaderEpochs::from_entries(&entries);
     epochs.truncate_from_end(end + 1);
     epochs
-}
-
-fn known_aborted(segment: &Segment, end: Offset) -> Vec<AbortedTransaction> {
-    let list = segment.aborted().map(|list| list.to_vec()).unwrap_or_default();
-    list.into_iter().filter(|t| t.last_offset < end).collect()
 }

@@ -134,7 +134,7 @@ impl Survey<'_> {
             // that aborted.
             if aborts.is_none() {
                 let known = segment.aborted();
-                aborts = Some(known.map(|list| list.to_vec()).unwrap_or_default());
+                aborts = Some(known.ok().flatten().map(|list| list.to_vec()).unwrap_or_default());
             }
             replay.take_in_unseen(hole, aborts.as_deref().unwrap_or_default());
         })?;
@@ -206,7 +206,7 @@ impl Survey<'_> {
         reason: String,
     ) {
         let hole = replay.note_missing_end(segment, len, next, reason);
-        let known = segment.aborted().map(|list| list.to_vec()).unwrap_or_default();
+        let known = segment.aborted().ok().flatten().map(|list| list.to_vec()).unwrap_or_default();
         replay.take_in_unseen(&hole, &known);
         self.report.damage.push(DamagedRange::new(segment, hole));
     }

@@ -4,7 +4,9 @@
 //! [`Segment::readable`] are whole batches that never change; the index says nothing beyond them; once a segment is
 //! removed its files lose their names, and who still reads keeps what it has open.
 
+mod aborted;
 mod indexes;
+pub mod sidecars;
 
 pub use indexes::indexed;
 
@@ -15,7 +17,7 @@ use super::{
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
     scan::{Found, Scanner, is_of_another_version},
-    sidecar::{read_file, remove_if_there, remove_segment_files, write_file},
+    sidecar::{read_file, remove_segment_files, write_file},
 };
 use crate::{
     codec::{
@@ -24,7 +26,7 @@ use crate::{
         index::AbortedTransaction,
         pages::{PageSummer, PageSums},
     },
-    env::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
+    env::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     types::Offset,
 };
@@ -48,6 +50,10 @@ pub struct Segment {
     pool: Arc<FilePool>,
     data: Arc<PooledFile>,
     readable: AtomicU64,
+    /// The checksum of the index files as they should be; 0 where nobody knows.
+    index_checksum: AtomicU32,
+    /// Whether the indexes were built again, and their files do not have that yet.
+    rebuilt: AtomicBool,
     /// Whether every batch begins where the one before ends, as it does in a log of our own that was not compacted.
     dense: AtomicBool,
     index: RwLock<Indexes>,
@@ -112,6 +118,7 @@ impl Segment {
         let index = Indexes::Active(SegmentIndex::new(base, index_interval));
         let segment = Self::with(pool, dir, base, data, 0, index_interval, index);
         segment.expect_no_gaps();
+        segment.set_aborted(Vec::new());
         Ok(segment)
     }
 
@@ -130,6 +137,8 @@ impl Segment {
             pool: Arc::clone(pool),
             data,
             readable: AtomicU64::new(readable),
+            index_checksum: AtomicU32::new(0),
+            rebuilt: AtomicBool::new(false),
             dense: AtomicBool::new(false),
             index: RwLock::new(index),
             aborted: Mutex::new(None),
@@ -408,48 +417,6 @@ impl Segment {
             }
             PagesVerdict::Good | PagesVerdict::Unknown => Ok(()),
         }
-    }
-
-    /// The aborted transactions whose markers lie in this segment, in the order of the markers.
-    pub fn aborted(&self) -> Result<Arc<Vec<AbortedTransaction>>> {
-        let mut guard = self.aborted.lock();
-        if let Some(known) = &*guard {
-            return Ok(Arc::clone(known));
-        }
-        let path = SegmentFile::TransactionIndex.path(&self.dir, self.base);
-        let list = match read_file(&**self.pool.env(), &path)? {
-            None => Vec::new(),
-            Some(bytes) => AbortedTransaction::decode_all(&bytes).map_err(|e| e.in_file(&path, 0))?,
-        };
-        Ok(Arc::clone(guard.insert(Arc::new(list))))
-    }
-
-    /// Replaces what is known of aborted transactions, as a replay of the data found them.
-    pub fn set_aborted(&self, list: Vec<AbortedTransaction>) {
-        *self.aborted.lock() = Some(Arc::new(list));
-    }
-
-    /// Adds an aborted transaction whose marker was appended here.
-    pub fn add_aborted(&self, transaction: AbortedTransaction) {
-        let mut guard = self.aborted.lock();
-        Arc::make_mut(guard.get_or_insert_default()).push(transaction);
-    }
-
-    /// The aborted transactions as they are known now, without reading a file.
-    pub fn known_aborted(&self) -> Option<Arc<Vec<AbortedTransaction>>> {
-        self.aborted.lock().clone()
-    }
-
-    /// Writes the transaction index into its file and flushes it; there is no file for none.
-    pub fn write_aborted(&self, list: &[AbortedTransaction]) -> Result<()> {
-        let path = SegmentFile::TransactionIndex.path(&self.dir, self.base);
-        let env = &**self.pool.env();
-        if list.is_empty() {
-            return remove_if_there(env, &path);
-        }
-        let mut bytes = Vec::with_capacity(list.len() * AbortedTransaction::ENCODED_LEN);
-        list.iter().for_each(|t| t.encode(&mut bytes));
-        write_file(env, &path, &bytes)
     }
 
     /// Takes the names of all its files away. Who has one open keeps reading it.

@@ -67,6 +67,8 @@ pub struct SealedSegment {
     pub generation: u32,
     /// Where its `.log` is.
     pub place: Place,
+    /// The checksum of what its indexes were when it was sealed, or built again since; 0 when it is not known.
+    pub index_checksum: u32,
 }
 
 /// Where a sealed segment lies.
@@ -91,13 +93,15 @@ pub struct PartitionClosed {
     pub size: u64,
     /// The largest timestamp of the partition.
     pub largest_timestamp: Timestamp,
+    /// The checksum of what the active segment's indexes were; 0 when it is not known.
+    pub index_checksum: u32,
 }
 
 /// The type of a record that may be skipped by who does not know it.
 pub(super) const COMPATIBLE: u16 = 0x8000;
 
-const SEALED_BYTES: usize = 29;
-const CLOSED_BYTES: usize = 60;
+const SEALED_BYTES: usize = 33;
+const CLOSED_BYTES: usize = 64;
 
 impl Entry {
     /// The number that says which entry it is. Numbers are never given again.
@@ -173,6 +177,7 @@ impl Entry {
                     put_offset(out, closed.last_stable_offset);
                     out.extend(closed.size.to_be_bytes());
                     out.extend(closed.largest_timestamp.as_millis().to_be_bytes());
+                    out.extend(closed.index_checksum.to_be_bytes());
                 }
             }
             Entry::SlotsUsed { next } => out.extend(next.to_be_bytes()),
@@ -231,6 +236,7 @@ fn put_sealed(out: &mut Vec<u8>, base: Offset, sealed: &SealedSegment) {
         Place::Local => 0,
         Place::Remote => 1,
     });
+    out.extend(sealed.index_checksum.to_be_bytes());
 }
 
 /// A payload while it is read.
@@ -364,6 +370,7 @@ impl<'a> Input<'a> {
             largest_timestamp: self.timestamp()?,
             generation: self.u32()?,
             place: if self.flag()? { Place::Remote } else { Place::Local },
+            index_checksum: self.u32()?,
         };
         Ok((base, sealed))
     }
@@ -376,6 +383,7 @@ impl<'a> Input<'a> {
             last_stable_offset: self.offset()?,
             size: self.u64()?,
             largest_timestamp: self.timestamp()?,
+            index_checksum: self.u32()?,
         };
         Ok((id, partition, closed))
     }

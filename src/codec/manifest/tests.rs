@@ -11,6 +11,7 @@ pub(crate) fn samples() -> Vec<Entry> {
         largest_timestamp: Timestamp::NONE,
         generation: 3,
         place: Place::Remote,
+        index_checksum: 0xfedc_ba98,
     };
     let closed = PartitionClosed {
         log_start: Offset::ZERO,
@@ -18,6 +19,7 @@ pub(crate) fn samples() -> Vec<Entry> {
         last_stable_offset: Offset::new(8),
         size: 77,
         largest_timestamp: Timestamp::from_millis(5),
+        index_checksum: 6,
     };
     let config = vec![("retention.ms".to_string(), "-1".to_string()), (String::new(), "ü".to_string())];
     vec![

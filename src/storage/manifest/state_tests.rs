@@ -16,6 +16,7 @@ pub(crate) fn sealed(next: u64) -> SealedSegment {
         largest_timestamp: Timestamp::from_millis(7),
         generation: 0,
         place: Place::Local,
+        index_checksum: 1,
     }
 }
 
@@ -60,6 +61,7 @@ pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
                 last_stable_offset: at,
                 size: 1,
                 largest_timestamp: Timestamp::NONE,
+                index_checksum: 0,
             };
             Entry::Closed { partitions: if n == 0 { vec![] } else { vec![(id, partition, closed)] } }
         }

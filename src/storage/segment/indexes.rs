@@ -1,20 +1,24 @@
 //! The two sparse indexes of one segment: growing with it, loaded from their files, or built again from the data.
 //!
-//! They are hints. What an entry points at is checked, and an index that points wrong is built again, never believed.
+//! They are hints. Files whose checksum is known are believed when it matches; of others, what an entry points at is
+//! checked, and an index that points wrong is built again.
 
-use super::Segment;
+use super::{
+    Segment,
+    sidecars::{UNKNOWN, checksum},
+};
 use crate::{
     codec::{
         batch::BatchHeader,
-        index::{OffsetIndexView, TimeIndexView},
+        index::{AbortedTransaction, OffsetIndexView, TimeIndexView},
     },
-    env::Env,
+    env::{Env, sync::Ordering},
     error::{Error, Result},
     storage::{
         index::{self, IndexBytes, IndexedBatch, SegmentIndex},
         layout::SegmentFile,
         scan::{Found, Scanner},
-        sidecar::{read_file, write_file, write_unflushed},
+        sidecar::{write_file, write_unflushed},
     },
     types::{Offset, Timestamp},
 };
@@ -108,14 +112,19 @@ impl Segment {
             Indexes::Active(index) => return Ok(index.clone().freeze()),
             Indexes::OnDisk => {}
         }
-        let env = self.pool.env();
-        let offsets = read_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base))?;
-        let times = read_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base))?;
-        let index = match (offsets, times) {
-            (Some(offsets), Some(times)) if self.plausible(&offsets, &times) => {
+        let files = self.read_sidecars()?;
+        let expected = self.index_checksum();
+        let as_written = expected != UNKNOWN && files.checksum() == Some(expected);
+        let index = match (files.offsets, files.times) {
+            (Some(offsets), Some(times))
+                if as_written || (expected == UNKNOWN && self.plausible(&offsets, &times)) =>
+            {
                 IndexBytes { offsets: offsets.into(), times: times.into() }
             }
-            _ => self.scan_index()?.freeze(),
+            _ => {
+                self.rebuilt.store(true, Ordering::Relaxed);
+                self.scan_index()?.freeze()
+            }
         };
         *guard = Indexes::Loaded(index.clone());
         Ok(index)
@@ -227,13 +236,25 @@ impl Segment {
         write(env, &SegmentFile::TimeIndex.path(&self.dir, self.base), &index.times)
     }
 
-    /// The indexes in the files, as far as they can be, for offsets below `end`; `None` where a file is missing.
-    pub fn index_in_files(&self, end: Offset) -> Result<Option<SegmentIndex>> {
-        let env = self.pool.env();
-        let offsets = read_file(&**env, &SegmentFile::OffsetIndex.path(&self.dir, self.base))?;
-        let times = read_file(&**env, &SegmentFile::TimeIndex.path(&self.dir, self.base))?;
-        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
-        Ok(Some(SegmentIndex::from_files(self.base, self.index_interval, &offsets, &times, end)))
+    /// The indexes in the files for offsets below `end`, which had this checksum when they ended there; `None` where
+    /// they are something else, or something is missing.
+    pub fn index_in_files(
+        &self,
+        end: Offset,
+        expected: u32,
+    ) -> Result<Option<(SegmentIndex, Vec<AbortedTransaction>)>> {
+        let files = self.read_sidecars()?;
+        let (Some(offsets), Some(times), Some(mut aborted)) = (files.offsets, files.times, files.aborted)
+        else {
+            return Ok(None);
+        };
+        let index = SegmentIndex::from_files(self.base, self.index_interval, &offsets, &times, end);
+        aborted.retain(|t| t.last_offset < end);
+        let believed = match expected {
+            UNKNOWN => !index.times().is_empty(),
+            expected => checksum(index.offsets(), index.times(), &aborted) == expected,
+        };
+        Ok(believed.then_some((index, aborted)))
     }
 
     /// An empty index of this segment, to be filled by a scan.

@@ -1,0 +1,86 @@
+//! Aborted transactions stay hidden, whatever becomes of the file that lists them.
+
+use crate::{
+    IsolationLevel, RecordData, Streamlog, TopicConfig,
+    codec::{builder::BatchBuilder, control::marker_batch},
+    env::{Env, Open, memory::MemoryEnv, write_all_at},
+    partition::{log::Log, view::Partition},
+    streamlog::Builder,
+    types::{Compression, Durability, Timestamp},
+};
+use std::{path::Path, sync::Arc};
+
+fn open(env: &Arc<MemoryEnv>) -> (Streamlog, Partition) {
+    let log = Builder::with_env(Arc::clone(env) as Arc<dyn Env>, Path::new("/log")).open().unwrap();
+    let topic = log.topic("t").or_else(|_| log.create_topic("t", TopicConfig::default().segment_bytes(600)));
+    let partition = topic.unwrap().partition(0).unwrap();
+    (log, partition)
+}
+
+fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
+    let mut builder = BatchBuilder::new();
+    builder.append(Timestamp::from_millis(1), None, Some(value.as_bytes()), &[]).unwrap();
+    let mut batch = builder.seal(Compression::None, None).unwrap();
+    batch.set_producer(producer, 0, sequence);
+    batch.set_transactional(true);
+    let appended = log.append(&mut batch).unwrap();
+    log.acknowledge(appended.next_offset, Durability::Flushed).unwrap();
+}
+
+fn end(log: &Log, producer: i64, commit: bool) {
+    let appended = log.append(&mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2))).unwrap();
+    log.acknowledge(appended.next_offset, Durability::Flushed).unwrap();
+}
+
+fn committed(partition: &Partition) -> Vec<String> {
+    let batches = partition.read_with(0, IsolationLevel::ReadCommitted).map(Result::unwrap);
+    let values = |batch: crate::Batch| -> Vec<String> {
+        batch.iter().map(|r| String::from_utf8(r.value.unwrap().to_vec()).unwrap()).collect()
+    };
+    batches.flat_map(values).collect()
+}
+
+#[test]
+fn a_transaction_index_that_is_missing_or_wrong_is_built_again_from_the_data() {
+    let damages: [(&str, Option<&[u8]>); 3] =
+        [("missing", None), ("empty", Some(b"")), ("zeros", Some(&[0; 68]))];
+    for (name, damage) in damages {
+        let env = MemoryEnv::new();
+        let (log, partition) = open(&env);
+        let mut expected = Vec::new();
+        for round in 0..12 {
+            // Transactions that begin in one segment and end in another.
+            for producer in 1..=2 {
+                transactional(partition.log(), producer, round, &format!("{producer} {round}"));
+            }
+            partition.append(&[RecordData::new(&format!("plain {round}"))]).unwrap();
+            end(partition.log(), 1, false);
+            end(partition.log(), 2, true);
+            expected.extend([format!("2 {round}"), format!("plain {round}")]);
+        }
+        assert!(partition.segment_count() > 5);
+        assert_eq!(committed(&partition), expected);
+        drop(partition);
+        log.close().unwrap();
+        let dir = Path::new("/log/t-0");
+        let lists = env.list(dir).unwrap().into_iter().filter(|e| e.name.ends_with(".txnindex"));
+        let paths: Vec<_> = lists.map(|e| dir.join(e.name)).collect();
+        assert!(paths.len() > 3);
+        for path in &paths {
+            env.remove_file(path).unwrap();
+            if let Some(content) = damage {
+                write_all_at(&*env.open(path, Open::Create).unwrap(), content, 0).unwrap();
+            }
+        }
+        for opening in 0..3 {
+            let (log, partition) = open(&env);
+            assert_eq!(committed(&partition), expected, "{name}, opening {opening}");
+            if opening == 1 {
+                partition.append(&[RecordData::new("more")]).unwrap();
+                expected.push("more".to_string());
+            }
+            drop(partition);
+            log.close().unwrap();
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The index files of one segment together, and the checksum that says whether they are what was written.
+//!
+//! Kafka's index files have no checksum of their own, and an entry that is only a little wrong cannot be told from a
+//! right one: a time index that points too far makes records disappear from searches. So the manifest and the marks
+//! keep one checksum over all three. Files that do not match are built again from the data.
+
+use super::Segment;
+use crate::{
+    codec::index::AbortedTransaction,
+    error::Result,
+    storage::{index::IndexBytes, layout::SegmentFile, sidecar::read_file},
+};
+
+/// Stands for a checksum that nobody knows.
+pub const UNKNOWN: u32 = 0;
+
+/// The index files as they were read.
+pub(super) struct Sidecars {
+    /// The offset index, unless there is no file.
+    pub offsets: Option<Vec<u8>>,
+    /// The time index, unless there is no file.
+    pub times: Option<Vec<u8>>,
+    /// The aborted transactions, none where there is no file; `None` where that is not their list.
+    pub aborted: Option<Vec<AbortedTransaction>>,
+}
+
+impl Sidecars {
+    /// `None` where a file is missing or none at all.
+    pub(super) fn checksum(&self) -> Option<u32> {
+        Some(checksum(self.offsets.as_ref()?, self.times.as_ref()?, self.aborted.as_ref()?))
+    }
+}
+
+/// The checksum of index files with this content, never [`UNKNOWN`].
+pub fn checksum(offsets: &[u8], times: &[u8], aborted: &[AbortedTransaction]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in [offsets, times, &encode(aborted)] {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().max(UNKNOWN + 1)
+}
+
+/// The bytes of a transaction index.
+pub(super) fn encode(list: &[AbortedTransaction]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(list.len() * AbortedTransaction::ENCODED_LEN);
+    list.iter().for_each(|t| t.encode(&mut bytes));
+    bytes
+}
+
+impl Segment {
+    /// Says what the checksum of the index files should be.
+    pub fn expect_index(&self, checksum: u32) {
+        self.index_checksum.store(checksum, super::Ordering::Relaxed);
+    }
+
+    /// What the checksum of the index files should be.
+    pub fn index_checksum(&self) -> u32 {
+        self.index_checksum.load(super::Ordering::Relaxed)
+    }
+
+    /// The indexes as they are known in memory, the time index closed, and their checksum. `None` where only the files
+    /// have them.
+    pub fn indexes_to_write(&self) -> Option<(IndexBytes, std::sync::Arc<Vec<AbortedTransaction>>, u32)> {
+        let (index, aborted) = (self.closed_index()?, self.known_aborted()?);
+        let checksum = checksum(&index.offsets, &index.times, &aborted);
+        Some((index, aborted, checksum))
+    }
+
+    /// Whether the indexes were built again because their files were wrong; asked once.
+    pub fn take_rebuilt(&self) -> bool {
+        self.rebuilt.swap(false, super::Ordering::Relaxed)
+    }
+
+    pub(super) fn read_sidecars(&self) -> Result<Sidecars> {
+        let read = |kind: SegmentFile| read_file(&**self.pool.env(), &kind.path(&self.dir, self.base));
+        let aborted = read(SegmentFile::TransactionIndex)?;
+        Ok(Sidecars {
+            offsets: read(SegmentFile::OffsetIndex)?,
+            times: read(SegmentFile::TimeIndex)?,
+            aborted: aborted.map_or(Some(Vec::new()), |bytes| AbortedTransaction::decode_all(&bytes).ok()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_tells_which_file_has_which_bytes() {
+        let all = [checksum(b"ab", b"c", &[]), checksum(b"a", b"bc", &[]), checksum(b"", b"abc", &[])];
+        assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2]);
+        // Computed with Python's zlib.crc32 over the lengths, in eight bytes each, and the bytes.
+        assert_eq!(all[0], CHECKSUM);
+        assert_ne!(checksum(b"", b"", &[]), UNKNOWN);
+    }
+
+    const CHECKSUM: u32 = 0x04e94bd7;
+}
