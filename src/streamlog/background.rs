@@ -127,7 +127,10 @@ impl Task for Work {
         let lingering = self.hub.run_due().unwrap_or(Duration::MAX);
         let next = self.run_logs();
         self.run_retention();
-        Next::Wait(Some(next.min(lingering).min(self.next_retention)))
+        match next.min(lingering).min(self.next_retention) {
+            due if due <= self.catalog.shared().env.monotonic() => Next::Again,
+            due => Next::Wait(Some(due)),
+        }
     }
 }
 
