@@ -384,3 +384,35 @@ fn every_record_becomes_visible_when_a_topic_stops_being_flushed() {
     fill(&partition, 1);
     assert_eq!(partition.high_watermark(), 3);
 }
+
+#[test]
+fn who_only_reads_is_told_of_damage_below_what_was_durable() {
+    for durability in [Durability::Flushed, Durability::Written] {
+        let dir = support::quick_dir();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        let log = Streamlog::builder(&from).background_thread(false).open().unwrap();
+        let partition = topic(&log, "t", TopicConfig::default().durability(durability));
+        fill(&partition, 4);
+        for log in log.topic("t").unwrap().partitions() {
+            if durability == Durability::Flushed {
+                assert_eq!(log.high_watermark(), 4);
+            }
+        }
+        support::image(&from, &to);
+        let path = to.join("t-0/00000000000000000000.log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let second = bytes.windows(3).position(|w| w == b"001").unwrap();
+        bytes[second] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let reader = Streamlog::open_read_only(&to).unwrap();
+        for _ in 0..2 {
+            let partition = reader.topic("t").unwrap().partition(0).unwrap();
+            let found: Vec<_> = partition.read(0).collect();
+            let ends_with_error =
+                found.last().unwrap().as_ref().is_err_and(|e| e.kind() == ErrorKind::Corrupt);
+            // Of what was never flushed nobody knows that it should be there.
+            assert_eq!(ends_with_error, durability == Durability::Flushed, "{found:?}");
+            assert_eq!(found.iter().filter(|batch| batch.is_ok()).count(), 1);
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::{
     flush::Flusher,
     log::{Identity, Log, SegmentList, Writer},
     offsets::{OffsetSet, Offsets},
-    replay::{KnownEnd, Replay, Why},
+    replay::{KnownEnd, Replay, Stop, Why},
     shared::Shared,
     waiters::Waiters,
 };
@@ -17,7 +17,7 @@ use crate::{
     codec::mark::Mark,
     env::sync::{AtomicBool, AtomicU64, Mutex, RwLock},
     error::{Error, Result},
-    storage::{manifest::PartitionState, scan::Source},
+    storage::{holes::Hole, manifest::PartitionState, scan::Source, segment::Segment},
     types::{Durability, Offset},
 };
 use std::{io, sync::Arc};
@@ -106,6 +106,7 @@ impl Observer {
         let log = Arc::clone(&self.log);
         let segments = log.segments.snapshot();
         let Some(replay) = self.replay.as_mut() else { return Ok(()) };
+        let mut damaged = false;
         // The list may have lost its front since.
         replay.segment = super::log::floor(&segments, replay.next_offset).unwrap_or(0).min(
             segments
@@ -132,12 +133,20 @@ impl Observer {
             segment.set_index(replay.index.clone());
             segment.set_aborted(replay.aborted.clone());
             segment.publish(stop.position);
+            if let (Why::Bad(reason), Some(flushed)) = (&stop.why, flushed)
+                && stop.next_offset < flushed
+            {
+                // The mark was read before the bytes: what it speaks of was whole then. Readers come to the error.
+                note_damage(&segment, &stop, flushed, reason);
+                damaged = true;
+            }
             match segments.get(replay.segment + 1).cloned() {
                 Some(next) if next.base() == stop.next_offset => replay.enter(replay.segment + 1, &next),
                 _ => break,
             }
         }
-        let end = replay.next_offset;
+        let known = if damaged { flushed.unwrap_or(Offset::ZERO) } else { Offset::ZERO };
+        let end = replay.next_offset.max(known);
         let bound = match log.config().durability {
             Durability::Flushed if state.closed.is_none() => flushed.unwrap_or(Offset::ZERO).min(end),
             _ => end,
@@ -155,6 +164,16 @@ impl Observer {
         log.waiters.notify(set.high_watermark > before.0, set.last_stable > before.1);
         Ok(())
     }
+}
+
+/// Leaves with the segment that nothing can be read from `stop` up to `flushed`.
+fn note_damage(segment: &Segment, stop: &Stop, flushed: Offset, reason: &str) {
+    if segment.check_hole(stop.position).is_ok() {
+        let reason = format!("{reason}; everything below offset {flushed} was durable");
+        let (bytes, offsets) = (stop.position..stop.position + 1, stop.next_offset..flushed);
+        segment.add_hole(Hole { bytes, offsets, reason });
+    }
+    segment.publish(stop.position + 1);
 }
 
 /// The last point of the log whose state the sidecars know.
