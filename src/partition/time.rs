@@ -1,16 +1,12 @@
 //! Finding records by time (Kafka's ListOffsets).
 
-use super::{
-    log::{Log, floor},
-    read::LogReader,
-};
+use super::{log::Log, read::LogReader};
 use crate::{
     codec::batch::RecordBatch,
     error::Result,
-    storage::segment::Segment,
     types::{IsolationLevel, Offset, Timestamp},
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 pub use crate::codec::compress::MAX_DECOMPRESSED;
 
@@ -68,22 +64,60 @@ impl Log {
 
     fn look_for_max_timestamp(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>> {
         let segments = self.segments.snapshot();
-        let mut best: Option<(Timestamp, &Arc<Segment>)> = None;
-        for segment in segments.iter() {
-            let largest = segment.largest_timestamp()?;
+        let (start, bound) = (self.offsets.log_start(), self.offsets.high_watermark());
+        let log_end = self.offsets.log_end();
+        let mut best: Option<(Timestamp, Range<Offset>)> = None;
+        for (i, segment) in segments.iter().enumerate() {
+            let end = segments.get(i + 1).map_or(log_end, |next| next.base());
+            // The index also knows of records that cannot be read any more, or not yet.
+            let largest = if segment.base() >= start && end <= bound {
+                segment.largest_timestamp()?
+            } else {
+                self.largest_between(segment.base().max(start), end.min(bound))?
+            };
             if !largest.is_none() && best.as_ref().is_none_or(|(t, _)| largest > *t) {
-                best = Some((largest, segment));
+                best = Some((largest, segment.base()..end));
             }
         }
-        let Some((largest, segment)) = best else { return Ok(None) };
-        let next = floor(&segments, segment.base()).and_then(|i| segments.get(i + 1));
-        let end = next.map_or(self.offsets.log_end(), |next| next.base());
+        let Some((largest, offsets)) = best else { return Ok(None) };
         self.first_record(
-            segment.base(),
-            end,
-            |batch| batch.header().max_timestamp == largest,
+            offsets.start,
+            offsets.end,
+            |batch| batch.header().max_timestamp >= largest,
             |t| t == largest,
         )
+    }
+
+    /// The largest timestamp of the records in `from..end`, by looking at them.
+    fn largest_between(self: &Arc<Self>, from: Offset, end: Offset) -> Result<Timestamp> {
+        let mut largest = Timestamp::NONE;
+        let mut reader = LogReader::new(Arc::clone(self), IsolationLevel::ReadUncommitted, from);
+        while reader.next_offset() < end {
+            let fetched = reader.fetch(1 << 20)?;
+            if fetched.batches.is_empty() {
+                break;
+            }
+            for batch in fetched.batches {
+                let header = batch.header();
+                if header.base_offset >= end || header.max_timestamp <= largest {
+                    continue;
+                }
+                if header.base_offset >= from {
+                    largest = header.max_timestamp;
+                    continue;
+                }
+                // Of the batch that the log start cuts, only what lies behind it counts.
+                let records =
+                    batch.records(MAX_DECOMPRESSED).map_err(|e| e.in_file(&self.identity.dir, 0))?;
+                for record in records.iter() {
+                    let record = record.map_err(|e| e.in_file(&self.identity.dir, 0))?;
+                    if record.offset >= from {
+                        largest = largest.max(record.timestamp);
+                    }
+                }
+            }
+        }
+        Ok(largest)
     }
 
     /// The first record in `from..end` of a batch that `batch_fits`, whose time `fits`. Only the first such batch that
@@ -124,5 +158,41 @@ impl Log {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compression, RecordData, Streamlog, TopicConfig, partition::encode::encode};
+
+    fn at(millis: i64) -> RecordData<'static> {
+        RecordData::new("x").timestamp(Timestamp::from_millis(millis))
+    }
+
+    #[test]
+    fn the_largest_timestamp_is_that_of_a_record_that_can_be_read() {
+        let streamlog = Streamlog::in_memory().unwrap();
+        let topic = streamlog.create_topic("t", TopicConfig::default()).unwrap();
+        let partition = topic.partition(0).unwrap();
+        for millis in [50, 20, 30, 30] {
+            partition.append(&[at(millis)]).unwrap();
+        }
+        let largest = || {
+            partition.offset_of_max_timestamp().unwrap().map(|f| (f.offset.value(), f.timestamp.as_millis()))
+        };
+        assert_eq!(largest(), Some((0, 50)));
+        // Appended, and not durable yet.
+        let log = partition.log();
+        let mut batch = encode(&[at(90)], &log.config(), Compression::None, || Timestamp::NONE).unwrap();
+        log.append(&mut batch).unwrap();
+        assert_eq!(largest(), Some((0, 50)));
+        log.flush().unwrap();
+        assert_eq!(largest(), Some((4, 90)));
+        partition.append(&[at(10)]).unwrap();
+        streamlog.delete_records("t", 0, 5).unwrap();
+        assert_eq!(largest(), Some((5, 10)));
+        streamlog.delete_records("t", 0, 6).unwrap();
+        assert_eq!(largest(), None);
     }
 }
