@@ -194,7 +194,8 @@
 //!
 //! Deleting: "deleted" in the manifest, flushed; handles on the topic answer `Closed`; each directory is renamed to
 //! `-delete`, then emptied and removed; the log's directory is flushed. From the first step on the topic is gone, whatever
-//! a crash leaves. A directory that kept its name is out of the way of a new topic by A2.
+//! a crash leaves; an error there is no error of the deletion. What is left goes before the first write of the next opening,
+//! a directory that kept its name only where its `partition.metadata` names a topic whose deletion the manifest has seen.
 //!
 //! Altering: what the topic has is flushed, then the whole new configuration goes into the manifest, flushed, then it
 //! holds. A crash leaves the old one or the new one. The flush comes first because a topic that becomes `Flushed` promises
@@ -334,4 +335,4 @@
 //!   leader epoch is not noticed.
 //! * **A lost `LOCK`, manifest or marks file**: see [`on_disk`](super::on_disk#what-the-manifest-is-truth-about).
 //! * **Mapped reads** end the process with SIGBUS when the medium cannot deliver a page, or when somebody shortened the
-//!   file. [`ReadMode::Pread`](crate::ReadMode::Pread) makes an error of it.
+//!   file. [`ReadMode::Pread`](crate::ReadMode::Pread) makes an error of it. Outside Unix every read is positional.

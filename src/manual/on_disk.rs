@@ -40,7 +40,7 @@
 //! |---|---|---|
 //! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | the next attempt writes over it |
 //! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay behind a cut | you |
-//! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | [`maintain`](crate::Streamlog::maintain) |
+//! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | the first write of the next opening, [`maintain`](crate::Streamlog::maintain) |
 //! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
 //!
 //! Records are never removed because they are unexpected. They are renamed, and
