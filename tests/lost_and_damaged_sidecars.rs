@@ -48,12 +48,11 @@ fn build(root: &Path) -> [std::path::PathBuf; 2] {
     [clean, killed]
 }
 
+/// The records of the batch that a seek by offset finds, and the record that one by time finds.
+type Answer = (Vec<(Offset, Vec<u8>)>, Option<(Offset, Timestamp)>);
+
 /// What a seek to this offset, and one to this time, comes to.
-fn ask(
-    partition: &Partition,
-    offset: u64,
-    time: i64,
-) -> (Vec<(Offset, Vec<u8>)>, Option<(Offset, Timestamp)>) {
+fn ask(partition: &Partition, offset: u64, time: i64) -> Answer {
     let batch = partition.read(offset).next().unwrap().unwrap();
     let records = batch.iter().map(|r| (r.offset, r.value.unwrap().to_vec())).collect();
     let found = partition.offset_for_timestamp(Timestamp::from_millis(time)).unwrap();
