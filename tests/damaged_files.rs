@@ -284,3 +284,125 @@ fn a_version_that_is_not_known_is_refused_and_nothing_is_changed() {
         }
     }
 }
+
+#[test]
+fn without_its_mark_nothing_is_cut_that_whole_batches_follow() {
+    let root = quick_dir();
+    for left in Left::all(root.path()).iter().filter(|left| !left.clean) {
+        let [.., before, bad, _, last] = left.places[..] else { unreachable!() };
+        for (which, damaged) in [("in the middle", bad), ("the last", last)] {
+            let dir = root.path().join("damaged");
+            image(&left.dir, &dir);
+            fs::remove_file(dir.join("marks")).unwrap();
+            change(&dir, damaged.end - 1, |byte| !byte);
+            let (log, partition) = open(&dir);
+            let context = format!("{}, {which}", left.durability);
+            match verdict(&log) {
+                Some(RecoveryVerdict::Damage { position, .. }) if damaged.start == bad.start => {
+                    assert_eq!(position, bad.start, "{context}");
+                    assert_eq!(read_from(&partition, 0).0, before.next, "{context}");
+                    assert_eq!(read_from(&partition, bad.next).0, left.end, "{context}");
+                    assert!(append_batch(&partition, left.end..left.end + 1).is_err(), "{context}");
+                }
+                Some(RecoveryVerdict::TornTail { position, .. }) if damaged.start == last.start => {
+                    assert_eq!(position, last.start, "{context}");
+                }
+                other => panic!("{context}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_directory_whose_manifest_is_gone_is_not_taken_for_a_new_one() {
+    let root = quick_dir();
+    for left in Left::all(root.path()) {
+        fs::remove_file(left.dir.join("manifest")).unwrap();
+        let before = fs::read(left.dir.join(LOG)).unwrap();
+        for open in [Streamlog::open, Streamlog::open_read_only] {
+            match open(&left.dir).unwrap_err() {
+                Error::Corrupt { path, position, reason } => {
+                    assert_eq!((path, position), (left.dir.join("manifest"), 0));
+                    assert!(reason.contains("t-0"), "{reason}");
+                }
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(fs::read(left.dir.join(LOG)).unwrap(), before);
+        let dir = streamlog::PartitionDir::open_read_only(left.dir.join("t-0")).unwrap();
+        assert_eq!(read_from(dir.partition(), 0).0, left.end);
+    }
+}
+
+#[test]
+fn a_damaged_manifest_is_refused_or_hides_nothing() {
+    let root = quick_dir();
+    for left in Left::all(root.path()) {
+        let manifest = fs::read(left.dir.join("manifest")).unwrap();
+        let (mut refused, mut opened) = (0, 0);
+        for i in 0..manifest.len() {
+            let dir = root.path().join("damaged");
+            image(&left.dir, &dir);
+            let mut bytes = manifest.clone();
+            bytes[i] ^= 0xff;
+            fs::write(dir.join("manifest"), &bytes).unwrap();
+            match Streamlog::open(&dir) {
+                Err(Error::Corrupt { path, .. } | Error::UnsupportedFormat { path, .. }) => {
+                    assert_eq!(path, dir.join("manifest"), "byte {i}");
+                    refused += 1;
+                }
+                Err(other) => panic!("byte {i}: {other}"),
+                Ok(log) => {
+                    let partition = log.topic("t").unwrap().partition(0).unwrap();
+                    assert_eq!(read_from(&partition, 0).0, left.end, "byte {i}");
+                    append_batch(&partition, left.end..left.end + 1).unwrap();
+                    opened += 1;
+                }
+            }
+        }
+        assert!(refused > 0);
+        println!("{}, clean {}: {refused} refused, {opened} opened", left.durability, left.clean);
+    }
+}
+
+#[test]
+fn a_file_of_a_segment_that_is_gone_is_named() {
+    let root = quick_dir();
+    let living = root.path().join("living");
+    let log = Streamlog::open(&living).unwrap();
+    let config = TopicConfig::default().segment_bytes(2000);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    (0..100).for_each(|i| append_batch(&partition, i..i + 1).unwrap());
+    let killed = root.path().join("killed");
+    image(&living, &killed);
+    drop(partition);
+    log.close().unwrap();
+    for (name, from) in [("closed", &living), ("killed", &killed)] {
+        let logs = files(&from.join("t-0"), "log");
+        assert!(logs.len() > 3);
+        for gone in &logs {
+            let dir = root.path().join("damaged");
+            image(from, &dir);
+            let file = gone.file_name().unwrap();
+            let (first, next) = match &places(gone)[..] {
+                [first, .., last] => (first.base, last.next),
+                other => panic!("{other:?}"),
+            };
+            fs::remove_file(dir.join("t-0").join(file)).unwrap();
+            let (log, partition) = open(&dir);
+            let context = format!("{name}, without {file:?}");
+            let (end, error) = read_from(&partition, 0);
+            assert_eq!(end, first, "{context}");
+            match error {
+                Some(Error::Corrupt { path, .. }) => assert_eq!(path.file_name(), Some(file), "{context}"),
+                other => panic!("{context}: {other:?}"),
+            }
+            if next < 100 {
+                assert_eq!(read_from(&partition, next).0, 100, "{context}");
+            } else {
+                assert!(append_batch(&partition, 100..101).is_err(), "{context}");
+            }
+            assert!(log.recovery_report().partitions.iter().all(|p| p.put_aside.is_empty()));
+        }
+    }
+}

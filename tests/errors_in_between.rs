@@ -224,11 +224,11 @@ fn what_a_deletion_has_renamed_goes_with_the_first_write_of_a_later_opening() {
 #[test]
 fn a_directory_with_data_in_the_way_of_the_longest_name_is_put_aside() {
     let dir = support::quick_dir();
+    let log = Streamlog::open(dir.path()).unwrap();
     let name = "n".repeat(249);
     let way = dir.path().join(format!("{name}-0"));
     std::fs::create_dir(&way).unwrap();
     std::fs::write(way.join("00000000000000000000.log"), "somebody's").unwrap();
-    let log = Streamlog::open(dir.path()).unwrap();
     log.create_topic(&name, TopicConfig::default()).unwrap();
     let aside = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
     let aside: Vec<_> = aside.filter(|p| p.to_string_lossy().ends_with("-stray")).collect();

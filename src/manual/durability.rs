@@ -88,15 +88,14 @@
 //!
 //! 1. Each partition's directory, with an empty `.log`, `partition.metadata` and `leader-epoch-checkpoint`; each
 //!    directory is flushed.
-//! 2. The log's directory is flushed.
-//! 3. One append to the manifest names the topic and its first segments. It is flushed.
-//! 4. A blank mark for each partition.
+//! 2. A blank mark for each partition; the marks are flushed. One that cannot be read later is therefore a lost one.
+//! 3. The log's directory is flushed.
+//! 4. One append to the manifest names the topic and its first segments. It is flushed.
 //!
 //! **A2.** *A topic exists wholly or not at all, and no name lacks its file.* The append is one: its length is in front
-//! and each record has a checksum, so a part of it counts as none. A crash before 3 leaves directories that no manifest
+//! and each record has a checksum, so a part of it counts as none. A crash before 4 leaves directories that no manifest
 //! names. They are ignored; a later creation under that name uses them when they are empty and renames them to `-stray`
-//! when they hold records. A missing mark reads as blank, which is what 4 would have written. Adding partitions works
-//! the same way.
+//! when they hold records. Adding partitions works the same way.
 //!
 //! ## Append
 //!
@@ -174,7 +173,7 @@
 //!
 //! **A9.** *Recovery may begin at any recovery point it finds.* The mark that names P is written last, so a crash before
 //! it leaves the older point, whose snapshot is still there (4). Sidecars are replaced in place and may be torn; snapshots
-//! have checksums, index entries must be in order, and what cannot be used is replayed from an earlier point. (I15)
+//! have checksums, the mark has that of the indexes, and what cannot be used is replayed from an earlier point. (I15)
 //!
 //! ## Retention, and deleting records
 //!

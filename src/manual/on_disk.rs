@@ -59,28 +59,23 @@
 //! |---|---|---|
 //! | `.log` | the data | named as damage where it was durable; see [`durability`](super::durability) |
 //! | `manifest` | truth about what exists | damaged: opening fails and names the byte. Missing: see below |
-//! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start |
-//! | `.index`, `.timeindex` | hints | rebuilt from the `.log` when next needed |
+//! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start; see below |
+//! | `.index`, `.timeindex`, `.txnindex` | hints | found out by a checksum and rebuilt from the `.log` when next needed |
 //! | `.pages` | a second check | batches are checked by their own checksums alone |
 //! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
-//! | `.txnindex` | a hint | a missing file means that nothing was aborted there: see below |
 //! | `partition.metadata`, `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
 //! | `LOCK` | an advisory lock | made again. Do not remove it while the log is open |
 //!
-//! Four of these deserve a sentence more.
+//! Three of these deserve a sentence more.
 //!
-//! **A missing manifest** makes the directory look new. Opening shows no topics. No data is touched: the partitions'
-//! directories stay where they are, and [`PartitionDir`](super::how_to#reading-a-brokers-directory)
-//! reads each of them. Creating a topic whose directory is in the way renames that directory to `-stray` first, if it
-//! holds records.
+//! **A missing manifest** is not taken for a new directory as long as a partition's directory holds segments: opening
+//! fails, for reading as well, and names the file. No data is touched, and
+//! [`PartitionDir`](super::how_to#reading-a-brokers-directory) reads each partition.
 //!
-//! **Missing marks** cost more than time. They are what tells a torn tail from damage. Without them nothing is known to
-//! have been durable, so after a crash the first bad batch ends the partition, wherever it is: the rest of its segment is
-//! cut and later segments go aside. After a clean close nothing is scanned and the marks are not needed.
-//!
-//! **A missing `.txnindex`** cannot be told from one that never existed, in Kafka as here. Read-committed readers would
-//! see the records of the transactions that it named. This release writes no transactions, so a directory of its own
-//! has no such file.
+//! **Missing marks** cost more than time. They are what tells a torn tail from damage, and each partition has had a
+//! durable one since before it had records. Where it is lost, after a crash, the partition is read from its start. A bad
+//! batch with nothing whole behind it is a torn tail as always; one with whole batches behind it counts as damage, so
+//! nothing is cut on a guess. After a clean close nothing is scanned and the marks are not needed.
 //!
 //! **`LOCK`** is locked with the operating system's file lock. The lock goes with its holder, however that dies, so a file
 //! that is left behind blocks nobody. But whoever removes the file lets a second writer in: it would lock another file
@@ -120,7 +115,8 @@
 //!
 //! In payloads, *text* is a length of 4 bytes and UTF-8; *config* is a count of 4 bytes and as many pairs of texts, key
 //! and value; *partition* is the topic's id (16 bytes) and a number (4 bytes); *sealed* is base offset (8), next offset
-//! (8), size of the `.log` (8), largest timestamp (8), generation (4), and place (1: 0 is local).
+//! (8), size of the `.log` (8), largest timestamp (8), generation (4), place (1: 0 is local), and the checksum of its
+//! indexes (4; 0: not known), which is described below.
 //!
 //! | type | entry | payload |
 //! |---|---|---|
@@ -137,7 +133,7 @@
 //! | 11 | truncated | partition, the offset where it ends now (8) |
 //! | 12 | incarnation | partition, number (4), first offset (8) |
 //! | 13 | opened | a random number (8): someone writes, and has not closed |
-//! | 14 | closed | count (4), for each partition: partition, log start (8), next offset (8), last stable offset (8), size of the active `.log` (8), largest timestamp (8) |
+//! | 14 | closed | count (4), for each partition: partition, log start (8), next offset (8), last stable offset (8), size of the active `.log` (8), largest timestamp (8), checksum of its indexes (4) |
 //! | 15 | slots used | the lowest slot that was never used (4) |
 //!
 //! Numbers of types are never given again. Type 9 is how a rewritten file lists sealed segments. Compaction and tiering
@@ -146,6 +142,10 @@
 //! **Written** by administration, by a roll, by retention, by recovery when it cuts across segments, by the first change
 //! after an opening ("opened"), and by a clean close ("closed"). All but the entries of a roll are durable before the
 //! call that wrote them goes on. Opening alone writes nothing here.
+//!
+//! Behind each append that was flushed stands a mark of an append without records, which nobody flushes. It says that
+//! what is before it was durable, so damage there is named and never taken for a torn tail. A power cut may take the last
+//! one; nothing else is lost with it.
 //!
 //! **Replaced**: the first append of each handle writes a new file, `manifest.tmp`, with the state so far, flushes it,
 //! renames it over `manifest`, and flushes the directory. So nobody builds on bytes that a process before left in a cache.
@@ -170,7 +170,8 @@
 //! | 40 | 8 | recovery point: nothing below this offset needs to be read after a crash |
 //! | 48 | 4 | where that offset lies in the `.log` of its segment |
 //! | 52 | 1 | 1 after a failed flush |
-//! | 53 | 7 | zero |
+//! | 53 | 4 | checksum of that segment's indexes up to there; 0: not known |
+//! | 57 | 3 | zero |
 //! | 60 | 4 | CRC-32 of bytes 0 to 59 |
 //!
 //! A slot never crosses a sector, so a power cut leaves the old one or the new one. A slot that is not wholly right, or
@@ -227,8 +228,13 @@
 //! in memory. A roll writes those of the sealed segment without a flush, for Kafka's tools; the next checkpoint writes
 //! them again. A new segment has no index files before its first checkpoint.
 //!
-//! **Read** with suspicion. Entries must be in order. What an offset entry points at must be a batch that ends at that
-//! offset. If either does not hold, the index is built again from the `.log`, and the caller does not notice.
+//! **Read** with suspicion. Kafka's index files have no checksum, and a time index that is only a little wrong cannot be
+//! told from a right one: records would be missing from searches by time. So one checksum over the three files is kept in
+//! the manifest for sealed segments and for the active one after a clean close, and in the marks for the active one as of
+//! its last checkpoint. It is the CRC-32 of the three, `.index`, `.timeindex`, `.txnindex`, each behind its length in 8
+//! bytes; 1 in the place of 0. Files that do not match are built again from the `.log`, and the caller does not notice;
+//! the next checkpoint writes them. Where no checksum is known, entries must be in order, and what an offset entry points
+//! at must be a batch that ends at that offset.
 //!
 //! # `.snapshot` and `.producers`
 //!

@@ -9,6 +9,8 @@
 //! * it ends below: **damage**. Nothing is removed; what is intact can be read, the rest answers with the error, and
 //!   the log accepts no appends.
 //!
+//! Where the mark itself is lost, a bad batch with whole ones behind it counts as damage: nothing is cut on a guess.
+//!
 //! A version that this release does not know is neither: the opening is refused.
 
 use super::{
@@ -24,7 +26,7 @@ use crate::{
     storage::{
         layout::SegmentFile,
         manifest::{Flush, PartitionState},
-        scan::Source,
+        scan::{Found, Scanner, Source},
         segment::Segment,
         sidecar::remove_if_there,
     },
@@ -90,6 +92,8 @@ pub(super) struct Recovery<'a> {
     pub source: Source,
     /// Everything below was durable.
     durable: Offset,
+    /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
+    mark_is_lost: bool,
     /// Why nothing may be changed, beyond what can be seen, where that is so.
     pub hands_off: Option<HandsOff>,
     verdict: RecoveryVerdict,
@@ -114,7 +118,8 @@ impl Log {
     ) -> Result<(Arc<Log>, PartitionRecovery)> {
         let partition = identity.name.partition;
         let blank = || Mark::blank(&identity.topic_id, partition);
-        let mark = shared.marks.read(identity.slot, &identity.topic_id, partition)?.unwrap_or_else(blank);
+        let known = shared.marks.read(identity.slot, &identity.topic_id, partition)?;
+        let mark = known.unwrap_or_else(blank);
         let segments = state.segments.iter().map(|entry| Log::listed(shared, &identity, &config, entry, 0));
         let mut recovery = Recovery {
             shared,
@@ -124,6 +129,7 @@ impl Log {
             config: &config,
             source: Source::Cache,
             durable: mark.flushed_offset.max(state.log_start),
+            mark_is_lost: known.is_none(),
             hands_off: None,
             verdict: RecoveryVerdict::Whole,
             put_aside: Vec::new(),
@@ -333,6 +339,13 @@ impl Recovery<'_> {
             return self.keep_what_follows(replay, i);
         }
         let beyond = whole_batches_beyond(segment, len, stop.position, stop.next_offset)?;
+        if self.mark_is_lost && (beyond > 0 || self.any_batch_from(i + 1)?) {
+            let reason = format!(
+                "{reason}; whole batches follow, and the mark that would tell whether this was durable is lost"
+            );
+            self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
+            return self.keep_what_follows(replay, i);
+        }
         self.verdict = RecoveryVerdict::TornTail {
             path,
             position: stop.position,
@@ -352,6 +365,18 @@ impl Recovery<'_> {
     /// The bytes of the segments from number `from` on.
     fn bytes_from(&self, from: usize) -> u64 {
         (from..self.segments.len()).filter_map(|i| self.len_of(i).ok().flatten()).sum()
+    }
+
+    /// Whether a whole batch is in the segments from number `from` on.
+    fn any_batch_from(&self, from: usize) -> Result<bool> {
+        for (i, segment) in self.segments.iter().enumerate().skip(from) {
+            let Some(len) = self.len_of(i)? else { continue };
+            let mut scanner = Scanner::new(segment.data(), len, 0, segment.base(), true);
+            if matches!(scanner.next()?, Found::Batch(..)) || scanner.resync()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes segment `i`, with `position` bytes of data up to `end`, the last: it takes appends again, and those behind

@@ -222,7 +222,7 @@ impl Manifest {
     }
 
     fn flush_file(&self, inner: &mut Inner) -> Result<()> {
-        match inner.sync(&self.path) {
+        match self.sync(inner) {
             Ok(()) => Ok(()),
             Err(failure) => Err(self.settle(inner, failure)),
         }
@@ -239,7 +239,21 @@ impl Manifest {
             }
         }
         self.write_in_place(inner, entries)?;
-        if flush == Flush::Now { inner.sync(&self.path) } else { Ok(()) }
+        if flush == Flush::Now { self.sync(inner) } else { Ok(()) }
+    }
+
+    fn sync(&self, inner: &mut Inner) -> Result<(), Failure> {
+        if !inner.dirty {
+            return Ok(());
+        }
+        inner.sync(&self.path)?;
+        // A mark alone, which nobody flushes: what was just flushed can from now on be damaged, but not be taken for a
+        // torn tail. Without it nothing else is lost; a file that could not be cut again is the next caller's trouble.
+        if let Err(failure @ Failure::Final(_)) = self.write_in_place(inner, &[]) {
+            self.settle(inner, failure);
+        }
+        inner.dirty = false;
+        Ok(())
     }
 
     fn write_in_place(&self, inner: &mut Inner, entries: &[Entry]) -> Result<(), Failure> {
@@ -381,6 +395,9 @@ impl Manifest {
         let mut state = if more { None } else { Some(ManifestState::default()) };
         let mut reader = Reader::new(epoch, base, &bytes);
         while let Some(append) = reader.next().map_err(|e| e.in_file(&self.path, base))? {
+            if append.entries.is_empty() {
+                continue;
+            }
             let state = state.get_or_insert_with(|| ManifestState::clone(&self.state()));
             for (at, entry) in &append.entries {
                 let at = base.saturating_add(*at as u64);

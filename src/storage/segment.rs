@@ -218,6 +218,16 @@ impl Segment {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.found_short(readable)?)
             }
+            other => self.or_missing(other),
+        }
+    }
+
+    /// A segment's file that is not there is damage, and not just something that could not be opened.
+    fn or_missing<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(Error::corrupt(self.data.path(), 0, "the file of a segment is missing"))
+            }
             other => other,
         }
     }
@@ -386,7 +396,7 @@ impl Segment {
         let mut damage: Option<Error> = None;
         let path = self.data.path();
         loop {
-            let reason = match scanner.next()? {
+            let reason = match self.or_missing(scanner.next())? {
                 Found::Batch(batch, position) if batch.header().last_offset() >= offset => {
                     let header = *batch.header();
                     if header.base_offset > offset {

@@ -8,7 +8,7 @@ use super::{
     Topic,
     changes::Changes,
     config::{ConfigChange, MAX_PARTITIONS, TopicConfig},
-    leftovers, log_config, name,
+    leftovers, log_config, lost_manifest, name,
 };
 use crate::{
     codec::manifest::Entry,
@@ -95,6 +95,7 @@ impl Catalog {
             changes: Changes::default(),
             shared: Arc::clone(&shared),
         };
+        lost_manifest::check(&shared)?;
         let begun = shared.env.monotonic();
         let (states, was_clean): (Vec<TopicState>, bool) = {
             let state = shared.manifest.state();
@@ -248,6 +249,8 @@ impl Catalog {
         for identity in &identities {
             Log::prepare(&self.shared, identity)?;
         }
+        // A mark that cannot be read is a lost one from here on.
+        self.shared.marks.flush()?;
         self.sync_dir()?;
         let mut entries = vec![Entry::TopicCreated {
             id,
@@ -337,6 +340,8 @@ impl Catalog {
         for identity in &identities {
             Log::prepare(&self.shared, identity)?;
         }
+        // A mark that cannot be read is a lost one from here on.
+        self.shared.marks.flush()?;
         self.sync_dir()?;
         let mut entries = vec![Entry::PartitionsAdded { id, count, first_slot }];
         entries.extend((before..count).map(|partition| Entry::SegmentCreated {

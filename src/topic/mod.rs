@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod changes;
 pub mod config;
 mod leftovers;
+mod lost_manifest;
 pub mod name;
 pub mod partitioner;
 

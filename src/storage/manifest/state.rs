@@ -88,6 +88,11 @@ impl PartialEq for ManifestState {
 }
 
 impl ManifestState {
+    /// Whether nothing was ever said.
+    pub fn is_new(&self) -> bool {
+        self.life == Life::New
+    }
+
     /// Whether there is nothing to recover: a new log, or one that was closed and not opened for writing since.
     pub fn is_clean(&self) -> bool {
         self.life != Life::Open

@@ -154,7 +154,7 @@ impl Segment {
         let limit = self.readable();
         let mut scanner = Scanner::new(&self.data, limit, 0, self.base, self.may_have_gaps());
         loop {
-            match scanner.next()? {
+            match self.or_missing(scanner.next())? {
                 Found::Batch(batch, position) => index.add(indexed(batch.header(), position)),
                 Found::End if scanner.position() >= limit => break,
                 Found::Unsupported(_) => break,

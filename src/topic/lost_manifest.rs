@@ -1,0 +1,32 @@
+//! A directory without a manifest is new, unless segments are there: then it is not ours, or its manifest was lost, and
+//! whatever would be made of it would only make that worse.
+
+use super::name;
+use crate::{
+    error::{Error, Result},
+    partition::shared::Shared,
+    storage::layout::SegmentFile,
+};
+use std::path::Path;
+
+/// `Corrupt` for a directory that has segments and no manifest.
+pub(super) fn check(shared: &Shared) -> Result<()> {
+    if !shared.manifest.state().is_new() {
+        return Ok(());
+    }
+    let list = |dir: &Path| shared.env.list(dir).map_err(|e| Error::io("list", dir, e));
+    for entry in list(&shared.dir)?.iter().filter(|e| e.is_dir && name::parse_dir_name(&e.name).is_some()) {
+        if list(&shared.dir.join(&entry.name))?
+            .iter()
+            .any(|file| SegmentFile::Log.parse(&file.name).is_some())
+        {
+            let reason = format!(
+                "there is none, though {} holds segments: it was lost, or these are a broker's files; \
+                 PartitionDir::open_read_only reads each directory",
+                entry.name
+            );
+            return Err(Error::corrupt(shared.dir.join("manifest"), 0, reason));
+        }
+    }
+    Ok(())
+}
