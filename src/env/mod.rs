@@ -144,10 +144,6 @@ pub enum Next {
     /// To run again when its signal is notified, or at this time on the monotonic clock.
     Wait(Option<Duration>),
     /// To run again at once.
-    #[cfg_attr(
-        not(any(test, feature = "sim")),
-        expect(dead_code, reason = "no task of ours asks for it yet")
-    )]
     Again,
     /// To end.
     Done,
