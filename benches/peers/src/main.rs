@@ -1,0 +1,117 @@
+//! The same work, in one run, in turns: for streamlog, for what people would pick instead, and for floors by hand.
+//!
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` tells how.
+
+mod charts;
+mod child;
+mod machine;
+mod records;
+mod report;
+mod scale;
+mod subject;
+mod subjects;
+mod turns;
+mod works;
+
+use std::{path::PathBuf, process::ExitCode};
+use subject::{Result, Subject};
+
+const HELP: &str = "\
+The same work in turns, for streamlog and what people would pick instead.
+
+  --quick           a short round: to see that everything works, not for figures
+  --rounds N        how many rounds count (default: 3 quick, 7 full)
+  --work TEXT       only works whose name contains this; may be repeated
+  --subject NAME    only this subject (and streamlog); may be repeated
+  --json FILE       write a list of {work, subject, median, unit, runs}
+  --charts DIR      draw SVG charts
+  --dir DIR         where to work (default: below this package's target directory)
+  --list            name works and subjects
+";
+
+#[derive(Default)]
+struct Options {
+    quick: bool,
+    rounds: Option<usize>,
+    works: Vec<String>,
+    subjects: Vec<String>,
+    json: Option<PathBuf>,
+    charts: Option<PathBuf>,
+    dir: Option<PathBuf>,
+    list: bool,
+    help: bool,
+}
+
+fn options(arguments: &[String]) -> Result<Options> {
+    let mut options = Options::default();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().cloned().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--quick" => options.quick = true,
+            "--rounds" => options.rounds = Some(value()?.parse()?),
+            "--work" => options.works.push(value()?),
+            "--subject" => options.subjects.push(value()?),
+            "--json" => options.json = Some(value()?.into()),
+            "--charts" => options.charts = Some(value()?.into()),
+            "--dir" => options.dir = Some(value()?.into()),
+            "--list" => options.list = true,
+            "--help" | "-h" => options.help = true,
+            other => return Err(format!("{other}: unknown; see --help").into()),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((first, rest)) if first == child::ARGUMENT => child::be(rest),
+        _ => options(&arguments).and_then(run),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<()> {
+    if options.help {
+        print!("{HELP}");
+        return Ok(());
+    }
+    if options.list {
+        works::WORKS.iter().for_each(|work| println!("work: {}", work.name));
+        subjects::SUBJECTS.iter().for_each(|subject| println!("subject: {}", subject.name));
+        return Ok(());
+    }
+    let mut scale = if options.quick { scale::Scale::quick() } else { scale::Scale::full() };
+    scale.rounds = options.rounds.unwrap_or(scale.rounds).max(1);
+    let wanted = |s: &&Subject| {
+        options.subjects.is_empty() || s.name == subjects::OURS || options.subjects.iter().any(|n| n == s.name)
+    };
+    let subjects: Vec<&Subject> = subjects::SUBJECTS.iter().filter(wanted).collect();
+    let parent = options.dir.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/target").into());
+    let scratch = turns::Scratch::new(&parent, &format!("peers-{}", std::process::id()))?;
+    let machine = machine::describe(&scratch.0);
+    println!("{machine}\n\n{}", report::legend(&subjects));
+    let mut outcomes = Vec::new();
+    for work in works::WORKS {
+        if !options.works.is_empty() && !options.works.iter().any(|part| work.name.contains(part)) {
+            continue;
+        }
+        let taken = turns::take(work, &subjects, &scale, &scratch.0)?;
+        print!("{}", report::tables(work, &taken, &subjects));
+        outcomes.extend(taken);
+    }
+    if let Some(path) = options.json {
+        report::write_json(&path, &outcomes)?;
+    }
+    if let Some(dir) = options.charts {
+        charts::draw(&dir, &outcomes, &subjects, &machine)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Tables with ratios for people, JSON for programs.
+
+use crate::{
+    subject::{Mark, Result, Subject},
+    subjects::OURS,
+    turns::Outcome,
+    works::{Better, Work},
+};
+use serde::Serialize;
+use std::{fmt::Write as _, path::Path};
+
+/// The tables of one work.
+pub fn tables(work: &Work, outcomes: &[Outcome], subjects: &[&Subject]) -> String {
+    let mut text = String::new();
+    for (figure, unit) in work.figures {
+        let mut rows: Vec<_> = outcomes.iter().filter(|o| o.work == *figure).collect();
+        rows.sort_by(|a, b| match work.better {
+            Better::More => b.median().total_cmp(&a.median()),
+            Better::Less => a.median().total_cmp(&b.median()),
+        });
+        let ours = rows.iter().find(|o| o.subject == OURS).map(|o| o.median());
+        let kind = if work.durability.is_empty() { String::new() } else { format!(", {}", work.durability) };
+        let _ = writeln!(text, "\n{figure} ({unit}{kind})\n");
+        let _ = writeln!(text, "| {:<26} | {:>10} | {:>21} | {:>11} |", "subject", "median", "lowest - highest", "streamlog is");
+        let _ = writeln!(text, "|{:-<28}|{:->12}|{:->23}|{:->14}|", "", ":", ":", ":");
+        for row in rows {
+            let median = row.median();
+            let ratio = ours.filter(|_| row.subject != OURS).map_or(String::new(), |ours| {
+                let better = if work.better == Better::More { ours / median } else { median / ours };
+                if better.is_finite() { format!("{} x", short(better)) } else { String::new() }
+            });
+            let low = row.runs.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = row.runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let range = format!("{} - {}", short(low), short(high));
+            let name = format!("{} {}", row.subject, letters(row.subject, subjects));
+            let _ = writeln!(text, "| {name:<26} | {:>10} | {range:>21} | {ratio:>12} |", short(median));
+        }
+    }
+    text
+}
+
+/// What the letters behind the names say.
+pub fn legend(subjects: &[&Subject]) -> String {
+    let used = |mark: &Mark| subjects.iter().any(|subject| subject.marks.contains(mark));
+    let lines = Mark::ALL.into_iter().filter(|mark| used(mark));
+    lines.map(|mark| format!("  {}: {}\n", mark.letter(), mark.meaning())).collect()
+}
+
+/// The letters of a subject, as in `(bc)`.
+pub fn letters(name: &str, subjects: &[&Subject]) -> String {
+    let marks = subjects.iter().find(|subject| subject.name == name).map_or(&[][..], |subject| subject.marks);
+    if marks.is_empty() {
+        return String::new();
+    }
+    format!("({})", marks.iter().map(|mark| mark.letter()).collect::<String>())
+}
+
+/// A number with three or four digits that mean something.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    work: &'a str,
+    subject: &'a str,
+    median: f64,
+    unit: &'a str,
+    runs: &'a [f64],
+}
+
+/// Writes all outcomes: a list of `{work, subject, median, unit, runs}`.
+pub fn write_json(path: &Path, outcomes: &[Outcome]) -> Result<()> {
+    let rows: Vec<_> = outcomes
+        .iter()
+        .map(|o| Row { work: o.work, subject: o.subject, median: o.median(), unit: o.unit, runs: &o.runs })
+        .collect();
+    let mut text = serde_json::to_string_pretty(&rows)?;
+    text.push('\n');
+    Ok(std::fs::write(path, text)?)
+}

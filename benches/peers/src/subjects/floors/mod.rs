@@ -1,0 +1,7 @@
+//! Floors: the least that the hardware and the kernel ask for, written by hand.
+
+pub mod checked;
+mod file;
+pub mod group;
+pub mod memory;
+pub mod writes;

@@ -1,0 +1,125 @@
+//! Rounds in turns: every subject once, then every subject again, and the median of what each took.
+//!
+//! The first round after the preparation is thrown away: memory that lay idle is slow to touch the first time. Turns
+//! spread what the machine does besides over all subjects alike.
+
+use crate::{
+    scale::Scale,
+    subject::{Result, Subject},
+    works::Work,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// What one subject did at one work.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub work: &'static str,
+    pub subject: &'static str,
+    pub unit: &'static str,
+    pub runs: Vec<f64>,
+}
+
+impl Outcome {
+    /// The middle of its runs.
+    pub fn median(&self) -> f64 {
+        let mut runs = self.runs.clone();
+        runs.sort_by(f64::total_cmp);
+        match runs.len() {
+            0 => f64::NAN,
+            n if n % 2 == 1 => runs[n / 2],
+            n => (runs[n / 2 - 1] + runs[n / 2]) / 2.0,
+        }
+    }
+}
+
+/// A subject that takes longer than this for a round of the quick kind has only one.
+const PATIENCE: Duration = Duration::from_millis(600);
+
+/// Does a work with all subjects that can. Failures of peers are told and leave a gap; one of ours ends it all.
+pub fn take(work: &Work, subjects: &[&Subject], scale: &Scale, scratch: &Path) -> Result<Vec<Outcome>> {
+    let mut players = Vec::new();
+    for subject in subjects {
+        let dir = Scratch::new(scratch, &format!("{}-{}", work.name, subject.name))?;
+        match (work.prepare)(subject, scale, &dir.0) {
+            Ok(Some(round)) => players.push(Player { subject, round, dir, outcomes: None, failed: false, slow: false }),
+            Ok(None) => {}
+            Err(error) => told(work, subject, error)?,
+        }
+    }
+    for round in 0..=scale.rounds {
+        for player in players.iter_mut().filter(|p| !p.failed) {
+            if player.slow && round > 1 {
+                continue;
+            }
+            let start = Instant::now();
+            match (player.round)() {
+                Ok(values) => player.note(work, values, round > 0),
+                Err(error) => {
+                    player.failed = true;
+                    told(work, player.subject, error)?;
+                }
+            }
+            player.slow |= scale.quick && start.elapsed() > PATIENCE;
+        }
+    }
+    let done = players.into_iter().filter(|p| !p.failed);
+    Ok(done.flat_map(|player| player.outcomes.unwrap_or_default()).collect())
+}
+
+/// A subject in a work: its round, and what the rounds gave.
+struct Player<'a> {
+    subject: &'a Subject,
+    round: Box<dyn FnMut() -> Result<Vec<f64>> + 'a>,
+    #[allow(dead_code, reason = "removed when it is dropped, after the round that works in it")]
+    dir: Scratch,
+    outcomes: Option<Vec<Outcome>>,
+    failed: bool,
+    slow: bool,
+}
+
+impl Player<'_> {
+    fn note(&mut self, work: &Work, values: Vec<f64>, counts: bool) {
+        let outcomes = self.outcomes.get_or_insert_with(|| {
+            let name = self.subject.name;
+            let new = |(work, unit): &(&'static str, &'static str)| Outcome { work, subject: name, unit, runs: vec![] };
+            work.figures.iter().map(new).collect()
+        });
+        if counts {
+            outcomes.iter_mut().zip(values).for_each(|(outcome, value)| outcome.runs.push(value));
+        }
+    }
+}
+
+fn told(work: &Work, subject: &Subject, error: crate::subject::Error) -> Result<()> {
+    if subject.name == crate::subjects::OURS {
+        return Err(format!("{}: {error}", work.name).into());
+    }
+    eprintln!("{}: {} leaves a gap: {error}", work.name, subject.name);
+    Ok(())
+}
+
+/// A directory that is gone when it is dropped.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    /// Makes an empty one below `parent`.
+    pub fn new(parent: &Path, name: &str) -> Result<Self> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let dir = parent.join(name.chars().map(plain).collect::<String>());
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir)?;
+        Ok(Scratch(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

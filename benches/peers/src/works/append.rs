@@ -1,0 +1,69 @@
+//! Appending by one thread: a record a call, and in batches. Nothing is flushed.
+
+use super::{Better, Round, Work, place};
+use crate::{
+    records::Records,
+    scale::Scale,
+    subject::{Result, Subject},
+    turns::Scratch,
+};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+pub const ENQUEUE: Work = Work {
+    name: "enqueue",
+    figures: &[("enqueue, 100 B, one record a call", "M records/s")],
+    better: Better::More,
+    durability: "written",
+    prepare: |subject, scale, dir| appending(subject, scale, dir, 100, None, 1e6),
+};
+
+pub const BATCHES: Work = Work {
+    name: "batches",
+    figures: &[("append, 100 B, batches of 1,000", "M records/s")],
+    better: Better::More,
+    durability: "written",
+    prepare: |subject, scale, dir| appending(subject, scale, dir, 100, Some(1000), 1e6),
+};
+
+pub const BATCHES_1K: Work = Work {
+    name: "batches of 1 KiB",
+    figures: &[("append, 1 KiB, batches of 256", "GB/s")],
+    better: Better::More,
+    durability: "written",
+    prepare: |subject, scale, dir| appending(subject, scale, dir, 1024, Some(256), 1e9 / 1024.0),
+};
+
+/// No round may take longer than this; who is slower appends fewer.
+fn longest(scale: &Scale) -> Duration {
+    Duration::from_millis(if scale.quick { 150 } else { 2000 })
+}
+
+fn appending<'a>(
+    subject: &'a Subject,
+    scale: &'a Scale,
+    dir: &'a Path,
+    len: usize,
+    batch: Option<usize>,
+    unit: f64,
+) -> Result<Option<Round<'a>>> {
+    let Some(make) = subject.append else { return Ok(None) };
+    let records = Records::of(len);
+    let once = move |count: usize| -> Result<Duration> {
+        let dir = Scratch::new(dir, "round")?;
+        let mut log = make(&place(&dir.0, count * len))?;
+        let start = Instant::now();
+        match batch {
+            Some(batch) => log.batched(&records, 0..count, batch)?,
+            None => log.singly(&records, 0..count)?,
+        }
+        Ok(start.elapsed())
+    };
+    let few = batch.unwrap_or(1000);
+    let Ok(probe) = once(few) else { return Ok(None) };
+    let most = longest(scale).as_secs_f64() / (probe.as_secs_f64() / few as f64);
+    let count = (scale.bytes / len).min(most as usize).max(few);
+    Ok(Some(Box::new(move || Ok(vec![count as f64 / once(count)?.as_secs_f64() / unit]))))
+}

@@ -1,0 +1,21 @@
+//! Idling: a thousand partitions that nobody uses, and what opening them takes and leaves behind.
+
+use super::{Better, Work, place};
+use crate::child::{self, Task};
+
+pub const IDLE: Work = Work {
+    name: "idle partitions",
+    figures: &[
+        ("open with 1,000 idle partitions", "ms"),
+        ("threads for them", "threads"),
+        ("mappings for them", "mappings"),
+        ("memory for them", "KiB"),
+    ],
+    better: Better::Less,
+    durability: "",
+    prepare: |subject, scale, dir| {
+        let (Some(make), Some(_)) = (subject.idle, subject.open_idle) else { return Ok(None) };
+        make(&place(dir, 0), scale.idle_partitions)?;
+        Ok(Some(Box::new(move || child::run(subject, dir, Task::OpenIdle))))
+    },
+};

@@ -1,0 +1,74 @@
+//! Opening: after a clean close, and after a kill with a part of the data unflushed.
+
+use super::{Better, Round, Work, place};
+use crate::{
+    child::{self, Task},
+    records::Records,
+    scale::Scale,
+    subject::{Result, Subject},
+    turns::Scratch,
+};
+use std::{path::Path, time::Instant};
+
+pub const CLEAN_SMALL: Work = Work {
+    name: "open, clean, small",
+    figures: &[("open after a clean close, a small log", "ms")],
+    better: Better::Less,
+    durability: "",
+    prepare: |subject, scale, dir| clean(subject, dir, scale.opened / 64),
+};
+
+pub const CLEAN: Work = Work {
+    name: "open, clean",
+    figures: &[("open after a clean close, a log 64 times that", "ms")],
+    better: Better::Less,
+    durability: "",
+    prepare: |subject, scale, dir| clean(subject, dir, scale.opened),
+};
+
+pub const KILLED: Work = Work {
+    name: "open, killed",
+    figures: &[("open after kill -9, with unflushed data", "ms")],
+    better: Better::Less,
+    durability: "",
+    prepare: killed,
+};
+
+/// Bytes of a record in the logs that are opened.
+pub const LEN: usize = 1024;
+/// Records of a batch in them.
+pub const BATCH: usize = 64;
+
+fn clean<'a>(subject: &'a Subject, dir: &'a Path, bytes: usize) -> Result<Option<Round<'a>>> {
+    let (Some(make), Some(open)) = (subject.append, subject.open) else { return Ok(None) };
+    // A floor has no way to know that it was closed cleanly.
+    if subject.is_floor() {
+        return Ok(None);
+    }
+    let place = place(dir, bytes);
+    let mut log = make(&place)?;
+    log.batched(&Records::of(LEN), 0..bytes / LEN, BATCH)?;
+    log.flush()?;
+    drop(log);
+    Ok(Some(Box::new(move || {
+        let start = Instant::now();
+        let log = open(&place)?;
+        let time = start.elapsed();
+        drop(log);
+        Ok(vec![time.as_secs_f64() * 1e3])
+    })))
+}
+
+fn killed<'a>(subject: &'a Subject, scale: &'a Scale, dir: &'a Path) -> Result<Option<Round<'a>>> {
+    let (Some(_), Some(open)) = (subject.append, subject.open) else { return Ok(None) };
+    Ok(Some(Box::new(move || {
+        let dir = Scratch::new(dir, "round")?;
+        let task = Task::FillAndDie { bytes: scale.opened, unflushed: scale.unflushed };
+        child::run(subject, &dir.0, task)?;
+        let start = Instant::now();
+        let log = open(&place(&dir.0, scale.opened))?;
+        let time = start.elapsed();
+        drop(log);
+        Ok(vec![time.as_secs_f64() * 1e3])
+    })))
+}

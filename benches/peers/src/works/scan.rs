@@ -1,0 +1,55 @@
+//! Scanning: everything from the start, warm, checksums verified, every byte touched.
+
+use super::{Better, Round, Work, place};
+use crate::{
+    records::{Records, touch},
+    scale::Scale,
+    subject::{Result, Subject},
+};
+use std::{path::Path, time::Instant};
+
+pub const SCAN: Work = Work {
+    name: "scan",
+    figures: &[("scan, 100 B, warm", "M records/s")],
+    better: Better::More,
+    durability: "",
+    prepare: |subject, scale, dir| scanning(subject, scale, dir, 100, 1000, 1e6),
+};
+
+pub const SCAN_1K: Work = Work {
+    name: "scan of 1 KiB",
+    figures: &[("scan, 1 KiB, warm", "GB/s")],
+    better: Better::More,
+    durability: "",
+    prepare: |subject, scale, dir| scanning(subject, scale, dir, 1024, 256, 1e9 / 1024.0),
+};
+
+fn scanning<'a>(
+    subject: &'a Subject,
+    scale: &'a Scale,
+    dir: &'a Path,
+    len: usize,
+    batch: usize,
+    unit: f64,
+) -> Result<Option<Round<'a>>> {
+    let (Some(make), Some(read)) = (subject.append, subject.scan) else { return Ok(None) };
+    let records = Records::of(len);
+    let count = scale.bytes / len / batch * batch;
+    let place = place(dir, count * len);
+    let mut log = make(&place)?;
+    log.batched(&records, 0..count, batch)?;
+    log.flush()?;
+    drop(log);
+    let mut log = read(&place)?;
+    let sum = records.range(0..count).fold(0u64, |sum, record| sum.wrapping_add(touch(record)));
+    let floor = subject.is_floor();
+    Ok(Some(Box::new(move || {
+        let start = Instant::now();
+        let seen = std::hint::black_box(log.scan()?);
+        let time = start.elapsed().as_secs_f64();
+        if !floor && (seen.records != count as u64 || seen.sum != sum) {
+            return Err(format!("it gave {} of {count} records, or other bytes", seen.records).into());
+        }
+        Ok(vec![count as f64 / time / unit])
+    })))
+}
