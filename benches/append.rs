@@ -1,4 +1,5 @@
 //! Appending to a partition: by size of record and batch, by threads, by durability; and how it grows.
+#![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 
@@ -16,9 +17,12 @@ fn sizes(criterion: &mut Criterion) {
             let (partition, value) = (log.partition(), bytes(size));
             let records = vec![RecordData::new(&value); batch];
             group.throughput(Throughput::Bytes((size * batch) as u64));
-            group.bench_function(BenchmarkId::new(format!("{size} B"), format!("batches of {batch}")), |bencher| {
-                bencher.iter(|| partition.append(black_box(&records)).expect("an append"));
-            });
+            group.bench_function(
+                BenchmarkId::new(format!("{size} B"), format!("batches of {batch}")),
+                |bencher| {
+                    bencher.iter(|| partition.append(black_box(&records)).expect("an append"));
+                },
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Codecs: batches of a thousand records that compress as log lines do, in and out. Needs the features.
+#![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 
@@ -11,7 +12,10 @@ use streamlog::{Compression, Durability, RecordData};
 fn lines(count: usize) -> Vec<String> {
     let line = |n: usize| {
         let (user, millis, status) = (n * 7919 % 4096, n * 104_729 % 997, [200, 200, 200, 404, 500][n % 5]);
-        format!("2024-05-01T12:00:{:02}.{millis:03}Z INFO api user={user} path=/v1/orders/{n} status={status} took={millis}ms", n % 60)
+        format!(
+            "2024-05-01T12:00:{:02}.{millis:03}Z INFO api user={user} path=/v1/orders/{n} status={status} took={millis}ms",
+            n % 60
+        )
     };
     (0..count).map(line).collect()
 }

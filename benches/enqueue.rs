@@ -1,4 +1,5 @@
 //! Enqueueing: one record per call into the batch of its partition; by threads, keys, partitions and size.
+#![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 

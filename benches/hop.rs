@@ -1,4 +1,5 @@
 //! Hops: from a send to a consumer that polls in a loop or sleeps in its poll; and what sleepers cost a producer.
+#![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 
@@ -49,7 +50,8 @@ fn latency(criterion: &mut Criterion) {
             let log = Log::new(topic(durability));
             let producer = log.log.producer().expect("a producer");
             group.bench_function(BenchmarkId::new(name, reader), |bencher| {
-                bencher.iter_custom(|count| hops(&log, &producer, timeout, Duration::from_micros(200), count));
+                bencher
+                    .iter_custom(|count| hops(&log, &producer, timeout, Duration::from_micros(200), count));
             });
         }
     }

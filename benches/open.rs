@@ -1,4 +1,5 @@
 //! Opening: after a clean close whatever the size, after a crash by the size of what was not flushed.
+#![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Polling: what is there already, across partitions; and a poll that finds nothing.
+#![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 

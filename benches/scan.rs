@@ -1,4 +1,5 @@
 //! Scanning a partition from its start, checksums verified and every byte touched; and how it grows.
+#![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 
@@ -37,7 +38,8 @@ fn scans(criterion: &mut Criterion) {
         fill(&partition, count, &bytes(size));
         assert_eq!(scan(&partition).0, count as u64);
         group.throughput(Throughput::Elements(count as u64));
-        let id = BenchmarkId::new(format!("{size} B"), format!("{count} in segments of {} MiB", segment >> 20));
+        let id =
+            BenchmarkId::new(format!("{size} B"), format!("{count} in segments of {} MiB", segment >> 20));
         group.bench_function(id, |bencher| bencher.iter(|| scan(black_box(&partition))));
     }
 }

@@ -1,4 +1,5 @@
 //! Random reads: one record by its offset, and an offset by its time; with ten times the records and segments.
+#![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 
@@ -14,7 +15,8 @@ fn fill(partition: &Partition, count: usize) {
     let value = bytes(100);
     for start in (0..count).step_by(100) {
         let at = |number: usize| Timestamp::from_millis(FIRST + number as i64);
-        let records: Vec<_> = (start..start + 100).map(|n| RecordData::new(&value).timestamp(at(n))).collect();
+        let records: Vec<_> =
+            (start..start + 100).map(|n| RecordData::new(&value).timestamp(at(n))).collect();
         partition.append(&records).expect("an append");
     }
 }

@@ -1,5 +1,5 @@
 //! What the benches share: logs in fresh directories, records, and how long to measure.
-#![allow(dead_code, reason = "each bench takes what it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
 
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use std::{fs, path::Path, time::Duration};

@@ -52,7 +52,10 @@ const CHARTS: &[Chart] = &[
         file: "open.svg",
         title: "Opening (less is better)",
         durability: "after a clean close and after kill -9",
-        figures: &["open after a clean close, a log 64 times that", "open after kill -9, with unflushed data"],
+        figures: &[
+            "open after a clean close, a log 64 times that",
+            "open after kill -9, with unflushed data",
+        ],
     },
 ];
 

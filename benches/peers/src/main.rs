@@ -91,7 +91,9 @@ fn run(options: Options) -> Result<()> {
     let mut scale = if options.quick { scale::Scale::quick() } else { scale::Scale::full() };
     scale.rounds = options.rounds.unwrap_or(scale.rounds).max(1);
     let wanted = |s: &&Subject| {
-        options.subjects.is_empty() || s.name == subjects::OURS || options.subjects.iter().any(|n| n == s.name)
+        options.subjects.is_empty()
+            || s.name == subjects::OURS
+            || options.subjects.iter().any(|n| n == s.name)
     };
     let subjects: Vec<&Subject> = subjects::SUBJECTS.iter().filter(wanted).collect();
     let parent = options.dir.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/target").into());

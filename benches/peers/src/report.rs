@@ -21,7 +21,11 @@ pub fn tables(work: &Work, outcomes: &[Outcome], subjects: &[&Subject]) -> Strin
         let ours = rows.iter().find(|o| o.subject == OURS).map(|o| o.median());
         let kind = if work.durability.is_empty() { String::new() } else { format!(", {}", work.durability) };
         let _ = writeln!(text, "\n{figure} ({unit}{kind})\n");
-        let _ = writeln!(text, "| {:<26} | {:>10} | {:>21} | {:>11} |", "subject", "median", "lowest - highest", "streamlog is");
+        let _ = writeln!(
+            text,
+            "| {:<26} | {:>10} | {:>21} | {:>11} |",
+            "subject", "median", "lowest - highest", "streamlog is"
+        );
         let _ = writeln!(text, "|{:-<28}|{:->12}|{:->23}|{:->14}|", "", ":", ":", ":");
         for row in rows {
             let median = row.median();

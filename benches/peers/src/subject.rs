@@ -95,7 +95,9 @@ impl Mark {
         match self {
             Mark::Floor => "a floor: written by hand, no log",
             Mark::AllInMemory => "keeps all data in memory as well",
-            Mark::Buffers => "keeps appended records in a buffer of the process until told otherwise: a kill loses them",
+            Mark::Buffers => {
+                "keeps appended records in a buffer of the process until told otherwise: a kill loses them"
+            }
             Mark::NoChecksum => "has no checksum over records",
             Mark::ChecksumUnread => "has a checksum but its reader does not look at it unasked (we ask)",
             Mark::UnflushedAcknowledged => "has no call that flushes",

@@ -45,7 +45,9 @@ pub fn take(work: &Work, subjects: &[&Subject], scale: &Scale, scratch: &Path) -
     for subject in subjects {
         let dir = Scratch::new(scratch, &format!("{}-{}", work.name, subject.name))?;
         match (work.prepare)(subject, scale, &dir.0) {
-            Ok(Some(round)) => players.push(Player { subject, round, dir, outcomes: None, failed: false, slow: false }),
+            Ok(Some(round)) => {
+                players.push(Player { subject, round, dir, outcomes: None, failed: false, slow: false })
+            }
             Ok(None) => {}
             Err(error) => told(work, subject, error)?,
         }
@@ -85,7 +87,12 @@ impl Player<'_> {
     fn note(&mut self, work: &Work, values: Vec<f64>, counts: bool) {
         let outcomes = self.outcomes.get_or_insert_with(|| {
             let name = self.subject.name;
-            let new = |(work, unit): &(&'static str, &'static str)| Outcome { work, subject: name, unit, runs: vec![] };
+            let new = |(work, unit): &(&'static str, &'static str)| Outcome {
+                work,
+                subject: name,
+                unit,
+                runs: vec![],
+            };
             work.figures.iter().map(new).collect()
         });
         if counts {

@@ -64,7 +64,8 @@ impl Drop for Broker {
     fn drop(&mut self) {
         (self.topic, self.producer) = (None, None);
         if let Some(broker) = self.broker.take() {
-            let _ = block_on(async { tokio::time::timeout(Duration::from_secs(20), broker.shutdown()).await });
+            let _ =
+                block_on(async { tokio::time::timeout(Duration::from_secs(20), broker.shutdown()).await });
         }
     }
 }

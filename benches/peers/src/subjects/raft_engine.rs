@@ -58,7 +58,8 @@ impl Group {
     }
 
     fn write<'a>(&mut self, records: impl Iterator<Item = &'a [u8]>) -> Result<()> {
-        let entries: Vec<_> = records.zip(self.next..).map(|(record, number)| entry(number, record)).collect();
+        let entries: Vec<_> =
+            records.zip(self.next..).map(|(record, number)| entry(number, record)).collect();
         let mut batch = LogBatch::with_capacity(entries.len());
         batch.add_entries::<Numbered>(0, &entries)?;
         self.next += entries.len() as u64;
@@ -102,7 +103,8 @@ thread_local! {
 
 impl Flushing for Group {
     fn send_flushed(&self, record: &[u8]) -> Result<()> {
-        let (region, number) = REGION.get().unwrap_or_else(|| (self.threads.fetch_add(1, Ordering::Relaxed), 1));
+        let (region, number) =
+            REGION.get().unwrap_or_else(|| (self.threads.fetch_add(1, Ordering::Relaxed), 1));
         let number = self.engine.last_index(region).map_or(1, |last| (last + 1).max(number));
         let mut batch = LogBatch::with_capacity(1);
         batch.add_entries::<Numbered>(region, &[entry(number, record)])?;

@@ -2,9 +2,7 @@
 
 use crate::{
     records::Records,
-    subject::{
-        Appending, Hopping, Mark, Place, Receiving, Result, Scanning, Seen, Sending, Subject, stamp,
-    },
+    subject::{Appending, Hopping, Mark, Place, Receiving, Result, Scanning, Seen, Sending, Subject, stamp},
 };
 use std::{
     ops::Range,
