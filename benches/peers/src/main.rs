@@ -25,6 +25,7 @@ The same work in turns, for streamlog and what people would pick instead.
   --subject NAME    only this subject (and streamlog); may be repeated
   --json FILE       write a list of {work, subject, median, unit, runs}
   --charts DIR      draw SVG charts
+  --with FILE       put the figures of such a list beside what is measured (see kafka/measure.py); may be repeated
   --dir DIR         where to work (default: below this package's target directory)
   --list            name works and subjects
 ";
@@ -37,6 +38,7 @@ struct Options {
     subjects: Vec<String>,
     json: Option<PathBuf>,
     charts: Option<PathBuf>,
+    with: Vec<PathBuf>,
     dir: Option<PathBuf>,
     list: bool,
     help: bool,
@@ -54,6 +56,7 @@ fn options(arguments: &[String]) -> Result<Options> {
             "--subject" => options.subjects.push(value()?),
             "--json" => options.json = Some(value()?.into()),
             "--charts" => options.charts = Some(value()?.into()),
+            "--with" => options.with.push(value()?.into()),
             "--dir" => options.dir = Some(value()?.into()),
             "--list" => options.list = true,
             "--help" | "-h" => options.help = true,
@@ -100,12 +103,18 @@ fn run(options: Options) -> Result<()> {
     let scratch = turns::Scratch::new(&parent, &format!("peers-{}", std::process::id()))?;
     let machine = machine::describe(&scratch.0);
     println!("{machine}\n\n{}", report::legend(&subjects));
+    let mut others = Vec::new();
+    for file in &options.with {
+        others.extend(report::read_json(file, &subjects)?);
+    }
     let mut outcomes = Vec::new();
     for work in works::WORKS {
         if !options.works.is_empty() && !options.works.iter().any(|part| work.name.contains(part)) {
             continue;
         }
-        let taken = turns::take(work, &subjects, &scale, &scratch.0)?;
+        let mut taken = turns::take(work, &subjects, &scale, &scratch.0)?;
+        let here = |outcome: &&turns::Outcome| work.figures.iter().any(|(figure, _)| *figure == outcome.work);
+        taken.extend(others.iter().filter(here).cloned());
         print!("{}", report::tables(work, &taken, &subjects));
         outcomes.extend(taken);
     }

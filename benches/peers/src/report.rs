@@ -4,9 +4,9 @@ use crate::{
     subject::{Mark, Result, Subject},
     subjects::OURS,
     turns::Outcome,
-    works::{Better, Work},
+    works::{Better, WORKS, Work},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{fmt::Write as _, path::Path};
 
 /// The tables of one work.
@@ -87,4 +87,23 @@ pub fn write_json(path: &Path, outcomes: &[Outcome]) -> Result<()> {
     let mut text = serde_json::to_string_pretty(&rows)?;
     text.push('\n');
     Ok(std::fs::write(path, text)?)
+}
+
+#[derive(Deserialize)]
+struct Foreign {
+    work: String,
+    subject: String,
+    runs: Vec<f64>,
+}
+
+/// Reads outcomes that another run wrote, of figures and subjects that are known here.
+pub fn read_json(path: &Path, subjects: &[&Subject]) -> Result<Vec<Outcome>> {
+    let rows: Vec<Foreign> = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let figures = || WORKS.iter().flat_map(|work| work.figures);
+    let known = rows.into_iter().filter_map(|row| {
+        let (work, unit) = *figures().find(|(figure, _)| *figure == row.work)?;
+        let subject = subjects.iter().find(|subject| subject.name == row.subject)?.name;
+        Some(Outcome { work, subject, unit, runs: row.runs })
+    });
+    Ok(known.collect())
 }

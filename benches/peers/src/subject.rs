@@ -72,7 +72,9 @@ pub enum Mark {
     ChecksumUnread,
     UnflushedAcknowledged,
     FlushesAtRoll,
-    Unsorted,
+    Tree,
+    Jvm,
+    Socket,
 }
 
 impl Mark {
@@ -86,7 +88,9 @@ impl Mark {
             Mark::ChecksumUnread => 'r',
             Mark::UnflushedAcknowledged => 'u',
             Mark::FlushesAtRoll => 's',
-            Mark::Unsorted => 't',
+            Mark::Tree => 't',
+            Mark::Jvm => 'j',
+            Mark::Socket => 'k',
         }
     }
 
@@ -102,12 +106,14 @@ impl Mark {
             Mark::ChecksumUnread => "has a checksum but its reader does not look at it unasked (we ask)",
             Mark::UnflushedAcknowledged => "has no call that flushes",
             Mark::FlushesAtRoll => "flushes, and waits, when a file is full",
-            Mark::Unsorted => "is a table or a tree with the offset as its key",
+            Mark::Tree => "is a table or a tree with the offset as its key",
+            Mark::Jvm => "in one JVM that has warmed up, measured in a run of its own",
+            Mark::Socket => "a broker: answers over a socket, serves many clients; its hop is a mean",
         }
     }
 
     /// All of them, in the order of a legend.
-    pub const ALL: [Mark; 8] = [
+    pub const ALL: [Mark; 10] = [
         Mark::Floor,
         Mark::AllInMemory,
         Mark::Buffers,
@@ -115,7 +121,9 @@ impl Mark {
         Mark::ChecksumUnread,
         Mark::UnflushedAcknowledged,
         Mark::FlushesAtRoll,
-        Mark::Unsorted,
+        Mark::Tree,
+        Mark::Jvm,
+        Mark::Socket,
     ];
 }
 

@@ -41,12 +41,13 @@ const PATIENCE: Duration = Duration::from_millis(600);
 
 /// Does a work with all subjects that can. Failures of peers are told and leave a gap; one of ours ends it all.
 pub fn take(work: &Work, subjects: &[&Subject], scale: &Scale, scratch: &Path) -> Result<Vec<Outcome>> {
+    let dir = |subject: &&Subject| Scratch::new(scratch, &format!("{}-{}", work.name, subject.name));
+    let dirs = subjects.iter().map(dir).collect::<Result<Vec<_>>>()?;
     let mut players = Vec::new();
-    for subject in subjects {
-        let dir = Scratch::new(scratch, &format!("{}-{}", work.name, subject.name))?;
+    for (subject, dir) in subjects.iter().zip(&dirs) {
         match (work.prepare)(subject, scale, &dir.0) {
             Ok(Some(round)) => {
-                players.push(Player { subject, round, dir, outcomes: None, failed: false, slow: false })
+                players.push(Player { subject, round, outcomes: None, failed: false, slow: false });
             }
             Ok(None) => {}
             Err(error) => told(work, subject, error)?,
@@ -76,8 +77,6 @@ pub fn take(work: &Work, subjects: &[&Subject], scale: &Scale, scratch: &Path) -
 struct Player<'a> {
     subject: &'a Subject,
     round: Box<dyn FnMut() -> Result<Vec<f64>> + 'a>,
-    #[allow(dead_code, reason = "removed when it is dropped, after the round that works in it")]
-    dir: Scratch,
     outcomes: Option<Vec<Outcome>>,
     failed: bool,
     slow: bool,

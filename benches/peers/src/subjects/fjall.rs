@@ -18,7 +18,7 @@ use std::{
 
 pub const SUBJECT: Subject = Subject {
     name: "fjall",
-    marks: &[Mark::Unsorted],
+    marks: &[Mark::Tree],
     append: Some(|place| Ok(Box::new(Tree::open(place)?))),
     send: Some(|place| Ok(Box::new(Tree::open(place)?))),
     flush: Some(|place| Ok(Box::new(Tree::open(place)?))),

@@ -6,6 +6,7 @@
 mod commitlog;
 mod fjall;
 mod floors;
+mod kafka;
 mod kafko;
 mod mrecordlog;
 mod okaywal;
@@ -36,6 +37,8 @@ pub const SUBJECTS: &[Subject] = &[
     fjall::SUBJECT,
     redb::SUBJECT,
     rusqlite::SUBJECT,
+    kafka::LAYER,
+    kafka::BROKER,
     floors::writes::SUBJECT,
     floors::checked::SUBJECT,
     floors::group::SUBJECT,

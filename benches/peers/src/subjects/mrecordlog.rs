@@ -73,7 +73,8 @@ impl Sending for MultiRecordLog {
 impl Scanning for MultiRecordLog {
     fn scan(&mut self) -> Result<Seen> {
         let mut seen = Seen::default();
-        self.range(QUEUE, ..)?.for_each(|(_, record)| seen.see(&record));
+        let records = self.range(QUEUE, ..).map_err(|_| "its queue is gone")?;
+        records.for_each(|(_, record)| seen.see(&record));
         Ok(seen)
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     records::Records,
-    subject::{Appending, Flushing, Mark, Place, Result, Scanning, Seen, Sending, Subject},
+    subject::{Appending, Flushing, Place, Result, Scanning, Seen, Sending, Subject},
 };
 use protobuf::descriptor::UninterpretedOption as Message;
 use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
@@ -16,7 +16,6 @@ use std::{
 
 pub const SUBJECT: Subject = Subject {
     name: "raft-engine",
-    marks: &[],
     append: Some(|place| Ok(Box::new(Group::open(place)?))),
     send: Some(|place| Ok(Box::new(Group::open(place)?))),
     flush: Some(|place| Ok(Box::new(Group::open(place)?))),

@@ -9,7 +9,7 @@ use std::{ops::Range, sync::Mutex};
 
 pub const SUBJECT: Subject = Subject {
     name: "redb",
-    marks: &[Mark::Unsorted, Mark::Buffers],
+    marks: &[Mark::Tree, Mark::Buffers],
     append: Some(|place| Ok(Box::new(Tree::open(place)?))),
     send: Some(|place| Ok(Box::new(Tree::open(place)?))),
     flush: Some(|place| Ok(Box::new(Mutex::new(Tree::open(place)?)))),

@@ -9,7 +9,7 @@ use std::{ops::Range, sync::Mutex};
 
 pub const SUBJECT: Subject = Subject {
     name: "rusqlite",
-    marks: &[Mark::Unsorted, Mark::NoChecksum],
+    marks: &[Mark::Tree, Mark::NoChecksum],
     append: Some(|place| Ok(Box::new(open(place, "NORMAL")?))),
     send: Some(|place| Ok(Box::new(open(place, "NORMAL")?))),
     flush: Some(|place| Ok(Box::new(Mutex::new(open(place, "FULL")?)))),

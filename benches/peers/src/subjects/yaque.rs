@@ -56,9 +56,8 @@ impl Appending for Queue {
         Ok(())
     }
 
-    /// There is no call for it: this writes its own state, and flushes the files from outside.
+    /// There is no call for it: this flushes the files from outside.
     fn flush(&mut self) -> Result<()> {
-        self.sender.save()?;
         for file in std::fs::read_dir(&self.dir)? {
             std::fs::File::open(file?.path())?.sync_data()?;
         }
@@ -117,7 +116,7 @@ impl Receiving for Receiver {
                 Ok(Some(stamp))
             }
             Err(TryRecvError::QueueEmpty) => Ok(None),
-            Err(error) => Err(error.to_string().into()),
+            Err(error) => Err(format!("{error:?}").into()),
         }
     }
 

@@ -40,12 +40,12 @@ fn sending<'a>(
         // What a first flush does once is not what is asked for here.
         log.send_flushed(records.get(0))?;
         let start = Instant::now();
+        let send = |thread: usize| {
+            let numbers = thread * each..(thread + 1) * each;
+            records.range(numbers).try_for_each(|record| log.send_flushed(record))
+        };
+        let send = &send;
         std::thread::scope(|scope| {
-            let send = |thread: usize| {
-                let numbers = thread * each..(thread + 1) * each;
-                records.range(numbers).try_for_each(|record| log.send_flushed(record))
-            };
-            let send = &send;
             let senders: Vec<_> = (0..threads).map(|thread| scope.spawn(move || send(thread))).collect();
             senders.into_iter().try_for_each(|sender| sender.join().map_err(|_| "a sender panicked")?)
         })?;

@@ -1,7 +1,8 @@
 //! Rolling: the slowest call while one file follows another, beside the slowest of the other calls.
 
 use super::{Better, Work};
-use crate::{records::Records, subject::Place, turns::Scratch};
+use crate::{records::Records, scale::Scale, subject::Place, turns::Scratch};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub const ROLL: Work = Work {
@@ -19,13 +20,12 @@ pub const ROLL: Work = Work {
         let rolls = 4;
         let calls = (scale.segment as usize * rolls + scale.segment as usize / 2) / 1024;
         let probe = Scratch::new(dir, "probe")?;
-        let at = |dir| Place { dir, room: (calls * 1200) as u64, segment: scale.segment };
-        if make(&at(&probe.0))?.files().is_none() {
+        if make(&place(&probe.0, calls, scale))?.files().is_none() {
             return Ok(None);
         }
         Ok(Some(Box::new(move || {
             let dir = Scratch::new(dir, "round")?;
-            let mut log = make(&at(&dir.0))?;
+            let mut log = make(&place(&dir.0, calls, scale))?;
             let mut files = log.files();
             let (mut at_roll, mut elsewhere, mut seen) = (Duration::ZERO, Duration::ZERO, 0);
             for window in 0..calls / WINDOW {
@@ -55,3 +55,7 @@ pub const ROLL: Work = Work {
 
 /// Between two looks at the number of files.
 const WINDOW: usize = 64;
+
+fn place<'a>(dir: &'a Path, calls: usize, scale: &Scale) -> Place<'a> {
+    Place { dir, room: (calls * 1200) as u64, segment: scale.segment }
+}

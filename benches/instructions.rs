@@ -1,0 +1,72 @@
+//! The work whose instructions are counted: `instructions WORK COUNT` does a work on so many records and ends.
+//!
+//! `.ci/instructions.py` runs it twice under callgrind, with one count and a larger one: the difference belongs to the
+//! records alone. Under `cargo bench` it does nothing.
+
+mod common;
+
+use common::{Log, TOPIC, bytes, fill, topic};
+use std::{hint::black_box, time::Duration};
+use streamlog::{Durability, ProducerRecord, RecordData};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [work, count] = &arguments[..] else { return };
+    let Ok(count) = count.parse::<usize>() else { return };
+    let log = Log::new(topic(Durability::Written));
+    let (partition, value) = (log.partition(), bytes(100));
+    match work.as_str() {
+        "append" => {
+            let records = vec![RecordData::new(&value); 1000];
+            for _ in 0..count / 1000 {
+                partition.append(&records).expect("an append");
+            }
+        }
+        "append_one" => {
+            for _ in 0..count {
+                partition.append(&[RecordData::new(&value)]).expect("an append");
+            }
+        }
+        "enqueue" => {
+            let producer = log.log.producer().expect("a producer");
+            for _ in 0..count {
+                producer.enqueue(ProducerRecord::new(&log.topic, &value)).expect("room");
+            }
+            producer.flush().expect("a flush");
+        }
+        "send" => {
+            let producer = log.log.producer().expect("a producer");
+            for _ in 0..count {
+                producer.send(ProducerRecord::new(&log.topic, &value)).expect("a send");
+            }
+        }
+        "scan" => {
+            // Always the same log, read more or less of: what fills it falls out of the difference.
+            fill(&partition, 100_000, &value);
+            let (mut left, mut sum) = (count, 0u64);
+            for batch in partition.read(0) {
+                for record in &batch.expect("a batch") {
+                    sum += u64::from(record.value.expect("a value")[0]);
+                    left = left.saturating_sub(1);
+                }
+                if left == 0 {
+                    break;
+                }
+            }
+            black_box(sum);
+        }
+        "poll" => {
+            fill(&partition, 100_000, &value);
+            let mut consumer = log.log.consumer("counted").expect("a consumer");
+            consumer.subscribe([TOPIC]).expect("a subscription");
+            let (mut seen, mut sum) = (0, 0u64);
+            while seen < count {
+                let records = consumer.poll(Duration::from_secs(5)).expect("a poll");
+                seen += records.len();
+                sum += records.iter().map(|r| u64::from(r.value.expect("a value")[0])).sum::<u64>();
+            }
+            black_box(sum);
+        }
+        other => panic!("no such work: {other}"),
+    }
+}
