@@ -20,13 +20,14 @@ const HELP: &str = "\
 The same work in turns, for streamlog and what people would pick instead.
 
   --quick           a short round: to see that everything works, not for figures
-  --rounds N        how many rounds count (default: 3 quick, 7 full)
+  --rounds N        how many rounds count (default: 5 quick, 7 full)
   --work TEXT       only works whose name contains this; may be repeated
   --subject NAME    only this subject (and streamlog); may be repeated
   --json FILE       write a list of {work, subject, median, unit, runs}
   --charts DIR      draw SVG charts
   --with FILE       put the figures of such a list beside what is measured (see kafka/measure.py); may be repeated
   --dir DIR         where to work (default: below this package's target directory)
+  --times           tell how long each subject took for each work, on stderr
   --list            name works and subjects
 ";
 
@@ -40,6 +41,7 @@ struct Options {
     charts: Option<PathBuf>,
     with: Vec<PathBuf>,
     dir: Option<PathBuf>,
+    times: bool,
     list: bool,
     help: bool,
 }
@@ -58,6 +60,7 @@ fn options(arguments: &[String]) -> Result<Options> {
             "--charts" => options.charts = Some(value()?.into()),
             "--with" => options.with.push(value()?.into()),
             "--dir" => options.dir = Some(value()?.into()),
+            "--times" => options.times = true,
             "--list" => options.list = true,
             "--help" | "-h" => options.help = true,
             other => return Err(format!("{other}: unknown; see --help").into()),
@@ -112,7 +115,7 @@ fn run(options: Options) -> Result<()> {
         if !options.works.is_empty() && !options.works.iter().any(|part| work.name.contains(part)) {
             continue;
         }
-        let mut taken = turns::take(work, &subjects, &scale, &scratch.0)?;
+        let mut taken = turns::take(work, &subjects, &scale, &scratch.0, options.times)?;
         let here = |outcome: &&turns::Outcome| work.figures.iter().any(|(figure, _)| *figure == outcome.work);
         taken.extend(others.iter().filter(here).cloned());
         print!("{}", report::tables(work, &taken, &subjects));

@@ -27,11 +27,11 @@ impl Scale {
     pub fn quick() -> Self {
         Scale {
             quick: true,
-            rounds: 3,
-            bytes: 4 << 20,
+            rounds: 5,
+            bytes: 16 << 20,
             sends: 10_000,
             flushes: 20,
-            hops: 200,
+            hops: 300,
             opened: 8 << 20,
             unflushed: 4 << 20,
             segment: 2 << 20,

@@ -104,7 +104,7 @@ impl Mark {
             }
             Mark::NoChecksum => "has no checksum over records",
             Mark::ChecksumUnread => "has a checksum but its reader does not look at it unasked (we ask)",
-            Mark::UnflushedAcknowledged => "has no call that flushes",
+            Mark::UnflushedAcknowledged => "has no call that flushes the records",
             Mark::FlushesAtRoll => "flushes, and waits, when a file is full",
             Mark::Tree => "is a table or a tree with the offset as its key",
             Mark::Jvm => "in one JVM that has warmed up, measured in a run of its own",
@@ -170,9 +170,10 @@ pub trait Spreading {
     fn spread(&mut self, record: &[u8], partitions: usize) -> Result<()>;
 }
 
-/// Reads everything from the start, verifies every checksum there is, and touches every byte.
+/// Reads from the start, verifies every checksum there is, and touches every byte.
 pub trait Scanning {
-    fn scan(&mut self) -> Result<Seen>;
+    /// Reads to the end, or until it has met so many records: those of the last step may be more.
+    fn scan(&mut self, most: u64) -> Result<Seen>;
 }
 
 /// What a scan met.

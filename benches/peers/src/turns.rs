@@ -37,23 +37,32 @@ impl Outcome {
 }
 
 /// A subject that takes longer than this for a round of the quick kind has only one.
-const PATIENCE: Duration = Duration::from_millis(600);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Does a work with all subjects that can. Failures of peers are told and leave a gap; one of ours ends it all.
-pub fn take(work: &Work, subjects: &[&Subject], scale: &Scale, scratch: &Path) -> Result<Vec<Outcome>> {
+pub fn take(
+    work: &Work,
+    subjects: &[&Subject],
+    scale: &Scale,
+    scratch: &Path,
+    tell: bool,
+) -> Result<Vec<Outcome>> {
     let dir = |subject: &&Subject| Scratch::new(scratch, &format!("{}-{}", work.name, subject.name));
     let dirs = subjects.iter().map(dir).collect::<Result<Vec<_>>>()?;
     let mut players = Vec::new();
     for (subject, dir) in subjects.iter().zip(&dirs) {
+        let start = Instant::now();
         match (work.prepare)(subject, scale, &dir.0) {
             Ok(Some(round)) => {
-                players.push(Player { subject, round, outcomes: None, failed: false, slow: false });
+                let spent = start.elapsed();
+                players.push(Player { subject, round, outcomes: None, failed: false, slow: false, spent });
             }
             Ok(None) => {}
             Err(error) => told(work, subject, error)?,
         }
     }
-    for round in 0..=scale.rounds {
+    let rounds = if work.steady { 1..=1 } else { 0..=scale.rounds };
+    for round in rounds {
         for player in players.iter_mut().filter(|p| !p.failed) {
             if player.slow && round > 1 {
                 continue;
@@ -67,7 +76,13 @@ pub fn take(work: &Work, subjects: &[&Subject], scale: &Scale, scratch: &Path) -
                 }
             }
             player.slow |= scale.quick && start.elapsed() > PATIENCE;
+            player.spent += start.elapsed();
         }
+    }
+    if tell {
+        players
+            .iter()
+            .for_each(|p| eprintln!("{:>8.3} s  {}, {}", p.spent.as_secs_f64(), work.name, p.subject.name));
     }
     let done = players.into_iter().filter(|p| !p.failed);
     Ok(done.flat_map(|player| player.outcomes.unwrap_or_default()).collect())
@@ -80,6 +95,7 @@ struct Player<'a> {
     outcomes: Option<Vec<Outcome>>,
     failed: bool,
     slow: bool,
+    spent: Duration,
 }
 
 impl Player<'_> {

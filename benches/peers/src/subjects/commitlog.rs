@@ -1,10 +1,10 @@
 //! commitlog: batches with a CRC-32C each record, written at once, read positionally.
+//!
+//! Its `flush` flushes the index and calls `File::flush` on the records, which does nothing: it is not asked to.
 
 use crate::{
     records::Records,
-    subject::{
-        Appending, Flushing, Hopping, Mark, Place, Receiving, Result, Scanning, Seen, Sending, Subject, stamp,
-    },
+    subject::{Appending, Hopping, Mark, Place, Receiving, Result, Scanning, Seen, Sending, Subject, stamp},
 };
 use commitlog::{
     CommitLog, LogOptions, ReadLimit,
@@ -18,10 +18,9 @@ use std::{
 
 pub const SUBJECT: Subject = Subject {
     name: "commitlog",
-    marks: &[Mark::ChecksumUnread, Mark::FlushesAtRoll],
+    marks: &[Mark::ChecksumUnread, Mark::UnflushedAcknowledged],
     append: Some(|place| Ok(Box::new(open(place)?))),
     send: Some(|place| Ok(Box::new(Files(open(place)?, place.dir.to_path_buf())))),
-    flush: Some(|place| Ok(Box::new(Mutex::new(open(place)?)))),
     scan: Some(|place| Ok(Box::new(open(place)?))),
     hop: Some(|place| Ok(Box::new(Shared(Arc::new(Mutex::new(open(place)?)))))),
     open: Some(|place| Ok(Box::new(open(place)?))),
@@ -75,21 +74,13 @@ impl Sending for Files {
     }
 }
 
-impl Flushing for Mutex<CommitLog> {
-    fn send_flushed(&self, record: &[u8]) -> Result<()> {
-        let mut log = self.lock().map_err(to_text)?;
-        log.append_msg(record).map_err(to_text)?;
-        Ok(CommitLog::flush(&mut log)?)
-    }
-}
-
 impl Scanning for CommitLog {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
         let mut next = 0;
         loop {
             let messages = self.read(next, ReadLimit::max_bytes(64 << 10)).map_err(|e| format!("{e:?}"))?;
-            if messages.is_empty() {
+            if messages.is_empty() || seen.records >= most {
                 return Ok(seen);
             }
             for message in messages.iter() {

@@ -107,9 +107,9 @@ impl Spreading for Tree {
 }
 
 impl Scanning for Tree {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
-        for entry in self.tree.iter() {
+        for entry in self.tree.iter().take(most as usize) {
             seen.see(&entry.into_inner()?.1);
         }
         Ok(seen)

@@ -3,4 +3,5 @@
 use crate::subject::{Mark, Subject};
 
 pub const LAYER: Subject = Subject { name: "Kafka's log layer", marks: &[Mark::Jvm], ..Subject::NONE };
-pub const BROKER: Subject = Subject { name: "Kafka, a broker", marks: &[Mark::Jvm, Mark::Socket], ..Subject::NONE };
+pub const BROKER: Subject =
+    Subject { name: "Kafka, a broker", marks: &[Mark::Jvm, Mark::Socket], ..Subject::NONE };

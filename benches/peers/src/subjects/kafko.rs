@@ -116,12 +116,12 @@ impl Flushing for Broker {
 }
 
 impl Scanning for Broker {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let end = self.topic()?.partition(0).ok_or("its partition is gone")?.high_water_mark();
         block_on(async {
             let mut seen = Seen::default();
             let mut consumer = self.broker()?.consumer_for(TOPIC).await?;
-            while consumer.position(0) < end {
+            while consumer.position(0) < end.min(most) {
                 seen.see(consumer.next_record().await?.value());
             }
             Ok(seen)

@@ -71,10 +71,10 @@ impl Sending for MultiRecordLog {
 }
 
 impl Scanning for MultiRecordLog {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
         let records = self.range(QUEUE, ..).map_err(|_| "its queue is gone")?;
-        records.for_each(|(_, record)| seen.see(&record));
+        records.take(most as usize).for_each(|(_, record)| seen.see(&record));
         Ok(seen)
     }
 }

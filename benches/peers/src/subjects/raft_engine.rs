@@ -114,11 +114,11 @@ impl Flushing for Group {
 }
 
 impl Scanning for Group {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
         let mut entries = Vec::new();
         let first = self.engine.first_index(0).unwrap_or(0);
-        let end = self.engine.last_index(0).map_or(0, |last| last + 1);
+        let end = self.engine.last_index(0).map_or(0, |last| last.min(first.saturating_add(most - 1)) + 1);
         for at in (first..end).step_by(1000) {
             entries.clear();
             self.engine.fetch_entries_to::<Numbered>(0, at, end.min(at + 1000), None, &mut entries)?;

@@ -82,10 +82,10 @@ impl Flushing for Mutex<Tree> {
 }
 
 impl Scanning for Tree {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
         let read = self.database.begin_read()?;
-        for entry in read.open_table(TABLE)?.iter()? {
+        for entry in read.open_table(TABLE)?.iter()?.take(most as usize) {
             seen.see(entry?.1.value());
         }
         Ok(seen)

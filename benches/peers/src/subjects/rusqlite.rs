@@ -67,10 +67,10 @@ impl Flushing for Mutex<Connection> {
 }
 
 impl Scanning for Connection {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
-        let mut statement = self.prepare_cached("SELECT value FROM log ORDER BY number")?;
-        let mut rows = statement.query(())?;
+        let mut statement = self.prepare_cached("SELECT value FROM log ORDER BY number LIMIT ?1")?;
+        let mut rows = statement.query([most.min(i64::MAX as u64) as i64])?;
         while let Some(row) = rows.next()? {
             seen.see(row.get_ref(0)?.as_blob()?);
         }

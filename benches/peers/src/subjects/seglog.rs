@@ -130,13 +130,16 @@ impl Flushing for Mutex<Rolling> {
 struct Files(PathBuf);
 
 impl Scanning for Files {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
         for file in files(&self.0)? {
             let mut reader = Reader::<0>::open_read_only(file, None)?;
             let mut iter = reader.iter(0);
             while let Some(record) = iter.next_record()? {
                 seen.see(&record.data);
+                if seen.records == most {
+                    return Ok(seen);
+                }
             }
         }
         Ok(seen)

@@ -123,11 +123,14 @@ impl Spreading for Spread {
 }
 
 impl Scanning for Log {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
         for batch in self.partition.read(0) {
             for record in &batch? {
                 seen.see(record.value.unwrap_or_default());
+            }
+            if seen.records >= most {
+                break;
             }
         }
         Ok(seen)

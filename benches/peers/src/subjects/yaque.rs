@@ -80,9 +80,9 @@ impl Sending for Queue {
 struct Files(PathBuf);
 
 impl Scanning for Files {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, most: u64) -> Result<Seen> {
         let mut seen = Seen::default();
-        for record in yaque::QueueIter::open(&self.0)? {
+        for record in yaque::QueueIter::open(&self.0)?.take(most as usize) {
             seen.see(&record?);
         }
         Ok(seen)

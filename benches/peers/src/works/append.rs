@@ -1,6 +1,6 @@
 //! Appending by one thread: a record a call, and in batches. Nothing is flushed.
 
-use super::{Better, Round, Work, place};
+use super::{Better, Round, Work, longest, place};
 use crate::{
     records::Records,
     scale::Scale,
@@ -17,6 +17,7 @@ pub const ENQUEUE: Work = Work {
     figures: &[("enqueue, 100 B, one record a call", "M records/s")],
     better: Better::More,
     durability: "written",
+    steady: false,
     prepare: |subject, scale, dir| appending(subject, scale, dir, 100, None, 1e6),
 };
 
@@ -25,6 +26,7 @@ pub const BATCHES: Work = Work {
     figures: &[("append, 100 B, batches of 1,000", "M records/s")],
     better: Better::More,
     durability: "written",
+    steady: false,
     prepare: |subject, scale, dir| appending(subject, scale, dir, 100, Some(1000), 1e6),
 };
 
@@ -33,13 +35,9 @@ pub const BATCHES_1K: Work = Work {
     figures: &[("append, 1 KiB, batches of 256", "GB/s")],
     better: Better::More,
     durability: "written",
+    steady: false,
     prepare: |subject, scale, dir| appending(subject, scale, dir, 1024, Some(256), 1e9 / 1024.0),
 };
-
-/// No round may take longer than this; who is slower appends fewer.
-fn longest(scale: &Scale) -> Duration {
-    Duration::from_millis(if scale.quick { 150 } else { 2000 })
-}
 
 fn appending<'a>(
     subject: &'a Subject,

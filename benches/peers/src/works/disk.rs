@@ -8,6 +8,7 @@ pub const DISK: Work = Work {
     figures: &[("bytes on disk per 100-byte record", "bytes")],
     better: Better::Less,
     durability: "",
+    steady: true,
     prepare: |subject, scale, dir| {
         let Some(make) = subject.append else { return Ok(None) };
         if subject.is_floor() {

@@ -14,6 +14,7 @@ pub const ONE: Work = Work {
     figures: &[("send, 100 B, flushed, 1 thread", "K records/s")],
     better: Better::More,
     durability: "flushed",
+    steady: false,
     prepare: |subject, scale, dir| sending(subject, scale, dir, 1),
 };
 
@@ -22,6 +23,7 @@ pub const SIXTEEN: Work = Work {
     figures: &[("send, 100 B, flushed, 16 threads", "K records/s")],
     better: Better::More,
     durability: "flushed",
+    steady: false,
     prepare: |subject, scale, dir| sending(subject, scale, dir, 16),
 };
 

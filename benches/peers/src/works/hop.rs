@@ -16,6 +16,7 @@ pub const AWAKE: Work = Work {
     figures: &[("hop to an awake reader, median", "us"), ("hop to an awake reader, p99", "us")],
     better: Better::Less,
     durability: "written",
+    steady: false,
     prepare: |subject, scale, dir| hopping(subject, scale, dir, false),
 };
 
@@ -24,6 +25,7 @@ pub const ASLEEP: Work = Work {
     figures: &[("hop to a sleeping reader, median", "us"), ("hop to a sleeping reader, p99", "us")],
     better: Better::Less,
     durability: "written",
+    steady: false,
     prepare: |subject, scale, dir| hopping(subject, scale, dir, true),
 };
 

@@ -13,6 +13,7 @@ pub const IDLE: Work = Work {
     ],
     better: Better::Less,
     durability: "",
+    steady: false,
     prepare: |subject, scale, dir| {
         let (Some(make), Some(_)) = (subject.idle, subject.open_idle) else { return Ok(None) };
         make(&place(dir, 0), scale.idle_partitions)?;

@@ -14,6 +14,7 @@ pub const APPEND: Work = Work {
     figures: &[("peak memory, append", "MiB"), ("peak memory, append of 4 times as much", "MiB")],
     better: Better::Less,
     durability: "written",
+    steady: true,
     prepare: |subject, scale, dir| peaks(subject, scale, dir, false),
 };
 
@@ -22,6 +23,7 @@ pub const SCAN: Work = Work {
     figures: &[("peak memory, scan", "MiB"), ("peak memory, scan of 4 times as much", "MiB")],
     better: Better::Less,
     durability: "",
+    steady: true,
     prepare: |subject, scale, dir| peaks(subject, scale, dir, true),
 };
 

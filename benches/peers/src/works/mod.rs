@@ -17,7 +17,7 @@ use crate::{
     subject::{Place, Result, Subject},
 };
 pub use open::{BATCH as FILL_BATCH, LEN as FILL_LEN};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 /// A kind of work, and how a subject does it.
 pub struct Work {
@@ -26,6 +26,8 @@ pub struct Work {
     pub figures: &'static [(&'static str, &'static str)],
     pub better: Better,
     pub durability: &'static str,
+    /// Whether every round gives the same, so that one is enough.
+    pub steady: bool,
     /// Prepares a subject for its rounds, in a directory of its own. `None`: it cannot do this.
     pub prepare: for<'a> fn(&'a Subject, &'a Scale, &'a Path) -> Result<Option<Round<'a>>>,
 }
@@ -66,4 +68,9 @@ pub const WORKS: &[Work] = &[
 /// A place for so many bytes of records, in files of the usual size.
 fn place(dir: &Path, room: usize) -> Place<'_> {
     Place { dir, room: room as u64, segment: 256 << 20 }
+}
+
+/// No round of an append or a scan shall take longer than this; who is slower does fewer records.
+fn longest(scale: &Scale) -> Duration {
+    Duration::from_millis(if scale.quick { 60 } else { 2000 })
 }

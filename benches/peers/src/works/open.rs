@@ -15,6 +15,7 @@ pub const CLEAN_SMALL: Work = Work {
     figures: &[("open after a clean close, a small log", "ms")],
     better: Better::Less,
     durability: "",
+    steady: false,
     prepare: |subject, scale, dir| clean(subject, dir, scale.opened / 64),
 };
 
@@ -23,6 +24,7 @@ pub const CLEAN: Work = Work {
     figures: &[("open after a clean close, a log 64 times that", "ms")],
     better: Better::Less,
     durability: "",
+    steady: false,
     prepare: |subject, scale, dir| clean(subject, dir, scale.opened),
 };
 
@@ -31,6 +33,7 @@ pub const KILLED: Work = Work {
     figures: &[("open after kill -9, with unflushed data", "ms")],
     better: Better::Less,
     durability: "",
+    steady: false,
     prepare: killed,
 };
 

@@ -14,6 +14,7 @@ pub const ROLL: Work = Work {
     ],
     better: Better::Less,
     durability: "written",
+    steady: false,
     prepare: |subject, scale, dir| {
         let Some(make) = subject.send else { return Ok(None) };
         let records = Records::of(1024);

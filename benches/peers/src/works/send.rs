@@ -9,6 +9,7 @@ pub const WRITTEN: Work = Work {
     figures: &[("send, 100 B, acknowledged one by one", "M records/s")],
     better: Better::More,
     durability: "written",
+    steady: false,
     prepare: |subject, scale, dir| {
         let Some(make) = subject.send else { return Ok(None) };
         let records = Records::of(100);

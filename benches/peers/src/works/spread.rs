@@ -13,6 +13,7 @@ pub const SPREAD: Work = Work {
     ],
     better: Better::Less,
     durability: "flushed",
+    steady: false,
     prepare: |subject, scale, dir| {
         let Some(make) = subject.spread else { return Ok(None) };
         let records = Records::of(100);

@@ -80,7 +80,7 @@ impl Sending for Checked {
 struct Read(PathBuf);
 
 impl Scanning for Read {
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, _: u64) -> Result<Seen> {
         let mut seen = Seen::default();
         scan(&File::open(&self.0)?, 0, |record| seen.see(record))?;
         Ok(seen)

@@ -97,7 +97,7 @@ struct Mapped(PathBuf);
 
 impl Scanning for Mapped {
     #[allow(unsafe_code, reason = "the file is this process's own, and nobody truncates it")]
-    fn scan(&mut self) -> Result<Seen> {
+    fn scan(&mut self, _: u64) -> Result<Seen> {
         let file = File::open(&self.0)?;
         // SAFETY: nothing changes the file while it is mapped.
         let map = unsafe { Mmap::map(&file)? };
