@@ -15,6 +15,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Subject {
     pub name: &'static str,
     pub marks: &'static [Mark],
+    /// Whether its reader takes so long that some dozen records must do, and long scans are not asked of it.
+    pub crawls: bool,
     /// Appending by one thread, nothing flushed.
     pub append: Option<Make<dyn Appending>>,
     /// One record at a time, each acknowledged when it survives the process.
@@ -45,6 +47,7 @@ impl Subject {
     pub const NONE: Subject = Subject {
         name: "",
         marks: &[],
+        crawls: false,
         append: None,
         send: None,
         flush: None,

@@ -13,6 +13,7 @@ use std::{any::Any, ops::Range, sync::Arc, time::Duration};
 
 pub const SUBJECT: Subject = Subject {
     name: "kafko",
+    crawls: true,
     append: Some(|place| Ok(Box::new(Broker::open(place, 1)?))),
     send: Some(|place| Ok(Box::new(Broker::open(place, 1)?))),
     flush: Some(|place| Ok(Box::new(Broker::open(place, 1)?))),

@@ -17,6 +17,7 @@ use walrus_rust::{FsyncSchedule, ReadConsistency, Walrus};
 
 pub const SUBJECT: Subject = Subject {
     name: "walrus-rust",
+    crawls: true,
     append: Some(|place| Ok(Box::new(open(place, FsyncSchedule::Milliseconds(200))?))),
     send: Some(|place| Ok(Box::new(Shared(Arc::new(open(place, FsyncSchedule::Milliseconds(200))?))))),
     flush: Some(|place| Ok(Box::new(open(place, FsyncSchedule::SyncEach)?))),

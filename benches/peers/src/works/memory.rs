@@ -28,7 +28,8 @@ pub const SCAN: Work = Work {
 };
 
 fn peaks<'a>(subject: &'a Subject, scale: &'a Scale, dir: &'a Path, scan: bool) -> Result<Option<Round<'a>>> {
-    if subject.append.is_none() || subject.is_floor() || (scan && subject.scan.is_none()) {
+    if subject.append.is_none() || subject.is_floor() || (scan && (subject.crawls || subject.scan.is_none()))
+    {
         return Ok(None);
     }
     Ok(Some(Box::new(move || {

@@ -44,10 +44,11 @@ fn scanning<'a>(
     drop(log);
     let mut log = read(&place)?;
     let floor = subject.is_floor();
+    let first = if subject.crawls { 50 } else { 1000 };
     let start = Instant::now();
-    let few = if floor { count as u64 } else { log.scan(1000)?.records };
+    let few = if floor { count as u64 } else { log.scan(first)?.records };
     let limit = longest(scale).as_secs_f64() / (start.elapsed().as_secs_f64() / few as f64);
-    let most = (count as u64).min(limit as u64).max(1000);
+    let most = (count as u64).min(limit as u64).max(first);
     Ok(Some(Box::new(move || {
         let start = Instant::now();
         let seen = std::hint::black_box(log.scan(most)?);
