@@ -8,6 +8,8 @@ pub struct Scale {
     pub rounds: usize,
     /// Bytes of records in an append or a scan.
     pub bytes: usize,
+    /// Bytes of records in the work that watches memory; four times as many follow.
+    pub grown: usize,
     /// Records sent one at a time.
     pub sends: usize,
     /// Records sent and flushed one at a time, by each thread.
@@ -29,6 +31,7 @@ impl Scale {
             quick: true,
             rounds: 5,
             bytes: 16 << 20,
+            grown: 4 << 20,
             sends: 10_000,
             flushes: 20,
             hops: 300,
@@ -45,6 +48,7 @@ impl Scale {
             quick: false,
             rounds: 7,
             bytes: 128 << 20,
+            grown: 128 << 20,
             sends: 300_000,
             flushes: 1_000,
             hops: 5_000,

@@ -15,7 +15,7 @@ pub const DISK: Work = Work {
             return Ok(None);
         }
         let records = Records::of(100);
-        let count = (scale.bytes / 100).min(500_000) / 1000 * 1000;
+        let count = (scale.grown / 100).min(500_000) / 1000 * 1000;
         Ok(Some(Box::new(move || {
             let dir = Scratch::new(dir, "round")?;
             let mut log = make(&place(&dir.0, count * 100))?;

@@ -34,7 +34,7 @@ fn peaks<'a>(subject: &'a Subject, scale: &'a Scale, dir: &'a Path, scan: bool) 
     }
     Ok(Some(Box::new(move || {
         let mut peaks = Vec::new();
-        for bytes in [scale.bytes, scale.bytes * 4] {
+        for bytes in [scale.grown, scale.grown * 4] {
             let dir = Scratch::new(dir, "round")?;
             let peak = |task| -> Result<f64> {
                 let answer = child::run(subject, &dir.0, task)?;
