@@ -68,7 +68,8 @@ pub fn be(arguments: &[String]) -> Result<()> {
                 log.flush()
             });
             done?;
-            Ok(println!("{peak}"))
+            println!("{peak}");
+            Ok(())
         }
         "scan" => {
             let read = subject.scan.ok_or("it does not scan")?;
@@ -81,7 +82,8 @@ pub fn be(arguments: &[String]) -> Result<()> {
                 log.scan((2.0 / each) as u64)
             });
             std::hint::black_box(seen?);
-            Ok(println!("{peak}"))
+            println!("{peak}");
+            Ok(())
         }
         "idle" => {
             let open = subject.open_idle.ok_or("it has no partitions")?;
