@@ -66,7 +66,9 @@ pub enum Error {
         group: String,
     },
     /// A record, or a batch that must stay whole, is larger than its topic or the segment size allows. Nothing was written.
-    #[error("{size} bytes are more than the {max} that fit: split the data, or raise max.message.bytes")]
+    #[error(
+        "{size} bytes are more than the {max} that fit: split the data, or raise what limits them (the topic's max.message.bytes or segment.bytes, the producer's buffer_memory)"
+    )]
     RecordTooLarge {
         /// The size it would have, in bytes.
         size: u64,

@@ -42,7 +42,7 @@ pub fn commit(targets: &[(Arc<Log>, Offset)]) -> Result<()> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
     use crate::{

@@ -7,6 +7,7 @@ use crate::{
         Topic,
         catalog::AddedPartitions,
         config::{ConfigChange, TopicConfig},
+        name,
     },
     types::{IsolationLevel, Offset, Timestamp},
 };
@@ -98,6 +99,7 @@ impl Streamlog {
     /// `UnknownTopic`, `ReadOnly`.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         self.inner.check_open()?;
+        check_users_own(name)?;
         self.inner.catalog.delete(name)?;
         self.inner.offsets.forget_topic(name)
     }
@@ -118,6 +120,7 @@ impl Streamlog {
     /// `InvalidConfig` names the key and the reason; nothing was changed then.
     pub fn alter_topic(&self, name: &str, changes: &[ConfigChange]) -> Result<()> {
         self.inner.check_open()?;
+        check_users_own(name)?;
         self.inner.catalog.alter(name, changes)?;
         self.wake_for_retention(&self.inner.catalog.topic(name)?);
         Ok(())
@@ -131,6 +134,7 @@ impl Streamlog {
     /// `InvalidArgument` when `count` is not more than there are.
     pub fn add_partitions(&self, name: &str, count: u32) -> Result<AddedPartitions> {
         self.inner.check_open()?;
+        check_users_own(name)?;
         self.inner.catalog.add_partitions(name, count)
     }
 
@@ -143,6 +147,7 @@ impl Streamlog {
     pub fn delete_records(&self, topic: &str, partition: u32, before: impl Into<Offset>) -> Result<Offset> {
         self.inner.check_open()?;
         self.inner.catalog.shared().check_writable()?;
+        check_users_own(topic)?;
         self.inner.catalog.topic(topic)?.log(partition)?.advance_log_start(before.into())
     }
 
@@ -209,4 +214,13 @@ impl Streamlog {
             self.inner.catalog.shared().wake_background();
         }
     }
+}
+
+/// Topics that the library keeps for itself are not administered from outside.
+fn check_users_own(topic: &str) -> Result<()> {
+    if !name::is_internal(topic) {
+        return Ok(());
+    }
+    let reason = "the library keeps this topic for itself".to_string();
+    Err(Error::InvalidTopic { name: topic.to_string(), reason })
 }

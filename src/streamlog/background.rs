@@ -141,6 +141,8 @@ impl Work {
             let now = self.catalog.shared().env.monotonic();
             match log.run_due(now) {
                 Ok(due) => next = next.min(due.unwrap_or(Duration::MAX)),
+                // A topic that was deleted meanwhile took its files with it.
+                Err(_) if matches!(log.refusal(), Some(Error::Closed { .. })) => {}
                 Err(error) => self.state.note(Err(error)),
             }
         }

@@ -33,6 +33,9 @@ use std::{
 
 /// An open log directory: Kafka's log inside your process.
 ///
+/// A cheap clone. Dropping the last one closes the log, as [`Streamlog::close`] does, but without telling of errors:
+/// producers, consumers and partitions that are still held get `Closed` from then on.
+///
 /// ```no_run
 /// use streamlog::{Streamlog, TopicConfig};
 ///

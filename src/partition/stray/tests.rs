@@ -258,7 +258,7 @@ fn the_log_begins_where_the_checkpoint_above_says() {
     );
     let dir = open(&env);
     assert_eq!((dir.log_start_offset(), dir.log_end_offset()), (Offset::new(99), Offset::new(99)));
-    assert_eq!(read(&dir, 99).0, []);
+    assert!(read(&dir, 99).0.is_empty());
     put(&env, format!("/data/{LOG_STARTS}"), b"0\n7\n");
     let refused = PartitionDir::open(env as Arc<dyn Env>, Path::new(DIR)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
