@@ -239,7 +239,7 @@ impl Log {
     }
 
     /// After an unclean opening a new life begins with the first append, and is durable before it.
-    fn begin_incarnation(&self, active: &mut Active, first_offset: Offset) -> Result<()> {
+    pub(super) fn begin_incarnation(&self, active: &mut Active, first_offset: Offset) -> Result<()> {
         if !active.new_incarnation {
             return Ok(());
         }

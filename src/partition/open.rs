@@ -259,6 +259,10 @@ impl Log {
             if matches!(&*writer, Writer::Loaded(_)) {
                 self.ready(&mut writer)?;
             }
+            // A clean opening begins no new life, so this one, which may have lost records, must not end unnoted.
+            if let Writer::Ready(active) = &mut *writer {
+                self.begin_incarnation(active, self.offsets.log_end())?;
+            }
         }
         self.checkpoint()?;
         let mut writer = self.writer.lock();

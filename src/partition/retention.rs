@@ -108,6 +108,9 @@ impl Log {
         event!(INFO, partition = %self.identity.name, segments = count, "removing the oldest segments");
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         let offset = below.max(self.offsets.log_start());
+        // The first segment that is left may be so new that its name is not durable, and without it there is no log.
+        let dir = &self.identity.dir;
+        self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
         let entries =
             [Entry::LogStart { id, partition, offset }, Entry::SegmentsRemoved { id, partition, below }];
         self.shared.manifest.append(&entries, Flush::Now)?;

@@ -69,6 +69,12 @@ impl Partition {
         self.log.offsets().log_end()
     }
 
+    /// Which life of the partition the record at `offset` belongs to. A new one begins with the first append after a
+    /// crash, so that an offset whose record was lost is told from the same offset with another record.
+    pub fn incarnation_of(&self, offset: impl Into<Offset>) -> u32 {
+        self.log.incarnation_of(offset.into()).0
+    }
+
     /// The bytes of all its record batches.
     pub fn size(&self) -> u64 {
         self.log.size()

@@ -175,6 +175,16 @@ impl Manifest {
         self.flush_file(&mut inner)
     }
 
+    /// Makes durable what the process before had written: who opens after it acts upon it.
+    pub fn flush_found(&self) -> Result<()> {
+        let inner = self.inner.lock();
+        let Some(file) = inner.file.as_ref().filter(|_| self.access == Access::ReadWrite) else {
+            return Ok(());
+        };
+        file.sync_data().map_err(|e| Error::io("flush", &self.path, e))?;
+        self.env.sync_dir(&self.dir).map_err(|e| Error::io("flush", &self.dir, e))
+    }
+
     /// Follows the handle that writes: reads what it added, or the new file that it made. Says whether there was any.
     pub fn observe(&self) -> Result<bool> {
         match self.access {

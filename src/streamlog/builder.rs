@@ -176,7 +176,7 @@ impl Builder {
 fn create_dirs(env: &dyn Env, dir: &Path) -> Result<()> {
     match env.create_dir(dir) {
         Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return flush_found_name(env, dir),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
             create_dirs(env, parent.ok_or_else(|| Error::io("create", dir, e))?)?;
@@ -186,4 +186,19 @@ fn create_dirs(env: &dyn Env, dir: &Path) -> Result<()> {
     }
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     env.sync_dir(parent).map_err(|e| Error::io("flush", parent, e))
+}
+
+/// A directory without a manifest may have been made a moment ago by a process that died before its name was durable.
+fn flush_found_name(env: &dyn Env, dir: &Path) -> Result<()> {
+    if env.metadata(&dir.join("manifest")).is_ok() {
+        return Ok(());
+    }
+    for parent in dir.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()) {
+        match env.sync_dir(parent) {
+            // Whoever may not read it has not made anything in it either.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+            other => other.map_err(|e| Error::io("flush", parent, e))?,
+        }
+    }
+    Ok(())
 }

@@ -101,6 +101,9 @@ impl Catalog {
             let state = shared.manifest.state();
             (state.topics().cloned().collect(), state.is_clean())
         };
+        if !was_clean {
+            shared.manifest.flush_found()?;
+        }
         let mut report = RecoveryReport { was_clean, ..RecoveryReport::default() };
         let total = states.iter().map(|t| t.partitions.len()).sum();
         let mut done = 0;

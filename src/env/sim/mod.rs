@@ -89,7 +89,11 @@ struct World {
     cached_only: bool,
     violations: Vec<String>,
     tasks: Vec<run::Slot>,
+    watcher: Option<Watcher>,
 }
+
+/// Told the number of each operation before it is done.
+type Watcher = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl fmt::Debug for SimEnv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,6 +123,7 @@ impl SimEnv {
             cached_only: false,
             violations: Vec::new(),
             tasks: Vec::new(),
+            watcher: None,
         };
         SimEnv { world: Arc::new(Mutex::new(world)) }
     }
@@ -210,6 +215,19 @@ impl SimEnv {
         self.sync_dir(path.as_ref().parent().unwrap_or(Path::new("/")))
     }
 
+    /// Calls `watcher` with its number before each operation: a look into the middle of calls. It must not use the
+    /// machine itself; offsets of partitions can be read.
+    pub fn watch(&self, watcher: impl Fn(u64) + Send + Sync + 'static) {
+        self.world.lock().watcher = Some(Arc::new(watcher));
+    }
+
+    /// Nothing works any more, as for a process that is dead: what is dropped from now on changes nothing.
+    pub fn die(&self) {
+        let mut world = self.world.lock();
+        world.watcher = None;
+        world.faults = vec![Fault::new(FaultKind::Io).forever()];
+    }
+
     /// Keeps a journal from now on.
     pub fn record(&self) {
         let mut world = self.world.lock();
@@ -228,7 +246,10 @@ impl World {
     /// Counts an operation, and lets a fault strike it.
     fn step(&mut self, operation: Operation, path: &str, ino: Ino) -> Option<FaultKind> {
         self.operations += 1;
-        self.monotonic += TICK;
+        self.monotonic = self.monotonic.saturating_add(TICK);
+        if let Some(watcher) = &self.watcher {
+            watcher(self.operations);
+        }
         if self.journal.is_some() {
             self.note(operation, path, None);
         }

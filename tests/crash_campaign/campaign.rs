@@ -1,0 +1,538 @@
+//! Running workloads, and dying at every operation of them.
+
+use crate::check::{Bounds, Level, check};
+use crate::model::Model;
+use crate::workload::{NAMES, Op, Rng, Seen, Session, Workload, open};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+use streamlog::{
+    Durability, ErrorKind, RecordData,
+    sim::{Crash, Fault, FaultKind, Recording, SimEnv},
+};
+
+/// What was tried.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    pub workloads: u64,
+    pub states: u64,
+    pub error_points: u64,
+    /// Of everything that was found, so that two runs can be compared.
+    pub digest: u64,
+}
+
+impl Figures {
+    pub fn fold(&mut self, value: u64) {
+        self.digest = (self.digest ^ value).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+    }
+
+    pub fn add(&mut self, other: &Figures) {
+        self.workloads += other.workloads;
+        self.states += other.states;
+        self.error_points += other.error_points;
+        self.fold(other.digest);
+    }
+}
+
+/// A failure: the line that replays it, and what was wrong.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub replay: String,
+    pub what: String,
+}
+
+/// One call, or a piece of background work, and the operations it took.
+struct Call {
+    start: u64,
+    end: u64,
+    before: Model,
+    after: Model,
+    /// What is certain once it has returned.
+    settled: Model,
+}
+
+impl Call {
+    fn new(start: u64, session: &Session, before: Model) -> Call {
+        let after = session.model.clone();
+        Call { start, end: session.env.operations(), before, settled: after.clone(), after }
+    }
+}
+
+/// A run that can be died in.
+struct History {
+    calls: Vec<Call>,
+    recording: Recording,
+    seen: Vec<(u64, &'static str, u32, u64)>,
+}
+
+/// Which states of a workload are tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// One of so many operations.
+    pub one_in: u64,
+    /// How many crash policies at each.
+    pub policies: usize,
+    /// One of so many states is died in again.
+    pub depth_two_one_in: u64,
+}
+
+const DEPTH_TWO_POINTS: u64 = 4;
+
+/// Runs a workload and keeps what is needed to die in it.
+fn run(workload: &Workload, env: &SimEnv) -> Result<History, String> {
+    env.record();
+    let start = env.operations();
+    let mut session = Session::start(env.clone(), Model::default(), workload.background)
+        .map_err(|e| format!("opening: {e}"))?;
+    let seen = session.watch();
+    let mut rng = Rng(workload.seed ^ 0x5eed);
+    let mut calls = vec![Call::new(start, &session, Model::default())];
+    for op in &workload.ops {
+        make(&mut session, op, &mut calls)?;
+        if workload.background {
+            let (start, before) = (env.operations(), session.model.clone());
+            env.pump(rng.below(4) as usize);
+            session.learn(&Op::Maintain { after_secs: 0 })?;
+            calls.push(Call::new(start, &session, before));
+        }
+    }
+    let log = session.log.take().ok_or("no log")?;
+    check(&log, &Bounds::exactly(&session.model), &mut rng)?;
+    second_writer_is_refused(env)?;
+    finish(env, Some(log), seen, calls)
+}
+
+fn finish(
+    env: &SimEnv,
+    log: Option<streamlog::Streamlog>,
+    seen: Seen,
+    calls: Vec<Call>,
+) -> Result<History, String> {
+    let recording = env.recording();
+    env.die();
+    drop(log);
+    no_violations(env)?;
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    Ok(History { calls, recording, seen })
+}
+
+fn make(session: &mut Session, op: &Op, calls: &mut Vec<Call>) -> Result<(), String> {
+    let (start, before) = (session.env.operations(), session.model.clone());
+    session.run(op).map_err(|e| format!("{op:?}: {e}"))?.map_err(|e| format!("{op:?}: {e}"))?;
+    calls.push(Call::new(start, session, before));
+    Ok(())
+}
+
+/// (I16)
+fn second_writer_is_refused(env: &SimEnv) -> Result<(), String> {
+    match open(env, false) {
+        Err(e) if e.kind() == ErrorKind::AlreadyOpen && e.to_string().contains("4711") => Ok(()),
+        other => Err(format!("a second writer: {other:?} (I16)")),
+    }
+}
+
+fn no_violations(env: &SimEnv) -> Result<(), String> {
+    env.violations().first().map_or(Ok(()), |v| Err(v.clone()))
+}
+
+impl History {
+    /// The states that may be found after a crash behind operation `at`, when the next change is operation `next`.
+    fn bounds(&self, at: u64, next: u64, crash: Crash) -> Bounds<'_> {
+        let until = next - 1;
+        let i = self.calls.partition_point(|c| c.end < at).min(self.calls.len() - 1);
+        let done = self.calls.partition_point(|c| c.end <= until);
+        let (before, after) = match done.checked_sub(1).filter(|j| *j >= i) {
+            Some(j) => (&self.calls[j].settled, &self.calls[j].settled),
+            None => (&self.calls[i].before, &self.calls[i].after),
+        };
+        let begun = self.calls[i].start;
+        let mut seen = BTreeMap::new();
+        if done <= i {
+            let from = self.seen.partition_point(|s| s.0 <= begun);
+            for (_, topic, number, end) in self.seen[from..].iter().take_while(|s| s.0 <= next) {
+                let most = seen.entry((*topic, *number)).or_insert(0);
+                *most = (*end).max(*most);
+            }
+        }
+        let level = if crash == Crash::Kill { Level::Kill } else { Level::Power };
+        Bounds { before, after, level, seen, rotten: None }
+    }
+
+    /// The operations that changed the disk, each with the next.
+    fn points(&self) -> Vec<(u64, u64)> {
+        let mut cursor = self.recording.cursor();
+        let changes: Vec<u64> = std::iter::from_fn(|| cursor.advance()).collect();
+        let next = changes.iter().skip(1).copied().chain([u64::MAX]);
+        changes.iter().copied().zip(next).filter(|(at, next)| at != next).collect()
+    }
+}
+
+/// Every operation of a workload with several crashes each.
+pub fn crash_everywhere(workload: &Workload, share: Share, figures: &mut Figures) -> Result<(), Failure> {
+    let name = &workload.name;
+    let fail = |what: String, rest: String| Failure { replay: format!("{name}{rest}"), what };
+    let guarded = catch_unwind(|| run(workload, &SimEnv::new(workload.seed))).unwrap_or_else(panicked);
+    let history = guarded.map_err(|e| fail(e, String::new()))?;
+    figures.workloads += 1;
+    let mut rng = Rng(workload.seed ^ 0xc4a5);
+    let mut cursor = history.recording.cursor();
+    for (at, next) in history.points() {
+        while cursor.advance().is_some_and(|n| n < at) {}
+        if !rng.one_in(share.one_in) {
+            continue;
+        }
+        let first = rng.below(Crash::ALL.len() as u64) as usize;
+        for i in 0..share.policies.min(Crash::ALL.len()) {
+            let crash = Crash::ALL[(first + i) % Crash::ALL.len()];
+            let seed = rng.next() >> 32;
+            let result = one_state(&history, &cursor, (at, next), crash, seed, share, figures);
+            result.map_err(|e| fail(e, format!(":{at}:{crash:?}:{seed}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn one_state(
+    history: &History,
+    cursor: &streamlog::sim::Cursor<'_>,
+    (at, next): (u64, u64),
+    crash: Crash,
+    seed: u64,
+    share: Share,
+    figures: &mut Figures,
+) -> Result<(), String> {
+    let bounds = history.bounds(at, next, crash);
+    let depth = u64::from(Rng(seed).one_in(share.depth_two_one_in));
+    figures.states += 1;
+    let env = cursor.crash(crash, seed);
+    guard(|| verify(&env, &bounds, seed, depth, figures))?;
+    if Rng(seed ^ 1).one_in(6) {
+        figures.states += 1;
+        let env = cursor.crash(crash, seed);
+        guard(|| verify_rotten(&env, bounds, seed))?;
+    }
+    Ok(())
+}
+
+fn guard<T>(act: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(panicked)
+}
+
+fn panicked<T>(payload: Box<dyn std::any::Any + Send>) -> Result<T, String> {
+    let text =
+        payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    Err(format!("panic: {} (I18)", text.unwrap_or("?")))
+}
+
+/// Opens what a crash left, checks it, goes on, checks again; with `depth`, dies in that, too.
+fn verify(
+    env: &SimEnv,
+    bounds: &Bounds<'_>,
+    seed: u64,
+    depth: u64,
+    figures: &mut Figures,
+) -> Result<(), String> {
+    let mut rng = Rng(seed);
+    if depth > 0 {
+        env.record();
+    }
+    let start = env.operations();
+    let log = open(env, false).map_err(|e| format!("opening: {e}"))?;
+    let found = check(&log, bounds, &mut rng)?;
+    for topic in found.topics.values() {
+        topic.parts.iter().for_each(|p| figures.fold(p.end()));
+    }
+    let mut session = Session::start_with(env.clone(), log, found, bounds.after.serial + 1000);
+    let (before, after) = (bounds.before.clone(), bounds.after.clone());
+    let mut calls =
+        vec![Call { start, end: env.operations(), before, after, settled: session.model.clone() }];
+    let seen = if depth > 0 { session.watch() } else { Seen::default() };
+    go_on(&mut session, bounds.before, &mut rng, &mut calls).map_err(|e| format!("going on: {e}"))?;
+    let log = session.log.take().ok_or("no log")?;
+    check(&log, &Bounds::exactly(&session.model), &mut rng).map_err(|e| format!("after going on: {e}"))?;
+    if depth == 0 {
+        env.die();
+        drop(log);
+        return no_violations(env);
+    }
+    let history = finish(env, Some(log), seen, calls)?;
+    let points = history.points();
+    let mut cursor = history.recording.cursor();
+    for (at, next) in points.iter().copied() {
+        while cursor.advance().is_some_and(|n| n < at) {}
+        if rng.below(points.len() as u64) >= DEPTH_TWO_POINTS {
+            continue;
+        }
+        let crash = Crash::ALL[rng.below(Crash::ALL.len() as u64) as usize];
+        let mut again = history.bounds(at, next, crash);
+        if next <= history.calls[0].end {
+            // What the opening found is not promised before the opening returned.
+            again.level = Level::Power.min_with(bounds.level, crash);
+        }
+        let seed = rng.next() >> 32;
+        figures.states += 1;
+        verify(&cursor.crash(crash, seed), &again, seed, depth - 1, figures)
+            .map_err(|e| format!("died again at {at} ({crash:?}, {seed}): {e}"))?;
+    }
+    Ok(())
+}
+
+impl Level {
+    /// Two deaths of the process only are one; power in between is power.
+    fn min_with(self, first: Level, second: Crash) -> Level {
+        if first == Level::Kill && second == Crash::Kill { Level::Kill } else { self }
+    }
+}
+
+/// A short continuation: appends, a roll, sometimes more.
+fn go_on(session: &mut Session, lost: &Model, rng: &mut Rng, calls: &mut Vec<Call>) -> Result<(), String> {
+    let topics: Vec<&'static str> = session.model.topics.keys().copied().collect();
+    if topics.is_empty() {
+        let create = Op::Create {
+            topic: NAMES[0],
+            durability: Durability::Flushed,
+            partitions: 1,
+            segment_bytes: 512,
+            retention: false,
+        };
+        make(session, &create, calls)?;
+    }
+    for topic in topics {
+        for size in [20, 250] {
+            if size > 20 && rng.one_in(2) {
+                continue;
+            }
+            make(session, &Op::Append { topic, partition: 0, count: 1, size }, calls)?;
+            new_life_for_a_lost_offset(session, lost, topic)?;
+        }
+        let more = match rng.below(12) {
+            0 => Op::Flush { topic, partition: 0 },
+            1 => Op::AdvanceStart { topic, partition: 0, quarters: 2 },
+            2 => Op::Maintain { after_secs: 20 },
+            3 => Op::Reopen,
+            4 => Op::Delete { topic },
+            _ => continue,
+        };
+        make(session, &more, calls)?;
+    }
+    Ok(())
+}
+
+/// (I4)
+fn new_life_for_a_lost_offset(session: &Session, lost: &Model, topic: &str) -> Result<(), String> {
+    let Some(batch) = session.model.part(topic, 0).and_then(|p| p.batches.last()) else { return Ok(()) };
+    let same = |m: &Model| m.topics.get(topic).map(|t| t.id) == session.model.topics.get(topic).map(|t| t.id);
+    let Some(old) = lost.part(topic, 0).and_then(|p| p.batch_at(batch.base)).filter(|_| same(lost)) else {
+        return Ok(());
+    };
+    if old.life == batch.life {
+        return Err(format!("offset {} has two values in life {} (I4)", batch.base, batch.life));
+    }
+    Ok(())
+}
+
+/// Bits flipped on the medium: the truth, or an error that says where.
+fn verify_rotten(env: &SimEnv, mut bounds: Bounds<'_>, seed: u64) -> Result<(), String> {
+    let flipped = env.rot(seed, 1 + (seed & 1) as usize);
+    bounds.rotten = Some(flipped.into_iter().map(|(path, _)| path).collect());
+    if let Ok(log) = open(env, false) {
+        let found =
+            check(&log, &bounds, &mut Rng(seed)).map_err(|e| format!("rot in {:?}: {e}", bounds.rotten))?;
+        drop(found);
+        env.die();
+        drop(log);
+    }
+    Ok(())
+}
+
+/// One fault in a run of a workload, at the operation `point`; what must hold then.
+pub fn fault_at(
+    workload: &Workload,
+    point: u64,
+    kind: FaultKind,
+    forever: bool,
+    figures: &mut Figures,
+) -> Result<bool, Failure> {
+    figures.error_points += 1;
+    let name = &workload.name;
+    let always = if forever { "always" } else { "once" };
+    let result = guard(|| faulted(workload, point, kind, forever, figures));
+    result.map_err(|what| Failure { replay: format!("{name}:fault:{point}:{kind:?}:{always}"), what })
+}
+
+fn faulted(
+    workload: &Workload,
+    point: u64,
+    kind: FaultKind,
+    forever: bool,
+    figures: &mut Figures,
+) -> Result<bool, String> {
+    let env = SimEnv::new(workload.seed);
+    let fault = Fault::new(kind).skip(point);
+    env.inject(if forever { fault.forever() } else { fault });
+    let mut rng = Rng(workload.seed ^ point);
+    let (mut before, mut after) = (Model::default(), Model::default());
+    let mut session = match Session::start(env.clone(), Model::default(), false) {
+        Ok(session) => Some(session),
+        Err(error) => {
+            says_what_and_where(&error)?;
+            None
+        }
+    };
+    if let Some(session) = &mut session {
+        for op in &workload.ops {
+            match session.run(op) {
+                Ok(checked) => checked.map_err(|e| format!("{op:?}: {e}"))?,
+                Err(error) => {
+                    says_what_and_where(&error).map_err(|e| format!("{op:?}: {e}"))?;
+                    after = session.model.clone();
+                    after.apply(op);
+                    if matches!(op, Op::Maintain { .. } | Op::AdvanceStart { .. } | Op::Reopen) {
+                        after
+                            .topics
+                            .values_mut()
+                            .filter(|t| t.retention)
+                            .flat_map(|t| &mut t.parts)
+                            .for_each(|p| p.start = p.end());
+                    }
+                    env.clear_faults();
+                    (before, after) = aftermath(session, op, after)?;
+                    break;
+                }
+            }
+            (before, after) = (session.model.clone(), session.model.clone());
+        }
+    }
+    let struck = env.struck() > 0;
+    env.clear_faults();
+    for crash in [Crash::Kill, Crash::ALL[1 + rng.below(11) as usize]] {
+        let seed = rng.next() >> 32;
+        figures.states += 2;
+        let image = env.crash(crash, seed);
+        let bounds = Bounds {
+            before: &before,
+            after: &after,
+            level: Level::Power,
+            seen: BTreeMap::new(),
+            rotten: None,
+        };
+        twice(&image, &bounds, seed).map_err(|e| format!("after {crash:?}, {seed}: {e}"))?;
+    }
+    env.die();
+    drop(session);
+    no_violations(&env)?;
+    Ok(struck)
+}
+
+/// Opens, goes on, loses power, opens: what the second life was told is durable, although a cache may have lied.
+fn twice(env: &SimEnv, bounds: &Bounds<'_>, seed: u64) -> Result<(), String> {
+    let mut rng = Rng(seed);
+    let log = open(env, false).map_err(|e| format!("opening: {e}"))?;
+    let found = check(&log, bounds, &mut rng)?;
+    let mut session = Session::start_with(env.clone(), log, found, bounds.after.serial + 1000);
+    go_on(&mut session, &Model::default(), &mut rng, &mut Vec::new())
+        .map_err(|e| format!("going on: {e}"))?;
+    let after = env.crash(Crash::Nothing, seed);
+    env.die();
+    let log = open(&after, false).map_err(|e| format!("opening after power: {e}"))?;
+    let bounds = Bounds { level: Level::Power, ..Bounds::exactly(&session.model) };
+    check(&log, &bounds, &mut rng).map_err(|e| format!("after power: {e}"))?;
+    after.die();
+    drop((session, log));
+    no_violations(env)
+}
+
+/// (I14)
+fn says_what_and_where(error: &streamlog::Error) -> Result<(), String> {
+    let text = error.to_string();
+    let says = text.contains('/') || matches!(error.kind(), ErrorKind::Closed);
+    if says { Ok(()) } else { Err(format!("an error without a path: {text} (I14)")) }
+}
+
+/// After a call has failed: the log is unchanged or poisoned. Returns the bounds of what may be found from now on.
+fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Model), String> {
+    let mut before = session.model.clone();
+    before.serial = after.serial;
+    let Some(log) = &session.log else { return Ok((before, after)) };
+    for (name, topic) in session.model.topics.iter() {
+        for number in 0..topic.parts.len() as u32 {
+            let Ok(partition) = log.topic(name).and_then(|t| t.partition(number)) else { continue };
+            let mut records = before.records(name, 1, 7);
+            let data = RecordData::new(&records[0].value)
+                .timestamp(streamlog::Timestamp::from_millis(records[0].timestamp));
+            let Ok(offsets) = partition.append(&[data]) else { continue };
+            let part = before.part_mut(name, number).ok_or("no part")?;
+            if let Op::Append { topic: failed, partition: to, .. } = op
+                && (failed, to) == (name, &number)
+                && offsets.start.value() > part.end()
+                && let Some(batch) = after.part(name, number).and_then(|p| p.batches.last())
+            {
+                // It was not acknowledged, but it is there: the flush failed before it began.
+                part.batches.push(batch.clone());
+            }
+            if offsets.start.value() != part.end() {
+                return Err(format!(
+                    "{name}-{number}: a failed {op:?} moved the end to {} (I14)",
+                    offsets.start
+                ));
+            }
+            records[0].key = None;
+            let batch = crate::model::Batch { base: part.end(), records: records.into(), life: 0 };
+            let flushed = topic.durability == Durability::Flushed;
+            for (model, failed) in [(&mut before, false), (&mut after, true)] {
+                model.serial += 1;
+                let Some(part) = model.part_mut(name, number) else { continue };
+                if failed {
+                    part.batches.retain(|b| b.base < batch.base);
+                }
+                part.batches.push(batch.clone());
+                part.kill = part.end();
+                if flushed {
+                    part.power = part.end();
+                }
+            }
+        }
+    }
+    Ok((before, after))
+}
+
+/// How many operations a workload takes.
+pub fn operations(workload: &Workload) -> u64 {
+    let env = SimEnv::new(workload.seed);
+    let quiet = Workload { background: false, ..workload.clone() };
+    let done = guard(|| run(&quiet, &env).map(|h| h.recording.operations().count() as u64));
+    done.unwrap_or(0)
+}
+
+/// Same calls, clock and seed give the same bytes (I17).
+pub fn same_bytes(workload: &Workload) -> Result<(), Failure> {
+    let files = || {
+        let env = SimEnv::new(workload.seed);
+        guard(|| run(workload, &env).map(drop)).map(|()| env.files())
+    };
+    if files() == files() {
+        return Ok(());
+    }
+    Err(Failure { replay: workload.name.clone(), what: "two runs left different files (I17)".into() })
+}
+
+/// One state of a workload, again.
+pub fn replay_state(workload: &Workload, at: u64, crash: &str, seed: u64) -> Result<(), String> {
+    let history = run(workload, &SimEnv::new(workload.seed))?;
+    let mut cursor = history.recording.cursor();
+    let points = history.points();
+    let (at, next) = *points.iter().find(|(n, _)| *n == at).ok_or("no such operation")?;
+    while cursor.advance().is_some_and(|n| n < at) {}
+    let crash = *Crash::ALL.iter().find(|c| format!("{c:?}") == crash).ok_or("no such crash")?;
+    for (number, operation, path) in history.recording.operations() {
+        if number <= at + 1 {
+            println!("{number:5} {operation:?} {path}");
+        }
+    }
+    for (path, bytes) in cursor.crash(crash, seed).files() {
+        println!("      {path} {}", bytes.len());
+    }
+    let share = Share { one_in: 1, policies: 1, depth_two_one_in: 1 };
+    one_state(&history, &cursor, (at, next), crash, seed, share, &mut Figures::default())
+}

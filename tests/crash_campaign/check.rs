@@ -1,0 +1,256 @@
+//! Whether a log that was opened again is one of those that may be.
+
+use crate::model::{Batch, Model, Part, TopicModel};
+use crate::workload::Rng;
+use std::{collections::BTreeMap, sync::Arc};
+use streamlog::{Durability, Error, Partition, RecoveryVerdict, Streamlog, Timestamp};
+
+/// What survives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Level {
+    /// What was promised to survive a power cut.
+    Power,
+    /// What was promised to survive the process.
+    Kill,
+}
+
+/// The states that may be found: between `before` and `after`.
+pub struct Bounds<'a> {
+    pub before: &'a Model,
+    pub after: &'a Model,
+    pub level: Level,
+    /// How far readers had been let: it must still be there.
+    pub seen: BTreeMap<(&'static str, u32), u64>,
+    /// Files in which bits were flipped: then an error, a verdict, or the whole truth is asked for (I13).
+    pub rotten: Option<Vec<String>>,
+}
+
+impl<'a> Bounds<'a> {
+    pub fn exactly(model: &'a Model) -> Bounds<'a> {
+        Bounds { before: model, after: model, level: Level::Kill, seen: BTreeMap::new(), rotten: None }
+    }
+}
+
+type Checked<T> = Result<T, String>;
+
+/// Checks everything that can be seen of `log` and says what it holds.
+pub fn check(log: &Streamlog, bounds: &Bounds<'_>, rng: &mut Rng) -> Checked<Model> {
+    let mut found = Model { topics: BTreeMap::new(), serial: bounds.after.serial };
+    if bounds.rotten.as_ref().is_some_and(|paths| paths.iter().any(|p| p.ends_with("/manifest"))) {
+        // The end of the manifest looks torn then, and what it said last is not said: an older state, read to its end.
+        let partitions = log.topics().into_iter().flatten().flat_map(|t| t.partitions());
+        partitions.for_each(|p| drop(p.read(0).count() + p.read_backwards(u64::MAX).count()));
+        return Ok(found);
+    }
+    for topic in log.topics().map_err(|e| e.to_string())? {
+        let models = [bounds.before, bounds.after].map(|m| m.topics.get_key_value(topic.name()));
+        let is_it = |m: &TopicModel| m.id.is_none_or(|id| id == topic.id());
+        let before = models[0].filter(|(_, m)| is_it(m));
+        let after = models[1].filter(|(_, m)| is_it(m)).or(before);
+        let Some((name, after)) = after else {
+            return Err(format!("topic {} {} was never made, or was deleted (I3)", topic.name(), topic.id()));
+        };
+        let before = before.map(|(_, m)| m);
+        let count = topic.partition_count() as usize;
+        if count < before.map_or(1, |b| b.parts.len()) || count > after.parts.len() {
+            return Err(format!("topic {name} has {count} partitions"));
+        }
+        let durability = topic.config().values().durability;
+        if durability != after.durability && before.is_none_or(|b| b.durability != durability) {
+            return Err(format!("topic {name} has durability {durability}"));
+        }
+        let mut parts = Vec::new();
+        for (i, partition) in topic.partitions().iter().enumerate() {
+            let (b, a) = (before.and_then(|t| t.parts.get(i)), &after.parts[i]);
+            let seen = bounds.seen.get(&(*name, i as u32)).copied().filter(|_| before.is_some()).unwrap_or(0);
+            let part = check_partition(log, partition, b, a, bounds, seen, rng)
+                .map_err(|e| format!("{name}-{i}: {e}"))?;
+            parts.push(settled(part, b, durability));
+        }
+        let (id, retention) = (Some(topic.id()), after.retention);
+        found.topics.insert(name, TopicModel { id, durability, retention, parts });
+    }
+    for (name, topic) in &bounds.before.topics {
+        let kept = bounds.after.topics.get(name).is_some_and(|t| t.id == topic.id);
+        if kept && !found.topics.contains_key(name) && bounds.rotten.is_none() {
+            return Err(format!("topic {name} is gone (I1)"));
+        }
+    }
+    Ok(found)
+}
+
+/// After an opening everything that is there has survived; only a `Flushed` topic promises that it will once more.
+fn settled(mut part: Part, before: Option<&Part>, durability: Durability) -> Part {
+    let end = part.end();
+    part.kill = end;
+    part.power = match durability {
+        Durability::Flushed => end,
+        _ => before.map_or(0, |b| b.power).min(end).max(part.start),
+    };
+    part
+}
+
+fn check_partition(
+    log: &Streamlog,
+    partition: &Partition,
+    before: Option<&Part>,
+    after: &Part,
+    bounds: &Bounds<'_>,
+    seen: u64,
+    rng: &mut Rng,
+) -> Checked<Part> {
+    let (start, end) = (partition.log_start_offset().value(), partition.high_watermark().value());
+    let lowest_start = before.map_or(0, |b| b.start);
+    // What is under way may be a removal whose end is not in the model: it goes to a boundary, and the next model has it.
+    if (start < lowest_start || start > after.start.max(lowest_start)) && bounds.rotten.is_none() {
+        return Err(format!("starts at {start}, not in {lowest_start}..={} (I11)", after.start));
+    }
+    let promised = match bounds.level {
+        Level::Power => before.map_or(0, |b| b.power),
+        Level::Kill => before.map_or(0, |b| b.kill.max(b.power)),
+    };
+    let least = promised.max(seen);
+    if end > after.end() {
+        return Err(format!("ends at {end}, and only {} were appended (I3)", after.end()));
+    }
+    if let Some(rotten) = &bounds.rotten {
+        return check_rotten(log, partition, after, end, least, rotten);
+    }
+    if end < least {
+        return Err(format!(
+            "ends at {end}, and {promised} were acknowledged, {seen} seen (I1, I4); {:?}",
+            verdict(log, partition)
+        ));
+    }
+    if partition.log_end_offset().value() != end && bounds.level == Level::Power {
+        return Err(format!("high watermark {end} below end {}", partition.log_end_offset()));
+    }
+    if let Some(RecoveryVerdict::Damage { path, position, reason }) = verdict(log, partition) {
+        return Err(format!("damage where nothing was damaged: {} at {position}: {reason}", path.display()));
+    }
+    if !after.is_boundary(end) {
+        return Err(format!("ends at {end}, within a batch (I5)"));
+    }
+    let part = read_all(partition, after, start, end)?;
+    look_up(partition, &part, rng)?;
+    Ok(part)
+}
+
+fn verdict<'a>(log: &'a Streamlog, partition: &Partition) -> Option<&'a RecoveryVerdict> {
+    let report = log.recovery_report();
+    report.partitions.iter().find(|p| p.partition == *partition.topic_partition()).map(|p| &p.verdict)
+}
+
+/// Every record from the start to the end, as it was appended.
+fn read_all(partition: &Partition, model: &Part, start: u64, end: u64) -> Checked<Part> {
+    let mut part = Part { start, ..Part::default() };
+    let mut next = start;
+    for batch in partition.read(start) {
+        let batch = batch.map_err(|e| format!("reading at {next}: {e} (I1)"))?;
+        for record in &batch {
+            if record.offset != next {
+                return Err(format!("offset {} where {next} was due (I1)", record.offset));
+            }
+            let expected =
+                model.record(next).ok_or_else(|| format!("offset {next} was never appended (I3)"))?;
+            if record.key != expected.key.as_deref()
+                || record.value != Some(&expected.value)
+                || record.timestamp != Timestamp::from_millis(expected.timestamp)
+            {
+                return Err(format!("offset {next} has other bytes (I1, I3, I5)"));
+            }
+            next += 1;
+        }
+    }
+    if next != end {
+        return Err(format!("reading ended at {next} of {end} (I1)"));
+    }
+    for batch in model.batches.iter().filter(|b| b.end() <= end) {
+        let life = partition.incarnation_of(batch.base);
+        part.batches.push(Batch { base: batch.base, records: Arc::clone(&batch.records), life });
+    }
+    Ok(part)
+}
+
+/// Finds by offset, by time, and from behind.
+fn look_up(partition: &Partition, part: &Part, rng: &mut Rng) -> Checked<()> {
+    let (start, end) = (part.start, part.end());
+    if start > 0 {
+        match partition.read(start - 1).next() {
+            Some(Err(Error::OffsetOutOfRange { earliest, .. })) if earliest == start => {}
+            other => return Err(format!("reading below the start: {other:?} (I11)")),
+        }
+    }
+    if start >= end {
+        return Ok(());
+    }
+    let offset = start + rng.below(end - start);
+    let first =
+        partition.read(offset).next().and_then(|b| b.ok()).and_then(|b| b.iter().next().map(|r| r.offset));
+    if first.map(|o| o.value()) != Some(offset) {
+        return Err(format!("reading from {offset} began at {first:?}"));
+    }
+    let Some(record) = part.record(offset) else { return Err(format!("no record {offset}")) };
+    let found = partition
+        .offset_for_timestamp(Timestamp::from_millis(record.timestamp))
+        .map_err(|e| e.to_string())?;
+    if found.map(|f| f.offset.value()) != Some(offset) {
+        return Err(format!("time {} found {found:?}, not {offset}", record.timestamp));
+    }
+    let last = partition.last(2).map_err(|e| e.to_string())?;
+    let expected = end.saturating_sub(2).max(start)..end;
+    if !last.iter().map(|r| r.offset.value()).eq(expected) {
+        return Err("the newest records are others".into());
+    }
+    Ok(())
+}
+
+/// After bits were flipped: what is returned as data is what was appended; what is missing is said.
+fn check_rotten(
+    log: &Streamlog,
+    partition: &Partition,
+    after: &Part,
+    end: u64,
+    least: u64,
+    rotten: &[String],
+) -> Checked<Part> {
+    let mut errors = 0;
+    let mut next = partition.log_start_offset().value();
+    let mut part = Part { start: next, ..Part::default() };
+    while next < end {
+        let from = next;
+        for batch in partition.read(next) {
+            let Ok(batch) = batch else {
+                errors += 1;
+                break;
+            };
+            for record in &batch {
+                let expected = after.record(record.offset.value());
+                if expected.is_none_or(|e| {
+                    record.key != e.key.as_deref()
+                        || record.value != Some(&e.value)
+                        || record.timestamp != Timestamp::from_millis(e.timestamp)
+                }) {
+                    return Err(format!("offset {} has wrong bytes (I13)", record.offset));
+                }
+                if record.offset != next {
+                    return Err(format!(
+                        "offset {} where {next} was due, without an error (I13)",
+                        record.offset
+                    ));
+                }
+                next += 1;
+            }
+        }
+        next = next.max(from + 1);
+        if errors == 0 && next < end && from + 1 == next {
+            return Err(format!("reading stopped at {from} of {end} without an error (I13)"));
+        }
+    }
+    let said = errors > 0 || !matches!(verdict(log, partition), None | Some(RecoveryVerdict::Whole));
+    if end < least && !said && rotten.iter().all(|path| path.ends_with(".log")) {
+        return Err(format!("ends at {end}, {least} were acknowledged, and nothing was said (I1, I13)"));
+    }
+    part.batches.extend(after.batches.iter().filter(|b| b.end() <= end).cloned());
+    Ok(part)
+}

@@ -1,0 +1,204 @@
+//! Nothing lost: the engine on a simulated disk that dies at every operation, loses what was not flushed, and fails on
+//! demand. (I1, I2, I3, I4, I5, I11, I13, I14, I15, I16, I17, I18)
+//!
+//! A failure prints one line. Setting it in the environment replays it:
+//!
+//! ```text
+//! STREAMLOG_REPLAY=w17:203:Sectors:99 cargo test --test crash_campaign -- --nocapture
+//! ```
+//!
+//! A debug build tries a small share of the states. `STREAMLOG_CAMPAIGN=long` goes on until it is told to stop, with
+//! `STREAMLOG_SEED` to begin elsewhere; `STREAMLOG_CAMPAIGN=survey` tells one failure of each workload and goes on.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod campaign;
+mod check;
+mod model;
+mod workload;
+
+use campaign::{Failure, Figures, Share, crash_everywhere, fault_at, operations, replay_state, same_bytes};
+use std::{
+    collections::BTreeMap,
+    env,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+use streamlog::sim::FaultKind;
+use workload::{Rng, Workload, draw, exhaustive};
+
+const FIRST_SEED: u64 = 1;
+
+/// How much is tried.
+struct Plan {
+    workloads: u64,
+    share: Share,
+    /// One of so many of the exhaustive workloads.
+    exhaustive_one_in: u64,
+    exhaustive_share: Share,
+    fault_workloads: u64,
+    /// One of so many pairs of operation and error.
+    faults_one_in: u64,
+}
+
+fn plan() -> Plan {
+    let share = |one_in, policies, depth_two_one_in| Share { one_in, policies, depth_two_one_in };
+    if cfg!(debug_assertions) {
+        Plan {
+            workloads: 24,
+            share: share(12, 4, 20),
+            exhaustive_one_in: 12,
+            exhaustive_share: share(12, 3, 100),
+            fault_workloads: 24,
+            faults_one_in: 40,
+        }
+    } else {
+        Plan {
+            workloads: 180,
+            share: share(1, 12, 20),
+            exhaustive_one_in: 1,
+            exhaustive_share: share(1, 4, 50),
+            fault_workloads: 60,
+            faults_one_in: 2,
+        }
+    }
+}
+
+/// Runs `job` for every number below `count` on two threads; the figures come together in order.
+fn on_two_threads(
+    count: u64,
+    job: impl Fn(u64) -> Result<Figures, Failure> + Sync,
+) -> Result<Figures, Failure> {
+    let next = AtomicU64::new(0);
+    let done: Mutex<BTreeMap<u64, Result<Figures, Failure>>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::SeqCst);
+                    if i >= count {
+                        return;
+                    }
+                    let result = job(i);
+                    if let (Err(failure), true) = (&result, survey()) {
+                        println!("{}  STREAMLOG_REPLAY={}", failure.what, failure.replay);
+                        continue;
+                    }
+                    if result.is_err() {
+                        next.store(count, Ordering::SeqCst);
+                    }
+                    done.lock().unwrap().insert(i, result);
+                }
+            });
+        }
+    });
+    let mut all = Figures::default();
+    for (_, figures) in done.into_inner().unwrap() {
+        all.add(&figures?);
+    }
+    Ok(all)
+}
+
+/// Whether all failures are told, not only the first.
+fn survey() -> bool {
+    env::var("STREAMLOG_CAMPAIGN").is_ok_and(|v| v == "survey")
+}
+
+fn faults_of(workload: &Workload, one_in: u64) -> Result<Figures, Failure> {
+    let mut figures = Figures::default();
+    let mut rng = Rng(workload.seed ^ 0xfa17);
+    for point in 0..operations(workload) {
+        for kind in FaultKind::HONEST {
+            if rng.one_in(one_in) {
+                let forever = rng.one_in(4);
+                let struck = fault_at(workload, point, kind, forever, &mut figures)?;
+                figures.fold(u64::from(struck));
+            }
+        }
+    }
+    Ok(figures)
+}
+
+fn run_all(seed: u64, plan: &Plan) -> Result<Figures, Failure> {
+    let small = exhaustive();
+    let mut all = on_two_threads(small.len() as u64 / plan.exhaustive_one_in, |i| {
+        let mut figures = Figures::default();
+        let workload = &small[(i * plan.exhaustive_one_in + seed % plan.exhaustive_one_in) as usize];
+        crash_everywhere(workload, plan.exhaustive_share, &mut figures)?;
+        Ok(figures)
+    })?;
+    all.add(&on_two_threads(plan.workloads, |i| {
+        let mut figures = Figures::default();
+        let workload = draw(seed + i);
+        same_bytes(&workload)?;
+        crash_everywhere(&workload, plan.share, &mut figures)?;
+        Ok(figures)
+    })?);
+    all.add(&on_two_threads(plan.fault_workloads, |i| faults_of(&draw(seed + i), plan.faults_one_in))?);
+    Ok(all)
+}
+
+fn find(name: &str) -> Workload {
+    match name.strip_prefix('x') {
+        Some(i) => exhaustive().swap_remove(i.parse().unwrap()),
+        None => draw(name[1..].parse().unwrap()),
+    }
+}
+
+fn replay(line: &str) {
+    let parts: Vec<&str> = line.split(':').collect();
+    let workload = find(parts[0]);
+    println!("{workload:#?}");
+    let result = match parts[1..] {
+        [] => {
+            let share = Share { one_in: 1, policies: 12, depth_two_one_in: 10 };
+            same_bytes(&workload)
+                .and_then(|()| crash_everywhere(&workload, share, &mut Figures::default()))
+                .map_err(|f| format!("{}: {}", f.replay, f.what))
+        }
+        ["fault", point, kind, always] => {
+            let kind = FaultKind::HONEST.into_iter().find(|k| format!("{k:?}") == kind).unwrap();
+            let point = point.parse().unwrap();
+            fault_at(&workload, point, kind, always == "always", &mut Figures::default())
+                .map(drop)
+                .map_err(|f| f.what)
+        }
+        [at, crash, seed] => replay_state(&workload, at.parse().unwrap(), crash, seed.parse().unwrap()),
+        _ => panic!("not a line of this campaign: {line}"),
+    };
+    match result {
+        Ok(()) => println!("{line}: holds"),
+        Err(what) => panic!("{line}: {what}"),
+    }
+}
+
+fn report(failure: &Failure) -> ! {
+    panic!("{}\nSTREAMLOG_REPLAY={}", failure.what, failure.replay)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_is_invented() {
+    if let Ok(line) = env::var("STREAMLOG_REPLAY") {
+        return replay(&line);
+    }
+    let begun = Instant::now();
+    let mut seed = env::var("STREAMLOG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(FIRST_SEED);
+    let long = env::var("STREAMLOG_CAMPAIGN").is_ok_and(|v| v == "long");
+    let plan = plan();
+    loop {
+        let figures = run_all(seed, &plan).unwrap_or_else(|failure| report(&failure));
+        println!(
+            "crash campaign: {} states, {} error points, {:.1} seconds, seed {seed}, digest {:016x}",
+            figures.states,
+            figures.error_points,
+            begun.elapsed().as_secs_f64(),
+            figures.digest
+        );
+        if !long {
+            return;
+        }
+        seed += plan.workloads;
+    }
+}

@@ -1,0 +1,162 @@
+//! What a log must be, said as plainly as can be: lists of records, and how much of them was promised.
+//!
+//! The model knows nothing of files. A call either returned, and then its effect is certain, or was under way when the
+//! machine died, and then the state lies between the model before and the model after it.
+
+use crate::workload::Op;
+use std::{collections::BTreeMap, sync::Arc};
+use streamlog::{Durability, TopicId};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rec {
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+    pub timestamp: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub base: u64,
+    pub records: Arc<Vec<Rec>>,
+    /// The life of the partition that it was appended in.
+    pub life: u32,
+}
+
+impl Batch {
+    pub fn end(&self) -> u64 {
+        self.base + self.records.len() as u64
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    pub batches: Vec<Batch>,
+    /// The first offset that can be read.
+    pub start: u64,
+    /// Everything below survives a power cut.
+    pub power: u64,
+    /// Everything below survives the process.
+    pub kill: u64,
+}
+
+impl Part {
+    pub fn end(&self) -> u64 {
+        self.batches.last().map_or(0, Batch::end)
+    }
+
+    pub fn batch_at(&self, offset: u64) -> Option<&Batch> {
+        let i = self.batches.partition_point(|b| b.end() <= offset);
+        self.batches.get(i).filter(|b| b.base <= offset)
+    }
+
+    pub fn record(&self, offset: u64) -> Option<&Rec> {
+        let batch = self.batch_at(offset)?;
+        batch.records.get((offset - batch.base) as usize)
+    }
+
+    pub fn is_boundary(&self, offset: u64) -> bool {
+        offset == 0 || self.batches.iter().any(|b| b.end() == offset)
+    }
+
+    /// What is left when the log ends at `end`.
+    pub fn cut(&mut self, end: u64) {
+        self.batches.retain(|b| b.end() <= end);
+        (self.power, self.kill) = (self.power.min(end), self.kill.min(end));
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct TopicModel {
+    /// Not known while its creation is under way.
+    pub id: Option<TopicId>,
+    pub durability: Durability,
+    /// Whether segments may go by themselves.
+    pub retention: bool,
+    pub parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    pub topics: BTreeMap<&'static str, TopicModel>,
+    /// Makes every record another one.
+    pub serial: u64,
+}
+
+/// Milliseconds at which simulated time begins.
+const EPOCH: i64 = 1_700_000_000_000;
+
+impl Model {
+    /// The records that an append will write.
+    pub fn records(&self, topic: &str, count: u32, size: u32) -> Vec<Rec> {
+        let make = |i: u64| {
+            let serial = self.serial + i;
+            let mut value = format!("{topic}/{serial}/").into_bytes();
+            value.resize(value.len() + size as usize, b'a' + (serial % 26) as u8);
+            let key = (serial % 3 > 0).then(|| format!("k{}", serial % 5).into_bytes());
+            Rec { key, value, timestamp: EPOCH + serial as i64 * 10 }
+        };
+        (0..u64::from(count)).map(make).collect()
+    }
+
+    pub fn part(&self, topic: &str, partition: u32) -> Option<&Part> {
+        self.topics.get(topic)?.parts.get(partition as usize)
+    }
+
+    pub fn part_mut(&mut self, topic: &str, partition: u32) -> Option<&mut Part> {
+        self.topics.get_mut(topic)?.parts.get_mut(partition as usize)
+    }
+
+    /// The model after `op` has succeeded. Where only the log knows (the start after retention, ids, lives), the one
+    /// who ran it fills it in; until then the start may be anything up to the end.
+    pub fn apply(&mut self, op: &Op) {
+        match *op {
+            Op::Create { topic, durability, partitions, retention, .. } => {
+                let parts = vec![Part::default(); partitions as usize];
+                self.topics.entry(topic).or_insert(TopicModel { id: None, durability, retention, parts });
+            }
+            Op::Append { topic, partition, count, size } => {
+                let records = Arc::new(self.records(topic, count, size));
+                self.serial += u64::from(count);
+                let Some(found) = self.topics.get_mut(topic) else { return };
+                let durability = found.durability;
+                let Some(part) = found.parts.get_mut(partition as usize) else { return };
+                part.batches.push(Batch { base: part.end(), records, life: 0 });
+                part.kill = part.end();
+                if durability == Durability::Flushed {
+                    part.power = part.end();
+                }
+            }
+            Op::Flush { topic, partition } => {
+                if let Some(part) = self.part_mut(topic, partition) {
+                    part.power = part.end();
+                }
+            }
+            Op::AdvanceStart { topic, partition, .. } => {
+                let target = op.start_target(self);
+                if let Some(part) = self.part_mut(topic, partition) {
+                    part.start = part.start.max(target);
+                    part.power = part.power.max(target);
+                }
+            }
+            Op::Maintain { .. } => {}
+            Op::Delete { topic } => drop(self.topics.remove(topic)),
+            Op::Reopen => {
+                for part in self.topics.values_mut().flat_map(|t| &mut t.parts) {
+                    part.power = part.end();
+                }
+            }
+            Op::Alter { topic, durability } => {
+                if let Some(topic) = self.topics.get_mut(topic) {
+                    topic.durability = durability;
+                    topic.parts.iter_mut().for_each(|p| p.power = p.end());
+                }
+            }
+            Op::AddPartitions { topic, count } => {
+                if let Some(topic) = self.topics.get_mut(topic) {
+                    let more = topic.parts.len().max(count as usize);
+                    topic.parts.resize(more, Part::default());
+                }
+            }
+        }
+    }
+}
