@@ -319,6 +319,15 @@ impl Recovery<'_> {
         }
     }
 
+    /// What the manifest says of the segment before the one that begins at `base`.
+    fn seal_before(&self, base: Offset) -> Option<Entry> {
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let state = self.shared.manifest.state();
+        let segments = &state.partition(&id, partition)?.segments;
+        let before = segments.iter().rev().find(|segment| segment.base < base)?;
+        Some(Entry::SegmentSealed { id, partition, base: before.base, sealed: before.sealed? })
+    }
+
     /// The chain of whole batches is broken in segment `i`.
     fn judge(
         &mut self,
@@ -389,16 +398,22 @@ impl Recovery<'_> {
         if !last.may_have_gaps() {
             fresh.expect_no_gaps();
         }
+        let base = last.base();
         *last = fresh;
         let (env, dir) = (&*self.shared.env, &self.identity.dir);
-        remove_if_there(env, &SegmentFile::Pages.path(dir, last.base()))?;
+        remove_if_there(env, &SegmentFile::Pages.path(dir, base))?;
         if later.is_empty() {
             return Ok(());
         }
         // The manifest first: a file it does not name is a stray, a name without a file would be damage.
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        match self.shared.manifest.append(&[Entry::Truncated { id, partition, next_offset: end }], Flush::Now)
-        {
+        let mut entries = vec![Entry::Truncated { id, partition, next_offset: end }];
+        if end == base && i > 0 {
+            // To a cut, a segment that begins at the end is none. This one stays, behind one that is as full as it was.
+            entries.extend(self.seal_before(base));
+            entries.push(Entry::SegmentCreated { id, partition, base });
+        }
+        match self.shared.manifest.append(&entries, Flush::Now) {
             Ok(()) => later.iter().try_for_each(|segment| self.put_segment_aside(segment.base())),
             // Opening needs no space; only appending does.
             Err(error @ Error::DiskFull { .. }) => {

@@ -12,6 +12,7 @@ use crate::{
     env::{Env, Open, read_full_at, write_all_at},
     error::{Error, Result},
     storage::{scan::Source, sidecar::remove_if_there},
+    types::Offset,
 };
 use std::{
     io,
@@ -23,6 +24,12 @@ impl Recovery<'_> {
     pub(super) fn distrust_the_cache_where_needed(&mut self) -> Result<()> {
         if self.shared.read_only {
             return Ok(());
+        }
+        // What the process before had not flushed, its successor sees, so it must not go any more: names as well.
+        let recovered_from = self.mark.recovery_offset.max(Offset::new(1));
+        if self.segments.last().is_some_and(|last| last.base() >= recovered_from) {
+            let dir = &self.identity.dir;
+            self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
         }
         let mut suspect = self.mark.failed || self.mark.flushing_offset != self.mark.flushed_offset;
         let from = floor(&self.segments, self.mark.flushed_offset).unwrap_or(0);
