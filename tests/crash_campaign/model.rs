@@ -57,12 +57,6 @@ impl Part {
     pub fn is_boundary(&self, offset: u64) -> bool {
         offset == 0 || self.batches.iter().any(|b| b.end() == offset)
     }
-
-    /// What is left when the log ends at `end`.
-    pub fn cut(&mut self, end: u64) {
-        self.batches.retain(|b| b.end() <= end);
-        (self.power, self.kill) = (self.power.min(end), self.kill.min(end));
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +86,7 @@ impl Model {
             let serial = self.serial + i;
             let mut value = format!("{topic}/{serial}/").into_bytes();
             value.resize(value.len() + size as usize, b'a' + (serial % 26) as u8);
-            let key = (serial % 3 > 0).then(|| format!("k{}", serial % 5).into_bytes());
+            let key = (!serial.is_multiple_of(3)).then(|| format!("k{}", serial % 5).into_bytes());
             Rec { key, value, timestamp: EPOCH + serial as i64 * 10 }
         };
         (0..u64::from(count)).map(make).collect()
