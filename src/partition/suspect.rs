@@ -29,7 +29,11 @@ impl Recovery<'_> {
         let recovered_from = self.mark.recovery_offset.max(Offset::new(1));
         if self.segments.last().is_some_and(|last| last.base() >= recovered_from) {
             let dir = &self.identity.dir;
-            self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+            match self.shared.env.sync_dir(dir) {
+                // A directory that is missing is damage, which is judged when its segments are looked at.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|e| Error::io("flush", dir, e))?,
+            }
         }
         let mut suspect = self.mark.failed || self.mark.flushing_offset != self.mark.flushed_offset;
         let from = floor(&self.segments, self.mark.flushed_offset).unwrap_or(0);
