@@ -18,7 +18,7 @@ const USAGE: &str = "usage: kafka_dir PARTITION_DIR [--read-committed]";
 fn main() -> ExitCode {
     let Some((path, isolation)) = arguments() else {
         eprintln!("{USAGE}");
-        return ExitCode::FAILURE;
+        return ExitCode::from(2);
     };
     match print(&path, isolation) {
         // Whoever reads our output has seen enough.
