@@ -461,7 +461,17 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
             let mut records = before.records(name, 1, 7);
             let data = RecordData::new(&records[0].value)
                 .timestamp(streamlog::Timestamp::from_millis(records[0].timestamp));
-            let Ok(offsets) = partition.append(&[data]) else { continue };
+            let Ok(offsets) = partition.append(&[data]) else {
+                // Not acknowledged, and yet maybe there: what failed may have been its flush.
+                records[0].key = None;
+                after.serial += 1;
+                before.serial = after.serial;
+                if let Some(part) = after.part_mut(name, number) {
+                    let base = part.end();
+                    part.batches.push(crate::model::Batch { base, records: records.into(), life: 0 });
+                }
+                continue;
+            };
             let part = before.part_mut(name, number).ok_or("no part")?;
             if let Op::Append { topic: failed, partition: to, .. } = op
                 && (failed, to) == (name, &number)

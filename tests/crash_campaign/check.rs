@@ -39,9 +39,9 @@ pub fn check(log: &Streamlog, bounds: &Bounds<'_>, rng: &mut Rng) -> Checked<Mod
     if bounds.rotten.as_ref().is_some_and(|paths| paths.iter().any(|p| p.ends_with("/manifest"))) {
         // The end of the manifest looks torn then, and what it said last is not said: an older state, read to its end.
         let partitions = log.topics().into_iter().flatten().flat_map(|t| t.partitions());
-        partitions.for_each(|p| {
-            let _ = p.read(0).count() + p.read_backwards(u64::MAX).count();
-        });
+        for partition in partitions {
+            let _ = (partition.read(0).count(), partition.read_backwards(u64::MAX).count());
+        }
         return Ok(found);
     }
     for topic in log.topics().map_err(|e| e.to_string())? {

@@ -54,12 +54,12 @@ fn plan() -> Plan {
     let share = |one_in, policies, depth_two_one_in| Share { one_in, policies, depth_two_one_in };
     if cfg!(debug_assertions) {
         Plan {
-            workloads: 24,
+            workloads: 16,
             share: share(12, 4, 20),
-            exhaustive_one_in: 12,
+            exhaustive_one_in: 16,
             exhaustive_share: share(12, 3, 100),
-            fault_workloads: 24,
-            faults_one_in: 40,
+            fault_workloads: 12,
+            faults_one_in: 100,
         }
     } else {
         Plan {
@@ -136,6 +136,10 @@ fn run_all(seed: u64, plan: &Plan) -> Result<Figures, Failure> {
         crash_everywhere(workload, plan.exhaustive_share, &mut figures)?;
         Ok(figures)
     })?;
+    let told = |part: &str, figures: &Figures| {
+        println!("  {part}: {} states, {} error points", figures.states, figures.error_points);
+    };
+    told("workloads of two calls", &all);
     all.add(&on_two_threads(plan.workloads, |i| {
         let mut figures = Figures::default();
         let workload = draw(seed + i);
@@ -143,6 +147,7 @@ fn run_all(seed: u64, plan: &Plan) -> Result<Figures, Failure> {
         crash_everywhere(&workload, plan.share, &mut figures)?;
         Ok(figures)
     })?);
+    told("and drawn workloads", &all);
     all.add(&on_two_threads(plan.fault_workloads, |i| faults_of(&draw(seed + i), plan.faults_one_in))?);
     Ok(all)
 }

@@ -221,13 +221,15 @@ pub fn exhaustive() -> Vec<Workload> {
 /// What a watcher saw of a partition: at this operation, readers could go so far.
 pub type Seen = Arc<Mutex<Vec<(u64, &'static str, u32, u64)>>>;
 
+type Watched = (&'static str, u32, Partition);
+
 /// A log that is worked on, and the model beside it.
 pub struct Session {
     pub env: SimEnv,
     pub log: Option<Streamlog>,
     pub model: Model,
     pub background: bool,
-    watched: Arc<Mutex<Vec<(&'static str, u32, Partition)>>>,
+    watched: Arc<Mutex<Vec<Watched>>>,
 }
 
 pub fn open(env: &SimEnv, background: bool) -> Result<Streamlog, Error> {
