@@ -119,7 +119,8 @@ fn faults_of(workload: &Workload, one_in: u64) -> Result<Figures, Failure> {
     for point in 0..operations(workload) {
         for kind in FaultKind::HONEST {
             if rng.one_in(one_in) {
-                let forever = rng.one_in(4);
+                // A system call that is interrupted for ever is repeated for ever.
+                let forever = rng.one_in(4) && kind != FaultKind::Interrupted;
                 let struck = fault_at(workload, point, kind, forever, &mut figures)?;
                 figures.fold(u64::from(struck));
             }
