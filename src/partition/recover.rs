@@ -284,10 +284,11 @@ impl Recovery<'_> {
         }
     }
 
-    /// The flushed position lies in one segment; later ones are suspect as a whole.
+    /// The flushed position lies in one segment; later ones are suspect as a whole, also one that begins just there: the
+    /// position is in the one before it.
     fn source_of(&self, segment: &Segment) -> Source {
         match self.source {
-            Source::MediumFrom(_) if segment.base() > self.mark.flushed_offset => Source::MediumFrom(0),
+            Source::MediumFrom(_) if segment.base() >= self.mark.flushed_offset => Source::MediumFrom(0),
             other => other,
         }
     }

@@ -371,6 +371,7 @@ fn faulted(
     let env = SimEnv::new(workload.seed);
     let fault = Fault::new(kind).skip(point);
     env.inject(if forever { fault.forever() } else { fault });
+    env.record();
     let mut rng = Rng(workload.seed ^ point);
     let (mut before, mut after) = (Model::default(), Model::default());
     let mut session = match Session::start(env.clone(), Model::default(), false) {
@@ -406,6 +407,11 @@ fn faulted(
     }
     let struck = env.struck() > 0;
     env.clear_faults();
+    if std::env::var_os("STREAMLOG_REPLAY").is_some() {
+        for (number, operation, path) in env.recording().operations().filter(|(n, ..)| *n > point) {
+            println!("{number:5} {operation:?} {path}");
+        }
+    }
     for crash in [Crash::Kill, Crash::ALL[1 + rng.below(11) as usize]] {
         let seed = rng.next() >> 32;
         figures.states += 2;
