@@ -406,3 +406,31 @@ fn a_file_of_a_segment_that_is_gone_is_named() {
         }
     }
 }
+
+#[test]
+fn who_only_reads_a_closed_log_misses_its_lost_end() {
+    let dir = quick_dir();
+    let log = Streamlog::open(dir.path()).unwrap();
+    let config = TopicConfig::default().segment_bytes(512);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    for i in 0..20 {
+        append_batch(&partition, i..i + 1).unwrap();
+    }
+    log.close().unwrap();
+    // Nothing of the last segment is left, nor what is known of the log's end beside it.
+    let files = fs::read_dir(dir.path().join("t-0")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some()).collect();
+    files.sort();
+    let is_log = |path: &&PathBuf| path.extension().is_some_and(|e| e == "log");
+    let last = files.iter().rfind(is_log).unwrap().file_stem().unwrap();
+    for path in files.iter().filter(|path| path.file_stem().unwrap() >= last) {
+        fs::remove_file(path).unwrap();
+    }
+    let reader = Streamlog::open_read_only(dir.path()).unwrap();
+    let partition = reader.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.log_end_offset(), 20);
+    let found: Vec<_> = partition.read(0).collect();
+    let (end, whole) = found.split_last().unwrap();
+    assert!(!whole.is_empty() && whole.iter().all(|batch| batch.is_ok()));
+    assert!(matches!(end, Err(Error::Corrupt { .. })), "{end:?}");
+}

@@ -145,7 +145,9 @@ impl Observer {
                 _ => break,
             }
         }
-        let known = if damaged { flushed.unwrap_or(Offset::ZERO) } else { Offset::ZERO };
+        // Where the log ended when it was closed; what is missing below, readers come to as an error.
+        let closed_at = state.closed.as_ref().map_or(Offset::ZERO, |closed| closed.next_offset);
+        let known = if damaged { flushed.unwrap_or(closed_at) } else { closed_at };
         let end = replay.next_offset.max(known);
         let bound = match log.config().durability {
             Durability::Flushed if state.closed.is_none() => flushed.unwrap_or(Offset::ZERO).min(end),
