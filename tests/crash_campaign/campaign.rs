@@ -386,6 +386,9 @@ fn faulted(
             match session.run(op) {
                 Ok(checked) => checked.map_err(|e| format!("{op:?}: {e}"))?,
                 Err(error) => {
+                    if std::env::var_os("STREAMLOG_REPLAY").is_some() {
+                        println!("{op:?}: {error}");
+                    }
                     says_what_and_where(&error).map_err(|e| format!("{op:?}: {e}"))?;
                     after = session.model.clone();
                     after.apply(op);
@@ -467,7 +470,18 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
             let mut records = before.records(name, 1, 7);
             let data = RecordData::new(&records[0].value)
                 .timestamp(streamlog::Timestamp::from_millis(records[0].timestamp));
-            let Ok(offsets) = partition.append(&[data]) else {
+            if partition.log_end_offset().value() == before.part(name, number).map_or(0, |p| p.end())
+                && matches!(op, Op::Append { topic, partition, .. } if (topic, partition) == (name, &number))
+                && let Some(part) = after.part_mut(name, number)
+            {
+                // The failed append was taken back, and another takes its place.
+                part.batches.pop();
+            }
+            let appended = partition.append(&[data]);
+            if std::env::var_os("STREAMLOG_REPLAY").is_some() {
+                println!("an append to {name}-{number}: {appended:?}");
+            }
+            let Ok(offsets) = appended else {
                 // Not acknowledged, and yet maybe there: what failed may have been its flush.
                 records[0].key = None;
                 after.serial += 1;

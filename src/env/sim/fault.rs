@@ -52,7 +52,8 @@ pub enum FaultKind {
     TooManyFiles,
     /// A read or write does about half of what was asked; others succeed.
     Short,
-    /// A write does half of what was asked, and the next one fails with ENOSPC; a flush fails with EIO.
+    /// A write does about half of what was asked, in whole sectors, and the next one fails with ENOSPC; where that is
+    /// nothing it fails at once. A flush fails with EIO.
     ShortThenFull,
     /// A flush fails with EIO, and with it the dirty pages are lost: later flushes say yes, and the cache still shows
     /// what the medium does not have. Others fail with EIO.

@@ -21,6 +21,8 @@ use std::{
 /// The process id that a simulated machine gives.
 const PID: u32 = 4711;
 
+const SECTOR: u64 = 512;
+
 impl SimEnv {
     /// Counts an operation on a path; the fault that strikes it, if any, as an error.
     fn begin(&self, operation: Operation, path: &Path) -> io::Result<parking_lot::MutexGuard<'_, World>> {
@@ -264,7 +266,15 @@ impl File for SimFile {
         let (mut world, fault) = self.begin(Operation::Write);
         let mut wanted = match fault {
             None => buf.len(),
-            Some(FaultKind::Short | FaultKind::ShortThenFull) => buf.len().div_ceil(2),
+            Some(FaultKind::Short) => buf.len().div_ceil(2),
+            // A medium fills up between its sectors, not within one.
+            Some(FaultKind::ShortThenFull) => {
+                let end = (position + buf.len() as u64 / 2) / SECTOR * SECTOR;
+                match end.saturating_sub(position) {
+                    0 => return Err(FaultKind::DiskFull.error()),
+                    fit => fit as usize,
+                }
+            }
             Some(kind) => return Err(kind.error()),
         };
         let growth = (position + wanted as u64).saturating_sub(world.disk.content(self.ino)?.len());

@@ -121,8 +121,8 @@ fn faults_strike_the_operation_they_were_told() {
     env.inject(Fault::new(FaultKind::Short));
     assert_eq!(a.write_at(b"12345", 0).unwrap(), 3);
     env.inject(Fault::new(FaultKind::ShortThenFull).on(Operation::Write));
-    let full = write_all_at(&*a, b"123456", 0).unwrap_err();
-    assert_eq!((full.kind(), read(&env, "/a").unwrap()), (io::ErrorKind::StorageFull, b"123".to_vec()));
+    let full = write_all_at(&*a, &[7; 1500], 0).unwrap_err();
+    assert_eq!((full.kind(), read(&env, "/a").unwrap()), (io::ErrorKind::StorageFull, vec![7; 512]));
     env.inject(Fault::new(FaultKind::Io).forever());
     assert!(a.len().is_err() && env.list(Path::new("/")).is_err());
     env.clear_faults();
