@@ -83,6 +83,10 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code, reason = "Kafka's formats are whole, whether or not a room uses every part yet")]
+#[macro_use]
+#[cfg_attr(feature = "planted", doc(hidden))]
+pub mod planted;
+
 mod codec;
 mod consumer;
 mod env;

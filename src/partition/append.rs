@@ -63,7 +63,7 @@ impl Log {
         }
         // Once more, for it is this one that says what becomes visible when.
         let config = self.config();
-        let base_offset = self.offsets.log_end();
+        let base_offset = self.offsets.log_end() + u64::from(planted!(offsets_with_gaps));
         let active = self.ready(&mut writer)?;
         let stamp = match config.timestamp_type {
             TimestampType::CreateTime => Stamp::CreateTime,
@@ -104,7 +104,11 @@ impl Log {
     /// Keeps the topic's promise for everything below `end`: returns when it is as durable as the topic says, or as
     /// `at_least` says where that is more.
     pub fn acknowledge(&self, end: Offset, at_least: Durability) -> Result<()> {
-        if self.must_flush(at_least) { self.flush_to(end) } else { Ok(()) }
+        if self.must_flush(at_least) && !planted!(acknowledge_before_flush) {
+            self.flush_to(end)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether what was appended must be durable before it is acknowledged: by the topic's durability, by what the
@@ -184,7 +188,7 @@ impl Log {
         let sealed_generation = 0;
         let sealed = SealedSegment {
             next_offset: base,
-            bytes: active.position,
+            bytes: active.position - u64::from(planted!(seal_with_the_wrong_size)),
             largest_timestamp: old.largest_timestamp()?,
             generation: sealed_generation,
             place: Place::Local,
@@ -240,7 +244,7 @@ impl Log {
 
     /// After an unclean opening a new life begins with the first append, and is durable before it.
     pub(super) fn begin_incarnation(&self, active: &mut Active, first_offset: Offset) -> Result<()> {
-        if !active.new_incarnation {
+        if !active.new_incarnation || planted!(no_incarnation) {
             return Ok(());
         }
         let (number, _) = self.incarnation_of(Offset::MAX);
@@ -324,7 +328,7 @@ impl Log {
         let end = header.next_offset();
         active.since_flush += u64::from(header.record_count);
         self.due.after_append(&self.shared, config, active.since_checkpoint);
-        if config.durability == Durability::Flushed {
+        if config.durability == Durability::Flushed && !planted!(publish_before_flush) {
             self.offsets.change(|set| set.log_end = end);
             return;
         }

@@ -26,7 +26,7 @@ impl Recovery<'_> {
         };
         for entry in entries {
             let Some(base) = SegmentFile::Log.parse(&entry.name) else { continue };
-            if self.segments.iter().all(|s| s.base() != base) {
+            if self.segments.iter().all(|s| s.base() != base) && !planted!(leave_strays) {
                 self.put_segment_aside(base)?;
             }
         }

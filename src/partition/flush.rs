@@ -111,6 +111,10 @@ impl Log {
             self.give_back(&work);
             return Err(error);
         }
+        if planted!(mark_ahead_of_the_flush) {
+            self.write_mark(|mark| mark.flushed_offset = work.end)?;
+            self.shared.marks.flush()?;
+        }
         let noted = self.make_durable(&work).and_then(|()| {
             self.write_mark(|mark| {
                 mark.flushed_offset = work.end;
@@ -119,6 +123,11 @@ impl Log {
         });
         match noted {
             Ok(()) => {
+                self.publish_durable(work.end);
+                Ok(work.end)
+            }
+            Err(_) if planted!(retry_a_failed_flush) => {
+                work.segment.data().sync()?;
                 self.publish_durable(work.end);
                 Ok(work.end)
             }
@@ -160,12 +169,18 @@ impl Log {
     /// In this order: what lies before, the names that lead to it, the tail.
     fn make_durable(&self, work: &Work) -> Result<()> {
         for seal in &work.sealed {
-            seal.segment.data().sync()?;
+            if !planted!(no_flush_on_roll) {
+                seal.segment.data().sync()?;
+            }
         }
         if work.names {
             let dir = &self.identity.dir;
-            self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
-            self.shared.manifest.flush()?;
+            if !planted!(no_directory_flush) {
+                self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+            }
+            if !planted!(no_manifest_flush) {
+                self.shared.manifest.flush()?;
+            }
         }
         work.segment.data().sync()
     }
@@ -224,6 +239,7 @@ impl Log {
 
     /// Makes the names and settings this log changed durable, where only they changed.
     pub(super) fn append_to_manifest(&self, entry: crate::codec::manifest::Entry) -> Result<()> {
-        self.shared.manifest.append(&[entry], Flush::Now)
+        let flush = if planted!(start_that_is_not_durable) { Flush::Later } else { Flush::Now };
+        self.shared.manifest.append(&[entry], flush)
     }
 }

@@ -260,11 +260,15 @@ impl Log {
                 self.ready(&mut writer)?;
             }
             // A clean opening begins no new life, so this one, which may have lost records, must not end unnoted.
-            if let Writer::Ready(active) = &mut *writer {
+            if let Writer::Ready(active) = &mut *writer
+                && !planted!(close_ends_a_life_unnoted)
+            {
                 self.begin_incarnation(active, self.offsets.log_end())?;
             }
         }
-        self.checkpoint()?;
+        if !planted!(close_without_flush) {
+            self.checkpoint()?;
+        }
         let mut writer = self.writer.lock();
         if let Writer::Ready(active) = &mut *writer
             && active.allocated != active.position

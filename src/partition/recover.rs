@@ -314,7 +314,7 @@ impl Recovery<'_> {
             Why::End => {}
         }
         match self.segments.get(i + 1) {
-            Some(next) => Ok(stop.next_offset == next.base()),
+            Some(next) => Ok(stop.next_offset == next.base() || planted!(keep_what_lies_behind_a_hole)),
             None => Ok(stop.next_offset >= self.durable
                 && whole_batches_beyond(segment, len, stop.position, stop.next_offset)? == 0),
         }
@@ -368,7 +368,9 @@ impl Recovery<'_> {
             return Ok(());
         }
         segment.data().set_len(stop.position)?;
-        segment.data().sync()?;
+        if !planted!(truncate_without_flush) {
+            segment.data().sync()?;
+        }
         self.end_with(i, stop.position, stop.next_offset)
     }
 
@@ -409,7 +411,7 @@ impl Recovery<'_> {
         // The manifest first: a file it does not name is a stray, a name without a file would be damage.
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         let mut entries = vec![Entry::Truncated { id, partition, next_offset: end }];
-        if end == base && i > 0 {
+        if end == base && i > 0 && !planted!(cut_to_nothing_of_a_segment) {
             // To a cut, a segment that begins at the end is none. This one stays, behind one that is as full as it was.
             entries.extend(self.seal_before(base));
             entries.push(Entry::SegmentCreated { id, partition, base });

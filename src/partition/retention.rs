@@ -104,16 +104,16 @@ impl Log {
         };
         // The manifest is about to name the segment that begins there as the first one, durably.
         let dir = &self.identity.dir;
-        self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+        if !planted!(retention_leaves_a_nameless_segment) {
+            self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+        }
         event!(INFO, partition = %self.identity.name, segments = count, "removing the oldest segments");
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         let offset = below.max(self.offsets.log_start());
-        // The first segment that is left may be so new that its name is not durable, and without it there is no log.
-        let dir = &self.identity.dir;
-        self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
         let entries =
             [Entry::LogStart { id, partition, offset }, Entry::SegmentsRemoved { id, partition, below }];
-        self.shared.manifest.append(&entries, Flush::Now)?;
+        let flush = if planted!(files_go_before_the_manifest_says_so) { Flush::Later } else { Flush::Now };
+        self.shared.manifest.append(&entries, flush)?;
         self.offsets.change(|set| set.log_start = set.log_start.max(offset));
         self.trim_epochs(offset);
         self.segments.change(|list| list.retain(|s| s.base() >= below));

@@ -27,7 +27,9 @@ impl Recovery<'_> {
         }
         // What the process before had not flushed, its successor sees, so it must not go any more: names as well.
         let recovered_from = self.mark.recovery_offset.max(Offset::new(1));
-        if self.segments.last().is_some_and(|last| last.base() >= recovered_from) {
+        if self.segments.last().is_some_and(|last| last.base() >= recovered_from)
+            && !planted!(forget_to_flush_names_that_were_found)
+        {
             let dir = &self.identity.dir;
             match self.shared.env.sync_dir(dir) {
                 // A directory that is missing is damage, which is judged when its segments are looked at.
@@ -45,7 +47,11 @@ impl Recovery<'_> {
                 Err(error) => return Err(error),
             }
         }
-        if suspect { self.look_past_the_cache(from) } else { Ok(()) }
+        if suspect && !planted!(trust_the_cache_after_a_failed_flush) {
+            self.look_past_the_cache(from)
+        } else {
+            Ok(())
+        }
     }
 
     /// What the segments from number `from` on hold above the durable end is read from the medium; where that is

@@ -101,7 +101,7 @@ impl Catalog {
             let state = shared.manifest.state();
             (state.topics().cloned().collect(), state.is_clean())
         };
-        if !was_clean {
+        if !was_clean && !planted!(forget_to_flush_what_was_found) {
             shared.manifest.flush_found()?;
         }
         let mut report = RecoveryReport { was_clean, ..RecoveryReport::default() };
@@ -317,6 +317,9 @@ impl Catalog {
     }
 
     fn sync_dir(&self) -> Result<()> {
+        if planted!(create_without_directory_flush) {
+            return Ok(());
+        }
         let dir = &self.shared.dir;
         self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
     }
@@ -372,7 +375,7 @@ impl Catalog {
         config.check_codec()?;
         self.shared.begin_writing()?;
         // What was weaker becomes stronger only for what comes; so what is there is made durable first.
-        for log in topic.logs().iter() {
+        for log in topic.logs().iter().filter(|_| !planted!(alter_without_flush)) {
             log.flush()?;
         }
         let entry = Entry::TopicConfigured { id: topic.id(), config: config.to_properties() };
@@ -388,7 +391,8 @@ impl Catalog {
         let _one_at_a_time = self.admin.lock();
         let topic = self.topic(name)?;
         self.shared.begin_writing()?;
-        self.shared.manifest.append(&[Entry::TopicDeleted { id: topic.id() }], Flush::Now)?;
+        let flush = if planted!(delete_that_is_not_durable) { Flush::Later } else { Flush::Now };
+        self.shared.manifest.append(&[Entry::TopicDeleted { id: topic.id() }], flush)?;
         event!(INFO, topic = name, "deleted a topic");
         topic.shut();
         self.topics.write().remove(name);

@@ -33,7 +33,7 @@ use std::{
     },
     time::Instant,
 };
-use streamlog::sim::FaultKind;
+use streamlog::{planted, sim::FaultKind};
 use workload::{Rng, Workload, draw, exhaustive};
 
 const FIRST_SEED: u64 = 1;
@@ -48,6 +48,8 @@ struct Plan {
     fault_workloads: u64,
     /// One of so many pairs of operation and error.
     faults_one_in: u64,
+    /// One of so many planted mistakes.
+    planted_one_in: usize,
 }
 
 fn plan() -> Plan {
@@ -60,6 +62,7 @@ fn plan() -> Plan {
             exhaustive_share: share(12, 3, 100),
             fault_workloads: 12,
             faults_one_in: 100,
+            planted_one_in: 16,
         }
     } else {
         Plan {
@@ -69,6 +72,7 @@ fn plan() -> Plan {
             exhaustive_share: share(1, 4, 50),
             fault_workloads: 64,
             faults_one_in: 1,
+            planted_one_in: 1,
         }
     }
 }
@@ -153,6 +157,58 @@ fn run_all(seed: u64, plan: &Plan) -> Result<Figures, Failure> {
     Ok(all)
 }
 
+/// How many states a planted mistake may take to be caught.
+const HUNT_STATES: u64 = 300_000;
+
+/// Makes a mistake until it is noticed, and says after how many states, and how it was; `None` when it was not.
+fn hunt(name: &'static str, seed: u64) -> Option<(u64, Failure)> {
+    let share = Share { one_in: 1, policies: 12, depth_two_one_in: 10 };
+    let mut figures = Figures::default();
+    planted::plant(Some(name));
+    let mut caught = None;
+    for i in 0.. {
+        let workload = draw(seed + i);
+        let result = crash_everywhere(&workload, share, &mut figures)
+            .and_then(|()| faults_of(&workload, 12).map(|more| figures.states += more.states));
+        if let Err(failure) = result {
+            caught = Some((figures.states, failure));
+            break;
+        }
+        if figures.states > HUNT_STATES {
+            break;
+        }
+    }
+    planted::plant(None);
+    caught
+}
+
+/// Hunts for planted mistakes and prints the table. Says how many were caught, and of how many.
+fn hunt_all(seed: u64, one_in: usize) -> (usize, usize) {
+    let names: Vec<&'static str> =
+        planted::NAMES.iter().copied().skip(seed as usize % one_in).step_by(one_in).collect();
+    let table: Mutex<BTreeMap<usize, Option<(u64, Failure)>>> = Mutex::default();
+    // Many a mistake ends in a panic, which is caught and need not be told.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let _ = on_two_threads(names.len() as u64, |i| {
+        let found = hunt(names[i as usize], seed);
+        table.lock().unwrap().insert(i as usize, found);
+        Ok(Figures::default())
+    });
+    std::panic::set_hook(hook);
+    let table = table.into_inner().unwrap();
+    for (i, found) in &table {
+        match found {
+            Some((states, failure)) => {
+                let what: String = failure.what.chars().take(90).collect();
+                println!("  planted {:42} caught after {states:6} states: {what}", names[*i]);
+            }
+            None => println!("  planted {:42} NOT CAUGHT in {HUNT_STATES} states", names[*i]),
+        }
+    }
+    (table.values().flatten().count(), names.len())
+}
+
 fn find(name: &str) -> Workload {
     match name.strip_prefix('x') {
         Some(i) => exhaustive().swap_remove(i.parse().unwrap()),
@@ -202,13 +258,15 @@ fn nothing_acknowledged_is_lost_and_nothing_is_invented() {
     let plan = plan();
     loop {
         let figures = run_all(seed, &plan).unwrap_or_else(|failure| report(&failure));
+        let (caught, tried) = hunt_all(seed, plan.planted_one_in);
         println!(
-            "crash campaign: {} states, {} error points, {:.1} seconds, seed {seed}, digest {:016x}",
+            "crash campaign: {} states, {} error points, {caught} of {tried} planted bugs caught, {:.1} seconds, seed {seed}, digest {:016x}",
             figures.states,
             figures.error_points,
             begun.elapsed().as_secs_f64(),
             figures.digest
         );
+        assert_eq!(caught, tried, "a planted mistake was not noticed");
         if !long {
             return;
         }

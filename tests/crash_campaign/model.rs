@@ -84,7 +84,7 @@ impl Model {
     pub fn records(&self, topic: &str, count: u32, size: u32) -> Vec<Rec> {
         let make = |i: u64| {
             let serial = self.serial + i;
-            let mut value = format!("{topic}/{serial}/").into_bytes();
+            let mut value = format!("{topic}/{serial:06}/").into_bytes();
             value.resize(value.len() + size as usize, b'a' + (serial % 26) as u8);
             let key = (!serial.is_multiple_of(3)).then(|| format!("k{}", serial % 5).into_bytes());
             Rec { key, value, timestamp: EPOCH + serial as i64 * 10 }

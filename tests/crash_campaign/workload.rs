@@ -125,7 +125,7 @@ fn draw_create(rng: &mut Rng, topic: &'static str) -> Op {
         topic,
         durability: draw_durability(rng),
         partitions: 1 + u32::from(rng.one_in(4)),
-        segment_bytes: 600 + rng.below(3) * 250,
+        segment_bytes: 640 + rng.below(3) * 250,
         retention: rng.one_in(3),
     }
 }
@@ -145,7 +145,9 @@ pub fn draw(seed: u64) -> Workload {
         let op = match rng.below(22) {
             0..=9 => {
                 let count = if rng.one_in(3) { 1 + rng.below(4) as u32 } else { 1 };
-                Op::Append { topic, partition, count, size: rng.below(120) as u32 }
+                // Often of one size, so that a batch fits exactly where a lost one was.
+                let size = if rng.one_in(2) { 20 } else { rng.below(120) as u32 };
+                Op::Append { topic, partition, count, size }
             }
             10 | 11 => Op::Flush { topic, partition },
             12 | 13 => Op::AdvanceStart { topic, partition, quarters: 1 + rng.below(4) },

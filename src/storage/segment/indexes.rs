@@ -93,6 +93,7 @@ impl Segment {
             let last_offset = self.base + u64::from(entry.relative_offset);
             match self.header_at(position) {
                 Ok(Some(header)) if header.last_offset() == last_offset => return Ok(Some(position)),
+                _ if planted!(trust_an_index) => return Ok(Some(position)),
                 Ok(_) | Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -114,7 +115,8 @@ impl Segment {
         }
         let files = self.read_sidecars()?;
         let expected = self.index_checksum();
-        let as_written = expected != UNKNOWN && files.checksum() == Some(expected);
+        let as_written =
+            planted!(trust_an_index) || expected != UNKNOWN && files.checksum() == Some(expected);
         let index = match (files.offsets, files.times) {
             (Some(offsets), Some(times))
                 if as_written || (expected == UNKNOWN && self.plausible(&offsets, &times)) =>
@@ -264,6 +266,7 @@ impl Segment {
 
     /// Makes `index` what is known, for a segment that does not grow.
     pub fn set_index(&self, index: SegmentIndex) {
+        let index = if planted!(segment_without_index) { self.empty_index() } else { index };
         *self.index.write() = Indexes::Loaded(index.freeze());
     }
 }

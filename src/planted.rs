@@ -1,0 +1,77 @@
+//! Mistakes that can be switched on, one at a time, to see whether the tests notice.
+//!
+//! `planted!(name)` stands where the mistake would be made. Without the feature `planted` it is the constant `false`
+//! and leaves nothing in the code. With it, it is a switch of the calling thread, off unless [`plant`] turned it on.
+
+/// Whether the mistake of this name is to be made.
+#[cfg(not(feature = "planted"))]
+macro_rules! planted {
+    ($name:ident) => {
+        false
+    };
+}
+
+/// Whether the mistake of this name is to be made.
+#[cfg(feature = "planted")]
+macro_rules! planted {
+    ($name:ident) => {
+        $crate::planted::is_planted(stringify!($name))
+    };
+}
+
+#[cfg(feature = "planted")]
+mod switch {
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<Option<&'static str>> = const { Cell::new(None) };
+    }
+
+    /// From now on this thread makes this mistake, or none.
+    pub fn plant(name: Option<&'static str>) {
+        PLANTED.set(name);
+    }
+
+    /// Whether this thread makes the mistake of this name.
+    pub fn is_planted(name: &str) -> bool {
+        PLANTED.get().is_some_and(|planted| planted == name)
+    }
+
+    /// Every mistake there is a place for.
+    pub const NAMES: &[&str] = &[
+        "acknowledge_before_flush",
+        "publish_before_flush",
+        "no_flush_on_roll",
+        "no_directory_flush",
+        "no_manifest_flush",
+        "retry_a_failed_flush",
+        "trust_the_cache_after_a_failed_flush",
+        "truncate_without_flush",
+        "cut_to_nothing_of_a_segment",
+        "keep_what_lies_behind_a_hole",
+        "believe_without_checksums",
+        "leave_strays",
+        "forget_to_flush_what_was_found",
+        "forget_to_flush_names_that_were_found",
+        "mark_ahead_of_the_flush",
+        "checkpoint_without_flush",
+        "close_without_flush",
+        "files_go_before_the_manifest_says_so",
+        "retention_leaves_a_nameless_segment",
+        "start_that_is_not_durable",
+        "delete_that_is_not_durable",
+        "create_without_directory_flush",
+        "alter_without_flush",
+        "manifest_renamed_without_flush",
+        "no_incarnation",
+        "close_ends_a_life_unnoted",
+        "ignore_a_short_write",
+        "offsets_with_gaps",
+        "trust_an_index",
+        "segment_without_index",
+        "seal_with_the_wrong_size",
+    ];
+}
+
+#[cfg(feature = "planted")]
+pub use switch::{NAMES, is_planted, plant};
