@@ -77,7 +77,7 @@ pub struct Share {
     pub depth_two_one_in: u64,
 }
 
-const DEPTH_TWO_POINTS: u64 = 4;
+const DEPTH_TWO_POINTS: u64 = 8;
 
 /// Runs a workload and keeps what is needed to die in it.
 fn run(workload: &Workload, env: &SimEnv) -> Result<History, String> {
@@ -203,7 +203,10 @@ fn one_state(
     figures: &mut Figures,
 ) -> Result<(), String> {
     let bounds = history.bounds(at, next, crash);
-    let depth = u64::from(Rng(seed).one_in(share.depth_two_one_in));
+    // Where something is lost and something behind it kept, there is most to go wrong the second time.
+    let riddled = matches!(crash, Crash::Subset | Crash::Sectors);
+    let one_in = if riddled { share.depth_two_one_in.div_ceil(16) } else { share.depth_two_one_in };
+    let depth = u64::from(Rng(seed).one_in(one_in));
     figures.states += 1;
     let env = cursor.crash(crash, seed);
     guard(|| verify(&env, &bounds, seed, depth, figures))?;
@@ -264,7 +267,10 @@ fn verify(
         if rng.below(points.len() as u64) >= DEPTH_TWO_POINTS {
             continue;
         }
-        let crash = Crash::ALL[rng.below(Crash::ALL.len() as u64) as usize];
+        let crash = match rng.below(4) {
+            0 => Crash::Subset,
+            _ => Crash::ALL[rng.below(Crash::ALL.len() as u64) as usize],
+        };
         let mut again = history.bounds(at, next, crash);
         if next <= history.calls[0].end {
             // What the opening found is not promised before the opening returned.

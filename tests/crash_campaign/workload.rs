@@ -125,7 +125,7 @@ fn draw_create(rng: &mut Rng, topic: &'static str) -> Op {
         topic,
         durability: draw_durability(rng),
         partitions: 1 + u32::from(rng.one_in(4)),
-        segment_bytes: 640 + rng.below(3) * 250,
+        segment_bytes: 640 + rng.below(3) * 150,
         retention: rng.one_in(3),
     }
 }
@@ -146,7 +146,8 @@ pub fn draw(seed: u64) -> Workload {
             0..=9 => {
                 let count = if rng.one_in(3) { 1 + rng.below(4) as u32 } else { 1 };
                 // Often of one size, so that a batch fits exactly where a lost one was.
-                let size = if rng.one_in(2) { 20 } else { rng.below(120) as u32 };
+                let size =
+                    if rng.one_in(2) { 20 } else { rng.below(if count == 1 { 300 } else { 120 }) as u32 };
                 Op::Append { topic, partition, count, size }
             }
             10 | 11 => Op::Flush { topic, partition },
@@ -179,7 +180,8 @@ pub fn exhaustive() -> Vec<Workload> {
     let bases = [
         vec![],
         vec![create("a", Durability::Flushed), append(2, 60), append(1, 100), append(1, 200)],
-        vec![create("a", Durability::Written), append(2, 60), append(1, 100), append(1, 200)],
+        vec![create("a", Durability::Written), append(2, 60), append(1, 100), append(1, 200), append(1, 250)],
+        vec![create("a", Durability::Written), append(1, 20), append(1, 20), append(1, 20)],
     ];
     let alphabet = [
         create("a", Durability::Flushed),
