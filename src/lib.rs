@@ -82,11 +82,11 @@
 //! disk loses what was not flushed, for tests of your own. All off by default.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code, reason = "Kafka's formats are whole, whether or not a room uses every part yet")]
 #[macro_use]
 #[cfg_attr(feature = "planted", doc(hidden))]
 pub mod planted;
 
+#[allow(dead_code, reason = "Kafka's formats are whole, whether or not a room uses every part yet")]
 mod codec;
 mod consumer;
 mod env;
