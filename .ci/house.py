@@ -10,6 +10,7 @@ import sys
 
 # From the ground up. Rooms on one floor do not know each other.
 LADDER = [
+    ["planted"],
     ["types"],
     ["error"],
     ["codec", "env"],

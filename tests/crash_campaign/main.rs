@@ -21,10 +21,12 @@
 
 mod campaign;
 mod check;
+mod faults;
 mod model;
 mod workload;
 
-use campaign::{Failure, Figures, Share, crash_everywhere, fault_at, operations, replay_state, same_bytes};
+use campaign::{Failure, Figures, Share, crash_everywhere, operations, replay_state, same_bytes};
+use faults::fault_at;
 use std::{
     collections::BTreeMap,
     env,
@@ -229,8 +231,7 @@ fn replay(line: &str) {
     println!("{workload:#?}");
     let result = match parts[1..] {
         [] => {
-            let share = Share { one_in: 3, policies: 6, depth_two_one_in: 10 };
-            let small = exhaustive();
+            let share = Share { one_in: 1, policies: 12, depth_two_one_in: 10 };
             same_bytes(&workload)
                 .and_then(|()| crash_everywhere(&workload, share, &mut Figures::default()))
                 .map_err(|f| format!("{}: {}", f.replay, f.what))

@@ -1,0 +1,192 @@
+//! One operation of a workload fails: the log is unchanged or poisoned, and what was acknowledged is there.
+
+use crate::campaign::{Failure, Figures, go_on, guard, no_violations};
+use crate::check::{Bounds, Level, check};
+use crate::model::Model;
+use crate::workload::{Op, Rng, Session, Workload, open};
+use std::collections::BTreeMap;
+use streamlog::{
+    Durability, ErrorKind, RecordData,
+    sim::{Crash, Fault, FaultKind, SimEnv},
+};
+
+/// One fault in a run of a workload, at the operation `point`; what must hold then.
+pub fn fault_at(
+    workload: &Workload,
+    point: u64,
+    kind: FaultKind,
+    forever: bool,
+    figures: &mut Figures,
+) -> Result<bool, Failure> {
+    figures.error_points += 1;
+    let name = &workload.name;
+    let always = if forever { "always" } else { "once" };
+    let result = guard(|| faulted(workload, point, kind, forever, figures));
+    result.map_err(|what| Failure { replay: format!("{name}:fault:{point}:{kind:?}:{always}"), what })
+}
+
+fn faulted(
+    workload: &Workload,
+    point: u64,
+    kind: FaultKind,
+    forever: bool,
+    figures: &mut Figures,
+) -> Result<bool, String> {
+    let env = SimEnv::new(workload.seed);
+    let fault = Fault::new(kind).skip(point);
+    env.inject(if forever { fault.forever() } else { fault });
+    env.record();
+    let mut rng = Rng(workload.seed ^ point);
+    let (mut before, mut after) = (Model::default(), Model::default());
+    let mut session = match Session::start(env.clone(), Model::default(), false) {
+        Ok(session) => Some(session),
+        Err(error) => {
+            says_what_and_where(&error)?;
+            None
+        }
+    };
+    if let Some(session) = &mut session {
+        for op in &workload.ops {
+            match session.run(op) {
+                Ok(checked) => checked.map_err(|e| format!("{op:?}: {e}"))?,
+                Err(error) => {
+                    if std::env::var_os("STREAMLOG_REPLAY").is_some() {
+                        println!("{op:?}: {error}");
+                    }
+                    says_what_and_where(&error).map_err(|e| format!("{op:?}: {e}"))?;
+                    after = session.model.clone();
+                    after.apply(op);
+                    if matches!(op, Op::Maintain { .. } | Op::AdvanceStart { .. } | Op::Reopen) {
+                        after
+                            .topics
+                            .values_mut()
+                            .filter(|t| t.retention)
+                            .flat_map(|t| &mut t.parts)
+                            .for_each(|p| p.start = p.end());
+                    }
+                    env.clear_faults();
+                    (before, after) = aftermath(session, op, after)?;
+                    break;
+                }
+            }
+            (before, after) = (session.model.clone(), session.model.clone());
+        }
+    }
+    let struck = env.struck() > 0;
+    env.clear_faults();
+    if std::env::var_os("STREAMLOG_REPLAY").is_some() {
+        for (number, operation, path) in env.recording().operations().filter(|(n, ..)| *n > point) {
+            println!("{number:5} {operation:?} {path}");
+        }
+    }
+    for crash in [Crash::Kill, Crash::ALL[1 + rng.below(11) as usize]] {
+        let seed = rng.next() >> 32;
+        figures.states += 2;
+        let image = env.crash(crash, seed);
+        let bounds = Bounds {
+            before: &before,
+            after: &after,
+            level: Level::Power,
+            seen: BTreeMap::new(),
+            rotten: None,
+        };
+        twice(&image, &bounds, seed).map_err(|e| format!("after {crash:?}, {seed}: {e}"))?;
+    }
+    env.die();
+    drop(session);
+    no_violations(&env)?;
+    Ok(struck)
+}
+
+/// Opens, goes on, loses power, opens: what the second life was told is durable, although a cache may have lied.
+fn twice(env: &SimEnv, bounds: &Bounds<'_>, seed: u64) -> Result<(), String> {
+    let mut rng = Rng(seed);
+    let log = open(env, false).map_err(|e| format!("opening: {e}"))?;
+    let found = check(&log, bounds, &mut rng)?;
+    let mut session = Session::start_with(env.clone(), log, found, bounds.after.serial + 1000);
+    go_on(&mut session, &Model::default(), &mut rng, &mut Vec::new())
+        .map_err(|e| format!("going on: {e}"))?;
+    let after = env.crash(Crash::Nothing, seed);
+    env.die();
+    let log = open(&after, false).map_err(|e| format!("opening after power: {e}"))?;
+    let bounds = Bounds { level: Level::Power, ..Bounds::exactly(&session.model) };
+    check(&log, &bounds, &mut rng).map_err(|e| format!("after power: {e}"))?;
+    after.die();
+    drop((session, log));
+    no_violations(env)
+}
+
+/// (I14)
+fn says_what_and_where(error: &streamlog::Error) -> Result<(), String> {
+    let text = error.to_string();
+    let says = text.contains('/') || matches!(error.kind(), ErrorKind::Closed);
+    if says { Ok(()) } else { Err(format!("an error without a path: {text} (I14)")) }
+}
+
+/// After a call has failed: the log is unchanged or poisoned. Returns the bounds of what may be found from now on.
+fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Model), String> {
+    let mut before = session.model.clone();
+    before.serial = after.serial;
+    let Some(log) = &session.log else { return Ok((before, after)) };
+    for (name, topic) in session.model.topics.iter() {
+        for number in 0..topic.parts.len() as u32 {
+            let Ok(partition) = log.topic(name).and_then(|t| t.partition(number)) else { continue };
+            let mut records = before.records(name, 1, 7);
+            let data = RecordData::new(&records[0].value)
+                .timestamp(streamlog::Timestamp::from_millis(records[0].timestamp));
+            if partition.log_end_offset().value() == before.part(name, number).map_or(0, |p| p.end())
+                && matches!(op, Op::Append { topic, partition, .. } if (topic, partition) == (name, &number))
+                && let Some(part) = after.part_mut(name, number)
+            {
+                // The failed append was taken back, and another takes its place.
+                part.batches.pop();
+            }
+            let appended = partition.append(&[data]);
+            if std::env::var_os("STREAMLOG_REPLAY").is_some() {
+                println!("an append to {name}-{number}: {appended:?}");
+            }
+            let Ok(offsets) = appended else {
+                // Not acknowledged, and yet maybe there: what failed may have been its flush.
+                records[0].key = None;
+                after.serial += 1;
+                before.serial = after.serial;
+                if let Some(part) = after.part_mut(name, number) {
+                    let base = part.end();
+                    part.batches.push(crate::model::Batch { base, records: records.into(), life: 0 });
+                }
+                continue;
+            };
+            let part = before.part_mut(name, number).ok_or("no part")?;
+            if let Op::Append { topic: failed, partition: to, .. } = op
+                && (failed, to) == (name, &number)
+                && offsets.start.value() > part.end()
+                && let Some(batch) = after.part(name, number).and_then(|p| p.batches.last())
+            {
+                // It was not acknowledged, but it is there: the flush failed before it began.
+                part.batches.push(batch.clone());
+            }
+            if offsets.start.value() != part.end() {
+                return Err(format!(
+                    "{name}-{number}: a failed {op:?} moved the end to {} (I14)",
+                    offsets.start
+                ));
+            }
+            records[0].key = None;
+            let batch = crate::model::Batch { base: part.end(), records: records.into(), life: 0 };
+            let flushed = topic.durability == Durability::Flushed;
+            for (model, failed) in [(&mut before, false), (&mut after, true)] {
+                model.serial += 1;
+                let Some(part) = model.part_mut(name, number) else { continue };
+                if failed {
+                    part.batches.retain(|b| b.base < batch.base);
+                }
+                part.batches.push(batch.clone());
+                part.kill = part.end();
+                if flushed {
+                    part.power = part.end();
+                }
+            }
+        }
+    }
+    Ok((before, after))
+}
