@@ -363,12 +363,12 @@ fn verify_rotten(env: &SimEnv, mut bounds: Bounds<'_>, seed: u64) -> Result<(), 
     Ok(())
 }
 
-/// How many operations a workload takes.
-pub fn operations(workload: &Workload) -> u64 {
+/// The paths that the operations of a workload concern.
+pub fn operations(workload: &Workload) -> Vec<String> {
     let env = SimEnv::new(workload.seed);
     let quiet = Workload { background: false, ..workload.clone() };
-    let done = guard(|| run(&quiet, &env).map(|h| h.recording.operations().count() as u64));
-    done.unwrap_or(0)
+    let paths = |h: History| h.recording.operations().map(|(_, _, path)| path.to_string()).collect();
+    guard(|| run(&quiet, &env).map(paths)).unwrap_or_default()
 }
 
 /// Same calls, clock and seed give the same bytes (I17).

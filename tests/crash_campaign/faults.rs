@@ -128,6 +128,10 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
     let mut before = session.model.clone();
     before.serial = after.serial;
     let Some(log) = &session.log else { return Ok((before, after)) };
+    if matches!(op, Op::Delete { .. }) {
+        // Whether there still is something to append to is just what is not known.
+        return Ok((before, after));
+    }
     for (name, topic) in session.model.topics.iter() {
         for number in 0..topic.parts.len() as u32 {
             let Ok(partition) = log.topic(name).and_then(|t| t.partition(number)) else { continue };

@@ -126,8 +126,13 @@ fn survey() -> bool {
 fn faults_of(workload: &Workload, one_in: u64) -> Result<Figures, Failure> {
     let mut figures = Figures::default();
     let mut rng = Rng(workload.seed ^ 0xfa17);
-    for point in 0..operations(workload) {
+    for (point, path) in (0..).zip(operations(workload)) {
         for kind in FaultKind::HONEST {
+            // A mark of 64 bytes is one write: in two halves, of which one is lost, it says nothing, and then what
+            // looks torn is held for damage, which removes nothing.
+            if kind == FaultKind::Short && path.ends_with("/marks") {
+                continue;
+            }
             if rng.one_in(one_in) {
                 // A system call that is interrupted for ever is repeated for ever.
                 let forever = rng.one_in(4) && kind != FaultKind::Interrupted;
