@@ -143,6 +143,32 @@ fn a_thousand_partitions_are_written_with_few_descriptors() {
 }
 
 #[test]
+fn seeking_in_many_segments_holds_few_of_their_indexes() {
+    let _alone = alone();
+    let dir = quick_dir();
+    let log = Streamlog::open(dir.path()).unwrap();
+    let config = TopicConfig::default().durability(Durability::Written).segment_bytes(2 * KIB);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    (0..3000).for_each(|i| append_batch(&partition, i..i + 1).unwrap());
+    assert!(partition.segment_count() > 90);
+    drop(partition);
+    log.close().unwrap();
+    let log = Streamlog::open(dir.path()).unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let mut most = 0;
+    for round in 0..2 {
+        for i in (round..3000).step_by(7) {
+            let found = partition.offset_for_timestamp(time(i)).unwrap().unwrap();
+            assert_eq!((found.offset.value(), found.timestamp), (i, time(i)));
+            let batch = partition.read(i).next().unwrap().unwrap();
+            assert_eq!(batch.base_offset(), i);
+            most = most.max(log.stats().loaded_indexes);
+        }
+    }
+    assert!((20..=60).contains(&most), "{most} indexes were held");
+}
+
+#[test]
 fn scanning_takes_no_memory_that_grows_with_the_log() {
     let _alone = alone();
     let size = if long() { 2048 * MIB } else { 128 * MIB };

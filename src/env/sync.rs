@@ -1,7 +1,7 @@
 //! Locks, condition variables, atomics and signals: the one module they come from, so that a model checker can take
 //! their place.
 
-pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Something to wait for: a count of events that threads can sleep on.

@@ -111,7 +111,7 @@ impl Log {
         let bytes = entry.sealed.as_ref().map_or(unsealed_bytes, |sealed| sealed.bytes);
         let segment = Self::segment(shared, identity, config, entry.base, bytes);
         if let Some(sealed) = &entry.sealed {
-            segment.set_sealed(sealed.generation, sealed.bytes);
+            segment.set_sealed(sealed.generation, sealed.bytes, sealed.largest_timestamp);
             segment.expect_index(sealed.index_checksum);
         }
         if entry.sealed.as_ref().is_none_or(|sealed| sealed.generation == 0) {

@@ -43,6 +43,8 @@ pub struct FilePool {
     mode: ReadMode,
     descriptors: Bound,
     regions: Bound,
+    /// Indexes of segments that were read from their files.
+    indexes: Bound,
 }
 
 impl FilePool {
@@ -54,6 +56,8 @@ impl FilePool {
             mode,
             descriptors: Bound::new(descriptors),
             regions: Bound::new(descriptors),
+            // One may take a mebibyte and more, and is needed for seeks only.
+            indexes: Bound::new(descriptors / 4),
         })
     }
 
@@ -67,10 +71,26 @@ impl FilePool {
         (self.descriptors.held(), self.regions.held())
     }
 
+    /// Counts an index in, and makes others go where there are too many.
+    pub fn admit_index(&self, holder: Weak<dyn Holder>) {
+        self.indexes.admit(holder);
+    }
+
+    /// Counts an index out.
+    pub fn index_released(&self) {
+        self.indexes.released();
+    }
+
+    /// How many indexes are held now.
+    pub fn indexes_held(&self) -> usize {
+        self.indexes.held()
+    }
+
     /// Gives back every descriptor and mapping that is not in use this moment. What readers hold stays theirs.
     pub fn retire(&self) {
         self.descriptors.retire_all();
         self.regions.retire_all();
+        self.indexes.retire_all();
     }
 
     /// A file that exists, or is found missing at its first use.

@@ -28,7 +28,7 @@ use crate::{
     },
     env::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
-    types::Offset,
+    types::{Offset, Timestamp},
 };
 use bytes::Bytes;
 use indexes::Indexes;
@@ -52,6 +52,8 @@ pub struct Segment {
     readable: AtomicU64,
     /// The checksum of the index files as they should be; 0 where nobody knows.
     index_checksum: AtomicU32,
+    /// The largest timestamp, known without an index once the segment is sealed.
+    largest: OnceLock<Timestamp>,
     /// Whether the indexes were built again, and their files do not have that yet.
     rebuilt: AtomicBool,
     /// Whether every batch begins where the one before ends, as it does in a log of our own that was not compacted.
@@ -139,6 +141,7 @@ impl Segment {
             readable: AtomicU64::new(readable),
             index_checksum: AtomicU32::new(0),
             rebuilt: AtomicBool::new(false),
+            largest: OnceLock::new(),
             dense: AtomicBool::new(false),
             index: RwLock::new(index),
             aborted: Mutex::new(None),
@@ -150,8 +153,9 @@ impl Segment {
     }
 
     /// From now on the segment is known not to grow, and its page checksums may speak.
-    pub fn set_sealed(&self, generation: u32, size: u64) {
+    pub fn set_sealed(&self, generation: u32, size: u64, largest_timestamp: Timestamp) {
         let _ = self.sealed.set((generation, size));
+        let _ = self.largest.set(largest_timestamp);
     }
 
     /// The base offset, which names it.

@@ -24,6 +24,8 @@ pub struct Stats {
     pub open_files: usize,
     /// Files that are mapped.
     pub mapped_files: usize,
+    /// Indexes of sealed segments that are held in memory; a quarter of what may be open at most.
+    pub loaded_indexes: usize,
     /// Whether the background thread runs.
     pub background_thread: bool,
 }
@@ -69,7 +71,8 @@ impl Streamlog {
     /// Figures of this handle.
     pub fn stats(&self) -> Stats {
         let logs = self.inner.catalog.logs();
-        let (open_files, mapped_files) = self.inner.catalog.shared().pool.held();
+        let pool = &self.inner.catalog.shared().pool;
+        let (open_files, mapped_files) = pool.held();
         Stats {
             topics: self.inner.catalog.topics(true).len(),
             partitions: logs.len(),
@@ -77,6 +80,7 @@ impl Streamlog {
             bytes: logs.iter().map(|log| log.size()).sum(),
             open_files,
             mapped_files,
+            loaded_indexes: pool.indexes_held(),
             background_thread: self.inner.background.is_running(),
         }
     }

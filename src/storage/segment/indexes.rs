@@ -12,9 +12,14 @@ use crate::{
         batch::BatchHeader,
         index::{AbortedTransaction, OffsetIndexView, TimeIndexView},
     },
-    env::{Env, sync::Ordering},
+    env::{
+        Env,
+        sync::{AtomicBool, Mutex, Ordering, RwLockWriteGuard},
+    },
     error::{Error, Result},
     storage::{
+        bound::Holder,
+        files::FilePool,
         index::{self, IndexBytes, IndexedBatch, SegmentIndex},
         layout::SegmentFile,
         scan::{Found, Scanner},
@@ -22,7 +27,10 @@ use crate::{
     },
     types::{Offset, Timestamp},
 };
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, Weak},
+};
 
 /// How many entries of an index may point at damage before the index itself is held to be wrong.
 const ENTRIES_TRIED: usize = 8;
@@ -32,15 +40,63 @@ const ENTRIES_TRIED: usize = 8;
 pub(super) enum Indexes {
     /// Grows with the segment.
     Active(SegmentIndex),
-    /// Lies in files, or will once the segment's seal is finished.
+    /// Will lie in files once the segment's seal is finished.
     Loaded(IndexBytes),
+    /// Was read from files.
+    Cached(Arc<Cached>),
     /// Lies in files that nobody has asked yet.
     OnDisk,
 }
 
+/// An index that was read from its files and can be read again, so that memory for many of them is bounded.
+#[derive(Debug)]
+pub(super) struct Cached {
+    pool: Arc<FilePool>,
+    used: AtomicBool,
+    index: Mutex<Option<IndexBytes>>,
+}
+
+impl Cached {
+    fn new(pool: &Arc<FilePool>, index: IndexBytes) -> Arc<Self> {
+        Arc::new(Cached {
+            pool: Arc::clone(pool),
+            used: AtomicBool::new(true),
+            index: Mutex::new(Some(index)),
+        })
+    }
+
+    fn held(&self) -> Option<IndexBytes> {
+        self.used.store(true, Ordering::Relaxed);
+        self.index.lock().clone()
+    }
+}
+
+impl Holder for Cached {
+    fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    fn let_go(&self) -> bool {
+        if self.index.lock().take().is_some() {
+            self.pool.index_released();
+        }
+        true
+    }
+}
+
+impl Drop for Cached {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
 impl Segment {
-    /// The largest timestamp of the segment, from its closing time entry; [`Timestamp::NONE`] when it has none.
+    /// The largest timestamp of the segment, as it was when sealed or from the closing time entry; [`Timestamp::NONE`]
+    /// when it has none.
     pub fn largest_timestamp(&self) -> Result<Timestamp> {
+        if let Some(known) = self.largest.get() {
+            return Ok(*known);
+        }
         if let Indexes::Active(index) = &*self.index.read() {
             return Ok(index.largest_timestamp());
         }
@@ -57,6 +113,7 @@ impl Segment {
         let entry = match &*self.index.read() {
             Indexes::Active(index) => Some(index::floor_time(index.times(), before)),
             Indexes::Loaded(index) => Some(index::floor_time(&index.times, before)),
+            Indexes::Cached(cached) => cached.held().map(|index| index::floor_time(&index.times, before)),
             Indexes::OnDisk => None,
         };
         let entry = match entry {
@@ -71,6 +128,7 @@ impl Segment {
         let known = match &*self.index.read() {
             Indexes::Active(index) => Some(find(index.offsets())?),
             Indexes::Loaded(index) => Some(find(&index.offsets)?),
+            Indexes::Cached(cached) => cached.held().map(|index| find(&index.offsets)).transpose()?,
             Indexes::OnDisk => None,
         };
         let found = match known {
@@ -111,23 +169,34 @@ impl Segment {
         match &*guard {
             Indexes::Loaded(index) => return Ok(index.clone()),
             Indexes::Active(index) => return Ok(index.clone().freeze()),
+            Indexes::Cached(cached) => {
+                if let Some(index) = cached.held() {
+                    return Ok(index);
+                }
+            }
             Indexes::OnDisk => {}
         }
         let files = self.read_sidecars()?;
         let expected = self.index_checksum();
         let as_written =
             planted!(trust_an_index) || expected != UNKNOWN && files.checksum() == Some(expected);
-        let index = match (files.offsets, files.times) {
-            (Some(offsets), Some(times))
-                if as_written || (expected == UNKNOWN && self.plausible(&offsets, &times)) =>
-            {
-                IndexBytes { offsets: offsets.into(), times: times.into() }
-            }
-            _ => {
-                self.rebuilt.store(true, Ordering::Relaxed);
-                self.scan_index()?.freeze()
-            }
+        let (Some(offsets), Some(times)) = (files.offsets, files.times) else {
+            return self.build_into(guard);
         };
+        if !as_written && (expected != UNKNOWN || !self.plausible(&offsets, &times)) {
+            return self.build_into(guard);
+        }
+        let index = IndexBytes { offsets: offsets.into(), times: times.into() };
+        let cached = Cached::new(&self.pool, index.clone());
+        *guard = Indexes::Cached(Arc::clone(&cached));
+        drop(guard);
+        self.pool.admit_index(Arc::downgrade(&cached) as Weak<dyn Holder>);
+        Ok(index)
+    }
+
+    fn build_into(&self, mut guard: RwLockWriteGuard<'_, Indexes>) -> Result<IndexBytes> {
+        let index = self.scan_index()?.freeze();
+        self.rebuilt.store(true, Ordering::Relaxed);
         *guard = Indexes::Loaded(index.clone());
         Ok(index)
     }
@@ -214,6 +283,7 @@ impl Segment {
                 Some(index.clone().freeze())
             }
             Indexes::Loaded(index) => Some(index.clone()),
+            Indexes::Cached(cached) => cached.held(),
             Indexes::OnDisk => None,
         }
     }
