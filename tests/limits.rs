@@ -90,7 +90,7 @@ fn opening_after_a_kill_reads_what_was_not_checkpointed_and_little_more() {
     let (whole, tail) = if long() { (1024 * MIB, 64 * MIB) } else { (64 * MIB, 8 * MIB) };
     let dir = quick_dir();
     let log = Streamlog::open(dir.path().join("living")).unwrap();
-    let config = TopicConfig::default().durability(Durability::Written).segment_bytes(2 * whole);
+    let config = TopicConfig::default().durability(Durability::Written).segment_bytes(whole + 64 * MIB);
     let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
     fill(&partition, whole - tail, 16_000);
     partition.flush().unwrap();
