@@ -16,12 +16,24 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a consumer without a group, `ReadOnly`, and what the operating system says. It is then not
-    /// known which of these offsets a later opening finds, but none of them is half there.
+    /// `InvalidArgument` for a consumer without a group, `ReadOnly`; `OffsetOutOfRange`, with nothing committed, when a
+    /// [`seek`](Self::seek) went beyond the end of a partition and no poll came since, which resets it; and what the
+    /// operating system says. It is then not known which of these offsets a later opening finds, but none of them is
+    /// half there.
     pub fn commit_sync(&mut self) -> Result<()> {
+        self.group()?;
+        self.follow_catalog();
+        match self.places.iter().find_map(|place| place.beyond_end()) {
+            Some(error) => Err(error),
+            None => self.commit_positions(),
+        }
+    }
+
+    /// Commits every position that can be committed.
+    fn commit_positions(&mut self) -> Result<()> {
         let group = self.group()?;
         self.follow_catalog();
-        let uncommitted = self.places.iter().filter(|p| !p.is_deleted() && p.is_uncommitted());
+        let uncommitted = self.places.iter().filter(|p| p.is_uncommitted());
         let commits: Vec<OffsetCommit> = uncommitted
             .filter_map(|place| {
                 let log = Arc::clone(place.log());
@@ -35,8 +47,9 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// As for [`commit_sync`](Self::commit_sync); and `InvalidArgument`, with nothing committed, for an offset beyond the
-    /// end of its partition or more than 4096 bytes of metadata, `UnknownTopic`, `UnknownPartition`.
+    /// As for [`commit_sync`](Self::commit_sync); and, with nothing committed, `OffsetOutOfRange` for an offset beyond the
+    /// end of its partition, unlike Kafka, which finds that out when somebody resumes there; `InvalidArgument` for more
+    /// than 4096 bytes of metadata, `UnknownTopic`, `UnknownPartition`.
     pub fn commit_offsets<M: Into<OffsetAndMetadata>>(
         &mut self,
         offsets: impl IntoIterator<Item = (TopicPartition, M)>,
@@ -88,14 +101,17 @@ impl Consumer {
         Ok(found.collect())
     }
 
+    /// The automatic commit of one that ends or turns elsewhere. What can be committed is, also where a seek went to
+    /// where nothing can, which is an error, for no poll may come to say so.
     pub(super) fn commit_automatically(&mut self) -> Result<()> {
-        match self.auto_commit {
-            Some(_) => self.commit_sync(),
-            None => Ok(()),
+        if self.auto_commit.is_none() {
+            return Ok(());
         }
+        self.commit_positions()?;
+        self.places.iter().find_map(|place| place.beyond_end()).map_or(Ok(()), Err)
     }
 
-    /// The automatic commit of a poll, where the time has come.
+    /// The automatic commit of a poll, where the time has come. The same poll resets and reports what lies beyond an end.
     pub(super) fn commit_when_due(&mut self) -> Result<()> {
         let Some(auto) = &mut self.auto_commit else { return Ok(()) };
         let now = self.policy.env.monotonic();
@@ -103,7 +119,7 @@ impl Consumer {
             return Ok(());
         }
         auto.next = now + auto.every;
-        self.commit_sync()
+        self.commit_positions()
     }
 
     /// Whether there is anything to commit.

@@ -133,11 +133,22 @@ impl Place {
         }
     }
 
-    /// Whether the position differs from what was committed. One beyond the end, where a seek may have gone, is no
-    /// position that could be committed.
+    /// Whether the position differs from what was committed, and can be committed.
     pub(super) fn is_uncommitted(&self) -> bool {
-        let can_be = || self.position <= self.log().offsets().log_end();
-        self.begun && self.committed != Some(self.position) && can_be()
+        self.begun && !self.deleted && self.committed != Some(self.position) && self.beyond_end().is_none()
+    }
+
+    /// Why the position cannot be committed: a seek went beyond the end, where there is no place to resume from. The
+    /// next poll resets it.
+    pub(super) fn beyond_end(&self) -> Option<Error> {
+        let offsets = self.log().offsets();
+        let beyond = self.begun && !self.deleted && self.position > offsets.log_end();
+        beyond.then(|| Error::OffsetOutOfRange {
+            partition: self.name().clone(),
+            requested: self.position,
+            earliest: offsets.log_start(),
+            latest: offsets.log_end(),
+        })
     }
 
     pub(super) fn is_deleted(&self) -> bool {

@@ -202,9 +202,10 @@ impl OffsetStore {
         if !Arc::ptr_eq(&self.catalog.log(name)?, &commit.log) {
             return Err(Error::Closed { what: "the topic" });
         }
-        let end = commit.log.offsets().log_end();
-        if commit.offset > end {
-            return refuse(format!("offset {} of {name} is beyond its end, {end}", commit.offset));
+        let (earliest, latest) = (commit.log.offsets().log_start(), commit.log.offsets().log_end());
+        if commit.offset > latest {
+            let (partition, requested) = (name.clone(), commit.offset);
+            return Err(Error::OffsetOutOfRange { partition, requested, earliest, latest });
         }
         if commit.metadata.len() > METADATA_MAX {
             return refuse(format!(

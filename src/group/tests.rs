@@ -131,7 +131,7 @@ fn what_cannot_be_is_refused_and_nothing_of_the_commit_stays() {
     let mut consumer = consumer(&catalog, &store, "g");
     let kind = |result: Result<(), Error>| result.unwrap_err().kind();
     let both = [(partition("t", 0), Offset::new(1)), (partition("t", 1), Offset::new(4))];
-    assert_eq!(kind(consumer.commit_offsets(both)), ErrorKind::InvalidArgument);
+    assert_eq!(kind(consumer.commit_offsets(both)), ErrorKind::OffsetOutOfRange);
     let note = |len| OffsetAndMetadata { offset: Offset::ZERO, metadata: "x".repeat(len) };
     assert_eq!(kind(consumer.commit_offsets([(partition("t", 0), note(4097))])), ErrorKind::InvalidArgument);
     assert_eq!(kind(consumer.commit_offsets([(partition("x", 0), Offset::ZERO)])), ErrorKind::UnknownTopic);

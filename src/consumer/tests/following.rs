@@ -223,6 +223,45 @@ fn a_commit_is_of_what_was_returned_and_only_where_something_changed() {
 }
 
 #[test]
+fn a_position_beyond_the_end_is_refused_by_a_commit_and_not_passed_over() {
+    let world = World::new(2);
+    world.append(0, &["a", "b"]);
+    let (zero, one) = (partition("t", 0), partition("t", 1));
+    let mut consumer = world.consumer(|b| b);
+    poll(&mut consumer);
+    consumer.seek(&one, 5).unwrap();
+    for _ in 0..2 {
+        let refused = consumer.commit_sync().unwrap_err();
+        assert!(
+            matches!(&refused, Error::OffsetOutOfRange { partition, requested, latest, .. }
+                if *partition == one && *requested == 5 && *latest == 0),
+            "{refused:?}"
+        );
+        assert_eq!(world.coordinator.offset(&zero), None, "nothing of it was committed");
+    }
+    let reset = consumer.poll(Duration::ZERO).unwrap().resets()[0].clone();
+    assert_eq!((reset.from, reset.reason), (Some(Offset::new(5)), ResetReason::OutOfRange));
+    consumer.commit_sync().unwrap();
+    assert_eq!((world.coordinator.offset(&zero), world.coordinator.offset(&one)), (Some(2), Some(0)));
+}
+
+#[test]
+fn an_automatic_commit_leaves_a_position_beyond_the_end_to_the_poll_and_a_close_tells_of_it() {
+    let world = World::new(2);
+    world.append(0, &["a"]);
+    let mut consumer = world.consumer(|b| b.auto_commit(Duration::from_nanos(1)));
+    poll(&mut consumer);
+    consumer.seek(&partition("t", 1), 5).unwrap();
+    let records = consumer.poll(Duration::ZERO).unwrap();
+    assert_eq!(records.resets()[0].reason, ResetReason::OutOfRange);
+    world.append(0, &["b"]);
+    poll(&mut consumer);
+    consumer.seek(&partition("t", 1), 5).unwrap();
+    assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
+    assert_eq!(world.coordinator.offset(&partition("t", 0)), Some(2), "the others were committed");
+}
+
+#[test]
 fn nothing_is_committed_unasked_and_auto_commit_asks() {
     let world = World::new(1);
     world.append(0, &["a"]);
