@@ -274,7 +274,7 @@ impl Consumer {
             match self.policy.begin(place.log(), committed.as_ref()) {
                 Ok((offset, reset)) => {
                     place.seek(offset);
-                    place.committed = reset.is_none().then_some(offset);
+                    place.committed = (committed.is_some() && reset.is_none()).then_some(offset);
                     self.resets.extend(reset);
                 }
                 Err(error) => {

@@ -225,8 +225,7 @@ impl Place {
                 Ok(!self.fetched.is_empty())
             }
             Err(Error::OffsetOutOfRange { .. }) => {
-                let from = Some(self.position);
-                let (to, reset) = policy.reset(self.reader.log(), from, ResetReason::OutOfRange)?;
+                let (to, reset) = policy.reset(self.reader.log(), self.position, ResetReason::OutOfRange)?;
                 resets.extend(reset);
                 self.seek(to);
                 Ok(to < self.log().offsets().bound(self.isolation))

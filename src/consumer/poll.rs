@@ -4,7 +4,7 @@
 //! epoch before it looks, so that what happens between the look and the sleep is not missed: more records, a wake-up,
 //! topics that come or go, the end of the handle.
 
-use super::{Consumer, records::ConsumerRecords};
+use super::{Consumer, Interest, records::ConsumerRecords};
 use crate::{
     env::sync::{AtomicBool, Ordering, Signal},
     error::{Error, Result},
@@ -39,7 +39,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// `Wakeup` by a [`WakeupHandle`]; `Closed` when the handle, or the topic of an assigned partition, is gone;
+    /// `InvalidArgument` when nothing was [`subscribe`](Self::subscribe)d to or [`assign`](Self::assign)ed, as in Kafka, for
+    /// nothing could ever come; `Wakeup` by a [`WakeupHandle`]; `Closed` when the handle, or the topic of an assigned partition, is gone;
     /// `NoOffset` and `OffsetOutOfRange` where [`AutoOffsetReset::None`](super::AutoOffsetReset::None) forbids to go
     /// elsewhere; `Corrupt` with file and position when the next batch of a partition is damaged. The records before
     /// the damage were returned; the partition stays there until the program [`seek`](Self::seek)s past it, and other
@@ -52,6 +53,9 @@ impl Consumer {
                 return Err(Error::Wakeup);
             }
             self.catalog.shared().check_open()?;
+            if self.interest == Interest::Nothing {
+                return Err(reads_nothing());
+            }
             if self.catalog.shared().read_only {
                 self.follow_writer()?;
             }
@@ -144,4 +148,9 @@ impl Consumer {
             }
         }
     }
+}
+
+fn reads_nothing() -> Error {
+    let reason = "the consumer reads nothing: subscribe to topics, or assign partitions, before it polls";
+    Error::InvalidArgument { reason: reason.to_string() }
 }

@@ -1,7 +1,8 @@
 //! Where to begin when there is no place to go on from, and saying so.
 //!
 //! A position that does not follow from what was committed or sought is a reset, and every reset is reported: with the
-//! records of the poll that made it, or as an error where [`AutoOffsetReset::None`] forbids it.
+//! records of the poll that made it, or as an error where [`AutoOffsetReset::None`] forbids it. To begin where the policy
+//! says because nothing was ever committed is none: that is what the policy was chosen for.
 
 use super::coordinator::Committed;
 use crate::{
@@ -28,12 +29,11 @@ pub enum AutoOffsetReset {
     None,
 }
 
-/// Why a position was not what had been committed or sought.
+/// Why a position was not what had been committed or sought. A group that has committed nothing for a partition is no such
+/// case: it begins where [`AutoOffsetReset`] says, and nothing is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResetReason {
-    /// The group has committed nothing for the partition, or the consumer has no group.
-    NoCommittedOffset,
     /// The position was before the log start (retention, or deleted records) or beyond the end.
     OutOfRange,
     /// The records before the committed offset were lost in a crash: it lies beyond where its incarnation of the
@@ -50,8 +50,8 @@ pub enum ResetReason {
 pub struct OffsetReset {
     /// The partition.
     pub partition: TopicPartition,
-    /// What was committed, or where the consumer was; `None` when it had no place.
-    pub from: Option<Offset>,
+    /// What was committed, or where the consumer was.
+    pub from: Offset,
     /// Where it goes on.
     pub to: Offset,
     /// Why.
@@ -74,56 +74,63 @@ impl Policy {
     /// Where to begin in `log`, whose committed offset this is.
     pub(super) fn begin(&self, log: &Arc<Log>, committed: Option<&Committed>) -> Result<Begin> {
         let Some(committed) = committed else {
-            return self.reset(log, None, ResetReason::NoCommittedOffset);
+            return Ok((self.target(log)?.ok_or_else(|| self.no_offset(log))?, None));
         };
         let offset = committed.value.offset;
         if committed.topic_id.is_some_and(|id| id != log.identity.topic_id) {
-            return self.reset(log, Some(offset), ResetReason::TopicRecreated);
+            return self.reset(log, offset, ResetReason::TopicRecreated);
         }
         let end = committed.incarnation.and_then(|number| log.incarnation_end(number));
         // Before the first append after a crash there is no new incarnation yet, but the end already is where it is.
         let end = end.map_or(log.offsets().log_end(), |end| end.min(log.offsets().log_end()));
         if offset > end {
-            return self.reset(log, Some(offset), ResetReason::IncarnationEnded).map(|(_, reset)| {
+            return self.reset(log, offset, ResetReason::IncarnationEnded).map(|(_, reset)| {
                 let to = end.max(log.offsets().log_start());
                 (to, reset.map(|reset| OffsetReset { to, ..reset }))
             });
         }
         if offset < log.offsets().log_start() {
-            return self.reset(log, Some(offset), ResetReason::OutOfRange);
+            return self.reset(log, offset, ResetReason::OutOfRange);
         }
         Ok((offset, None))
     }
 
     /// Where the policy says to go in `log`, or the error that it says instead.
-    pub(super) fn reset(&self, log: &Arc<Log>, from: Option<Offset>, reason: ResetReason) -> Result<Begin> {
-        let offsets = log.offsets();
-        let end = offsets.bound(self.isolation);
-        let to = match self.auto {
-            AutoOffsetReset::Earliest => offsets.log_start(),
-            AutoOffsetReset::Latest => end,
-            AutoOffsetReset::ByDuration(age) => {
-                let since = self.env.now().minus(age);
-                log.offset_for_timestamp(since, self.isolation)?.map_or(end, |found| found.offset)
-            }
-            AutoOffsetReset::None => return Err(self.refusal(log, from, reason)),
-        };
+    pub(super) fn reset(&self, log: &Arc<Log>, from: Offset, reason: ResetReason) -> Result<Begin> {
+        let to = self.target(log)?.ok_or_else(|| self.refusal(log, from, reason))?;
         let partition = log.identity.name.clone();
         Ok((to, Some(OffsetReset { partition, from, to, reason })))
     }
 
-    fn refusal(&self, log: &Log, from: Option<Offset>, reason: ResetReason) -> Error {
-        let partition = log.identity.name.clone();
-        match (reason, from) {
-            (ResetReason::OutOfRange | ResetReason::IncarnationEnded, Some(requested)) => {
-                Error::OffsetOutOfRange {
-                    partition,
-                    requested,
-                    earliest: log.offsets().log_start(),
-                    latest: log.offsets().bound(self.isolation),
-                }
+    /// Where the policy says to go in `log`; `None` where it says nothing.
+    fn target(&self, log: &Arc<Log>) -> Result<Option<Offset>> {
+        let offsets = log.offsets();
+        let end = offsets.bound(self.isolation);
+        Ok(match self.auto {
+            AutoOffsetReset::Earliest => Some(offsets.log_start()),
+            AutoOffsetReset::Latest => Some(end),
+            AutoOffsetReset::ByDuration(age) => {
+                let since = self.env.now().minus(age);
+                Some(log.offset_for_timestamp(since, self.isolation)?.map_or(end, |found| found.offset))
             }
-            _ => Error::NoOffset { partition, group: self.group.as_deref().unwrap_or_default().to_string() },
+            AutoOffsetReset::None => None,
+        })
+    }
+
+    fn refusal(&self, log: &Log, requested: Offset, reason: ResetReason) -> Error {
+        match reason {
+            ResetReason::OutOfRange | ResetReason::IncarnationEnded => Error::OffsetOutOfRange {
+                partition: log.identity.name.clone(),
+                requested,
+                earliest: log.offsets().log_start(),
+                latest: log.offsets().bound(self.isolation),
+            },
+            ResetReason::TopicRecreated => self.no_offset(log),
         }
+    }
+
+    fn no_offset(&self, log: &Log) -> Error {
+        let group = self.group.as_deref().unwrap_or_default().to_string();
+        Error::NoOffset { partition: log.identity.name.clone(), group }
     }
 }

@@ -35,6 +35,8 @@
 //! | `message.timestamp.after.max.ms` is an hour | unlimited | a wrong clock must not stop the program that this lives in |
 //! | segments of 1 GiB | 256 MiB | retention follows its limit more closely |
 //! | topics are created by the first use | by [`create_topic`](crate::Streamlog::create_topic) only | a misspelled name is an error |
+//! | any offset can be committed | one beyond the end is `OffsetOutOfRange` | it is no place to resume from |
+//! | a reset position is a line in a log file | [`resets`](crate::ConsumerRecords::resets) come with the records of the poll | the program can act on it |
 //! | a missing topic is waited for by `subscribe` | `UnknownTopic` | the same |
 //! | a new leader means a new leader epoch | the epoch found in the log stays; 0 in a new one | nobody elects. A follower that copied a foreign epoch would not start |
 //! | unclean leader election is found out by epochs | incarnations, in the manifest | an offset that returns after a crash is told apart: [`durability`](super::durability) |

@@ -26,6 +26,28 @@ fn a_poll_returns_nothing_when_time_is_up() {
 }
 
 #[test]
+fn a_poll_of_nothing_is_refused_at_once_however_long_it_would_wait() {
+    let world = World::new(1);
+    let mut consumer = world.builder().build().unwrap();
+    let refused = |consumer: &mut Consumer| {
+        assert_eq!(consumer.poll(Duration::MAX).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    };
+    refused(&mut consumer);
+    consumer.subscribe(["t"]).unwrap();
+    assert!(poll(&mut consumer).is_empty());
+    consumer.unsubscribe().unwrap();
+    refused(&mut consumer);
+    consumer.assign([]).unwrap();
+    refused(&mut consumer);
+    consumer.subscribe([""; 0]).unwrap();
+    refused(&mut consumer);
+    // Its topic may come again: that is worth waiting for.
+    consumer.subscribe(["t"]).unwrap();
+    world.catalog.delete("t").unwrap();
+    assert!(poll(&mut consumer).is_empty());
+}
+
+#[test]
 fn a_wakeup_reaches_the_poll_that_waits_or_the_next_one_and_once() {
     let world = World::new(1);
     let mut consumer = world.consumer(|b| b);
@@ -240,7 +262,7 @@ fn a_position_beyond_the_end_is_refused_by_a_commit_and_not_passed_over() {
         assert_eq!(world.coordinator.offset(&zero), None, "nothing of it was committed");
     }
     let reset = consumer.poll(Duration::ZERO).unwrap().resets()[0].clone();
-    assert_eq!((reset.from, reset.reason), (Some(Offset::new(5)), ResetReason::OutOfRange));
+    assert_eq!((reset.from, reset.reason), (Offset::new(5), ResetReason::OutOfRange));
     consumer.commit_sync().unwrap();
     assert_eq!((world.coordinator.offset(&zero), world.coordinator.offset(&one)), (Some(2), Some(0)));
 }

@@ -3,27 +3,27 @@
 use super::*;
 use crate::{codec::manifest::Entry, error::ErrorKind, storage::manifest::Flush};
 
-fn resets(consumer: &mut Consumer) -> Vec<(Option<u64>, u64, ResetReason)> {
+fn resets(consumer: &mut Consumer) -> Vec<(u64, u64, ResetReason)> {
     let records = consumer.poll(Duration::ZERO).unwrap();
-    records.resets().iter().map(|r| (r.from.map(Offset::value), r.to.value(), r.reason)).collect()
+    records.resets().iter().map(|r| (r.from.value(), r.to.value(), r.reason)).collect()
 }
 
 #[test]
-fn a_group_without_offsets_begins_by_the_policy_and_says_so() {
-    let world = World::new(1);
-    world.append(0, &["a", "b"]);
+fn a_group_without_offsets_begins_by_the_policy_which_is_no_reset() {
     let begin = |policy| {
+        let world = World::new(1);
+        world.append(0, &["a", "b"]);
         let mut consumer = world.consumer(|b| b.auto_offset_reset(policy));
         let records = consumer.poll(Duration::ZERO).unwrap();
-        let reset = records.resets()[0].clone();
-        assert_eq!((reset.from, reset.reason), (None, ResetReason::NoCommittedOffset));
-        assert!(consumer.poll(Duration::ZERO).unwrap().resets().is_empty(), "said once");
-        (reset.to.value(), records.len())
+        assert_eq!(records.resets(), [], "{policy:?}");
+        consumer.commit_sync().unwrap();
+        assert_eq!(world.coordinator.offset(&partition("t", 0)), Some(2), "where it began, too");
+        records.len()
     };
-    assert_eq!(begin(AutoOffsetReset::Earliest), (0, 2));
-    assert_eq!(begin(AutoOffsetReset::Latest), (2, 0));
-    assert_eq!(begin(AutoOffsetReset::ByDuration(Duration::from_secs(60))), (0, 2));
-    assert_eq!(begin(AutoOffsetReset::ByDuration(Duration::MAX)), (0, 2));
+    assert_eq!(begin(AutoOffsetReset::Earliest), 2);
+    assert_eq!(begin(AutoOffsetReset::Latest), 0);
+    assert_eq!(begin(AutoOffsetReset::ByDuration(Duration::from_secs(60))), 2);
+    assert_eq!(begin(AutoOffsetReset::ByDuration(Duration::MAX)), 2);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn by_duration_begins_at_the_first_record_that_is_young_enough() {
     let log = world.log(0);
     log.advance_log_start(Offset::new(2)).unwrap();
     consumer.seek(&partition("t", 0), 0).unwrap();
-    assert_eq!(resets(&mut consumer), [(Some(0), 2, ResetReason::OutOfRange)], "the end when there is none");
+    assert_eq!(resets(&mut consumer), [(0, 2, ResetReason::OutOfRange)], "the end when there is none");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_place_that_retention_removed_is_reset_and_reported() {
     let mut late = world.consumer(|b| b);
     world.coordinator.set(&partition("t", 0), 1, &world.log(0));
     world.log(0).advance_log_start(Offset::new(2)).unwrap();
-    assert_eq!(resets(&mut late), [(Some(1), 2, ResetReason::OutOfRange)]);
+    assert_eq!(resets(&mut late), [(1, 2, ResetReason::OutOfRange)]);
     // One that runs is told when it asks the log again.
     consumer.seek(&partition("t", 0), 1).unwrap();
     let records = consumer.poll(Duration::ZERO).unwrap();
@@ -95,10 +95,8 @@ fn a_place_beyond_the_end_is_reset_and_reported() {
     let mut consumer = world.consumer(|b| b);
     poll(&mut consumer);
     consumer.seek(&partition("t", 0), 7).unwrap();
-    consumer.commit_sync().unwrap();
-    assert_eq!(world.coordinator.offset(&partition("t", 0)), None, "no place beyond the end is committed");
     let records = consumer.poll(Duration::ZERO).unwrap();
-    assert_eq!(records.resets()[0].from, Some(Offset::new(7)));
+    assert_eq!(records.resets()[0].from, 7);
     assert_eq!(values(&records), ["a"]);
 }
 
@@ -127,7 +125,7 @@ fn an_offset_beyond_its_incarnations_end_goes_on_there_and_is_reported() {
         let mut consumer = world.consumer(|b| b.auto_offset_reset(policy));
         let records = consumer.poll(Duration::ZERO).unwrap();
         let reset = &records.resets()[0];
-        assert_eq!((reset.from, reset.to), (Some(Offset::new(4)), Offset::new(2)));
+        assert_eq!((reset.from, reset.to), (Offset::new(4), Offset::new(2)));
         assert_eq!(reset.reason, ResetReason::IncarnationEnded);
         assert_eq!(values(&records), ["new", "newer", "newest"]);
     }
@@ -156,7 +154,7 @@ fn a_later_incarnation_that_begins_lower_ends_the_earlier_ones_there() {
     world.catalog.shared().manifest.append(&[entry], Flush::Now).unwrap();
     commit_in_incarnation(&world, 2, 0);
     let mut consumer = world.consumer(|b| b);
-    assert_eq!(resets(&mut consumer), [(Some(2), 1, ResetReason::IncarnationEnded)]);
+    assert_eq!(resets(&mut consumer), [(2, 1, ResetReason::IncarnationEnded)]);
 }
 
 #[test]
@@ -165,7 +163,7 @@ fn an_offset_beyond_the_end_of_a_log_that_nobody_appended_to_since_is_reported()
     world.append(0, &["a", "b"]);
     world.coordinator.set(&partition("t", 0), 9, &world.log(0));
     let mut consumer = world.consumer(|b| b);
-    assert_eq!(resets(&mut consumer), [(Some(9), 2, ResetReason::IncarnationEnded)]);
+    assert_eq!(resets(&mut consumer), [(9, 2, ResetReason::IncarnationEnded)]);
 }
 
 #[test]
@@ -186,6 +184,7 @@ fn offsets_of_a_deleted_topic_are_not_places_in_its_successor() {
 #[test]
 fn a_reset_is_not_lost_with_a_poll_that_fails() {
     let world = World::new(1);
+    world.coordinator.set(&partition("t", 0), 9, &world.log(0));
     let mut consumer = world.consumer(|b| b);
     consumer.position(&partition("t", 0)).unwrap();
     consumer.wakeup_handle().wakeup();
