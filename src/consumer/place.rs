@@ -151,10 +151,6 @@ impl Place {
         })
     }
 
-    pub(super) fn is_deleted(&self) -> bool {
-        self.deleted
-    }
-
     /// The topic is gone: every poll says so.
     pub(super) fn delete(&mut self) {
         self.deleted = true;
