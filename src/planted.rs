@@ -71,7 +71,24 @@ mod switch {
         "segment_without_index",
         "seal_with_the_wrong_size",
     ];
+
+    /// Those that show only where threads meet, and the tests of interleavings are to notice.
+    #[cfg(all(test, streamlog_shuttle))]
+    pub const RACES: &[&str] = &[
+        "believe_a_flush_that_runs",
+        "a_flush_wakes_nobody",
+        "take_the_epoch_too_late",
+        "show_the_end_before_the_bytes",
+        "roll_in_two_steps",
+        "removed_files_are_missed",
+        "append_to_a_log_that_closes",
+        "a_failed_flush_wakes_nobody",
+        "append_wakes_no_consumer",
+    ];
 }
 
 #[cfg(feature = "planted")]
 pub use switch::{NAMES, is_planted, plant};
+
+#[cfg(all(test, feature = "planted", streamlog_shuttle))]
+pub use switch::RACES;

@@ -2,13 +2,14 @@
 //!
 //! Nothing here panics, and a panic of a task or job ends that one alone.
 
-use super::sync::{AtomicU64, Mutex, Ordering, Signal};
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Mutex, Signal};
 use super::{Next, Running, Task};
 use crate::types::Timestamp;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, process};
 

@@ -1,8 +1,19 @@
-//! Locks, condition variables, atomics and signals: the one module they come from, so that a model checker can take
-//! their place.
+//! Locks, condition variables, atomics, threads and signals: the one module they come from, so that a model checker can
+//! take their place.
+//!
+//! It does so in the unit tests under `--cfg streamlog_shuttle`, of which only those that are made for it run then.
 
+#[cfg(all(test, streamlog_shuttle))]
+mod explored;
+#[cfg(all(test, streamlog_shuttle))]
+pub use explored::*;
+#[cfg(not(all(test, streamlog_shuttle)))]
 pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
-pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+#[cfg(not(all(test, streamlog_shuttle)))]
+pub use std::{
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    thread,
+};
 
 /// Something to wait for: a count of events that threads can sleep on.
 ///
@@ -39,7 +50,7 @@ impl Signal {
     }
 
     /// Sleeps on the calling thread until the epoch differs from `seen` or `deadline` has come.
-    pub(super) fn sleep(&self, seen: u64, deadline: Option<std::time::Instant>) {
+    pub(crate) fn sleep(&self, seen: u64, deadline: Option<std::time::Instant>) {
         let mut guard = self.mutex.lock();
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         while self.epoch.load(Ordering::SeqCst) == seen {

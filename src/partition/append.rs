@@ -58,7 +58,7 @@ impl Log {
             return Err(Error::RecordTooLarge { size, max: config.segment_bytes });
         }
         let mut writer = self.writer.lock();
-        if self.closing.load(Ordering::SeqCst) {
+        if self.closing.load(Ordering::SeqCst) && !planted!(append_to_a_log_that_closes) {
             return Err(Error::Closed { what: "the log" });
         }
         // Once more, for it is this one that says what becomes visible when.
@@ -86,6 +86,10 @@ impl Log {
         }
         self.begin_incarnation(active, base_offset)?;
         self.grow(active, size, &config)?;
+        if planted!(show_the_end_before_the_bytes) {
+            self.publish(active, &header, &config);
+            active.position -= size;
+        }
         if let Err(error) = active.segment.data().write_all(bytes, active.position) {
             return Err(self.undo(&mut writer, error));
         }
@@ -93,7 +97,11 @@ impl Log {
         if let Some(transaction) = aborted {
             active.segment.add_aborted(transaction);
         }
-        self.publish(active, &header, &config);
+        if planted!(show_the_end_before_the_bytes) {
+            active.position += size;
+        } else {
+            self.publish(active, &header, &config);
+        }
         let append_time = match stamp {
             Stamp::LogAppendTime(time) => Some(time),
             Stamp::CreateTime => None,
@@ -213,6 +221,11 @@ impl Log {
         let snapshot = active.producers.to_snapshot();
         active.pending.push(PendingSeal { segment: old, next_base: base, snapshot });
         active.names_dirty = true;
+        if planted!(roll_in_two_steps) {
+            let sealed = self.segments.snapshot();
+            self.segments.change(|list| *list = vec![Arc::clone(&segment)]);
+            self.segments.change(|list| *list = sealed.to_vec());
+        }
         self.segments.change(|list| list.push(Arc::clone(&segment)));
         active.segment = segment;
         active.position = 0;

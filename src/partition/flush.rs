@@ -77,6 +77,10 @@ impl Log {
             }
             if state.running {
                 drop(state);
+                if planted!(believe_a_flush_that_runs) {
+                    return Ok(());
+                }
+                let seen = if planted!(take_the_epoch_too_late) { self.flusher.done.epoch() } else { seen };
                 self.shared.env.wait(&self.flusher.done, seen, None);
                 continue;
             }
@@ -98,7 +102,11 @@ impl Log {
             Err(_) => {}
         }
         drop(state);
-        self.flusher.done.notify();
+        let forgets =
+            planted!(a_flush_wakes_nobody) || planted!(a_failed_flush_wakes_nobody) && result.is_err();
+        if !forgets {
+            self.flusher.done.notify();
+        }
         result.map(drop)
     }
 

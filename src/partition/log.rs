@@ -21,7 +21,7 @@ use crate::{
     storage::segment::Segment,
     types::{Durability, Offset, Timestamp, TopicId, TopicPartition},
 };
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Which log it is, and where it lies.
 #[derive(Clone, Debug)]
@@ -246,16 +246,19 @@ impl Log {
         if self.shut.load(Ordering::SeqCst) { Err(Error::Closed { what: "the topic" }) } else { Ok(()) }
     }
 
-    /// Runs `look`, which reads segments, again where retention has taken one of them away meanwhile; `Closed` where
-    /// the topic was deleted.
+    /// Runs `look`, which reads segments, again where it failed and retention has taken one of them away meanwhile;
+    /// `Closed` where the topic was deleted.
     pub(super) fn looking<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
         loop {
             self.check_open()?;
             let version = self.segments.version();
             match look() {
-                Err(Error::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound && self.segments.version() != version => {}
-                Err(error @ Error::Io { .. }) => return Err(self.check_open().err().unwrap_or(error)),
+                // What failed may be a segment that is gone; a missing file is told as damage.
+                Err(Error::Io { .. } | Error::Corrupt { .. })
+                    if self.segments.version() != version && !planted!(removed_files_are_missed) => {}
+                Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
+                    return Err(self.check_open().err().unwrap_or(error));
+                }
                 done => return done,
             }
         }

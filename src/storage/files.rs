@@ -186,8 +186,10 @@ impl Descriptor {
             let guard = self.handle.read();
             if let Some(file) = guard.as_ref() {
                 self.used.store(true, Ordering::Relaxed);
+                let result = act(&**file);
+                // Not before: a flush that came in between would clear it, and know nothing of this change.
                 self.dirty.store(true, Ordering::SeqCst);
-                return act(&**file).map_err(|e| Error::io(operation, &self.path, e));
+                return result.map_err(|e| Error::io(operation, &self.path, e));
             }
             drop(guard);
             self.reopen()?;
@@ -440,27 +442,34 @@ impl PooledFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{env::memory::MemoryEnv, storage::sidecar::replace_file};
+    use crate::{
+        env::{memory::MemoryEnv, sync::AtomicUsize},
+        storage::sidecar::replace_file,
+    };
 
-    /// A file whose flush takes until it is told to end.
-    #[derive(Debug)]
-    struct Slow {
+    /// A file that does something else before each write, and in place of each flush.
+    struct Hooked {
         file: Arc<dyn File>,
-        begun: std::sync::Barrier,
-        done: std::sync::Barrier,
+        before_write: Box<dyn Fn() + Send + Sync>,
+        flush: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
     }
 
-    impl File for Slow {
+    impl fmt::Debug for Hooked {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Hooked").finish_non_exhaustive()
+        }
+    }
+
+    impl File for Hooked {
         fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
             self.file.read_at(buf, position)
         }
         fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
+            (self.before_write)();
             self.file.write_at(buf, position)
         }
         fn sync_data(&self) -> io::Result<()> {
-            self.begun.wait();
-            self.done.wait();
-            Err(io::Error::other("the medium is gone"))
+            (self.flush)()
         }
         fn len(&self) -> io::Result<u64> {
             self.file.len()
@@ -479,29 +488,69 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_flush_that_runs_is_not_taken_for_one_that_is_done() {
+    fn hooked(
+        before_write: impl Fn() + Send + Sync + 'static,
+        flush: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Arc<PooledFile> {
         let env = MemoryEnv::new();
         let pool = FilePool::new(env.clone(), ReadMode::Pread, 4);
         let path = Path::new("/file").to_path_buf();
         let file = env.open(&path, Open::CreateNew).unwrap();
-        let (begun, done) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
-        let slow = Arc::new(Slow { file, begun, done });
-        let file = pool.file(path, Open::Write, Some(slow.clone()));
+        let (before_write, flush) = (Box::new(before_write), Box::new(flush));
+        pool.file(path, Open::Write, Some(Arc::new(Hooked { file, before_write, flush })))
+    }
+
+    #[test]
+    fn a_flush_that_runs_is_not_taken_for_one_that_is_done() {
+        let barriers = Arc::new((std::sync::Barrier::new(2), std::sync::Barrier::new(2)));
+        let both = Arc::clone(&barriers);
+        let file = hooked(
+            || {},
+            move || {
+                both.0.wait();
+                both.1.wait();
+                Err(io::Error::other("the medium is gone"))
+            },
+        );
+        let (begun, done) = &*barriers;
         file.write_all(b"acknowledged when flushed", 0).unwrap();
         std::thread::scope(|scope| {
             // As the pool does it, for want of descriptors.
             let first = scope.spawn(|| file.descriptor.sync());
-            slow.begun.wait();
+            begun.wait();
             let second = scope.spawn(|| file.sync());
             let waited = std::time::Instant::now();
             while !second.is_finished() && waited.elapsed() < std::time::Duration::from_millis(100) {
                 std::thread::yield_now();
             }
-            slow.done.wait();
+            done.wait();
             assert!(first.join().unwrap().is_err());
             assert!(second.join().unwrap().is_err(), "it said yes while the flush was running");
         });
+    }
+
+    #[test]
+    fn a_flush_that_comes_just_before_a_write_does_not_count_for_it() {
+        let flushes = Arc::new(AtomicUsize::new(0));
+        let file = Arc::new(std::sync::OnceLock::<Arc<PooledFile>>::new());
+        let (counted, other) = (Arc::clone(&flushes), Arc::clone(&file));
+        // Another appender's flush, which covers what was written before.
+        let before_write = move || {
+            if let Some(file) = other.get() {
+                file.sync().unwrap();
+            }
+        };
+        let flush = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        };
+        file.set(hooked(before_write, flush)).unwrap();
+        let file = file.get().unwrap();
+        file.write_all(b"one", 0).unwrap();
+        file.write_all(b"two", 3).unwrap();
+        let before = flushes.load(Ordering::SeqCst);
+        file.sync().unwrap();
+        assert_eq!(flushes.load(Ordering::SeqCst), before + 1, "the second write is not flushed");
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod clients;
 mod close;
 mod lock;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use admin::{ListedOffset, OffsetSpec};
 pub use builder::Builder;

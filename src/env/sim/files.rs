@@ -6,7 +6,10 @@ use super::{
     disk::{Body, Change, Ino, names},
 };
 use crate::{
-    env::{DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task, sync::Signal},
+    env::{
+        DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task,
+        sync::{MutexGuard, Signal},
+    },
     types::Timestamp,
 };
 use bytes::Bytes;
@@ -25,7 +28,7 @@ const SECTOR: u64 = 512;
 
 impl SimEnv {
     /// Counts an operation on a path; the fault that strikes it, if any, as an error.
-    fn begin(&self, operation: Operation, path: &Path) -> io::Result<parking_lot::MutexGuard<'_, World>> {
+    fn begin(&self, operation: Operation, path: &Path) -> io::Result<MutexGuard<'_, World>> {
         let mut world = self.world.lock();
         let text = path.to_str().unwrap_or_default();
         match world.step(operation, text, usize::MAX) {
@@ -212,14 +215,14 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn begin(&self, operation: Operation) -> (parking_lot::MutexGuard<'_, World>, Option<FaultKind>) {
+    fn begin(&self, operation: Operation) -> (MutexGuard<'_, World>, Option<FaultKind>) {
         let mut world = self.env.world.lock();
         let fault = world.step(operation, &self.path, self.ino);
         (world, fault)
     }
 
     /// An operation that a short count does not concern.
-    fn plain(&self, operation: Operation) -> io::Result<parking_lot::MutexGuard<'_, World>> {
+    fn plain(&self, operation: Operation) -> io::Result<MutexGuard<'_, World>> {
         match self.begin(operation) {
             (world, None | Some(FaultKind::Short)) => Ok(world),
             (_, Some(kind)) => Err(kind.error()),

@@ -1,0 +1,144 @@
+//! The environment in memory, with an eye on flushes: how long each file was when its last one began, and, when asked
+//! to, errors instead of more of them.
+
+use crate::{
+    env::{
+        DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task,
+        memory::MemoryEnv,
+        sync::{AtomicBool, Mutex, Ordering, Signal},
+    },
+    types::Timestamp,
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+#[derive(Debug)]
+pub(super) struct Disk {
+    memory: Arc<MemoryEnv>,
+    flushes: Arc<Flushes>,
+}
+
+#[derive(Debug, Default)]
+struct Flushes {
+    fail: AtomicBool,
+    lengths: Mutex<BTreeMap<PathBuf, u64>>,
+}
+
+#[derive(Debug)]
+struct DiskFile {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    flushes: Arc<Flushes>,
+    /// How far it was written.
+    written: Mutex<u64>,
+}
+
+impl Disk {
+    pub(super) fn new() -> Arc<Disk> {
+        Arc::new(Disk { memory: MemoryEnv::new(), flushes: Arc::default() })
+    }
+
+    /// How far the file was written when its last successful flush began.
+    pub(super) fn flushed_len(&self, path: &str) -> u64 {
+        self.flushes.lengths.lock().get(Path::new(path)).copied().unwrap_or(0)
+    }
+
+    /// From now on no flush of a segment succeeds.
+    pub(super) fn fail_flushes(&self) {
+        self.flushes.fail.store(true, Ordering::SeqCst);
+    }
+}
+
+impl File for DiskFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buf, position)
+    }
+    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
+        let done = self.file.write_at(buf, position)?;
+        let mut written = self.written.lock();
+        *written = (*written).max(position + done as u64);
+        Ok(done)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let len = *self.written.lock();
+        self.file.sync_data()?;
+        if self.path.extension().is_some_and(|e| e == "log") && self.flushes.fail.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the medium is gone"));
+        }
+        self.flushes.lengths.lock().insert(self.path.clone(), len);
+        Ok(())
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_past_cache(buf, position)
+    }
+    fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
+        self.file.region(capacity)
+    }
+}
+
+impl Env for Disk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        let file = self.memory.open(path, how)?;
+        let (path, flushes) = (path.to_path_buf(), Arc::clone(&self.flushes));
+        Ok(Arc::new(DiskFile { file, path, flushes, written: Mutex::new(0) }))
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.create_dir(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.memory.list(dir)
+    }
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.memory.metadata(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.memory.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_file(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_dir(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.memory.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.memory.lock(path)
+    }
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_000_000)
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+    fn random(&self) -> u64 {
+        4
+    }
+    fn identity(&self) -> (u32, String) {
+        self.memory.identity()
+    }
+    fn wait(&self, signal: &Signal, seen: u64, deadline: Option<Duration>) {
+        self.memory.wait(signal, seen, deadline);
+    }
+    fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
+        self.memory.spawn(name, signal, task)
+    }
+    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+        self.memory.run_all(jobs);
+    }
+}

@@ -1,0 +1,355 @@
+//! Threads that meet, in every order that shuttle comes upon: a random walk, and walks that prefer few changes of thread.
+//!
+//! `STREAMLOG_SHUTTLE_ITERATIONS` says how many orders of each kind each claim is tried in. A claim that fails prints the
+//! order it failed in. Each claim is also tried with a mistake planted that it must notice.
+
+use super::disk::Disk;
+use crate::{
+    Builder, Error, Partition, ProducerRecord, RecordData, Streamlog, TopicConfig,
+    env::sync::{Signal, thread},
+    planted,
+    types::Durability,
+};
+use shuttle::{
+    FailurePersistence,
+    scheduler::{PctScheduler, RandomScheduler},
+};
+use std::{collections::BTreeMap, panic::catch_unwind, path::Path, sync::Arc, time::Duration};
+
+fn iterations() -> usize {
+    std::env::var("STREAMLOG_SHUTTLE_ITERATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(150)
+}
+
+fn explore(claim: fn(), iterations: usize, print: FailurePersistence) {
+    let mut config = shuttle::Config::new();
+    config.stack_size = 1 << 19;
+    config.silence_warnings = true;
+    config.failure_persistence = print;
+    for changes in [2, 3] {
+        shuttle::Runner::new(PctScheduler::new(changes, iterations), config.clone()).run(claim);
+    }
+    shuttle::Runner::new(RandomScheduler::new(iterations), config).run(claim);
+}
+
+/// Tries the claim, and whether it notices each of these mistakes.
+fn explore_with_mistakes(claim: fn(), mistakes: &[&'static str]) {
+    explore(claim, iterations(), FailurePersistence::Print);
+    for mistake in mistakes {
+        assert!(planted::RACES.contains(mistake));
+        planted::plant(Some(mistake));
+        let found =
+            catch_unwind(|| explore(claim, iterations().max(3000), FailurePersistence::None)).is_err();
+        planted::plant(None);
+        assert!(found, "{mistake} was not noticed");
+        println!("noticed: {mistake}");
+    }
+}
+
+fn open(disk: &Arc<Disk>) -> Streamlog {
+    let builder = Builder::with_env(disk.clone(), Path::new("/data"));
+    builder.background_thread(false).max_open_files(1).open().unwrap()
+}
+
+fn topic(log: &Streamlog, durability: Durability) -> Partition {
+    let config = TopicConfig::default().durability(durability).segment_bytes(512).index_interval_bytes(1);
+    log.create_topic("t", config).unwrap().partition(0).unwrap()
+}
+
+/// A batch of one record that is alone in its segment when it is `large`.
+fn append(partition: &Partition, value: &str, large: bool) -> Result<u64, Error> {
+    let padding = vec![b'.'; if large { 350 } else { 0 }];
+    let record = RecordData::new(value).key(&padding[..]);
+    partition.append(&[record]).map(|offsets| offsets.start.value())
+}
+
+/// At these offsets; the value says at which.
+fn append_all(partition: &Partition, offsets: std::ops::Range<u64>, large: bool) {
+    for offset in offsets {
+        assert_eq!(append(partition, &offset.to_string(), large).unwrap(), offset);
+    }
+}
+
+/// What is in the partition from `from` on.
+fn values(partition: &Partition, from: u64) -> Result<BTreeMap<u64, String>, Error> {
+    let mut found = BTreeMap::new();
+    for batch in partition.read(from) {
+        for record in &batch? {
+            let value = String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap();
+            found.insert(record.offset.value(), value);
+        }
+    }
+    Ok(found)
+}
+
+/// The offsets follow each other, and each value is that of its offset.
+fn assert_in_order(found: &BTreeMap<u64, String>) {
+    let first = found.keys().next().copied().unwrap_or(0);
+    for (expected, (offset, value)) in (first..).zip(found) {
+        assert_eq!((*offset, value.as_str()), (expected, expected.to_string().as_str()));
+    }
+}
+
+fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+    thread::Builder::new().spawn(body).unwrap()
+}
+
+#[test]
+fn a_notification_between_look_and_sleep_is_not_missed() {
+    let claim = || {
+        let signal = Arc::new(Signal::new());
+        let seen = signal.epoch();
+        let threads = [0; 2].map(|_| {
+            let signal = Arc::clone(&signal);
+            spawn(move || signal.sleep(seen, None))
+        });
+        signal.notify();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+    };
+    // Every order there is.
+    shuttle::check_dfs(claim, None);
+}
+
+fn group_commit() {
+    let disk = Disk::new();
+    let log = open(&disk);
+    let partition = topic(&log, Durability::Flushed);
+    append(&partition, "first", false).unwrap();
+    let size = partition.size();
+    let threads = ["a", "b", "c"].map(|name| {
+        let (partition, disk) = (partition.clone(), disk.clone());
+        spawn(move || {
+            let offset = append(&partition, name, false).unwrap();
+            let flushed = disk.flushed_len("/data/t-0/00000000000000000000.log");
+            assert!(flushed > size * offset, "{offset} is acknowledged, and {flushed} bytes are flushed");
+            assert!(partition.high_watermark() > offset, "not visible to whom it was acknowledged");
+            offset
+        })
+    });
+    let mut offsets = threads.map(|thread| thread.join().unwrap());
+    offsets.sort();
+    assert_eq!(offsets, [1, 2, 3]);
+}
+
+#[test]
+fn what_is_acknowledged_is_flushed_whoever_flushes() {
+    let mistakes = ["believe_a_flush_that_runs", "a_flush_wakes_nobody", "take_the_epoch_too_late"];
+    explore_with_mistakes(group_commit, &mistakes);
+}
+
+fn publish_against_read() {
+    let log = open(&Disk::new());
+    let partition = topic(&log, Durability::Written);
+    append(&partition, "0", false).unwrap();
+    let writer = partition.clone();
+    let writer = spawn(move || append_all(&writer, 1..3, false));
+    for _ in 0..2 {
+        let visible = partition.high_watermark().value();
+        let found = values(&partition, 0).unwrap();
+        assert_in_order(&found);
+        assert!(found.len() as u64 >= visible);
+        let last = partition.last(1).unwrap();
+        assert!(last[0].offset >= visible - 1);
+        assert_eq!(last[0].value.as_deref(), Some(last[0].offset.value().to_string().as_bytes()));
+    }
+    writer.join().unwrap();
+    assert_eq!(values(&partition, 0).unwrap().len(), 3);
+}
+
+#[test]
+fn what_is_visible_can_be_read() {
+    explore_with_mistakes(publish_against_read, &["show_the_end_before_the_bytes"]);
+}
+
+fn roll_against_read() {
+    let log = open(&Disk::new());
+    let partition = topic(&log, Durability::Written);
+    append(&partition, "0", true).unwrap();
+    let writer = partition.clone();
+    let writer = spawn(move || append_all(&writer, 1..4, true));
+    let visible = partition.high_watermark().value();
+    let found = values(&partition, 0).unwrap();
+    assert_in_order(&found);
+    assert!(found.len() as u64 >= visible && found.contains_key(&0), "{found:?}");
+    let backwards: Vec<u64> = partition
+        .read_backwards(visible)
+        .flat_map(|batch| batch.unwrap().into_reversed())
+        .map(|record| record.offset.value())
+        .collect();
+    assert!(backwards.iter().copied().eq((0..visible).rev()), "{backwards:?} before {visible}");
+    writer.join().unwrap();
+    assert!(partition.segment_count() >= 4);
+    assert_eq!(values(&partition, 0).unwrap().len(), 4);
+}
+
+#[test]
+fn a_reader_does_not_notice_that_a_segment_is_rolled() {
+    explore_with_mistakes(roll_against_read, &["roll_in_two_steps"]);
+}
+
+fn removal_against_reader() {
+    let log = open(&Disk::new());
+    let partition = topic(&log, Durability::Written);
+    append_all(&partition, 0..3, true);
+    let held: Vec<_> = partition.read(0).map(Result::unwrap).collect();
+    let remover = log.clone();
+    let remover = spawn(move || {
+        assert_eq!(remover.delete_records("t", 0, 2).unwrap(), 2);
+    });
+    let writer = partition.clone();
+    let writer = spawn(move || append(&writer, "3", true).unwrap());
+    match values(&partition, 0) {
+        Ok(found) => assert_in_order(&found),
+        Err(Error::OffsetOutOfRange { earliest, .. }) => assert_eq!(earliest, 2),
+        Err(error) => panic!("{error}"),
+    }
+    let found = values(&partition, 2).unwrap();
+    assert_in_order(&found);
+    assert!(found.contains_key(&2));
+    let last: Vec<u64> = partition.last(3).unwrap().iter().map(|record| record.offset.value()).collect();
+    assert!(last.is_sorted() && last.contains(&2), "{last:?}");
+    remover.join().unwrap();
+    assert_eq!(writer.join().unwrap(), 3);
+    assert_eq!(held.iter().flat_map(|batch| batch.iter().map(|r| r.offset.value())).sum::<u64>(), 3);
+    assert!(matches!(values(&partition, 1), Err(Error::OffsetOutOfRange { .. })));
+    assert_eq!(values(&partition, 2).unwrap().len(), 2);
+}
+
+#[test]
+fn a_reader_of_what_is_removed_keeps_its_bytes_or_is_told_where_the_log_begins() {
+    explore_with_mistakes(removal_against_reader, &["removed_files_are_missed"]);
+}
+
+fn deletion_against_reader() {
+    let log = open(&Disk::new());
+    let partition = topic(&log, Durability::Written);
+    append_all(&partition, 0..3, true);
+    let remover = log.clone();
+    let remover = spawn(move || remover.delete_topic("t").unwrap());
+    let looks = [
+        values(&partition, 0).map(|found| found.len()),
+        partition.last(3).map(|found| found.len()),
+        partition.offset_of_max_timestamp().map(|_| 3),
+    ];
+    for look in looks {
+        assert!(matches!(look, Ok(3) | Err(Error::Closed { .. })), "{look:?}");
+    }
+    remover.join().unwrap();
+    assert!(matches!(partition.last(3), Err(Error::Closed { .. })));
+}
+
+#[test]
+fn a_reader_of_a_topic_that_is_deleted_is_told_so() {
+    explore(deletion_against_reader, iterations(), FailurePersistence::Print);
+}
+
+fn close_against_append() {
+    let disk = Disk::new();
+    let log = open(&disk);
+    let partition = topic(&log, Durability::Written);
+    append(&partition, "0", false).unwrap();
+    let closing = log.clone();
+    let closer = spawn(move || closing.close().unwrap());
+    let writers = [1, 2].map(|_| {
+        let partition = partition.clone();
+        spawn(move || match append(&partition, "x", false) {
+            Ok(_) => 1,
+            Err(Error::Closed { .. }) => 0,
+            Err(error) => panic!("{error}"),
+        })
+    });
+    let acknowledged = writers.map(|thread| thread.join().unwrap()).iter().sum::<usize>();
+    closer.join().unwrap();
+    drop((log, partition));
+    let log = open(&disk);
+    assert!(log.recovery_report().was_clean);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.log_end_offset().value(), 1 + acknowledged as u64);
+    assert_eq!(values(&partition, 0).unwrap().len(), 1 + acknowledged);
+}
+
+#[test]
+fn what_was_acknowledged_beside_a_close_is_in_the_closed_log_and_nothing_else() {
+    explore_with_mistakes(close_against_append, &["append_to_a_log_that_closes"]);
+}
+
+fn waking_on_error() {
+    let disk = Disk::new();
+    let log = open(&disk);
+    let partition = topic(&log, Durability::Flushed);
+    append(&partition, "0", false).unwrap();
+    disk.fail_flushes();
+    let threads = [1, 2, 3].map(|_| {
+        let partition = partition.clone();
+        spawn(move || append(&partition, "x", false))
+    });
+    for thread in threads {
+        let result = thread.join().unwrap();
+        assert!(matches!(result, Err(Error::Poisoned { .. })), "{result:?}");
+    }
+    assert_eq!(partition.high_watermark(), 1);
+}
+
+#[test]
+fn who_waits_for_a_flush_that_fails_is_told_so() {
+    explore_with_mistakes(waking_on_error, &["a_failed_flush_wakes_nobody", "believe_a_flush_that_runs"]);
+}
+
+/// With the background thread of the handle: two threads enqueue to two partitions, a consumer waits, a close follows.
+fn pipeline() {
+    let disk = Disk::new();
+    let log = Builder::with_env(disk, Path::new("/data")).open().unwrap();
+    log.create_topic("t", TopicConfig::default().with_partitions(2)).unwrap();
+    let producer = log.producer_builder().linger(Duration::ZERO).build().unwrap();
+    let threads = [0, 1].map(|partition| {
+        let producer = producer.clone();
+        spawn(move || {
+            let record = ProducerRecord::new("t", "x").partition(partition);
+            producer.enqueue(record).unwrap().wait().unwrap().offset.value()
+        })
+    });
+    let mut consumer = log.consumer("g").unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    let mut seen = 0;
+    while seen < 2 {
+        // Without an end: where nobody wakes it, it sleeps for ever.
+        seen += consumer.poll(Duration::MAX).unwrap().len();
+    }
+    threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), 0));
+    let waiting = spawn(move || consumer.poll(Duration::MAX).unwrap_err());
+    log.close().unwrap();
+    assert!(matches!(waiting.join().unwrap(), Error::Closed { .. }));
+}
+
+#[test]
+fn producers_consumers_and_the_background_thread_wake_each_other() {
+    explore_with_mistakes(pipeline, &["append_wakes_no_consumer"]);
+}
+
+/// Closing beside producers: each delivery is told what became of it, and what was promised is there.
+fn close_against_deliveries() {
+    let disk = Disk::new();
+    let log = Builder::with_env(disk.clone(), Path::new("/data")).open().unwrap();
+    log.create_topic("t", TopicConfig::default()).unwrap();
+    let producer = log.producer_builder().linger(Duration::ZERO).build().unwrap();
+    let threads = [0, 1].map(|_| {
+        let producer = producer.clone();
+        spawn(move || {
+            let enqueued = producer.enqueue(ProducerRecord::new("t", "x"));
+            match enqueued.and_then(|delivery| delivery.wait()) {
+                Ok(_) => 1,
+                Err(Error::Closed { .. }) => 0,
+                Err(error) => panic!("{error}"),
+            }
+        })
+    });
+    log.close().unwrap();
+    let delivered = threads.map(|thread| thread.join().unwrap()).iter().sum::<u64>();
+    drop(producer);
+    let log = open(&disk);
+    assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_end_offset(), delivered);
+}
+
+#[test]
+fn a_delivery_beside_a_close_is_told_the_truth() {
+    explore(close_against_deliveries, iterations(), FailurePersistence::Print);
+}
