@@ -434,3 +434,44 @@ fn who_only_reads_a_closed_log_misses_its_lost_end() {
     assert!(!whole.is_empty() && whole.iter().all(|batch| batch.is_ok()));
     assert!(matches!(end, Err(Error::Corrupt { .. })), "{end:?}");
 }
+
+#[test]
+fn damage_that_only_a_reader_or_the_first_append_met_is_part_of_the_health() {
+    let root = tempfile::tempdir().unwrap();
+    let left = Left::new(root.path(), Durability::Flushed, true);
+    let dir = root.path().join("image");
+    image(&left.dir, &dir);
+    let bad = left.places[10];
+    let file = fs::OpenOptions::new().write(true).open(dir.join(LOG)).unwrap();
+    file.write_all_at(b"\xff\xff", bad.start + 17).unwrap();
+    let (log, partition) = open(&dir);
+    assert!(log.health().is_good(), "nobody has looked");
+    assert!(read_from(&partition, 0).1.is_some());
+    for _ in 0..2 {
+        let health = log.health();
+        assert!(!health.is_good() && health.refusing.is_empty(), "{health:?}");
+        assert_eq!(&health.damaged[0].0, partition.topic_partition());
+        assert_corrupt_at(Some(health.damaged[0].1.clone()), &dir, bad.start, "health");
+    }
+    append_batch(&partition, left.end..left.end + 1).unwrap();
+    drop((log, partition));
+
+    let dir = root.path().join("shorter");
+    image(&left.dir, &dir);
+    let cut = left.places[29].start;
+    fs::OpenOptions::new().write(true).open(dir.join(LOG)).unwrap().set_len(cut).unwrap();
+    let (log, partition) = open(&dir);
+    for _ in 0..2 {
+        let refused = append_batch(&partition, left.end..left.end + 1).unwrap_err();
+        assert_corrupt_at(Some(refused), &dir, cut, "the first append");
+        let health = log.health();
+        assert_eq!((health.refusing.len(), health.damaged.len()), (1, 1), "{health:?}");
+    }
+    log.close().unwrap();
+    let (log, _) = open(&dir);
+    assert!(
+        matches!(verdict(&log), Some(RecoveryVerdict::Damage { .. })),
+        "an opening that looks finds it too"
+    );
+    assert_eq!(log.health().damaged.len(), 1);
+}

@@ -239,7 +239,8 @@ impl Place {
                 Error::corrupt(&self.log().identity.dir, 0, reason)
             }
         };
-        let records = batch.records(MAX_DECOMPRESSED).and_then(|r| r.validate()).map_err(in_file)?;
+        let records = batch.records(MAX_DECOMPRESSED).and_then(|r| r.validate()).map_err(in_file);
+        let records = self.log().noting_damage(records)?;
         let mut cursor = Cursor::default();
         if batch.header().base_offset < self.position {
             let mut iter = records.iter();

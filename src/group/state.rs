@@ -86,7 +86,8 @@ impl State {
             self.since_snapshot += fetched.bytes;
             for batch in &fetched.batches {
                 if shows_records(batch.header(), &fetched.aborted) {
-                    self.apply(batch, from)?;
+                    let applied = self.apply(batch, from);
+                    self.log().noting_damage(applied)?;
                 }
             }
         }

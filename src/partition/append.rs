@@ -132,8 +132,16 @@ impl Log {
     pub(super) fn ready<'a>(&self, writer: &'a mut Writer) -> Result<&'a mut Active> {
         if let Writer::Idle { size, new_incarnation } = *writer {
             self.shared.begin_writing()?;
-            let active = self.load_for_appending(size, new_incarnation)?;
-            *writer = Writer::Ready(Box::new(active));
+            match self.noting_damage(self.load_for_appending(size, new_incarnation)) {
+                Ok(active) => *writer = Writer::Ready(Box::new(active)),
+                Err(error) => {
+                    if matches!(error, Error::Corrupt { .. }) {
+                        // As an opening that had looked would have found it.
+                        *writer = Writer::Refusing(error.clone());
+                    }
+                    return Err(error);
+                }
+            }
             self.cut_to_data(writer)?;
         }
         if let Writer::Loaded(_) = writer {

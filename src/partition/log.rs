@@ -18,10 +18,14 @@ use crate::{
     },
     env::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
-    storage::segment::Segment,
+    storage::{layout::SegmentFile, segment::Segment},
     types::{Durability, Offset, Timestamp, TopicId, TopicPartition},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Which log it is, and where it lies.
 #[derive(Clone, Debug)]
@@ -59,6 +63,8 @@ pub struct Log {
     pub(super) closing: AtomicBool,
     /// Bytes of all segments.
     pub(super) size: AtomicU64,
+    /// The first damage that somebody met.
+    pub(super) damage: Mutex<Option<Error>>,
 }
 
 /// What the one who appends holds.
@@ -210,6 +216,27 @@ impl Log {
         }
     }
 
+    /// The first damage that anybody met: the opening, an append, a reader. `None` once retention has removed it.
+    pub fn damage(&self) -> Option<Error> {
+        let refusal = self.refusal().filter(|error| matches!(error, Error::Corrupt { .. }));
+        refusal.or_else(|| {
+            let gone = |path: &Path| {
+                let base = path.file_name().and_then(|n| n.to_str()).and_then(|n| SegmentFile::Log.parse(n));
+                base.is_some_and(|base| self.first_base().is_some_and(|first| base < first))
+            };
+            let met = self.damage.lock().clone();
+            met.filter(|error| !matches!(error, Error::Corrupt { path, .. } if gone(path)))
+        })
+    }
+
+    /// Remembers damage that was met, and hands on what came of it.
+    pub fn noting_damage<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error @ Error::Corrupt { .. }) = &result {
+            self.damage.lock().get_or_insert_with(|| error.clone());
+        }
+        result
+    }
+
     /// Stops appending for good, for this reason. Waiting readers look again.
     pub(super) fn poison(&self, cause: &Error) -> Error {
         let mut writer = self.writer.lock();
@@ -257,7 +284,7 @@ impl Log {
                 Err(Error::Io { .. } | Error::Corrupt { .. })
                     if self.segments.version() != version && !planted!(removed_files_are_missed) => {}
                 Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
-                    return Err(self.check_open().err().unwrap_or(error));
+                    return self.noting_damage(Err(self.check_open().err().unwrap_or(error)));
                 }
                 done => return done,
             }

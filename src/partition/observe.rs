@@ -53,6 +53,7 @@ impl Observer {
             shut: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             size: AtomicU64::new(0),
+            damage: Mutex::new(None),
             identity,
         });
         let mut observer = Observer { log, replay: None };

@@ -154,6 +154,7 @@ impl Log {
             shut: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             size: AtomicU64::new(0),
+            damage: Mutex::new(None),
         };
         log.recount();
         Arc::new(log)

@@ -117,6 +117,11 @@ impl LogReader {
     /// `OffsetOutOfRange` when the place is not in the log (any more), `Corrupt` when the bytes there are not what was
     /// written; the reader stays where it is.
     pub fn fetch(&mut self, max_bytes: u64) -> Result<Fetched> {
+        let fetched = self.fetch_now(max_bytes);
+        self.log.noting_damage(fetched)
+    }
+
+    fn fetch_now(&mut self, max_bytes: u64) -> Result<Fetched> {
         self.log.check_open()?;
         let offsets = self.log.offsets();
         let bound = offsets.bound(self.isolation);
@@ -138,7 +143,7 @@ impl LogReader {
             Err(Error::Corrupt { .. } | Error::Io { .. })
                 if from < self.log.offsets().log_start() && !planted!(removed_files_are_missed) =>
             {
-                return self.fetch(max_bytes);
+                return self.fetch_now(max_bytes);
             }
             Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                 return Err(self.log.check_open().err().unwrap_or(error));
@@ -150,7 +155,7 @@ impl LogReader {
             if from < self.log.offsets().log_start() {
                 // What knew the aborted transactions was removed meanwhile, and the batches must not be shown without.
                 self.seek(from);
-                return self.fetch(max_bytes);
+                return self.fetch_now(max_bytes);
             }
             match aborted {
                 Ok(aborted) => fetched.aborted = aborted,

@@ -208,7 +208,8 @@ impl Batch {
                 _ => Error::corrupt(&log.identity.dir, 0, reason),
             }
         };
-        let records = batch.records(MAX_DECOMPRESSED).and_then(|records| records.validate()).map_err(at)?;
+        let records = batch.records(MAX_DECOMPRESSED).and_then(|records| records.validate()).map_err(at);
+        let records = log.noting_damage(records)?;
         Ok(Batch { header: *batch.header(), records, from, to })
     }
 

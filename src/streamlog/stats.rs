@@ -56,6 +56,9 @@ pub struct TopicUsage {
 pub struct Health {
     /// Partitions that accept no appends, and why: damage that was found, or a flush that failed.
     pub refusing: Vec<(TopicPartition, Error)>,
+    /// Partitions in which damage was met, by the opening, an append or a reader: the first of it, by file and position.
+    /// What nobody has read since the opening is not known to be whole; what is intact can be read on.
+    pub damaged: Vec<(TopicPartition, Error)>,
     /// A failure of background work since the last look.
     pub background: Option<Error>,
 }
@@ -63,7 +66,7 @@ pub struct Health {
 impl Health {
     /// Whether everything works.
     pub fn is_good(&self) -> bool {
-        self.refusing.is_empty() && self.background.is_none()
+        self.refusing.is_empty() && self.damaged.is_empty() && self.background.is_none()
     }
 }
 
@@ -123,6 +126,12 @@ impl Streamlog {
                 log.refusal().filter(|e| !matches!(e, Error::Closed { .. } | Error::ReadOnly { .. }))?;
             Some((log.identity.name.clone(), error))
         });
-        Health { refusing: refusing.collect(), background: self.inner.background.take_error() }
+        let logs = self.inner.catalog.logs();
+        let damaged = logs.iter().filter_map(|log| Some((log.identity.name.clone(), log.damage()?)));
+        Health {
+            refusing: refusing.collect(),
+            damaged: damaged.collect(),
+            background: self.inner.background.take_error(),
+        }
     }
 }
