@@ -294,6 +294,8 @@
 //!   is the real one. A recording of a run gives the disk after each of its operations.
 //! * **Damage.** Tests change, cut and remove bytes of every kind of file, and hold the verdict against the expected one.
 //! * **Kills.** A process that appends is killed with `SIGKILL`, and its directory is opened again.
+//! * **Power cuts.** A process appends, flushes, commits and removes on a mounted ext4 or XFS that is cut off from its
+//!   medium at a random moment (the shutdown ioctl, without flushing the journal), unmounted, mounted again and opened.
 //! * **Outside.** Files that a Kafka broker wrote are read, and files written here are read by decoders that were not
 //!   written for this crate.
 //!
