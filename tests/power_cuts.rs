@@ -118,7 +118,7 @@ fn cut_again_and_again(name: &str, mkfs: &[&str], options: &[&str]) {
     disk.mount(options[0]).unwrap();
     for life in 0..cuts {
         let dir = disk.dir().join(format!("log-{}", life / AGE));
-        if life % AGE == 0 {
+        if life.is_multiple_of(AGE) {
             (records, torn) = (records + seen.count(), torn + seen.cuts);
             seen = Seen::default();
         }
@@ -146,7 +146,7 @@ fn cut_again_and_again(name: &str, mkfs: &[&str], options: &[&str]) {
 
 /// Looks at a directory, every other time at a copy: then the next writer has to recover for itself.
 fn look(dir: &Path, copy: &Path, life: u64, mut check: impl FnMut(&Path)) {
-    if life % 2 == 0 || !dir.exists() {
+    if life.is_multiple_of(2) || !dir.exists() {
         fs::create_dir_all(dir).unwrap();
         check(dir);
     } else {
