@@ -12,10 +12,6 @@ use support::*;
 
 const LOG: &str = "t-0/00000000000000000000.log";
 
-/// The bytes of a batch that neither its checksum nor the order of offsets protects. It changes nothing that a reader
-/// is given.
-const LEADER_EPOCH: std::ops::Range<u64> = 12..16;
-
 /// One segment of batches of one, two and three records; left closed, or as a killed process leaves it.
 struct Left {
     dir: PathBuf,
@@ -170,12 +166,6 @@ fn change_every_byte(clean: bool) {
                 let field = position - bad.start;
                 let context =
                     format!("{}, clean {clean}, batch {i}, byte {field}, mask {mask:#x}", left.durability);
-                if LEADER_EPOCH.contains(&field) {
-                    let (log, partition) = open(&dir);
-                    assert_eq!(verdict(&log), left.is_judged().then_some(RecoveryVerdict::Whole));
-                    assert_eq!(read_from(&partition, 0).0, left.end, "{context}");
-                    continue;
-                }
                 let resumes = (bad.next < left.end).then_some(bad.next);
                 check_damaged(left, &dir, *bad, resumes, &context);
             }

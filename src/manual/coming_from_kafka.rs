@@ -38,7 +38,7 @@
 //! | any offset can be committed | one beyond the end is `OffsetOutOfRange` | it is no place to resume from |
 //! | a reset position is a line in a log file | [`resets`](crate::ConsumerRecords::resets) come with the records of the poll | the program can act on it |
 //! | a missing topic is waited for by `subscribe` | `UnknownTopic` | the same |
-//! | a new leader means a new leader epoch | the epoch found in the log stays; 0 in a new one | nobody elects. A follower that copied a foreign epoch would not start |
+//! | a new leader means a new leader epoch | the epoch is 0 and stays 0 | nobody elects. A follower that copied a foreign epoch would not start |
 //! | unclean leader election is found out by epochs | incarnations, in the manifest | an offset that returns after a crash is told apart: [`durability`](super::durability) |
 //! | a removed file waits `file.delete.delay.ms` | it goes when its last reader lets go | the operating system counts them |
 //! | `acks`, `retries`, `request.timeout.ms`, `delivery.timeout.ms` | not there | nothing is sent anywhere |

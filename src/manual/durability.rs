@@ -331,9 +331,6 @@
 //!   report says so (`whole_batches_beyond` counts what followed). One fault of the two is handled; both at once are not
 //!   told apart. [`Partition::flush`](crate::Partition::flush) takes a checkpoint and closes the gap.
 //! * **Damage below the recovery point** is not looked for by an opening. The read that meets it reports it.
-//! * **The first 17 bytes of a batch** are outside Kafka's checksum. In a sealed segment its page checksums cover them. In
-//!   an active one a change there is noticed when it breaks the order of offsets, the length or the magic; one of the
-//!   leader epoch is not noticed.
 //! * **A lost `LOCK`, manifest or marks file**: see [`on_disk`](super::on_disk#what-the-manifest-is-truth-about).
 //! * **Mapped reads** end the process with SIGBUS when the medium cannot deliver a page, or when somebody shortened the
 //!   file. [`ReadMode::Pread`](crate::ReadMode::Pread) makes an error of it. Outside Unix every read is positional.

@@ -190,7 +190,7 @@
 //! |---|---|---|
 //! | 0 | 8 | base offset |
 //! | 8 | 4 | length of what follows this field |
-//! | 12 | 4 | leader epoch: the last one found in the log, 0 in a new one |
+//! | 12 | 4 | leader epoch: 0, and nothing raises it; a batch with another is damage |
 //! | 16 | 1 | magic: 2 |
 //! | 17 | 4 | CRC-32C of everything from byte 21 on |
 //! | 21 | 2 | attributes: codec, timestamp type, transactional, control, delete horizon |
@@ -302,7 +302,7 @@
 //!
 //! **Read** when a sealed segment is first read. A page is checked when it is first touched, and remembered; batches in
 //! pages that passed need no checksum of their own. In a page that did not pass, each batch must vouch for itself: its CRC,
-//! exactly the offset expected, and the leader epoch of the checkpoint. A `.pages` file whose own checksum, generation or
+//! exactly the offset expected, and the leader epoch. A `.pages` file whose own checksum, generation or
 //! size does not match is ignored, and batches are checked by their CRC.
 //!
 //! # What Kafka's tools read

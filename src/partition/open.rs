@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     codec::{
-        checkpoint::{encode_epochs, encode_partition_metadata},
+        checkpoint::{LeaderEpochs, encode_epochs, encode_partition_metadata},
         manifest::PartitionClosed,
         mark::Mark,
     },
@@ -24,7 +24,7 @@ use crate::{
     storage::{
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
         manifest::{PartitionState, SegmentEntry},
-        scan::Source,
+        scan::{LEADER_EPOCH, Source},
         segment::{Segment, sidecars::UNKNOWN},
         sidecar::{remove_segment_files, replace_file},
     },
@@ -49,7 +49,11 @@ impl Log {
         drop(Segment::create(&shared.pool, dir, Offset::ZERO, 0)?);
         let metadata = encode_partition_metadata(&identity.topic_id);
         replace_file(env, &dir.join(PARTITION_METADATA), metadata.as_bytes())?;
-        replace_file(env, &dir.join(LEADER_EPOCHS), encode_epochs(&[(0, Offset::ZERO)]).as_bytes())?;
+        replace_file(
+            env,
+            &dir.join(LEADER_EPOCHS),
+            encode_epochs(&[(LEADER_EPOCH, Offset::ZERO)]).as_bytes(),
+        )?;
         env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
         shared.marks.write(identity.slot, &Mark::blank(&identity.topic_id, identity.name.partition))
     }
@@ -204,10 +208,14 @@ impl Log {
             Err(error) => return Err(error),
         };
         let mut epochs = replay.epochs;
-        if epochs.latest().is_none() {
-            epochs.assign(0, self.offsets.log_start());
+        // Whatever a checkpoint says that is not what the batches were checked for.
+        let wrong = epochs.latest() != Some(LEADER_EPOCH);
+        if wrong {
+            epochs = LeaderEpochs::default();
+            epochs.assign(LEADER_EPOCH, self.offsets.log_start());
         }
-        let sidecars_dirty = epochs.truncate_from_start(self.offsets.log_start()) || replay.went_back;
+        let trimmed = epochs.truncate_from_start(self.offsets.log_start());
+        let sidecars_dirty = wrong || trimmed || replay.went_back;
         let config = self.config();
         segment.activate(replay.index);
         segment.set_aborted(replay.aborted);
@@ -216,7 +224,7 @@ impl Log {
             position,
             allocated,
             producers: replay.producers,
-            epoch: epochs.latest().unwrap_or(0),
+            epoch: LEADER_EPOCH,
             epochs,
             first_timestamp,
             created: self.shared.env.now(),

@@ -342,10 +342,11 @@ impl Place<'_> {
         })
     }
 
-    /// Whether the fields that a batch's checksum does not cover can be nothing else.
+    /// Whether the fields that a batch's checksum does not cover, and that are in their place, can be nothing else.
     fn is_certain(&self, header: &BatchHeader, next_offset: Offset) -> bool {
-        (header.base_offset == next_offset || !self.segment.may_have_gaps())
-            && self.log.epoch_on_disk(header.base_offset) == Some(header.leader_epoch)
+        !self.segment.may_have_gaps()
+            || (header.base_offset == next_offset
+                && self.log.epoch_on_disk(header.base_offset) == Some(header.leader_epoch))
     }
 }
 

@@ -19,6 +19,9 @@ use bytes::Bytes;
 /// How much is read at once, at least.
 const CHUNK: usize = 1 << 20;
 
+/// The leader epoch of every batch that this library writes. Nobody raises it: there is no leader.
+pub const LEADER_EPOCH: i32 = 0;
+
 /// A batch of another version that is larger than this is believed without a look at its checksum.
 const VERSION_CHECK_MAX: usize = 64 << 20;
 
@@ -203,9 +206,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn out_of_place(&self, header: &BatchHeader) -> Option<String> {
-        let base = header.base_offset;
-        if !self.is_in_place(base) {
-            return Some(format!("a batch with base offset {base} where {} was expected", self.expected));
+        if let Some(reason) = out_of_place(header, self.expected, self.gaps) {
+            return Some(reason);
         }
         let last = header.last_offset();
         (last >= self.ceiling)
@@ -307,6 +309,17 @@ impl<'a> Scanner<'a> {
             )),
         }
     }
+}
+
+/// What is wrong with the fields of a batch that its checksum does not cover. Where offsets may be missing, or the log is
+/// another's, little can be said of them; in what this library wrote each of them can have one value only.
+pub fn out_of_place(header: &BatchHeader, expected: Offset, gaps: bool) -> Option<String> {
+    let (base, epoch) = (header.base_offset, header.leader_epoch);
+    if base < expected || (base > expected && !gaps) {
+        return Some(format!("a batch with base offset {base} where {expected} was expected"));
+    }
+    (epoch != LEADER_EPOCH && !gaps)
+        .then(|| format!("a batch of leader epoch {epoch} in a log whose epoch is {LEADER_EPOCH}"))
 }
 
 /// Whether the bytes of a batch whose magic is not 2 are really those of another version. The magic byte lies outside

@@ -16,7 +16,7 @@ use super::{
     index::SegmentIndex,
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
-    scan::{Found, Scanner, is_of_another_version},
+    scan::{Found, Scanner, is_of_another_version, out_of_place},
     sidecar::{read_file, remove_segment_files, write_file},
 };
 use crate::{
@@ -196,7 +196,8 @@ impl Segment {
         self.holes.at(position).filter(|hole| hole.offsets.end <= offset)
     }
 
-    /// Says that no offsets are missing between the batches, so that one which is out of place is noticed.
+    /// Says that this library wrote it and nobody rewrote it: no offsets are missing between the batches, and there is
+    /// one leader epoch, so that a batch which is out of place is noticed.
     pub fn expect_no_gaps(&self) {
         self.dense.store(true, Ordering::Relaxed);
     }
@@ -333,11 +334,9 @@ impl Segment {
         base.is_some_and(|base| if self.may_have_gaps() { base >= expected } else { base == expected })
     }
 
-    /// What is wrong with the place of a batch in the order of offsets.
+    /// What is wrong with the place of a batch in the order of offsets, or with its leader epoch.
     pub fn out_of_place(&self, header: &BatchHeader, expected: Offset) -> Option<String> {
-        let base = header.base_offset;
-        let in_place = if self.may_have_gaps() { base >= expected } else { base == expected };
-        (!in_place).then(|| format!("a batch with base offset {base} where {expected} was expected"))
+        out_of_place(header, expected, self.may_have_gaps())
     }
 
     /// What a header at `position`, with the bytes of `head`, that could not be read means.
