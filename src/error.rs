@@ -320,6 +320,11 @@ impl Error {
     /// What the operating system said of `operation` on `path`; a full medium becomes [`Error::DiskFull`].
     pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
+        let source = if is_out_of_descriptors(&source) {
+            io::Error::new(source.kind(), OutOfDescriptors { source })
+        } else {
+            source
+        };
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { operation, path },
             _ => Error::Io { operation, path, source: Arc::new(source) },
@@ -330,6 +335,21 @@ impl Error {
     pub(crate) fn corrupt(path: impl AsRef<Path>, position: u64, reason: impl Into<String>) -> Self {
         Error::Corrupt { path: path.as_ref().to_path_buf(), position, reason: reason.into() }
     }
+}
+
+/// Whether an operation failed because the process, or the system, has no file descriptor left.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // ENFILE and EMFILE, everywhere.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// What the operating system said, and which limits there are.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{source}: no idle file was left to close; lower max_open_files of the builder, or raise the limit of the process (ulimit -n)"
+)]
+struct OutOfDescriptors {
+    source: io::Error,
 }
 
 fn holder(pid: &Option<u32>) -> String {

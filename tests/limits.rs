@@ -313,3 +313,55 @@ fn callers_of_a_flushed_topic_share_flushes() {
     println!("one thread {one:.0} records/s, sixteen {sixteen:.0}: {:.1} times", sixteen / one);
     assert!(sixteen > one);
 }
+
+#[cfg(unix)]
+#[test]
+fn where_descriptors_run_out_idle_files_are_closed_and_an_error_says_what_to_do() {
+    const NAME: &str = "where_descriptors_run_out_idle_files_are_closed_and_an_error_says_what_to_do";
+    if std::env::var_os("STREAMLOG_FEW_DESCRIPTORS").is_none() {
+        let status = std::process::Command::new("sh")
+            .args(["-c", "ulimit -n 48 && exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env("STREAMLOG_FEW_DESCRIPTORS", "1")
+            .status();
+        return assert!(status.unwrap().success());
+    }
+    let root = quick_dir();
+    let few = |log: &Streamlog| {
+        for (durability, name) in [(Durability::Flushed, "flushed"), (Durability::Written, "written")] {
+            let config = TopicConfig::default().with_partitions(40).durability(durability);
+            let topic = log.topic(name).or_else(|_| log.create_topic(name, config)).unwrap();
+            for partition in topic.partitions() {
+                partition.append(&[RecordData::new("x")]).unwrap();
+                assert!(partition.read(0).count() > 0);
+            }
+        }
+    };
+    let log = Streamlog::open(root.path()).unwrap();
+    few(&log);
+    log.close().unwrap();
+    let dead = Streamlog::open(root.path()).unwrap();
+    few(&dead);
+    let copy = quick_dir();
+    image(root.path(), &copy.path().join("image"));
+    drop(dead);
+    let log = Streamlog::open(copy.path().join("image")).unwrap();
+    assert!(!log.recovery_report().was_clean);
+    few(&log);
+    // The rest of the process leaves nothing.
+    let taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    let refused = log
+        .topic("flushed")
+        .unwrap()
+        .partitions()
+        .iter()
+        .find_map(|partition| partition.append(&[RecordData::new("x")]).err());
+    let stopped = refused.map(|error| error.to_string());
+    drop(taken);
+    if let Some(text) = stopped {
+        assert!(text.contains("max_open_files") && text.contains("ulimit -n"), "{text}");
+    }
+    few(&log);
+    log.close().unwrap();
+}

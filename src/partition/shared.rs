@@ -66,25 +66,28 @@ impl Shared {
     /// Opens manifest and marks of a directory.
     pub fn open(env: Arc<dyn Env>, dir: &Path, options: SharedOptions) -> Result<Arc<Self>> {
         let access = if options.read_only { Access::ReadOnly } else { Access::ReadWrite };
-        let manifest = Manifest::open(Arc::clone(&env), dir, access)?;
-        Self::with(env, dir, options, manifest, access)
+        let pool = FilePool::new(env, options.read_mode, options.max_open_files);
+        let manifest = Manifest::open(Arc::clone(pool.env()), dir, access)?;
+        Self::with(pool, dir, options, manifest, access)
     }
 
     /// What a log shares with nobody: there is no manifest, and nothing may be written.
     pub fn detached(env: Arc<dyn Env>, dir: &Path, options: SharedOptions) -> Result<Arc<Self>> {
-        let manifest = Manifest::none(Arc::clone(&env), dir);
-        Self::with(env, dir, SharedOptions { read_only: true, ..options }, manifest, Access::ReadOnly)
+        let pool = FilePool::new(env, options.read_mode, options.max_open_files);
+        let manifest = Manifest::none(Arc::clone(pool.env()), dir);
+        Self::with(pool, dir, SharedOptions { read_only: true, ..options }, manifest, Access::ReadOnly)
     }
 
     fn with(
-        env: Arc<dyn Env>,
+        pool: Arc<FilePool>,
         dir: &Path,
         options: SharedOptions,
         manifest: Manifest,
         access: Access,
     ) -> Result<Arc<Self>> {
+        let env = Arc::clone(pool.env());
         Ok(Arc::new(Shared {
-            pool: FilePool::new(Arc::clone(&env), options.read_mode, options.max_open_files),
+            pool,
             manifest,
             marks: Marks::open(Arc::clone(&env), dir, access)?,
             env,

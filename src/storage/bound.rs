@@ -17,9 +17,9 @@ pub trait Holder: Send + Sync {
     fn was_used(&self) -> bool;
     /// Gives the resource back; `false` when that is not possible now. True as well when there is nothing to give.
     fn let_go(&self) -> bool;
-    /// Gives the resource back because nobody will want it again, where nothing is left to be done for it.
-    fn retire(&self) {
-        self.let_go();
+    /// Gives the resource back where nothing is left to be done for it; `false` as for [`Holder::let_go`].
+    fn retire(&self) -> bool {
+        self.let_go()
     }
 }
 
@@ -69,7 +69,24 @@ impl Bound {
     /// Makes everybody let go who can, for good: what is held is not wanted any more.
     pub fn retire_all(&self) {
         let all = std::mem::take(&mut *self.queue.lock());
-        all.iter().filter_map(Weak::upgrade).for_each(|holder| holder.retire());
+        all.iter().filter_map(Weak::upgrade).for_each(|holder| {
+            holder.retire();
+        });
+    }
+
+    /// Makes up to `count` holders `give` back what they hold, used or not, those first that got it first. Says how many
+    /// did. The caller holds no lock that a holder needs for it.
+    pub fn make_room(&self, count: usize, give: impl Fn(&dyn Holder) -> bool) -> usize {
+        let mut given = 0;
+        self.queue.lock().retain(|holder| match holder.upgrade() {
+            None => false,
+            Some(holder) if given < count && give(&*holder) => {
+                given += 1;
+                false
+            }
+            Some(_) => true,
+        });
+        given
     }
 
     /// Counts a resource out. Called by holders whenever one is given back.

@@ -3,15 +3,21 @@
 //! A [`PooledFile`] opens its descriptor when it is needed and gives it back when the pool has too many. Two rules hold:
 //! a descriptor with unflushed writes is not closed before its flush succeeded (its error would be lost with it), and a
 //! flush that failed is final: the file takes no more writes and says why.
+//!
+//! Where the system has no descriptor left, for this process or at all, the pool gives back what is idle, then what a
+//! flush makes idle, and tries again.
 
-use super::bound::{Bound, Holder};
+use super::{
+    bound::{Bound, Holder},
+    frugal::Frugal,
+};
 use crate::{
     env::{
         Env, File, Open, Region, read_exact_at, read_full_at,
         sync::{AtomicBool, Mutex, Ordering, RwLock},
         write_all_at,
     },
-    error::{Error, Result},
+    error::{Error, Result, is_out_of_descriptors},
 };
 use bytes::Bytes;
 use std::{
@@ -39,6 +45,8 @@ pub enum ReadMode {
 /// Opens files and bounds how many descriptors and mappings are held at once.
 #[derive(Debug)]
 pub struct FilePool {
+    bare: Arc<dyn Env>,
+    /// The same, for those who hold no lock of a file.
     env: Arc<dyn Env>,
     mode: ReadMode,
     descriptors: Bound,
@@ -51,8 +59,9 @@ impl FilePool {
     /// A pool of at most `descriptors` descriptors and as many mappings.
     pub fn new(env: Arc<dyn Env>, mode: ReadMode, descriptors: usize) -> Arc<Self> {
         let mode = if cfg!(unix) { mode } else { ReadMode::Pread };
-        Arc::new(FilePool {
-            env,
+        Arc::new_cyclic(|pool| FilePool {
+            env: Arc::new(Frugal::new(Arc::clone(&env), Weak::clone(pool))),
+            bare: env,
             mode,
             descriptors: Bound::new(descriptors),
             regions: Bound::new(descriptors),
@@ -61,9 +70,18 @@ impl FilePool {
         })
     }
 
-    /// The environment the files live in.
+    /// The environment the files live in, which makes room here where descriptors have run out.
     pub fn env(&self) -> &Arc<dyn Env> {
         &self.env
+    }
+
+    /// Gives some descriptors back, and mappings, which may hold one each; `false` when there are none to give. The caller
+    /// holds no lock of a file.
+    pub fn make_room(&self) -> bool {
+        const AT_ONCE: usize = 8;
+        let idle = |bound: &Bound| bound.make_room(AT_ONCE, |holder| holder.retire());
+        let given = idle(&self.descriptors) + idle(&self.regions);
+        given > 0 || self.descriptors.make_room(AT_ONCE, |holder| holder.let_go()) > 0
     }
 
     /// How many descriptors and mappings are held now.
@@ -197,17 +215,29 @@ impl Descriptor {
     }
 
     fn reopen(&self) -> Result<Arc<dyn File>> {
-        let mut guard = self.handle.write();
-        if let Some(file) = guard.as_ref() {
-            return Ok(Arc::clone(file));
+        loop {
+            let mut guard = self.handle.write();
+            if let Some(file) = guard.as_ref() {
+                return Ok(Arc::clone(file));
+            }
+            if self.gone.load(Ordering::SeqCst) {
+                return Err(Error::io("open", &self.path, io::ErrorKind::NotFound.into()));
+            }
+            match self.pool.bare.open(&self.path, self.how) {
+                Ok(file) => {
+                    *guard = Some(Arc::clone(&file));
+                    self.uncounted.store(true, Ordering::SeqCst);
+                    return Ok(file);
+                }
+                Err(e) if is_out_of_descriptors(&e) => {
+                    drop(guard);
+                    if !self.pool.make_room() {
+                        return Err(Error::io("open", &self.path, e));
+                    }
+                }
+                Err(e) => return Err(Error::io("open", &self.path, e)),
+            }
         }
-        if self.gone.load(Ordering::SeqCst) {
-            return Err(Error::io("open", &self.path, io::ErrorKind::NotFound.into()));
-        }
-        let file = self.pool.env.open(&self.path, self.how).map_err(|e| Error::io("open", &self.path, e))?;
-        *guard = Some(Arc::clone(&file));
-        self.uncounted.store(true, Ordering::SeqCst);
-        Ok(file)
     }
 
     fn sync(&self) -> Result<()> {
@@ -249,11 +279,10 @@ impl Holder for Descriptor {
         }
         true
     }
-    fn retire(&self) {
+
+    fn retire(&self) -> bool {
         // What was not flushed is not to be flushed now: whoever closes has done so, or had a reason not to.
-        if !self.dirty.load(Ordering::SeqCst) {
-            self.let_go();
-        }
+        !self.dirty.load(Ordering::SeqCst) && self.let_go()
     }
 }
 
@@ -309,7 +338,7 @@ impl PooledFile {
         while done < buf.len() {
             let rest = buf.get_mut(done..).unwrap_or_default();
             let read =
-                self.with("read", |file| match file.read_past_cache(rest, position + done as u64) {
+                self.with_room("read", |file| match file.read_past_cache(rest, position + done as u64) {
                     Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
                     other => other.map(Some),
                 })?;
@@ -406,7 +435,7 @@ impl PooledFile {
             Some(region) if region.capacity() >= capacity => return Ok(Arc::clone(region)),
             _ => {}
         }
-        let region = self.with("map", |file| file.region(capacity))?;
+        let region = self.with_room("map", |file| file.region(capacity))?;
         let fresh = guard.replace(Arc::clone(&region)).is_none();
         drop(guard);
         if fresh {
@@ -419,6 +448,23 @@ impl PooledFile {
         let result = self.descriptor.with(operation, act);
         self.admit_if_new();
         result
+    }
+
+    /// As `with`, for calls that need one more descriptor.
+    fn with_room<T>(
+        &self,
+        operation: &'static str,
+        mut act: impl FnMut(&dyn File) -> io::Result<T>,
+    ) -> Result<T> {
+        loop {
+            let mut ran_out = false;
+            let result = self.with(operation, |file| {
+                act(file).inspect_err(|error| ran_out = is_out_of_descriptors(error))
+            });
+            if !(ran_out && self.descriptor.pool.make_room()) {
+                return result;
+            }
+        }
     }
 
     fn change<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {
@@ -551,6 +597,39 @@ mod tests {
         let before = flushes.load(Ordering::SeqCst);
         file.sync().unwrap();
         assert_eq!(flushes.load(Ordering::SeqCst), before + 1, "the second write is not flushed");
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn where_descriptors_have_run_out_idle_files_are_closed_and_then_dirty_ones_are_flushed() {
+        use crate::sim::{Fault, FaultKind, Operation, SimEnv};
+        let env = SimEnv::new(1);
+        let pool = FilePool::new(Arc::new(env.clone()), ReadMode::Pread, 100);
+        let files: Vec<_> = (0..3)
+            .map(|i| {
+                let file = pool.create(PathBuf::from(format!("/{i}"))).unwrap();
+                file.write_all(b"x", 0).unwrap();
+                file
+            })
+            .collect();
+        files[0].sync().unwrap();
+        env.inject(Fault::new(FaultKind::TooManyFiles).on(Operation::Open).forever());
+        assert!(pool.env().open(Path::new("/2"), Open::Read).is_err());
+        assert_eq!(pool.held().0, 0, "everything was given back, and flushed before");
+        assert!(files.iter().all(|file| !file.is_dirty()));
+        let refused = files[0].read_full(&mut [0], 0).unwrap_err().to_string();
+        assert!(refused.contains("max_open_files") && refused.contains("ulimit -n"), "{refused}");
+        env.clear_faults();
+        for file in &files {
+            file.sync().unwrap();
+            assert_eq!(file.read_full(&mut [0], 0).unwrap(), 1);
+        }
+        files[0].write_all(b"y", 1).unwrap();
+        env.inject(Fault::new(FaultKind::TooManyFiles).on(Operation::Open));
+        env.open(Path::new("/2"), Open::Read).unwrap_err();
+        env.inject(Fault::new(FaultKind::TooManyFiles).on(Operation::Open));
+        pool.env().open(Path::new("/2"), Open::Read).unwrap();
+        assert!(files[0].is_dirty(), "idle ones were enough");
     }
 
     #[test]

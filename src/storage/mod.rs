@@ -5,6 +5,7 @@
 
 pub mod bound;
 pub mod files;
+mod frugal;
 pub mod holes;
 pub mod index;
 pub mod layout;
