@@ -283,7 +283,8 @@
 //! [`open_read_only`](crate::Streamlog::open_read_only) takes no lock and changes nothing. It reads the manifest, and
 //! again when the writer added to it or replaced it. In a `Flushed` topic it shows what the mark says is flushed; in the
 //! others the whole, chained, valid batches of the file. Without a live writer it shows the same, recovers nothing and
-//! cuts nothing. After a power cut a mark may be behind, and then it shows less than the next writer will find.
+//! cuts nothing. After a power cut a mark may be behind, and then it shows less than the next writer will find. Where a
+//! mark cannot be read, it shows what the next writer will find.
 //!
 //! # How to check this
 //!

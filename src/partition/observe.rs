@@ -131,7 +131,10 @@ impl Observer {
             if let Why::Unsupported(error) = stop.why {
                 return Err(error.in_file(segment.data().path(), stop.position));
             }
-            segment.set_index(replay.index.clone());
+            // Closed, so that it knows the largest timestamp so far.
+            let mut index = replay.index.clone();
+            index.close();
+            segment.set_index(index);
             segment.set_aborted(replay.aborted.clone());
             segment.publish(stop.position);
             if let (Why::Bad(reason), Some(flushed)) = (&stop.why, flushed)
@@ -151,7 +154,8 @@ impl Observer {
         let known = if damaged { flushed.unwrap_or(closed_at) } else { closed_at };
         let end = replay.next_offset.max(known);
         let bound = match log.config().durability {
-            Durability::Flushed if state.closed.is_none() => flushed.unwrap_or(Offset::ZERO).min(end),
+            // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
+            Durability::Flushed if state.closed.is_none() => flushed.map_or(end, |flushed| flushed.min(end)),
             _ => end,
         };
         replay.producers.on_high_watermark(bound);

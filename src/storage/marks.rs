@@ -60,11 +60,17 @@ impl Marks {
             Access::ReadOnly => self.open_file(Open::Read)?,
         };
         let Some(file) = file else { return Ok(None) };
-        let mut bytes = [0; MARK_BYTES];
-        let read =
-            read_full_at(&*file, &mut bytes, position(slot)).map_err(|e| Error::io("read", &self.path, e))?;
-        let mark = Mark::decode(&bytes).filter(|_| read == MARK_BYTES);
-        Ok(mark.filter(|mark| mark.topic == *topic && mark.partition == partition))
+        let mut before = None;
+        loop {
+            let mut bytes = [0; MARK_BYTES];
+            let read = read_full_at(&*file, &mut bytes, position(slot))
+                .map_err(|e| Error::io("read", &self.path, e))?;
+            let mark = Mark::decode(&bytes).filter(|_| read == MARK_BYTES);
+            // Half of an old and half of a new one is read while another process writes: the next look shows another.
+            if mark.is_some() || before.replace(bytes) == Some(bytes) {
+                return Ok(mark.filter(|mark| mark.topic == *topic && mark.partition == partition));
+            }
+        }
     }
 
     /// Makes every mark written so far durable.
