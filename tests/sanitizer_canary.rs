@@ -16,9 +16,11 @@ fn two_threads_write_one_place() {
         for _ in 0..2 {
             let shared = &shared;
             scope.spawn(move || {
-                for _ in 0..1000 {
+                for _ in 0..20 {
                     // SAFETY: none.
                     unsafe { *shared.0.get() += 1 };
+                    // Sleeping orders nothing, and both threads live while either is caught.
+                    std::thread::sleep(std::time::Duration::from_millis(5));
                 }
             });
         }

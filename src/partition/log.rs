@@ -278,11 +278,12 @@ impl Log {
     pub(super) fn looking<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
         loop {
             self.check_open()?;
-            let version = self.segments.version();
+            let state = || (self.segments.version(), self.offsets.log_start());
+            let before = state();
             match look() {
                 // What failed may be a segment that is gone; a missing file is told as damage.
-                Err(Error::Io { .. } | Error::Corrupt { .. })
-                    if self.segments.version() != version && !planted!(removed_files_are_missed) => {}
+                Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
+                    if state() != before && !planted!(removed_files_are_missed) => {}
                 Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                     return self.noting_damage(Err(self.check_open().err().unwrap_or(error)));
                 }

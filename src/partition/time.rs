@@ -30,7 +30,21 @@ impl Log {
         timestamp: Timestamp,
         isolation: IsolationLevel,
     ) -> Result<Option<OffsetAndTimestamp>> {
-        self.looking(|| self.look_for_timestamp(timestamp, isolation))
+        self.finding(|| self.look_for_timestamp(timestamp, isolation))
+    }
+
+    /// As [`Log::looking`]; that nothing was found counts only where nothing was removed meanwhile.
+    fn finding(
+        &self,
+        look: impl Fn() -> Result<Option<OffsetAndTimestamp>>,
+    ) -> Result<Option<OffsetAndTimestamp>> {
+        loop {
+            let log_start = self.offsets.log_start();
+            let found = self.looking(&look)?;
+            if found.is_some() || self.offsets.log_start() == log_start {
+                return Ok(found);
+            }
+        }
     }
 
     fn look_for_timestamp(
@@ -59,7 +73,7 @@ impl Log {
 
     /// The first record that has the largest timestamp of the log (KIP-734).
     pub fn offset_of_max_timestamp(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>> {
-        self.looking(|| self.look_for_max_timestamp())
+        self.finding(|| self.look_for_max_timestamp())
     }
 
     fn look_for_max_timestamp(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>> {

@@ -207,6 +207,7 @@ fn removal_against_reader() {
     assert!(found.contains_key(&2));
     let last: Vec<u64> = partition.last(3).unwrap().iter().map(|record| record.offset.value()).collect();
     assert!(last.is_sorted() && last.contains(&2), "{last:?}");
+    assert!(partition.offset_of_max_timestamp().unwrap().is_some());
     remover.join().unwrap();
     assert_eq!(writer.join().unwrap(), 3);
     assert_eq!(held.iter().flat_map(|batch| batch.iter().map(|r| r.offset.value())).sum::<u64>(), 3);
