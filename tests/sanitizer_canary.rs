@@ -32,7 +32,7 @@ fn two_threads_write_one_place() {
 #[ignore = "a mistake on purpose, for AddressSanitizer"]
 fn what_was_freed_is_read() {
     let freed = {
-        let bytes = vec![7_u8; 64];
+        let bytes: Box<[u8]> = Box::from([7_u8; 64]);
         std::hint::black_box(bytes.as_ptr())
     };
     // SAFETY: none.
