@@ -117,13 +117,12 @@ impl BatchBuilder {
         let base = self.base_timestamp.unwrap_or(millis);
         // A horizon may be anything; without one both are at least -1.
         let delta = zigzag_long(millis.wrapping_sub(base));
-        let body = size_of_body(delta, zigzag(offset_delta), key, value, headers);
-        // The length's own bytes, and those of the header's last fields, are counted at their largest.
-        if body > MAX_BATCH || self.buffer.len() + body + varint::MAX_VARINT > MAX_BATCH {
-            return Err(too_large(self.buffer.len().saturating_add(body)));
+        let fields = Fields { timestamp: delta, offset: u64::from(zigzag(offset_delta)), key, value };
+        if headers.is_empty() && fields.are_short() && self.buffer.len() < MAX_BATCH - SHORT_RECORD {
+            write_short(&mut self.buffer, fields);
+        } else {
+            self.write_long(fields, headers)?;
         }
-        self.buffer.reserve(body + varint::MAX_VARINT + HEAD);
-        write_record(&mut self.buffer, body, delta, offset_delta, key, value, headers);
 
         if self.count == 0 {
             self.first_timestamp = millis;
@@ -132,6 +131,20 @@ impl BatchBuilder {
         self.max_timestamp = self.max_timestamp.max(millis);
         self.next_delta = offset_delta + 1;
         self.count += 1;
+        Ok(())
+    }
+
+    /// Writes a record of any size, or refuses it.
+    #[inline(never)]
+    fn write_long(&mut self, fields: Fields<'_>, headers: &[(&str, Option<&[u8]>)]) -> Result<(), Error> {
+        let Fields { timestamp, offset, key, value } = fields;
+        let body = size_of_body(timestamp, offset, key, value, headers);
+        // The length's own bytes, and those of the header's last fields, are counted at their largest.
+        if body > MAX_BATCH || self.buffer.len() + body + varint::MAX_VARINT > MAX_BATCH {
+            return Err(too_large(self.buffer.len().saturating_add(body)));
+        }
+        self.buffer.reserve(body + varint::MAX_VARINT + HEAD);
+        write_record(&mut self.buffer, body, fields, headers);
         Ok(())
     }
 
@@ -144,7 +157,7 @@ impl BatchBuilder {
         headers: &[(&str, Option<&[u8]>)],
     ) -> usize {
         let farthest = timestamp_delta.unsigned_abs().saturating_mul(2);
-        let body = size_of_body(farthest, zigzag(i32::MAX), key, value, headers);
+        let body = size_of_body(farthest, u64::from(zigzag(i32::MAX)), key, value, headers);
         body.saturating_add(size_unsigned((body as u64).saturating_mul(2)))
     }
 
@@ -333,6 +346,11 @@ impl SealedBatch {
         &self.buffer
     }
 
+    /// The batch, as [`finish`](Self::finish) last wrote it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The header as [`finish`](Self::finish) last wrote it.
     pub fn header(&self) -> &BatchHeader {
         &self.header
@@ -353,12 +371,12 @@ impl SealedBatch {
 #[inline(always)]
 fn size_of_body(
     timestamp_delta: u64,
-    offset_delta: u32,
+    offset_delta: u64,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
     headers: &[(&str, Option<&[u8]>)],
 ) -> usize {
-    let fixed = 1 + size_unsigned(timestamp_delta) + size_unsigned(u64::from(offset_delta));
+    let fixed = 1 + size_unsigned(timestamp_delta) + size_unsigned(offset_delta);
     let body = fixed.saturating_add(size_of_nullable(key)).saturating_add(size_of_nullable(value));
     if headers.is_empty() { body + 1 } else { body.saturating_add(size_of_headers(headers)) }
 }
@@ -420,31 +438,93 @@ impl Head {
     }
 }
 
-/// Writes a record whose sizes are known to fit.
+/// A record without headers, its numbers in zigzag form.
+#[derive(Clone, Copy)]
+struct Fields<'a> {
+    timestamp: u64,
+    offset: u64,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+}
+
+/// Numbers below take two bytes at most.
+const SHORT: u64 = 1 << 14;
+
+/// More than a record takes all of whose numbers are short, with room for writing whole words.
+const SHORT_RECORD: usize = SHORT as usize;
+
+impl Fields<'_> {
+    /// Whether every number of the record, its length too, takes two bytes at most.
+    #[inline(always)]
+    fn are_short(&self) -> bool {
+        let len = |part: Option<&[u8]>| part.map_or(0, |part| part.len() as u64);
+        // What is in the body beside key and value has less than 16 bytes, and zigzag form doubles.
+        let body = len(self.key).saturating_add(len(self.value)).saturating_add(16);
+        (self.timestamp | self.offset) < SHORT && body < SHORT / 2
+    }
+}
+
+/// The bytes of a short number as the low ones of a word, and how many they are.
 #[inline(always)]
-fn write_record(
-    out: &mut Vec<u8>,
-    body: usize,
-    timestamp_delta: u64,
-    offset_delta: i32,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers: &[(&str, Option<&[u8]>)],
-) {
+fn short(value: u64) -> (u64, usize) {
+    let long = u64::from(value >= 0x80);
+    ((value & 0x7f) | long << 7 | value >> 7 << 8, 1 + long as usize)
+}
+
+/// The length of a key or value as such a number; null is -1, in zigzag form 1.
+#[inline(always)]
+fn short_length(part: Option<&[u8]>) -> (u64, usize) {
+    part.map_or((1, 1), |part| short((part.len() as u64) << 1))
+}
+
+/// Writes the low `len` bytes of a word.
+#[inline(always)]
+fn write_word(out: &mut Vec<u8>, word: u64, len: usize) {
+    let end = out.len() + len;
+    // A copy of constant size is one instruction.
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(end);
+}
+
+/// Writes a record all of whose numbers are short: they are gathered in registers, and no branch depends on them.
+#[inline(always)]
+fn write_short(out: &mut Vec<u8>, Fields { timestamp, offset, key, value }: Fields<'_>) {
+    let ((timestamp, timestamp_size), (offset, offset_size)) = (short(timestamp), short(offset));
+    let ((key_length, key_size), (value_length, value_size)) = (short_length(key), short_length(value));
+    let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
+    // With the attributes and the number of headers, both 0.
+    let body = 1 + timestamp_size + offset_size + key_size + key.len() + value_size + value.len() + 1;
+    let (word, mut len) = short((body as u64) << 1);
+    out.reserve(body + 4 * size_of::<u64>());
+    len += 1;
+    let word = word | timestamp << (8 * len) | offset << (8 * (len + timestamp_size));
+    write_word(out, word, len + timestamp_size + offset_size);
+    if key.is_empty() {
+        write_word(out, key_length | value_length << (8 * key_size), key_size + value_size);
+    } else {
+        write_word(out, key_length, key_size);
+        out.extend_from_slice(key);
+        write_word(out, value_length, value_size);
+    }
+    out.extend_from_slice(value);
+    out.push(0);
+}
+
+/// Writes a record whose sizes are known to fit.
+fn write_record(out: &mut Vec<u8>, body: usize, fields: Fields<'_>, headers: &[(&str, Option<&[u8]>)]) {
     let mut head = Head { bytes: [0; HEAD], len: 0 };
     head.number((body as u64) << 1);
-    // The attributes, which are always 0.
     head.number(0);
-    head.number(timestamp_delta);
-    head.number(u64::from(zigzag(offset_delta)));
-    head.length(key);
-    if let Some(key) = key {
+    head.number(fields.timestamp);
+    head.number(fields.offset);
+    head.length(fields.key);
+    if let Some(key) = fields.key {
         head.flush(out);
         out.extend_from_slice(key);
     }
-    head.length(value);
+    head.length(fields.value);
     head.flush(out);
-    if let Some(value) = value {
+    if let Some(value) = fields.value {
         out.extend_from_slice(value);
     }
     if headers.is_empty() {

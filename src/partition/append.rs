@@ -70,9 +70,11 @@ impl Log {
             TimestampType::LogAppendTime => Stamp::LogAppendTime(self.shared.env.now()),
         };
         let epoch = active.epoch;
-        let bytes = batch.finish(base_offset, epoch, stamp);
-        let header = BatchHeader::parse(bytes)
-            .map_err(|e| Error::InvalidArgument { reason: format!("a batch that cannot be: {e}") })?;
+        batch.finish(base_offset, epoch, stamp);
+        let (header, bytes) = (*batch.header(), batch.bytes());
+        if header.next_offset() == Offset::MAX {
+            return Err(Error::InvalidArgument { reason: format!("no offset is left behind {base_offset}") });
+        }
         if header.has_producer_id()
             && !header.is_control()
             && let Verdict::Duplicate { base_offset, last_offset, timestamp } =
@@ -184,11 +186,14 @@ impl Log {
             }
             _ => self.shared.env.now().as_millis().saturating_sub(active.created.as_millis()),
         };
-        let limit = config.segment_time.saturating_sub(active.jitter).as_millis();
+        let is_old = || {
+            let limit = config.segment_time.saturating_sub(active.jitter).as_millis();
+            limit < u128::from(u64::MAX) && i128::from(age()) > limit as i128
+        };
         active.position + header.size() > config.segment_bytes
             || header.last_offset().distance_from(active.segment.base()) > i32::MAX as u64
             || active.segment.index_is_full(config.segment_index_bytes)
-            || (limit < u128::from(u64::MAX) && i128::from(age()) > limit as i128)
+            || is_old()
     }
 
     /// Seals the active segment and begins a new one at `base`. What is slow about it (flushing, sidecars) is left to

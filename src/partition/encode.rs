@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
     types::{Compression, Timestamp},
 };
+use std::cell::Cell;
 
 /// A record to be appended to a partition: key, value and headers are borrowed until they are in the batch.
 ///
@@ -63,14 +64,32 @@ impl<'a> RecordData<'a> {
     }
 }
 
-/// Puts records into one batch.
+/// The largest buffer that a thread keeps for its next batch.
+const MAX_SCRATCH: usize = 256 << 10;
+
+thread_local! {
+    /// The buffer of the last batch that this thread encoded and appended: the next one costs no allocation, and its
+    /// memory is in the cache.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the buffer of a batch that was appended for the next one of this thread.
+pub fn recycle(batch: SealedBatch) {
+    let buffer = batch.into_buffer();
+    if buffer.capacity() <= MAX_SCRATCH {
+        let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
+    }
+}
+
+/// Puts records into one batch, in the buffer that [`recycle`] kept.
 pub fn encode(
     records: &[RecordData<'_>],
     config: &LogConfig,
     preferred: Compression,
     now: impl Fn() -> Timestamp,
 ) -> Result<SealedBatch> {
-    let mut builder = BatchBuilder::new();
+    let buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let mut builder = BatchBuilder::with_buffer(buffer);
     let time_of_call = now();
     for (index, record) in records.iter().enumerate() {
         append(&mut builder, record, config, time_of_call).map_err(|e| in_batch(e, index, records.len()))?;
@@ -85,8 +104,13 @@ pub fn append(
     config: &LogConfig,
     time_of_call: Timestamp,
 ) -> Result<()> {
-    let timestamp = record.timestamp.unwrap_or(time_of_call);
-    config.check_timestamp(timestamp, || time_of_call)?;
+    let timestamp = match record.timestamp {
+        Some(timestamp) => {
+            config.check_timestamp(timestamp, || time_of_call)?;
+            timestamp
+        }
+        None => time_of_call,
+    };
     builder.append(timestamp, record.key, record.value, &record.headers)
 }
 

@@ -1,7 +1,7 @@
 //! A partition as its users see it: append, read, find.
 
 use super::{
-    encode::{RecordData, encode},
+    encode::{RecordData, encode, recycle},
     log::Log,
     read::LogReader,
     time::{MAX_DECOMPRESSED, OffsetAndTimestamp},
@@ -104,6 +104,7 @@ impl Partition {
         let env = &self.log.shared.env;
         let mut batch = encode(records, &config, Compression::None, || env.now())?;
         let appended = self.log.append(&mut batch)?;
+        recycle(batch);
         self.log.acknowledge(appended.next_offset, Durability::Written)?;
         Ok(appended.base_offset..appended.next_offset)
     }

@@ -37,7 +37,7 @@ use crate::{
     codec::batch::HEADER_LEN,
     env::sync::{AtomicUsize, Ordering},
     error::{Error, Result},
-    partition::encode::encode,
+    partition::encode::{encode, recycle},
     topic::partitioner::{PartitionContext, Partitioner},
     types::{Durability, TopicPartition},
 };
@@ -131,6 +131,8 @@ impl Producer {
             let data = std::slice::from_ref(&record.data);
             let mut batch = encode(data, &config, core.settings.compression, || now)?;
             let appended = accumulator.send(&mut batch)?;
+            let bytes = (batch.size() as usize).saturating_sub(HEADER_LEN);
+            recycle(batch);
             let acknowledged = accumulator.log().acknowledge(appended.next_offset, durability);
             // What was enqueued before lies below.
             if config.durability == Durability::Flushed {
@@ -138,7 +140,7 @@ impl Producer {
             }
             acknowledged?;
             let metadata = accumulator.metadata(&appended, 0, record.data.timestamp.unwrap_or(now));
-            Ok((metadata, (batch.size() as usize).saturating_sub(HEADER_LEN)))
+            Ok((metadata, bytes))
         });
         self.inner.core.hub.run_inline();
         result
