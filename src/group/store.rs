@@ -131,7 +131,7 @@ impl OffsetStore {
             let end = append(&log, lines, self.catalog.shared().env.now())?.end;
             (log, end)
         };
-        log.acknowledge(end, Durability::Flushed)?;
+        log.acknowledge(end, true)?;
         self.with_state(|_| ())?;
         if self.rewrite_when_due().is_err() {
             // The commit stands. What is wrong with the log meets the next one; the upkeep waits for as much log again.
@@ -151,7 +151,7 @@ impl OffsetStore {
             let end = append_in_chunks(&log, &lines, self.catalog.shared().env.now())?.end;
             (log, end)
         };
-        log.acknowledge(end, Durability::Flushed)?;
+        log.acknowledge(end, true)?;
         self.with_state(|_| ())
     }
 
@@ -185,7 +185,7 @@ impl OffsetStore {
         })?;
         let size_before = log.size();
         let range = append_in_chunks(&log, &lines, self.catalog.shared().env.now())?;
-        log.acknowledge(range.end, Durability::Flushed)?;
+        log.acknowledge(range.end, true)?;
         let live = log.size().saturating_sub(size_before);
         self.rewrite_above.store(self.upkeep.rewrite_above.max(live.saturating_mul(3)), Ordering::Relaxed);
         log.advance_log_start(range.start)?;

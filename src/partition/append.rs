@@ -6,6 +6,7 @@
 //! batch under a good one.
 
 use super::{
+    config::LogConfig,
     log::{Active, Log, PendingSeal, Writer},
     producer_state::{BatchFacts, Verdict},
 };
@@ -43,26 +44,23 @@ pub struct Appended {
     pub append_time: Option<Timestamp>,
     /// Whether the batch was here already, and this is where it lies.
     pub duplicate: bool,
+    /// Whether its topic has it durable before it is acknowledged.
+    pub must_flush: bool,
 }
 
 impl Log {
     /// Appends a batch. When it returns, the batch is in the operating system and visible as far as the topic's
     /// durability allows; [`Log::acknowledge`] makes the rest of the promise.
     pub fn append(&self, batch: &mut SealedBatch) -> Result<Appended> {
-        let config = self.config();
-        let size = batch.size();
-        if size > config.max_message_bytes {
-            return Err(Error::RecordTooLarge { size, max: config.max_message_bytes });
-        }
-        if size > config.segment_bytes {
-            return Err(Error::RecordTooLarge { size, max: config.segment_bytes });
-        }
         let mut writer = self.writer.lock();
         if self.closing.load(Ordering::SeqCst) && !planted!(append_to_a_log_that_closes) {
             return Err(Error::Closed { what: "the log" });
         }
-        // Once more, for it is this one that says what becomes visible when.
         let config = self.config();
+        let (size, max) = (batch.size(), config.max_message_bytes.min(config.segment_bytes));
+        if size > max {
+            return Err(Error::RecordTooLarge { size, max });
+        }
         let base_offset = self.offsets.log_end() + u64::from(planted!(offsets_with_gaps));
         let active = self.ready(&mut writer)?;
         let stamp = match config.timestamp_type {
@@ -81,7 +79,13 @@ impl Log {
                 active.producers.check(&BatchFacts::from(&header), &self.identity.name)?
         {
             let append_time = matches!(stamp, Stamp::LogAppendTime(_)).then_some(timestamp);
-            return Ok(Appended { base_offset, next_offset: last_offset + 1, append_time, duplicate: true });
+            return Ok(Appended {
+                base_offset,
+                next_offset: last_offset + 1,
+                append_time,
+                duplicate: true,
+                must_flush: must_flush(active, &config),
+            });
         }
         if self.must_roll(active, &header, &config) {
             self.roll(active, base_offset)?;
@@ -108,26 +112,18 @@ impl Log {
             Stamp::LogAppendTime(time) => Some(time),
             Stamp::CreateTime => None,
         };
-        Ok(Appended { base_offset, next_offset: header.next_offset(), append_time, duplicate: false })
+        Ok(Appended {
+            base_offset,
+            next_offset: header.next_offset(),
+            append_time,
+            duplicate: false,
+            must_flush: must_flush(active, &config),
+        })
     }
 
-    /// Keeps the topic's promise for everything below `end`: returns when it is as durable as the topic says, or as
-    /// `at_least` says where that is more.
-    pub fn acknowledge(&self, end: Offset, at_least: Durability) -> Result<()> {
-        if self.must_flush(at_least) && !planted!(acknowledge_before_flush) {
-            self.flush_to(end)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Whether what was appended must be durable before it is acknowledged: by the topic's durability, by what the
-    /// caller asks, or because enough records have come together (flush.messages).
-    pub fn must_flush(&self, at_least: Durability) -> bool {
-        let config = self.config();
-        let enough =
-            |limit| matches!(&*self.writer.lock(), Writer::Ready(active) if active.since_flush >= limit);
-        config.durability.max(at_least) == Durability::Flushed || config.flush_messages.is_some_and(enough)
+    /// Keeps the promise made for what was appended below `end`: where it must be flushed, returns when it is durable.
+    pub fn acknowledge(&self, end: Offset, must_flush: bool) -> Result<()> {
+        if must_flush && !planted!(acknowledge_before_flush) { self.flush_to(end) } else { Ok(()) }
     }
 
     /// The state of appending, loaded where nothing was appended yet.
@@ -176,7 +172,7 @@ impl Log {
     }
 
     /// Kafka's conditions for a new segment (`LogSegment.shouldRoll`).
-    fn must_roll(&self, active: &Active, header: &BatchHeader, config: &super::config::LogConfig) -> bool {
+    fn must_roll(&self, active: &Active, header: &BatchHeader, config: &LogConfig) -> bool {
         if active.position == 0 {
             return false;
         }
@@ -282,7 +278,7 @@ impl Log {
     }
 
     /// Sets space aside for `size` more bytes, so that a full disk is met before anything is written.
-    fn grow(&self, active: &mut Active, size: u64, config: &super::config::LogConfig) -> Result<()> {
+    fn grow(&self, active: &mut Active, size: u64, config: &LogConfig) -> Result<()> {
         let (segment_bytes, preallocate) = (config.segment_bytes, config.preallocate);
         let needed = active.position + size;
         if needed <= active.allocated {
@@ -341,7 +337,7 @@ impl Log {
     }
 
     /// Lets readers see the batch that was written.
-    fn publish(&self, active: &mut Active, header: &BatchHeader, config: &super::config::LogConfig) {
+    fn publish(&self, active: &mut Active, header: &BatchHeader, config: &LogConfig) {
         let size = header.size();
         active.segment.add_to_index(header, active.position);
         if active.position == 0 {
@@ -376,6 +372,13 @@ impl Log {
         active.producers.on_high_watermark(high_watermark);
         active.producers.first_unstable_offset().map_or(high_watermark, |first| first.min(high_watermark))
     }
+}
+
+/// Whether what was appended must be durable before it is acknowledged: by the topic's durability, or because enough
+/// records have come together (flush.messages).
+fn must_flush(active: &Active, config: &LogConfig) -> bool {
+    config.durability == Durability::Flushed
+        || config.flush_messages.is_some_and(|limit| active.since_flush >= limit)
 }
 
 /// A random duration below `limit`.

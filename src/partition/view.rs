@@ -13,7 +13,7 @@ use crate::{
         record::{Record, ValidIter, ValidRecords},
     },
     error::{Error, Result},
-    types::{Compression, Durability, IsolationLevel, Offset, Timestamp, TopicPartition},
+    types::{Compression, IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, ops::Range, sync::Arc};
@@ -105,7 +105,7 @@ impl Partition {
         let mut batch = encode(records, &config, Compression::None, || env.now())?;
         let appended = self.log.append(&mut batch)?;
         recycle(batch);
-        self.log.acknowledge(appended.next_offset, Durability::Written)?;
+        self.log.acknowledge(appended.next_offset, appended.must_flush)?;
         Ok(appended.base_offset..appended.next_offset)
     }
 

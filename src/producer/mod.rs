@@ -133,9 +133,10 @@ impl Producer {
             let appended = accumulator.send(&mut batch)?;
             let bytes = (batch.size() as usize).saturating_sub(HEADER_LEN);
             recycle(batch);
-            let acknowledged = accumulator.log().acknowledge(appended.next_offset, durability);
+            let must_flush = appended.must_flush || durability == Durability::Flushed;
+            let acknowledged = accumulator.log().acknowledge(appended.next_offset, must_flush);
             // What was enqueued before lies below.
-            if config.durability == Durability::Flushed {
+            if must_flush {
                 accumulator.settle(appended.next_offset, &acknowledged);
             }
             acknowledged?;

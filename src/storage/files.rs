@@ -134,6 +134,7 @@ impl FilePool {
             dirty: AtomicBool::new(false),
             syncing: Mutex::new(()),
             gone: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             failed: Mutex::new(None),
             handle: RwLock::new(handle),
         });
@@ -164,6 +165,8 @@ struct Descriptor {
     syncing: Mutex<()>,
     /// Its name was taken away, and may by now be that of another file.
     gone: AtomicBool,
+    /// Whether `failed` is worth a look.
+    has_failed: AtomicBool,
     failed: Mutex<Option<Error>>,
     handle: RwLock<Option<Arc<dyn File>>>,
 }
@@ -197,9 +200,7 @@ impl Descriptor {
 
     /// As `with`, for calls that leave something to flush.
     fn change<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {
-        if let Some(error) = &*self.failed.lock() {
-            return Err(error.clone());
-        }
+        self.check()?;
         loop {
             let guard = self.handle.read();
             if let Some(file) = guard.as_ref() {
@@ -212,6 +213,14 @@ impl Descriptor {
             drop(guard);
             self.reopen()?;
         }
+    }
+
+    /// A flush that failed is the last thing that happened to this file.
+    fn check(&self) -> Result<()> {
+        if !self.has_failed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.failed.lock().clone().map_or(Ok(()), Err)
     }
 
     fn reopen(&self) -> Result<Arc<dyn File>> {
@@ -242,9 +251,7 @@ impl Descriptor {
 
     fn sync(&self) -> Result<()> {
         let _one_at_a_time = self.syncing.lock();
-        if let Some(error) = &*self.failed.lock() {
-            return Err(error.clone());
-        }
+        self.check()?;
         let guard = self.handle.read();
         let Some(file) = guard.as_ref() else { return Ok(()) };
         // Cleared before the flush: a write that comes meanwhile sets it again.
@@ -255,6 +262,7 @@ impl Descriptor {
             let error = Error::io("flush", &self.path, e);
             if !planted!(retry_a_failed_flush) {
                 *self.failed.lock() = Some(error.clone());
+                self.has_failed.store(true, Ordering::SeqCst);
             }
             error
         })
@@ -375,6 +383,7 @@ impl PooledFile {
         }
         descriptor.dirty.store(false, Ordering::SeqCst);
         *descriptor.failed.lock() = None;
+        descriptor.has_failed.store(false, Ordering::SeqCst);
         drop(handle);
         if self.mapping.region.lock().take().is_some() {
             self.mapping.pool.regions.released();

@@ -5,7 +5,7 @@ use crate::{
     codec::{builder::BatchBuilder, control::marker_batch},
     env::Open,
     error::ErrorKind,
-    types::{Compression, Durability, IsolationLevel},
+    types::{Compression, IsolationLevel},
 };
 
 #[test]
@@ -98,12 +98,12 @@ fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
     batch.set_producer(producer, 0, sequence);
     batch.set_transactional(true);
     let appended = log.append(&mut batch).unwrap();
-    log.acknowledge(appended.next_offset, Durability::Flushed).unwrap();
+    log.acknowledge(appended.next_offset, true).unwrap();
 }
 
 fn end(log: &Log, producer: i64, commit: bool) {
     let appended = log.append(&mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2))).unwrap();
-    log.acknowledge(appended.next_offset, Durability::Flushed).unwrap();
+    log.acknowledge(appended.next_offset, true).unwrap();
 }
 
 #[test]

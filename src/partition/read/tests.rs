@@ -6,7 +6,7 @@ use crate::{
     env::{Env, Open, memory::MemoryEnv, write_all_at},
     partition::{log::Log, view::Partition},
     streamlog::Builder,
-    types::{Compression, Durability, Timestamp},
+    types::{Compression, Timestamp},
 };
 use std::{path::Path, sync::Arc};
 
@@ -24,12 +24,12 @@ fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
     batch.set_producer(producer, 0, sequence);
     batch.set_transactional(true);
     let appended = log.append(&mut batch).unwrap();
-    log.acknowledge(appended.next_offset, Durability::Flushed).unwrap();
+    log.acknowledge(appended.next_offset, true).unwrap();
 }
 
 fn end(log: &Log, producer: i64, commit: bool) {
     let appended = log.append(&mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2))).unwrap();
-    log.acknowledge(appended.next_offset, Durability::Flushed).unwrap();
+    log.acknowledge(appended.next_offset, true).unwrap();
 }
 
 fn committed(partition: &Partition) -> Vec<String> {
