@@ -5,7 +5,7 @@
 //! manifest and marks; once as a closed process leaves it, and once as a killed one does. It is opened by a reader and by
 //! a writer, which now and then goes on to append and opens again.
 //!
-//! By default one bit of 50 is tried (of 500 in a debug build), other ones with every seed; `STREAMLOG_SEED` says which,
+//! By default one bit of 50 is tried (of 2000 in a debug build), other ones with every seed; `STREAMLOG_SEED` says which,
 //! and `STREAMLOG_EVERY_BIT=all` tries them all. `STREAMLOG_FLIP=file:bit` tries one.
 
 mod support;
