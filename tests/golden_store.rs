@@ -355,7 +355,7 @@ fn flip_bits_of(image_of: impl Fn(&Golden) -> &SimEnv) {
     let step = if all {
         1
     } else if cfg!(debug_assertions) {
-        499
+        1999
     } else {
         53
     };

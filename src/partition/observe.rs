@@ -131,21 +131,20 @@ impl Observer {
             if let Why::Unsupported(error) = stop.why {
                 return Err(error.in_file(segment.data().path(), stop.position));
             }
-            // Closed, so that it knows the largest timestamp so far.
-            let mut index = replay.index.clone();
-            index.close();
-            segment.set_index(index);
-            segment.set_aborted(replay.aborted.clone());
-            segment.publish(stop.position);
+            learn(&segment, replay);
+            let next = segments.get(replay.segment + 1).cloned();
             if let (Why::Bad(reason), Some(flushed)) = (&stop.why, flushed)
                 && stop.next_offset < flushed
             {
                 // The mark was read before the bytes: what it speaks of was whole then. Readers come to the error.
-                note_damage(&segment, &stop, flushed, reason);
                 damaged = true;
+                match &next {
+                    Some(next) => pass_damage(replay, &segment, len, next.base(), reason)?,
+                    None => note_damage(&segment, &stop, flushed, reason),
+                }
             }
-            match segments.get(replay.segment + 1).cloned() {
-                Some(next) if next.base() == stop.next_offset => replay.enter(replay.segment + 1, &next),
+            match next {
+                Some(next) if next.base() == replay.next_offset => replay.enter(replay.segment + 1, &next),
                 _ => break,
             }
         }
@@ -171,6 +170,27 @@ impl Observer {
         log.waiters.notify(set.high_watermark > before.0, set.last_stable > before.1);
         Ok(())
     }
+}
+
+/// Leaves with the segment what was learned of it.
+fn learn(segment: &Segment, replay: &Replay) {
+    // Closed, so that it knows the largest timestamp so far.
+    let mut index = replay.index.clone();
+    index.close();
+    segment.set_index(index);
+    segment.set_aborted(replay.aborted.clone());
+    segment.publish(replay.position);
+}
+
+/// Goes on behind damage in a segment that another one, which begins at `end`, follows.
+fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, reason: &str) -> Result<()> {
+    replay.scan_past_damage(segment, len, end, Source::Cache, &mut |_, _| {})?;
+    learn(segment, replay);
+    if replay.next_offset < end {
+        replay.note_missing_end(segment, len, end, reason.to_string());
+        replay.next_offset = end;
+    }
+    Ok(())
 }
 
 /// Leaves with the segment that nothing can be read from `stop` up to `flushed`.
