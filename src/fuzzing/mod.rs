@@ -10,6 +10,8 @@
 
 mod batch;
 mod directory;
+#[cfg(feature = "sim")]
+mod faults;
 mod manifest;
 mod operations;
 mod sidecars;
@@ -137,5 +139,24 @@ mod tests {
     #[test]
     fn no_sequence_of_calls_tells_a_log_from_its_model() {
         try_many(SOME, operations);
+    }
+
+    #[cfg(all(feature = "planted", feature = "sim"))]
+    #[test]
+    fn mistakes_on_purpose_show_in_sequences_of_calls() {
+        let mistakes = [
+            "acknowledge_before_flush",
+            "no_flush_on_roll",
+            "no_directory_flush",
+            "retry_a_failed_flush",
+            "ignore_a_short_write",
+            "offsets_with_gaps",
+        ];
+        for mistake in mistakes {
+            crate::planted::plant(Some(mistake));
+            let missed = std::panic::catch_unwind(|| try_many(2 * MANY, operations)).is_ok();
+            crate::planted::plant(None);
+            assert!(!missed, "{mistake} was not noticed");
+        }
     }
 }

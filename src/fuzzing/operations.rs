@@ -1,6 +1,7 @@
 //! Calls in any order, beside a model that is a list.
 //!
-//! Opening, closing and dying are calls like others. After each of them the log shows what the model holds.
+//! Opening, closing and dying are calls like others. After each of them the log shows what the model holds. Every other
+//! input runs on a machine where things fail as well (`faults`).
 
 use super::directory::{builder, copy};
 use crate::{
@@ -32,6 +33,10 @@ struct Run {
 /// Takes three bytes for each call; the first byte of all says what the topic is like.
 pub fn operations(data: &[u8]) {
     let Some((choice, calls)) = data.split_first() else { return };
+    #[cfg(feature = "sim")]
+    if *choice >= 128 {
+        return super::faults::operations_with_faults(*choice, calls);
+    }
     let Some(mut run) = Run::begin(*choice) else { return };
     for [call, a, b] in calls.as_chunks::<3>().0.iter().take(40) {
         run.call(*call, *a, *b);

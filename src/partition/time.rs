@@ -24,7 +24,8 @@ pub struct OffsetAndTimestamp {
 
 impl Log {
     /// The first record at or behind the log start whose timestamp is `timestamp` or later, below the bound of
-    /// `isolation`. As in Kafka one segment is searched: the first whose largest timestamp is late enough.
+    /// `isolation`. It is looked for in the first segment whose largest timestamp is late enough and, unlike in Kafka, in
+    /// the next such one where that timestamp lies before the log start.
     pub fn offset_for_timestamp(
         self: &Arc<Self>,
         timestamp: Timestamp,
@@ -66,7 +67,9 @@ impl Log {
                 |batch| batch.header().max_timestamp >= timestamp,
                 |t| t >= timestamp,
             )?;
-            return Ok(found.filter(|f| f.offset < self.offsets.bound(isolation)));
+            if found.is_some() || segment.base() >= log_start {
+                return Ok(found.filter(|f| f.offset < self.offsets.bound(isolation)));
+            }
         }
         Ok(None)
     }
@@ -182,6 +185,21 @@ mod tests {
 
     fn at(millis: i64) -> RecordData<'static> {
         RecordData::new("x").timestamp(Timestamp::from_millis(millis))
+    }
+
+    #[test]
+    fn a_time_before_the_log_start_does_not_hide_a_later_segment() {
+        let log = Streamlog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicConfig::default().segment_bytes(512)).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let large = |millis| RecordData::new(&[7; 150]).timestamp(Timestamp::from_millis(millis));
+        for millis in [100, 1, 100] {
+            partition.append(&[large(millis)]).unwrap();
+        }
+        assert_eq!(partition.segment_count(), 2);
+        log.delete_records("t", 0, 1).unwrap();
+        let found = partition.offset_for_timestamp(Timestamp::from_millis(50)).unwrap();
+        assert_eq!(found.map(|found| found.offset.value()), Some(2));
     }
 
     #[test]
