@@ -6,7 +6,7 @@
 //! a writer, which now and then goes on to append and opens again.
 //!
 //! By default one bit of 50 is tried (of 2000 in a debug build), other ones with every seed; `STREAMLOG_SEED` says which,
-//! and `STREAMLOG_EVERY_BIT=all` tries them all. `STREAMLOG_FLIP=file:bit` tries one.
+//! and `STREAMLOG_EVERY_BIT=all` tries them all, `=n` every n-th. `STREAMLOG_FLIP=file:bit` tries one.
 
 mod support;
 
@@ -125,8 +125,22 @@ impl Known {
     }
 }
 
+/// A record with everything that a reader is told of it.
 fn shown(batch: &Batch, record: &Record<'_>) -> String {
-    format!("epoch {} {:?} {record:?}", batch.leader_epoch(), batch.compression())
+    let text =
+        |bytes: Option<&[u8]>| bytes.map_or("none".into(), |b| String::from_utf8_lossy(b).into_owned());
+    let mut shown = format!(
+        "{} {}, epoch {}, {}",
+        record.offset,
+        record.timestamp,
+        batch.leader_epoch(),
+        batch.compression()
+    );
+    write!(shown, ", {:?}, {}, {}", record.timestamp_type, text(record.key), text(record.value)).unwrap();
+    for (name, value) in record.headers {
+        write!(shown, ", {name}: {}", text(value)).unwrap();
+    }
+    shown
 }
 
 fn group_of(log: &Streamlog) -> Result<Vec<String>> {
@@ -351,13 +365,11 @@ fn flip_bits_of(image_of: impl Fn(&Golden) -> &SimEnv) {
         let (path, bit) = one.rsplit_once(':').unwrap();
         return flip(&golden, image, path, &files[path], bit.parse().unwrap(), true);
     }
-    let all = std::env::var("STREAMLOG_EVERY_BIT").is_ok_and(|v| v == "all");
-    let step = if all {
-        1
-    } else if cfg!(debug_assertions) {
-        1999
-    } else {
-        53
+    let default = if cfg!(debug_assertions) { 1999 } else { 53 };
+    let step = match std::env::var("STREAMLOG_EVERY_BIT").as_deref() {
+        Ok("all") => 1,
+        Ok(number) => number.parse().unwrap(),
+        Err(_) => default,
     };
     let seed = std::env::var("STREAMLOG_SEED").ok().and_then(|n| n.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
