@@ -7,6 +7,7 @@
 //!
 //! By default one bit of 50 is tried (of 2000 in a debug build), other ones with every seed; `STREAMLOG_SEED` says which,
 //! and `STREAMLOG_EVERY_BIT=all` tries them all, `=n` every n-th. `STREAMLOG_FLIP=file:bit` tries one.
+//! `STREAMLOG_PLANT` makes one of the planted mistakes, to see whether the test notices.
 
 mod support;
 
@@ -357,6 +358,10 @@ fn most_memory() -> u64 {
 
 fn flip_bits_of(image_of: impl Fn(&Golden) -> &SimEnv) {
     let golden = build();
+    if let Ok(plant) = std::env::var("STREAMLOG_PLANT") {
+        let known = streamlog::planted::NAMES.iter().find(|name| **name == plant);
+        streamlog::planted::plant(Some(known.unwrap()));
+    }
     let image = image_of(&golden);
     ask_the_unflipped(&golden, image);
     let files = image.files();

@@ -294,6 +294,9 @@
 //!   failed flush and then say yes. Clock, randomness and background work come from one seed. The engine that runs on it
 //!   is the real one. A recording of a run gives the disk after each of its operations.
 //! * **Damage.** Tests change, cut and remove bytes of every kind of file, and hold the verdict against the expected one.
+//!   Every bit of every file of a small store is flipped, one at a time.
+//! * **System calls.** strace kills the process, or has a call fail, at a call of the test's choice. A small file system
+//!   runs full.
 //! * **Kills.** A process that appends is killed with `SIGKILL`, and its directory is opened again.
 //! * **Power cuts.** A process appends, flushes, commits and removes on a mounted ext4 or XFS that is cut off from its
 //!   medium at a random moment (the shutdown ioctl, without flushing the journal), unmounted, mounted again and opened.
