@@ -133,6 +133,74 @@ fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
+/// What miri can look at: it maps no files, but memory, which is handed out and written behind its end in the same way.
+#[cfg(test)]
+mod memory_tests {
+    use super::*;
+
+    /// A mapping of zeros.
+    fn region(len: usize) -> Mapped {
+        let mapping = MmapOptions::new().len(len).map_anon().unwrap();
+        let (seen, growing) = (AtomicU64::new(len as u64), Mutex::new(None));
+        Mapped { mapping: Arc::new(mapping.into()), capacity: len as u64, seen, growing }
+    }
+
+    /// As the operating system does it for a positional write.
+    fn write(region: &Mapped, bytes: &[u8], position: usize) {
+        assert!(position + bytes.len() <= region.mapping.len());
+        // SAFETY: within the mapping, which was made writable, and no slice of these bytes was handed out yet.
+        unsafe {
+            let place = region.mapping.as_mut_ptr().add(position);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len());
+        }
+    }
+
+    #[test]
+    fn published_bytes_stay_while_others_are_written_behind_them() {
+        let region = region(64);
+        write(&region, b"first", 0);
+        let first = region.get(0..5).unwrap();
+        let shown: &[u8] = &first;
+        write(&region, b"second", 5);
+        let second = region.get(5..11).unwrap();
+        assert_eq!((shown, &second[..]), (&b"first"[..], &b"second"[..]));
+        assert_eq!(&region.get(3..8).unwrap()[..], b"stsec");
+        assert!(region.get(60..65).is_err());
+    }
+
+    #[test]
+    fn a_reader_sees_what_was_published_by_another_thread() {
+        let region = region(256);
+        let published = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for i in 0..16_u8 {
+                    write(&region, &[i; 16], usize::from(i) * 16);
+                    published.store((u64::from(i) + 1) * 16, Ordering::Release);
+                }
+            });
+            let mut end = 0;
+            while end < 256 {
+                end = published.load(Ordering::Acquire);
+                let bytes = region.get(0..end).unwrap();
+                assert!(bytes.chunks(16).zip(0..).all(|(chunk, i)| chunk == [i; 16]));
+                std::thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
+    fn parts_of_bytes_hold_the_mapping_after_the_region_is_gone() {
+        let region = region(32);
+        write(&region, b"0123456789", 0);
+        let part = region.get(2..8).unwrap().slice(1..4);
+        drop(region);
+        let clone = part.clone();
+        drop(part);
+        std::thread::spawn(move || assert_eq!(&clone[..], b"345")).join().unwrap();
+    }
+}
+
 #[cfg(test)]
 #[cfg(all(unix, not(miri)))]
 mod tests {
