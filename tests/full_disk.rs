@@ -132,6 +132,13 @@ fn fill_and_resume(small: &Small, durability: Durability, left: usize) {
     small.make_space();
     append_batch_of_values(&partition);
     check(&partition, end + 10);
+    // As the next process finds it when this one dies now.
+    let copies = quick_dir();
+    let killed = copies.path().join("killed");
+    image(&dir, &killed);
+    let log_of_killed = Streamlog::open(&killed).unwrap();
+    check(&log_of_killed.topic("t").unwrap().partition(0).unwrap(), end + 10);
+    drop(log_of_killed);
     // What the background work met when there was no space is told, and mended.
     if let Err(error) = log.close() {
         assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}");

@@ -5,7 +5,7 @@
 //! manifest and marks; once as a closed process leaves it, and once as a killed one does. It is opened by a reader and by
 //! a writer, which now and then goes on to append and opens again.
 //!
-//! By default one bit of 50 is tried (of 2000 in a debug build), other ones with every seed; `STREAMLOG_SEED` says which,
+//! By default one bit of 50 is tried (of 4000 in a debug build), other ones with every seed; `STREAMLOG_SEED` says which,
 //! and `STREAMLOG_EVERY_BIT=all` tries them all, `=n` every n-th. `STREAMLOG_FLIP=file:bit` tries one.
 //! `STREAMLOG_PLANT` makes one of the planted mistakes, to see whether the test notices.
 
@@ -370,7 +370,7 @@ fn flip_bits_of(image_of: impl Fn(&Golden) -> &SimEnv) {
         let (path, bit) = one.rsplit_once(':').unwrap();
         return flip(&golden, image, path, &files[path], bit.parse().unwrap(), true);
     }
-    let default = if cfg!(debug_assertions) { 1999 } else { 53 };
+    let default = if cfg!(debug_assertions) { 3989 } else { 53 };
     let step = match std::env::var("STREAMLOG_EVERY_BIT").as_deref() {
         Ok("all") => 1,
         Ok(number) => number.parse().unwrap(),
