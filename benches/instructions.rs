@@ -67,6 +67,17 @@ fn main() {
             }
             black_box(sum);
         }
+        "hop" => {
+            let producer = log.log.producer().expect("a producer");
+            let mut consumer = log.log.consumer("counted").expect("a consumer");
+            consumer.subscribe([TOPIC]).expect("a subscription");
+            let mut seen = 0;
+            for _ in 0..count {
+                producer.send(ProducerRecord::new(&log.topic, &value)).expect("a send");
+                seen += consumer.poll(Duration::ZERO).expect("a poll").len();
+            }
+            assert_eq!(seen, count);
+        }
         other => panic!("no such work: {other}"),
     }
 }

@@ -223,8 +223,24 @@ impl Accumulator {
         }
     }
 
+    /// Puts a record without a timestamp of its own into the open batch, if that has room. `None`, and nothing happened,
+    /// where anything else is the case: [`Accumulator::enqueue`] deals with that.
+    #[inline(always)]
+    pub(super) fn enqueue_quickly(&self, data: &RecordData<'_>) -> Option<Enqueued> {
+        let mut state = self.state.lock();
+        if state.error.is_some() || state.closed.is_some() || state.wake || data.timestamp.is_some() {
+            return None;
+        }
+        let open = state.open.as_mut().filter(|open| open.has_room(bound_of(data)))?;
+        let timestamp = open.time(&self.core);
+        let (index, before) = (open.builder.count(), open.builder.len());
+        open.builder.append(timestamp, data.key, data.value, &data.headers).ok()?;
+        let bytes = open.builder.len() - before;
+        Some((Delivery::new(Arc::clone(&open.promise), index, timestamp), bytes))
+    }
+
     /// Puts a record into a batch. With the buffer full it waits for room, unless it may not.
-    #[inline]
+    #[inline(never)]
     pub(super) fn enqueue(self: &Arc<Self>, data: &RecordData<'_>, may_wait: bool) -> Result<Enqueued> {
         let mut since = None;
         loop {

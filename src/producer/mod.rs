@@ -28,7 +28,7 @@ pub(crate) use hub::Hub;
 pub use record::{ProducerRecord, RecordMetadata, TopicRef};
 
 use self::{
-    accumulator::{Accumulator, Enqueued},
+    accumulator::Accumulator,
     builder::Choice,
     core::Core,
     topics::{TopicState, Topics},
@@ -170,11 +170,34 @@ impl Producer {
 
     #[inline]
     fn enqueue_with(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
-        let result = self.with_partition(record, |accumulator| -> Result<Enqueued> {
-            accumulator.enqueue(&record.data, may_wait)
-        });
+        let result = self.enqueue_now(record, may_wait);
         self.inner.core.hub.run_inline();
         result
+    }
+
+    /// Without a closure and with few results in results: each of those is a copy of the delivery, and copying what was
+    /// just written is what an enqueued record costs most.
+    #[inline(always)]
+    fn enqueue_now(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
+        let inner = &*self.inner;
+        let found;
+        let state = match inner.topics.at_hint(&self.hint, record.topic) {
+            Some(state) => state,
+            None => {
+                found = inner.topics.find(&self.hint, record.topic, &inner.core)?;
+                &*found
+            }
+        };
+        let partition = inner.partition_of(state, record)?;
+        let accumulator = state.accumulator(partition, &inner.core)?;
+        let (delivery, bytes) = match accumulator.enqueue_quickly(&record.data) {
+            Some(enqueued) => enqueued,
+            None => accumulator.enqueue(&record.data, may_wait)?,
+        };
+        if record.is_placed_freely() {
+            inner.appended(accumulator, bytes as u64);
+        }
+        Ok(delivery)
     }
 
     /// Returns when everything enqueued before the call is acknowledged.
