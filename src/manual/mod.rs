@@ -11,6 +11,7 @@
 //! | [`on_disk`] | which files there are, byte by byte, and what happens when one is lost |
 //! | [`coming_from_kafka`] | what is the same, what differs, what is missing |
 //! | [`limits`] | sizes, counts, platforms |
+//! | [`cost`] | where the time goes, and what did not help |
 //!
 //! # The shape of it
 //!
@@ -73,6 +74,7 @@
 
 pub mod coming_from_kafka;
 pub mod configuration;
+pub mod cost;
 pub mod durability;
 pub mod how_to;
 pub mod limits;

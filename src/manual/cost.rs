@@ -1,0 +1,68 @@
+//! What things cost, and where the time goes.
+//!
+//! Times depend on the machine, shares less. The shares below are of a sampling profile (`perf record`) of
+//! `benches/peers` on two cores of an AMD EPYC with ext4; instructions per record, which are the same on every run, are
+//! in `.ci/instructions.json` and watched there: a change that makes one grow by more than a quarter is refused.
+//!
+//! # Appending in batches
+//!
+//! A batch of 1,000 records of 100 bytes through [`Partition::append`](crate::Partition::append) in a
+//! [`Written`](crate::Durability::Written) topic:
+//!
+//! | share | what |
+//! |---|---|
+//! | three fifths | the kernel: copying into the page cache, finding and dirtying pages |
+//! | a fifth | encoding: lengths, deltas, fields |
+//! | a tenth | copying keys and values into the batch |
+//! | a tenth | the checksum (CRC-32C, in hardware) |
+//!
+//! Records are encoded once, straight behind the room of their batch's header, and summed when the batch is sealed, both
+//! without a lock. Under the partition's lock only the header is written and the 40 bytes of it that the checksum covers
+//! are joined to the sum of the records, whatever their size. Then one positional write, an index entry for every
+//! `index.interval.bytes`, and four stores that let readers see it.
+//!
+//! Where a record's numbers take one or two bytes each, they are put together in a register and stored as a word. A
+//! thread keeps the buffer of its last batch (up to 256 KiB), so that the next one allocates nothing.
+//!
+//! # One record per call
+//!
+//! [`send`](crate::Producer::send) in a `Written` topic is one system call; two thirds of its time are the kernel's. The
+//! rest is some twenty atomic operations (the locks of accumulator, partition and file, none of them contended),
+//! one look at the clock, and the same encoding. A batch of up to 4 KiB is summed with its header: making ready to join
+//! two sums takes longer than that.
+//!
+//! [`enqueue`](crate::Producer::enqueue) takes one uncontended lock and one reference count. What it costs beside
+//! is copying: a [`Delivery`](crate::Delivery) that was just stored as three words and is loaded as one waits for the
+//! stores, so the way of most records hands it on once.
+//!
+//! # Becoming durable
+//!
+//! A flush takes some 100 microseconds where blocks are set aside already and more where the file grows; nothing else
+//! in a `Flushed` append is within a tenth of it. Callers that come while one is under way share the next: sixteen
+//! threads get five to six times the rate of one. What a batch over several partitions takes grows with their number,
+//! for each has a file of its own and the disk does not flush eight at the price of one. A journal that all partitions
+//! share would; it is not there, for then every record would be written twice.
+//!
+//! A checkpoint (each 256 MiB, at a roll, at a close) flushes in the background and reads a sealed segment once more, to
+//! sum its pages. A `Written` topic's callers do not wait for it, but share the machine with it.
+//!
+//! # Reading
+//!
+//! Batches are slices of a mapping: nothing is copied. Each is checked once: the page checksums of a sealed segment or
+//! the batch's own, then a pass over its records that finds every fault there may be, so that iterating over them
+//! has none. Of the 32 nanoseconds of a 100-byte record in memory about ten are the checksum, eight that pass, eight the
+//! iteration, and the rest whatever looks at the bytes. Larger records are read about as fast as they can be summed.
+//!
+//! # Waiting
+//!
+//! An append looks at one number to know whether anybody waits on its own partition. Waking a thread that sleeps takes
+//! the appending one some ten microseconds, and the sleeper some thirty until it runs. Who polls in a loop with
+//! [`Duration::ZERO`](std::time::Duration::ZERO) sees a record one to two microseconds after `send` began.
+//!
+//! # What was tried and did not help
+//!
+//! * Decoding a record's numbers out of one eight-byte load without branches: fewer branches, longer chains of
+//!   dependent instructions, and no faster, for branches on lengths that are all alike are foreseen.
+//! * Joining the checksum of small batches to that of their header instead of summing them at once: the join
+//!   costs two thousand instructions, summing a kilobyte a few hundred.
+//! * Setting space aside without changing the file's size: a flush then took a third longer than with the size set.
