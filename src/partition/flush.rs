@@ -102,8 +102,10 @@ impl Log {
             Err(_) => {}
         }
         drop(state);
-        let forgets =
-            planted!(a_flush_wakes_nobody) || planted!(a_failed_flush_wakes_nobody) && result.is_err();
+        let forgets = match &result {
+            Ok(_) => planted!(a_flush_wakes_nobody),
+            Err(_) => planted!(a_flush_wakes_nobody) || planted!(a_failed_flush_wakes_nobody),
+        };
         if !forgets {
             self.flusher.done.notify();
         }
