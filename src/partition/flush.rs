@@ -104,7 +104,7 @@ impl Log {
         drop(state);
         let forgets = match &result {
             Ok(_) => planted!(a_flush_wakes_nobody),
-            Err(_) => planted!(a_flush_wakes_nobody) || planted!(a_failed_flush_wakes_nobody),
+            Err(_) => planted!(a_failed_flush_wakes_nobody),
         };
         if !forgets {
             self.flusher.done.notify();
