@@ -416,3 +416,36 @@ fn who_only_reads_is_told_of_damage_below_what_was_durable() {
         }
     }
 }
+
+#[test]
+fn a_mark_that_cannot_be_written_refuses_the_append_before_it_or_does_not_count_after_it() {
+    for kind in [FaultKind::Io, FaultKind::DiskFull, FaultKind::ShortThenFull] {
+        let env = SimEnv::new(15);
+        let log = open(&env).unwrap();
+        let partition = topic(&log, "t", TopicConfig::default());
+        partition.append(&[RecordData::new("one")]).unwrap();
+        let mark = || Fault::new(kind).on(Operation::Write).path("marks");
+        // Before the batch is written: nothing is.
+        env.inject(mark().forever());
+        for _ in 0..2 {
+            assert_ne!(partition.append(&[RecordData::new("no")]).unwrap_err().kind(), ErrorKind::Poisoned);
+            assert_eq!(partition.log_end_offset(), 1, "{kind:?}");
+        }
+        env.clear_faults();
+        // After it was flushed: it is durable, whatever the mark says.
+        env.inject(mark().skip(1).forever());
+        assert_eq!(partition.append(&[RecordData::new("two")]).unwrap(), 1.into()..2.into(), "{kind:?}");
+        assert_eq!(values(&partition, 0), ["one", "two"]);
+        assert!(partition.append(&[RecordData::new("no")]).is_err(), "{kind:?}");
+        assert!(log.health().is_good());
+        let crashed = env.crash(Crash::Nothing, 1);
+        assert_eq!(
+            values(&open(&crashed).unwrap().topic("t").unwrap().partition(0).unwrap(), 0),
+            ["one", "two"]
+        );
+        env.clear_faults();
+        partition.append(&[RecordData::new("three")]).unwrap();
+        assert_eq!(values(&partition, 0), ["one", "two", "three"]);
+        log.close().unwrap();
+    }
+}

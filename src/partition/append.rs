@@ -92,6 +92,9 @@ impl Log {
         }
         self.begin_incarnation(active, base_offset)?;
         self.grow(active, size, &config)?;
+        if config.durability == Durability::Flushed {
+            self.announce(header.next_offset())?;
+        }
         if planted!(show_the_end_before_the_bytes) {
             self.publish(active, &header, &config);
             active.position -= size;

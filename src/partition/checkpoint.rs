@@ -85,7 +85,7 @@ impl Log {
         let end = self.offsets.log_end();
         let mark = self.flusher.mark();
         let nothing_new = active.pending.is_empty() && active.since_checkpoint == 0 && !active.sidecars_dirty;
-        if mark.recovery_offset == end && nothing_new {
+        if mark.recovery_offset == end && nothing_new && !self.flusher.is_behind() {
             return Ok(None);
         }
         active.since_checkpoint = 0;

@@ -3,6 +3,10 @@
 //! Whoever needs a flush while one runs waits for the next one (leader and followers). The mark says before and after
 //! how far a flush goes, so that an opening after a crash knows what was promised and whether one was in flight. A
 //! failed flush is final: it poisons the log, everybody who waits gets the same error, and nothing is tried again.
+//!
+//! In a `Flushed` topic the mark speaks of a batch before it is written: where that cannot be said, nothing is appended,
+//! and what was appended is either acknowledged or its log is poisoned. What the mark says after a flush is a hint for
+//! others; where it cannot be written, the flush counts all the same, and the next mark says it.
 
 use super::log::{Log, PendingSeal, Writer};
 use crate::{
@@ -32,6 +36,8 @@ struct FlushState {
     running: bool,
     failed: Option<Error>,
     mark: Mark,
+    /// Whether what the slot says is older than `mark`, or nothing.
+    behind: bool,
 }
 
 /// What one flush has to do.
@@ -46,7 +52,8 @@ struct Work {
 impl Flusher {
     /// A log that is durable as far as its mark says.
     pub(super) fn new(mark: Mark) -> Self {
-        let state = FlushState { flushed: mark.flushed_offset, running: false, failed: None, mark };
+        let state =
+            FlushState { flushed: mark.flushed_offset, running: false, failed: None, mark, behind: false };
         Flusher { state: Mutex::new(state), done: Signal::new() }
     }
 
@@ -58,6 +65,11 @@ impl Flusher {
     /// The mark as it was last written.
     pub(super) fn mark(&self) -> Mark {
         self.state.lock().mark
+    }
+
+    /// Whether a mark could not be written, and none since.
+    pub(super) fn is_behind(&self) -> bool {
+        self.state.lock().behind
     }
 }
 
@@ -117,7 +129,7 @@ impl Log {
             Ok(work) => work,
             Err(nothing_since) => return Ok(nothing_since),
         };
-        if let Err(error) = self.write_mark(|mark| mark.flushing_offset = work.end) {
+        if let Err(error) = self.announce(work.end) {
             self.give_back(&work);
             return Err(error);
         }
@@ -125,14 +137,9 @@ impl Log {
             self.write_mark(|mark| mark.flushed_offset = work.end)?;
             self.shared.marks.flush()?;
         }
-        let noted = self.make_durable(&work).and_then(|()| {
-            self.write_mark(|mark| {
-                mark.flushed_offset = work.end;
-                mark.flushed_position = u32::try_from(work.position).unwrap_or(u32::MAX);
-            })
-        });
-        match noted {
+        match self.make_durable(&work) {
             Ok(()) => {
+                self.note_flushed(&work);
                 self.publish_durable(work.end);
                 Ok(work.end)
             }
@@ -160,8 +167,13 @@ impl Log {
             Writer::Refusing(error) => return Err(error.clone()),
         };
         active.since_flush = 0;
+        let end = self.offsets.log_end();
+        // What was announced and then not written is not under way any more.
+        let mut state = self.flusher.state.lock();
+        state.mark.flushing_offset = state.mark.flushing_offset.min(end);
+        drop(state);
         Ok(Ok(Work {
-            end: self.offsets.log_end(),
+            end,
             position: active.position,
             segment: Arc::clone(&active.segment),
             sealed: active.pending.clone(),
@@ -215,14 +227,46 @@ impl Log {
         self.waiters.notify(set.high_watermark > high_before, set.last_stable > stable_before);
     }
 
+    /// Has the mark say that what lies below `end` may be under way to the medium, from before it is written or flushed:
+    /// the slot is written where it does not say so of anything yet.
+    pub(super) fn announce(&self, end: Offset) -> Result<()> {
+        let mut state = self.flusher.state.lock();
+        let announced = state.mark.flushing_offset > state.mark.flushed_offset && !state.behind;
+        let mark = Mark { flushing_offset: state.mark.flushing_offset.max(end), ..state.mark };
+        if !announced {
+            self.write_slot(&mut state, &mark)?;
+        }
+        state.mark = mark;
+        Ok(())
+    }
+
+    /// Has the mark say what a flush made durable. Where the slot cannot be written, it says less than is so, which harms
+    /// nobody; the next mark, or the checkpoint that is due now, says it.
+    fn note_flushed(&self, work: &Work) {
+        let mut state = self.flusher.state.lock();
+        state.mark.flushed_offset = work.end;
+        state.mark.flushed_position = u32::try_from(work.position).unwrap_or(u32::MAX);
+        let mark = state.mark;
+        if self.write_slot(&mut state, &mark).is_err() {
+            drop(state);
+            self.due.checkpoint_now(&self.shared);
+        }
+    }
+
     /// Changes the mark and writes its slot. The slot itself is flushed with a checkpoint.
     pub(super) fn write_mark(&self, change: impl FnOnce(&mut Mark)) -> Result<()> {
         let mut state = self.flusher.state.lock();
         let mut mark = state.mark;
         change(&mut mark);
-        self.shared.marks.write(self.identity.slot, &mark)?;
+        self.write_slot(&mut state, &mark)?;
         state.mark = mark;
         Ok(())
+    }
+
+    fn write_slot(&self, state: &mut FlushState, mark: &Mark) -> Result<()> {
+        let written = self.shared.marks.write(self.identity.slot, mark);
+        state.behind = written.is_err();
+        written
     }
 
     /// Returns when no flush is under way.

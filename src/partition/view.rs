@@ -92,9 +92,13 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// `RecordTooLarge` when the batch exceeds `max.message.bytes`, `DiskFull`, `ReadOnly`, `Poisoned` after an earlier
-    /// failed flush, `Closed`. Nothing was appended, except that after a failed flush it is unknown what survives a
-    /// power cut.
+    /// `RecordTooLarge` when the batch exceeds `max.message.bytes`, `InvalidTimestamp`, `InvalidRecord`, `DiskFull`, `Io`,
+    /// `Corrupt`, `ReadOnly`, `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the
+    /// partition takes no more appends, nobody reads the batch, and whether it is there after the next opening is
+    /// unknown.
+    ///
+    /// Where `flush.messages` asks a `Written` topic for a flush, any error may come from it: the batch is then in the log
+    /// and readers see it, but it is not known to be durable.
     pub fn append(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
         if records.is_empty() {
             let end = self.log_end_offset();

@@ -112,8 +112,10 @@ impl Producer {
     /// # Errors
     ///
     /// `UnknownTopic`, `UnknownPartition`, `InvalidTopic` for internal topics, `RecordTooLarge`, `InvalidTimestamp`,
-    /// `DiskFull`, `Closed`: nothing of the record was kept. `Poisoned` after a failed flush: it is unknown what survives
-    /// a power cut. Also, once, what a batch enqueued for the partition failed with; this record was not written then.
+    /// `DiskFull`, `Io`, `Corrupt`, `ReadOnly`, `Closed`: nothing of the record was kept. `Poisoned` when a flush failed,
+    /// now or earlier: the partition takes no more records, nobody reads this one, and whether it is there after the
+    /// next opening is unknown. Also, once, what a batch enqueued for the partition failed with; this record was not
+    /// written then.
     pub fn send(&self, record: ProducerRecord<'_>) -> Result<RecordMetadata> {
         self.send_with(record, Durability::Written)
     }
@@ -122,7 +124,9 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// As for [`Producer::send`].
+    /// As for [`Producer::send`]. Where more than the topic's own durability was asked for, or `flush.messages` does so,
+    /// any error may come from the flush: the record is then in the log and readers of that topic see it, but it is not
+    /// known to be durable.
     pub fn send_with(&self, record: ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
         let result = self.with_partition(&record, |accumulator| {
             let core = accumulator.core();

@@ -166,7 +166,10 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
                 && offsets.start.value() > part.end()
                 && let Some(batch) = after.part(name, number).and_then(|p| p.batches.last())
             {
-                // It was not acknowledged, but it is there: the flush failed before it began.
+                if topic.durability == Durability::Flushed {
+                    return Err(format!("{name}-{number}: a failed {op:?} left its batch in the log (I14)"));
+                }
+                // It was asked to be durable and was not acknowledged, but it is there.
                 part.batches.push(batch.clone());
             }
             if offsets.start.value() != part.end() {
