@@ -6,7 +6,7 @@
 //! anything else being done.
 
 use crate::types::{Compression, Offset, Timestamp, TopicPartition};
-use std::{io, path::Path, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, io, path::Path, path::PathBuf, sync::Arc};
 
 /// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -224,8 +224,8 @@ pub enum Error {
     /// The handle was closed, or its topic deleted.
     #[error("{what} is closed")]
     Closed {
-        /// What was closed.
-        what: &'static str,
+        /// What was closed: "the log", "the deleted topic 'orders'", ...
+        what: Cow<'static, str>,
     },
     /// The caller's progress callback asked to stop.
     #[error("cancelled while {during}")]
@@ -329,6 +329,16 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { operation, path },
             _ => Error::Io { operation, path, source: Arc::new(source) },
         }
+    }
+
+    /// The end of what `what` names.
+    pub(crate) fn closed(what: &'static str) -> Self {
+        Error::Closed { what: what.into() }
+    }
+
+    /// The end of a topic.
+    pub(crate) fn deleted(topic: &str) -> Self {
+        Error::Closed { what: format!("the deleted topic '{topic}'").into() }
     }
 
     /// Damage at `position` of `path`.

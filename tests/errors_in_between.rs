@@ -74,7 +74,9 @@ fn a_handle_on_a_deleted_topic_never_shows_another_one_of_its_name() {
     assert_eq!(old.read(0).next().unwrap().unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(old.read_backwards(3).next().unwrap().unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(old.offset_of_max_timestamp().unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(old.append(&[RecordData::new("x")]).unwrap_err().kind(), ErrorKind::Closed);
+    let refused = old.append(&[RecordData::new("x")]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Closed);
+    assert!(refused.to_string().contains("'t'"), "{refused}: it names the topic");
 }
 
 #[test]

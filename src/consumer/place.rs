@@ -179,7 +179,7 @@ impl Place {
         resets: &mut Vec<OffsetReset>,
     ) -> Result<()> {
         if self.deleted {
-            return Err(Error::Closed { what: "the topic" });
+            return Err(Error::deleted(&self.name().topic));
         }
         while room.is_left() {
             if !self.reach(policy, resets)? {

@@ -200,7 +200,7 @@ impl OffsetStore {
             return refuse(format!("a group's name has 1 to {MAX_STRING_LEN} bytes, not {}", group.len()));
         }
         if !Arc::ptr_eq(&self.catalog.log(name)?, &commit.log) {
-            return Err(Error::Closed { what: "the topic" });
+            return Err(Error::deleted(&name.topic));
         }
         let (earliest, latest) = (commit.log.offsets().log_start(), commit.log.offsets().log_end());
         if commit.offset > latest {

@@ -54,7 +54,7 @@ impl Log {
     pub fn append(&self, batch: &mut SealedBatch) -> Result<Appended> {
         let mut writer = self.writer.lock();
         if self.closing.load(Ordering::SeqCst) && !planted!(append_to_a_log_that_closes) {
-            return Err(Error::Closed { what: "the log" });
+            return Err(Error::closed("the log"));
         }
         let config = self.config();
         let (size, max) = (batch.size(), config.max_message_bytes.min(config.segment_bytes));
@@ -147,16 +147,14 @@ impl Log {
         }
         if let Writer::Loaded(_) = writer {
             self.shared.begin_writing()?;
-            if let Writer::Loaded(active) =
-                std::mem::replace(writer, Writer::Refusing(Error::Closed { what: "" }))
-            {
+            if let Writer::Loaded(active) = std::mem::replace(writer, Writer::Refusing(Error::closed(""))) {
                 *writer = Writer::Ready(active);
             }
         }
         match writer {
             Writer::Ready(active) => Ok(active),
             Writer::Refusing(error) => Err(error.clone()),
-            Writer::Idle { .. } | Writer::Loaded(_) => Err(Error::Closed { what: "the partition" }),
+            Writer::Idle { .. } | Writer::Loaded(_) => Err(Error::closed("the partition")),
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Identity {
     pub dir: PathBuf,
     /// Its place among the marks.
     pub slot: u32,
+    /// Whether the topic is one that the library keeps for itself.
+    pub internal: bool,
 }
 
 /// A log.
@@ -257,9 +259,9 @@ impl Log {
     }
 
     /// Stops appending and reading: the topic was deleted. Bytes that were handed out stay.
-    pub fn shut(&self, what: &'static str) {
+    pub fn shut(&self) {
         let mut writer = self.writer.lock();
-        *writer = Writer::Refusing(Error::Closed { what });
+        *writer = Writer::Refusing(Error::deleted(&self.identity.name.topic));
         self.shut.store(true, Ordering::SeqCst);
         drop(writer);
         // A topic that is created under the same name has files of the same names.
@@ -270,7 +272,7 @@ impl Log {
     /// `Closed` once the handle was closed, or the topic deleted.
     pub(super) fn check_open(&self) -> Result<()> {
         self.shared.check_open()?;
-        if self.shut.load(Ordering::SeqCst) { Err(Error::Closed { what: "the topic" }) } else { Ok(()) }
+        if self.shut.load(Ordering::SeqCst) { Err(Error::deleted(&self.identity.name.topic)) } else { Ok(()) }
     }
 
     /// Runs `look`, which reads segments, again where it failed and retention has taken one of them away meanwhile;

@@ -250,7 +250,7 @@ impl Log {
         self.closing.store(true, Ordering::SeqCst);
         drop(writer);
         let result = self.finish();
-        *self.writer.lock() = Writer::Refusing(Error::Closed { what: "the log" });
+        *self.writer.lock() = Writer::Refusing(Error::closed("the log"));
         self.wait_for_flush();
         self.waiters.notify_all();
         result

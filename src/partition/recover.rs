@@ -176,7 +176,7 @@ impl Log {
             log_end: end,
         };
         let last = segments.last().cloned();
-        let writer = Writer::Refusing(Error::Closed { what: "the partition" });
+        let writer = Writer::Refusing(Error::closed("the partition"));
         let log = Self::assemble(shared, identity, config, set, segments, writer, mark);
         let writer = match (verdict, last) {
             (RecoveryVerdict::Damage { path, position, reason }, last) => {

@@ -149,7 +149,7 @@ impl Shared {
 
     /// `Closed` once the handle was closed.
     pub fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed { what: "the log" }) } else { Ok(()) }
+        if self.closed.load(Ordering::SeqCst) { Err(Error::closed("the log")) } else { Ok(()) }
     }
 
     /// Marks the handle as closed; `false` when it was.

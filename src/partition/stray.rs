@@ -141,7 +141,7 @@ impl PartitionDir {
         let topic_id = read_topic_id(&**env, dir).ok().flatten().unwrap_or(TopicId::from_bytes([0; 16]));
         let lossy = || dir.file_name().map_or("partition".into(), |n| n.to_string_lossy().into_owned());
         let name = name.unwrap_or_else(|| TopicPartition::new(lossy(), 0));
-        let identity = Identity { topic_id, name, dir: dir.to_path_buf(), slot: 0 };
+        let identity = Identity { topic_id, name, dir: dir.to_path_buf(), slot: 0, internal: false };
         let config = LogConfig::default();
         let segments = choose_segments(&shared.pool, &identity, &entries, config.index_interval_bytes)?;
         let report = PartitionDirReport::default();

@@ -18,6 +18,9 @@ use crate::{
 use bytes::Bytes;
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
+/// Why users do not write `__consumer_offsets`: what reads it trusts it.
+pub(crate) const WRITTEN_BY_NOBODY_ELSE: &str = "internal topics are written by the library alone";
+
 /// How much one step of an iteration asks of the log, in bytes.
 const STEP: u64 = 1 << 20;
 
@@ -92,7 +95,7 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// `RecordTooLarge` when the batch exceeds `max.message.bytes`, `InvalidTimestamp`, `InvalidRecord`, `DiskFull`, `Io`,
+    /// `InvalidTopic` for internal topics, `RecordTooLarge` when the batch exceeds `max.message.bytes`, `InvalidTimestamp`, `InvalidRecord`, `DiskFull`, `Io`,
     /// `Corrupt`, `ReadOnly`, `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the
     /// partition takes no more appends, nobody reads the batch, and whether it is there after the next opening is
     /// unknown.
@@ -100,6 +103,15 @@ impl Partition {
     /// Where `flush.messages` asks a `Written` topic for a flush, any error may come from it: the batch is then in the log
     /// and readers see it, but it is not known to be durable.
     pub fn append(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
+        if self.log.identity.internal {
+            let name = self.log.identity.name.topic.to_string();
+            return Err(Error::InvalidTopic { name, reason: WRITTEN_BY_NOBODY_ELSE.to_string() });
+        }
+        self.append_to_any(records)
+    }
+
+    /// As [`Partition::append`], whoever the topic belongs to.
+    pub(crate) fn append_to_any(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
         if records.is_empty() {
             let end = self.log_end_offset();
             return Ok(end..end);

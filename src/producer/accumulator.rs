@@ -115,7 +115,7 @@ impl State {
     pub(super) fn check(&mut self) -> Result<()> {
         match (self.error.take(), self.closed) {
             (Some(error), _) => Err(error),
-            (None, Some(what)) => Err(Error::Closed { what }),
+            (None, Some(what)) => Err(Error::closed(what)),
             (None, None) => Ok(()),
         }
     }

@@ -51,7 +51,7 @@ impl Core {
     /// `Closed` once the producer or its log was closed.
     pub(super) fn check_open(&self) -> Result<()> {
         match self.registry.lock().closed {
-            Some(what) => Err(Error::Closed { what }),
+            Some(what) => Err(Error::closed(what)),
             None => Ok(()),
         }
     }
@@ -63,7 +63,7 @@ impl Core {
     ) -> Result<Arc<Accumulator>> {
         let mut registry = self.registry.lock();
         if let Some(what) = registry.closed {
-            return Err(Error::Closed { what });
+            return Err(Error::closed(what));
         }
         if registry.accumulators.len() >= registry.purge_at {
             registry.accumulators.retain(|accumulator| !accumulator.is_over());

@@ -138,7 +138,7 @@ impl Hub {
     pub(super) fn join(&self, core: &Arc<Core>) -> Result<()> {
         let mut members = self.members.lock();
         if members.closed {
-            return Err(Error::Closed { what: "the log" });
+            return Err(Error::closed("the log"));
         }
         members.producers.retain(|producer| producer.strong_count() > 0);
         members.producers.push(Arc::downgrade(core));

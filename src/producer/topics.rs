@@ -8,6 +8,7 @@ use super::{accumulator::Accumulator, core::Core, record::TopicRef};
 use crate::{
     env::sync::{AtomicUsize, Ordering, RwLock},
     error::{Error, Result},
+    partition::view::WRITTEN_BY_NOBODY_ELSE,
     topic::Topic,
 };
 use std::{
@@ -94,14 +95,14 @@ fn resolve(topic: TopicRef<'_>, core: &Core) -> Result<Topic> {
     let found = core.hub.catalog().topic(topic.name());
     let found = match topic {
         TopicRef::Name(_) => found?,
-        TopicRef::Topic(handle) if handle.is_deleted() => return Err(Error::Closed { what: "the topic" }),
+        TopicRef::Topic(handle) if handle.is_deleted() => return Err(Error::deleted(handle.name())),
         TopicRef::Topic(handle) => found.ok().filter(|topic| topic.id() == handle.id()).ok_or_else(|| {
             let reason = format!("the handle of topic '{}' belongs to another log", handle.name());
             Error::InvalidArgument { reason }
         })?,
     };
     if found.is_internal() {
-        let reason = "internal topics are written by the library alone".to_string();
+        let reason = WRITTEN_BY_NOBODY_ELSE.to_string();
         return Err(Error::InvalidTopic { name: found.name().to_string(), reason });
     }
     Ok(found)

@@ -114,6 +114,6 @@ impl Inner {
 
     /// `Closed` once the handle was closed.
     pub(super) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed { what: "the log" }) } else { Ok(()) }
+        if self.closed.load(Ordering::SeqCst) { Err(Error::closed("the log")) } else { Ok(()) }
     }
 }

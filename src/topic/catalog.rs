@@ -176,7 +176,7 @@ impl Catalog {
     fn identity(&self, topic_id: TopicId, topic: &Arc<str>, partition: u32, slot: u32) -> Identity {
         let name = TopicPartition::new(Arc::clone(topic), partition);
         let dir = self.shared.dir.join(name::dir_name(topic, partition));
-        Identity { topic_id, name, dir, slot }
+        Identity { topic_id, name, dir, slot, internal: name::is_internal(topic) }
     }
 
     /// What the logs share.

@@ -115,7 +115,7 @@ impl Topic {
     /// The log of one of its partitions.
     pub(crate) fn log(&self, partition: u32) -> Result<Arc<Log>> {
         if self.is_deleted() {
-            return Err(Error::Closed { what: "the topic" });
+            return Err(Error::deleted(self.name()));
         }
         let logs = self.inner.logs.read();
         usize::try_from(partition).ok().and_then(|i| logs.get(i)).cloned().ok_or_else(|| {
@@ -153,7 +153,7 @@ impl Topic {
     /// Ends it: waiting readers and producers get `Closed`.
     fn shut(&self) {
         self.inner.deleted.store(true, Ordering::SeqCst);
-        self.logs().iter().for_each(|log| log.shut("the topic"));
+        self.logs().iter().for_each(|log| log.shut());
     }
 }
 

@@ -279,7 +279,7 @@ impl Session {
     }
 
     fn log(&self) -> Result<&Streamlog, Error> {
-        self.log.as_ref().ok_or(Error::Closed { what: "the log" })
+        self.log.as_ref().ok_or(Error::Closed { what: "the log".into() })
     }
 
     pub fn partition(&self, topic: &str, partition: u32) -> Result<Partition, Error> {

@@ -171,18 +171,26 @@ fn a_record_that_cannot_be_read_is_an_error_each_time_and_never_nothing() {
     let store = OffsetStore::new(Arc::clone(&catalog));
     commit(&store, "g", "t", 0, 1).unwrap();
     let bad = RecordData::new("no value of an offset").key(b"\x00\x01\x00\x01g\x00\x01t\x00\x00\x00\x00");
-    catalog.topic(OFFSETS_TOPIC).unwrap().partition(0).unwrap().append(&[bad]).unwrap();
+    catalog
+        .topic(OFFSETS_TOPIC)
+        .unwrap()
+        .partition(0)
+        .unwrap()
+        .append_to_any(std::slice::from_ref(&bad))
+        .unwrap();
     for _ in 0..2 {
         let error = store.committed("g", &[partition("t", 0)]).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedFormat), "{error}");
         assert!(error.to_string().contains("offset 1"), "{error}");
     }
+    let users = catalog.topic(OFFSETS_TOPIC).unwrap().partition(0).unwrap().append(&[bad]).unwrap_err();
+    assert_eq!(users.kind(), ErrorKind::InvalidTopic, "nobody else writes there");
     // Kinds of records that are not ours are passed by.
     let env = filled();
     let catalog = open(&env);
     let store = OffsetStore::new(Arc::clone(&catalog));
     commit(&store, "g", "t", 0, 1).unwrap();
     let foreign = [RecordData::new("x").key(b"\x00\x03\x00\x01g"), RecordData::new("no key")];
-    catalog.topic(OFFSETS_TOPIC).unwrap().partition(0).unwrap().append(&foreign).unwrap();
+    catalog.topic(OFFSETS_TOPIC).unwrap().partition(0).unwrap().append_to_any(&foreign).unwrap();
     assert_eq!(committed(&store, "g", "t", 0), Some(1));
 }

@@ -154,7 +154,7 @@ fn a_commit_that_fails_fails_what_is_written_and_what_waits() {
     accumulator.write_all();
     let waits = producer.enqueue(ProducerRecord::new("t", "b")).unwrap();
     let end = accumulator.written_end().unwrap();
-    accumulator.settle(end, &Err(Error::Closed { what: "a test's medium" }));
+    accumulator.settle(end, &Err(Error::closed("a test's medium")));
     assert!([&written, &waits].iter().all(|delivery| kind(delivery.wait()) == ErrorKind::Closed));
     assert_eq!(kind(producer.enqueue(ProducerRecord::new("t", "c"))), ErrorKind::Closed);
     assert!(producer.enqueue(ProducerRecord::new("t", "c")).is_ok());
