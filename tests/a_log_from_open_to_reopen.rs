@@ -262,3 +262,34 @@ fn every_byte_of_a_sealed_segment_is_guarded() {
     fs::remove_file(dir.path().join("t-0").join("00000000000000000000.pages")).unwrap();
     check(&Streamlog::open(dir.path()).unwrap().topic("t").unwrap().partition(0).unwrap(), 0, 60);
 }
+
+#[test]
+fn what_handles_say_of_themselves_is_a_line() {
+    let log = Streamlog::in_memory().unwrap();
+    let topic = log.create_topic("t", TopicConfig::default().with_partitions(2)).unwrap();
+    let partition = topic.partition(0).unwrap();
+    partition.append(&vec![RecordData::new(&[7; 1000]); 100]).unwrap();
+    let producer = log.producer().unwrap();
+    let mut consumer = log.consumer("g").unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    let records = consumer.poll(std::time::Duration::ZERO).unwrap();
+    let mut batches = partition.read(0);
+    let batch = batches.next().unwrap().unwrap();
+    let said = [
+        format!("{log:?}"),
+        format!("{topic:?}"),
+        format!("{partition:?}"),
+        format!("{producer:?}"),
+        format!("{consumer:?}"),
+        format!("{records:?}"),
+        format!("{batches:?}"),
+        format!("{:?}", partition.read_backwards(100)),
+        format!("{batch:?}"),
+        format!("{:?}", batch.iter()),
+    ];
+    for line in &said {
+        assert!(line.len() < 300, "{} bytes: {line}", line.len());
+    }
+    assert_eq!(said[2], "Partition { name: t-0, offsets: 0..100, high_watermark: 100, .. }");
+    assert_eq!(said[5], "ConsumerRecords { count: 100, partitions: [\"t-0\"], resets: [] }");
+}

@@ -317,8 +317,8 @@ impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
             .field("group", &self.policy.group)
-            .field("interest", &self.interest)
-            .field("partitions", &self.places.len())
+            .field("subscription", &self.subscription())
+            .field("assignment", &self.assignment().iter().map(|p| p.to_string()).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -43,11 +43,22 @@ impl Chunk {
 /// }
 /// # Ok::<(), streamlog::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ConsumerRecords {
     pub(super) chunks: Vec<Chunk>,
     pub(super) count: usize,
     pub(super) resets: Vec<OffsetReset>,
+}
+
+impl fmt::Debug for ConsumerRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let partitions: Vec<String> = self.partitions().map(|partition| partition.to_string()).collect();
+        f.debug_struct("ConsumerRecords")
+            .field("count", &self.count)
+            .field("partitions", &partitions)
+            .field("resets", &self.resets)
+            .finish()
+    }
 }
 
 impl ConsumerRecords {

@@ -22,6 +22,7 @@ use crate::{
     types::{Durability, Offset, Timestamp, TopicId, TopicPartition},
 };
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -43,7 +44,6 @@ pub struct Identity {
 }
 
 /// A log.
-#[derive(Debug)]
 pub struct Log {
     /// Which it is.
     pub identity: Identity,
@@ -67,6 +67,12 @@ pub struct Log {
     pub(super) size: AtomicU64,
     /// The first damage that somebody met.
     pub(super) damage: Mutex<Option<Error>>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("name", &format_args!("{}", self.identity.name)).finish_non_exhaustive()
+    }
 }
 
 /// What the one who appends holds.

@@ -32,7 +32,7 @@ use crate::{
     types::{Offset, TopicId, TopicPartition},
 };
 use std::{
-    io,
+    fmt, io,
     ops::Deref,
     path::{Path, PathBuf},
     sync::Arc,
@@ -64,11 +64,19 @@ const OPEN_FILES: usize = 64;
 /// }
 /// # Ok::<(), streamlog::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct PartitionDir {
     partition: Partition,
     report: PartitionDirReport,
     epochs: Vec<(i32, Offset)>,
+}
+
+impl fmt::Debug for PartitionDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartitionDir")
+            .field("dir", &self.partition.log().identity.dir)
+            .field("partition", &self.partition)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a producer snapshot says.

@@ -16,7 +16,7 @@ use crate::{
     types::{Compression, IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use bytes::Bytes;
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, fmt, ops::Range, sync::Arc};
 
 /// Why users do not write `__consumer_offsets`: what reads it trusts it.
 pub(crate) const WRITTEN_BY_NOBODY_ELSE: &str = "internal topics are written by the library alone";
@@ -28,9 +28,19 @@ const STEP: u64 = 1 << 20;
 ///
 /// Producers and consumers are the usual way in and out. A `Partition` is the floor they stand on: it appends batches,
 /// reads them from any offset in both directions, and finds offsets by time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Partition {
     log: Arc<Log>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition")
+            .field("name", &format_args!("{}", self.log.identity.name))
+            .field("offsets", &format_args!("{}..{}", self.log_start_offset(), self.log_end_offset()))
+            .field("high_watermark", &format_args!("{}", self.high_watermark()))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Partition {
@@ -207,12 +217,22 @@ pub struct OwnedRecord {
 }
 
 /// The records of one batch that a reader may see. Iterate over `&batch`; nothing is allocated per record.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Batch {
     header: BatchHeader,
     records: ValidRecords,
     from: Offset,
     to: Offset,
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("offsets", &format_args!("{}..{}", self.base_offset(), self.next_offset()))
+            .field("records", &self.iter().count())
+            .field("compression", &self.compression())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Batch {
@@ -288,11 +308,17 @@ impl<'a> IntoIterator for &'a Batch {
 }
 
 /// An iterator over the records of a [`Batch`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RecordsOf<'a> {
     records: ValidIter<'a>,
     from: Offset,
     to: Offset,
+}
+
+impl fmt::Debug for RecordsOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordsOf").field("left", &self.clone().count()).finish()
+    }
 }
 
 impl<'a> Iterator for RecordsOf<'a> {
@@ -314,12 +340,21 @@ impl<'a> Iterator for RecordsOf<'a> {
 /// An iterator over the batches of a partition, from [`Partition::read`].
 ///
 /// After an error it ends: what lies behind damage is reached by reading from a later offset.
-#[derive(Debug)]
 pub struct Batches {
     reader: LogReader,
     fetched: VecDeque<(RecordBatch, Offset)>,
     aborted: Vec<AbortedTransaction>,
     failed: bool,
+}
+
+impl fmt::Debug for Batches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.fetched.front().map(|(batch, _)| batch.header().base_offset);
+        f.debug_struct("Batches")
+            .field("partition", &format_args!("{}", self.reader.log().identity.name))
+            .field("next_offset", &held.unwrap_or_else(|| self.reader.next_offset()))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Batches {
@@ -356,12 +391,20 @@ impl Iterator for Batches {
 }
 
 /// An iterator over the batches of a partition, newest first, from [`Partition::read_backwards`].
-#[derive(Debug)]
 pub struct BackwardBatches {
     log: Arc<Log>,
     before: Offset,
     held: Vec<RecordBatch>,
     failed: bool,
+}
+
+impl fmt::Debug for BackwardBatches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackwardBatches")
+            .field("partition", &format_args!("{}", self.log.identity.name))
+            .field("before", &self.before)
+            .finish_non_exhaustive()
+    }
 }
 
 impl BackwardBatches {

@@ -66,7 +66,11 @@ struct Inner {
 
 impl fmt::Debug for Streamlog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Streamlog").field("dir", &self.inner.dir).finish_non_exhaustive()
+        f.debug_struct("Streamlog")
+            .field("dir", &self.inner.dir)
+            .field("read_only", &self.is_read_only())
+            .field("topics", &self.inner.catalog.topics(false).len())
+            .finish_non_exhaustive()
     }
 }
 

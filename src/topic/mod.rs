@@ -43,6 +43,7 @@ impl fmt::Debug for Topic {
         f.debug_struct("Topic")
             .field("name", &self.inner.name)
             .field("id", &self.inner.id)
+            .field("partitions", &self.partition_count())
             .finish_non_exhaustive()
     }
 }
