@@ -70,6 +70,13 @@ mod switch {
         "trust_an_index",
         "segment_without_index",
         "seal_with_the_wrong_size",
+        "commit_acknowledged_before_flush",
+        "commit_without_its_data",
+        "commit_in_pieces",
+        "commit_beyond_the_end",
+        "commit_of_a_deleted_topic",
+        "reset_without_a_word",
+        "enqueued_is_acknowledged_unflushed",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

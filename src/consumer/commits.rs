@@ -92,7 +92,9 @@ impl Consumer {
         let group = self.group()?;
         let committed = self.coordinator.committed(&group, partitions)?;
         let of_today = |partition: &TopicPartition, id| {
-            self.catalog.find(&partition.topic).is_some_and(|topic| topic.id() == id)
+            self.catalog
+                .find(&partition.topic)
+                .is_some_and(|topic| topic.id() == id || planted!(commit_of_a_deleted_topic))
         };
         let found = partitions.iter().zip(committed).map(|(partition, committed)| {
             let committed = committed.filter(|c| c.topic_id.is_none_or(|id| of_today(partition, id)));

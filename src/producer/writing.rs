@@ -107,7 +107,9 @@ impl Accumulator {
                 if buffer.capacity() <= self.core().settings.batch_size.saturating_mul(2) {
                     state.spare = Some(buffer);
                 }
-                if self.log().config().durability == Durability::Flushed {
+                if self.log().config().durability == Durability::Flushed
+                    && !planted!(enqueued_is_acknowledged_unflushed)
+                {
                     state.written.push_back(WrittenBatch { appended, promise, reserved });
                 } else {
                     promise.settle(Ok(appended));

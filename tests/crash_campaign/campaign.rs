@@ -2,7 +2,8 @@
 
 use crate::check::{Bounds, Level, check};
 use crate::model::Model;
-use crate::workload::{NAMES, Op, Rng, Seen, Session, Workload, open};
+use crate::session::{Seen, Session, open};
+use crate::workload::{How, NAMES, Op, Rng, Workload};
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -88,8 +89,14 @@ fn run(workload: &Workload, env: &SimEnv) -> Result<History, String> {
     let seen = session.watch();
     let mut rng = Rng(workload.seed ^ 0x5eed);
     let mut calls = vec![Call::new(start, &session, Model::default())];
-    for op in &workload.ops {
-        make(&mut session, op, &mut calls)?;
+    for (i, op) in workload.ops.iter().enumerate() {
+        let full = workload.full.as_ref().filter(|full| full.calls.contains(&i));
+        match full {
+            Some(full) if i == full.calls.start => env.set_capacity(Some(env.used() + full.room)),
+            None => env.set_capacity(None),
+            _ => {}
+        }
+        make(&mut session, op, full.is_some(), &mut calls)?;
         if workload.background {
             let (start, before) = (env.operations(), session.model.clone());
             env.pump(rng.below(4) as usize);
@@ -97,6 +104,7 @@ fn run(workload: &Workload, env: &SimEnv) -> Result<History, String> {
             calls.push(Call::new(start, &session, before));
         }
     }
+    env.set_capacity(None);
     let log = session.log.take().ok_or("no log")?;
     check(&log, &Bounds::exactly(&session.model), &mut rng)?;
     second_writer_is_refused(env)?;
@@ -117,9 +125,14 @@ fn finish(
     Ok(History { calls, recording, seen })
 }
 
-fn make(session: &mut Session, op: &Op, calls: &mut Vec<Call>) -> Result<(), String> {
+/// Makes a call. On a full medium it may fail, and then nothing of it is there.
+fn make(session: &mut Session, op: &Op, full: bool, calls: &mut Vec<Call>) -> Result<(), String> {
     let (start, before) = (session.env.operations(), session.model.clone());
-    session.run(op).map_err(|e| format!("{op:?}: {e}"))?.map_err(|e| format!("{op:?}: {e}"))?;
+    let checked = match session.run(op) {
+        Err(e) if full && e.kind() == ErrorKind::DiskFull => session.learn(op),
+        other => other.map_err(|e| format!("{op:?}: {e}"))?,
+    };
+    checked.map_err(|e| format!("{op:?}: {e}"))?;
     calls.push(Call::new(start, session, before));
     Ok(())
 }
@@ -228,6 +241,16 @@ fn panicked<T>(payload: Box<dyn std::any::Any + Send>) -> Result<T, String> {
     Err(format!("panic: {} (I18)", text.unwrap_or("?")))
 }
 
+/// To open what is there needs no room.
+fn opens_on_a_full_medium(env: &SimEnv, bounds: &Bounds<'_>, rng: &mut Rng) -> Result<(), String> {
+    env.set_capacity(Some(env.used()));
+    let log = open(env, false).map_err(|e| format!("opening: {e}"))?;
+    check(&log, bounds, rng)?;
+    env.die();
+    drop(log);
+    no_violations(env)
+}
+
 /// Opens what a crash left, checks it, goes on, checks again; with `depth`, dies in that, too.
 fn verify(
     env: &SimEnv,
@@ -241,6 +264,10 @@ fn verify(
         env.record();
     }
     let start = env.operations();
+    if !bounds.before.topics.is_empty() && rng.one_in(8) {
+        opens_on_a_full_medium(&env.crash(Crash::Kill, seed), bounds, &mut rng)
+            .map_err(|e| format!("on a full medium: {e}"))?;
+    }
     let log = open(env, false).map_err(|e| format!("opening: {e}"))?;
     let found = check(&log, bounds, &mut rng)?;
     for topic in found.topics.values() {
@@ -306,26 +333,33 @@ pub fn go_on(
             partitions: 1,
             segment_bytes: 512,
             retention: false,
+            codec: None,
         };
-        make(session, &create, calls)?;
+        make(session, &create, false, calls)?;
     }
     for topic in topics {
         for size in [20, 250] {
             if size > 20 && rng.one_in(2) {
                 continue;
             }
-            make(session, &Op::Append { topic, partition: 0, count: 1, size }, calls)?;
+            let how = if rng.one_in(4) { How::Enqueue } else { How::Partition };
+            make(session, &Op::Append { topic, partition: 0, count: 1, size, how }, false, calls)?;
             new_life_for_a_lost_offset(session, lost, topic)?;
         }
-        let more = match rng.below(12) {
+        let more = match rng.below(15) {
             0 => Op::Flush { topic, partition: 0 },
             1 => Op::AdvanceStart { topic, partition: 0, quarters: 2 },
             2 => Op::Maintain { after_secs: 20 },
             3 => Op::Reopen,
             4 => Op::Delete { topic },
+            5 | 6 => Op::Poll,
+            7 => Op::CommitAt { topic, partition: 0, quarters: 4 },
             _ => continue,
         };
-        make(session, &more, calls)?;
+        make(session, &more, false, calls)?;
+        if more == Op::Poll {
+            make(session, &Op::Commit, false, calls)?;
+        }
     }
     Ok(())
 }

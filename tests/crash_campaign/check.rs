@@ -1,5 +1,6 @@
 //! Whether a log that was opened again is one of those that may be.
 
+use crate::consume::{committed, read_on};
 use crate::model::{Batch, Model, Part, TopicModel};
 use crate::workload::Rng;
 use std::{collections::BTreeMap, sync::Arc};
@@ -78,7 +79,55 @@ pub fn check(log: &Streamlog, bounds: &Bounds<'_>, rng: &mut Rng) -> Checked<Mod
             return Err(format!("topic {name} is gone (I1)"));
         }
     }
+    check_commits(log, bounds, &mut found)?;
+    if bounds.rotten.is_none() && rng.one_in(3) {
+        read_on(log, &found)?;
+    }
     Ok(found)
+}
+
+/// What the group has committed is what it had before the call under way, or after it, in all partitions (I9).
+fn check_commits(log: &Streamlog, bounds: &Bounds<'_>, found: &mut Model) -> Checked<()> {
+    let offsets = "__consumer_offsets";
+    let is_of_commits = |path: &String| path.contains(offsets) || path.ends_with("/marks");
+    let excused = bounds.rotten.as_ref().is_some_and(|paths| paths.iter().any(is_of_commits));
+    let report = log.recovery_report();
+    let said = report
+        .partitions
+        .iter()
+        .any(|p| &*p.partition.topic == offsets && !matches!(p.verdict, RecoveryVerdict::Whole));
+    let committed = match committed(log, found) {
+        Ok(committed) => committed,
+        Err(_) if excused => return Ok(()),
+        Err(error) => return Err(format!("what was committed: {error} (I9)")),
+    };
+    let (mut old, mut new) = (false, false);
+    for (name, topic) in &mut found.topics {
+        let of = |model: &Model, i| {
+            let there = model.topics.get(name).filter(|t| t.id.is_none() || t.id == topic.id);
+            there.and_then(|t| t.parts.get(i)).and_then(|p: &Part| p.committed)
+        };
+        let known: Vec<_> =
+            (0..topic.parts.len()).map(|i| (of(bounds.before, i), of(bounds.after, i))).collect();
+        for ((i, part), (before, after)) in topic.parts.iter_mut().enumerate().zip(known) {
+            part.committed = committed.get(&(*name, i as u32)).copied();
+            if part.committed != before && part.committed != after && !(excused && said) {
+                return Err(format!(
+                    "{name}-{i}: {:?} is committed, not {before:?} or {after:?} (I9)",
+                    part.committed
+                ));
+            }
+            old |= before != after && part.committed == before;
+            new |= before != after && part.committed == after;
+            if part.committed.is_some_and(|c| c > part.end()) && bounds.rotten.is_none() {
+                return Err(format!("{name}-{i}: {:?} is committed of {} (I9)", part.committed, part.end()));
+            }
+        }
+    }
+    if old && new && !excused {
+        return Err("a commit is there by halves (I9)".into());
+    }
+    Ok(())
 }
 
 /// After an opening everything that is there has survived; only a `Flushed` topic promises that it will once more.

@@ -3,7 +3,8 @@
 use crate::campaign::{Failure, Figures, go_on, guard, no_violations};
 use crate::check::{Bounds, Level, check};
 use crate::model::Model;
-use crate::workload::{Op, Rng, Session, Workload, open};
+use crate::session::{Session, open};
+use crate::workload::{Op, Rng, Workload};
 use std::collections::BTreeMap;
 use streamlog::{
     Durability, ErrorKind, RecordData,

@@ -1,5 +1,5 @@
 //! Nothing lost: the engine on a simulated disk that dies at every operation, loses what was not flushed, and fails on
-//! demand. (I1, I2, I3, I4, I5, I11, I13, I14, I15, I16, I17, I18)
+//! demand. (I1, I2, I3, I4, I5, I9, I11, I13, I14, I15, I16, I17, I18)
 //!
 //! A failure prints one line. Setting it in the environment replays it:
 //!
@@ -21,8 +21,11 @@
 
 mod campaign;
 mod check;
+mod consume;
 mod faults;
+mod known;
 mod model;
+mod session;
 mod workload;
 
 use campaign::{Failure, Figures, Share, crash_everywhere, operations, replay_state, same_bytes};
@@ -71,7 +74,7 @@ fn plan() -> Plan {
         Plan {
             workloads: 180,
             share: share(1, 12, 20),
-            exhaustive_one_in: 1,
+            exhaustive_one_in: 3,
             exhaustive_share: share(1, 4, 50),
             fault_workloads: 64,
             faults_one_in: 1,
@@ -90,9 +93,7 @@ fn on_two_threads(
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                if let Ok(name) = env::var("STREAMLOG_PLANT") {
-                    planted::plant(planted::NAMES.iter().copied().find(|n| *n == name));
-                }
+                plant_what_is_asked_for();
                 loop {
                     let i = next.fetch_add(1, Ordering::SeqCst);
                     if i >= count {
@@ -116,6 +117,12 @@ fn on_two_threads(
         all.add(&figures?);
     }
     Ok(all)
+}
+
+fn plant_what_is_asked_for() {
+    if let Ok(name) = env::var("STREAMLOG_PLANT") {
+        planted::plant(planted::NAMES.iter().copied().find(|n| *n == name));
+    }
 }
 
 /// Whether all failures are told, not only the first.
@@ -145,17 +152,30 @@ fn faults_of(workload: &Workload, one_in: u64) -> Result<Figures, Failure> {
 }
 
 fn run_all(seed: u64, plan: &Plan) -> Result<Figures, Failure> {
+    let told = |part: &str, figures: &Figures| {
+        println!("  {part}: {} states, {} error points", figures.states, figures.error_points);
+    };
+    let known = known::workloads();
+    let mut all = on_two_threads(known.len() as u64, |i| {
+        let mut figures = Figures::default();
+        let (workload, why) = &known[i as usize];
+        let share =
+            Share { one_in: 1, policies: 12, depth_two_one_in: if cfg!(debug_assertions) { 50 } else { 2 } };
+        crash_everywhere(workload, share, &mut figures)
+            .and_then(|()| faults_of(workload, if cfg!(debug_assertions) { 10 } else { 1 }))
+            .map(|faults| figures.add(&faults))
+            .map_err(|f| Failure { what: format!("again: {why}: {}", f.what), ..f })?;
+        Ok(figures)
+    })?;
+    told("failures of the past", &all);
     let small = exhaustive();
-    let mut all = on_two_threads(small.len() as u64 / plan.exhaustive_one_in, |i| {
+    all.add(&on_two_threads(small.len() as u64 / plan.exhaustive_one_in, |i| {
         let mut figures = Figures::default();
         let workload = &small[(i * plan.exhaustive_one_in + seed % plan.exhaustive_one_in) as usize];
         crash_everywhere(workload, plan.exhaustive_share, &mut figures)?;
         Ok(figures)
-    })?;
-    let told = |part: &str, figures: &Figures| {
-        println!("  {part}: {} states, {} error points", figures.states, figures.error_points);
-    };
-    told("workloads of two calls", &all);
+    })?);
+    told("and workloads of two calls", &all);
     all.add(&on_two_threads(plan.workloads, |i| {
         let mut figures = Figures::default();
         let workload = draw(seed + i);
@@ -224,6 +244,10 @@ fn hunt_all(seed: u64, one_in: usize) -> (usize, usize) {
 }
 
 fn find(name: &str) -> Workload {
+    if name.starts_with('k') {
+        let known = known::workloads().into_iter().map(|(workload, _)| workload);
+        return known.into_iter().find(|workload| workload.name == name).unwrap();
+    }
     match name.strip_prefix('x') {
         Some(i) => exhaustive().swap_remove(i.parse().unwrap()),
         None => draw(name[1..].parse().unwrap()),
@@ -234,11 +258,13 @@ fn replay(line: &str) {
     let parts: Vec<&str> = line.split(':').collect();
     let workload = find(parts[0]);
     println!("{workload:#?}");
+    plant_what_is_asked_for();
     let result = match parts[1..] {
         [] => {
             let share = Share { one_in: 1, policies: 12, depth_two_one_in: 10 };
             same_bytes(&workload)
                 .and_then(|()| crash_everywhere(&workload, share, &mut Figures::default()))
+                .and_then(|()| faults_of(&workload, 1).map(drop))
                 .map_err(|f| format!("{}: {}", f.replay, f.what))
         }
         ["fault", point, kind, always] => {
@@ -267,23 +293,41 @@ fn nothing_acknowledged_is_lost_and_nothing_is_invented() {
         return replay(&line);
     }
     let begun = Instant::now();
-    let mut seed = env::var("STREAMLOG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(FIRST_SEED);
+    let first = env::var("STREAMLOG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(FIRST_SEED);
     let long = env::var("STREAMLOG_CAMPAIGN").is_ok_and(|v| v == "long");
     let plan = plan();
-    loop {
+    let (mut all, mut caught, mut tried) = (Figures::default(), 0, 0);
+    for round in 0.. {
+        let seed = first + round * plan.workloads;
         let figures = run_all(seed, &plan).unwrap_or_else(|failure| report(&failure));
-        let (caught, tried) = hunt_all(seed, plan.planted_one_in);
+        all.add(&figures);
+        let (more, of) = hunt_all(first.wrapping_add(round), plan.planted_one_in);
+        (caught, tried) = (caught + more, tried + of);
+        let seconds = begun.elapsed().as_secs_f64();
         println!(
-            "crash campaign: {} states, {} error points, {caught} of {tried} planted bugs caught, {:.1} seconds, seed {seed}, digest {:016x}",
-            figures.states,
-            figures.error_points,
-            begun.elapsed().as_secs_f64(),
-            figures.digest
+            "crash campaign: {} states, {} error points, {caught} of {tried} planted bugs caught, {seconds:.1} seconds, seed {seed}, digest {:016x}",
+            all.states, all.error_points, all.digest
         );
         assert_eq!(caught, tried, "a planted mistake was not noticed");
         if !long {
             return;
         }
-        seed += plan.workloads;
     }
+}
+
+#[test]
+fn two_runs_of_one_seed_find_the_same() {
+    let digest = |seed| {
+        let mut figures = Figures::default();
+        let workload = draw(seed);
+        let share = Share { one_in: 5, policies: 3, depth_two_one_in: 20 };
+        crash_everywhere(&workload, share, &mut figures).unwrap_or_else(|failure| report(&failure));
+        let faults = faults_of(&workload, 50).unwrap_or_else(|failure| report(&failure));
+        figures.add(&faults);
+        (figures.states, figures.error_points, figures.digest)
+    };
+    let seeds = FIRST_SEED..FIRST_SEED + 3;
+    let first: Vec<_> = seeds.clone().map(digest).collect();
+    assert_eq!(first, seeds.map(digest).collect::<Vec<_>>());
+    assert!(first.windows(2).all(|two| two[0].2 != two[1].2), "a digest of nothing: {first:?}");
 }

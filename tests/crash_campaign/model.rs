@@ -37,11 +37,20 @@ pub struct Part {
     pub power: u64,
     /// Everything below survives the process.
     pub kill: u64,
+    /// What the group has committed. The data below is durable.
+    pub committed: Option<u64>,
+    /// Where the group's consumer is; it does not survive.
+    pub position: Option<u64>,
 }
 
 impl Part {
     pub fn end(&self) -> u64 {
         self.batches.last().map_or(0, Batch::end)
+    }
+
+    fn commit(&mut self, offset: u64) {
+        self.committed = Some(offset);
+        self.power = self.power.max(offset);
     }
 
     pub fn batch_at(&self, offset: u64) -> Option<&Batch> {
@@ -100,6 +109,10 @@ impl Model {
         self.topics.get_mut(topic)?.parts.get_mut(partition as usize)
     }
 
+    fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+        self.topics.values_mut().flat_map(|t| &mut t.parts)
+    }
+
     /// The model after `op` has succeeded. Where only the log knows (the start after retention, ids, lives), the one
     /// who ran it fills it in; until then the start may be anything up to the end.
     pub fn apply(&mut self, op: &Op) {
@@ -108,7 +121,7 @@ impl Model {
                 let parts = vec![Part::default(); partitions as usize];
                 self.topics.entry(topic).or_insert(TopicModel { id: None, durability, retention, parts });
             }
-            Op::Append { topic, partition, count, size } => {
+            Op::Append { topic, partition, count, size, .. } => {
                 let records = Arc::new(self.records(topic, count, size));
                 self.serial += u64::from(count);
                 let Some(found) = self.topics.get_mut(topic) else { return };
@@ -132,11 +145,27 @@ impl Model {
                     part.power = part.power.max(target);
                 }
             }
-            Op::Maintain { .. } => {}
+            // Where a poll gets to is seen when it is made.
+            Op::Maintain { .. } | Op::Poll => {}
+            Op::Commit => {
+                for part in self.parts_mut() {
+                    if let Some(position) = part.position {
+                        part.commit(position);
+                    }
+                }
+            }
+            Op::CommitAt { topic, partition, .. } => {
+                let target = op.commit_target(self);
+                if let Some(part) = self.part_mut(topic, partition) {
+                    part.commit(target);
+                }
+            }
+            Op::Resume { .. } => self.parts_mut().for_each(|p| p.position = None),
             Op::Delete { topic } => drop(self.topics.remove(topic)),
             Op::Reopen => {
-                for part in self.topics.values_mut().flat_map(|t| &mut t.parts) {
+                for part in self.parts_mut() {
                     part.power = part.end();
+                    part.position = None;
                 }
             }
             Op::Alter { topic, durability } => {

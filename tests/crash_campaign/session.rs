@@ -1,0 +1,275 @@
+//! A log that is worked on, and the model beside it: how each call is made.
+
+use crate::consume::Reader;
+use crate::model::Model;
+use crate::workload::{DIR, How, Op};
+use std::{sync::Arc, sync::Mutex, time::Duration};
+use streamlog::{
+    Builder, Compression, ConfigChange, Durability, Error, ErrorKind, Offset, Partition, Producer,
+    ProducerRecord, RecordData, Streamlog, Timestamp, TopicConfig, sim::SimEnv,
+};
+
+/// What a watcher saw of a partition: at this operation, readers could go so far.
+pub type Seen = Arc<Mutex<Vec<(u64, &'static str, u32, u64)>>>;
+
+type Watched = (&'static str, u32, Partition);
+
+/// A log that is worked on, and the model beside it.
+pub struct Session {
+    pub env: SimEnv,
+    pub log: Option<Streamlog>,
+    pub model: Model,
+    pub background: bool,
+    watched: Arc<Mutex<Vec<Watched>>>,
+    producer: Option<Producer>,
+    /// The group's only consumer, when there is one.
+    reader: Option<Reader>,
+}
+
+pub fn open(env: &SimEnv, background: bool) -> Result<Streamlog, Error> {
+    Builder::env(env, DIR).background_thread(background).open()
+}
+
+impl Session {
+    pub fn start(env: SimEnv, model: Model, background: bool) -> Result<Session, Error> {
+        let log = Some(open(&env, background)?);
+        let watched = Arc::default();
+        Ok(Session { env, log, model, background, watched, producer: None, reader: None })
+    }
+
+    /// Goes on with a log that was opened again and holds what `model` says.
+    pub fn start_with(env: SimEnv, log: Streamlog, mut model: Model, serial: u64) -> Session {
+        model.serial = serial;
+        let (log, watched) = (Some(log), Arc::default());
+        Session { env, log, model, background: false, watched, producer: None, reader: None }
+    }
+
+    /// Notes from now on how far readers could go at each operation, in topics where that is a promise.
+    pub fn watch(&self) -> Seen {
+        let seen = Seen::default();
+        let (into, watched) = (Arc::clone(&seen), Arc::clone(&self.watched));
+        self.env.watch(move |operation| {
+            for (topic, number, partition) in watched.lock().unwrap().iter() {
+                let end = partition.high_watermark().value();
+                into.lock().unwrap().push((operation, topic, *number, end));
+            }
+        });
+        seen
+    }
+
+    fn rewatch(&self) {
+        let mut watched = self.watched.lock().unwrap();
+        watched.clear();
+        let Some(log) = &self.log else { return };
+        for (name, topic) in &self.model.topics {
+            if topic.durability == Durability::Flushed
+                && let Ok(found) = log.topic(name)
+            {
+                watched.extend((0u32..).zip(found.partitions()).map(|(n, p)| (*name, n, p)));
+            }
+        }
+    }
+
+    fn log(&self) -> Result<&Streamlog, Error> {
+        self.log.as_ref().ok_or(Error::Closed { what: "the log".into() })
+    }
+
+    pub fn partition(&self, topic: &str, partition: u32) -> Result<Partition, Error> {
+        self.log()?.topic(topic)?.partition(partition)
+    }
+
+    /// Makes a call. On success the model follows; a refusal that breaks a promise is the inner error.
+    pub fn run(&mut self, op: &Op) -> Result<Result<(), String>, Error> {
+        if let Op::Alter { durability, .. } = op
+            && *durability != Durability::Flushed
+        {
+            self.watched.lock().unwrap().clear();
+        }
+        let checked = self.call(op)?;
+        if checked.is_err() {
+            return Ok(checked);
+        }
+        self.model.apply(op);
+        let learned = self.learn(op);
+        self.rewatch();
+        Ok(learned)
+    }
+
+    fn call(&mut self, op: &Op) -> Result<Result<(), String>, Error> {
+        match *op {
+            Op::Create { topic, durability, partitions, segment_bytes, retention, codec } => {
+                let mut config = TopicConfig::default()
+                    .with_partitions(partitions)
+                    .durability(durability)
+                    .segment_bytes(segment_bytes)
+                    .index_interval_bytes(100);
+                if let Some(codec) = codec {
+                    config = config.compression(codec);
+                }
+                if retention {
+                    config = config.retention_bytes(1000).retention_time(Duration::from_secs(3600));
+                }
+                self.log()?.create_topic(topic, config)?;
+            }
+            Op::Append { topic, partition, .. } => {
+                let expected = self.model.part(topic, partition).map_or(0, |p| p.end());
+                let (start, end, count) = self.append(op)?;
+                if start.value() != expected || end.value() != expected + count {
+                    return Ok(Err(format!("appended at {start}..{end}, expected {expected} (I2)")));
+                }
+            }
+            Op::Poll => {
+                let log = self.log.as_ref().ok_or(Error::Closed { what: "the log".into() })?;
+                let reader = match &mut self.reader {
+                    Some(reader) => reader,
+                    None => self.reader.insert(Reader::new(log)?),
+                };
+                return reader.poll(&mut self.model, self.env.struck() == 0);
+            }
+            Op::Commit => {
+                if let Some(reader) = &mut self.reader {
+                    reader.consumer.commit_sync()?;
+                }
+            }
+            Op::CommitAt { topic, partition, .. } => {
+                let target = op.commit_target(&self.model);
+                let end = self.model.part(topic, partition).map_or(0, |p| p.end());
+                let log = self.log.as_ref().ok_or(Error::Closed { what: "the log".into() })?;
+                let reader = match &mut self.reader {
+                    Some(reader) => reader,
+                    None => self.reader.insert(Reader::new(log)?),
+                };
+                reader.commit(topic, partition, target)?;
+                match reader.commit(topic, partition, end + 1) {
+                    Err(e) if e.kind() == ErrorKind::OffsetOutOfRange => {}
+                    other => return Ok(Err(format!("a commit beyond the end: {other:?} (I9)"))),
+                }
+            }
+            Op::Resume { close } => {
+                if let Some(reader) = self.reader.take()
+                    && close
+                {
+                    reader.consumer.close()?;
+                }
+            }
+            Op::Flush { topic, partition } => self.partition(topic, partition)?.flush()?,
+            Op::AdvanceStart { topic, partition, .. } => {
+                let target = op.start_target(&self.model);
+                self.log()?.delete_records(topic, partition, target)?;
+            }
+            Op::Maintain { after_secs } => {
+                self.env.advance(Duration::from_secs(after_secs));
+                self.log()?.maintain()?;
+            }
+            Op::Delete { topic } => self.log()?.delete_topic(topic)?,
+            Op::Reopen => {
+                self.watched.lock().unwrap().clear();
+                self.reader = None;
+                if let Some(log) = self.log.take() {
+                    log.close()?;
+                }
+                self.producer = None;
+                self.log = Some(open(&self.env, self.background)?);
+                if !self.log()?.recovery_report().was_clean {
+                    return Ok(Err("a closed log was recovered".into()));
+                }
+            }
+            Op::Alter { topic, durability } => {
+                let text = match durability {
+                    Durability::Flushed => "flushed".to_string(),
+                    Durability::Written => "written".to_string(),
+                    Durability::Interval(every) => format!("interval:{}", every.as_millis()),
+                    other => other.to_string(),
+                };
+                self.log()?.alter_topic(topic, &[ConfigChange::set("streamlog.durability", text)])?;
+            }
+            Op::AddPartitions { topic, count } => {
+                let added = self.log()?.add_partitions(topic, count)?;
+                if added.now != count {
+                    return Ok(Err(format!("added {added:?}")));
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Appends a batch, one way or another. Returns the offsets it got, and how many there should be.
+    fn append(&mut self, op: &Op) -> Result<(Offset, Offset, u64), Error> {
+        let Op::Append { topic, partition, count, size, how } = *op else { return Ok(Default::default()) };
+        let records = self.model.records(topic, count, size);
+        if how == How::Partition {
+            let data: Vec<RecordData<'_>> = records
+                .iter()
+                .map(|r| {
+                    let data = RecordData::new(&r.value).timestamp(Timestamp::from_millis(r.timestamp));
+                    match &r.key {
+                        Some(key) => data.key(key),
+                        None => data,
+                    }
+                })
+                .collect();
+            let offsets = self.partition(topic, partition)?.append(&data)?;
+            return Ok((offsets.start, offsets.end, count.into()));
+        }
+        if self.producer.is_none() {
+            let builder = self.log()?.producer_builder().linger(Duration::from_secs(3600));
+            self.producer = Some(builder.compression(Compression::Lz4).build()?);
+        }
+        let Some(producer) = &self.producer else { return Ok(Default::default()) };
+        let records = records.iter().map(|r| {
+            let record = ProducerRecord::new(topic, &r.value).partition(partition);
+            let record = record.timestamp(Timestamp::from_millis(r.timestamp));
+            match &r.key {
+                Some(key) => record.key(key),
+                None => record,
+            }
+        });
+        let sent = match how {
+            How::Enqueue => {
+                let deliveries = records.map(|r| producer.enqueue(r)).collect::<Result<Vec<_>, _>>()?;
+                producer.flush()?;
+                deliveries.iter().map(|d| d.wait()).collect::<Result<Vec<_>, _>>()?
+            }
+            How::Send => vec![records.last().map_or(Err(Error::Wakeup), |r| producer.send(r))?],
+            _ => producer.send_batch(&records.collect::<Vec<_>>())?,
+        };
+        let in_order = sent.windows(2).all(|two| two[0].offset + 1 == two[1].offset);
+        let start = sent.first().map_or(Offset::ZERO, |m| m.offset);
+        let end = sent.last().map_or(Offset::ZERO, |m| m.offset + 1);
+        Ok((start, end, if in_order { count.into() } else { u64::MAX / 2 }))
+    }
+
+    /// What only the log knows: ids, lives, and the start after retention.
+    pub fn learn(&mut self, op: &Op) -> Result<(), String> {
+        let Some(log) = &self.log else { return Ok(()) };
+        for (name, topic) in &mut self.model.topics {
+            let found = log.topic(name).map_err(|e| format!("topic {name} is gone: {e}"))?;
+            if topic.id.is_some_and(|id| id != found.id()) {
+                return Err(format!("topic {name} has another id (I17)"));
+            }
+            topic.id = Some(found.id());
+            if found.partition_count() as usize != topic.parts.len() {
+                return Err(format!("topic {name} has {} partitions", found.partition_count()));
+            }
+            for (part, partition) in topic.parts.iter_mut().zip(found.partitions()) {
+                let (start, end) = (partition.log_start_offset().value(), partition.log_end_offset().value());
+                let may_move = topic.retention || matches!(op, Op::AdvanceStart { .. });
+                if start < part.start || (start > part.start && !may_move) {
+                    return Err(format!("{name}: start {start}, expected {} (I11)", part.start));
+                }
+                if end != part.end() {
+                    return Err(format!("{name}: ends at {end}, expected {} (I14)", part.end()));
+                }
+                // The start is durable before the first file goes, and with it what lies below.
+                if start > part.start {
+                    part.power = part.power.max(start);
+                }
+                part.start = start;
+                if let Some(batch) = part.batches.last_mut() {
+                    batch.life = partition.incarnation_of(batch.base);
+                }
+            }
+        }
+        Ok(())
+    }
+}
