@@ -5,7 +5,7 @@ use crate::model::{Model, Part};
 use std::{collections::BTreeMap, time::Duration};
 use streamlog::{
     CommittedOffset, Consumer, ConsumerRecords, Error, Offset, OffsetReset, ResetReason, Streamlog,
-    TopicPartition,
+    TopicPartition, sim::SimEnv,
 };
 
 pub const GROUP: &str = "g";
@@ -24,15 +24,16 @@ impl Reader {
         Ok(Reader { consumer, topics: Vec::new() })
     }
 
-    /// Polls once; the model's positions follow. A poll that is not asked to be `whole` may keep the failure of a
-    /// partition for the next one.
-    pub fn poll(&mut self, model: &mut Model, whole: bool) -> Result<Result<(), String>, Error> {
+    /// Polls once; the model's positions follow. Where an operation was made to fail, a poll may keep the failure of
+    /// one partition for the next.
+    pub fn poll(&mut self, model: &mut Model, env: Option<&SimEnv>) -> Result<Result<(), String>, Error> {
         let topics: Vec<&'static str> = model.topics.keys().copied().collect();
         if topics != self.topics {
             self.consumer.subscribe(&topics)?;
             self.topics = topics;
         }
         let records = self.consumer.poll(Duration::ZERO)?;
+        let whole = env.is_none_or(|env| env.struck() == 0);
         Ok(follow(model, &records, whole))
     }
 
@@ -128,7 +129,7 @@ pub fn read_on(log: &Streamlog, found: &Model) -> Result<(), String> {
     let mut reader = Reader::new(log).map_err(|e| format!("a consumer: {e}"))?;
     loop {
         let before: Vec<_> = parts(&model).map(|p| p.position).collect();
-        reader.poll(&mut model, true).map_err(|e| format!("polling: {e}"))??;
+        reader.poll(&mut model, None).map_err(|e| format!("polling: {e}"))??;
         if parts(&model).map(|p| p.position).eq(before) {
             break;
         }

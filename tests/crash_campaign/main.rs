@@ -235,7 +235,10 @@ fn hunt_all(seed: u64, one_in: usize) -> (usize, usize) {
         match found {
             Some((states, failure)) => {
                 let what: String = failure.what.chars().take(90).collect();
-                println!("  planted {:42} caught after {states:6} states: {what}", names[*i]);
+                println!(
+                    "  planted {:42} caught after {states:6} states: {} {what}",
+                    names[*i], failure.replay
+                );
             }
             None => println!("  planted {:42} NOT CAUGHT in {HUNT_STATES} states", names[*i]),
         }

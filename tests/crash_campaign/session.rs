@@ -124,7 +124,7 @@ impl Session {
                     Some(reader) => reader,
                     None => self.reader.insert(Reader::new(log)?),
                 };
-                return reader.poll(&mut self.model, self.env.struck() == 0);
+                return reader.poll(&mut self.model, Some(&self.env));
             }
             Op::Commit => {
                 if let Some(reader) = &mut self.reader {
