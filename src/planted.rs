@@ -68,7 +68,7 @@ mod switch {
         "ignore_a_short_write",
         "offsets_with_gaps",
         "trust_an_index",
-        "segment_without_index",
+        "forget_the_latest_time",
         "seal_with_the_wrong_size",
         "commit_acknowledged_before_flush",
         "commit_without_its_data",

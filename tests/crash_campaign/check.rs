@@ -249,6 +249,11 @@ fn look_up(partition: &Partition, part: &Part, rng: &mut Rng) -> Checked<()> {
     if found.map(|f| f.offset.value()) != Some(offset) {
         return Err(format!("time {} found {found:?}, not {offset}", record.timestamp));
     }
+    // Timestamps grow with offsets.
+    let latest = partition.offset_of_max_timestamp().map_err(|e| e.to_string())?;
+    if latest.map(|f| f.offset.value() + 1) != Some(end) {
+        return Err(format!("the latest record is at {latest:?} of {end}"));
+    }
     let last = partition.last(2).map_err(|e| e.to_string())?;
     let expected = end.saturating_sub(2).max(start)..end;
     if !last.iter().map(|r| r.offset.value()).eq(expected) {

@@ -78,7 +78,7 @@ fn plan() -> Plan {
             exhaustive_share: share(1, 4, 50),
             fault_workloads: 64,
             faults_one_in: 1,
-            planted_one_in: 1,
+            planted_one_in: 5,
         }
     }
 }

@@ -336,7 +336,6 @@ impl Segment {
 
     /// Makes `index` what is known, for a segment that does not grow.
     pub fn set_index(&self, index: SegmentIndex) {
-        let index = if planted!(segment_without_index) { self.empty_index() } else { index };
         *self.index.write() = Indexes::Loaded(index.freeze());
     }
 }
