@@ -230,7 +230,7 @@ impl Session {
                 producer.flush()?;
                 deliveries.iter().map(|d| d.wait()).collect::<Result<Vec<_>, _>>()?
             }
-            How::Send => vec![records.last().map_or(Err(Error::Wakeup), |r| producer.send(r))?],
+            How::Send => vec![records.next_back().map_or(Err(Error::Wakeup), |r| producer.send(r))?],
             _ => producer.send_batch(&records.collect::<Vec<_>>())?,
         };
         let in_order = sent.windows(2).all(|two| two[0].offset + 1 == two[1].offset);
