@@ -216,7 +216,7 @@ impl Session {
             self.producer = Some(builder.compression(Compression::Lz4).build()?);
         }
         let Some(producer) = &self.producer else { return Ok(Default::default()) };
-        let records = records.iter().map(|r| {
+        let mut records = records.iter().map(|r| {
             let record = ProducerRecord::new(topic, &r.value).partition(partition);
             let record = record.timestamp(Timestamp::from_millis(r.timestamp));
             match &r.key {
