@@ -75,13 +75,13 @@ impl FilePool {
         &self.env
     }
 
-    /// Gives some descriptors back, and mappings, which may hold one each; `false` when there are none to give. The caller
-    /// holds no lock of a file.
-    pub fn make_room(&self) -> bool {
+    /// Gives some descriptors back, and mappings, which may hold one each; says whether there were `wanted` of them. The
+    /// caller holds no lock of a file.
+    pub fn make_room(&self, wanted: usize) -> bool {
         const AT_ONCE: usize = 8;
         let idle = |bound: &Bound| bound.make_room(AT_ONCE, |holder| holder.retire());
         let given = idle(&self.descriptors) + idle(&self.regions);
-        given > 0 || self.descriptors.make_room(AT_ONCE, |holder| holder.let_go()) > 0
+        given >= wanted || given + self.descriptors.make_room(AT_ONCE, |holder| holder.let_go()) >= wanted
     }
 
     /// How many descriptors and mappings are held now.
@@ -240,7 +240,7 @@ impl Descriptor {
                 }
                 Err(e) if is_out_of_descriptors(&e) => {
                     drop(guard);
-                    if !self.pool.make_room() {
+                    if !self.pool.make_room(1) {
                         return Err(Error::io("open", &self.path, e));
                     }
                 }
@@ -459,7 +459,8 @@ impl PooledFile {
         result
     }
 
-    /// As `with`, for calls that need one more descriptor.
+    /// As `with`, for calls that need one more descriptor. This file's own may be the first that is given back, and is
+    /// opened again: one alone is no gain.
     fn with_room<T>(
         &self,
         operation: &'static str,
@@ -470,7 +471,7 @@ impl PooledFile {
             let result = self.with(operation, |file| {
                 act(file).inspect_err(|error| ran_out = is_out_of_descriptors(error))
             });
-            if !(ran_out && self.descriptor.pool.make_room()) {
+            if !(ran_out && self.descriptor.pool.make_room(2)) {
                 return result;
             }
         }

@@ -31,8 +31,8 @@ impl Frugal {
     fn with_room<T>(&self, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         loop {
             match act() {
-                Err(e) if is_out_of_descriptors(&e) && self.pool.upgrade().is_some_and(|p| p.make_room()) => {
-                }
+                Err(e)
+                    if is_out_of_descriptors(&e) && self.pool.upgrade().is_some_and(|p| p.make_room(1)) => {}
                 done => return done,
             }
         }
