@@ -438,7 +438,7 @@ impl Head {
     }
 }
 
-/// A record without headers, its numbers in zigzag form.
+/// What of a record is written before its headers, its numbers in zigzag form.
 #[derive(Clone, Copy)]
 struct Fields<'a> {
     timestamp: u64,
@@ -514,6 +514,7 @@ fn write_short(out: &mut Vec<u8>, Fields { timestamp, offset, key, value }: Fiel
 fn write_record(out: &mut Vec<u8>, body: usize, fields: Fields<'_>, headers: &[(&str, Option<&[u8]>)]) {
     let mut head = Head { bytes: [0; HEAD], len: 0 };
     head.number((body as u64) << 1);
+    // The attributes, which are always 0.
     head.number(0);
     head.number(fields.timestamp);
     head.number(fields.offset);

@@ -224,7 +224,8 @@ impl Accumulator {
     }
 
     /// Puts a record without a timestamp of its own into the open batch, if that has room. `None`, and nothing happened,
-    /// where anything else is the case: [`Accumulator::enqueue`] deals with that.
+    /// where anything else is the case: [`Accumulator::enqueue`] deals with that. Calling [`OpenBatch::push`] here, whose
+    /// result is one more copy of the delivery, took a twentieth off the rate.
     #[inline(always)]
     pub(super) fn enqueue_quickly(&self, data: &RecordData<'_>) -> Option<Enqueued> {
         let mut state = self.state.lock();

@@ -183,23 +183,14 @@ impl Producer {
     /// just written is what an enqueued record costs most.
     #[inline(always)]
     fn enqueue_now(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
-        let inner = &*self.inner;
-        let found;
-        let state = match inner.topics.at_hint(&self.hint, record.topic) {
-            Some(state) => state,
-            None => {
-                found = inner.topics.find(&self.hint, record.topic, &inner.core)?;
-                &*found
-            }
-        };
-        let partition = inner.partition_of(state, record)?;
-        let accumulator = state.accumulator(partition, &inner.core)?;
+        let mut found = None;
+        let accumulator = self.accumulator_of(record, &mut found)?;
         let (delivery, bytes) = match accumulator.enqueue_quickly(&record.data) {
             Some(enqueued) => enqueued,
             None => accumulator.enqueue(&record.data, may_wait)?,
         };
         if record.is_placed_freely() {
-            inner.appended(accumulator, bytes as u64);
+            self.inner.appended(accumulator, bytes as u64);
         }
         Ok(delivery)
     }
@@ -252,17 +243,23 @@ impl Producer {
         record: &ProducerRecord<'_>,
         work: impl FnOnce(&Arc<Accumulator>) -> T,
     ) -> Result<T> {
+        self.accumulator_of(record, &mut None).map(work)
+    }
+
+    /// The accumulator of the record's partition. A topic that was not at hand is kept in `found`.
+    #[inline(always)]
+    fn accumulator_of<'a>(
+        &'a self,
+        record: &ProducerRecord<'_>,
+        found: &'a mut Option<Arc<TopicState>>,
+    ) -> Result<&'a Arc<Accumulator>> {
         let inner = &*self.inner;
-        let found;
         let state = match inner.topics.at_hint(&self.hint, record.topic) {
             Some(state) => state,
-            None => {
-                found = inner.topics.find(&self.hint, record.topic, &inner.core)?;
-                &*found
-            }
+            None => &**found.insert(inner.topics.find(&self.hint, record.topic, &inner.core)?),
         };
         let partition = inner.partition_of(state, record)?;
-        state.accumulator(partition, &inner.core).map(work)
+        state.accumulator(partition, &inner.core)
     }
 }
 
