@@ -2,6 +2,9 @@
 //!
 //! A new one is added with its workload spelled out, as a replay prints it, for what a seed draws changes with the
 //! alphabet. `STREAMLOG_REPLAY=k=NAME` tries one alone.
+//!
+//! Each names the planted mistake that takes out what mended it, and the campaign sees to it that the workload fails
+//! then: one that no longer can is no guard.
 
 use crate::workload::{How, Op, Workload};
 use streamlog::Durability::{self, Flushed, Written};
@@ -10,6 +13,8 @@ struct Known {
     name: &'static str,
     /// What went wrong.
     why: &'static str,
+    /// The planted mistake that brings it back.
+    without: &'static str,
     ops: Vec<Op>,
 }
 
@@ -17,33 +22,55 @@ fn create(durability: Durability, retention: bool) -> Op {
     Op::Create { topic: "a", durability, partitions: 1, segment_bytes: 512, retention, codec: None }
 }
 
-fn append(count: u32, size: u32) -> Op {
-    Op::Append { topic: "a", partition: 0, count, size, how: How::Partition }
+/// Flushes the manifest, and with it what is in there of `a`.
+fn create_b() -> Op {
+    let (topic, durability, codec) = ("b", Written, None);
+    Op::Create { topic, durability, partitions: 1, segment_bytes: 512, retention: false, codec }
 }
 
+fn append(count: u32, size: u32) -> Op {
+    append_to("a", count, size)
+}
+
+fn append_to(topic: &'static str, count: u32, size: u32) -> Op {
+    Op::Append { topic, partition: 0, count, size, how: How::Partition }
+}
+
+const FLUSH: Op = Op::Flush { topic: "a", partition: 0 };
 const START: Op = Op::AdvanceStart { topic: "a", partition: 0, quarters: 4 };
 
 fn list() -> Vec<Known> {
-    let known = |name, why, ops: &[Op]| Known { name, why, ops: ops.to_vec() };
+    let known = |name, why, without, ops: &[Op]| Known { name, why, without, ops: ops.to_vec() };
     vec![
         known(
             "last_segment_lost",
             "a last segment whose file was lost left the one before without its index",
-            &[create(Written, false), append(1, 250), append(1, 250), append(1, 250), Op::Reopen],
+            "begin_at_a_lost_segment",
+            &[create(Written, false), append(1, 250), FLUSH, append(1, 250)],
         ),
         known(
             "cut_at_a_segments_beginning",
             "a log cut at the very beginning of a segment lost that segment from the manifest, and what came after",
-            &[create(Written, false), append(2, 60), append(1, 200), append(1, 250), append(1, 20)],
+            "cut_to_nothing_of_a_segment",
+            &[
+                create(Written, false),
+                append(1, 250),
+                append(1, 250),
+                append(1, 250),
+                create_b(),
+                append(1, 20),
+            ],
         ),
         known(
             "built_on_unflushed_names",
             "an opening after a death built on names that nobody had flushed; a power cut took back what had been read",
+            "forget_to_flush_names_that_were_found",
             &[create(Flushed, false), append(1, 20), append(1, 250), append(1, 250)],
         ),
         known(
             "nothing_retained",
             "retention that removed every segment left the new first one without a durable name",
+            "retention_leaves_a_nameless_segment",
             &[
                 create(Written, true),
                 append(1, 250),
@@ -55,21 +82,39 @@ fn list() -> Vec<Known> {
         known(
             "a_life_ended_unnoted",
             "a clean close after an unclean opening ended a life that had lost records; a lost offset came back in it",
-            &[create(Written, false), append(1, 20), append(1, 20), Op::Reopen, append(1, 20)],
+            "close_ends_a_life_unnoted",
+            &[
+                create(Written, false),
+                create_b(),
+                append_to("b", 1, 20),
+                append_to("b", 1, 20),
+                append(1, 20),
+            ],
         ),
         known(
             "the_cache_lies_at_a_segments_beginning",
             "after a failed flush, a segment that begins at the flushed end was read from the cache that lies",
+            "trust_the_cache_at_a_segments_beginning",
             &[create(Flushed, false), append(1, 250), append(1, 250), append(1, 250)],
         ),
     ]
 }
 
-/// The workloads of past failures, each with what went wrong.
-pub fn workloads() -> Vec<(Workload, &'static str)> {
-    let workload = |(seed, known): (u64, Known)| {
+/// A failure of the past.
+pub struct Past {
+    pub workload: Workload,
+    /// What went wrong.
+    pub why: &'static str,
+    /// The planted mistake that brings it back.
+    pub without: &'static str,
+}
+
+/// The workloads of past failures.
+pub fn past() -> Vec<Past> {
+    let past = |(seed, known): (u64, Known)| {
         let name = format!("k={}", known.name);
-        (Workload { name, seed, background: false, full: None, ops: known.ops }, known.why)
+        let workload = Workload { name, seed, background: false, full: None, ops: known.ops };
+        Past { workload, why: known.why, without: known.without }
     };
-    (0..).zip(list()).map(workload).collect()
+    (0..).zip(list()).map(past).collect()
 }

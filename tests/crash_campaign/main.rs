@@ -151,22 +151,38 @@ fn faults_of(workload: &Workload, one_in: u64) -> Result<Figures, Failure> {
     Ok(figures)
 }
 
+/// Tries what failed once with every crash and error; and sees that it fails again without what mended it.
+fn failure_of_the_past(past: &known::Past) -> Result<Figures, Failure> {
+    let (depth_two_one_in, faults_one_in) = if cfg!(debug_assertions) { (50, 10) } else { (2, 1) };
+    let share = Share { one_in: 1, policies: 12, depth_two_one_in };
+    let again = |figures: &mut Figures| {
+        crash_everywhere(&past.workload, share, figures)?;
+        faults_of(&past.workload, faults_one_in).map(|faults| figures.add(&faults))
+    };
+    let mut figures = Figures::default();
+    again(&mut figures).map_err(|f| Failure { what: format!("again: {}: {}", past.why, f.what), ..f })?;
+    // A debug build tries too little to be sure of it.
+    if cfg!(debug_assertions) || env::var_os("STREAMLOG_PLANT").is_some() {
+        return Ok(figures);
+    }
+    planted::plant(Some(past.without));
+    let failed = again(&mut Figures::default());
+    planted::plant(None);
+    if failed.is_err() {
+        return Ok(figures);
+    }
+    let what = format!("with {} planted it holds, and should not: {}", past.without, past.why);
+    Err(Failure { replay: past.workload.name.clone(), what })
+}
+
 fn run_all(seed: u64, plan: &Plan) -> Result<Figures, Failure> {
     let told = |part: &str, figures: &Figures| {
         println!("  {part}: {} states, {} error points", figures.states, figures.error_points);
     };
-    let known = known::workloads();
-    let mut all = on_two_threads(known.len() as u64, |i| {
-        let mut figures = Figures::default();
-        let (workload, why) = &known[i as usize];
-        let share =
-            Share { one_in: 1, policies: 12, depth_two_one_in: if cfg!(debug_assertions) { 50 } else { 2 } };
-        crash_everywhere(workload, share, &mut figures)
-            .and_then(|()| faults_of(workload, if cfg!(debug_assertions) { 10 } else { 1 }))
-            .map(|faults| figures.add(&faults))
-            .map_err(|f| Failure { what: format!("again: {why}: {}", f.what), ..f })?;
-        Ok(figures)
-    })?;
+    let past = known::past();
+    let unknown = past.iter().find(|past| !planted::NAMES.contains(&past.without));
+    assert!(unknown.is_none(), "no such planted mistake: {:?}", unknown.map(|past| past.without));
+    let mut all = on_two_threads(past.len() as u64, |i| failure_of_the_past(&past[i as usize]))?;
     told("failures of the past", &all);
     let small = exhaustive();
     all.add(&on_two_threads(small.len() as u64 / plan.exhaustive_one_in, |i| {
@@ -248,7 +264,7 @@ fn hunt_all(seed: u64, one_in: usize) -> (usize, usize) {
 
 fn find(name: &str) -> Workload {
     if name.starts_with('k') {
-        let known = known::workloads().into_iter().map(|(workload, _)| workload);
+        let known = known::past().into_iter().map(|past| past.workload);
         return known.into_iter().find(|workload| workload.name == name).unwrap();
     }
     match name.strip_prefix('x') {
