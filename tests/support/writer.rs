@@ -12,6 +12,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
@@ -147,6 +148,8 @@ pub struct Ended {
 /// A writer that lives; it dies with this.
 pub struct Writer {
     child: Child,
+    /// What it said so far.
+    said: Arc<Mutex<Said>>,
     output: Option<JoinHandle<Ended>>,
 }
 
@@ -171,7 +174,14 @@ impl Writer {
         }
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Writer { child, output: Some(std::thread::spawn(move || listen(output))) }
+        let said = Arc::default();
+        let heard = Arc::clone(&said);
+        Writer { child, said, output: Some(std::thread::spawn(move || listen(output, &heard))) }
+    }
+
+    /// What it has said by now.
+    pub fn said(&self) -> Said {
+        *self.said.lock().unwrap()
     }
 
     /// Kills it, unless it ended before.
@@ -215,7 +225,7 @@ fn assert_no_panic(status: ExitStatus, ended: &Ended) {
     }
 }
 
-fn listen(output: impl BufRead) -> Ended {
+fn listen(output: impl BufRead, heard: &Mutex<Said>) -> Ended {
     let mut ended = Ended::default();
     for line in output.lines() {
         let line = line.unwrap();
@@ -250,6 +260,7 @@ fn listen(output: impl BufRead) -> Ended {
             "start" => raise(start),
             _ => {}
         }
+        *heard.lock().unwrap() = ended.said;
     }
     ended
 }
