@@ -9,13 +9,12 @@
 //! and `STREAMLOG_EVERY_BIT=all` tries them all, `=n` every n-th. `STREAMLOG_FLIP=file:bit` tries one.
 //! `STREAMLOG_PLANT` makes one of the planted mistakes, to see whether the test notices.
 
+#[path = "support/flips.rs"]
+mod flips;
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write,
-    time::{Duration, Instant},
-};
+use flips::{MEMORY, PATIENCE, Sample, most_memory};
+use std::{collections::BTreeMap, fmt::Write, time::Instant};
 use streamlog::{
     Batch, Builder, Compression, Durability, Error, OffsetAndTimestamp, Partition, ProducerRecord, Record,
     RecordData, RecoveryVerdict, Result, Streamlog, Timestamp, TopicConfig,
@@ -26,10 +25,6 @@ use support::*;
 const DIR: &str = "/data";
 const GROUP: &str = "readers";
 const TOPICS: [&str; 3] = ["plain", "packed", "written"];
-/// No opening of the store, with all the questions, may take longer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Nor may address space of this size be asked for.
-const MEMORY: u64 = 1 << 30;
 
 fn config(topic: &str) -> TopicConfig {
     let config = TopicConfig::default().index_interval_bytes(200).max_message_bytes(1500);
@@ -128,20 +123,7 @@ impl Known {
 
 /// A record with everything that a reader is told of it.
 fn shown(batch: &Batch, record: &Record<'_>) -> String {
-    let text =
-        |bytes: Option<&[u8]>| bytes.map_or("none".into(), |b| String::from_utf8_lossy(b).into_owned());
-    let mut shown = format!(
-        "{} {}, epoch {}, {}",
-        record.offset,
-        record.timestamp,
-        batch.leader_epoch(),
-        batch.compression()
-    );
-    write!(shown, ", {:?}, {}, {}", record.timestamp_type, text(record.key), text(record.value)).unwrap();
-    for (name, value) in record.headers {
-        write!(shown, ", {name}: {}", text(value)).unwrap();
-    }
-    shown
+    format!("{}, epoch {}, {}", record.offset, batch.leader_epoch(), flips::shown(batch, record))
 }
 
 fn group_of(log: &Streamlog) -> Result<Vec<String>> {
@@ -349,13 +331,6 @@ fn continue_from(trial: &Trial<'_>, env: &SimEnv, log: Streamlog, ends: &BTreeMa
     }
 }
 
-/// The most address space that this process ever had.
-fn most_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) << 10
-}
-
 fn flip_bits_of(image_of: impl Fn(&Golden) -> &SimEnv) {
     let golden = build();
     if let Ok(plant) = std::env::var("STREAMLOG_PLANT") {
@@ -371,20 +346,13 @@ fn flip_bits_of(image_of: impl Fn(&Golden) -> &SimEnv) {
         return flip(&golden, image, path, &files[path], bit.parse().unwrap(), true);
     }
     let default = if cfg!(debug_assertions) { 3989 } else { 53 };
-    let step = match std::env::var("STREAMLOG_EVERY_BIT").as_deref() {
-        Ok("all") => 1,
-        Ok(number) => number.parse().unwrap(),
-        Err(_) => default,
-    };
-    let seed = std::env::var("STREAMLOG_SEED").ok().and_then(|n| n.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
-    let (began, memory, mut number, mut flips) = (Instant::now(), most_memory(), 0u64, 0u64);
+    let mut sample = Sample::one_of(default);
+    let (began, memory, mut flips) = (Instant::now(), most_memory(), 0u64);
     let mut report = String::new();
     for (path, content) in &files {
         writeln!(report, "  {path}: {} bytes", content.len()).unwrap();
         for bit in 0..content.len() as u64 * 8 {
-            number += 1;
-            if number % step == seed % step {
+            if sample.takes_next() {
                 flips += 1;
                 flip(&golden, image, path, content, bit, flips.is_multiple_of(8));
             }
@@ -392,8 +360,9 @@ fn flip_bits_of(image_of: impl Fn(&Golden) -> &SimEnv) {
     }
     let more = most_memory().saturating_sub(memory);
     let seconds = began.elapsed().as_secs_f64();
+    let Sample { seen, seed, .. } = sample;
     println!(
-        "{flips} of {number} bits in {} files of {size} bytes, seed {seed}, {seconds:.0} s, {more} bytes more",
+        "{flips} of {seen} bits in {} files of {size} bytes, seed {seed}, {seconds:.0} s, {more} bytes more",
         files.len()
     );
     if std::env::var_os("STREAMLOG_VERBOSE").is_some() {

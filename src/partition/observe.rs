@@ -9,7 +9,7 @@ use super::{
     flush::Flusher,
     log::{Identity, Log, SegmentList, Writer},
     offsets::{OffsetSet, Offsets},
-    replay::{KnownEnd, Replay, Stop, Why},
+    replay::{Bounds, KnownEnd, Replay, Stop, Why},
     shared::Shared,
     waiters::Waiters,
 };
@@ -184,7 +184,7 @@ fn learn(segment: &Segment, replay: &Replay) {
 
 /// Goes on behind damage in a segment that another one, which begins at `end`, follows.
 fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, reason: &str) -> Result<()> {
-    replay.scan_past_damage(segment, len, end, Source::Cache, &mut |_, _| {})?;
+    replay.scan_past_damage(segment, len, Bounds::below(end), Source::Cache, &mut |_, _| {})?;
     learn(segment, replay);
     if replay.next_offset < end {
         replay.note_missing_end(segment, len, end, reason.to_string());

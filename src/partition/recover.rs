@@ -17,7 +17,7 @@ use super::{
     config::LogConfig,
     log::{Identity, Log, Writer},
     offsets::OffsetSet,
-    replay::{KnownEnd, Replay, Stop, Why, whole_batches_beyond},
+    replay::{Bounds, KnownEnd, Replay, Stop, Why, whole_batches_beyond},
     shared::Shared,
 };
 use crate::{
@@ -453,9 +453,9 @@ impl Recovery<'_> {
             let end = next.unwrap_or(self.durable);
             let (len, why) = match self.len_of(i) {
                 Ok(Some(len)) => {
-                    let ceiling = next.unwrap_or(Offset::MAX);
+                    let bounds = Bounds::below(next.unwrap_or(Offset::MAX));
                     let source = self.source_of(&segment);
-                    let stop = replay.scan_past_damage(&segment, len, ceiling, source, &mut |_, _| {})?;
+                    let stop = replay.scan_past_damage(&segment, len, bounds, source, &mut |_, _| {})?;
                     (len, stop.why)
                 }
                 Ok(None) => (0, Why::Bad(MISSING.into())),

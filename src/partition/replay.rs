@@ -22,7 +22,7 @@ use crate::{
         holes::Hole,
         index::SegmentIndex,
         layout::{LEADER_EPOCHS, SegmentFile},
-        scan::{Found, Scanner, Source},
+        scan::{EpochsAround, Found, Scanner, Source},
         segment::{Segment, indexed},
         sidecar::read_file,
     },
@@ -66,10 +66,28 @@ pub(super) struct Replay {
     /// Segments that were gone through to their end, for a checkpoint to write down what was learned of them.
     pub sealed: Vec<PendingSeal>,
     pub bytes_read: u64,
+    /// The leader epoch of the last batch.
+    pub last_epoch: Option<i32>,
     /// What is known of the producers although their batches are not taken in.
     pub earlier: Earlier,
     /// Whether it began earlier than a checkpoint ended, because what that wrote was not to be believed.
     pub went_back: bool,
+}
+
+/// What is known of the batches of a segment before they are looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Bounds {
+    /// All their offsets lie below.
+    pub ceiling: Offset,
+    /// Of their leader epochs.
+    pub epochs: EpochsAround,
+}
+
+impl Bounds {
+    /// Nothing is known but this.
+    pub fn below(ceiling: Offset) -> Self {
+        Bounds { ceiling, epochs: EpochsAround::default() }
+    }
 }
 
 /// The end of a checkpoint.
@@ -122,6 +140,7 @@ impl Replay {
                     aborted,
                     sealed: Vec::new(),
                     bytes_read: 0,
+                    last_epoch: None,
                     earlier: Earlier::default(),
                     went_back: false,
                 }));
@@ -165,6 +184,7 @@ impl Replay {
             aborted: Vec::new(),
             sealed: Vec::new(),
             bytes_read: 0,
+            last_epoch: None,
             earlier: Earlier::default(),
             went_back: true,
         }
@@ -223,21 +243,22 @@ impl Replay {
         Ok(Stop { position: self.position, next_offset: self.next_offset, why })
     }
 
-    /// Takes in every whole batch of `segment` up to `limit` bytes whose offsets lie below `ceiling`, in whatever
-    /// company they are. Damage between them is noted with the segment, and `on_hole` is told of it first; what the
+    /// Takes in every whole batch of `segment` up to `limit` bytes that lies where `bounds` allow, in whatever company it
+    /// is. Damage between them is noted with the segment, and `on_hole` is told of it first; what the
     /// returned stop speaks of is not followed by any whole batch.
     pub(super) fn scan_past_damage(
         &mut self,
         segment: &Segment,
         limit: u64,
-        ceiling: Offset,
+        bounds: Bounds,
         source: Source,
         on_hole: &mut dyn FnMut(&mut Replay, &Hole),
     ) -> Result<Stop> {
         let mut scanner =
             Scanner::new(segment.data(), limit, self.position, self.next_offset, segment.may_have_gaps())
                 .reading(source)
-                .below(ceiling);
+                .below(bounds.ceiling)
+                .with_epochs(EpochsAround { before: self.last_epoch, ..bounds.epochs });
         let why = loop {
             let (why, reason) = match scanner.next()? {
                 Found::Batch(batch, position) => {
@@ -284,6 +305,7 @@ impl Replay {
 
     fn take_in(&mut self, batch: &RecordBatch, position: u64) {
         let header = batch.header();
+        self.last_epoch = Some(header.leader_epoch);
         self.index.add(indexed(header, position));
         if header.leader_epoch >= 0 && self.epochs.latest().is_none_or(|latest| header.leader_epoch > latest)
         {

@@ -51,6 +51,16 @@ const OPEN_FILES: usize = 64;
 /// The log begins where the `log-start-offset-checkpoint` beside the directory says, if it names this partition, and
 /// ends behind the last whole batch. Nothing is written; the directory may be on a read-only medium.
 ///
+/// Nobody vouches for such a directory. Changed bytes are told all the same ([`report`](Self::report), and `Corrupt`
+/// where they are read), but for what Kafka's format leaves out of its checksums:
+///
+/// * A batch's base offset and leader epoch are held against the batches around it. Nothing contradicts those of the
+///   *last* batch, a base offset within a gap that compaction left, and a leader epoch that fits between two others.
+/// * `leader-epoch-checkpoint`, `partition.metadata` and the checkpoints above the directory are texts without a checksum.
+///   The first two are asked for by [`leader_epochs`](Self::leader_epochs) and [`topic_id`](Self::topic_id) only.
+///
+/// Opening the log itself knows more: its manifest and marks say what has to be there.
+///
 /// It is a [`Partition`] to read from:
 ///
 /// ```no_run

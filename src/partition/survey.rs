@@ -7,10 +7,11 @@
 
 use super::{
     log::Identity,
-    replay::{Earlier, Replay, Stop, Why, read_epochs},
+    replay::{Bounds, Earlier, Replay, Stop, Why, read_epochs},
 };
 use crate::{
     codec::{
+        batch::{BatchHeader, HEADER_LEN},
         index::AbortedTransaction,
         snapshot::{ProducerEntry, decode_snapshot},
     },
@@ -20,7 +21,7 @@ use crate::{
         files::FilePool,
         holes::Hole,
         layout::{RECOVERY_POINTS, SegmentFile},
-        scan::{Found, Scanner, Source},
+        scan::{EpochsAround, Found, Scanner, Source},
         segment::Segment,
         sidecar::read_file,
     },
@@ -96,16 +97,22 @@ impl Survey<'_> {
         // Segments behind it hold nothing: a broker that died while it rolled, or that has just begun the next one.
         let last = lens.iter().rposition(|len| *len > 0).unwrap_or(0);
         let mut replay = Replay::at_base(0, &first, Default::default(), Default::default());
-        replay.epochs = read_epochs(self.env, &self.identity.dir, Offset::MAX);
+        let checkpoint = read_epochs(self.env, &self.identity.dir, Offset::MAX);
+        replay.epochs = checkpoint.clone();
         let log_start = log_start.max(first.base());
         replay.earlier = Earlier { log_start, snapshot: self.first_snapshot(log_start, snapshots)? };
         for (i, (segment, len)) in self.segments.clone().into_iter().zip(lens).enumerate() {
             if i > 0 {
                 replay.enter(i, &segment);
             }
-            let next = self.segments.get(i + 1).map(|next| next.base());
-            let stop = self.scan(&mut replay, &segment, len, next)?;
-            if self.close(&mut replay, &segment, len, stop, next.filter(|_| i < last)) {
+            let next = self.segments.get(i + 1).cloned();
+            let behind = next.as_deref().map(first_epoch).transpose()?.flatten();
+            let epochs = EpochsAround { before: None, behind, checkpoint: checkpoint.clone() };
+            let base = next.as_ref().map_or(Offset::MAX, |next| next.base());
+            let bounds = Bounds { ceiling: base.min(segment.base() + SPAN), epochs };
+            let stop = self.scan(&mut replay, &segment, len, bounds)?;
+            let next = next.map(|next| next.base()).filter(|_| i < last);
+            if self.close(&mut replay, &segment, len, stop, next) {
                 self.segments.truncate(i + 1);
                 break;
             }
@@ -123,12 +130,11 @@ impl Survey<'_> {
         replay: &mut Replay,
         segment: &Arc<Segment>,
         len: u64,
-        next: Option<Offset>,
+        bounds: Bounds,
     ) -> Result<Stop> {
-        let ceiling = next.unwrap_or(Offset::MAX).min(segment.base() + SPAN);
         let mut aborts: Option<Vec<AbortedTransaction>> = None;
         let damage = &mut self.report.damage;
-        let stop = replay.scan_past_damage(segment, len, ceiling, Source::Cache, &mut |replay, hole| {
+        let stop = replay.scan_past_damage(segment, len, bounds, Source::Cache, &mut |replay, hole| {
             damage.push(DamagedRange::new(segment, hole.clone()));
             // The replay cannot see the markers in there; the transaction index, where it can be read, names those
             // that aborted.
@@ -268,6 +274,13 @@ pub(super) fn choose_segments(
     }
     chosen.sort_by_key(|segment| segment.base());
     Ok(chosen)
+}
+
+/// The leader epoch of a segment's first batch.
+fn first_epoch(segment: &Segment) -> Result<Option<i32>> {
+    let mut head = [0; HEADER_LEN];
+    let len = segment.data().read_full(&mut head, 0)?;
+    Ok(head.get(..len).and_then(|head| BatchHeader::parse(head).ok()).map(|header| header.leader_epoch))
 }
 
 /// The offset behind the last whole batch.

@@ -9,6 +9,7 @@ use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD, RecordBatch},
+        checkpoint::LeaderEpochs,
         crc::{crc32c, crc32c_append},
     },
     error::Result,
@@ -47,6 +48,46 @@ pub enum Source {
     MediumFrom(u64),
 }
 
+/// What is known of the leader epochs of batches, which their checksums do not cover.
+#[derive(Clone, Debug, Default)]
+pub struct EpochsAround {
+    /// That of the batch before the next one.
+    pub before: Option<i32>,
+    /// That of the batch behind what is scanned.
+    pub behind: Option<i32>,
+    /// What `leader-epoch-checkpoint` says, which may lag behind.
+    pub checkpoint: LeaderEpochs,
+}
+
+impl EpochsAround {
+    /// What is wrong with a batch's leader epoch. None is below -1, which stands for none, and they only grow. Where two
+    /// neighbours do not, the checkpoint says which of them is at fault; where it has no answer that fits, the one that
+    /// contradicts both sides.
+    fn contradict(&self, header: &BatchHeader, next: Option<i32>) -> Option<String> {
+        let real = |epoch: &i32| *epoch >= -1;
+        let (epoch, before) = (header.leader_epoch, self.before.filter(real));
+        let behind = next.or(self.behind).filter(real);
+        let fits = |epoch: i32| before.is_none_or(|b| b <= epoch) && behind.is_none_or(|b| epoch <= b);
+        let is_wrong = || match self.checkpoint.epoch_for(header.base_offset) {
+            Some(known) if known == epoch => false,
+            Some(known) if fits(known) => true,
+            _ => match (before, behind) {
+                (None, Some(_)) => true,
+                (Some(before), Some(behind)) => before <= behind,
+                (_, None) => false,
+            },
+        };
+        let told = |epoch: Option<i32>| epoch.map_or("none".into(), |epoch| epoch.to_string());
+        (epoch < -1 || (!fits(epoch) && is_wrong())).then(|| {
+            format!(
+                "a batch of leader epoch {epoch}, with {} before and {} behind it",
+                told(before),
+                told(behind)
+            )
+        })
+    }
+}
+
 /// A walk over the batches of one file.
 #[derive(Debug)]
 pub struct Scanner<'a> {
@@ -60,6 +101,7 @@ pub struct Scanner<'a> {
     gaps: bool,
     /// The offset that every batch lies below: the base of the next segment.
     ceiling: Offset,
+    epochs: EpochsAround,
     chunk: Bytes,
     chunk_start: u64,
     /// How many bytes were read.
@@ -77,6 +119,7 @@ impl<'a> Scanner<'a> {
             expected,
             gaps,
             ceiling: Offset::MAX,
+            epochs: EpochsAround::default(),
             chunk: Bytes::new(),
             chunk_start: 0,
             bytes_read: 0,
@@ -94,6 +137,13 @@ impl<'a> Scanner<'a> {
     #[must_use]
     pub fn below(mut self, ceiling: Offset) -> Self {
         self.ceiling = ceiling;
+        self
+    }
+
+    /// Knows this of leader epochs, which tells of a wrong one.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: EpochsAround) -> Self {
+        self.epochs = epochs;
         self
     }
 
@@ -150,6 +200,7 @@ impl<'a> Scanner<'a> {
         let position = self.position;
         self.position += header.size();
         self.expected = header.next_offset();
+        self.epochs.before = Some(header.leader_epoch);
         Ok(Found::Batch(batch, position))
     }
 
@@ -214,19 +265,31 @@ impl<'a> Scanner<'a> {
             .then(|| format!("a batch up to offset {last} in a segment below {}", self.ceiling))
     }
 
-    /// Whether the batch behind a gap lies about its place, which its checksum does not cover: the one behind it
-    /// follows without a gap once this one is put where it was expected.
+    /// Whether a batch of a log in which offsets may be missing lies about its place or its leader epoch, which its
+    /// checksum does not cover, as far as its neighbours tell.
     fn contradicted(&mut self, header: &BatchHeader) -> Result<Option<String>> {
-        if !self.gaps || header.base_offset == self.expected {
+        if !self.gaps {
             return Ok(None);
         }
-        let head = self.view(self.position.saturating_add(header.size()), HEADER_LEN)?;
-        let Ok(next) = BatchHeader::parse(&head) else { return Ok(None) };
-        let count = header.next_offset().distance_from(header.base_offset);
-        Ok((next.base_offset == self.expected + count).then(|| {
-            let base = header.base_offset;
-            format!("a batch with base offset {base} where {} was expected and would fit", self.expected)
-        }))
+        // Together with the batch where it is not large, so that neither is read twice.
+        if header.size() <= CHUNK as u64 {
+            self.view(self.position, header.size() as usize + HEADER_LEN)?;
+        }
+        let behind = self.position.saturating_add(header.size());
+        let next = self.header_at(behind)?;
+        // The one behind it follows without a gap once this one is put where it was expected.
+        let (base, expected) = (header.base_offset, self.expected);
+        let would_fit = expected + header.next_offset().distance_from(base);
+        if base != expected && next.as_ref().is_some_and(|next| next.base_offset == would_fit) {
+            let reason =
+                format!("a batch with base offset {base} where {expected} was expected and would fit");
+            return Ok(Some(reason));
+        }
+        Ok(self.epochs.contradict(header, next.map(|next| next.leader_epoch)))
+    }
+
+    fn header_at(&mut self, position: u64) -> Result<Option<BatchHeader>> {
+        Ok(BatchHeader::parse(&self.view(position, HEADER_LEN)?).ok())
     }
 
     fn is_in_place(&self, base: Offset) -> bool {

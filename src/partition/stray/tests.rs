@@ -218,6 +218,48 @@ fn damage_at_the_end_of_a_segment_is_not_passed_over() {
     assert_hole(&open(&env), 3..6, 9);
 }
 
+/// Batches of one record with these leader epochs, two a segment.
+fn put_epochs(epochs: &[i32], checkpoint: &str) -> PartitionDir {
+    let env = env();
+    let mut batches: Vec<Vec<u8>> = (0..epochs.len() as u64).map(|i| batch(i, 1)).collect();
+    batches
+        .iter_mut()
+        .zip(epochs)
+        .for_each(|(batch, epoch)| batch[12..16].copy_from_slice(&epoch.to_be_bytes()));
+    put(&env, LEADER_EPOCHS, checkpoint.as_bytes());
+    batches.chunks(2).zip((0..).step_by(2)).for_each(|(batches, base)| put_segment(&env, base, batches));
+    open(&env)
+}
+
+#[test]
+fn a_leader_epoch_that_its_neighbours_contradict_is_damage() {
+    for place in 0..5 {
+        for (all, wrong) in [(0, 1), (0, i32::MIN), (4, 6), (4, 0), (4, -3)] {
+            if (place, wrong) == (0, 0) {
+                continue;
+            }
+            let mut epochs = [all; 6];
+            epochs[place] = wrong;
+            let dir = put_epochs(&epochs, &format!("0\n1\n{all} 0\n"));
+            assert_hole(&dir, place as u64..place as u64 + 1, 6);
+        }
+    }
+    // Which of two it is, says the checkpoint.
+    assert_hole(&put_epochs(&[0, 0, 1, 0, 2, 2], "0\n2\n0 0\n2 4\n"), 2..3, 6);
+    assert_hole(&put_epochs(&[0, 0, 1, 0, 2, 2], "0\n3\n0 0\n1 2\n2 4\n"), 3..4, 6);
+    // Nothing is behind the last one, and what brokers made of their epochs is no damage.
+    for epochs in
+        [[0, 0, 0, 0, 0, 1], [4, 4, 4, 4, 4, 0], [-1, -1, 0, 1, 5, 5], [5, 5, 3, 3, 4, 4], [0, 9, 9, 9, 2, 2]]
+    {
+        for checkpoint in ["", "0\n1\n0 0\n"] {
+            let dir = put_epochs(&epochs, checkpoint);
+            assert_eq!((dir.report().damage.len(), &dir.report().torn_end), (0, &None), "{epochs:?}");
+            assert_eq!(read(&dir, 0).0, [0, 1, 2, 3, 4, 5], "{epochs:?}");
+        }
+    }
+    assert_eq!(put_epochs(&[0, 0, 0, 0, 0, -2], "").log_end_offset(), Offset::new(5));
+}
+
 #[test]
 fn a_last_batch_beyond_what_a_segment_spans_is_torn() {
     let env = env();
