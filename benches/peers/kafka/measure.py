@@ -1,13 +1,15 @@
-"""Kafka itself beside the others: its log layer alone in one JVM, and a broker with its own measuring tools.
+"""What runs in a JVM, beside streamlog: Kafka's log layer alone, a Kafka broker with its own tools, Chronicle Queue.
 
-    benches/peers/kafka/measure.py FILE [--quick]
+    python3 benches/peers/kafka/measure.py FILE [--quick] [--only layer|broker|chronicle]
     cargo run --release --manifest-path benches/peers/Cargo.toml -- --with FILE --charts DIR
 
-The first writes what it measured as the same list of `{work, subject, median, unit, runs}`, the second puts it into
-its tables and charts. Needs Java 17, Maven, and Maven Central (about 55 MB, kept in the package's target directory).
+The first takes turns with streamlog, prints the ratios, and writes what it measured of the others as the same list of
+`{work, subject, median, unit, runs}`; figures of other subjects already in FILE stay. The second puts it into its
+tables and charts. Needs Java 17, Maven, and Maven Central (about 65 MB, kept in the package's target directory).
 
-What differs: the log layer runs in a JVM that has warmed up, its first round thrown away. A broker answers over a
-socket, serves many clients and copies for each; its figures are what a program on the same machine gets.
+What differs: the log layer and Chronicle Queue run in a JVM that has warmed up. A broker answers over a socket, serves
+many clients and copies for each; its tools report what a client on the same machine gets with `acks=1` and no flush,
+and of its hop a mean. Chronicle Queue stores through a mapping of its file and has no checksum.
 """
 
 import json
@@ -22,56 +24,186 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-LIBRARY = HERE.parent / "target" / "kafka"
-VERSION = "4.2.0"
-LAYER, BROKER = "Kafka's log layer", "Kafka, a broker"
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>local</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{VERSION}</version></dependency>
-</dependencies></project>
-"""
+PACKAGE = HERE.parent
+LIBRARY = PACKAGE / "target" / "kafka"
+KAFKA = {"org.apache.kafka:kafka_2.13": "4.2.0", "org.apache.kafka:kafka-tools": "4.2.0"}
+CHRONICLE = {"net.openhft:chronicle-queue": "2026.2"}
+# What Chronicle Queue asks for since Java 17.
+OPENED = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in (
+    "java.io", "java.lang", "java.lang.invoke", "java.lang.reflect", "java.nio", "java.util", "sun.nio.ch", "jdk.internal.misc",
+    "jdk.internal.ref")] + [
+        "--add-opens=jdk.compiler/com.sun.tools.javac=ALL-UNNAMED",
+        "--add-exports=jdk.compiler/com.sun.tools.javac.file=ALL-UNNAMED",
+        "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED", "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
+        "--add-exports=jdk.unsupported/sun.misc=ALL-UNNAMED"]
+
+# The figures, as the comparison package names them, and its names of the works that give them.
+BATCHES, BATCHES_1K = "append, 100 B, batches of 1,000", "append, 1 KiB, batches of 256"
+ENQUEUE, SEND = "enqueue, 100 B, one record a call", "send, 100 B, acknowledged one by one"
+FLUSHED = "send, 100 B, flushed, 1 thread"
+SCAN, SCAN_1K = "scan, 100 B, warm", "scan, 1 KiB, warm"
+AWAKE, AWAKE_P99 = "hop to an awake reader, median", "hop to an awake reader, p99"
+ASLEEP = "hop to a sleeping reader, median"
+WORKS = {
+    BATCHES: "batches", BATCHES_1K: "batches of 1 KiB", ENQUEUE: "enqueue", SEND: "send",
+    FLUSHED: "send, flushed, 1 thread", SCAN: "scan", SCAN_1K: "scan of 1 KiB", AWAKE: "hop, awake",
+    AWAKE_P99: "hop, awake", ASLEEP: "hop, asleep",
+}
+MILLIONS, THOUSANDS, GIGABYTES, MICROS = "M records/s", "K records/s", "GB/s", "us"
+UNITS = {BATCHES_1K: GIGABYTES, SCAN_1K: GIGABYTES, FLUSHED: THOUSANDS, AWAKE: MICROS, AWAKE_P99: MICROS, ASLEEP: MICROS}
 
 
-def fetch():
-    """The jars, once."""
-    if not any(LIBRARY.glob("kafka_2.13*.jar")):
-        LIBRARY.mkdir(parents=True, exist_ok=True)
-        pom = LIBRARY / "pom.xml"
-        pom.write_text(POM)
-        copy = ["mvn", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARY}"]
-        subprocess.run(copy + ["-DincludeScope=runtime"], check=True)
-    return f"{LIBRARY}/*"
+def skipped(why):
+    """Nothing was measured, and whoever asked has to know."""
+    print(f"SKIPPED, NOTHING WAS MEASURED: {why}", file=sys.stderr)
+    sys.exit(77)
 
 
-def java(classes, *arguments, **options):
-    return subprocess.run(["java", "-Xmx1g", "-cp", classes, *map(str, arguments)], check=True, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options).stdout
+def check_tools():
+    missing = [tool for tool in ("java", "javac", "mvn", "cargo") if shutil.which(tool) is None]
+    if missing:
+        skipped(f"no {', '.join(missing)} here; this needs Java 17, Maven and Rust")
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True).stderr
+    version = re.search(r'version "(\d+)', said)
+    if version is None or int(version[1]) < 17:
+        skipped(f"Java 17 or later is needed; this is {said.splitlines()[:1]}")
 
 
-def row(work, subject, unit, runs):
-    return {"work": work, "subject": subject, "median": statistics.median(runs), "unit": unit, "runs": runs}
+def fetch(name, artifacts):
+    """The jars of these artifacts and all they need, once; gives their class path."""
+    place = LIBRARY / name
+    whole = place / "whole"
+    wanted = json.dumps(artifacts)
+    if not whole.exists() or whole.read_text() != wanted:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        pieces = (artifact.split(":") + [version] for artifact, version in artifacts.items())
+        dependencies = "".join(
+            f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
+            for group, artifact, version in pieces)
+        (place / "pom.xml").write_text(
+            '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>local</groupId>'
+            f"<artifactId>{name}</artifactId><version>1</version><dependencies>{dependencies}</dependencies></project>\n")
+        print(f"fetching {', '.join(artifacts)} from Maven Central", file=sys.stderr)
+        copy = ["mvn", "-q", "-B", "-f", str(place / "pom.xml"), "dependency:copy-dependencies",
+                f"-DoutputDirectory={place}", "-DincludeScope=runtime"]
+        try:
+            done = subprocess.run(copy, capture_output=True, text=True, timeout=600)
+        except subprocess.TimeoutExpired:
+            skipped("Maven Central did not answer within ten minutes")
+        if done.returncode != 0:
+            said = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
+            skipped("Maven Central could not be reached:\n" + "\n".join(said[:3]))
+        whole.write_text(wanted)
+    return f"{place}/*"
 
 
-def log_layer(classes, work_dir, rounds, scale):
-    subprocess.run(["javac", "-cp", classes, "-d", str(work_dir), str(HERE / "LogLayer.java")], check=True)
-    classes = f"{work_dir}:{classes}"
+def java(classes, *arguments):
+    """Runs a program to its end; gives what it said."""
+    done = subprocess.run(["java", "-Xmx1g", "-cp", classes, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{arguments[0]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout
 
-    def layer(size, batch, count, flush):
-        said = java(classes, f"-Ddir={work_dir}", "LogLayer", size, batch, count, flush, rounds + 1)
-        lines = re.findall(r"^ROUND ([\d.]+) ([\d.]+)$", said, re.M)[1:]
-        return [float(append) for append, _ in lines], [float(scan) for _, scan in lines]
 
-    append, scan = layer(100, 1000, int(2_000_000 * scale), "keep")
-    yield row("append, 100 B, batches of 1,000", LAYER, "M records/s", append)
-    yield row("scan, 100 B, warm", LAYER, "M records/s", scan)
-    append, scan = layer(1024, 256, int(400_000 * scale) // 256 * 256, "keep")
-    yield row("append, 1 KiB, batches of 256", LAYER, "GB/s", [run * 1.024 for run in append])
-    yield row("scan, 1 KiB, warm", LAYER, "GB/s", [run * 1.024 for run in scan])
-    append, _ = layer(100, 1, int(300_000 * scale), "keep")
-    yield row("send, 100 B, acknowledged one by one", LAYER, "M records/s", append)
-    append, _ = layer(100, 1, int(4_000 * scale), "flush")
-    yield row("send, 100 B, flushed, 1 thread", LAYER, "K records/s", [run * 1e3 for run in append])
+class Rounds:
+    """A program of ours in a JVM that stays, and does a round when asked."""
+
+    def __init__(self, classes, work_dir, program, *arguments, options=()):
+        subprocess.run(["javac", "-cp", classes, "-d", str(work_dir), str(HERE / f"{program}.java")], check=True)
+        self.program = program
+        self.log = open(work_dir / f"{program}.log", "w+")
+        command = ["java", "-Xmx1g", *options, "-cp", f"{work_dir}:{classes}", f"-Ddir={work_dir}", program]
+        self.jvm = subprocess.Popen(command + [str(a) for a in arguments], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, stderr=self.log, text=True, bufsize=1)
+
+    def one(self):
+        self.jvm.stdin.write("\n")
+        self.jvm.stdin.flush()
+        for line in self.jvm.stdout:
+            if line.startswith("ROUND "):
+                return [float(word) for word in line.split()[1:]]
+        self.log.seek(0)
+        sys.exit(f"{self.program} ended:\n{self.log.read()[-2000:]}")
+
+    def after_a_pause(self):
+        """Memory that lay idle is slow to touch, so the first round after the other's turn does not count."""
+        self.one()
+        return self.one()
+
+    def end(self):
+        self.jvm.stdin.close()
+        self.jvm.wait(timeout=60)
+
+
+def streamlog(figures, quick, work_dir):
+    """A turn of streamlog's: one round thrown away, one that counts."""
+    file = work_dir / "streamlog.json"
+    works = {WORKS[figure] for figure in figures}
+    command = ["cargo", "run", "-q", "--release", "--manifest-path", str(PACKAGE / "Cargo.toml"), "--", "--rounds", "1",
+               "--subject", "streamlog", "--json", str(file), "--dir", str(work_dir)]
+    command += [word for work in works for word in ("--work", work)] + ["--quick"] * quick
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    rows = {row["work"]: row["median"] for row in json.loads(file.read_text())}
+    return {figure: rows[figure] for figure in figures}
+
+
+def in_turns(subject, rounds, quick, work_dir, figures, turn):
+    """Theirs, ours, theirs, ours; gives a row a figure, with our runs in the same turns."""
+    theirs, ours = [], []
+    for number in range(rounds + 1):
+        print(f"{subject}: {figures[0]} ..., turn {number} of {rounds}", file=sys.stderr)
+        measured, beside = turn(), streamlog(figures, quick, work_dir)
+        # The first turn warms both up.
+        if number > 0:
+            theirs.append(measured)
+            ours.append(beside)
+    for figure in figures:
+        runs = [measured[figure] for measured in theirs]
+        yield {"work": figure, "subject": subject, "median": statistics.median(runs),
+               "unit": UNITS.get(figure, MILLIONS), "runs": runs, "streamlog": [beside[figure] for beside in ours]}
+
+
+def layer(work_dir, rounds, scale, quick):
+    """Kafka's log layer: encoding, appending, flushing, reading, iterating."""
+    classes = fetch("broker", KAFKA)
+    subject = "Kafka's log layer"
+    few = 256 * int(400_000 * scale / 256)
+    asked = [
+        (100, 1000, int(1_500_000 * scale), "keep", [(BATCHES, 0, 1), (SCAN, 1, 1)]),
+        (1024, 256, few, "keep", [(BATCHES_1K, 0, 1.024), (SCAN_1K, 1, 1.024)]),
+        (100, 1, int(300_000 * scale), "keep", [(SEND, 0, 1)]),
+        (100, 1, int(2_000 * scale), "flush", [(FLUSHED, 0, 1e3)]),
+    ]
+    for size, batch, count, flush, columns in asked:
+        rounds_of = Rounds(classes, work_dir, "LogLayer", size, batch, count, flush)
+
+        def turn():
+            values = rounds_of.after_a_pause()
+            return {figure: values[at] * factor for figure, at, factor in columns}
+
+        yield from in_turns(subject, rounds, quick, work_dir, [figure for figure, _, _ in columns], turn)
+        rounds_of.end()
+
+
+def chronicle(work_dir, rounds, scale, quick):
+    """Chronicle Queue: appending a record a call, scanning, hopping to an awake reader."""
+    classes = fetch("chronicle", CHRONICLE)
+    asked = [
+        (100, int(1_500_000 * scale), "scan", [(ENQUEUE, 0, 1), (SEND, 0, 1), (SCAN, 1, 1)]),
+        (1024, int(150_000 * scale), "scan", [(SCAN_1K, 1, 1.024)]),
+        (100, int(50_000 * scale), "hop", [(AWAKE, 0, 1), (AWAKE_P99, 1, 1)]),
+    ]
+    options = [*OPENED, "-Dchronicle.analytics.disable=true"]
+    for size, count, kind, columns in asked:
+        rounds_of = Rounds(classes, work_dir, "Chronicle", size, count, kind, options=options)
+
+        def turn():
+            values = rounds_of.after_a_pause()
+            return {figure: values[at] * factor for figure, at, factor in columns}
+
+        yield from in_turns("Chronicle Queue", rounds, quick, work_dir, [figure for figure, _, _ in columns], turn)
+        rounds_of.end()
 
 
 def free_port():
@@ -80,7 +212,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def broker(classes, work_dir, rounds, scale):
+def broker(work_dir, rounds, scale, quick):
+    """A broker of one node as it comes, but for the replication of its own topics."""
+    classes = fetch("broker", KAFKA)
     client, controller = free_port(), free_port()
     properties = work_dir / "server.properties"
     properties.write_text(f"""process.roles=broker,controller
@@ -96,59 +230,99 @@ transaction.state.log.min.isr=1
     storage = "kafka.tools.StorageTool"
     identity = java(classes, storage, "random-uuid").split()[-1]
     java(classes, storage, "format", "-t", identity, "-c", properties)
-    server = subprocess.Popen(["java", "-Xmx1g", "-cp", classes, "kafka.Kafka", str(properties)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield from clients(classes, f"127.0.0.1:{client}", client, rounds, scale)
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
+    with open(work_dir / "server.log", "w+") as log:
+        server = subprocess.Popen(["java", "-Xmx1g", "-cp", classes, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
+        try:
+            listen(server, client, log)
+            yield from clients(classes, f"127.0.0.1:{client}", work_dir, rounds, scale, quick)
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                server.kill()
 
 
-def clients(classes, address, port, rounds, scale):
+def listen(server, port, log):
     deadline = time.monotonic() + 60
-    while socket.socket().connect_ex(("127.0.0.1", port)) != 0:
-        if time.monotonic() > deadline:
-            sys.exit("the broker does not listen")
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if server.poll() is not None or time.monotonic() > deadline:
+            log.seek(0)
+            sys.exit(f"the broker does not listen:\n{log.read()[-2000:]}")
         time.sleep(0.2)
-    topics = ["org.apache.kafka.tools.TopicCommand", "--bootstrap-server", address, "--create", "--partitions", "1"]
+
+
+def clients(classes, address, work_dir, rounds, scale, quick):
+    """What Kafka's own tools say: ProducerPerformance, ConsumerPerformance, EndToEndLatency."""
+    tools = "org.apache.kafka.tools"
     count = int(2_000_000 * scale)
-    into, out, ends = [], [], []
-    for number in range(rounds + 1):
-        java(classes, *topics, "--topic", f"t{number}")
-        said = java(classes, "org.apache.kafka.tools.ProducerPerformance", "--topic", f"t{number}", "--num-records", count,
-                    "--record-size", 100, "--throughput", -1, "--producer-props", f"bootstrap.servers={address}",
-                    "acks=1", "linger.ms=5", "batch.size=65536")
-        into.append(float(re.findall(r"([\d.]+) records/sec", said)[-1]) / 1e6)
-        said = java(classes, "org.apache.kafka.tools.ConsumerPerformance", "--topic", f"t{number}",
-                    "--bootstrap-server", address, "--num-records", count, "--timeout", 60000)
+    topics = (f"t{number}" for number in range(rounds + 1))
+
+    def turn():
+        topic = next(topics)
+        java(classes, f"{tools}.TopicCommand", "--bootstrap-server", address, "--create", "--partitions", 1, "--topic", topic)
+        said = java(classes, f"{tools}.ProducerPerformance", "--topic", topic, "--num-records", count, "--record-size", 100,
+                    "--throughput", -1, "--producer-props", f"bootstrap.servers={address}", "acks=1", "linger.ms=5",
+                    "batch.size=65536")
+        into = float(re.findall(r"([\d.]+) records/sec", said)[-1]) / 1e6
+        said = java(classes, f"{tools}.ConsumerPerformance", "--topic", topic, "--bootstrap-server", address,
+                    "--num-records", count, "--timeout", 60000)
         names, values = [re.split(r",\s*", line.strip()) for line in said.strip().splitlines()[-2:]]
-        out.append(float(dict(zip(names, values))["fetch.nMsg.sec"]) / 1e6)
-        said = java(classes, "org.apache.kafka.tools.EndToEndLatency", "--bootstrap-server", address, "--topic",
-                    f"t{number}", "--num-records", int(5_000 * scale), "--producer-acks", 1, "--record-size", 100)
+        told = dict(zip(names, values))
+        if int(told["data.consumed.in.nMsg"]) < count:
+            sys.exit(f"the consumer got {told['data.consumed.in.nMsg']} of {count} records")
+        out = float(told["fetch.nMsg.sec"]) / 1e6
+        said = java(classes, f"{tools}.EndToEndLatency", "--bootstrap-server", address, "--topic", topic, "--num-records",
+                    int(5_000 * scale), "--producer-acks", 1, "--record-size", 100)
         # Its percentiles are whole milliseconds; only its mean has decimals.
-        ends.append(float(re.search(r"Avg latency: ([\d.]+)", said)[1]) * 1e3)
-    yield row("append, 100 B, batches of 1,000", BROKER, "M records/s", into[1:])
-    yield row("scan, 100 B, warm", BROKER, "M records/s", out[1:])
-    yield row("hop to a sleeping reader, median", BROKER, "us", ends[1:])
+        hop = float(re.search(r"Avg latency: ([\d.]+)", said)[1]) * 1e3
+        # Its producer takes single records and makes batches of them; its reader sends and polls by turns.
+        return {ENQUEUE: into, BATCHES: into, SCAN: out, AWAKE: hop, ASLEEP: hop}
+
+    yield from in_turns("Kafka, a broker", rounds, quick, work_dir, [ENQUEUE, BATCHES, SCAN, AWAKE, ASLEEP], turn)
+
+
+def put(file, rows):
+    """Into the file, in place of what it had of the same subjects."""
+    kept = json.loads(file.read_text()) if file.exists() else []
+    subjects = {row["subject"] for row in rows}
+    kept = [row for row in kept if row["subject"] not in subjects]
+    file.write_text(json.dumps(kept + rows, indent=2) + "\n")
+
+
+def tell(rows):
+    print(f"{'subject':<18} {'work':<38} {'median':>9} {'streamlog':>9}  {'unit':<12} streamlog is")
+    for row in rows:
+        ours = statistics.median(row["streamlog"])
+        ratio = row["median"] / ours if row["unit"] == MICROS else ours / row["median"]
+        print(f"{row['subject']:<18} {row['work']:<38} {row['median']:9.3f} {ours:9.3f}  {row['unit']:<12} {ratio:.2f} x")
 
 
 def main():
-    files = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
-    if len(files) != 1:
+    arguments = sys.argv[1:]
+    parts = {"layer": layer, "broker": broker, "chronicle": chronicle}
+    while "--only" in arguments:
+        at = arguments.index("--only")
+        if arguments[at + 1:at + 2] == [] or arguments[at + 1] not in parts:
+            sys.exit(__doc__)
+        parts = {arguments[at + 1]: parts[arguments[at + 1]]}
+        del arguments[at:at + 2]
+    quick = "--quick" in arguments
+    files = [argument for argument in arguments if argument != "--quick"]
+    if len(files) != 1 or files[0].startswith("-"):
         sys.exit(__doc__)
-    missing = [tool for tool in ("java", "javac", "mvn") if shutil.which(tool) is None]
-    if missing:
-        print(f"SKIPPED: no {', '.join(missing)}")
-        sys.exit(77)
-    rounds, scale = (1, 0.1) if "--quick" in sys.argv else (5, 1)
-    classes = fetch()
-    with tempfile.TemporaryDirectory(dir=LIBRARY) as work:
-        work_dir = pathlib.Path(work)
-        rows = [*log_layer(classes, work_dir, rounds, scale), *broker(classes, work_dir, rounds, scale)]
-    pathlib.Path(files[0]).write_text(json.dumps(rows, indent=2) + "\n")
-    for measured in rows:
-        print(f"{measured['subject']:<20} {measured['work']:<40} {measured['median']:10.3f} {measured['unit']}")
+    check_tools()
+    rounds, scale = (1, 0.1) if quick else (5, 1)
+    for part in parts.values():
+        # A directory of its own: what is left of one does not slow the next.
+        LIBRARY.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=LIBRARY) as work:
+            rows = list(part(pathlib.Path(work), rounds, scale, quick))
+        put(pathlib.Path(files[0]), rows)
+        tell(rows)
 
 
 main()

@@ -21,7 +21,7 @@ The same work in turns, for streamlog and what people would pick instead.
 
   --quick           a short round: to see that everything works, not for figures
   --rounds N        how many rounds count (default: 5 quick, 7 full)
-  --work TEXT       only works whose name contains this; may be repeated
+  --work TEXT       only the work of this name, or else those whose name contains it; may be repeated
   --subject NAME    only this subject (and streamlog); may be repeated
   --json FILE       write a list of {work, subject, median, unit, runs}
   --charts DIR      draw SVG charts
@@ -84,6 +84,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether a work is meant: by its whole name, or by a part that is no work's whole name.
+fn named(work: &works::Work, asked: &str) -> bool {
+    let whole = works::WORKS.iter().any(|work| work.name == asked);
+    if whole { work.name == asked } else { work.name.contains(asked) }
+}
+
 fn run(options: Options) -> Result<()> {
     if options.help {
         print!("{HELP}");
@@ -112,7 +118,7 @@ fn run(options: Options) -> Result<()> {
     }
     let mut outcomes = Vec::new();
     for work in works::WORKS {
-        if !options.works.is_empty() && !options.works.iter().any(|part| work.name.contains(part)) {
+        if !options.works.is_empty() && !options.works.iter().any(|asked| named(work, asked)) {
             continue;
         }
         let mut taken = turns::take(work, &subjects, &scale, &scratch.0, options.times)?;

@@ -110,8 +110,8 @@ impl Mark {
             Mark::UnflushedAcknowledged => "has no call that flushes the records",
             Mark::FlushesAtRoll => "flushes, and waits, when a file is full",
             Mark::Tree => "is a table or a tree with the offset as its key",
-            Mark::Jvm => "in one JVM that has warmed up, measured in a run of its own",
-            Mark::Socket => "a broker: answers over a socket, serves many clients; its hop is a mean",
+            Mark::Jvm => "in a JVM that has warmed up, measured by kafka/measure.py in a run of its own",
+            Mark::Socket => "a broker: answers over a socket, serves many clients; flushes nothing here; its hop is a mean",
         }
     }
 

@@ -39,6 +39,7 @@ pub const SUBJECTS: &[Subject] = &[
     rusqlite::SUBJECT,
     kafka::LAYER,
     kafka::BROKER,
+    kafka::CHRONICLE,
     floors::writes::SUBJECT,
     floors::checked::SUBJECT,
     floors::group::SUBJECT,
