@@ -1,74 +1,100 @@
-//! Charts: bars in SVG, plain text and shapes, readable on light and on dark ground.
+//! Charts: bars in SVG, plain text and shapes on a ground of their own, so that they read on light and on dark pages.
 //!
-//! One chart a durability, one group of bars a figure. The caption names the machine and what an acknowledgement meant.
+//! One file a kind of work, one group of bars a figure, the best on top, ours in colour, floors pale. What has to be
+//! known of a subject stands in words beside its bar; below stand the machine and how often it was measured.
 
 use crate::{
     report::short,
-    subject::{Result, Subject},
+    subject::{Mark, Result, Subject},
     subjects::OURS,
     turns::Outcome,
+    works::Better,
 };
 use std::{fmt::Write as _, fs, path::Path};
 
-/// A chart: its file, its title, what an acknowledgement means in it, its figures.
+/// A chart: its file, its title, what an acknowledgement means in it, its figures with what to call them.
 struct Chart {
     file: &'static str,
     title: &'static str,
     durability: &'static str,
-    figures: &'static [&'static str],
+    better: Better,
+    figures: &'static [(&'static str, &'static str)],
+    /// What makes no difference here.
+    silent: &'static [Mark],
 }
 
 const CHARTS: &[Chart] = &[
     Chart {
         file: "append-written.svg",
-        title: "Appending, without flush",
-        durability: "Written: records are with the operating system, nothing is flushed",
+        title: "Appending, without a flush",
+        durability: "acknowledged once the operating system has it (Written): survives the process, not a power cut",
+        better: Better::More,
         figures: &[
-            "enqueue, 100 B, one record a call",
-            "append, 100 B, batches of 1,000",
-            "append, 1 KiB, batches of 256",
-            "send, 100 B, acknowledged one by one",
+            ("enqueue, 100 B, one record a call", "one record of 100 bytes a call, pipelined"),
+            ("append, 100 B, batches of 1,000", "100 bytes, 1,000 records a call"),
+            ("send, 100 B, acknowledged one by one", "100 bytes, each acknowledged before the next"),
         ],
+        silent: &[Mark::Tree, Mark::FlushesAtRoll],
     },
     Chart {
         file: "append-flushed.svg",
-        title: "Appending, with flush",
-        durability: "Flushed: every record is on the medium before its call returns",
-        figures: &["send, 100 B, flushed, 1 thread", "send, 100 B, flushed, 16 threads"],
+        title: "Appending, with a flush",
+        durability: "acknowledged once it is on the medium (Flushed): survives a power cut",
+        better: Better::More,
+        figures: &[
+            ("send, 100 B, flushed, 1 thread", "100 bytes, one thread"),
+            ("send, 100 B, flushed, 16 threads", "100 bytes, 16 threads"),
+        ],
+        silent: &[Mark::Buffers, Mark::FlushesAtRoll],
     },
     Chart {
         file: "scan.svg",
         title: "Reading from the start",
-        durability: "warm, all checksums verified, every byte touched",
-        figures: &["scan, 100 B, warm", "scan, 1 KiB, warm"],
+        durability: "in the page cache; checksums verified where there are any, every byte touched",
+        better: Better::More,
+        figures: &[("scan, 100 B, warm", "records of 100 bytes"), ("scan, 1 KiB, warm", "records of 1 KiB")],
+        silent: &[Mark::Buffers, Mark::FlushesAtRoll, Mark::UnflushedAcknowledged],
     },
     Chart {
         file: "hop.svg",
-        title: "From a producer to a consumer (less is better)",
-        durability: "Written: records are with the operating system, nothing is flushed",
-        figures: &["hop to an awake reader, median", "hop to a sleeping reader, median"],
+        title: "From send to a consumer on another thread",
+        durability: "without a flush (Written); median of all records, the broker's mean; less is better",
+        better: Better::Less,
+        figures: &[
+            ("hop to an awake reader, median", "to a reader that polls in a loop"),
+            ("hop to a sleeping reader, median", "to a reader that sleeps until woken"),
+        ],
+        silent: &[Mark::FlushesAtRoll, Mark::UnflushedAcknowledged],
     },
     Chart {
         file: "open.svg",
-        title: "Opening (less is better)",
-        durability: "after a clean close and after kill -9",
+        title: "Opening a log",
+        durability: "of 1 GiB; less is better; not all validate what they find",
+        better: Better::Less,
         figures: &[
-            "open after a clean close, a log 64 times that",
-            "open after kill -9, with unflushed data",
+            ("open after a clean close, a log 64 times that", "after a clean close"),
+            ("open after kill -9, with unflushed data", "after kill -9, the last 64 MiB unflushed"),
         ],
+        silent: &[Mark::FlushesAtRoll, Mark::UnflushedAcknowledged, Mark::Buffers],
     },
 ];
 
-const WIDTH: usize = 760;
-const NAMES: usize = 190;
-const BARS: usize = 460;
-const LINE: usize = 20;
+const WIDTH: usize = 860;
+/// Where names end, how long the longest bar is, where notes begin.
+const NAMES: usize = 160;
+const BARS: usize = 420;
+const NOTES: usize = 640;
+const LINE: usize = 18;
+/// Bars longer than so many of ours are cut, so that the others can be told apart.
+const CUT_MORE: f64 = 4.0;
+const CUT_LESS: f64 = 10.0;
 
 /// Draws what was measured into a directory.
 pub fn draw(dir: &Path, outcomes: &[Outcome], subjects: &[&Subject], machine: &str) -> Result<()> {
     fs::create_dir_all(dir)?;
     for chart in CHARTS {
-        let groups: Vec<_> = chart.figures.iter().map(|figure| group(figure, outcomes)).collect();
+        let groups: Vec<_> =
+            chart.figures.iter().map(|(figure, _)| group(figure, outcomes, chart.better)).collect();
         if groups.iter().any(|group| !group.is_empty()) {
             fs::write(dir.join(chart.file), svg(chart, &groups, subjects, machine))?;
         }
@@ -76,71 +102,155 @@ pub fn draw(dir: &Path, outcomes: &[Outcome], subjects: &[&Subject], machine: &s
     Ok(())
 }
 
-/// The outcomes of a figure: ours first, then as they come in the list of subjects.
-fn group<'a>(figure: &str, outcomes: &'a [Outcome]) -> Vec<&'a Outcome> {
-    let mut group: Vec<_> = outcomes.iter().filter(|o| o.work == figure).collect();
-    group.sort_by_key(|outcome| outcome.subject != OURS);
+/// The outcomes of a figure, the best first.
+fn group<'a>(figure: &str, outcomes: &'a [Outcome], better: Better) -> Vec<&'a Outcome> {
+    let mut group: Vec<_> = outcomes.iter().filter(|o| o.work == figure && o.median().is_finite()).collect();
+    group.sort_by(|a, b| match better {
+        Better::More => b.median().total_cmp(&a.median()),
+        Better::Less => a.median().total_cmp(&b.median()),
+    });
     group
 }
 
 fn svg(chart: &Chart, groups: &[Vec<&Outcome>], subjects: &[&Subject], machine: &str) -> String {
     let mut body = String::new();
-    let mut y = 58;
-    for (figure, group) in chart.figures.iter().zip(groups).filter(|(_, group)| !group.is_empty()) {
-        let unit = group.first().map_or("", |outcome| outcome.unit);
-        let _ = writeln!(body, r#"<text class="figure" x="12" y="{y}">{figure}, {unit}</text>"#);
-        y += 10;
-        let most = group.iter().map(|outcome| outcome.median()).fold(f64::MIN_POSITIVE, f64::max);
+    let mut y = 72;
+    for ((_, name), group) in chart.figures.iter().zip(groups).filter(|(_, group)| !group.is_empty()) {
+        let unit = group.first().map_or("", |outcome| outcome.unit).replace("us", "µs");
+        let _ = writeln!(
+            body,
+            r#"<text class="figure" x="16" y="{y}">{name} <tspan class="unit">({unit})</tspan></text>"#
+        );
+        y += 8;
+        let scale = Scale::of(chart, group);
         for outcome in group {
-            bar(&mut body, outcome, most, y, subjects);
+            bar(&mut body, chart, outcome, &scale, y, subjects);
             y += LINE;
         }
         y += 24;
     }
-    let height = y + 12;
-    let caption = y - 8;
+    let foot = captions(groups, machine);
+    for line in &foot {
+        let _ = writeln!(body, r#"<text class="caption" x="16" y="{y}">{}</text>"#, escape(line));
+        y += 15;
+    }
+    let (frame, height) = (y + 1, y + 2);
+    let inner = WIDTH - 1;
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">
 <style>
-text {{ font: 12px sans-serif; fill: #24292f }}
-.title {{ font-size: 16px; font-weight: bold }}
-.figure {{ font-weight: bold }}
+text {{ font: 12px -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }}
+.title {{ font-size: 17px; font-weight: 600 }}
+.figure {{ font-size: 13px; font-weight: 600 }}
+.unit {{ font-weight: 400; fill: #59636e }}
 .name {{ text-anchor: end }}
-.caption {{ font-size: 11px; fill: #57606a }}
-.ours {{ fill: #d9480f }} .peer {{ fill: #748ffc }} .floor {{ fill: #adb5bd }}
-@media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} .caption {{ fill: #9198a1 }} }}
+.us {{ font-weight: 700 }}
+.caption, .note {{ font-size: 11px; fill: #59636e }}
+.ours {{ fill: #d9480f }} .peer {{ fill: #7c93b8 }} .floor {{ fill: #cfd6de }}
+.range {{ stroke: #1f2328; stroke-width: 1; opacity: 0.55 }}
 </style>
-<text class="title" x="12" y="24">{title}</text>
-<text class="caption" x="12" y="40">{durability}</text>
-{body}<text class="caption" x="12" y="{caption}">{machine}</text>
-</svg>
+<rect x="0.5" y="0.5" width="{inner}" height="{frame}" rx="8" fill="#ffffff" stroke="#d1d9e0"/>
+<text class="title" x="16" y="28">{title}</text>
+<text class="caption" x="16" y="46">{durability}</text>
+{body}</svg>
 "##,
         title = chart.title,
         durability = chart.durability,
-        machine = escape(machine),
     )
 }
 
-fn bar(body: &mut String, outcome: &Outcome, most: f64, y: usize, subjects: &[&Subject]) {
+/// How bars are as long as what they stand for.
+struct Scale {
+    most: f64,
+}
+
+impl Scale {
+    fn of(chart: &Chart, group: &[&Outcome]) -> Self {
+        let most = group.iter().map(|outcome| outcome.median()).fold(f64::MIN_POSITIVE, f64::max);
+        let ours = group.iter().find(|outcome| outcome.subject == OURS).map(|outcome| outcome.median());
+        let times = if chart.better == Better::More { CUT_MORE } else { CUT_LESS };
+        Scale { most: ours.map_or(most, |ours| most.min(ours * times)) }
+    }
+
+    fn width(&self, value: f64) -> f64 {
+        (value / self.most).min(1.0) * BARS as f64
+    }
+
+    fn cuts(&self, value: f64) -> bool {
+        value > self.most
+    }
+}
+
+fn bar(body: &mut String, chart: &Chart, outcome: &Outcome, scale: &Scale, y: usize, subjects: &[&Subject]) {
     let median = outcome.median();
-    let width = (median / most * BARS as f64).max(1.0);
-    let floor = subjects.iter().any(|s| s.name == outcome.subject && s.is_floor());
-    let class = match outcome.subject {
-        OURS => "ours",
-        _ if floor => "floor",
-        _ => "peer",
+    let subject = subjects.iter().find(|subject| subject.name == outcome.subject);
+    let (class, weight) = match subject {
+        _ if outcome.subject == OURS => ("ours", " us"),
+        Some(subject) if subject.is_floor() => ("floor", ""),
+        _ => ("peer", ""),
     };
-    let letters = crate::report::letters(outcome.subject, subjects);
-    let base = y + 13;
-    let _ = writeln!(
+    let (left, top, base) = (NAMES as f64, y as f64 + 2.5, y + 13);
+    let right = left + scale.width(median).max(1.0);
+    let name = escape(outcome.subject);
+    let _ = write!(body, r#"<text class="name{weight}" x="{}" y="{base}">{name}</text>"#, NAMES - 7);
+    let _ = if scale.cuts(median) {
+        // It goes on: its end is a point.
+        let (bottom, middle, tip) = (top + 13.0, top + 6.5, right + 7.0);
+        write!(
+            body,
+            r#"<path class="{class}" d="M{left},{top} H{right:.1} L{tip:.1},{middle} L{right:.1},{bottom} H{left} Z"/>"#
+        )
+    } else {
+        write!(
+            body,
+            r#"<rect class="{class}" x="{left}" y="{top}" width="{:.1}" height="13"/>"#,
+            right - left
+        )
+    };
+    let end = range(body, outcome, scale, top + 6.5).max(right + if scale.cuts(median) { 7.0 } else { 0.0 });
+    let _ = write!(
         body,
-        r#"<text class="name" x="{}" y="{base}">{} {letters}</text><rect class="{class}" x="{NAMES}" y="{}" width="{width:.1}" height="14"/><text x="{:.1}" y="{base}">{}</text>"#,
-        NAMES - 6,
-        escape(outcome.subject),
-        y + 2,
-        NAMES as f64 + width + 5.0,
-        short(median),
+        r#"<text class="value{weight}" x="{:.1}" y="{base}">{}</text>"#,
+        end + 5.0,
+        short(median)
     );
+    let notes = subject.map_or(String::new(), |subject| notes(subject, chart.silent));
+    let _ = writeln!(body, r#"<text class="note" x="{NOTES}" y="{base}">{notes}</text>"#);
+}
+
+/// A thin line from the lowest to the highest run, where it can be seen; gives where it ends.
+fn range(body: &mut String, outcome: &Outcome, scale: &Scale, y: f64) -> f64 {
+    let low = outcome.runs.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = outcome.runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if scale.cuts(outcome.median()) || scale.width(high) - scale.width(low) < 2.0 {
+        return 0.0;
+    }
+    let (from, to) = (NAMES as f64 + scale.width(low), NAMES as f64 + scale.width(high));
+    let _ = write!(body, r#"<path class="range" d="M{from:.1},{y} H{to:.1}"/>"#);
+    to
+}
+
+/// What has to be known, in words.
+fn notes(subject: &Subject, silent: &[Mark]) -> String {
+    // Of a floor that is all: its name says the rest.
+    let first = if subject.is_floor() { 1 } else { subject.marks.len() };
+    let told = subject.marks.iter().take(first).filter(|mark| !silent.contains(mark));
+    told.filter_map(|mark| mark.word()).collect::<Vec<_>>().join(", ")
+}
+
+/// The lines at the foot: how it was measured, and on what.
+fn captions(groups: &[Vec<&Outcome>], machine: &str) -> Vec<String> {
+    let of_ours = groups.iter().flatten().find(|outcome| outcome.subject == OURS);
+    let rounds = of_ours.map_or(0, |outcome| outcome.runs.len());
+    let apart = groups.iter().flatten().any(|outcome| outcome.subject.starts_with("Kafka"));
+    let mut lines = vec![format!(
+        "Medians of {rounds} rounds, all in turns on one machine. Thin lines: lowest to highest. Bars with a point: cut."
+    )];
+    if apart {
+        lines[0].push_str(" JVM: measured in a run of its own.");
+    }
+    lines.push(machine.to_string());
+    lines
 }
 
 fn escape(text: &str) -> String {

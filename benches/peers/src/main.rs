@@ -20,12 +20,13 @@ const HELP: &str = "\
 The same work in turns, for streamlog and what people would pick instead.
 
   --quick           a short round: to see that everything works, not for figures
-  --rounds N        how many rounds count (default: 5 quick, 7 full)
+  --rounds N        how many rounds count (default: 5)
   --work TEXT       only the work of this name, or else those whose name contains it; may be repeated
   --subject NAME    only this subject (and streamlog); may be repeated
   --json FILE       write a list of {work, subject, median, unit, runs}
   --charts DIR      draw SVG charts
   --with FILE       put the figures of such a list beside what is measured (see kafka/measure.py); may be repeated
+  --replay FILE     measure nothing: tables and charts of such a list, which this machine wrote; may be repeated
   --dir DIR         where to work (default: below this package's target directory)
   --times           tell how long each subject took for each work, on stderr
   --list            name works and subjects
@@ -40,6 +41,7 @@ struct Options {
     json: Option<PathBuf>,
     charts: Option<PathBuf>,
     with: Vec<PathBuf>,
+    replay: Vec<PathBuf>,
     dir: Option<PathBuf>,
     times: bool,
     list: bool,
@@ -59,6 +61,7 @@ fn options(arguments: &[String]) -> Result<Options> {
             "--json" => options.json = Some(value()?.into()),
             "--charts" => options.charts = Some(value()?.into()),
             "--with" => options.with.push(value()?.into()),
+            "--replay" => options.replay.push(value()?.into()),
             "--dir" => options.dir = Some(value()?.into()),
             "--times" => options.times = true,
             "--list" => options.list = true,
@@ -114,6 +117,11 @@ fn run(options: Options) -> Result<()> {
     println!("{machine}\n\n{}", report::legend(&subjects));
     let mut others = Vec::new();
     for file in &options.with {
+        // Ours is measured here, not read.
+        others
+            .extend(report::read_json(file, &subjects)?.into_iter().filter(|o| o.subject != subjects::OURS));
+    }
+    for file in &options.replay {
         others.extend(report::read_json(file, &subjects)?);
     }
     let mut outcomes = Vec::new();
@@ -121,7 +129,10 @@ fn run(options: Options) -> Result<()> {
         if !options.works.is_empty() && !options.works.iter().any(|asked| named(work, asked)) {
             continue;
         }
-        let mut taken = turns::take(work, &subjects, &scale, &scratch.0, options.times)?;
+        let mut taken = Vec::new();
+        if options.replay.is_empty() {
+            taken = turns::take(work, &subjects, &scale, &scratch.0, options.times)?;
+        }
         let here = |outcome: &&turns::Outcome| work.figures.iter().any(|(figure, _)| *figure == outcome.work);
         taken.extend(others.iter().filter(here).cloned());
         print!("{}", report::tables(work, &taken, &subjects));

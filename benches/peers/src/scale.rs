@@ -46,7 +46,7 @@ impl Scale {
     pub fn full() -> Self {
         Scale {
             quick: false,
-            rounds: 7,
+            rounds: 5,
             bytes: 128 << 20,
             grown: 128 << 20,
             sends: 300_000,

@@ -111,7 +111,25 @@ impl Mark {
             Mark::FlushesAtRoll => "flushes, and waits, when a file is full",
             Mark::Tree => "is a table or a tree with the offset as its key",
             Mark::Jvm => "in a JVM that has warmed up, measured by kafka/measure.py in a run of its own",
-            Mark::Socket => "a broker: answers over a socket, serves many clients; flushes nothing here; its hop is a mean",
+            Mark::Socket => {
+                "a broker: answers over a socket, serves many clients; flushes nothing here; its hop is a mean"
+            }
+        }
+    }
+
+    /// The same in a word or two, for charts. `None`: it changes no figure.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Mark::Floor => Some("a floor by hand, no log"),
+            Mark::AllInMemory => Some("keeps all in memory"),
+            Mark::Buffers => Some("buffers: a kill loses records"),
+            Mark::NoChecksum => Some("no checksum"),
+            Mark::ChecksumUnread => None,
+            Mark::UnflushedAcknowledged => Some("cannot flush"),
+            Mark::FlushesAtRoll => Some("flushes at a roll"),
+            Mark::Tree => Some("a tree or table"),
+            Mark::Jvm => Some("JVM"),
+            Mark::Socket => Some("a broker, over a socket"),
         }
     }
 

@@ -62,6 +62,16 @@ fn appending<'a>(
     let few = batch.unwrap_or(1000);
     let Ok(probe) = once(few) else { return Ok(None) };
     let most = longest(scale).as_secs_f64() / (probe.as_secs_f64() / few as f64);
-    let count = (scale.bytes / len).min(most as usize).max(few);
-    Ok(Some(Box::new(move || Ok(vec![count as f64 / once(count)?.as_secs_f64() / unit]))))
+    let mut count = (scale.bytes / len).min(most as usize).max(few);
+    let patience = 3 * longest(scale);
+    Ok(Some(Box::new(move || {
+        let start = Instant::now();
+        let rate = count as f64 / once(count)?.as_secs_f64();
+        // Who was slower than the first few records said, or takes long to close, does fewer the next time.
+        let whole = start.elapsed();
+        if whole > patience {
+            count = ((count as f64 * patience.as_secs_f64() / whole.as_secs_f64()) as usize).max(few);
+        }
+        Ok(vec![rate / unit])
+    })))
 }

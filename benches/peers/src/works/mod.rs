@@ -72,5 +72,5 @@ fn place(dir: &Path, room: usize) -> Place<'_> {
 
 /// No round of an append or a scan shall take longer than this; who is slower does fewer records.
 fn longest(scale: &Scale) -> Duration {
-    Duration::from_millis(if scale.quick { 60 } else { 2000 })
+    Duration::from_millis(if scale.quick { 60 } else { 500 })
 }

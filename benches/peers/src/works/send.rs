@@ -16,7 +16,7 @@ pub const WRITTEN: Work = Work {
         Ok(Some(Box::new(move || {
             let dir = Scratch::new(dir, "round")?;
             let mut log = make(&place(&dir.0, scale.sends * 100))?;
-            let limit = if scale.quick { 0.2 } else { 2.0 };
+            let limit = if scale.quick { 0.2 } else { 0.5 };
             let start = Instant::now();
             let mut sent = 0;
             for record in records.range(0..scale.sends) {
