@@ -78,15 +78,14 @@ struct Row<'a> {
     runs: &'a [f64],
 }
 
-/// Writes all outcomes: a list of `{work, subject, median, unit, runs}`.
+/// Writes all outcomes: a list of `{work, subject, median, unit, runs}`, one a line.
 pub fn write_json(path: &Path, outcomes: &[Outcome]) -> Result<()> {
     let rows: Vec<_> = outcomes
         .iter()
         .map(|o| Row { work: o.work, subject: o.subject, median: o.median(), unit: o.unit, runs: &o.runs })
         .collect();
-    let mut text = serde_json::to_string_pretty(&rows)?;
-    text.push('\n');
-    Ok(std::fs::write(path, text)?)
+    let lines = rows.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    Ok(std::fs::write(path, format!("[\n{}\n]\n", lines.join(",\n")))?)
 }
 
 #[derive(Deserialize)]
