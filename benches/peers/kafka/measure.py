@@ -1,6 +1,6 @@
 """What runs in a JVM, beside streamlog: Kafka's log layer alone, a Kafka broker with its own tools, Chronicle Queue.
 
-    python3 benches/peers/kafka/measure.py FILE [--quick] [--only layer|broker|chronicle]
+    python3 benches/peers/kafka/measure.py FILE [--quick] [--only layer|broker|chronicle]...
     cargo run --release --manifest-path benches/peers/Cargo.toml -- --with FILE --charts DIR
 
 The first takes turns with streamlog, prints the ratios, and writes what it measured of the others as the same list of
@@ -304,11 +304,12 @@ def tell(rows):
 def main():
     arguments = sys.argv[1:]
     parts = {"layer": layer, "broker": broker, "chronicle": chronicle}
+    only = []
     while "--only" in arguments:
         at = arguments.index("--only")
         if arguments[at + 1:at + 2] == [] or arguments[at + 1] not in parts:
             sys.exit(__doc__)
-        parts = {arguments[at + 1]: parts[arguments[at + 1]]}
+        only.append(arguments[at + 1])
         del arguments[at:at + 2]
     quick = "--quick" in arguments
     files = [argument for argument in arguments if argument != "--quick"]
@@ -316,13 +317,15 @@ def main():
         sys.exit(__doc__)
     check_tools()
     rounds, scale = (1, 0.1) if quick else (5, 1)
-    for part in parts.values():
+    for part in [parts[name] for name in only or parts]:
         # A directory of its own: what is left of one does not slow the next.
         LIBRARY.mkdir(parents=True, exist_ok=True)
+        start = time.monotonic()
         with tempfile.TemporaryDirectory(dir=LIBRARY) as work:
             rows = list(part(pathlib.Path(work), rounds, scale, quick))
         put(pathlib.Path(files[0]), rows)
         tell(rows)
+        print(f"took {time.monotonic() - start:.0f} s", file=sys.stderr)
 
 
 main()
