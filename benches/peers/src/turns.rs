@@ -1,7 +1,8 @@
 //! Rounds in turns: every subject once, then every subject again, and the median of what each took.
 //!
 //! The first round after the preparation is thrown away: memory that lay idle is slow to touch the first time. Turns
-//! spread what the machine does besides over all subjects alike.
+//! spread what the machine does besides over all subjects alike, and each round has an order of its own, so that nobody
+//! always works in the pages that the same one has just given back.
 
 use crate::{
     scale::Scale,
@@ -63,10 +64,10 @@ pub fn take(
     }
     let rounds = if work.steady { 1..=1 } else { 0..=scale.rounds };
     for round in rounds {
-        for player in players.iter_mut().filter(|p| !p.failed) {
-            if player.slow && round > 1 {
+        for at in order(round, players.len()) {
+            let Some(player) = players.get_mut(at).filter(|p| !p.failed && (!p.slow || round <= 1)) else {
                 continue;
-            }
+            };
             let start = Instant::now();
             match (player.round)() {
                 Ok(values) => player.note(work, values, round > 0),
@@ -87,6 +88,20 @@ pub fn take(
     }
     let done = players.into_iter().filter(|p| !p.failed);
     Ok(done.flat_map(|player| player.outcomes.unwrap_or_default()).collect())
+}
+
+/// In which order a round goes: mixed, and the same in every run.
+fn order(round: usize, count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    let mixed = |at: usize| {
+        let mut state = ((round << 16) + at + 1) as u64;
+        for _ in 0..3 {
+            state = (state ^ (state >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        state >> 32
+    };
+    order.sort_by_key(|at| mixed(*at));
+    order
 }
 
 /// A subject in a work: its round, and what the rounds gave.
