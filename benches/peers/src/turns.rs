@@ -38,7 +38,7 @@ impl Outcome {
 }
 
 /// A peer that takes longer than this for a round of the quick kind has only one.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Does a work with all subjects that can. Failures of peers are told and leave a gap; one of ours ends it all.
 pub fn take(

@@ -1,6 +1,6 @@
 //! Sending: one record, acknowledged when it survives the process, then the next.
 
-use super::{Better, Work, place};
+use super::{Better, Work, longest, place};
 use crate::{records::Records, turns::Scratch};
 use std::time::Instant;
 
@@ -16,13 +16,13 @@ pub const WRITTEN: Work = Work {
         Ok(Some(Box::new(move || {
             let dir = Scratch::new(dir, "round")?;
             let mut log = make(&place(&dir.0, scale.sends * 100))?;
-            let limit = if scale.quick { 0.2 } else { 0.5 };
+            let limit = longest(scale);
             let start = Instant::now();
             let mut sent = 0;
             for record in records.range(0..scale.sends) {
                 log.send(record)?;
                 sent += 1;
-                if sent % 256 == 0 && start.elapsed().as_secs_f64() > limit {
+                if sent % 256 == 0 && start.elapsed() > limit {
                     break;
                 }
             }
