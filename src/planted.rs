@@ -79,6 +79,7 @@ mod switch {
         "commit_of_a_deleted_topic",
         "reset_without_a_word",
         "enqueued_is_acknowledged_unflushed",
+        "send_past_what_is_enqueued",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

@@ -214,7 +214,7 @@ impl Place {
     }
 
     fn fetch(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
-        match self.reader.fetch(FETCH) {
+        match self.reader.fetch_into(std::mem::take(&mut self.fetched), FETCH) {
             Ok(fetched) => {
                 self.fetched = fetched.batches;
                 self.aborted = fetched.aborted;
@@ -252,18 +252,17 @@ impl Place {
     }
 
     fn take_from_current(&mut self, room: &mut Room) -> Option<Chunk> {
-        let current = self.current.as_mut()?;
+        let mut current = self.current.take()?;
         let (start, left, next_offset) = (current.cursor, current.left(), current.next_offset);
-        let records = current.records.clone();
-        let bytes = records.byte_len().saturating_sub(start.position);
+        let bytes = current.records.byte_len().saturating_sub(start.position);
         let log = Arc::clone(self.reader.log());
         if left <= room.records && bytes <= room.bytes {
             room.records -= left;
             room.bytes -= bytes;
             self.position = next_offset;
-            self.current = None;
-            return Some(Chunk { log, records, start, count: left });
+            return Some(Chunk { log, records: current.records, start, count: left });
         }
+        let records = current.records.clone();
         let mut iter = records.iter_from(start);
         let mut taken = 0;
         let mut position = next_offset;
@@ -277,10 +276,11 @@ impl Place {
         room.bytes = room.bytes.saturating_sub(current.cursor.position - start.position);
         if taken == 0 || taken == left {
             position = next_offset;
-            self.current = None;
+        } else {
+            self.current = Some(current);
         }
         self.position = position;
-        Some(Chunk { log, records: records.clone(), start, count: taken })
+        Some(Chunk { log, records, start, count: taken })
     }
 
     /// The timestamp of the next record to be given out; `None` at the end.

@@ -165,7 +165,7 @@ struct RealFile {
 impl File for RealFile {
     #[cfg(unix)]
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.file, buf, position)
+        Ok(rustix::io::pread(&self.file, buf, position)?)
     }
 
     #[cfg(not(unix))]
@@ -177,9 +177,10 @@ impl File for RealFile {
         file.read(buf)
     }
 
+    // Not through the C library, where the call can be cancelled and pays for it.
     #[cfg(unix)]
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::write_at(&self.file, buf, position)
+        Ok(rustix::io::pwrite(&self.file, buf, position)?)
     }
 
     #[cfg(not(unix))]

@@ -6,7 +6,6 @@
 //! batch under a good one.
 
 use super::{
-    config::LogConfig,
     log::{Active, Log, PendingSeal, Writer},
     producer_state::{BatchFacts, Verdict},
 };
@@ -56,14 +55,13 @@ impl Log {
         if self.closing.load(Ordering::SeqCst) && !planted!(append_to_a_log_that_closes) {
             return Err(Error::closed("the log"));
         }
-        let config = self.config();
-        let (size, max) = (batch.size(), config.max_message_bytes.min(config.segment_bytes));
+        let base_offset = self.offsets.log_end() + u64::from(planted!(offsets_with_gaps));
+        let active = self.ready(&mut writer)?;
+        let (size, max) = (batch.size(), active.config.max_message_bytes.min(active.config.segment_bytes));
         if size > max {
             return Err(Error::RecordTooLarge { size, max });
         }
-        let base_offset = self.offsets.log_end() + u64::from(planted!(offsets_with_gaps));
-        let active = self.ready(&mut writer)?;
-        let stamp = match config.timestamp_type {
+        let stamp = match active.config.timestamp_type {
             TimestampType::CreateTime => Stamp::CreateTime,
             TimestampType::LogAppendTime => Stamp::LogAppendTime(self.shared.env.now()),
         };
@@ -84,19 +82,19 @@ impl Log {
                 next_offset: last_offset + 1,
                 append_time,
                 duplicate: true,
-                must_flush: must_flush(active, &config),
+                must_flush: must_flush(active),
             });
         }
-        if self.must_roll(active, &header, &config) {
+        if self.must_roll(active, &header) {
             self.roll(active, base_offset)?;
         }
         self.begin_incarnation(active, base_offset)?;
-        self.grow(active, size, &config)?;
-        if config.durability == Durability::Flushed {
+        self.grow(active, size)?;
+        if active.config.durability == Durability::Flushed {
             self.announce(header.next_offset())?;
         }
         if planted!(show_the_end_before_the_bytes) {
-            self.publish(active, &header, &config);
+            self.publish(active, &header);
             active.position -= size;
         }
         if let Err(error) = active.segment.data().write_all(bytes, active.position) {
@@ -109,7 +107,7 @@ impl Log {
         if planted!(show_the_end_before_the_bytes) {
             active.position += size;
         } else {
-            self.publish(active, &header, &config);
+            self.publish(active, &header);
         }
         let append_time = match stamp {
             Stamp::LogAppendTime(time) => Some(time),
@@ -120,7 +118,7 @@ impl Log {
             next_offset: header.next_offset(),
             append_time,
             duplicate: false,
-            must_flush: must_flush(active, &config),
+            must_flush: must_flush(active),
         })
     }
 
@@ -173,7 +171,8 @@ impl Log {
     }
 
     /// Kafka's conditions for a new segment (`LogSegment.shouldRoll`).
-    fn must_roll(&self, active: &Active, header: &BatchHeader, config: &LogConfig) -> bool {
+    fn must_roll(&self, active: &Active, header: &BatchHeader) -> bool {
+        let config = &*active.config;
         if active.position == 0 {
             return false;
         }
@@ -189,14 +188,14 @@ impl Log {
         };
         active.position + header.size() > config.segment_bytes
             || header.last_offset().distance_from(active.segment.base()) > i32::MAX as u64
-            || active.segment.index_is_full(config.segment_index_bytes)
+            || active.index_is_full
             || is_old()
     }
 
     /// Seals the active segment and begins a new one at `base`. What is slow about it (flushing, sidecars) is left to
     /// the next flush; a `Written` topic's callers never wait for it.
     pub(super) fn roll(&self, active: &mut Active, base: Offset) -> Result<()> {
-        let config = self.config();
+        let config = Arc::clone(&active.config);
         let old = Arc::clone(&active.segment);
         event!(DEBUG, partition = %self.identity.name, base = base.value(), "rolling a segment");
         if active.allocated != active.position {
@@ -238,6 +237,7 @@ impl Log {
         }
         self.segments.change(|list| list.push(Arc::clone(&segment)));
         active.segment = segment;
+        active.index_is_full = false;
         active.position = 0;
         active.allocated = 0;
         active.first_timestamp = None;
@@ -279,8 +279,8 @@ impl Log {
     }
 
     /// Sets space aside for `size` more bytes, so that a full disk is met before anything is written.
-    fn grow(&self, active: &mut Active, size: u64, config: &LogConfig) -> Result<()> {
-        let (segment_bytes, preallocate) = (config.segment_bytes, config.preallocate);
+    fn grow(&self, active: &mut Active, size: u64) -> Result<()> {
+        let (segment_bytes, preallocate) = (active.config.segment_bytes, active.config.preallocate);
         let needed = active.position + size;
         if needed <= active.allocated {
             return Ok(());
@@ -338,9 +338,12 @@ impl Log {
     }
 
     /// Lets readers see the batch that was written.
-    fn publish(&self, active: &mut Active, header: &BatchHeader, config: &LogConfig) {
+    fn publish(&self, active: &mut Active, header: &BatchHeader) {
         let size = header.size();
-        active.segment.add_to_index(header, active.position);
+        let max_index = active.config.segment_index_bytes;
+        if let Some(is_full) = active.segment.add_to_index(header, active.position, max_index) {
+            active.index_is_full = is_full;
+        }
         if active.position == 0 {
             active.first_timestamp = Some(header.max_timestamp);
         }
@@ -350,8 +353,8 @@ impl Log {
         active.segment.publish(active.position);
         let end = header.next_offset();
         active.since_flush += u64::from(header.record_count);
-        self.due.after_append(&self.shared, config, active.since_checkpoint);
-        if config.durability == Durability::Flushed && !planted!(publish_before_flush) {
+        self.due.after_append(&self.shared, &active.config, active.since_checkpoint);
+        if active.config.durability == Durability::Flushed && !planted!(publish_before_flush) {
             self.offsets.change(|set| set.log_end = end);
             return;
         }
@@ -377,9 +380,9 @@ impl Log {
 
 /// Whether what was appended must be durable before it is acknowledged: by the topic's durability, or because enough
 /// records have come together (flush.messages).
-fn must_flush(active: &Active, config: &LogConfig) -> bool {
-    config.durability == Durability::Flushed
-        || config.flush_messages.is_some_and(|limit| active.since_flush >= limit)
+fn must_flush(active: &Active) -> bool {
+    active.config.durability == Durability::Flushed
+        || active.config.flush_messages.is_some_and(|limit| active.since_flush >= limit)
 }
 
 /// A random duration below `limit`.

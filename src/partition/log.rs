@@ -96,7 +96,11 @@ pub(super) enum Writer {
 /// The state of appending.
 #[derive(Debug)]
 pub(super) struct Active {
+    /// The settings in force.
+    pub config: Arc<LogConfig>,
     pub segment: Arc<Segment>,
+    /// Whether its index has no room for one more entry.
+    pub index_is_full: bool,
     /// Where the next batch goes.
     pub position: u64,
     /// How long the file is.
@@ -176,12 +180,21 @@ impl Log {
         Arc::clone(&self.config.read())
     }
 
+    /// Does `work` with the settings in force; they do not change before it is done. It holds no other lock of this log.
+    pub fn with_config<T>(&self, work: impl FnOnce(&LogConfig) -> T) -> T {
+        work(&self.config.read())
+    }
+
     /// Changes the settings from the next append on. Where flushes are not waited for any more, what was appended and
     /// not flushed yet becomes visible, for nobody may come to do it.
     pub fn set_config(&self, config: LogConfig) {
         let mut writer = self.writer.lock();
         let flushed = config.durability == Durability::Flushed;
-        *self.config.write() = Arc::new(config);
+        let config = Arc::new(config);
+        *self.config.write() = Arc::clone(&config);
+        if let Writer::Ready(active) | Writer::Loaded(active) = &mut *writer {
+            active.config = config;
+        }
         let Writer::Ready(active) = &mut *writer else { return };
         let (before, end) = (self.offsets.high_watermark(), self.offsets.log_end());
         if flushed || before == end {

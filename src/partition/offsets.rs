@@ -22,24 +22,43 @@ pub struct OffsetSet {
 }
 
 /// The offsets of a log, to be read without a lock.
+///
+/// An awake reader looks at its bound all the time. Each bound has a cache line of its own, and what does not change is
+/// not stored: a line that a reader looks at comes back to the writer only when there is something to tell.
 #[derive(Debug)]
 pub struct Offsets {
-    changing: Mutex<OffsetSet>,
+    changing: Line<Mutex<OffsetSet>>,
+    ends: Line<Ends>,
+    last_stable: Line<AtomicU64>,
+    high_watermark: Line<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Ends {
     log_start: AtomicU64,
-    last_stable: AtomicU64,
-    high_watermark: AtomicU64,
     log_end: AtomicU64,
+}
+
+/// Something with a cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Line<T>(T);
+
+/// Stores what has changed. Only called by one who holds the lock.
+fn show(place: &AtomicU64, offset: Offset) {
+    if place.load(Ordering::Relaxed) != offset.value() {
+        place.store(offset.value(), Ordering::Release);
+    }
 }
 
 impl Offsets {
     /// Starts with `set`, put into order.
     pub fn new(set: OffsetSet) -> Self {
         let offsets = Offsets {
-            changing: Mutex::new(set),
-            log_start: AtomicU64::new(0),
-            last_stable: AtomicU64::new(0),
-            high_watermark: AtomicU64::new(0),
-            log_end: AtomicU64::new(0),
+            changing: Line(Mutex::new(set)),
+            ends: Line(Ends { log_start: AtomicU64::new(0), log_end: AtomicU64::new(0) }),
+            last_stable: Line(AtomicU64::new(0)),
+            high_watermark: Line(AtomicU64::new(0)),
         };
         offsets.change(|_| {});
         offsets
@@ -47,22 +66,22 @@ impl Offsets {
 
     /// The first offset that can be read.
     pub fn log_start(&self) -> Offset {
-        Offset::new(self.log_start.load(Ordering::Acquire))
+        Offset::new(self.ends.0.log_start.load(Ordering::Acquire))
     }
 
     /// Where read-committed readers stop.
     pub fn last_stable(&self) -> Offset {
-        Offset::new(self.last_stable.load(Ordering::Acquire))
+        Offset::new(self.last_stable.0.load(Ordering::Acquire))
     }
 
     /// Where every reader stops.
     pub fn high_watermark(&self) -> Offset {
-        Offset::new(self.high_watermark.load(Ordering::Acquire))
+        Offset::new(self.high_watermark.0.load(Ordering::Acquire))
     }
 
     /// The offset that the next record gets.
     pub fn log_end(&self) -> Offset {
-        Offset::new(self.log_end.load(Ordering::Acquire))
+        Offset::new(self.ends.0.log_end.load(Ordering::Acquire))
     }
 
     /// Where a reader of `isolation` stops.
@@ -76,15 +95,15 @@ impl Offsets {
     /// Changes the offsets, keeps their order, and shows the result to readers: the end first and the bounds after, so
     /// that a reader never sees a bound beyond the end.
     pub fn change(&self, change: impl FnOnce(&mut OffsetSet)) -> OffsetSet {
-        let mut set = self.changing.lock();
+        let mut set = self.changing.0.lock();
         change(&mut set);
         set.log_end = set.log_end.max(set.log_start);
         set.high_watermark = set.high_watermark.clamp(set.log_start, set.log_end);
         set.last_stable = set.last_stable.clamp(set.log_start, set.high_watermark);
-        self.log_end.store(set.log_end.value(), Ordering::Release);
-        self.high_watermark.store(set.high_watermark.value(), Ordering::Release);
-        self.last_stable.store(set.last_stable.value(), Ordering::Release);
-        self.log_start.store(set.log_start.value(), Ordering::Release);
+        show(&self.ends.0.log_end, set.log_end);
+        show(&self.high_watermark.0, set.high_watermark);
+        show(&self.last_stable.0, set.last_stable);
+        show(&self.ends.0.log_start, set.log_start);
         *set
     }
 }

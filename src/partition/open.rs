@@ -4,6 +4,7 @@
 //! index, the producers) is loaded with the first append.
 
 use super::{
+    append::draw_jitter,
     config::LogConfig,
     due::Due,
     flush::Flusher,
@@ -221,8 +222,10 @@ impl Log {
         let config = self.config();
         segment.activate(replay.index);
         segment.set_aborted(replay.aborted);
+        let jitter = draw_jitter(config.segment_jitter.min(config.segment_time), self.shared.env.random());
         Ok(Active {
             segment: Arc::clone(segment),
+            index_is_full: segment.index_is_full(config.segment_index_bytes),
             position,
             allocated,
             producers: replay.producers,
@@ -230,10 +233,8 @@ impl Log {
             epochs,
             first_timestamp,
             created: self.shared.env.now(),
-            jitter: super::append::draw_jitter(
-                config.segment_jitter.min(config.segment_time),
-                self.shared.env.random(),
-            ),
+            jitter,
+            config,
             pending: replay.sealed,
             sidecars_dirty,
             names_dirty: false,

@@ -23,7 +23,7 @@ use crate::{
     types::{IsolationLevel, Offset},
 };
 use bytes::Bytes;
-use std::{collections::VecDeque, sync::Arc};
+use std::{cmp, collections::VecDeque, sync::Arc};
 
 /// Batches out of one fetch.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +62,8 @@ impl Trust {
 /// What a fetch is to bring.
 struct Goal<'a> {
     segments: &'a [Arc<Segment>],
+    /// The version of the list: it is that one, or a later one.
+    version: u64,
     bound: Offset,
     max_bytes: u64,
 }
@@ -84,7 +86,16 @@ pub struct LogReader {
     isolation: IsolationLevel,
     next_offset: Offset,
     /// Where `next_offset` lies, as the last fetch left it.
-    place: Option<(Arc<Segment>, u64)>,
+    place: Option<Left>,
+}
+
+/// Where a fetch ended.
+#[derive(Debug)]
+struct Left {
+    segment: Arc<Segment>,
+    position: u64,
+    /// The version of the list in which that segment is the last one.
+    last_in: Option<u64>,
 }
 
 impl LogReader {
@@ -117,11 +128,17 @@ impl LogReader {
     /// `OffsetOutOfRange` when the place is not in the log (any more), `Corrupt` when the bytes there are not what was
     /// written; the reader stays where it is.
     pub fn fetch(&mut self, max_bytes: u64) -> Result<Fetched> {
-        let fetched = self.fetch_now(max_bytes);
+        self.fetch_into(VecDeque::new(), max_bytes)
+    }
+
+    /// As [`LogReader::fetch`], into an empty queue that served before.
+    pub fn fetch_into(&mut self, mut queue: VecDeque<RecordBatch>, max_bytes: u64) -> Result<Fetched> {
+        queue.clear();
+        let fetched = self.fetch_now(&mut queue, max_bytes);
         self.log.noting_damage(fetched)
     }
 
-    fn fetch_now(&mut self, max_bytes: u64) -> Result<Fetched> {
+    fn fetch_now(&mut self, queue: &mut VecDeque<RecordBatch>, max_bytes: u64) -> Result<Fetched> {
         self.log.check_open()?;
         let offsets = self.log.offsets();
         let bound = offsets.bound(self.isolation);
@@ -138,12 +155,12 @@ impl LogReader {
             return Ok(Fetched { next_offset: self.next_offset, ..Fetched::default() });
         }
         let from = self.next_offset;
-        let mut fetched = match self.fetch_below(bound, max_bytes) {
+        let mut fetched = match self.fetch_below(queue, bound, max_bytes) {
             // It was removed while it was read.
             Err(Error::Corrupt { .. } | Error::Io { .. })
                 if from < self.log.offsets().log_start() && !planted!(removed_files_are_missed) =>
             {
-                return self.fetch_now(max_bytes);
+                return self.fetch_now(queue, max_bytes);
             }
             Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                 return Err(self.log.check_open().err().unwrap_or(error));
@@ -155,7 +172,7 @@ impl LogReader {
             if from < self.log.offsets().log_start() {
                 // What knew the aborted transactions was removed meanwhile, and the batches must not be shown without.
                 self.seek(from);
-                return self.fetch_now(max_bytes);
+                return self.fetch_now(queue, max_bytes);
             }
             match aborted {
                 Ok(aborted) => fetched.aborted = aborted,
@@ -168,32 +185,46 @@ impl LogReader {
         Ok(fetched)
     }
 
-    fn fetch_below(&mut self, bound: Offset, max_bytes: u64) -> Result<Fetched> {
-        let segments = self.log.segments.snapshot();
-        let goal = Goal { segments: &segments, bound, max_bytes };
-        let begun = match self.remembered(&segments) {
-            Some((at, position)) => self.fetch_at(&goal, at, position, self.next_offset),
-            None => self.fetch_found(&goal, Segment::locate),
+    fn fetch_below(
+        &mut self,
+        queue: &mut VecDeque<RecordBatch>,
+        bound: Offset,
+        max_bytes: u64,
+    ) -> Result<Fetched> {
+        let version = self.log.segments.version();
+        let begun = match self.place.take() {
+            // Who follows a log's end needs no list.
+            Some(Left { segment, position, last_in })
+                if last_in == Some(version) && position < segment.readable() =>
+            {
+                let limit = self.log.offsets().log_end();
+                let bounds = Bounds { expected: self.next_offset, bound, limit };
+                self.read_from(queue, Left { segment, position, last_in }, bounds, max_bytes)
+            }
+            place => {
+                let segments = self.log.segments.snapshot();
+                let goal = Goal { segments: &segments, version, bound, max_bytes };
+                match remembered(place, &segments) {
+                    Some((at, position)) => self.fetch_at(queue, &goal, at, position, self.next_offset),
+                    None => self.fetch_found(queue, &goal, Segment::locate),
+                }
+            }
         };
         match begun {
             // Damage on the way may only have hidden what is asked for.
             Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {
+                let segments = self.log.segments.snapshot();
+                let goal = Goal { segments: &segments, version, bound, max_bytes };
                 self.place = None;
-                self.fetch_found(&goal, Segment::locate_past_damage)
+                self.fetch_found(queue, &goal, Segment::locate_past_damage)
             }
             other => other,
         }
     }
 
-    /// Where the last fetch ended, if that segment is still part of the log.
-    fn remembered(&self, segments: &[Arc<Segment>]) -> Option<(usize, u64)> {
-        let (segment, position) = self.place.as_ref()?;
-        let i = floor(segments, segment.base())?;
-        segments.get(i).filter(|s| Arc::ptr_eq(s, segment)).map(|_| (i, *position))
-    }
-
     fn fetch_found(
         &mut self,
+        queue: &mut VecDeque<RecordBatch>,
         goal: &Goal<'_>,
         locate: impl Fn(&Segment, Offset) -> Result<Option<Located>>,
     ) -> Result<Fetched> {
@@ -204,7 +235,7 @@ impl LogReader {
                 if base > self.next_offset && !segment.may_have_gaps() {
                     return Err(self.missing(goal));
                 }
-                return self.fetch_at(goal, i, found.position, base);
+                return self.fetch_at(queue, goal, i, found.position, base);
             }
         }
         Err(self.missing(goal))
@@ -212,14 +243,23 @@ impl LogReader {
 
     /// Fetches from `position` of segment `at` on, or from the start of the next segment with data. The batch there
     /// begins at `expected`, or behind it where offsets may be missing.
-    fn fetch_at(&mut self, goal: &Goal<'_>, at: usize, position: u64, expected: Offset) -> Result<Fetched> {
+    fn fetch_at(
+        &mut self,
+        queue: &mut VecDeque<RecordBatch>,
+        goal: &Goal<'_>,
+        at: usize,
+        position: u64,
+        expected: Offset,
+    ) -> Result<Fetched> {
         let mut position = position;
         for (i, segment) in goal.segments.iter().enumerate().skip(at) {
             if position < segment.readable() {
                 let next_base = goal.segments.get(i + 1).map(|next| next.base());
                 let limit = next_base.unwrap_or_else(|| self.log.offsets().log_end());
                 let bounds = Bounds { expected, bound: goal.bound.min(limit), limit };
-                return self.read_from(segment, position, bounds, goal.max_bytes);
+                let last_in = next_base.is_none().then_some(goal.version);
+                let place = Left { segment: Arc::clone(segment), position, last_in };
+                return self.read_from(queue, place, bounds, goal.max_bytes);
             }
             position = 0;
         }
@@ -238,15 +278,17 @@ impl LogReader {
 
     fn read_from(
         &mut self,
-        segment: &Arc<Segment>,
-        position: u64,
+        queue: &mut VecDeque<RecordBatch>,
+        place: Left,
         bounds: Bounds,
         max_bytes: u64,
     ) -> Result<Fetched> {
+        let Left { segment, position, last_in } = place;
         segment.check_hole(position)?;
         let readable = segment.readable();
-        let (stretch, trust) = stretch_from(segment, position, readable, max_bytes)?;
-        let mut fetched = Fetched { next_offset: self.next_offset, ..Fetched::default() };
+        let (mut stretch, trust) = stretch_from(&segment, position, readable, max_bytes)?;
+        let batches = std::mem::take(queue);
+        let mut fetched = Fetched { batches, next_offset: self.next_offset, ..Fetched::default() };
         let Bounds { mut expected, bound, limit } = bounds;
         let mut at = 0;
         while let Some(head) = stretch.get(at..).filter(|rest| !rest.is_empty()) {
@@ -264,17 +306,19 @@ impl LogReader {
                 }
                 Err(error) => return Err(segment.fault(error, place, head)),
             };
-            let place = Place { log: &self.log, segment, position: place, expected, limit };
+            let place = Place { log: &self.log, segment: &segment, position: place, expected, limit };
             if header.base_offset >= bound && place.problem_of(&header).is_none() {
                 break;
             }
             let end = usize::try_from(header.size()).unwrap_or(usize::MAX).saturating_add(at);
-            let (bytes, trust) = match end <= stretch.len() {
-                true => (stretch.slice(at..end), trust),
-                false if !fetched.batches.is_empty() => break,
+            let (bytes, trust) = match end.cmp(&stretch.len()) {
+                cmp::Ordering::Less => (stretch.slice(at..end), trust),
+                // The last one, often the only one, takes the stretch over: no count goes up and down again.
+                cmp::Ordering::Equal => (stretch.split_off(at), trust),
+                cmp::Ordering::Greater if !fetched.batches.is_empty() => break,
                 // The first batch is larger than what was asked for: it comes alone.
-                false => {
-                    (whole(segment, place.position, header.size(), readable)?, trust.beyond_the_stretch())
+                cmp::Ordering::Greater => {
+                    (whole(&segment, place.position, header.size(), readable)?, trust.beyond_the_stretch())
                 }
             };
             let Some(batch) = place.checked(header, bytes, &fetched, trust)? else { break };
@@ -285,9 +329,16 @@ impl LogReader {
             fetched.batches.push_back(batch);
         }
         self.next_offset = fetched.next_offset;
-        self.place = Some((Arc::clone(segment), position + fetched.bytes));
+        self.place = Some(Left { segment, position: position + fetched.bytes, last_in });
         Ok(fetched)
     }
+}
+
+/// Where a fetch ended, if that segment is still one of these.
+fn remembered(place: Option<Left>, segments: &[Arc<Segment>]) -> Option<(usize, u64)> {
+    let Left { segment, position, .. } = place?;
+    let i = floor(segments, segment.base())?;
+    segments.get(i).filter(|s| Arc::ptr_eq(s, &segment)).map(|_| (i, position))
 }
 
 /// Where a batch was found.

@@ -1,6 +1,7 @@
 //! A partition as its users see it: append, read, find.
 
 use super::{
+    config::LogConfig,
     encode::{RecordData, encode, recycle},
     log::Log,
     read::LogReader,
@@ -126,9 +127,9 @@ impl Partition {
             let end = self.log_end_offset();
             return Ok(end..end);
         }
-        let config = self.log.config();
         let env = &self.log.shared.env;
-        let mut batch = encode(records, &config, Compression::None, || env.now())?;
+        let encode = |config: &LogConfig| encode(records, config, Compression::None, || env.now());
+        let mut batch = self.log.with_config(encode)?;
         let appended = self.log.append(&mut batch)?;
         recycle(batch);
         self.log.acknowledge(appended.next_offset, appended.must_flush)?;

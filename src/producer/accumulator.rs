@@ -10,7 +10,7 @@ use crate::{
         batch::HEADER_LEN,
         builder::{BatchBuilder, SealedBatch},
     },
-    env::sync::Mutex,
+    env::sync::{AtomicBool, Mutex, MutexGuard, Ordering},
     error::{Error, Result},
     partition::{
         append::Appended,
@@ -21,7 +21,12 @@ use crate::{
     topic::Topic,
     types::{Compression, Timestamp},
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
 /// What a batch reserves at first; it doubles from there.
 const FIRST_ROOM: usize = 4 << 10;
@@ -40,7 +45,9 @@ pub(super) struct Accumulator {
     topic: Topic,
     log: Arc<Log>,
     core: Arc<Core>,
-    pub(super) state: Mutex<State>,
+    state: Mutex<State>,
+    /// Whether `state` has anything that a send must see to before it may write; changes under its lock.
+    busy: AtomicBool,
     /// Held by the one who writes: sealed batches reach the log in the order of the queue.
     pub(super) out: Mutex<()>,
 }
@@ -50,6 +57,8 @@ pub(super) struct Accumulator {
 pub(super) struct State {
     pub(super) open: Option<OpenBatch>,
     pub(super) queue: VecDeque<QueuedBatch>,
+    /// Whether a batch was taken from the queue that is not in the log yet.
+    pub(super) writing: bool,
     /// Written, and waiting to be made durable.
     pub(super) written: VecDeque<WrittenBatch>,
     /// The failure that the next call returns.
@@ -63,6 +72,35 @@ pub(super) struct State {
     pub(super) wake: bool,
     /// The buffer of a batch that was written.
     pub(super) spare: Option<Vec<u8>>,
+}
+
+/// The state, while it is locked. Letting go of it says whether it has anything for a send to see to.
+pub(super) struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    busy: &'a AtomicBool,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let busy = self.state.is_busy();
+        if busy != self.busy.load(Ordering::Relaxed) {
+            self.busy.store(busy, Ordering::Release);
+        }
+    }
 }
 
 /// The batch that is being filled. It has at least one record.
@@ -118,6 +156,11 @@ impl State {
             (None, Some(what)) => Err(Error::closed(what)),
             (None, None) => Ok(()),
         }
+    }
+
+    fn is_busy(&self) -> bool {
+        let holds_records = self.open.is_some() || !self.queue.is_empty() || self.writing;
+        holds_records || self.error.is_some() || self.closed.is_some()
     }
 
     /// Takes no more records into the open batch.
@@ -185,7 +228,19 @@ pub(super) fn limit_of(config: &LogConfig, compression: Compression, batch_size:
 
 impl Accumulator {
     pub(super) fn new(topic: Topic, log: Arc<Log>, core: Arc<Core>) -> Arc<Self> {
-        Arc::new(Accumulator { topic, log, core, state: Mutex::default(), out: Mutex::new(()) })
+        let (state, busy, out) = (Mutex::default(), AtomicBool::new(false), Mutex::new(()));
+        Arc::new(Accumulator { topic, log, core, state, busy, out })
+    }
+
+    #[inline]
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked { state: self.state.lock(), busy: &self.busy }
+    }
+
+    /// Whether a record enqueued before the call is not in the log yet, or a call has something to be told.
+    #[inline]
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {
@@ -202,14 +257,14 @@ impl Accumulator {
 
     /// Whether its topic was deleted and nothing is left to be done here.
     pub(super) fn is_over(&self) -> bool {
-        let state = self.state.lock();
+        let state = self.lock();
         let empty = state.open.is_none() && state.queue.is_empty() && state.written.is_empty();
         self.topic.is_deleted() && empty
     }
 
     /// Whether a record would be refused now whatever it is. Tells the last failure, once.
     pub(super) fn check(&self) -> Result<()> {
-        self.state.lock().check()?;
+        self.lock().check()?;
         self.log.refusal().map_or(Ok(()), Err)
     }
 
@@ -228,6 +283,7 @@ impl Accumulator {
     /// result is one more copy of the delivery, took a twentieth off the rate.
     #[inline(always)]
     pub(super) fn enqueue_quickly(&self, data: &RecordData<'_>) -> Option<Enqueued> {
+        // The batch is open and stays so: nothing becomes busy that was not.
         let mut state = self.state.lock();
         if state.error.is_some() || state.closed.is_some() || state.wake || data.timestamp.is_some() {
             return None;
@@ -246,7 +302,7 @@ impl Accumulator {
         let mut since = None;
         loop {
             let seen = self.core.memory.freed().epoch();
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             let pushed = self.push(&mut state, data);
             let wake = std::mem::take(&mut state.wake);
             drop(state);

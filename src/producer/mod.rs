@@ -37,7 +37,10 @@ use crate::{
     codec::batch::HEADER_LEN,
     env::sync::{AtomicUsize, Ordering},
     error::{Error, Result},
-    partition::encode::{encode, recycle},
+    partition::{
+        config::LogConfig,
+        encode::{encode, recycle},
+    },
     topic::partitioner::{PartitionContext, Partitioner},
     types::{Durability, TopicPartition},
 };
@@ -128,27 +131,33 @@ impl Producer {
     /// any error may come from the flush: the record is then in the log and readers of that topic see it, but it is not
     /// known to be durable.
     pub fn send_with(&self, record: ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
-        let result = self.with_partition(&record, |accumulator| {
-            let core = accumulator.core();
-            let config = accumulator.log().config();
-            let now = core.env().now();
-            let data = std::slice::from_ref(&record.data);
-            let mut batch = encode(data, &config, core.settings.compression, || now)?;
-            let appended = accumulator.send(&mut batch)?;
-            let bytes = (batch.size() as usize).saturating_sub(HEADER_LEN);
-            recycle(batch);
-            let must_flush = appended.must_flush || durability == Durability::Flushed;
-            let acknowledged = accumulator.log().acknowledge(appended.next_offset, must_flush);
-            // What was enqueued before lies below.
-            if must_flush {
-                accumulator.settle(appended.next_offset, &acknowledged);
-            }
-            acknowledged?;
-            let metadata = accumulator.metadata(&appended, 0, record.data.timestamp.unwrap_or(now));
-            Ok((metadata, bytes))
-        });
+        let result = self.send_now(&record, durability);
         self.inner.core.hub.run_inline();
         result
+    }
+
+    /// Straight on, as [`Producer::enqueue_now`]: a result handed through closures is copied by each.
+    #[inline(always)]
+    fn send_now(&self, record: &ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
+        let mut found = None;
+        let accumulator = self.accumulator_of(record, &mut found)?;
+        let (core, log) = (accumulator.core(), accumulator.log());
+        let now = core.env().now();
+        let data = std::slice::from_ref(&record.data);
+        let encode = |config: &LogConfig| encode(data, config, core.settings.compression, || now);
+        let mut batch = log.with_config(encode)?;
+        let appended = accumulator.send(&mut batch)?;
+        let bytes = (batch.size() as usize).saturating_sub(HEADER_LEN);
+        recycle(batch);
+        let must_flush = appended.must_flush || durability == Durability::Flushed;
+        if must_flush {
+            let acknowledged = log.acknowledge(appended.next_offset, must_flush);
+            // What was enqueued before lies below.
+            accumulator.settle(appended.next_offset, &acknowledged);
+            acknowledged?;
+        }
+        self.inner.placed(record, accumulator, bytes);
+        Ok(accumulator.metadata(&appended, 0, record.data.timestamp.unwrap_or(now)))
     }
 
     /// Puts a record into its partition's batch and returns at once. The batch is written when it is full or its linger
@@ -185,13 +194,12 @@ impl Producer {
     fn enqueue_now(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
         let mut found = None;
         let accumulator = self.accumulator_of(record, &mut found)?;
-        let (delivery, bytes) = match accumulator.enqueue_quickly(&record.data) {
-            Some(enqueued) => enqueued,
-            None => accumulator.enqueue(&record.data, may_wait)?,
-        };
-        if record.is_placed_freely() {
-            self.inner.appended(accumulator, bytes as u64);
+        if let Some((delivery, bytes)) = accumulator.enqueue_quickly(&record.data) {
+            self.inner.placed(record, accumulator, bytes);
+            return Ok(delivery);
         }
+        let (delivery, bytes) = accumulator.enqueue(&record.data, may_wait)?;
+        self.inner.placed(record, accumulator, bytes);
         Ok(delivery)
     }
 
@@ -220,22 +228,6 @@ impl Producer {
         }
     }
 
-    /// Does `work` with the accumulator of the record's partition, and tells the partitioner what it appended.
-    #[inline]
-    fn with_partition<T>(
-        &self,
-        record: &ProducerRecord<'_>,
-        work: impl FnOnce(&Arc<Accumulator>) -> Result<(T, usize)>,
-    ) -> Result<T> {
-        self.with_accumulator(record, |accumulator| {
-            let (result, bytes) = work(accumulator)?;
-            if record.is_placed_freely() {
-                self.inner.appended(accumulator, bytes as u64);
-            }
-            Ok(result)
-        })?
-    }
-
     /// Does `work` with the accumulator of the record's partition.
     #[inline]
     fn with_accumulator<T>(
@@ -254,7 +246,7 @@ impl Producer {
         found: &'a mut Option<Arc<TopicState>>,
     ) -> Result<&'a Arc<Accumulator>> {
         let inner = &*self.inner;
-        let state = match inner.topics.at_hint(&self.hint, record.topic) {
+        let state = match inner.topics.at_hint(&self.hint, &record.topic) {
             Some(state) => state,
             None => &**found.insert(inner.topics.find(&self.hint, record.topic, &inner.core)?),
         };
@@ -284,6 +276,14 @@ impl Inner {
                     ),
                 }),
             },
+        }
+    }
+
+    /// Tells the partitioner what a record that it may send anywhere took where it went.
+    #[inline]
+    fn placed(&self, record: &ProducerRecord<'_>, accumulator: &Accumulator, bytes: usize) {
+        if record.is_placed_freely() {
+            self.appended(accumulator, bytes as u64);
         }
     }
 

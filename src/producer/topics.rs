@@ -47,7 +47,7 @@ impl Topics {
 
     /// The topic at the place that `hint` names, if it is the one meant.
     #[inline]
-    pub(super) fn at_hint(&self, hint: &AtomicUsize, topic: TopicRef<'_>) -> Option<&TopicState> {
+    pub(super) fn at_hint(&self, hint: &AtomicUsize, topic: &TopicRef<'_>) -> Option<&TopicState> {
         let state = self.table.get(hint.load(Ordering::Relaxed))?.get()?;
         state.is(topic).then_some(&**state)
     }
@@ -60,7 +60,7 @@ impl Topics {
         topic: TopicRef<'_>,
         core: &Core,
     ) -> Result<Arc<TopicState>> {
-        let known = self.map.read().by_name.get(topic.name()).filter(|state| state.is(topic)).cloned();
+        let known = self.map.read().by_name.get(topic.name()).filter(|state| state.is(&topic)).cloned();
         let state = match known {
             Some(state) => state,
             None => self.take_in(resolve(topic, core)?),
@@ -110,10 +110,10 @@ fn resolve(topic: TopicRef<'_>, core: &Core) -> Result<Topic> {
 
 impl TopicState {
     #[inline]
-    fn is(&self, topic: TopicRef<'_>) -> bool {
+    fn is(&self, topic: &TopicRef<'_>) -> bool {
         let same = match topic {
-            TopicRef::Name(name) => self.topic.name() == name,
-            TopicRef::Topic(topic) => self.topic.id() == topic.id(),
+            TopicRef::Name(name) => self.topic.name() == *name,
+            TopicRef::Topic(topic) => self.topic.is_same(topic),
         };
         same && !self.topic.is_deleted()
     }

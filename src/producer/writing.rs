@@ -4,7 +4,7 @@
 //! `out` looks at the queue again, so one who found it taken may leave: what it queued is seen. A batch that fails fails
 //! all that queued behind it.
 
-use super::accumulator::{Accumulator, Body, QueuedBatch, State, WrittenBatch};
+use super::accumulator::{Accumulator, Body, Locked, QueuedBatch, State, WrittenBatch};
 use crate::{
     codec::builder::SealedBatch,
     env::sync::MutexGuard,
@@ -27,7 +27,7 @@ impl Accumulator {
                 left -= 1;
             }
             drop(out);
-            if self.state.lock().queue.is_empty() {
+            if self.lock().queue.is_empty() {
                 break;
             }
         }
@@ -39,14 +39,14 @@ impl Accumulator {
         let out = self.out.lock();
         self.write_queued(&out);
         drop(out);
-        if !self.state.lock().queue.is_empty() {
+        if !self.lock().queue.is_empty() {
             self.write_some();
         }
     }
 
     /// As [`Accumulator::write_all`], where the open batch's time is over.
     pub(super) fn write_due(self: &Arc<Self>, now: Duration) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.listed = None;
         let is_due = std::mem::take(&mut state.hurry)
             || !state.queue.is_empty()
@@ -63,8 +63,12 @@ impl Accumulator {
 
     /// Writes all that is queued and then `batch`, in the order of the log.
     pub(super) fn send(self: &Arc<Self>, batch: &mut SealedBatch) -> Result<Appended> {
+        // What this thread enqueued before, or another thread that it heard of, has made it busy.
+        if !self.is_busy() || planted!(send_past_what_is_enqueued) {
+            return self.log().append(batch);
+        }
         let out = self.out.lock();
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let waits = state.open.is_some() || !state.queue.is_empty();
         if !waits {
             state.check()?;
@@ -72,18 +76,18 @@ impl Accumulator {
         drop(state);
         if waits {
             self.write_queued(&out);
-            self.state.lock().check()?;
+            self.lock().check()?;
         }
         let appended = self.log().append(batch);
         drop(out);
-        if !self.state.lock().queue.is_empty() {
+        if !self.lock().queue.is_empty() {
             self.write_some();
         }
         appended
     }
 
     fn write_queued(&self, out: &MutexGuard<'_, ()>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.close_open();
         let count = state.queue.len();
         drop(state);
@@ -94,14 +98,16 @@ impl Accumulator {
 
     /// Writes the first batch of the queue; `false` when there is none.
     fn write_next(&self, _out: &MutexGuard<'_, ()>) -> bool {
-        let Some(QueuedBatch { body, promise, reserved }) = self.state.lock().queue.pop_front() else {
-            return false;
-        };
+        let mut state = self.lock();
+        let Some(QueuedBatch { body, promise, reserved }) = state.queue.pop_front() else { return false };
+        state.writing = true;
+        drop(state);
         let written = self.seal(body).and_then(|mut sealed| {
             let appended = self.log().append(&mut sealed)?;
             Ok((appended, sealed.into_buffer()))
         });
-        let mut state = self.state.lock();
+        let mut state = self.lock();
+        state.writing = false;
         match written {
             Ok((appended, buffer)) => {
                 if buffer.capacity() <= self.core().settings.batch_size.saturating_mul(2) {
@@ -137,7 +143,7 @@ impl Accumulator {
 
     /// Leaves to the hub what an enqueueing call does not do: the rest of the queue, and making durable.
     fn hand_over(self: &Arc<Self>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if !state.queue.is_empty() || !state.written.is_empty() {
             self.list(&mut state, Duration::ZERO);
         }
@@ -146,7 +152,7 @@ impl Accumulator {
 
     /// Asks the hub to write and make durable now what is here.
     pub(super) fn urge(self: &Arc<Self>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.open.is_some() || !state.queue.is_empty() || !state.written.is_empty() {
             state.hurry = true;
             self.list(&mut state, Duration::ZERO);
@@ -154,7 +160,7 @@ impl Accumulator {
         self.tell(state);
     }
 
-    fn tell(&self, mut state: MutexGuard<'_, State>) {
+    fn tell(&self, mut state: Locked<'_>) {
         let wake = std::mem::take(&mut state.wake);
         drop(state);
         if wake {
@@ -164,12 +170,12 @@ impl Accumulator {
 
     /// How far the log must be durable for all that is written to be acknowledged.
     pub(super) fn written_end(&self) -> Option<Offset> {
-        self.state.lock().written.iter().map(|batch| batch.appended.next_offset).max()
+        self.lock().written.iter().map(|batch| batch.appended.next_offset).max()
     }
 
     /// Acknowledges what lies below `end`, or fails all that is not acknowledged.
     pub(super) fn settle(&self, end: Offset, result: &Result<()>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         while let Some(batch) = state.written.front() {
             if result.is_ok() && batch.appended.next_offset > end {
                 return;
@@ -197,17 +203,17 @@ impl Accumulator {
 
     /// From now on every call gets `Closed`.
     pub(super) fn close(&self, what: &'static str) {
-        self.state.lock().closed.get_or_insert(what);
+        self.lock().closed.get_or_insert(what);
     }
 
     /// The failure that was not told yet.
     pub(super) fn take_error(&self) -> Option<Error> {
-        self.state.lock().error.take()
+        self.lock().error.take()
     }
 
     /// The last batch that is not acknowledged.
     pub(super) fn last_promise(&self) -> Option<Arc<super::delivery::Promise>> {
-        let state = self.state.lock();
+        let state = self.lock();
         let queued = state.queue.back().map(|batch| &batch.promise);
         queued.or(state.written.back().map(|batch| &batch.promise)).cloned()
     }

@@ -206,8 +206,11 @@ impl Descriptor {
             if let Some(file) = guard.as_ref() {
                 self.used.store(true, Ordering::Relaxed);
                 let result = act(&**file);
-                // Not before: a flush that came in between would clear it, and know nothing of this change.
-                self.dirty.store(true, Ordering::SeqCst);
+                // Not before: a flush that came in between would clear it, and know nothing of this change. A load
+                // first: the flush that clears it after the load begins after the change.
+                if !self.dirty.load(Ordering::SeqCst) {
+                    self.dirty.store(true, Ordering::SeqCst);
+                }
                 return result.map_err(|e| Error::io(operation, &self.path, e));
             }
             drop(guard);
@@ -428,20 +431,18 @@ impl PooledFile {
         }
     }
 
+    /// The bytes of `range` in the mapping, which is made anew where it is too short.
     fn mapped(&self, range: Range<u64>, capacity: u64) -> Result<Bytes> {
-        let region = self.region(capacity.max(range.end))?;
-        region.get(range).map_err(|e| Error::io("read", self.path(), e))
-    }
-
-    /// The mapping, made anew where it is too short.
-    fn region(&self, capacity: u64) -> Result<Arc<dyn Region>> {
+        let in_file = |e| Error::io("read", self.path(), e);
+        let capacity = capacity.max(range.end);
         let mapping = &self.mapping;
         if !mapping.used.load(Ordering::Relaxed) {
             mapping.used.store(true, Ordering::Relaxed);
         }
         let mut guard = mapping.region.lock();
         match guard.as_ref() {
-            Some(region) if region.capacity() >= capacity => return Ok(Arc::clone(region)),
+            // Under the lock, which is one count less to go up and down.
+            Some(region) if region.capacity() >= capacity => return region.get(range).map_err(in_file),
             _ => {}
         }
         let region = self.with_room("map", |file| file.region(capacity))?;
@@ -450,7 +451,7 @@ impl PooledFile {
         if fresh {
             mapping.pool.regions.admit(Arc::downgrade(mapping) as Weak<dyn Holder>);
         }
-        Ok(region)
+        region.get(range).map_err(in_file)
     }
 
     fn with<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {

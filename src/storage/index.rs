@@ -69,18 +69,20 @@ impl SegmentIndex {
         index
     }
 
-    /// Adds a batch that is about to be, or was, appended.
-    pub fn add(&mut self, batch: IndexedBatch) {
+    /// Adds a batch that is about to be, or was, appended. Says whether it got an entry.
+    pub fn add(&mut self, batch: IndexedBatch) -> bool {
         let relative_offset = relative(self.base, batch.last_offset);
         if batch.max_timestamp > self.largest.map_or(Timestamp::NONE, |(t, _)| t) {
             self.largest = Some((batch.max_timestamp, relative_offset));
         }
-        if self.since_entry > self.interval {
+        let is_due = self.since_entry > self.interval;
+        if is_due {
             OffsetEntry { relative_offset, position: batch.position }.encode(&mut self.offsets);
             self.close();
             self.since_entry = 0;
         }
         self.since_entry += batch.size;
+        is_due
     }
 
     /// The next batch gets an entry, so that it can be found without reading what lies before it.

@@ -84,6 +84,12 @@ impl Topic {
         self.inner.id
     }
 
+    /// Whether both are handles of one topic. Handles share what they point to, so one comparison nearly always does.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Topic) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner) || self.inner.id == other.inner.id
+    }
+
     /// Whether it is one that the library keeps for itself.
     pub fn is_internal(&self) -> bool {
         self.inner.internal

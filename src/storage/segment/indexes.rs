@@ -226,7 +226,9 @@ impl Segment {
         let mut scanner = Scanner::new(&self.data, limit, 0, self.base, self.may_have_gaps());
         loop {
             match self.or_missing(scanner.next())? {
-                Found::Batch(batch, position) => index.add(indexed(batch.header(), position)),
+                Found::Batch(batch, position) => {
+                    index.add(indexed(batch.header(), position));
+                }
                 Found::End if scanner.position() >= limit => break,
                 Found::Unsupported(_) => break,
                 Found::Bad(_) | Found::End => {
@@ -254,10 +256,12 @@ impl Segment {
         *self.index.write() = Indexes::Active(index);
     }
 
-    /// Adds a batch to the index of an active segment.
-    pub fn add_to_index(&self, header: &BatchHeader, position: u64) {
-        if let Indexes::Active(index) = &mut *self.index.write() {
-            index.add(indexed(header, position));
+    /// Adds a batch to the index of an active segment, which may have `max_bytes`. Says whether it is full, where it
+    /// got an entry.
+    pub fn add_to_index(&self, header: &BatchHeader, position: u64, max_bytes: u64) -> Option<bool> {
+        match &mut *self.index.write() {
+            Indexes::Active(index) => index.add(indexed(header, position)).then(|| index.is_full(max_bytes)),
+            _ => None,
         }
     }
 
