@@ -79,7 +79,6 @@ mod switch {
         "commit_of_a_deleted_topic",
         "reset_without_a_word",
         "enqueued_is_acknowledged_unflushed",
-        "send_past_what_is_enqueued",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.
@@ -94,6 +93,7 @@ mod switch {
         "append_to_a_log_that_closes",
         "a_failed_flush_wakes_nobody",
         "append_wakes_no_consumer",
+        "a_batch_on_its_way_is_forgotten",
     ];
 }
 

@@ -64,7 +64,7 @@ impl Accumulator {
     /// Writes all that is queued and then `batch`, in the order of the log.
     pub(super) fn send(self: &Arc<Self>, batch: &mut SealedBatch) -> Result<Appended> {
         // What this thread enqueued before, or another thread that it heard of, has made it busy.
-        if !self.is_busy() || planted!(send_past_what_is_enqueued) {
+        if !self.is_busy() {
             return self.log().append(batch);
         }
         let out = self.out.lock();
@@ -100,7 +100,7 @@ impl Accumulator {
     fn write_next(&self, _out: &MutexGuard<'_, ()>) -> bool {
         let mut state = self.lock();
         let Some(QueuedBatch { body, promise, reserved }) = state.queue.pop_front() else { return false };
-        state.writing = true;
+        state.writing = !planted!(a_batch_on_its_way_is_forgotten);
         drop(state);
         let written = self.seal(body).and_then(|mut sealed| {
             let appended = self.log().append(&mut sealed)?;

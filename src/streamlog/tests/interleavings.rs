@@ -136,6 +136,23 @@ fn what_is_acknowledged_is_flushed_whoever_flushes() {
     explore_with_mistakes(group_commit, &mistakes);
 }
 
+fn enqueue_and_send() {
+    let log = open(&Disk::new());
+    let partition = topic(&log, Durability::Written);
+    let producer = log.producer_builder().linger(Duration::from_secs(3600)).build().unwrap();
+    producer.enqueue(ProducerRecord::new("t", "0")).unwrap();
+    let other = producer.clone();
+    let flush = spawn(move || other.flush().unwrap());
+    assert_eq!(producer.send(ProducerRecord::new("t", "1")).unwrap().offset, 1);
+    flush.join().unwrap();
+    assert_in_order(&values(&partition, 0).unwrap());
+}
+
+#[test]
+fn what_a_thread_enqueued_lies_before_what_it_sends_whoever_writes_it() {
+    explore_with_mistakes(enqueue_and_send, &["a_batch_on_its_way_is_forgotten"]);
+}
+
 fn publish_against_read() {
     let log = open(&Disk::new());
     let partition = topic(&log, Durability::Written);
