@@ -1,12 +1,13 @@
-//! Codecs: batches of a thousand records that compress as log lines do, in and out. Needs the features.
+//! Codecs: batches of a thousand and of ten thousand records that compress as log lines do, in and out. Needs the
+//! features.
 #![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 
-use common::{Log, group, topic};
+use common::{Log, calls_in_room, group, measure, topic};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use streamlog::{Compression, Durability, RecordData};
+use streamlog::{Compression, Durability, Partition, RecordData};
 
 /// Lines that differ here and there.
 fn lines(count: usize) -> Vec<String> {
@@ -20,7 +21,12 @@ fn lines(count: usize) -> Vec<String> {
     (0..count).map(line).collect()
 }
 
-/// Batches of a thousand and of ten thousand records.
+/// The first batch of a partition, decompressed and gone through: how many bytes its values have.
+fn read(partition: &Partition) -> usize {
+    let batch = partition.read(0).next().expect("a batch").expect("a batch");
+    batch.iter().map(|record| record.value.map_or(0, <[u8]>::len)).sum()
+}
+
 fn codecs(criterion: &mut Criterion) {
     let mut group = group(criterion, "codec");
     for codec in [
@@ -37,18 +43,27 @@ fn codecs(criterion: &mut Criterion) {
         for count in [1000, 10_000] {
             let lines = lines(count);
             let records: Vec<_> = lines.iter().map(RecordData::new).collect();
-            let log = Log::new(topic(Durability::Written).compression(codec).max_message_bytes(8 << 20));
-            let partition = log.partition();
-            group.throughput(Throughput::Bytes(lines.iter().map(|line| line.len() as u64).sum()));
+            let size = lines.iter().map(String::len).sum::<usize>();
+            let config = || topic(Durability::Written).compression(codec).max_message_bytes(8 << 20);
+            group.throughput(Throughput::Bytes(size as u64));
             group.bench_function(BenchmarkId::new(format!("{codec} in"), count), |bencher| {
-                bencher.iter(|| partition.append(black_box(&records)).expect("an append"));
-            });
-            group.bench_function(BenchmarkId::new(format!("{codec} out"), count), |bencher| {
-                bencher.iter(|| {
-                    let batch = partition.read(0).next().expect("a batch").expect("a batch");
-                    let len = |record: streamlog::Record<'_>| record.value.map_or(0, <[u8]>::len);
-                    black_box(batch.iter().map(len).sum::<usize>())
+                let setup = || {
+                    let log = Log::new(config());
+                    let partition = log.partition();
+                    (log, partition)
+                };
+                measure(bencher, calls_in_room(size), setup, |(_, partition)| {
+                    partition.append(black_box(&records)).expect("an append");
                 });
+            });
+            let log = Log::new(config());
+            let partition = log.partition();
+            partition.append(&records).expect("an append");
+            let batch = partition.read(0).next().expect("a batch").expect("a batch");
+            assert_eq!(batch.compression(), codec);
+            assert!(batch.iter().map(|r| r.value).eq(lines.iter().map(|line| Some(line.as_bytes()))));
+            group.bench_function(BenchmarkId::new(format!("{codec} out"), count), |bencher| {
+                bencher.iter(|| assert_eq!(read(black_box(&partition)), size));
             });
         }
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Log, TOPIC, group, topic};
+use common::{Log, TOPIC, bytes, fill, group, topic};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::{
     sync::mpsc,
@@ -16,7 +16,9 @@ use streamlog::{Durability, Producer, ProducerRecord, Topic, TopicConfig};
 fn hops(log: &Log, producer: &Producer, timeout: Duration, pause: Duration, count: u64) -> Duration {
     let mut consumer = log.log.consumer("hop").expect("a consumer");
     consumer.subscribe([TOPIC]).expect("a subscription");
-    let end = log.partition().log_end_offset().value();
+    // From here on every record it sees is one that was sent here.
+    consumer.seek_to_end(&consumer.assignment()).expect("a seek");
+    assert!(consumer.poll(Duration::ZERO).expect("a poll").is_empty());
     let (answer, answers) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -24,11 +26,11 @@ fn hops(log: &Log, producer: &Producer, timeout: Duration, pause: Duration, coun
             while left > 0 {
                 let records = consumer.poll(timeout).expect("a poll");
                 let now = Instant::now();
-                let new = records.iter().filter(|record| record.offset.value() >= end).count() as u64;
-                for _ in 0..new {
+                for record in &records {
+                    assert_eq!(record.value, Some(b"hop".as_slice()));
                     answer.send(now).expect("someone who measures");
                 }
-                left -= new;
+                left -= records.len() as u64;
             }
         });
         let mut time = Duration::ZERO;
@@ -78,6 +80,33 @@ fn latency(criterion: &mut Criterion) {
     });
 }
 
+/// A waiting consumer behind ten times the records, the segments, and with ten times the partitions to wait for.
+fn growth(criterion: &mut Criterion) {
+    let mut group = group(criterion, "hop/growth");
+    let mut hop = |log: &Log, name: &str, number: usize| {
+        let producer = log.log.producer().expect("a producer");
+        for (timeout, reader) in [(Duration::ZERO, "awake"), (Duration::from_secs(5), "asleep")] {
+            group.bench_function(BenchmarkId::new(format!("{name}, {reader}"), number), |bencher| {
+                bencher.iter_custom(|count| hops(log, &producer, timeout, Duration::from_micros(200), count));
+            });
+        }
+    };
+    for (before, segment, name) in [
+        (100_000, 64, "records before"),
+        (1_000_000, 64, "records before"),
+        (100_000, 1, "records before in segments of 1 MiB"),
+        (1_000_000, 1, "records before in segments of 1 MiB"),
+    ] {
+        let log = Log::new(topic(Durability::Written).segment_bytes(segment << 20));
+        fill(&log.partition(), before, &bytes(100));
+        hop(&log, name, before);
+    }
+    for partitions in [1, 10, 100] {
+        let log = Log::new(topic(Durability::Written).with_partitions(partitions));
+        hop(&log, "partitions", partitions as usize);
+    }
+}
+
 fn send(producer: &Producer, topic: &Topic) {
     producer.send(ProducerRecord::new(topic, b"a record")).expect("a send");
 }
@@ -107,5 +136,5 @@ fn sleepers(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, latency, sleepers);
+criterion_group!(benches, latency, growth, sleepers);
 criterion_main!(benches);

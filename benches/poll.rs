@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{Log, TOPIC, bytes, fill, group, topic};
+use common::{Log, TOPIC, bytes, fill, group, topic, verify};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use std::{hint::black_box, time::Duration};
+use std::time::Duration;
 use streamlog::{Consumer, Durability};
 
 fn consumer(log: &Log) -> Consumer {
@@ -14,16 +14,30 @@ fn consumer(log: &Log) -> Consumer {
     consumer
 }
 
-/// Everything that is there, from the beginning: ten times the records, ten times the partitions.
+/// Everything that is there, from the beginning: ten times the records, the partitions, the segments.
 fn all(criterion: &mut Criterion) {
     let mut group = group(criterion, "poll/all");
-    for (partitions, each) in [(1, 10_000), (1, 100_000), (10, 10_000), (100, 1_000)] {
-        let log = Log::new(topic(Durability::Written).with_partitions(partitions));
-        log.topic.partitions().iter().for_each(|partition| fill(partition, each, &bytes(100)));
+    let value = bytes(100);
+    for (partitions, each, segment) in [
+        (1, 10_000, 64),
+        (1, 100_000, 64),
+        (1, 1_000_000, 64),
+        (1, 100_000, 1),
+        (1, 1_000_000, 1),
+        (10, 10_000, 64),
+        (100, 1_000, 64),
+    ] {
+        let config = topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions);
+        let log = Log::new(config);
+        for partition in log.topic.partitions() {
+            fill(&partition, each, &value);
+            verify(&partition, each, &value);
+        }
         let total = each * partitions as usize;
         let mut consumer = consumer(&log);
         group.throughput(Throughput::Elements(total as u64));
-        group.bench_function(BenchmarkId::new(format!("{partitions} partitions"), total), |bencher| {
+        let id = BenchmarkId::new(format!("{partitions} partitions in segments of {segment} MiB"), total);
+        group.bench_function(id, |bencher| {
             bencher.iter(|| {
                 consumer.seek_to_beginning(&consumer.assignment()).expect("a seek");
                 let (mut count, mut sum) = (0, 0);
@@ -32,7 +46,7 @@ fn all(criterion: &mut Criterion) {
                     count += records.len();
                     sum += records.iter().map(|r| r.value.map_or(0, <[u8]>::len)).sum::<usize>();
                 }
-                black_box(sum)
+                assert_eq!((count, sum), (total, total * value.len()));
             });
         });
     }

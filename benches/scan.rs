@@ -3,12 +3,13 @@
 
 mod common;
 
-use common::{Log, bytes, fill, group, topic};
+use common::{Log, bytes, fill, group, topic, verify};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use streamlog::{Durability, Partition};
 
-fn scan(partition: &Partition) -> (u64, u64) {
+/// How many records it has; the sum of their bytes is looked at and forgotten.
+fn scan(partition: &Partition) -> usize {
     let (mut count, mut sum) = (0, 0u64);
     for batch in partition.read(0) {
         for record in &batch.expect("a batch") {
@@ -17,30 +18,41 @@ fn scan(partition: &Partition) -> (u64, u64) {
             sum = value.iter().fold(sum, |sum, byte| sum.wrapping_add(u64::from(*byte)));
         }
     }
-    (count, sum)
+    black_box(sum);
+    count
 }
 
-/// By size of record, ten times the records, and the same records in ten times the segments.
+/// By size of record, ten times the records, and the same records in ten times the segments and partitions.
 fn scans(criterion: &mut Criterion) {
     let mut group = group(criterion, "scan");
-    for (size, count, segment) in [
-        (100, 10_000, 64 << 20),
-        (100, 100_000, 64 << 20),
-        (100, 1_000_000, 64 << 20),
-        (100, 100_000, 1 << 20),
-        (100, 1_000_000, 1 << 20),
-        (1024, 10_000, 64 << 20),
-        (1024, 100_000, 64 << 20),
-        (64 << 10, 1_000, 64 << 20),
+    for (size, count, segment, partitions) in [
+        (100, 10_000, 64, 1),
+        (100, 100_000, 64, 1),
+        (100, 1_000_000, 64, 1),
+        (100, 100_000, 1, 1),
+        (100, 1_000_000, 1, 1),
+        (100, 100_000, 64, 10),
+        (100, 100_000, 64, 100),
+        (1024, 10_000, 64, 1),
+        (1024, 100_000, 64, 1),
+        (64 << 10, 1_000, 64, 1),
     ] {
-        let log = Log::new(topic(Durability::Written).segment_bytes(segment));
-        let partition = log.partition();
-        fill(&partition, count, &bytes(size));
-        assert_eq!(scan(&partition).0, count as u64);
+        let config = topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions);
+        let log = Log::new(config);
+        let (all, value) = (log.topic.partitions(), bytes(size));
+        for partition in &all {
+            fill(partition, count / all.len(), &value);
+            verify(partition, count / all.len(), &value);
+        }
         group.throughput(Throughput::Elements(count as u64));
-        let id =
-            BenchmarkId::new(format!("{size} B"), format!("{count} in segments of {} MiB", segment >> 20));
-        group.bench_function(id, |bencher| bencher.iter(|| scan(black_box(&partition))));
+        let of = if partitions == 1 { String::new() } else { format!(" of {partitions} partitions") };
+        let id = BenchmarkId::new(format!("{size} B"), format!("{count} in segments of {segment} MiB{of}"));
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| {
+                let scanned = all.iter().map(|partition| scan(black_box(partition))).sum::<usize>();
+                assert_eq!(scanned, count);
+            });
+        });
     }
 }
 

@@ -1,9 +1,9 @@
-//! Random reads: one record by its offset, and an offset by its time; with ten times the records and segments.
+//! Random reads: one record by its offset, and an offset by its time; with ten times the records, segments and partitions.
 #![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 
-use common::{Log, TOPIC, bytes, group, topic};
+use common::{Log, bytes, group, topic};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use streamlog::{Durability, Partition, RecordData, Timestamp};
@@ -21,28 +21,41 @@ fn fill(partition: &Partition, count: usize) {
     }
 }
 
-/// Numbers below `end` in an order that looks like none.
-fn numbers(end: usize) -> impl FnMut() -> u64 {
+/// Numbers in an order that looks like none, the same each time.
+fn numbers() -> impl FnMut() -> usize {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state % end as u64
+        (state >> 1) as usize
     }
 }
 
+/// Each answer is held against the question.
 fn seeks(criterion: &mut Criterion) {
     let mut group = group(criterion, "seek");
-    for (count, segment) in [(10_000, 64), (100_000, 64), (1_000_000, 64), (100_000, 1), (1_000_000, 1)] {
-        let log = Log::new(topic(Durability::Written).segment_bytes(segment << 20));
-        let partition = log.partition();
-        fill(&partition, count);
-        let name = format!("{count} in segments of {segment} MiB");
-        let mut next = numbers(count);
+    for (count, segment, partitions) in [
+        (10_000, 64, 1),
+        (100_000, 64, 1),
+        (1_000_000, 64, 1),
+        (100_000, 1, 1),
+        (1_000_000, 1, 1),
+        (100_000, 64, 10),
+        (100_000, 64, 100),
+    ] {
+        let config = topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions);
+        let log = Log::new(config);
+        let all = log.topic.partitions();
+        let each = count / all.len();
+        all.iter().for_each(|partition| fill(partition, each));
+        let of = if partitions == 1 { String::new() } else { format!(" of {partitions} partitions") };
+        let name = format!("{count} in segments of {segment} MiB{of}");
+        let mut next = numbers();
+        let mut place = || (&all[next() % all.len()], (next() % each) as u64);
         group.bench_function(BenchmarkId::new("by offset", &name), |bencher| {
             bencher.iter(|| {
-                let offset = next();
+                let (partition, offset) = place();
                 let batch = partition.read(offset).next().expect("a batch").expect("a batch");
                 let record = batch.iter().next().expect("a record");
                 assert_eq!(record.offset, offset);
@@ -51,10 +64,10 @@ fn seeks(criterion: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("by time", &name), |bencher| {
             bencher.iter(|| {
-                let time = Timestamp::from_millis(FIRST + next() as i64);
+                let (partition, offset) = place();
+                let time = Timestamp::from_millis(FIRST + offset as i64);
                 let found = partition.offset_for_timestamp(time).expect("a look-up").expect("a record");
-                assert_eq!(found.timestamp, time, "{TOPIC}");
-                black_box(found.offset)
+                assert_eq!((found.timestamp, found.offset.value()), (time, offset));
             });
         });
     }

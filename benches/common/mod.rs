@@ -1,8 +1,20 @@
 //! What the benches share: logs in fresh directories, records, and how long to measure.
+//!
+//! Directories lie in the target directory, on a real file system. What appends does so to a log that is made anew before
+//! it has grown much, so that files stay bounded and "a million records before" are one to two million.
+//!
+//! The crate's dev-dependency on itself turns the features `sim` and `planted` on in what cargo builds here. Counted by
+//! callgrind, the switches for planted mistakes add two to three per cent to the instructions of a single append or send,
+//! and nothing that can be seen to batches, scans and polls. `benches/peers` depends on the crate from outside and
+//! measures without them.
 #![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
 
-use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
-use std::{fs, path::Path, time::Duration};
+use criterion::{Bencher, BenchmarkGroup, Criterion, measurement::WallTime};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 use streamlog::{Durability, Partition, RecordData, Streamlog, Topic, TopicConfig};
 use tempfile::TempDir;
 
@@ -65,10 +77,78 @@ pub fn fill(partition: &Partition, count: usize, value: &[u8]) {
     }
 }
 
+/// How much is appended before a log is made anew.
+pub const ROOM: u64 = 256 << 20;
+
+/// How many calls that append so many bytes each have room in a log.
+pub fn calls_in_room(bytes: usize) -> u64 {
+    (ROOM / bytes as u64).max(1)
+}
+
+/// Measures `call` on what `setup` makes, which is made anew after `room` calls. Only the calls are measured; `call` is
+/// told how many it is to make.
+pub fn measure_calls<S>(
+    bencher: &mut Bencher<'_>,
+    room: u64,
+    mut setup: impl FnMut() -> S,
+    mut call: impl FnMut(&mut S, u64),
+) {
+    let mut state = None;
+    bencher.iter_custom(|calls| {
+        let (mut time, mut left) = (Duration::ZERO, calls);
+        while left > 0 {
+            let (mut on, free) = match state.take() {
+                Some((on, free)) if free > 0 => (on, free),
+                // The one before is gone first.
+                used => {
+                    drop(used);
+                    (setup(), room)
+                }
+            };
+            let now = left.min(free);
+            let start = Instant::now();
+            call(&mut on, now);
+            time += start.elapsed();
+            state = Some((on, free - now));
+            left -= now;
+        }
+        time
+    });
+}
+
+/// Measures single calls: see [`measure_calls`].
+pub fn measure<S>(
+    bencher: &mut Bencher<'_>,
+    room: u64,
+    setup: impl FnMut() -> S,
+    mut call: impl FnMut(&mut S),
+) {
+    measure_calls(bencher, room, setup, |on, calls| (0..calls).for_each(|_| call(on)));
+}
+
+/// Looks whether a partition has so many records, each of this value.
+pub fn verify(partition: &Partition, count: usize, value: &[u8]) {
+    let mut left = count;
+    for batch in partition.read(partition.log_start_offset()) {
+        for record in &batch.expect("a batch") {
+            assert!(record.value == Some(value), "another value at offset {}", record.offset);
+            left = left.checked_sub(1).expect("no more records than that");
+        }
+    }
+    assert_eq!(left, 0, "records that are missing");
+}
+
 /// A group of few samples: what is measured here takes microseconds at least, and there are many.
 pub fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+    group
+}
+
+/// As [`group`], for what is made anew often, which takes much longer than what is measured.
+pub fn short_group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = group(criterion, name);
+    group.warm_up_time(Duration::from_millis(20)).measurement_time(Duration::from_millis(200));
     group
 }
 
