@@ -105,14 +105,15 @@
 //! 2. The segment is rolled if the batch does not belong into it any more.
 //! 3. After an unclean opening, the first append writes a new incarnation into the manifest and flushes it.
 //! 4. Space is set aside if the file is too short.
-//! 5. The batch is written, at the end of the data, with one positional write.
-//! 6. It is published: indexes and producer state in memory, then the end that readers may see.
+//! 5. In a `Flushed` topic the mark says `flushing`, if it does not say so of anything yet.
+//! 6. The batch is written, at the end of the data, with one positional write.
+//! 7. It is published: indexes and producer state in memory, then the end that readers may see.
 //!
-//! **A3.** *A failed append leaves nothing.* A full disk is met in 4, where nothing of the batch is in the file. When 5
-//! fails the file is cut back to where it ended. When that fails too, the partition is poisoned. So no half batch is ever
-//! followed by a whole one. (I5, I14)
+//! **A3.** *A failed append leaves nothing.* A full disk is met in 4, a mark that cannot be written in 5, where nothing of
+//! the batch is in the file. When 6 fails the file is cut back to where it ended. When that fails too, the partition is
+//! poisoned. So no half batch is ever followed by a whole one. (I5, I14)
 //!
-//! **A4.** *After a crash in 5 the batch is there wholly or not at all.* Any sectors of it may be there, and the length.
+//! **A4.** *After a crash in 6 the batch is there wholly or not at all.* Any sectors of it may be there, and the length.
 //! Recovery believes a batch whose base offset continues the order, whose length fits, and whose CRC matches. The bytes
 //! behind it are zeros or were never published. (I5)
 //!
@@ -122,7 +123,7 @@
 //! next one. One flush serves all who wrote before it began.
 //!
 //! 1. Under the lock: how far the log goes, and which sealed segments and names are outstanding.
-//! 2. The mark says `flushing` up to there.
+//! 2. The mark says `flushing`, if the append has not said so already.
 //! 3. Sealed segments are flushed, oldest first. If names changed: the partition's directory, then the manifest. Then the
 //!    active segment.
 //! 4. The mark says `flushed` up to there.
@@ -275,7 +276,9 @@
 //!   unclean. Reopening recovers.
 //!
 //! A full disk is different when it is met while space is set aside: the append fails with
-//! [`DiskFull`](crate::Error::DiskFull), nothing was written, and appends resume when there is space again. A descriptor
+//! [`DiskFull`](crate::Error::DiskFull), nothing was written, and appends resume when there is space again. A mark that
+//! cannot be written before a flush fails that flush and poisons nothing, for nothing was asked of the medium yet; one that
+//! cannot be written after it says less than is so, which is safe. A descriptor
 //! with unflushed writes is never closed before its flush succeeded, because its error would go with it.
 //!
 //! # Beside a writer
@@ -288,20 +291,38 @@
 //!
 //! # How to check this
 //!
-//! * **Simulated disk.** `streamlog::sim`, behind the feature `sim`, is a machine with a disk of live and durable bytes.
+//! | what goes wrong | how | where |
+//! |---|---|---|
+//! | a crash after any disk operation, and in the recovery from it; an error at any operation; a cache that lies after a failed flush; a full medium | simulated disk, workloads from a seed, held against a model | `tests/crash_campaign` |
+//! | calls in any order, with reopening, death and power cuts among them | proptest and a model, on the simulated disk and on the real one | `tests/model.rs` |
+//! | the same, chosen by coverage; hostile bytes for every decoder, and a whole hostile directory | libFuzzer | `fuzz` |
+//! | threads that meet in another order | shuttle, in place of locks, atomics and threads | `.ci/run shuttle` |
+//! | races, and memory that is used after it was freed | ThreadSanitizer and AddressSanitizer on `tests/stress.rs`, after a mistake made on purpose that they have to report; miri on the room with unsafe code | `.ci/run sanitizers`, `.ci/run miri` |
+//! | a bit of any file that flips | every bit, one at a time: of a closed store and a killed one, and of a partition's directory opened on its own | `tests/golden_store.rs`, `tests/golden_partition.rs` |
+//! | files that are cut short, missing, damaged, of an unknown version | by hand, with the verdict that is expected | `tests/damaged_files.rs`, `tests/lost_and_damaged_sidecars.rs` |
+//! | `SIGKILL` | again and again, on a directory that grows old | `tests/killed_processes.rs` |
+//! | death, or an error, at a chosen system call | strace | `tests/system_calls.rs` |
+//! | no space | a small tmpfs; a reader beside writers that die | `tests/full_disk.rs` |
+//! | no right to write, or to read | a process of another user | `tests/a_directory_that_may_not_be_written.rs` |
+//! | the power goes | ext4 and XFS in a file, cut off by the shutdown ioctl without flushing their journal | `tests/power_cuts.rs` |
+//! | somebody else's files | directories that a Kafka broker wrote; ours, read by a decoder that was not written for this crate | `tests/foreign_directories.rs`, `tests/kafka-protocol` |
+//!
+//! * **The simulated disk** is `streamlog::sim`, behind the feature `sim`: a machine with a disk of live and durable bytes.
 //!   Its crashes lose what no flush covered, tear writes by sectors of 512 bytes, keep lengths without bytes and bytes
 //!   without lengths, and bring old names back. Its faults fail any operation, cut writes short, and lose the pages of a
 //!   failed flush and then say yes. Clock, randomness and background work come from one seed. The engine that runs on it
 //!   is the real one. A recording of a run gives the disk after each of its operations.
-//! * **Damage.** Tests change, cut and remove bytes of every kind of file, and hold the verdict against the expected one.
-//!   Every bit of every file of a small store is flipped, one at a time.
-//! * **System calls.** strace kills the process, or has a call fail, at a call of the test's choice. A small file system
-//!   runs full.
-//! * **Kills.** A process that appends is killed with `SIGKILL`, and its directory is opened again.
-//! * **Power cuts.** A process appends, flushes, commits and removes on a mounted ext4 or XFS that is cut off from its
-//!   medium at a random moment (the shutdown ioctl, without flushing the journal), unmounted, mounted again and opened.
-//! * **Outside.** Files that a Kafka broker wrote are read, and files written here are read by decoders that were not
-//!   written for this crate.
+//! * **The campaign's alphabet**: topics are created, altered, given partitions, and deleted; records come by
+//!   [`append`](crate::Partition::append), `send`, `send_batch` and `enqueue`, with every codec and durability,
+//!   in small segments; flushes, new log starts, time that passes with retention and checkpoints, a clean close; a group's
+//!   consumer that polls, commits, ends and resumes. Each operation on the disk is a place to crash, in several ways, and to
+//!   fail. What it ever found is kept by name and runs first. `cargo test --release --test crash_campaign -- --nocapture`
+//!   ends with a line of figures; a debug build does a small share.
+//! * **Mistakes that are planted**, behind the feature `planted`: some fifty places where the engine can be made to do the
+//!   wrong thing, such as acknowledging before the flush. The campaign has to notice each of those that a disk can show,
+//!   shuttle's claims those that threads can.
+//! * **Power cuts** count what was acknowledged before the cut. The machine lives on, other than in a real one, and on ext4
+//!   a flush that was under way may return success after the cut without having reached the medium.
 //!
 //! A crash in a few lines:
 //!
