@@ -214,7 +214,8 @@ impl Place {
     }
 
     fn fetch(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
-        match self.reader.fetch_into(std::mem::take(&mut self.fetched), FETCH) {
+        self.reader.reuse(std::mem::take(&mut self.fetched));
+        match self.reader.fetch(FETCH) {
             Ok(fetched) => {
                 self.fetched = fetched.batches;
                 self.aborted = fetched.aborted;

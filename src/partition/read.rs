@@ -25,6 +25,9 @@ use crate::{
 use bytes::Bytes;
 use std::{cmp, collections::VecDeque, sync::Arc};
 
+/// For so many batches a reader keeps room between two fetches.
+const KEPT: usize = 64;
+
 /// Batches out of one fetch.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
@@ -87,6 +90,8 @@ pub struct LogReader {
     next_offset: Offset,
     /// Where `next_offset` lies, as the last fetch left it.
     place: Option<Left>,
+    /// What the next batches go into: empty, and with the room of one that was given back.
+    queue: VecDeque<RecordBatch>,
 }
 
 /// Where a fetch ended.
@@ -101,7 +106,7 @@ struct Left {
 impl LogReader {
     /// A reader that begins at `offset`. Whether that can be read is found out by the first fetch.
     pub fn new(log: Arc<Log>, isolation: IsolationLevel, offset: Offset) -> Self {
-        LogReader { log, isolation, next_offset: offset, place: None }
+        LogReader { log, isolation, next_offset: offset, place: None, queue: VecDeque::new() }
     }
 
     /// The offset that the next fetch begins with.
@@ -128,17 +133,20 @@ impl LogReader {
     /// `OffsetOutOfRange` when the place is not in the log (any more), `Corrupt` when the bytes there are not what was
     /// written; the reader stays where it is.
     pub fn fetch(&mut self, max_bytes: u64) -> Result<Fetched> {
-        self.fetch_into(VecDeque::new(), max_bytes)
-    }
-
-    /// As [`LogReader::fetch`], into an empty queue that served before.
-    pub fn fetch_into(&mut self, mut queue: VecDeque<RecordBatch>, max_bytes: u64) -> Result<Fetched> {
-        queue.clear();
-        let fetched = self.fetch_now(&mut queue, max_bytes);
+        let fetched = self.fetch_now(max_bytes);
         self.log.noting_damage(fetched)
     }
 
-    fn fetch_now(&mut self, queue: &mut VecDeque<RecordBatch>, max_bytes: u64) -> Result<Fetched> {
+    /// Takes back the queue of a fetch whose batches are done with, if it is small: who follows a log's end needs it again
+    /// for every batch.
+    pub fn reuse(&mut self, mut queue: VecDeque<RecordBatch>) {
+        if queue.capacity() > self.queue.capacity() && queue.capacity() <= KEPT {
+            queue.clear();
+            self.queue = queue;
+        }
+    }
+
+    fn fetch_now(&mut self, max_bytes: u64) -> Result<Fetched> {
         self.log.check_open()?;
         let offsets = self.log.offsets();
         let bound = offsets.bound(self.isolation);
@@ -155,12 +163,12 @@ impl LogReader {
             return Ok(Fetched { next_offset: self.next_offset, ..Fetched::default() });
         }
         let from = self.next_offset;
-        let mut fetched = match self.fetch_below(queue, bound, max_bytes) {
+        let mut fetched = match self.fetch_below(bound, max_bytes) {
             // It was removed while it was read.
             Err(Error::Corrupt { .. } | Error::Io { .. })
                 if from < self.log.offsets().log_start() && !planted!(removed_files_are_missed) =>
             {
-                return self.fetch_now(queue, max_bytes);
+                return self.fetch_now(max_bytes);
             }
             Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                 return Err(self.log.check_open().err().unwrap_or(error));
@@ -172,7 +180,7 @@ impl LogReader {
             if from < self.log.offsets().log_start() {
                 // What knew the aborted transactions was removed meanwhile, and the batches must not be shown without.
                 self.seek(from);
-                return self.fetch_now(queue, max_bytes);
+                return self.fetch_now(max_bytes);
             }
             match aborted {
                 Ok(aborted) => fetched.aborted = aborted,
@@ -185,12 +193,7 @@ impl LogReader {
         Ok(fetched)
     }
 
-    fn fetch_below(
-        &mut self,
-        queue: &mut VecDeque<RecordBatch>,
-        bound: Offset,
-        max_bytes: u64,
-    ) -> Result<Fetched> {
+    fn fetch_below(&mut self, bound: Offset, max_bytes: u64) -> Result<Fetched> {
         let version = self.log.segments.version();
         let begun = match self.place.take() {
             // Who follows a log's end needs no list.
@@ -199,14 +202,14 @@ impl LogReader {
             {
                 let limit = self.log.offsets().log_end();
                 let bounds = Bounds { expected: self.next_offset, bound, limit };
-                self.read_from(queue, Left { segment, position, last_in }, bounds, max_bytes)
+                self.read_from(Left { segment, position, last_in }, bounds, max_bytes)
             }
             place => {
                 let segments = self.log.segments.snapshot();
                 let goal = Goal { segments: &segments, version, bound, max_bytes };
                 match remembered(place, &segments) {
-                    Some((at, position)) => self.fetch_at(queue, &goal, at, position, self.next_offset),
-                    None => self.fetch_found(queue, &goal, Segment::locate),
+                    Some((at, position)) => self.fetch_at(&goal, at, position, self.next_offset),
+                    None => self.fetch_found(&goal, Segment::locate),
                 }
             }
         };
@@ -215,8 +218,7 @@ impl LogReader {
             Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {
                 let segments = self.log.segments.snapshot();
                 let goal = Goal { segments: &segments, version, bound, max_bytes };
-                self.place = None;
-                self.fetch_found(queue, &goal, Segment::locate_past_damage)
+                self.fetch_found(&goal, Segment::locate_past_damage)
             }
             other => other,
         }
@@ -224,7 +226,6 @@ impl LogReader {
 
     fn fetch_found(
         &mut self,
-        queue: &mut VecDeque<RecordBatch>,
         goal: &Goal<'_>,
         locate: impl Fn(&Segment, Offset) -> Result<Option<Located>>,
     ) -> Result<Fetched> {
@@ -235,7 +236,7 @@ impl LogReader {
                 if base > self.next_offset && !segment.may_have_gaps() {
                     return Err(self.missing(goal));
                 }
-                return self.fetch_at(queue, goal, i, found.position, base);
+                return self.fetch_at(goal, i, found.position, base);
             }
         }
         Err(self.missing(goal))
@@ -243,14 +244,7 @@ impl LogReader {
 
     /// Fetches from `position` of segment `at` on, or from the start of the next segment with data. The batch there
     /// begins at `expected`, or behind it where offsets may be missing.
-    fn fetch_at(
-        &mut self,
-        queue: &mut VecDeque<RecordBatch>,
-        goal: &Goal<'_>,
-        at: usize,
-        position: u64,
-        expected: Offset,
-    ) -> Result<Fetched> {
+    fn fetch_at(&mut self, goal: &Goal<'_>, at: usize, position: u64, expected: Offset) -> Result<Fetched> {
         let mut position = position;
         for (i, segment) in goal.segments.iter().enumerate().skip(at) {
             if position < segment.readable() {
@@ -259,7 +253,7 @@ impl LogReader {
                 let bounds = Bounds { expected, bound: goal.bound.min(limit), limit };
                 let last_in = next_base.is_none().then_some(goal.version);
                 let place = Left { segment: Arc::clone(segment), position, last_in };
-                return self.read_from(queue, place, bounds, goal.max_bytes);
+                return self.read_from(place, bounds, goal.max_bytes);
             }
             position = 0;
         }
@@ -276,18 +270,12 @@ impl LogReader {
         Error::corrupt(path, position, format!("the records from offset {} on are missing", self.next_offset))
     }
 
-    fn read_from(
-        &mut self,
-        queue: &mut VecDeque<RecordBatch>,
-        place: Left,
-        bounds: Bounds,
-        max_bytes: u64,
-    ) -> Result<Fetched> {
+    fn read_from(&mut self, place: Left, bounds: Bounds, max_bytes: u64) -> Result<Fetched> {
         let Left { segment, position, last_in } = place;
         segment.check_hole(position)?;
         let readable = segment.readable();
         let (mut stretch, trust) = stretch_from(&segment, position, readable, max_bytes)?;
-        let batches = std::mem::take(queue);
+        let batches = std::mem::take(&mut self.queue);
         let mut fetched = Fetched { batches, next_offset: self.next_offset, ..Fetched::default() };
         let Bounds { mut expected, bound, limit } = bounds;
         let mut at = 0;
