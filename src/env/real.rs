@@ -163,6 +163,7 @@ struct RealFile {
 }
 
 impl File for RealFile {
+    // Neither this nor a write goes through the C library, where the call can be cancelled and pays for it.
     #[cfg(unix)]
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         Ok(rustix::io::pread(&self.file, buf, position)?)
@@ -177,7 +178,6 @@ impl File for RealFile {
         file.read(buf)
     }
 
-    // Not through the C library, where the call can be cancelled and pays for it.
     #[cfg(unix)]
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
         Ok(rustix::io::pwrite(&self.file, buf, position)?)

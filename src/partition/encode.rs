@@ -1,6 +1,6 @@
 //! Records into a batch, by the rules of their topic.
 
-use super::config::LogConfig;
+use super::{config::LogConfig, log::Log};
 use crate::{
     codec::builder::{BatchBuilder, SealedBatch},
     error::{Error, Result},
@@ -95,6 +95,18 @@ pub fn encode(
         append(&mut builder, record, config, time_of_call).map_err(|e| in_batch(e, index, records.len()))?;
     }
     seal(builder, config, preferred)
+}
+
+impl Log {
+    /// Puts records into one batch by the settings in force, which do not change before it is done.
+    pub fn encode(
+        &self,
+        records: &[RecordData<'_>],
+        preferred: Compression,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<SealedBatch> {
+        encode(records, &self.config.read(), preferred, now)
+    }
 }
 
 /// Adds a record to a batch, by the rules of its topic. A record that was refused left nothing behind.

@@ -96,7 +96,7 @@ pub(super) enum Writer {
 /// The state of appending.
 #[derive(Debug)]
 pub(super) struct Active {
-    /// The settings in force.
+    /// The settings in force, here too: an append takes no lock for them.
     pub config: Arc<LogConfig>,
     pub segment: Arc<Segment>,
     /// Whether its index has no room for one more entry.
@@ -178,11 +178,6 @@ impl Log {
     /// The settings in force.
     pub fn config(&self) -> Arc<LogConfig> {
         Arc::clone(&self.config.read())
-    }
-
-    /// Does `work` with the settings in force; they do not change before it is done. It holds no other lock of this log.
-    pub fn with_config<T>(&self, work: impl FnOnce(&LogConfig) -> T) -> T {
-        work(&self.config.read())
     }
 
     /// Changes the settings from the next append on. Where flushes are not waited for any more, what was appended and

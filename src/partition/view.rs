@@ -1,8 +1,7 @@
 //! A partition as its users see it: append, read, find.
 
 use super::{
-    config::LogConfig,
-    encode::{RecordData, encode, recycle},
+    encode::{RecordData, recycle},
     log::Log,
     read::LogReader,
     time::{MAX_DECOMPRESSED, OffsetAndTimestamp},
@@ -128,8 +127,7 @@ impl Partition {
             return Ok(end..end);
         }
         let env = &self.log.shared.env;
-        let encode = |config: &LogConfig| encode(records, config, Compression::None, || env.now());
-        let mut batch = self.log.with_config(encode)?;
+        let mut batch = self.log.encode(records, Compression::None, || env.now())?;
         let appended = self.log.append(&mut batch)?;
         recycle(batch);
         self.log.acknowledge(appended.next_offset, appended.must_flush)?;

@@ -37,10 +37,7 @@ use crate::{
     codec::batch::HEADER_LEN,
     env::sync::{AtomicUsize, Ordering},
     error::{Error, Result},
-    partition::{
-        config::LogConfig,
-        encode::{encode, recycle},
-    },
+    partition::encode::recycle,
     topic::partitioner::{PartitionContext, Partitioner},
     types::{Durability, TopicPartition},
 };
@@ -144,14 +141,12 @@ impl Producer {
         let (core, log) = (accumulator.core(), accumulator.log());
         let now = core.env().now();
         let data = std::slice::from_ref(&record.data);
-        let encode = |config: &LogConfig| encode(data, config, core.settings.compression, || now);
-        let mut batch = log.with_config(encode)?;
+        let mut batch = log.encode(data, core.settings.compression, || now)?;
         let appended = accumulator.send(&mut batch)?;
         let bytes = (batch.size() as usize).saturating_sub(HEADER_LEN);
         recycle(batch);
-        let must_flush = appended.must_flush || durability == Durability::Flushed;
-        if must_flush {
-            let acknowledged = log.acknowledge(appended.next_offset, must_flush);
+        if appended.must_flush || durability == Durability::Flushed {
+            let acknowledged = log.acknowledge(appended.next_offset, true);
             // What was enqueued before lies below.
             accumulator.settle(appended.next_offset, &acknowledged);
             acknowledged?;
