@@ -22,7 +22,7 @@ fn clean(criterion: &mut Criterion) {
     let mut group = group(criterion, "open/clean");
     let value = bytes(1000);
     for (mebibytes, segment) in [(1, 64), (10, 64), (100, 64), (1000, 64), (10, 1), (100, 1)] {
-        let log = Log::new(topic(Durability::Written).segment_bytes(segment << 20));
+        let log = Log::spread(segment, 1);
         fill(&log.partition(), mebibytes * 1000, &value);
         let dir = log.close();
         verify(&first_partition(&open(dir.path())), mebibytes * 1000, &value);
@@ -55,8 +55,7 @@ fn unclean(criterion: &mut Criterion) {
         (0, 10, 64, 10),
         (0, 10, 64, 100),
     ] {
-        let config = topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions);
-        let log = Log::new(config);
+        let log = Log::spread(segment, partitions);
         let all = log.topic.partitions();
         for partition in &all {
             fill(partition, flushed * 1000 / all.len(), &value);

@@ -27,8 +27,7 @@ fn all(criterion: &mut Criterion) {
         (10, 10_000, 64),
         (100, 1_000, 64),
     ] {
-        let config = topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions);
-        let log = Log::new(config);
+        let log = Log::spread(segment, partitions);
         for partition in log.topic.partitions() {
             fill(&partition, each, &value);
             verify(&partition, each, &value);

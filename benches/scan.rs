@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{Log, bytes, fill, group, topic, verify};
+use common::{Log, bytes, fill, group, shape, verify};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use streamlog::{Durability, Partition};
+use streamlog::Partition;
 
 /// How many records it has; the sum of their bytes is looked at and forgotten.
 fn scan(partition: &Partition) -> usize {
@@ -37,16 +37,14 @@ fn scans(criterion: &mut Criterion) {
         (1024, 100_000, 64, 1),
         (64 << 10, 1_000, 64, 1),
     ] {
-        let config = topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions);
-        let log = Log::new(config);
+        let log = Log::spread(segment, partitions);
         let (all, value) = (log.topic.partitions(), bytes(size));
         for partition in &all {
             fill(partition, count / all.len(), &value);
             verify(partition, count / all.len(), &value);
         }
         group.throughput(Throughput::Elements(count as u64));
-        let of = if partitions == 1 { String::new() } else { format!(" of {partitions} partitions") };
-        let id = BenchmarkId::new(format!("{size} B"), format!("{count} in segments of {segment} MiB{of}"));
+        let id = BenchmarkId::new(format!("{size} B"), shape(count, segment, partitions));
         group.bench_function(id, |bencher| {
             bencher.iter(|| {
                 let scanned = all.iter().map(|partition| scan(black_box(partition))).sum::<usize>();

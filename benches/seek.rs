@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{Log, bytes, group, topic};
+use common::{Log, bytes, group, numbers, shape};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
-use streamlog::{Durability, Partition, RecordData, Timestamp};
+use streamlog::{Partition, RecordData, Timestamp};
 
 const FIRST: i64 = 1_700_000_000_000;
 
@@ -18,17 +18,6 @@ fn fill(partition: &Partition, count: usize) {
         let records: Vec<_> =
             (start..start + 100).map(|n| RecordData::new(&value).timestamp(at(n))).collect();
         partition.append(&records).expect("an append");
-    }
-}
-
-/// Numbers in an order that looks like none, the same each time.
-fn numbers() -> impl FnMut() -> usize {
-    let mut state = 0x2545_f491_4f6c_dd1du64;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 1) as usize
     }
 }
 
@@ -44,14 +33,13 @@ fn seeks(criterion: &mut Criterion) {
         (100_000, 64, 10),
         (100_000, 64, 100),
     ] {
-        let config = topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions);
-        let log = Log::new(config);
+        let log = Log::spread(segment, partitions);
         let all = log.topic.partitions();
         let each = count / all.len();
         all.iter().for_each(|partition| fill(partition, each));
-        let of = if partitions == 1 { String::new() } else { format!(" of {partitions} partitions") };
-        let name = format!("{count} in segments of {segment} MiB{of}");
-        let mut next = numbers();
+        let name = shape(count, segment, partitions);
+        let mut numbers = numbers(0x2545_f491_4f6c_dd1d);
+        let mut next = || (numbers() >> 1) as usize;
         let mut place = || (&all[next() % all.len()], (next() % each) as u64);
         group.bench_function(BenchmarkId::new("by offset", &name), |bencher| {
             bencher.iter(|| {

@@ -40,6 +40,11 @@ impl Log {
         Log { log, topic, dir }
     }
 
+    /// A new one whose topic is `Written`, with so many partitions in segments of so many MiB.
+    pub fn spread(segment: u64, partitions: u32) -> Self {
+        Log::new(topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions))
+    }
+
     /// Its first partition.
     pub fn partition(&self) -> Partition {
         self.topic.partition(0).expect("a partition")
@@ -59,16 +64,27 @@ pub fn topic(durability: Durability) -> TopicConfig {
     TopicConfig::default().durability(durability).segment_bytes(64 << 20)
 }
 
-/// Incompressible bytes, the same each time.
-pub fn bytes(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut next = || {
+/// How records lie in a log of [`Log::spread`], for the names of measurements.
+pub fn shape(records: usize, segment: u64, partitions: u32) -> String {
+    let of = if partitions == 1 { String::new() } else { format!(" of {partitions} partitions") };
+    format!("{records} in segments of {segment} MiB{of}")
+}
+
+/// Numbers in an order that looks like none, the same each time for the same seed, which is not 0.
+pub fn numbers(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
+        state
+    }
+}
+
+/// Incompressible bytes, the same each time.
+pub fn bytes(len: usize) -> Vec<u8> {
+    let mut next = numbers(0x9e37_79b9_7f4a_7c15);
+    (0..len).map(|_| (next() >> 32) as u8).collect()
 }
 
 /// Appends so many records in batches of a thousand or of 512 KiB, whichever is less.
