@@ -16,7 +16,7 @@
 mod flips;
 mod support;
 
-use flips::{MEMORY, PATIENCE, Sample, most_memory, shown};
+use flips::{PATIENCE, Sample, shown};
 use std::{
     collections::BTreeMap,
     fs,
@@ -344,23 +344,14 @@ fn flip_bits_of(dir: &Path, default: u64) {
         return;
     }
     let mut sample = Sample::one_of(default);
-    let (began, memory, mut flips) = (Instant::now(), most_memory(), 0);
     for (path, size) in &sizes {
         for bit in 0..size * 8 {
             if sample.takes_next() {
-                flips += 1;
                 flip(&known, dir, path, bit);
             }
         }
     }
-    let more = most_memory().saturating_sub(memory);
-    let (bytes, seconds): (u64, _) = (sizes.values().sum(), began.elapsed().as_secs_f64());
-    let Sample { seen, seed, .. } = sample;
-    println!(
-        "{flips} of {seen} bits in {} files of {bytes} bytes, seed {seed}, {seconds:.0} s, {more} bytes more",
-        sizes.len()
-    );
-    assert!(more < MEMORY, "{more} bytes more than before");
+    sample.end(sizes.len(), sizes.values().sum());
 }
 
 /// One bit of so many.

@@ -13,7 +13,7 @@
 mod flips;
 mod support;
 
-use flips::{MEMORY, PATIENCE, Sample, most_memory};
+use flips::{PATIENCE, Sample};
 use std::{collections::BTreeMap, fmt::Write, time::Instant};
 use streamlog::{
     Batch, Builder, Compression, Durability, Error, OffsetAndTimestamp, Partition, ProducerRecord, Record,
@@ -340,35 +340,25 @@ fn flip_bits_of(image_of: impl Fn(&Golden) -> &SimEnv) {
     let image = image_of(&golden);
     ask_the_unflipped(&golden, image);
     let files = image.files();
-    let size: usize = files.values().map(Vec::len).sum();
     if let Ok(one) = std::env::var("STREAMLOG_FLIP") {
         let (path, bit) = one.rsplit_once(':').unwrap();
         return flip(&golden, image, path, &files[path], bit.parse().unwrap(), true);
     }
     let default = if cfg!(debug_assertions) { 3989 } else { 53 };
     let mut sample = Sample::one_of(default);
-    let (began, memory, mut flips) = (Instant::now(), most_memory(), 0u64);
     let mut report = String::new();
     for (path, content) in &files {
         writeln!(report, "  {path}: {} bytes", content.len()).unwrap();
         for bit in 0..content.len() as u64 * 8 {
             if sample.takes_next() {
-                flips += 1;
-                flip(&golden, image, path, content, bit, flips.is_multiple_of(8));
+                flip(&golden, image, path, content, bit, sample.taken.is_multiple_of(8));
             }
         }
     }
-    let more = most_memory().saturating_sub(memory);
-    let seconds = began.elapsed().as_secs_f64();
-    let Sample { seen, seed, .. } = sample;
-    println!(
-        "{flips} of {seen} bits in {} files of {size} bytes, seed {seed}, {seconds:.0} s, {more} bytes more",
-        files.len()
-    );
     if std::env::var_os("STREAMLOG_VERBOSE").is_some() {
         println!("{report}");
     }
-    assert!(more < MEMORY, "{more} bytes more than before");
+    sample.end(files.len(), files.values().map(|content| content.len() as u64).sum());
 }
 
 #[test]

@@ -1,21 +1,27 @@
-//! Flipping bits of a golden store: which ones a run tries, and how what it answers is shown and bounded.
+//! Flipping bits of a golden store: which ones a run tries, what it says of them, and how answers are shown and bounded.
 
 #![allow(dead_code, unreachable_pub, reason = "every test file takes its own part")]
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
 use streamlog::{Batch, Record};
 
 /// No opening, with all the questions, may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Nor may address space of this size be asked for.
-pub const MEMORY: u64 = 1 << 30;
+const MEMORY: u64 = 1 << 30;
 
 /// Which bits a run tries: every `step`-th, beginning where `seed` says.
 pub struct Sample {
-    pub step: u64,
-    pub seed: u64,
-    /// How many bits there were so far.
-    pub seen: u64,
+    step: u64,
+    seed: u64,
+    /// How many bits there were so far, and how many of them were taken.
+    seen: u64,
+    pub taken: u64,
+    began: Instant,
+    memory: u64,
 }
 
 impl Sample {
@@ -27,13 +33,27 @@ impl Sample {
             Err(_) => default,
         };
         let seed = std::env::var("STREAMLOG_SEED").ok().and_then(|n| n.parse().ok());
-        Sample { step, seed: seed.unwrap_or_else(|| u64::from(std::process::id())), seen: 0 }
+        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+        Sample { step, seed, seen: 0, taken: 0, began: Instant::now(), memory: most_memory() }
     }
 
     /// Whether the next bit is one of them.
     pub fn takes_next(&mut self) -> bool {
         self.seen += 1;
-        self.seen % self.step == self.seed % self.step
+        let takes = self.seen % self.step == self.seed % self.step;
+        self.taken += u64::from(takes);
+        takes
+    }
+
+    /// Says what was tried, of so many files with so many bytes; and that it took no more memory than it may.
+    pub fn end(self, files: usize, bytes: u64) {
+        let more = most_memory().saturating_sub(self.memory);
+        let Sample { seen, taken, seed, began, .. } = self;
+        let seconds = began.elapsed().as_secs_f64();
+        println!(
+            "{taken} of {seen} bits in {files} files of {bytes} bytes, seed {seed}, {seconds:.0} s, {more} bytes more"
+        );
+        assert!(more < MEMORY, "{more} bytes more than before");
     }
 }
 
@@ -50,7 +70,7 @@ pub fn shown(batch: &Batch, record: &Record<'_>) -> String {
 }
 
 /// The most address space that this process ever had.
-pub fn most_memory() -> u64 {
+fn most_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) << 10
