@@ -1,7 +1,7 @@
 //! Mistakes that can be switched on, one at a time, to see whether the tests notice.
 //!
 //! `planted!(name)` stands where the mistake would be made. Without the feature `planted` it is the constant `false`
-//! and leaves nothing in the code. With it, it is a switch of the calling thread, off unless [`plant`] turned it on.
+//! and leaves nothing in the code. With it, it is a switch of the calling thread, off unless `plant` turned it on.
 
 /// Whether the mistake of this name is to be made.
 #[cfg(not(feature = "planted"))]
