@@ -77,6 +77,9 @@ mod switch {
         "commit_in_pieces",
         "commit_beyond_the_end",
         "commit_of_a_deleted_topic",
+        "forget_before_the_values_are_there_again",
+        "forget_before_the_values_are_durable_again",
+        "remember_what_was_forgotten",
         "reset_without_a_word",
         "enqueued_is_acknowledged_unflushed",
     ];

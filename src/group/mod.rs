@@ -28,6 +28,7 @@ mod tests;
 pub use crate::consumer::CommittedOffset;
 pub use admin::{GroupDescription, GroupReset, ResetTo};
 pub use store::OffsetStore;
+pub(crate) use store::Upkeep;
 
 /// The internal topic that holds what groups committed.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";

@@ -74,7 +74,9 @@ impl State {
                 Err(Error::OffsetOutOfRange { .. }) => {
                     // All values were appended again and what was before is removed, by the writer in another process or
                     // since the sidecar was written. What is removed may say that something was forgotten.
-                    self.groups.clear();
+                    if !planted!(remember_what_was_forgotten) {
+                        self.groups.clear();
+                    }
                     self.reader.seek(self.log().offsets().log_start());
                     continue;
                 }

@@ -32,24 +32,30 @@ use std::{fmt, sync::Arc};
 /// The most metadata beside an offset, in bytes (Kafka's `offset.metadata.max.bytes`).
 const METADATA_MAX: usize = 4096;
 
-/// The size of the log's segments, and so of its largest batch.
-const SEGMENT_BYTES: u64 = 8 << 20;
-
 /// A batch of values that are appended again, or of tombstones, ends beyond this size.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// When the log's upkeep is due.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Upkeep {
+pub(crate) struct Upkeep {
     /// The sidecar is renewed after this much log.
-    pub(super) snapshot_every: u64,
+    pub(crate) snapshot_every: u64,
     /// All values are appended again when the log is larger than this, and than three times what they take.
-    pub(super) rewrite_above: u64,
+    pub(crate) rewrite_above: u64,
+    /// The size of the log's segments, and so of its largest batch.
+    pub(crate) segment_bytes: u64,
+    /// All values are appended again in batches of about this size.
+    pub(crate) chunk_bytes: usize,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Upkeep { snapshot_every: 16 << 20, rewrite_above: 32 << 20 }
+        Upkeep {
+            snapshot_every: 16 << 20,
+            rewrite_above: 32 << 20,
+            segment_bytes: 8 << 20,
+            chunk_bytes: CHUNK_BYTES,
+        }
     }
 }
 
@@ -79,12 +85,13 @@ pub(super) enum Line {
 }
 
 impl OffsetStore {
-    /// The keeper of what groups commit in the topics of `catalog`. Nothing is read before it is asked for.
+    #[cfg(test)]
     pub(crate) fn new(catalog: Arc<Catalog>) -> Arc<Self> {
         Self::with_upkeep(catalog, Upkeep::default())
     }
 
-    pub(super) fn with_upkeep(catalog: Arc<Catalog>, upkeep: Upkeep) -> Arc<Self> {
+    /// The keeper of what groups commit in the topics of `catalog`. Nothing is read before it is asked for.
+    pub(crate) fn with_upkeep(catalog: Arc<Catalog>, upkeep: Upkeep) -> Arc<Self> {
         Arc::new(OffsetStore {
             catalog,
             upkeep,
@@ -150,7 +157,7 @@ impl OffsetStore {
         let (log, end) = {
             let _one_at_a_time = self.appending.lock();
             let log = self.log_for_writing()?;
-            let end = append_in_chunks(&log, &lines, self.catalog.shared().env.now())?.end;
+            let end = append_in_chunks(&log, &lines, CHUNK_BYTES, self.catalog.shared().env.now())?.end;
             (log, end)
         };
         log.acknowledge(end, true)?;
@@ -160,8 +167,8 @@ impl OffsetStore {
     fn log_for_writing(&self) -> Result<Arc<Log>> {
         let config = TopicConfig::default()
             .durability(Durability::Flushed)
-            .segment_bytes(SEGMENT_BYTES)
-            .max_message_bytes(SEGMENT_BYTES);
+            .segment_bytes(self.upkeep.segment_bytes)
+            .max_message_bytes(self.upkeep.segment_bytes);
         self.catalog.internal(OFFSETS_TOPIC, config)?.log(0)
     }
 
@@ -186,8 +193,13 @@ impl OffsetStore {
             groups.into_iter().flat_map(entries).map(Line::Value).collect()
         })?;
         let size_before = log.size();
-        let range = append_in_chunks(&log, &lines, self.catalog.shared().env.now())?;
-        log.acknowledge(range.end, true)?;
+        if planted!(forget_before_the_values_are_there_again) {
+            log.advance_log_start(log.offsets().log_end())?;
+        }
+        let range = append_in_chunks(&log, &lines, self.upkeep.chunk_bytes, self.catalog.shared().env.now())?;
+        if !planted!(forget_before_the_values_are_durable_again) {
+            log.acknowledge(range.end, true)?;
+        }
         let live = log.size().saturating_sub(size_before);
         self.rewrite_above.store(self.upkeep.rewrite_above.max(live.saturating_mul(3)), Ordering::Relaxed);
         log.advance_log_start(range.start)?;
@@ -293,13 +305,18 @@ fn append(log: &Arc<Log>, lines: &[Line], now: Timestamp) -> Result<std::ops::Ra
     seal(log, builder)
 }
 
-fn append_in_chunks(log: &Arc<Log>, lines: &[Line], now: Timestamp) -> Result<std::ops::Range<Offset>> {
+fn append_in_chunks(
+    log: &Arc<Log>,
+    lines: &[Line],
+    chunk_bytes: usize,
+    now: Timestamp,
+) -> Result<std::ops::Range<Offset>> {
     let begin = log.offsets().log_end();
     let mut end = begin;
     let mut builder = BatchBuilder::new();
     for line in lines {
         line.append_to(&mut builder, now)?;
-        if builder.len() >= CHUNK_BYTES {
+        if builder.len() >= chunk_bytes {
             end = seal(log, std::mem::take(&mut builder))?.end;
         }
     }

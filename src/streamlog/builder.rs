@@ -10,7 +10,7 @@ use crate::{
         trace::event,
     },
     error::{Error, Result},
-    group::OffsetStore,
+    group::{OffsetStore, Upkeep},
     partition::shared::{Shared, SharedOptions},
     producer::Hub,
     storage::files::ReadMode,
@@ -36,6 +36,7 @@ pub struct Builder {
     max_open_files: usize,
     retention_check: Duration,
     on_progress: Option<Progress>,
+    upkeep: Upkeep,
 }
 
 impl std::fmt::Debug for Builder {
@@ -73,6 +74,7 @@ impl Builder {
             max_open_files: 240,
             retention_check: Duration::from_secs(300),
             on_progress: None,
+            upkeep: Upkeep::default(),
         }
     }
 
@@ -112,6 +114,16 @@ impl Builder {
     #[must_use]
     pub fn max_open_files(mut self, count: usize) -> Self {
         self.max_open_files = count;
+        self
+    }
+
+    /// Committed offsets are kept in segments of this size, a sidecar of theirs is renewed after `snapshot_every` bytes,
+    /// and all of them are written again above `rewrite_above` bytes: small sizes, so that few commits get there.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn offsets_upkeep(mut self, segment_bytes: u64, snapshot_every: u64, rewrite_above: u64) -> Self {
+        self.upkeep = Upkeep { snapshot_every, rewrite_above, segment_bytes, chunk_bytes: 1 };
         self
     }
 
@@ -161,7 +173,7 @@ impl Builder {
         let inner = Arc::new(Inner {
             dir: self.dir,
             background: background::Background::attach(&catalog, &hub, threads, self.retention_check),
-            offsets: OffsetStore::new(Arc::clone(&catalog)),
+            offsets: OffsetStore::with_upkeep(Arc::clone(&catalog), self.upkeep),
             hub,
             catalog,
             report,

@@ -125,11 +125,15 @@ fn finish(
     Ok(History { calls, recording, seen })
 }
 
-/// Makes a call. On a full medium it may fail, and then nothing of it is there.
+/// Makes a call. On a full medium it may fail, and then nothing of it is there; of a call for several partitions, all or
+/// nothing for each.
 fn make(session: &mut Session, op: &Op, full: bool, calls: &mut Vec<Call>) -> Result<(), String> {
     let (start, before) = (session.env.operations(), session.model.clone());
     let checked = match session.run(op) {
-        Err(e) if full && e.kind() == ErrorKind::DiskFull => session.learn(op),
+        Err(e) if full && e.kind() == ErrorKind::DiskFull => {
+            session.take_in_parts(op);
+            session.learn(op)
+        }
         other => other.map_err(|e| format!("{op:?}: {e}"))?,
     };
     checked.map_err(|e| format!("{op:?}: {e}"))?;
@@ -354,8 +358,13 @@ pub fn go_on(
             4 => Op::Delete { topic },
             5 | 6 => Op::Poll,
             7 => Op::CommitAt { topic, partition: 0, quarters: 4 },
+            8 => Op::Forget,
+            9 => Op::SendAcross { parts: NAMES.map(|name| (name, 0, 2, 20)).to_vec() },
             _ => continue,
         };
+        if !more.fits(&session.model) {
+            continue;
+        }
         make(session, &more, false, calls)?;
         if more == Op::Poll {
             make(session, &Op::Commit, false, calls)?;

@@ -58,10 +58,12 @@ pub fn check(log: &Streamlog, bounds: &Bounds<'_>, rng: &mut Rng) -> Checked<Mod
         if count < before.map_or(1, |b| b.parts.len()) || count > after.parts.len() {
             return Err(format!("topic {name} has {count} partitions"));
         }
-        let durability = topic.config().values().durability;
-        if durability != after.durability && before.is_none_or(|b| b.durability != durability) {
-            return Err(format!("topic {name} has durability {durability}"));
-        }
+        let settings: BTreeMap<_, _> = topic.config().to_properties().into_iter().collect();
+        let Some(found_as) = [Some(after), before].into_iter().flatten().find(|m| m.settings == settings)
+        else {
+            return Err(format!("topic {name} has {settings:?}, which were never its settings together"));
+        };
+        let (durability, retention) = (found_as.durability, found_as.retention);
         let mut parts = Vec::new();
         for (i, partition) in topic.partitions().iter().enumerate() {
             let (b, a) = (before.and_then(|t| t.parts.get(i)), &after.parts[i]);
@@ -70,8 +72,8 @@ pub fn check(log: &Streamlog, bounds: &Bounds<'_>, rng: &mut Rng) -> Checked<Mod
                 .map_err(|e| format!("{name}-{i}: {e}"))?;
             parts.push(settled(part, b, durability));
         }
-        let (id, retention) = (Some(topic.id()), after.retention);
-        found.topics.insert(name, TopicModel { id, durability, retention, parts });
+        let id = Some(topic.id());
+        found.topics.insert(name, TopicModel { id, durability, settings, retention, parts });
     }
     for (name, topic) in &bounds.before.topics {
         let kept = bounds.after.topics.get(name).is_some_and(|t| t.id == topic.id);

@@ -124,6 +124,11 @@ fn says_what_and_where(error: &streamlog::Error) -> Result<(), String> {
     if says { Ok(()) } else { Err(format!("an error without a path: {text} (I14)")) }
 }
 
+/// Whether the call appends to this partition.
+fn is_for(op: &Op, topic: &str, partition: u32) -> bool {
+    op.appends().iter().any(|part| (part.0, part.1) == (topic, partition))
+}
+
 /// After a call has failed: the log is unchanged or poisoned. Returns the bounds of what may be found from now on.
 fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Model), String> {
     let mut before = session.model.clone();
@@ -140,7 +145,7 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
             let data = RecordData::new(&records[0].value)
                 .timestamp(streamlog::Timestamp::from_millis(records[0].timestamp));
             if partition.log_end_offset().value() == before.part(name, number).map_or(0, |p| p.end())
-                && matches!(op, Op::Append { topic, partition, .. } if (topic, partition) == (name, &number))
+                && is_for(op, name, number)
                 && let Some(part) = after.part_mut(name, number)
             {
                 // The failed append was taken back, and another takes its place.
@@ -162,12 +167,12 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
                 continue;
             };
             let part = before.part_mut(name, number).ok_or("no part")?;
-            if let Op::Append { topic: failed, partition: to, .. } = op
-                && (failed, to) == (name, &number)
+            if is_for(op, name, number)
                 && offsets.start.value() > part.end()
                 && let Some(batch) = after.part(name, number).and_then(|p| p.batches.last())
             {
-                if topic.durability == Durability::Flushed {
+                // A call for several partitions may have failed behind this one.
+                if topic.durability == Durability::Flushed && matches!(op, Op::Append { .. }) {
                     return Err(format!("{name}-{number}: a failed {op:?} left its batch in the log (I14)"));
                 }
                 // It was asked to be durable and was not acknowledged, but it is there.

@@ -3,7 +3,7 @@
 //! The model knows nothing of files. A call either returned, and then its effect is certain, or was under way when the
 //! machine died, and then the state lies between the model before and the model after it.
 
-use crate::workload::Op;
+use crate::workload::{Change, Op};
 use std::{collections::BTreeMap, sync::Arc};
 use streamlog::{Durability, TopicId};
 
@@ -73,6 +73,8 @@ pub struct TopicModel {
     /// Not known while its creation is under way.
     pub id: Option<TopicId>,
     pub durability: Durability,
+    /// What is set, by Kafka's keys.
+    pub settings: BTreeMap<String, String>,
     /// Whether segments may go by themselves.
     pub retention: bool,
     pub parts: Vec<Part>,
@@ -83,6 +85,17 @@ pub struct Model {
     pub topics: BTreeMap<&'static str, TopicModel>,
     /// Makes every record another one.
     pub serial: u64,
+}
+
+impl TopicModel {
+    fn set(&mut self, op: &Op) {
+        for (key, value) in op.settings() {
+            match value {
+                Some(value) => self.settings.insert(key.into(), value),
+                None => self.settings.remove(key),
+            };
+        }
+    }
 }
 
 /// Milliseconds at which simulated time begins.
@@ -113,24 +126,35 @@ impl Model {
         self.topics.values_mut().flat_map(|t| &mut t.parts)
     }
 
+    /// Appends a batch. One that is not acknowledged is there, and promises nothing.
+    pub fn append(&mut self, topic: &str, partition: u32, count: u32, size: u32, acknowledged: bool) {
+        let records = Arc::new(self.records(topic, count, size));
+        self.serial += u64::from(count);
+        let Some(found) = self.topics.get_mut(topic) else { return };
+        let durability = found.durability;
+        let Some(part) = found.parts.get_mut(partition as usize) else { return };
+        part.batches.push(Batch { base: part.end(), records, life: 0 });
+        if acknowledged {
+            part.kill = part.end();
+            if durability == Durability::Flushed {
+                part.power = part.end();
+            }
+        }
+    }
+
     /// The model after `op` has succeeded. Where only the log knows (the start after retention, ids, lives), the one
     /// who ran it fills it in; until then the start may be anything up to the end.
     pub fn apply(&mut self, op: &Op) {
         match *op {
             Op::Create { topic, durability, partitions, retention, .. } => {
                 let parts = vec![Part::default(); partitions as usize];
-                self.topics.entry(topic).or_insert(TopicModel { id: None, durability, retention, parts });
+                let settings = BTreeMap::new();
+                let made = TopicModel { id: None, durability, settings, retention, parts };
+                self.topics.entry(topic).or_insert(made).set(op);
             }
-            Op::Append { topic, partition, count, size, .. } => {
-                let records = Arc::new(self.records(topic, count, size));
-                self.serial += u64::from(count);
-                let Some(found) = self.topics.get_mut(topic) else { return };
-                let durability = found.durability;
-                let Some(part) = found.parts.get_mut(partition as usize) else { return };
-                part.batches.push(Batch { base: part.end(), records, life: 0 });
-                part.kill = part.end();
-                if durability == Durability::Flushed {
-                    part.power = part.end();
+            Op::Append { .. } | Op::SendAcross { .. } => {
+                for (topic, partition, count, size) in op.appends() {
+                    self.append(topic, partition, count, size, true);
                 }
             }
             Op::Flush { topic, partition } => {
@@ -168,9 +192,15 @@ impl Model {
                     part.position = None;
                 }
             }
-            Op::Alter { topic, durability } => {
+            Op::Forget => self.parts_mut().for_each(|p| (p.committed, p.position) = (None, None)),
+            Op::Alter { topic, ref change } => {
                 if let Some(topic) = self.topics.get_mut(topic) {
-                    topic.durability = durability;
+                    topic.set(op);
+                    match *change {
+                        Change::Durability(durability) => topic.durability = durability,
+                        Change::Retention(on) => topic.retention = on,
+                        _ => {}
+                    }
                     topic.parts.iter_mut().for_each(|p| p.power = p.end());
                 }
             }

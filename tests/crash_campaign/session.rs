@@ -1,8 +1,8 @@
 //! A log that is worked on, and the model beside it: how each call is made.
 
-use crate::consume::Reader;
-use crate::model::Model;
-use crate::workload::{DIR, How, Op};
+use crate::consume::{GROUP, Reader};
+use crate::model::{Model, Rec};
+use crate::workload::{Change, DIR, How, Op, Rng};
 use std::{sync::Arc, sync::Mutex, time::Duration};
 use streamlog::{
     Builder, Compression, ConfigChange, Durability, Error, ErrorKind, Offset, Partition, Producer,
@@ -26,8 +26,18 @@ pub struct Session {
     reader: Option<Reader>,
 }
 
+fn record_of<'a>(topic: &'a str, partition: u32, r: &'a Rec) -> ProducerRecord<'a> {
+    let record = ProducerRecord::new(topic, &r.value).partition(partition);
+    let record = record.timestamp(Timestamp::from_millis(r.timestamp));
+    match &r.key {
+        Some(key) => record.key(key),
+        None => record,
+    }
+}
+
 pub fn open(env: &SimEnv, background: bool) -> Result<Streamlog, Error> {
-    Builder::env(env, DIR).background_thread(background).open()
+    // A few commits get their sidecar renewed, and their log written again.
+    Builder::env(env, DIR).background_thread(background).offsets_upkeep(640, 300, 500).open()
 }
 
 impl Session {
@@ -80,7 +90,7 @@ impl Session {
 
     /// Makes a call. On success the model follows; a refusal that breaks a promise is the inner error.
     pub fn run(&mut self, op: &Op) -> Result<Result<(), String>, Error> {
-        if let Op::Alter { durability, .. } = op
+        if let Op::Alter { change: Change::Durability(durability), .. } = op
             && *durability != Durability::Flushed
         {
             self.watched.lock().unwrap().clear();
@@ -97,18 +107,9 @@ impl Session {
 
     fn call(&mut self, op: &Op) -> Result<Result<(), String>, Error> {
         match *op {
-            Op::Create { topic, durability, partitions, segment_bytes, retention, codec } => {
-                let mut config = TopicConfig::default()
-                    .with_partitions(partitions)
-                    .durability(durability)
-                    .segment_bytes(segment_bytes)
-                    .index_interval_bytes(100);
-                if let Some(codec) = codec {
-                    config = config.compression(codec);
-                }
-                if retention {
-                    config = config.retention_bytes(1000).retention_time(Duration::from_secs(3600));
-                }
+            Op::Create { topic, partitions, .. } => {
+                let set = op.settings().into_iter().filter_map(|(key, value)| Some((key, value?)));
+                let config = TopicConfig::from_kafka_properties(set)?.with_partitions(partitions);
                 self.log()?.create_topic(topic, config)?;
             }
             Op::Append { topic, partition, .. } => {
@@ -174,14 +175,29 @@ impl Session {
                     return Ok(Err("a closed log was recovered".into()));
                 }
             }
-            Op::Alter { topic, durability } => {
-                let text = match durability {
-                    Durability::Flushed => "flushed".to_string(),
-                    Durability::Written => "written".to_string(),
-                    Durability::Interval(every) => format!("interval:{}", every.as_millis()),
-                    other => other.to_string(),
+            Op::Forget => {
+                self.reader = None;
+                let mut parts = self.model.topics.values().flat_map(|t| &t.parts);
+                match self.log()?.delete_group(GROUP) {
+                    Err(e) if e.kind() == ErrorKind::UnknownGroup => {
+                        if parts.any(|p| p.committed.is_some()) {
+                            return Ok(Err(format!("{e} (I9)")));
+                        }
+                    }
+                    other => other?,
+                }
+            }
+            Op::SendAcross { ref parts } => return self.send_across(parts),
+            Op::Alter { topic, ref change } => {
+                let change_of = |(key, value)| match value {
+                    Some(value) => ConfigChange::set(key, value),
+                    None => ConfigChange::unset(key),
                 };
-                self.log()?.alter_topic(topic, &[ConfigChange::set("streamlog.durability", text)])?;
+                let changes: Vec<_> = change.settings().into_iter().map(change_of).collect();
+                self.log()?.alter_topic(topic, &changes)?;
+                if let Change::MaxMessageBytes(Some(max)) = change {
+                    return self.too_large(topic, *max);
+                }
             }
             Op::AddPartitions { topic, count } => {
                 let added = self.log()?.add_partitions(topic, count)?;
@@ -211,19 +227,8 @@ impl Session {
             let offsets = self.partition(topic, partition)?.append(&data)?;
             return Ok((offsets.start, offsets.end, count.into()));
         }
-        if self.producer.is_none() {
-            let builder = self.log()?.producer_builder().linger(Duration::from_secs(3600));
-            self.producer = Some(builder.compression(Compression::Lz4).build()?);
-        }
-        let Some(producer) = &self.producer else { return Ok(Default::default()) };
-        let mut records = records.iter().map(|r| {
-            let record = ProducerRecord::new(topic, &r.value).partition(partition);
-            let record = record.timestamp(Timestamp::from_millis(r.timestamp));
-            match &r.key {
-                Some(key) => record.key(key),
-                None => record,
-            }
-        });
+        let producer = self.producer()?;
+        let mut records = records.iter().map(|r| record_of(topic, partition, r));
         let sent = match how {
             How::Enqueue => {
                 let deliveries = records.map(|r| producer.enqueue(r)).collect::<Result<Vec<_>, _>>()?;
@@ -237,6 +242,63 @@ impl Session {
         let start = sent.first().map_or(Offset::ZERO, |m| m.offset);
         let end = sent.last().map_or(Offset::ZERO, |m| m.offset + 1);
         Ok((start, end, if in_order { count.into() } else { u64::MAX / 2 }))
+    }
+
+    /// What is larger than it may be is refused; nothing makes it smaller.
+    fn too_large(&self, topic: &str, max: u64) -> Result<Result<(), String>, Error> {
+        let mut rng = Rng(max);
+        let noise: Vec<u8> = (0..max).map(|_| rng.next() as u8).collect();
+        match self.partition(topic, 0)?.append(&[RecordData::new(&noise)]) {
+            Err(e) if e.kind() == ErrorKind::RecordTooLarge => Ok(Ok(())),
+            other => other.map(|offsets| Err(format!("{max} bytes are at {offsets:?}"))),
+        }
+    }
+
+    fn send_across(&mut self, parts: &[(&'static str, u32, u32, u32)]) -> Result<Result<(), String>, Error> {
+        let mut model = self.model.clone();
+        let mut records = Vec::new();
+        for (i, (topic, partition, count, size)) in parts.iter().enumerate() {
+            let base = model.part(topic, *partition).map_or(0, |p| p.end());
+            let made = model.records(topic, *count, *size).into_iter();
+            records.extend((base..).zip(made).map(|(at, r)| (at - base, i, *topic, *partition, at, r)));
+            model.append(topic, *partition, *count, *size, true);
+        }
+        // In turns.
+        records.sort_by_key(|(turn, i, ..)| (*turn, *i));
+        let sent = self.producer()?.send_batch(
+            &records
+                .iter()
+                .map(|(_, _, topic, partition, _, r)| record_of(topic, *partition, r))
+                .collect::<Vec<_>>(),
+        )?;
+        let places = sent.iter().map(|m| (m.topic(), m.partition(), m.offset.value()));
+        if places.clone().eq(records.iter().map(|(_, _, topic, partition, at, _)| (*topic, *partition, *at)))
+        {
+            return Ok(Ok(()));
+        }
+        Ok(Err(format!("sent to {:?} (I2)", places.collect::<Vec<_>>())))
+    }
+
+    /// After a call that failed in its middle: the batches that are there all the same, whole and in their places.
+    pub fn take_in_parts(&mut self, op: &Op) {
+        let Op::SendAcross { parts } = op else { return };
+        for (topic, partition, count, size) in parts {
+            let expected = self.model.part(topic, *partition).map_or(0, |p| p.end()) + u64::from(*count);
+            let end = self.partition(topic, *partition).map(|p| p.log_end_offset().value());
+            if end.is_ok_and(|end| end == expected) {
+                self.model.append(topic, *partition, *count, *size, false);
+            } else {
+                self.model.serial += u64::from(*count);
+            }
+        }
+    }
+
+    fn producer(&mut self) -> Result<&Producer, Error> {
+        if self.producer.is_none() {
+            let builder = self.log()?.producer_builder().linger(Duration::from_secs(3600));
+            self.producer = Some(builder.compression(Compression::Lz4).build()?);
+        }
+        self.producer.as_ref().ok_or(Error::Wakeup)
     }
 
     /// What only the log knows: ids, lives, and the start after retention.

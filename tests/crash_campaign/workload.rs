@@ -29,6 +29,10 @@ pub enum Op {
         size: u32,
         how: How,
     },
+    /// One call with records for several partitions, in turns; the part of each is a batch: so many of this size.
+    SendAcross {
+        parts: Vec<(&'static str, u32, u32, u32)>,
+    },
     Flush {
         topic: &'static str,
         partition: u32,
@@ -50,7 +54,7 @@ pub enum Op {
     Reopen,
     Alter {
         topic: &'static str,
-        durability: Durability,
+        change: Change,
     },
     AddPartitions {
         topic: &'static str,
@@ -70,6 +74,53 @@ pub enum Op {
     Resume {
         close: bool,
     },
+    /// Its consumer ends, and what the group has committed is forgotten.
+    Forget,
+}
+
+/// What is altered of a topic, in one call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    Durability(Durability),
+    SegmentBytes(u64),
+    /// Two settings at once.
+    Retention(bool),
+    Codec(Option<Compression>),
+    MaxMessageBytes(Option<u64>),
+    SegmentTime(Duration),
+}
+
+impl Change {
+    /// Kafka's keys and values; without one a key goes back to its default.
+    pub fn settings(&self) -> Vec<(&'static str, Option<String>)> {
+        match self {
+            Change::Durability(durability) => vec![("streamlog.durability", Some(text_of(*durability)))],
+            Change::SegmentBytes(bytes) => vec![("segment.bytes", Some(bytes.to_string()))],
+            Change::Retention(on) => {
+                let value = |text: &str| on.then(|| text.to_string());
+                vec![("retention.bytes", value("1000")), ("retention.ms", value("3600000"))]
+            }
+            Change::Codec(codec) => vec![("compression.type", codec.map(name_of))],
+            Change::MaxMessageBytes(bytes) => vec![("max.message.bytes", bytes.map(|b| b.to_string()))],
+            Change::SegmentTime(time) => vec![("segment.ms", Some(time.as_millis().to_string()))],
+        }
+    }
+}
+
+fn text_of(durability: Durability) -> String {
+    match durability {
+        Durability::Flushed => "flushed".to_string(),
+        Durability::Written => "written".to_string(),
+        Durability::Interval(every) => format!("interval:{}", every.as_millis()),
+        other => other.to_string(),
+    }
+}
+
+fn name_of(codec: Compression) -> String {
+    match codec {
+        Compression::None => "uncompressed".to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// A way into the log.
@@ -104,6 +155,31 @@ impl Op {
         }
     }
 
+    /// The batches that it appends: topic, partition, count and size.
+    pub fn appends(&self) -> Vec<(&'static str, u32, u32, u32)> {
+        match self {
+            Op::Append { topic, partition, count, size, .. } => vec![(*topic, *partition, *count, *size)],
+            Op::SendAcross { parts } => parts.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a topic that it creates or alters has set.
+    pub fn settings(&self) -> Vec<(&'static str, Option<String>)> {
+        match self {
+            Op::Alter { change, .. } => change.settings(),
+            Op::Create { durability, segment_bytes, retention, codec, .. } => {
+                let mut all = vec![("index.interval.bytes", Some("100".to_string()))];
+                all.extend(Change::Durability(*durability).settings());
+                all.extend(Change::SegmentBytes(*segment_bytes).settings());
+                all.extend(Change::Retention(*retention).settings());
+                all.extend(Change::Codec(*codec).settings());
+                all
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the call, failing for want of room, leaves everything as it was.
     pub fn needs_no_room(&self) -> bool {
         !matches!(
@@ -115,6 +191,7 @@ impl Op {
     /// Whether the call can succeed on this model; workloads hold only such.
     pub fn fits(&self, model: &Model) -> bool {
         match *self {
+            Op::SendAcross { ref parts } => parts.iter().all(|(t, p, ..)| model.part(t, *p).is_some()),
             Op::Create { topic, .. } => !model.topics.contains_key(topic),
             Op::Append { topic, partition, .. }
             | Op::Flush { topic, partition }
@@ -125,7 +202,7 @@ impl Op {
                 model.topics.get(topic).is_some_and(|t| t.parts.len() < count as usize)
             }
             Op::Poll => !model.topics.is_empty(),
-            Op::Maintain { .. } | Op::Reopen | Op::Commit | Op::Resume { .. } => true,
+            Op::Maintain { .. } | Op::Reopen | Op::Commit | Op::Resume { .. } | Op::Forget => true,
         }
     }
 }
@@ -176,16 +253,49 @@ fn draw_durability(rng: &mut Rng) -> Durability {
     }
 }
 
+const CODECS: [Compression; 5] =
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
+fn draw_codec(rng: &mut Rng) -> Option<Compression> {
+    if rng.one_in(2) { None } else { Some(CODECS[rng.below(5) as usize]) }
+}
+
+fn draw_segment_bytes(rng: &mut Rng) -> u64 {
+    512 + rng.below(4) * 142
+}
+
+fn draw_change(rng: &mut Rng) -> Change {
+    match rng.below(8) {
+        0..=2 => Change::Durability(draw_durability(rng)),
+        3 => Change::SegmentBytes(draw_segment_bytes(rng)),
+        4 => Change::Retention(rng.one_in(2)),
+        5 => Change::Codec(draw_codec(rng)),
+        // All that is drawn fits; one that does not is tried with the change.
+        6 => Change::MaxMessageBytes(if rng.one_in(3) { None } else { Some(500) }),
+        _ => Change::SegmentTime(Duration::from_secs(1 + rng.below(2) * 3600)),
+    }
+}
+
+/// Two to four of the partitions, each once.
+fn draw_send_across(rng: &mut Rng) -> Op {
+    let mut parts = Vec::new();
+    for (topic, partition) in [("a", 0), ("a", 1), ("b", 0), ("b", 1)] {
+        let (count, size) = (1 + rng.below(3) as u32, rng.below(80) as u32);
+        if rng.below(3) > 0 {
+            parts.insert(rng.below(parts.len() as u64 + 1) as usize, (topic, partition, count, size));
+        }
+    }
+    Op::SendAcross { parts }
+}
+
 fn draw_create(rng: &mut Rng, topic: &'static str) -> Op {
-    const CODECS: [Compression; 5] =
-        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
     Op::Create {
         topic,
         durability: draw_durability(rng),
         partitions: 1 + u32::from(rng.one_in(4)),
-        segment_bytes: 512 + rng.below(4) * 142,
+        segment_bytes: draw_segment_bytes(rng),
         retention: rng.one_in(3),
-        codec: if rng.one_in(2) { None } else { Some(CODECS[rng.below(5) as usize]) },
+        codec: draw_codec(rng),
     }
 }
 
@@ -211,19 +321,22 @@ fn draw_append(rng: &mut Rng, topic: &'static str, partition: u32) -> Op {
 fn draw_op(rng: &mut Rng) -> Op {
     let topic = if rng.one_in(4) { "b" } else { "a" };
     let partition = u32::from(rng.one_in(5));
-    match rng.below(30) {
+    match rng.below(36) {
         0..=10 => draw_append(rng, topic, partition),
         11 | 12 => Op::Flush { topic, partition },
         13 | 14 => Op::AdvanceStart { topic, partition, quarters: 1 + rng.below(4) },
         15 | 16 => Op::Maintain { after_secs: [0, 2, 20, 8000][rng.below(4) as usize] },
         17 => Op::Delete { topic },
         18 | 19 => Op::Reopen,
-        20 => Op::Alter { topic, durability: draw_durability(rng) },
+        20 => Op::Alter { topic, change: draw_change(rng) },
         21 => Op::AddPartitions { topic, count: 2 },
         22..=24 => Op::Poll,
         25 | 26 => Op::Commit,
         27 => Op::CommitAt { topic, partition, quarters: rng.below(5) },
         28 => Op::Resume { close: rng.one_in(2) },
+        29..=31 => draw_send_across(rng),
+        32 | 33 => Op::Alter { topic, change: draw_change(rng) },
+        34 => Op::Forget,
         _ => draw_create(rng, topic),
     }
 }
@@ -237,8 +350,16 @@ pub fn draw(seed: u64) -> Workload {
     let first = draw_create(&mut rng, "a");
     model.apply(&first);
     ops.push(first);
+    // With many commits their log is written again.
+    let commits = rng.one_in(4);
     while ops.len() < count {
-        let op = draw_op(&mut rng);
+        let op = match rng.below(5) {
+            0 if commits => {
+                let topic = NAMES[rng.below(2) as usize];
+                Op::CommitAt { topic, partition: rng.below(2) as u32, quarters: rng.below(5) }
+            }
+            _ => draw_op(&mut rng),
+        };
         if op.fits(&model) {
             // What was read is committed, more often than not.
             let polled = op == Op::Poll && rng.below(3) > 0;
@@ -274,12 +395,14 @@ pub fn exhaustive() -> Vec<Workload> {
     };
     let by = |how, count, size| Op::Append { topic: "a", partition: 0, count, size, how };
     let append = |count, size| by(How::Partition, count, size);
+    let commit = |quarters| Op::CommitAt { topic: "a", partition: 0, quarters };
     let bases = [
         vec![],
         vec![create("a", Durability::Flushed), append(2, 60), append(1, 100), append(1, 200)],
         vec![create("a", Durability::Written), append(2, 60), append(1, 100), append(1, 200), append(1, 250)],
         vec![create("a", Durability::Written), append(1, 20), append(1, 20), append(1, 20)],
         vec![create("a", Durability::Written), append(2, 60), Op::Poll, Op::Commit, append(2, 60), Op::Poll],
+        vec![create("a", Durability::Written), append(2, 60), commit(1), commit(2), commit(3), commit(4)],
     ];
     let alphabet = [
         create("a", Durability::Flushed),
@@ -293,15 +416,17 @@ pub fn exhaustive() -> Vec<Workload> {
         Op::Maintain { after_secs: 20 },
         Op::Delete { topic: "a" },
         Op::Reopen,
-        Op::Alter { topic: "a", durability: Durability::Flushed },
-        Op::Alter { topic: "a", durability: Durability::Written },
+        Op::Alter { topic: "a", change: Change::Durability(Durability::Flushed) },
+        Op::Alter { topic: "a", change: Change::Durability(Durability::Written) },
+        Op::Alter { topic: "a", change: Change::Retention(true) },
         Op::AddPartitions { topic: "a", count: 2 },
         by(How::Send, 1, 10),
         by(How::SendBatch, 2, 10),
         by(How::Enqueue, 2, 10),
         Op::Poll,
         Op::Commit,
-        Op::CommitAt { topic: "a", partition: 0, quarters: 4 },
+        commit(4),
+        Op::Forget,
         Op::Resume { close: false },
     ];
     let mut found = Vec::new();

@@ -8,7 +8,8 @@ use crate::{
 };
 use std::path::PathBuf;
 
-const EAGER: Upkeep = Upkeep { snapshot_every: 1, rewrite_above: u64::MAX };
+const EAGER: Upkeep =
+    Upkeep { snapshot_every: 1, rewrite_above: u64::MAX, segment_bytes: 8 << 20, chunk_bytes: 256 << 10 };
 
 fn sidecar() -> PathBuf {
     PathBuf::from("/log/__consumer_offsets-0").join(SNAPSHOT)
@@ -105,7 +106,7 @@ fn a_sidecar_is_renewed_as_the_log_grows() {
 fn the_log_is_rewritten_before_it_grows_for_ever() {
     let env = filled();
     let catalog = open(&env);
-    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000 };
+    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
     let store = OffsetStore::with_upkeep(Arc::clone(&catalog), upkeep);
     commit(&store, "rare", "u", 0, 1).unwrap();
     commit(&store, "gone", "u", 0, 1).unwrap();
@@ -136,7 +137,7 @@ fn the_log_is_rewritten_before_it_grows_for_ever() {
 fn an_observer_follows_a_rewriting_that_forgets() {
     let env = filled();
     let catalog = open(&env);
-    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000 };
+    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
     let store = OffsetStore::with_upkeep(Arc::clone(&catalog), upkeep);
     commit(&store, "gone", "u", 0, 1).unwrap();
     let observer = OffsetStore::new(open_as(&env, true));
@@ -155,7 +156,7 @@ fn whole_segments_go_with_a_rewriting() {
     let catalog = open(&env);
     let config = TopicConfig::default().segment_bytes(4096).max_message_bytes(4096);
     let topic = catalog.internal(OFFSETS_TOPIC, config).unwrap();
-    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000 };
+    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
     let store = OffsetStore::with_upkeep(Arc::clone(&catalog), upkeep);
     for i in 0..1000 {
         commit(&store, "g", "t", 0, i % 4).unwrap();
