@@ -84,6 +84,10 @@ mod switch {
         "enqueued_is_acknowledged_unflushed",
     ];
 
+    /// Those that show only on a real kernel, and the tests with strace are to notice.
+    pub const OUTSIDE: &[&str] =
+        &["ignore_a_failed_write", "give_up_when_interrupted", "take_space_for_granted"];
+
     /// Those that show only where threads meet, and the tests of interleavings are to notice.
     #[cfg(all(test, streamlog_shuttle))]
     pub const RACES: &[&str] = &[
@@ -101,7 +105,7 @@ mod switch {
 }
 
 #[cfg(feature = "planted")]
-pub use switch::{NAMES, is_planted, plant};
+pub use switch::{NAMES, OUTSIDE, is_planted, plant};
 
 #[cfg(all(test, feature = "planted", streamlog_shuttle))]
 pub use switch::RACES;

@@ -4,7 +4,22 @@
 //! strace counts the writer's calls and tampers with one of them. Which ones there are, and how often, a first writer
 //! that is left alone tells. Where strace is missing or may not trace, the test says so and is skipped.
 //!
-//! `STREAMLOG_SYSTEM_CALLS` sets how many calls are tampered with; the default is 10.
+//! What can be noticed this way, each with a planted mistake ([`CLAIMS`]) that is:
+//!
+//! * What was acknowledged is with the kernel when it is: a kill before a write loses nothing that was.
+//! * An error of a write is none that may be passed over.
+//! * A failed flush of data is final: it is not tried again with better luck.
+//! * A call that a signal interrupted is made again, and the program sees nothing of it.
+//! * Space that cannot be set aside is `DiskFull` before anything is written.
+//!
+//! What cannot: a kill leaves the kernel and its cache as they are. So whether a flush was made at all, and before what,
+//! never shows here, nor does any order of writes that only a power cut tells apart: that is for the simulated disk
+//! (`tests/crash_campaign`) and for real power cuts (`tests/power_cuts.rs`). strace makes a call fail or vanish, but not
+//! half done: short writes are the simulated disk's, too. And a call that strace counts is tampered with at its beginning;
+//! what a kill finds in its middle is `tests/killed_processes.rs`.
+//!
+//! `STREAMLOG_SYSTEM_CALLS` sets how many calls are tampered with; the default is 10, and `all` is every call that was
+//! counted in every way. `STREAMLOG_PLANT` makes one of the planted mistakes.
 
 #![cfg(target_os = "linux")]
 
@@ -12,9 +27,15 @@ mod support;
 #[path = "support/writer.rs"]
 mod writer_process;
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    process::Command,
+};
 use support::*;
-use writer_process::{Ended, Seen, Writer};
+use writer_process::{Ended, PLANT, Seen, TOO_EARLY, Writer};
 
 /// How many appends a writer makes.
 const APPENDS: u64 = 60;
@@ -44,7 +65,7 @@ fn writer() {
     writer_process::write_if_asked();
 }
 
-/// What is done to a call.
+/// What is done to a call. With a plus for good, not once.
 const TAMPERINGS: [&str; 7] = [
     "signal=SIGKILL",
     "error=EIO",
@@ -52,16 +73,44 @@ const TAMPERINGS: [&str; 7] = [
     "error=EINTR",
     "error=EMFILE",
     "error=EDQUOT",
-    // For good, not once.
-    "error=EIO:when=+",
+    "error=EIO+",
 ];
 
-/// Runs a writer under strace, which is told what to do.
-fn run(dir: &Path, life: u64, options: &[String], trace: &Path) -> Ended {
+/// What must hold when calls of this kind on such files are tampered with in this way, and the mistake that breaks it.
+struct Claim {
+    call: &'static str,
+    on: &'static str,
+    tampering: &'static str,
+    mistake: &'static str,
+}
+
+const CLAIMS: [Claim; 5] = [
+    Claim { call: "pwrite64", on: ".log", tampering: "signal=SIGKILL", mistake: TOO_EARLY },
+    Claim { call: "pwrite64", on: ".log", tampering: "error=EIO", mistake: "ignore_a_failed_write" },
+    Claim { call: "fdatasync", on: ".log", tampering: "error=EIO", mistake: "retry_a_failed_flush" },
+    Claim { call: "pwrite64", on: "", tampering: "error=EINTR", mistake: "give_up_when_interrupted" },
+    Claim { call: "fallocate", on: ".log", tampering: "error=ENOSPC+", mistake: "take_space_for_granted" },
+];
+
+/// A call that a writer made on its directory: its number, as strace counts for each thread, and the file.
+#[derive(Clone, Debug)]
+struct Call {
+    name: &'static str,
+    number: u64,
+    path: String,
+}
+
+/// Runs a writer under strace, which is told what to do, and returns what strace wrote.
+fn run(dir: &Path, life: u64, mistake: Option<&str>, options: &[String]) -> (Ended, String) {
+    let trace = dir.with_extension("trace");
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o"]).arg(trace).args(options);
+    command.args(["-f", "-qq", "-y", "-o"]).arg(&trace).args(options);
+    if let Some(mistake) = mistake {
+        command.env(PLANT, mistake);
+    }
     command.arg(std::env::current_exe().unwrap()).args(Writer::arguments());
-    Writer::start_as(&mut command, dir, life, Some(APPENDS)).wait()
+    let ended = Writer::start_as(&mut command, dir, life, Some(APPENDS)).wait();
+    (ended, fs::read_to_string(trace).unwrap())
 }
 
 /// Why strace cannot be used, where it cannot.
@@ -73,33 +122,86 @@ fn missing() -> Option<String> {
     }
 }
 
-/// Which of each kind of call a writer makes on its directory: their numbers, as strace counts them for each thread. Not
-/// those that the thread that starts the others makes as well, which are the loader's.
-fn count(root: &Path) -> BTreeMap<&'static str, Vec<u64>> {
-    let (dir, trace) = (root.join("counted"), root.join("trace"));
+/// The thread and the call of each line, and the first path in `dir`, where there is one.
+fn lines<'a>(trace: &'a str, dir: &Path) -> impl Iterator<Item = (&'a str, &'static str, Option<String>)> {
+    let dir = dir.to_str().unwrap().to_owned();
+    trace.lines().filter_map(move |line| {
+        let (thread, rest) = line.split_once(' ')?;
+        let called =
+            |call: &&&str| rest.trim_start().strip_prefix(**call).is_some_and(|r| r.starts_with('('));
+        let call = CALLS.iter().find(called)?;
+        let path = rest.find(&dir).map(|at| rest[at..].split(['>', '"']).next().unwrap().to_owned());
+        Some((thread, *call, path))
+    })
+}
+
+/// The calls that a writer makes on its directory. Not those that the thread that starts the others makes as well, which
+/// are the loader's.
+fn count(dir: &Path) -> Vec<Call> {
     let traced = CALLS.map(|call| format!("?{call}")).join(",");
-    let ended = run(&dir, 1, &["-y".into(), "-e".into(), format!("trace={traced}")], &trace);
+    let (ended, trace) = run(dir, 1, None, &["-e".into(), format!("trace={traced}")]);
     assert!(ended.whole, "{ended:?}");
     let mut numbers: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    let mut ours: BTreeMap<&'static str, Vec<u64>> = BTreeMap::new();
-    let lines = fs::read_to_string(&trace).unwrap();
-    let first = lines.split_whitespace().next().unwrap();
-    for line in lines.lines() {
-        let Some((thread, rest)) = line.split_once(' ') else { continue };
-        let Some(call) = CALLS.iter().find(|call| rest.trim_start().starts_with(&format!("{call}("))) else {
-            continue;
-        };
-        let number = numbers.entry((thread, call)).or_default();
+    let mut ours = Vec::new();
+    let first = trace.split_whitespace().next().unwrap();
+    for (thread, name, path) in lines(&trace, dir) {
+        let number = numbers.entry((thread, name)).or_default();
         *number += 1;
-        if thread != first && rest.contains(dir.to_str().unwrap()) {
-            ours.entry(call).or_default().push(*number);
+        if let Some(path) = path.filter(|_| thread != first) {
+            ours.push(Call { name, number: *number, path });
         }
     }
-    for (call, found) in &mut ours {
-        let loaders = numbers.get(&(first, *call)).copied().unwrap_or(0);
-        found.retain(|number| *number > loaders);
-    }
+    ours.retain(|call| call.number > numbers.get(&(first, call.name)).copied().unwrap_or(0));
     ours
+}
+
+/// Runs a writer whose call is tampered with. What must not be is a panic.
+fn tamper(
+    dir: &Path,
+    life: u64,
+    call: &Call,
+    tampering: &str,
+    mistake: Option<&str>,
+    seen: &mut Seen,
+) -> Ended {
+    let Call { name, number, .. } = call;
+    let (how, for_good) = match tampering.strip_suffix('+') {
+        Some(how) => (how, "+"),
+        None => (tampering, ""),
+    };
+    let inject = format!("inject={name}:{how}:when={number}{for_good}");
+    let options = ["-e".into(), format!("trace={name}"), "-e".into(), inject.clone()];
+    let (ended, trace) = run(dir, life, mistake, &options);
+    let told = Told(life, &inject, &ended);
+    let injected: String =
+        trace.lines().filter(|l| l.contains("(INJECTED)")).flat_map(|l| [l, "\n"]).collect();
+    let struck: Vec<String> = lines(&injected, dir).filter_map(|(_, _, path)| path).collect();
+    let on = |kinds: &[&str]| struck.iter().any(|path| kinds.iter().any(|kind| path.ends_with(kind)));
+    let (flush, write) = (name.contains("sync"), name.contains("write"));
+    match &ended.refused {
+        Some(error) => {
+            assert!(error.contains(dir.to_str().unwrap()), "{error}");
+            assert!(!how.contains("EINTR"), "interrupted, and did not try again: {error}");
+            let full = *name == "fallocate" && (how.contains("ENOSPC") || how.contains("EDQUOT"));
+            assert!(!full || error.starts_with("DiskFull"), "{error}");
+        }
+        None if ended.whole => {
+            let fails = how.contains("error") && !how.contains("EINTR");
+            assert!(!(fails && flush && on(&[".log", "manifest"])), "a failed flush was passed over");
+            assert!(!(fails && write && on(&[".log"])), "a failed write was passed over");
+            assert!(
+                !(fails && *name == "fallocate" && for_good == "+" && on(&[".log"])),
+                "no space, and went on"
+            );
+        }
+        None => assert!(how.contains("KILL")),
+    }
+    // What a failed flush leaves in the cache need not be on the medium.
+    let flush_failed = flush && how.contains("error");
+    let least = if flush_failed { ended.said.durable } else { ended.said.acknowledged };
+    seen.check(dir, life, &ended.said, &least);
+    drop(told);
+    ended
 }
 
 #[test]
@@ -107,47 +209,71 @@ fn what_was_acknowledged_survives_a_kill_or_an_error_at_any_system_call() {
     if let Some(why) = missing() {
         return println!("SKIPPED: {why}");
     }
-    let tries = std::env::var("STREAMLOG_SYSTEM_CALLS").ok().and_then(|n| n.parse().ok()).unwrap_or(10u64);
     let root = tempfile::tempdir().unwrap();
-    let calls: Vec<(&str, Vec<u64>)> =
-        count(root.path()).into_iter().filter(|(_, n)| !n.is_empty()).collect();
-    assert!(calls.len() > 5, "{calls:?}");
-    let dir = root.path().join("log");
+    let calls = count(&root.path().join("counted"));
+    let kinds: BTreeSet<&str> = calls.iter().map(|call| call.name).collect();
+    assert!(kinds.len() > 5, "{kinds:?}");
+    let kinds: Vec<&str> = kinds.into_iter().collect();
     let mut random = Random(std::process::id().into());
     println!("seed {}", random.0);
+    let tries = std::env::var("STREAMLOG_SYSTEM_CALLS").unwrap_or("10".into());
+    let mut plan: Vec<(&Call, &str)> = Vec::new();
+    if tries == "all" {
+        plan.extend(calls.iter().flat_map(|call| TAMPERINGS.map(|how| (call, how))));
+    }
+    for _ in 0..tries.parse().unwrap_or(0) {
+        let kind = kinds[random.below(kinds.len() as u64) as usize];
+        let of_kind: Vec<&Call> = calls.iter().filter(|call| call.name == kind).collect();
+        let call = of_kind[random.below(of_kind.len() as u64) as usize];
+        plan.push((call, TAMPERINGS[random.below(TAMPERINGS.len() as u64) as usize]));
+    }
+    let mistake = std::env::var(PLANT).ok();
     let mut seen = Seen::default();
     let (mut whole, mut refused, mut killed) = (0, 0, 0);
-    for life in 2..2 + tries {
-        let (call, numbers) = &calls[random.below(calls.len() as u64) as usize];
-        let number = numbers[random.below(numbers.len() as u64) as usize];
-        let tampering = TAMPERINGS[random.below(TAMPERINGS.len() as u64) as usize];
-        let inject = match tampering.split_once(":when=+") {
-            Some((error, _)) => format!("inject={call}:{error}:when={number}+"),
-            None => format!("inject={call}:{tampering}:when={number}"),
-        };
-        let trace = root.path().join("trace");
-        let ended =
-            run(&dir, life, &["-e".into(), format!("trace={call}"), "-e".into(), inject.clone()], &trace);
-        let told = Told(life, &inject, &ended);
-        match &ended.refused {
-            Some(error) => {
-                refused += 1;
-                assert!(error.contains(dir.to_str().unwrap()), "{error}");
-            }
-            None if ended.whole => whole += 1,
-            None => {
-                killed += 1;
-                assert!(tampering.contains("KILL"));
-            }
+    let (mut dir, mut life) = (root.path().join("log"), 1);
+    for (i, (call, tampering)) in plan.iter().enumerate() {
+        life += 1;
+        if i % 200 == 199 {
+            (dir, life, seen) = (root.path().join(format!("log{i}")), 2, Seen::default());
         }
-        // What a failed flush leaves in the cache need not be on the medium.
-        let flush_failed = call.contains("sync") && tampering.contains("error");
-        let least = if flush_failed { ended.said.durable } else { ended.said.acknowledged };
-        seen.check(&dir, life, &ended.said, &least);
-        drop(told);
+        let ended = tamper(&dir, life, call, tampering, mistake.as_deref(), &mut seen);
+        match (&ended.refused, ended.whole) {
+            (Some(_), _) => refused += 1,
+            (None, true) => whole += 1,
+            (None, false) => killed += 1,
+        }
     }
+    let tries = plan.len();
     println!("{tries} calls tampered with: {killed} writers killed, {refused} refused, {whole} undisturbed");
     println!("{} records, {} torn tails", seen.count(), seen.cuts);
+}
+
+#[test]
+fn every_claim_is_broken_by_a_planted_mistake() {
+    if let Some(why) = missing() {
+        return println!("SKIPPED: {why}");
+    }
+    let root = tempfile::tempdir().unwrap();
+    let calls = count(&root.path().join("counted"));
+    for claim in CLAIMS {
+        let fits = |call: &&Call| call.name == claim.call && call.path.ends_with(claim.on);
+        let fitting: Vec<&Call> = calls.iter().filter(fits).collect();
+        if fitting.is_empty() {
+            println!("SKIPPED: no {} of {}", claim.call, claim.on);
+            continue;
+        }
+        let attempt = |i: usize, mistake: Option<&str>| {
+            let dir = root.path().join(format!("{}-{i}-{}", claim.mistake, mistake.is_some()));
+            let call = fitting[fitting.len() * i / 4];
+            catch_unwind(AssertUnwindSafe(|| {
+                tamper(&dir, 1, call, claim.tampering, mistake, &mut Seen::default());
+            }))
+        };
+        let honest = attempt(2, None);
+        assert!(honest.is_ok(), "{} is found where it is not", claim.mistake);
+        let noticed = (0..4).rev().any(|i| attempt(i, Some(claim.mistake)).is_err());
+        assert!(noticed, "{} is not noticed", claim.mistake);
+    }
 }
 
 /// Tells what was done, when the test fails there.

@@ -194,7 +194,8 @@ pub fn write_all_at(file: &dyn File, buf: &[u8], position: u64) -> io::Result<()
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(_) if planted!(ignore_a_short_write) => break,
             Ok(n) => done += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) if planted!(ignore_a_failed_write) => break,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted && !planted!(give_up_when_interrupted) => {}
             Err(e) => return Err(e),
         }
     }

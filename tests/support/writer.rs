@@ -25,7 +25,9 @@ const LIFE: &str = "STREAMLOG_TEST_LIFE";
 /// How many appends it makes before it ends by itself.
 const APPENDS: &str = "STREAMLOG_TEST_APPENDS";
 /// Which of the planted mistakes it makes: to see whether the test notices.
-const PLANT: &str = "STREAMLOG_PLANT";
+pub const PLANT: &str = "STREAMLOG_PLANT";
+/// The writer's own mistake: it says that an append is acknowledged before it is made.
+pub const TOO_EARLY: &str = "acknowledge_before_the_append";
 /// How the writer ends when an operation was refused.
 const REFUSED: i32 = 3;
 const TOPICS: [(&str, Durability); 2] = [("flushed", Durability::Flushed), ("written", Durability::Written)];
@@ -45,8 +47,8 @@ pub fn write_if_asked() {
     let Ok(dir) = std::env::var(DIRECTORY) else { return };
     let number = |name| std::env::var(name).ok().and_then(|n| n.parse().ok());
     if let Ok(plant) = std::env::var(PLANT) {
-        let known = streamlog::planted::NAMES.iter().find(|name| **name == plant);
-        streamlog::planted::plant(Some(known.unwrap()));
+        let mut known = streamlog::planted::NAMES.iter().chain(streamlog::planted::OUTSIDE);
+        streamlog::planted::plant(known.find(|name| **name == plant).copied());
     }
     std::panic::set_hook(Box::new(|info| {
         say(format_args!("panicked {}", info.to_string().replace('\n', " ")))
@@ -78,6 +80,7 @@ fn write(dir: &Path, life: u64, appends: u64) -> Result<(), Error> {
     let mut consumer = log.consumer(GROUP)?;
     consumer.subscribe(TOPICS.map(|(name, _)| name))?;
     let mut random = Random(life);
+    let too_early = std::env::var(PLANT).is_ok_and(|plant| plant == TOO_EARLY);
     say("ready");
     for _ in 0..appends {
         // The cheaper one more often.
@@ -86,6 +89,9 @@ fn write(dir: &Path, life: u64, appends: u64) -> Result<(), Error> {
         let end = partition.log_end_offset().value();
         let values: Vec<String> = (end..end + 1 + random.below(8)).map(|i| content(life, i)).collect();
         let records: Vec<_> = values.iter().map(RecordData::new).collect();
+        if too_early {
+            say(format_args!("acknowledged {which} {}", end + records.len() as u64));
+        }
         let given = partition.append(&records)?;
         assert_eq!(given.start, end);
         say(format_args!("acknowledged {which} {}", given.end));
