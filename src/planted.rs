@@ -52,6 +52,7 @@ mod switch {
         "keep_what_lies_behind_a_hole",
         "believe_without_checksums",
         "begin_at_a_lost_segment",
+        "recover_where_no_segment_is",
         "leave_strays",
         "forget_to_flush_what_was_found",
         "forget_to_flush_names_that_were_found",

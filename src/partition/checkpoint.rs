@@ -62,6 +62,10 @@ impl Log {
             replace_file(env, &dir.join(LEADER_EPOCHS), encode_epochs(&capture.epochs).as_bytes())?;
         }
         env.sync_dir(dir).map_err(|e| crate::error::Error::io("flush", dir, e))?;
+        if self.has_new_names() && !planted!(recover_where_no_segment_is) {
+            // A roll after the last flush, and nothing behind it: the mark is to lead to a segment that is known.
+            self.shared.manifest.flush()?;
+        }
         self.write_mark(|mark| {
             mark.recovery_offset = capture.end;
             mark.recovery_position = u32::try_from(capture.position).unwrap_or(u32::MAX);
@@ -72,6 +76,11 @@ impl Log {
         self.remove_stale_snapshot(before)?;
         self.forget_pending(&capture.pending);
         Ok(())
+    }
+
+    /// Whether there are segments that the manifest may not name durably.
+    fn has_new_names(&self) -> bool {
+        matches!(&*self.writer.lock(), Writer::Ready(active) if active.names_dirty)
     }
 
     /// Everything a checkpoint writes, as of one moment.

@@ -121,7 +121,11 @@ impl Replay {
         let offset = known.offset.max(first.base());
         let at = floor(segments, offset).unwrap_or(0);
         let epochs = read_epochs(env, &identity.dir, offset);
-        if let Some(segment) = segments.get(at)
+        // A position of nothing belongs to a segment that begins there; where there is none, nothing is known.
+        let is_known = |segment: &Segment| {
+            known.position > 0 || segment.base() == offset || planted!(recover_where_no_segment_is)
+        };
+        if let Some(segment) = segments.get(at).filter(|segment| is_known(segment))
             && let Some(producers) = read_producers(env, &identity.dir, offset, first.base().max(log_start))?
         {
             let position = if segment.base() == offset { 0 } else { known.position };

@@ -6,7 +6,7 @@
 //! Each names the planted mistake that takes out what mended it, and the campaign sees to it that the workload fails
 //! then: one that no longer can is no guard.
 
-use crate::workload::{How, Op, Workload};
+use crate::workload::{Full, How, Op, Workload};
 use streamlog::Durability::{self, Flushed, Written};
 
 struct Known {
@@ -16,6 +16,7 @@ struct Known {
     /// The planted mistake that brings it back.
     without: &'static str,
     ops: Vec<Op>,
+    full: Option<Full>,
 }
 
 fn create(durability: Durability, retention: bool) -> Op {
@@ -40,7 +41,7 @@ const FLUSH: Op = Op::Flush { topic: "a", partition: 0 };
 const START: Op = Op::AdvanceStart { topic: "a", partition: 0, quarters: 4 };
 
 fn list() -> Vec<Known> {
-    let known = |name, why, without, ops: &[Op]| Known { name, why, without, ops: ops.to_vec() };
+    let known = |name, why, without, ops: &[Op]| Known { name, why, without, ops: ops.to_vec(), full: None };
     vec![
         known(
             "last_segment_lost",
@@ -97,6 +98,26 @@ fn list() -> Vec<Known> {
             "trust_the_cache_at_a_segments_beginning",
             &[create(Flushed, false), append(1, 250), append(1, 250), append(1, 250)],
         ),
+        Known {
+            // The second append rolls, and finds no room behind that.
+            full: Some(Full { calls: 3..4, room: 100 }),
+            ..known(
+                "a_mark_in_a_segment_without_a_name",
+                "a checkpoint right behind a roll led to a segment that the manifest did not durably name; without it the \
+                 one before was cut to nothing",
+                "recover_where_no_segment_is",
+                &[
+                    create(Flushed, false),
+                    create_b(),
+                    append(1, 250),
+                    append(1, 250),
+                    FLUSH,
+                    append_to("b", 1, 20),
+                    append_to("b", 1, 20),
+                    append_to("b", 1, 20),
+                ],
+            )
+        },
     ]
 }
 
@@ -113,7 +134,7 @@ pub struct Past {
 pub fn past() -> Vec<Past> {
     let past = |(seed, known): (u64, Known)| {
         let name = format!("k={}", known.name);
-        let workload = Workload { name, seed, background: false, full: None, ops: known.ops };
+        let workload = Workload { name, seed, background: false, full: known.full, ops: known.ops };
         Past { workload, why: known.why, without: known.without }
     };
     (0..).zip(list()).map(past).collect()
