@@ -402,7 +402,16 @@ pub fn exhaustive() -> Vec<Workload> {
         vec![create("a", Durability::Written), append(2, 60), append(1, 100), append(1, 200), append(1, 250)],
         vec![create("a", Durability::Written), append(1, 20), append(1, 20), append(1, 20)],
         vec![create("a", Durability::Written), append(2, 60), Op::Poll, Op::Commit, append(2, 60), Op::Poll],
-        vec![create("a", Durability::Written), append(2, 60), commit(1), commit(2), commit(3), commit(4)],
+        // The last commit has all values written again, and the sidecar is older than what was forgotten.
+        vec![
+            create("a", Durability::Written),
+            create("b", Durability::Written),
+            append(2, 60),
+            commit(2),
+            commit(4),
+            Op::Forget,
+            Op::CommitAt { topic: "b", partition: 0, quarters: 0 },
+        ],
     ];
     let alphabet = [
         create("a", Durability::Flushed),
