@@ -165,7 +165,8 @@
 //!
 //! 1. The log is flushed up to P, as above.
 //! 2. Indexes, transaction index and producer state as of P are written and flushed; those of segments that were rolled
-//!    since, too, and the page checksums of these. The partition's directory is flushed.
+//!    since, too, and the page checksums of these. The partition's directory is flushed, and the manifest where a roll
+//!    came after the last flush: P may be the beginning of a segment that nothing was written to yet.
 //! 3. The mark says that recovery begins at P, and the marks are flushed.
 //! 4. The snapshot of the checkpoint before goes.
 //!
