@@ -64,11 +64,11 @@ fn plan() -> Plan {
         Plan {
             workloads: 16,
             share: share(12, 4, 20),
-            exhaustive_one_in: 16,
+            exhaustive_one_in: 22,
             exhaustive_share: share(12, 3, 100),
             fault_workloads: 12,
-            faults_one_in: 100,
-            planted_one_in: 30,
+            faults_one_in: 60,
+            planted_one_in: 60,
         }
     } else {
         Plan {
@@ -153,8 +153,11 @@ fn faults_of(workload: &Workload, one_in: u64) -> Result<Figures, Failure> {
 
 /// Tries what failed once with every crash and error; and sees that it fails again without what mended it.
 fn failure_of_the_past(past: &known::Past) -> Result<Figures, Failure> {
-    let (depth_two_one_in, faults_one_in) = if cfg!(debug_assertions) { (50, 10) } else { (2, 1) };
-    let share = Share { one_in: 1, policies: 12, depth_two_one_in };
+    let (share, faults_one_in) = if cfg!(debug_assertions) {
+        (Share { one_in: 4, policies: 4, depth_two_one_in: 50 }, 40)
+    } else {
+        (Share { one_in: 1, policies: 12, depth_two_one_in: 2 }, 1)
+    };
     let again = |figures: &mut Figures| {
         crash_everywhere(&past.workload, share, figures)?;
         faults_of(&past.workload, faults_one_in).map(|faults| figures.add(&faults))
