@@ -4,18 +4,26 @@
 //! records are summed when a batch is sealed, the header only when its offsets are known; [`Shift`] is what lets the
 //! second step cost the same whatever the length of the records.
 //!
+//! The sums come from `crc-fast`, which calls Castagnoli's polynomial by its use in iSCSI and multiplies without carries, at
+//! twice the rate of the CPU's own instruction for it.
+//!
 //! Always true: `Shift::over(b.len()).join(crc32c(a), crc32c(b)) == crc32c(a followed by b)`.
+
+use crc_fast::{CrcAlgorithm, Digest};
 
 /// CRC-32C of `bytes`.
 #[inline]
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
+    crc_fast::crc32_iscsi(bytes)
 }
 
 /// CRC-32C of what `crc` covers followed by `bytes`.
 #[inline]
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc, bytes)
+    // Between two parts a CRC is not inverted.
+    let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!crc));
+    digest.update(bytes);
+    digest.finalize() as u32
 }
 
 /// The operator that moves a CRC-32C over a number of bytes that follow.
@@ -85,6 +93,29 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c_append(crc32c(b"1234"), b"56789"), 0xe306_9283);
+    }
+
+    /// Castagnoli's sum, bit for bit as its definition has it.
+    fn by_definition(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (POLYNOMIAL & (crc & 1).wrapping_neg()))
+        })
+    }
+
+    #[test]
+    fn the_sum_is_that_of_the_definition_whatever_the_length_and_alignment() {
+        let bytes: Vec<u8> = (0..20_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let (step, most) = if cfg!(miri) { (97, 1023) } else { (1, 19_900) };
+        let large = [1023, 4096, 4097, 8191, 16_400, 19_900].into_iter().filter(|len| *len <= most);
+        for len in (0..600).step_by(step).chain(large) {
+            for start in [0, 1, 7, 33] {
+                let part = &bytes[start..start + len];
+                let sum = by_definition(part);
+                assert_eq!(crc32c(part), sum, "{len} bytes from {start} on");
+                let (head, tail) = part.split_at(len / 3);
+                assert_eq!(crc32c_append(crc32c(head), tail), sum, "{len} bytes from {start} on, joined");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! (see [`BatchMeta`], fields in order of declaration). Everything is big-endian; both are written in ascending order
 //! of producer ids, so that equal states are equal bytes.
 
-use super::{DecodeError, cursor::Cursor};
+use super::{DecodeError, crc::crc32c, cursor::Cursor};
 use crate::types::{Offset, Timestamp};
 
 /// How many batches of a producer are remembered to recognise a retry.
@@ -58,7 +58,7 @@ pub fn encode_snapshot(entries: &[ProducerEntry]) -> Vec<u8> {
         let first_offset = entry.current_txn_first_offset.map_or(-1, Offset::to_i64);
         bytes.extend_from_slice(&first_offset.to_be_bytes());
     }
-    let crc = crc32c::crc32c(&bytes);
+    let crc = crc32c(&bytes);
     [&SNAPSHOT_VERSION.to_be_bytes(), crc.to_be_bytes().as_slice(), &bytes].concat()
 }
 
@@ -70,7 +70,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Vec<ProducerEntry>, DecodeError> 
         let found = format!("a producer snapshot of version {version}");
         return Err(DecodeError::Unsupported { found, supported: "version 1" });
     }
-    check_crc(&mut cursor, crc32c::crc32c)?;
+    check_crc(&mut cursor, crc32c)?;
     let count = cursor.i32()?;
     if usize::try_from(count).ok().and_then(|count| count.checked_mul(ENTRY_LEN)) != Some(cursor.rest().len())
     {
@@ -270,7 +270,7 @@ mod tests {
     fn a_snapshot_of_another_version_length_or_checksum_is_refused() {
         let bytes = encode_snapshot(&[]);
         let resealed = |mut bytes: Vec<u8>| {
-            let crc = crc32c::crc32c(&bytes[6..]).to_be_bytes();
+            let crc = crc32c(&bytes[6..]).to_be_bytes();
             bytes[2..6].copy_from_slice(&crc);
             decode_snapshot(&bytes)
         };
@@ -392,7 +392,7 @@ mod tests {
         fn any_bytes_are_decoded_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_snapshot(&body);
             let _ = decode_producers(&body);
-            let _ = decode_snapshot(&[[0, 1].as_slice(), &crc32c::crc32c(&body).to_be_bytes(), &body].concat());
+            let _ = decode_snapshot(&[[0, 1].as_slice(), &crc32c(&body).to_be_bytes(), &body].concat());
             let sealed = [b"SLPB\x00\x01".as_slice(), &crc32fast::hash(&body).to_be_bytes(), &body].concat();
             let _ = decode_producers(&sealed);
         }

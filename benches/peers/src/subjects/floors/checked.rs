@@ -47,7 +47,7 @@ impl Checked {
             self.batch.extend_from_slice(&(record.len() as u32).to_le_bytes());
             self.batch.extend_from_slice(record);
         }
-        let crc = crc32c::crc32c(&self.batch[HEAD..]);
+        let crc = crc_fast::crc32_iscsi(&self.batch[HEAD..]);
         let length = (self.batch.len() - HEAD) as u32;
         self.batch[..4].copy_from_slice(&length.to_le_bytes());
         self.batch[4..HEAD].copy_from_slice(&crc.to_le_bytes());
@@ -99,7 +99,7 @@ fn scan(file: &File, mut position: u64, mut see: impl FnMut(&[u8])) -> Result<()
             let [a, b, c, d, crc @ ..] = *head;
             let length = u32::from_le_bytes([a, b, c, d]) as usize;
             let Some((mut batch, after)) = body.split_at_checked(length) else { break };
-            if crc32c::crc32c(batch) != u32::from_le_bytes(crc) {
+            if crc_fast::crc32_iscsi(batch) != u32::from_le_bytes(crc) {
                 return Err("a checksum does not fit".into());
             }
             while let Some((length, tail)) = batch.split_first_chunk::<4>() {

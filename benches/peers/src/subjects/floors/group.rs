@@ -37,7 +37,7 @@ impl Flushing for Group {
         let mut state = self.state.lock().map_err(|e| e.to_string())?;
         let State { record: buffer, written, .. } = &mut *state;
         buffer.clear();
-        buffer.extend_from_slice(&crc32c::crc32c(record).to_le_bytes());
+        buffer.extend_from_slice(&crc_fast::crc32_iscsi(record).to_le_bytes());
         buffer.extend_from_slice(record);
         self.file.write_all_at(buffer, *written)?;
         *written += buffer.len() as u64;
