@@ -294,8 +294,8 @@ impl<'a> Walk<'a> {
         if self.left == 0 {
             return Ok(None);
         }
-        let mut body = take_record(&mut self.rest)?;
-        let body = &mut body;
+        let (body, rest) = split_record(self.rest)?;
+        let body = &mut { body };
         let timestamp_delta = read_varlong(body).ok_or_else(|| fault(body, "no timestamp delta"))?;
         let offset_delta = read_varint(body).ok_or_else(|| fault(body, "no offset delta"))?;
         if STRICT {
@@ -321,6 +321,7 @@ impl<'a> Walk<'a> {
         if STRICT && (count != 0 || !body.is_empty()) {
             check_headers(headers, count, body)?;
         }
+        self.rest = rest;
         self.left -= 1;
         Ok(Some(Record {
             offset: Offset::new(self.facts.base_offset + offset_delta as u64),
@@ -342,18 +343,18 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The next record behind its length and attributes. Kafka has never used the attributes, and ignores them too.
+/// The next record behind its length and attributes, and what is behind it. Kafka has never used the attributes, and
+/// ignores them too.
 #[inline(always)]
-fn take_record<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
-    let start = *rest;
-    let length = read_varint(rest).ok_or_else(|| fault(start, "no record length"))?;
-    let (body, after) = usize::try_from(length)
+fn split_record(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let mut rest = bytes;
+    let length = read_varint(&mut rest).ok_or_else(|| fault(bytes, "no record length"))?;
+    let (body, rest) = usize::try_from(length)
         .ok()
         .and_then(|length| rest.split_at_checked(length))
-        .ok_or_else(|| fault(start, "the record does not fit in its batch"))?;
-    *rest = after;
-    let (_attributes, body) = body.split_first().ok_or_else(|| fault(start, "the record is empty"))?;
-    Ok(body)
+        .ok_or_else(|| fault(bytes, "the record does not fit in its batch"))?;
+    let (_attributes, body) = body.split_first().ok_or_else(|| fault(bytes, "the record is empty"))?;
+    Ok((body, rest))
 }
 
 /// Bytes behind their length. Any negative length is null, as Kafka reads it; `None` when they do not fit.

@@ -64,48 +64,37 @@ fn write_unsigned(mut value: u64, out: &mut Vec<u8>) {
 /// five bytes.
 #[inline(always)]
 pub fn read_varint(bytes: &mut &[u8]) -> Option<i32> {
-    let (&first, rest) = bytes.split_first()?;
-    let value = if first < 0x80 {
-        *bytes = rest;
-        u32::from(first)
-    } else {
-        // Two bytes reach to 8191: most lengths of records.
-        match rest.split_first() {
-            Some((&second, rest)) if second < 0x80 => {
-                *bytes = rest;
-                u32::from(first & 0x7f) | u32::from(second) << 7
-            }
-            _ => return read_long_varint(bytes),
-        }
-    };
-    Some(unzigzag(value))
+    let (value, rest) = split_unsigned::<MAX_VARINT>(bytes)?;
+    let value = u32::try_from(value).ok()?;
+    *bytes = rest;
+    Some((value >> 1) as i32 ^ -((value & 1) as i32))
 }
 
 /// Takes a varlong off the front of `bytes`. `None`, and `bytes` as they were, when there is no whole one of at most
 /// ten bytes.
 #[inline(always)]
 pub fn read_varlong(bytes: &mut &[u8]) -> Option<i64> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Some(i64::from(unzigzag(u32::from(first))));
-    }
-    let value = read_unsigned::<MAX_VARLONG>(bytes)?;
+    let (value, rest) = split_unsigned::<MAX_VARLONG>(bytes)?;
+    *bytes = rest;
     Some((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
-#[inline(never)]
-fn read_long_varint(bytes: &mut &[u8]) -> Option<i32> {
-    let before = *bytes;
-    let value = read_unsigned::<MAX_VARINT>(bytes)?;
-    let value = u32::try_from(value).ok();
-    if value.is_none() {
-        *bytes = before;
+/// The number at the front, and what is behind it. Slices go in and out by value: a caller whose place among the bytes
+/// is lent to a function keeps it in memory and not in registers, where each field then waits for the one before.
+#[inline(always)]
+fn split_unsigned<const MAX: usize>(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    match *bytes {
+        [first, ref rest @ ..] if first < 0x80 => Some((u64::from(first), rest)),
+        // Two bytes reach to 8191: most lengths of records.
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            Some((u64::from(first & 0x7f) | u64::from(second) << 7, rest))
+        }
+        _ => split_long::<MAX>(bytes),
     }
-    value.map(unzigzag)
 }
 
-fn read_unsigned<const MAX: usize>(bytes: &mut &[u8]) -> Option<u64> {
+#[inline(never)]
+fn split_long<const MAX: usize>(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0u64;
     for (i, &byte) in bytes.iter().take(MAX).enumerate() {
         // The tenth byte has room for the 64th bit only.
@@ -114,16 +103,10 @@ fn read_unsigned<const MAX: usize>(bytes: &mut &[u8]) -> Option<u64> {
         }
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte < 0x80 {
-            *bytes = bytes.get(i + 1..)?;
-            return Some(value);
+            return Some((value, bytes.get(i + 1..)?));
         }
     }
     None
-}
-
-#[inline(always)]
-const fn unzigzag(value: u32) -> i32 {
-    (value >> 1) as i32 ^ -((value & 1) as i32)
 }
 
 #[cfg(test)]

@@ -323,6 +323,7 @@ impl fmt::Debug for RecordsOf<'_> {
 impl<'a> Iterator for RecordsOf<'a> {
     type Item = Record<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Record<'a>> {
         loop {
             let record = self.records.next()?;
