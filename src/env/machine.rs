@@ -1,10 +1,10 @@
 //! What every environment on a real machine shares: clocks, randomness, identity, threads and waits.
 //!
-//! Nothing here panics, and a panic of a task or job ends that one alone.
+//! Nothing here panics, and a panic of a task ends that one alone.
 
+use super::sync::Signal;
 use super::sync::thread::{self, JoinHandle};
-use super::sync::{Mutex, Signal};
-use super::{Next, Running, Task};
+use super::{Job, Next, Running, Task};
 use crate::types::Timestamp;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,9 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, process};
-
-/// How many threads [`run_all`] uses, the caller's among them.
-const AT_ONCE: usize = 4;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -92,24 +89,11 @@ impl Running for Thread {
     }
 }
 
-pub(super) fn run_all(jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
-    let helpers = jobs.len().min(AT_ONCE).saturating_sub(1);
-    let queue = Mutex::new(jobs.into_iter());
-    let work = || {
-        loop {
-            // Its own statement, so that the queue is not locked while the job runs.
-            let job = queue.lock().next();
-            let Some(job) = job else { return };
-            let _ = catch_unwind(AssertUnwindSafe(job));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..helpers {
-            // Where no thread is to be had, those that there are do the work.
-            let _ = thread::Builder::new().name(thread_name("jobs")).spawn_scoped(scope, work);
-        }
-        work();
-    });
+/// Runs jobs one after the other. A panic ends its own job alone.
+pub(super) fn run_in_turn(jobs: Vec<Job>) {
+    for job in jobs {
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
 }
 
 #[cfg(test)]

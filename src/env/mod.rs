@@ -14,6 +14,7 @@
 //!
 //! Locks, condition variables and atomics come from [`sync`]. The one file with `unsafe` code is `mapped.rs`.
 
+mod crew;
 mod machine;
 pub mod mapped;
 pub mod memory;
@@ -99,7 +100,7 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// Runs `task` in the background until it is done, waiting on `signal` in between.
     fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>>;
     /// Runs every job to its end, several at a time where the machine can, before it returns.
-    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>);
+    fn run_all(&self, jobs: Vec<Job>);
 }
 
 /// An open file. All calls take `&self` and may come from several threads.
@@ -148,6 +149,9 @@ pub enum Next {
     /// To end.
     Done,
 }
+
+/// A piece of work that somebody waits for.
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Work in the background: short steps that never wait for another task.
 pub trait Task: Send {

@@ -7,7 +7,7 @@
 mod direct;
 
 use super::sync::Signal;
-use super::{DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task, machine, mapped};
+use super::{DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task, crew, machine, mapped};
 use crate::types::Timestamp;
 use std::io::{self, ErrorKind};
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -131,8 +131,8 @@ impl Env for RealEnv {
         machine::spawn(name, signal, task)
     }
 
-    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
-        machine::run_all(jobs);
+    fn run_all(&self, jobs: Vec<Job>) {
+        crew::run_all(jobs);
     }
 }
 

@@ -358,11 +358,11 @@ fn a_task_runs_again_when_it_is_notified_and_is_joined_when_done() {
 #[test]
 fn every_job_runs_although_one_panics() {
     everywhere(|env, _| {
-        let done = Mutex::new(Vec::new());
+        let done = Arc::new(Mutex::new(Vec::new()));
         for count in [0, 1, 3, 20] {
             done.lock().clear();
-            let jobs = (0..count).map(|i| -> Box<dyn FnOnce() + Send + '_> {
-                let done = &done;
+            let jobs = (0..count).map(|i| -> Job {
+                let done = Arc::clone(&done);
                 Box::new(move || {
                     done.lock().push(i);
                     // Unwinds as a panic does, without the message.

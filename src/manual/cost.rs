@@ -39,8 +39,9 @@
 //!
 //! A flush takes some 100 microseconds where blocks are set aside already and more where the file grows; nothing else
 //! in a `Flushed` append is within a tenth of it. Callers that come while one is under way share the next: sixteen
-//! threads get five to six times the rate of one. What a batch over several partitions takes grows with their number,
-//! for each has a file of its own and the disk does not flush eight at the price of one. A journal that all partitions
+//! threads get five to six times the rate of one. A batch over several partitions flushes up to eight files at
+//! once, in threads that are kept for it for some seconds: eight take some three times as long as one, and five times with
+//! threads that begin anew. It grows with their number, for each has a file of its own. A journal that all partitions
 //! share would; it is not there, for then every record would be written twice.
 //!
 //! A checkpoint (each 256 MiB, at a roll, at a close) flushes in the background and reads a sealed segment once more, to
@@ -66,5 +67,11 @@
 //! * Joining the checksum of small batches to that of their header instead of summing them at once: the join
 //!   costs two thousand instructions, summing a kilobyte a few hundred.
 //! * Setting space aside without changing the file's size: a flush then took a third longer than with the size set.
+//! * Having a flush wait for those whom the last one woke, asleep or yielding; one thread that flushes several times in a
+//!   row for those who wait; waking them all at once instead of one by one: no more records per second for sixteen
+//!   threads, and with other work on the machine a half to a fifth. A flush takes 180 microseconds there that takes 95
+//!   alone.
+//! * Encoding into a buffer that is filled already, without growing it by each field: a few instructions fewer, no
+//!   faster.
 //! * Half as many locks in a `send`: a hundredth or two of its time, for the kernel's part is so large. They are gone all
 //!   the same, with the copies of what had just been stored, which cost `enqueue` a quarter of its instructions.

@@ -5,11 +5,18 @@
 
 use super::log::Log;
 use crate::{
-    env::sync::{AtomicUsize, Mutex, Ordering},
+    env::{Job, sync::Mutex},
     error::{Error, Result},
     types::Offset,
 };
 use std::sync::Arc;
+
+/// What the flushes of one commit came to.
+#[derive(Default)]
+struct Outcome {
+    ended: usize,
+    failure: Option<Error>,
+}
 
 /// Returns when every log is durable below the offset given with it, or with the first error. Each log whose flush
 /// failed is poisoned by itself; of the others `flush_to` says what became of them.
@@ -18,21 +25,23 @@ pub fn commit(targets: &[(Arc<Log>, Offset)]) -> Result<()> {
     if rest.is_empty() {
         return first.flush_to(*end);
     }
-    let failure: Mutex<Option<Error>> = Mutex::new(None);
-    let done = AtomicUsize::new(0);
-    let jobs = targets.iter().map(|(log, end)| {
-        let (failure, done) = (&failure, &done);
+    let outcome = Arc::new(Mutex::new(Outcome::default()));
+    let jobs = targets.iter().map(|(log, end)| -> Job {
+        let (log, end, outcome) = (Arc::clone(log), *end, Arc::clone(&outcome));
         Box::new(move || {
-            if let Err(error) = log.flush_to(*end) {
-                failure.lock().get_or_insert(error);
+            let flushed = log.flush_to(end);
+            let mut outcome = outcome.lock();
+            outcome.ended += 1;
+            if let Err(error) = flushed {
+                outcome.failure.get_or_insert(error);
             }
-            done.fetch_add(1, Ordering::SeqCst);
-        }) as Box<dyn FnOnce() + Send + '_>
+        })
     });
     first.shared.env.run_all(jobs.collect());
-    match failure.into_inner() {
+    let mut outcome = outcome.lock();
+    match outcome.failure.take() {
         Some(error) => Err(error),
-        None if done.into_inner() == targets.len() => Ok(()),
+        None if outcome.ended == targets.len() => Ok(()),
         // A job that ended in a panic has said nothing, and promised nothing.
         None => Err(Error::io(
             "flush",

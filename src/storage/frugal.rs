@@ -5,7 +5,7 @@
 
 use super::files::FilePool;
 use crate::{
-    env::{DirEntry, Env, File, Lock, Metadata, Open, Running, Task, sync::Signal},
+    env::{DirEntry, Env, File, Job, Lock, Metadata, Open, Running, Task, sync::Signal},
     error::is_out_of_descriptors,
     types::Timestamp,
 };
@@ -101,7 +101,7 @@ impl Env for Frugal {
         self.env.spawn(name, signal, task)
     }
 
-    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+    fn run_all(&self, jobs: Vec<Job>) {
         self.env.run_all(jobs);
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     env::{
-        DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task,
+        DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task,
         sync::{MutexGuard, Signal},
     },
     types::Timestamp,
@@ -201,7 +201,7 @@ impl Env for SimEnv {
         Ok(self.spawn_task(name, signal, task))
     }
 
-    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+    fn run_all(&self, jobs: Vec<Job>) {
         self.run_jobs(jobs);
     }
 }

@@ -1,7 +1,7 @@
 //! Time, and background work on the calling thread.
 
 use super::{SimEnv, World};
-use crate::env::{Next, Running, Task, sync::Signal};
+use crate::env::{Job, Next, Running, Task, sync::Signal};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -113,7 +113,7 @@ impl SimEnv {
         Box::new(SimTask { env: self.clone(), id })
     }
 
-    pub(super) fn run_jobs(&self, mut jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+    pub(super) fn run_jobs(&self, mut jobs: Vec<Job>) {
         while !jobs.is_empty() {
             let i = self.world.lock().rng.below(jobs.len() as u64) as usize;
             let _ = catch_unwind(AssertUnwindSafe(jobs.swap_remove(i)));

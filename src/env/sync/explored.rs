@@ -79,6 +79,10 @@ impl WaitTimeoutResult {
 }
 
 impl Condvar {
+    pub const fn new() -> Self {
+        Condvar(shuttled::Condvar::new())
+    }
+
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
         if let Some(inner) = guard.0.take() {
             guard.0 = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));
@@ -92,6 +96,10 @@ impl Condvar {
 
     pub fn notify_all(&self) {
         self.0.notify_all();
+    }
+
+    pub fn notify_one(&self) {
+        self.0.notify_one();
     }
 }
 
@@ -136,7 +144,7 @@ impl<T: ?Sized> fmt::Debug for RwLock<T> {
 
 /// What the machine's threads are made of.
 pub mod thread {
-    pub use shuttle::thread::{JoinHandle, Scope, ScopedJoinHandle, current, scope};
+    pub use shuttle::thread::{JoinHandle, current};
     use std::io;
 
     pub struct Builder(shuttle::thread::Builder);
@@ -155,14 +163,6 @@ pub mod thread {
             body: impl FnOnce() -> T + Send + 'static,
         ) -> io::Result<JoinHandle<T>> {
             self.0.spawn(body)
-        }
-
-        pub fn spawn_scoped<'scope, T: Send + 'scope>(
-            self,
-            scope: &'scope Scope<'scope, '_>,
-            body: impl FnOnce() -> T + Send + 'scope,
-        ) -> io::Result<ScopedJoinHandle<'scope, T>> {
-            Ok(scope.spawn(body))
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::env::memory::MemoryEnv;
 use crate::env::sync::{Mutex, Signal};
-use crate::env::{DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task};
+use crate::env::{DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task};
 use crate::types::Timestamp;
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -167,7 +167,7 @@ impl Env for FaultyEnv {
     fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
         self.memory.spawn(name, signal, task)
     }
-    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+    fn run_all(&self, jobs: Vec<Job>) {
         self.memory.run_all(jobs);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     env::{
-        DirEntry, Env, File, Lock, Metadata, Open, Region, Running, Task,
+        DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task,
         memory::MemoryEnv,
         sync::{AtomicBool, Mutex, Ordering, Signal},
     },
@@ -138,7 +138,7 @@ impl Env for Disk {
     fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
         self.memory.spawn(name, signal, task)
     }
-    fn run_all(&self, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+    fn run_all(&self, jobs: Vec<Job>) {
         self.memory.run_all(jobs);
     }
 }
