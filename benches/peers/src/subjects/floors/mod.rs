@@ -2,6 +2,7 @@
 
 pub mod checked;
 mod file;
+mod followed;
 pub mod group;
 pub mod memory;
 pub mod writes;

@@ -1,6 +1,9 @@
 //! Floor: the plain bytes of the records, written positionally. No format, no checksum.
 
-use super::file::{Grown, path};
+use super::{
+    file::{Grown, path},
+    followed::Followed,
+};
 use crate::{
     records::{Records, touch},
     subject::{Appending, Flushing, Mark, Result, Scanning, Seen, Sending, Spreading, Subject},
@@ -19,6 +22,7 @@ pub const SUBJECT: Subject = Subject {
     }),
     spread: Some(|place| Ok(Box::new(Spread { dir: place.dir.to_path_buf(), files: Vec::new() }))),
     scan: Some(|place| Ok(Box::new(Mapped(path(place.dir))))),
+    hop: Some(|place| Ok(Box::new(Followed::at(path(place.dir))))),
     ..Subject::NONE
 };
 
