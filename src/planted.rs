@@ -47,6 +47,7 @@ mod switch {
         "retry_a_failed_flush",
         "trust_the_cache_after_a_failed_flush",
         "trust_the_cache_at_a_segments_beginning",
+        "believe_what_was_not_flushed",
         "truncate_without_flush",
         "cut_to_nothing_of_a_segment",
         "keep_what_lies_behind_a_hole",

@@ -2,7 +2,7 @@
 //!
 //! The page is written to be attacked. It says what is assumed, what each operation writes in which order, what a crash
 //! can leave at each point, how the next opening tells those states apart, and why that is safe. The arguments have
-//! numbers, A1 to A14, so that a doubt can name one. The last sections say how all of it is tested, and what it does not
+//! numbers, A1 to A15, so that a doubt can name one. The last sections say how all of it is tested, and what it does not
 //! cover.
 //!
 //! # Levels
@@ -214,6 +214,24 @@
 //! partition's incarnation. So it is not taken for a place in a topic of the same name that was created later, and an
 //! offset beyond what a crash left is reported as such. (I5, I9)
 //!
+//! ## Forget a group, and write the offsets again
+//!
+//! Forgetting: a record for each partition of the group that says so is appended to `__consumer_offsets`, and that is
+//! flushed. They are one batch of up to 256 KiB; a group with more may be forgotten in part after a crash, and is forgotten by
+//! asking again. Deleting a topic forgets its offsets the same way.
+//!
+//! So that the log does not grow for ever, the values that hold are written again, and what lies before them goes:
+//!
+//! 1. The log is flushed, and all values are appended, in batches of moderate size.
+//! 2. They are flushed.
+//! 3. The log starts where they begin (see "Retention").
+//! 4. The sidecar that saves reading the log is written.
+//!
+//! **A15.** *No value is gone for a moment.* Until 3 is durable the old records count, and the new ones behind them say
+//! the same, whatever part of them is there; afterwards the new ones are durable. A sidecar says up to which record it
+//! was written; one from before 3, or from before a group was forgotten, is behind, and the records after it are read.
+//! (I9, I11)
+//!
 //! ## Close
 //!
 //! 1. What producers hold is written and flushed. The background thread ends after the step it is in.
@@ -235,9 +253,10 @@
 //! 2. Segments from the mark's `flushed` on are flushed, through fresh descriptors: a killed process leaves its bytes in
 //!    the cache, and nothing may be shown that is not durable.
 //! 3. The cache is *suspect* when the mark says that a flush was under way or had failed, or when the flush of step 2
-//!    fails. Then what lies behind `flushed` is read past the cache, with `O_DIRECT`. Where that is refused, the file is
-//!    written anew under its own name, so that cache and medium agree. That needs as much space again; without it the
-//!    opening fails with [`DiskFull`](crate::Error::DiskFull), and can be tried again.
+//!    fails. Then what lies behind `flushed` is read past the cache, with `O_DIRECT`. Where that is refused, or where the
+//!    flush of step 2 failed, so that nothing says that what is read will stay, the file is written anew under its own
+//!    name and flushed: cache and medium agree. That needs as much space again; without it the partition shows what was
+//!    durable, refuses appends with [`ReadOnly`](crate::Error::ReadOnly), and can be opened again when there is space.
 //! 4. Batches are checked from the recovery point on, with the producers, epochs and indexes as of there.
 //! 5. Where the chain of whole batches ends, there is a verdict.
 //!
@@ -294,7 +313,7 @@
 //!
 //! | what goes wrong | how | where |
 //! |---|---|---|
-//! | a crash after any disk operation, and in the recovery from it; an error at any operation; a cache that lies after a failed flush; a full medium | simulated disk, workloads from a seed, held against a model | `tests/crash_campaign` |
+//! | a crash after any disk operation, and in the recovery from it; an error at any operation, also of that recovery; a cache that lies after a failed flush; a full medium | simulated disk, workloads from a seed, held against a model | `tests/crash_campaign` |
 //! | calls in any order, with reopening, death and power cuts among them | proptest and a model, on the simulated disk and on the real one | `tests/model.rs` |
 //! | the same, chosen by coverage; hostile bytes for every decoder, and a whole hostile directory | libFuzzer | `fuzz` |
 //! | threads that meet in another order | shuttle, in place of locks, atomics and threads | `.ci/run shuttle` |
@@ -302,8 +321,9 @@
 //! | a bit of any file that flips | every bit, one at a time: of a closed store and a killed one, and of a partition's directory opened on its own | `tests/golden_store.rs`, `tests/golden_partition.rs` |
 //! | files that are cut short, missing, damaged, of an unknown version | by hand, with the verdict that is expected | `tests/damaged_files.rs`, `tests/lost_and_damaged_sidecars.rs` |
 //! | `SIGKILL` | again and again, on a directory that grows old | `tests/killed_processes.rs` |
-//! | death, or an error, at a chosen system call | strace | `tests/system_calls.rs` |
-//! | no space | a small tmpfs; a reader beside writers that die | `tests/full_disk.rs` |
+//! | death, or an error, at a chosen system call | strace; a planted mistake breaks each claim | `tests/system_calls.rs` |
+//! | a flush that failed, that was under way at death, that fails at opening | a simulated cache that lies | `tests/after_a_failed_flush.rs` |
+//! | no space; writers that roll, remove and die beside a reader | a small tmpfs; two processes | `tests/full_disk.rs` |
 //! | no right to write, or to read | a process of another user | `tests/a_directory_that_may_not_be_written.rs` |
 //! | the power goes | ext4 and XFS in a file, cut off by the shutdown ioctl without flushing their journal | `tests/power_cuts.rs` |
 //! | somebody else's files | directories that a Kafka broker wrote; ours, read by a decoder that was not written for this crate | `tests/foreign_directories.rs`, `tests/kafka-protocol` |
@@ -314,14 +334,17 @@
 //!   failed flush and then say yes. Clock, randomness and background work come from one seed. The engine that runs on it
 //!   is the real one. A recording of a run gives the disk after each of its operations.
 //! * **The campaign's alphabet**: topics are created, altered, given partitions, and deleted; records come by
-//!   [`append`](crate::Partition::append), `send`, `send_batch` and `enqueue`, with every codec and durability,
-//!   in small segments; flushes, new log starts, time that passes with retention and checkpoints, a clean close; a group's
-//!   consumer that polls, commits, ends and resumes. Each operation on the disk is a place to crash, in several ways, and to
-//!   fail. What it ever found is kept by name and runs first. `cargo test --release --test crash_campaign -- --nocapture`
-//!   ends with a line of figures; a debug build does a small share.
-//! * **Mistakes that are planted**, behind the feature `planted`: some fifty places where the engine can be made to do the
+//!   [`append`](crate::Partition::append), `send`, `send_batch` to one partition or across several, and `enqueue`, with
+//!   every codec and durability, in small segments; flushes, new log starts, time that passes with retention and
+//!   checkpoints, a clean close; a group's consumer that polls, commits, ends and resumes, a group that is forgotten, and
+//!   committed offsets that are written again. Each operation on the disk is a place to crash, in several ways, and to
+//!   fail; so is, of a sample, each operation of the opening and the calls that follow. All workloads of at most two calls
+//!   are tried; each seed tries other crashes of them. What it ever found is kept by name and runs first.
+//!   `cargo test --release --test crash_campaign -- --nocapture` ends with a line of figures; a debug build does a small
+//!   share.
+//! * **Mistakes that are planted**, behind the feature `planted`: some sixty places where the engine can be made to do the
 //!   wrong thing, such as acknowledging before the flush. The campaign has to notice each of those that a disk can show,
-//!   shuttle's claims those that threads can.
+//!   shuttle's claims those that threads can, the tests with strace those that only a kernel shows.
 //! * **Power cuts** count what was acknowledged before the cut. The machine lives on, other than in a real one, and on ext4
 //!   a flush that was under way may return success after the cut without having reached the medium.
 //!
@@ -357,6 +380,8 @@
 //!   report says so (`whole_batches_beyond` counts what followed). One fault of the two is handled; both at once are not
 //!   told apart. [`Partition::flush`](crate::Partition::flush) takes a checkpoint and closes the gap.
 //! * **Damage below the recovery point** is not looked for by an opening. The read that meets it reports it.
+//! * **A disk that breaks D1.** Where a flush says yes and its error comes with the next one, the partition is poisoned
+//!   then, and nothing more is acknowledged; what was in between may be gone after a power cut, and nothing tells.
 //! * **A lost `LOCK`, manifest or marks file**: see [`on_disk`](super::on_disk#what-the-manifest-is-truth-about).
 //! * **Mapped reads** end the process with SIGBUS when the medium cannot deliver a page, or when somebody shortened the
 //!   file. [`ReadMode::Pread`](crate::ReadMode::Pread) makes an error of it. Outside Unix every read is positional.

@@ -39,16 +39,18 @@ impl Recovery<'_> {
         }
         let mut suspect = self.mark.failed || self.mark.flushing_offset != self.mark.flushed_offset;
         let from = floor(&self.segments, self.mark.flushed_offset).unwrap_or(0);
+        let mut unflushed = Vec::new();
         for segment in self.segments.iter().skip(from) {
             match segment.data().sync_foreign() {
                 Ok(()) => {}
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                Err(Error::Io { .. } | Error::DiskFull { .. }) => suspect = true,
+                Err(Error::Io { .. } | Error::DiskFull { .. }) => unflushed.push(segment.base()),
                 Err(error) => return Err(error),
             }
         }
+        suspect |= !unflushed.is_empty();
         if suspect && !planted!(trust_the_cache_after_a_failed_flush) {
-            self.look_past_the_cache(from)
+            self.look_past_the_cache(from, &unflushed)
         } else {
             Ok(())
         }
@@ -57,11 +59,16 @@ impl Recovery<'_> {
     /// What the segments from number `from` on hold above the durable end is read from the medium; where that is
     /// refused, they are copied, so that what is read is on the medium; and where there is no space for the copy, the
     /// partition shows no more than what was durable.
-    fn look_past_the_cache(&mut self, from: usize) -> Result<()> {
+    ///
+    /// Those whose flush failed just now are copied in any case: to read past the cache, the system writes back what it
+    /// has not lost, and what it says then may still go with the power.
+    fn look_past_the_cache(&mut self, from: usize, unflushed: &[Offset]) -> Result<()> {
         self.source = Source::MediumFrom(u64::from(self.mark.flushed_position));
         for segment in self.segments.iter().skip(from) {
+            let is_flushed = !unflushed.contains(&segment.base()) || planted!(believe_what_was_not_flushed);
             match segment.data().read_past_cache(&mut [0], 0) {
-                Ok(Some(_)) => continue,
+                Ok(Some(_)) if is_flushed => continue,
+                Ok(Some(_)) => {}
                 Ok(None) => self.source = Source::Cache,
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),

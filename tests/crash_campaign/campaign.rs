@@ -61,7 +61,7 @@ impl Call {
 }
 
 /// A run that can be died in.
-struct History {
+pub struct History {
     calls: Vec<Call>,
     recording: Recording,
     seen: Vec<(u64, &'static str, u32, u64)>,
@@ -76,12 +76,14 @@ pub struct Share {
     pub policies: usize,
     /// One of so many states is died in again.
     pub depth_two_one_in: u64,
+    /// Makes another choice of all that, also of a workload that was tried before.
+    pub seed: u64,
 }
 
 const DEPTH_TWO_POINTS: u64 = 8;
 
 /// Runs a workload and keeps what is needed to die in it.
-fn run(workload: &Workload, env: &SimEnv) -> Result<History, String> {
+pub fn run(workload: &Workload, env: &SimEnv) -> Result<History, String> {
     env.record();
     let start = env.operations();
     let mut session = Session::start(env.clone(), Model::default(), workload.background)
@@ -176,8 +178,16 @@ impl History {
         Bounds { before, after, level, seen, rotten: None }
     }
 
+    /// The machine after a crash behind operation `at`, and what may be found there.
+    pub fn died(&self, at: u64, crash: Crash, seed: u64) -> Option<(SimEnv, Bounds<'_>)> {
+        let (at, next) = self.points().into_iter().find(|(n, _)| *n == at)?;
+        let mut cursor = self.recording.cursor();
+        while cursor.advance().is_some_and(|n| n < at) {}
+        Some((cursor.crash(crash, seed), self.bounds(at, next, crash)))
+    }
+
     /// The operations that changed the disk, each with the next.
-    fn points(&self) -> Vec<(u64, u64)> {
+    pub fn points(&self) -> Vec<(u64, u64)> {
         let mut cursor = self.recording.cursor();
         let changes: Vec<u64> = std::iter::from_fn(|| cursor.advance()).collect();
         let next = changes.iter().skip(1).copied().chain([u64::MAX]);
@@ -192,7 +202,7 @@ pub fn crash_everywhere(workload: &Workload, share: Share, figures: &mut Figures
     let guarded = catch_unwind(|| run(workload, &SimEnv::new(workload.seed))).unwrap_or_else(panicked);
     let history = guarded.map_err(|e| fail(e, String::new()))?;
     figures.workloads += 1;
-    let mut rng = Rng(workload.seed ^ 0xc4a5);
+    let mut rng = Rng(workload.seed ^ 0xc4a5 ^ share.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut cursor = history.recording.cursor();
     for (at, next) in history.points() {
         while cursor.advance().is_some_and(|n| n < at) {}
@@ -442,6 +452,6 @@ pub fn replay_state(workload: &Workload, at: u64, crash: &str, seed: u64) -> Res
     for (path, bytes) in cursor.crash(crash, seed).files() {
         println!("      {path} {}", bytes.len());
     }
-    let share = Share { one_in: 1, policies: 1, depth_two_one_in: 1 };
+    let share = Share { one_in: 1, policies: 1, depth_two_one_in: 1, seed: 0 };
     one_state(&history, &cursor, (at, next), crash, seed, share, &mut Figures::default())
 }

@@ -1,10 +1,10 @@
 //! One operation of a workload fails: the log is unchanged or poisoned, and what was acknowledged is there.
 
-use crate::campaign::{Failure, Figures, go_on, guard, no_violations};
+use crate::campaign::{Failure, Figures, History, go_on, guard, no_violations};
 use crate::check::{Bounds, Level, check};
 use crate::model::Model;
 use crate::session::{Session, open};
-use crate::workload::{Op, Rng, Workload};
+use crate::workload::{How, Op, Rng, Workload};
 use std::collections::BTreeMap;
 use streamlog::{
     Durability, ErrorKind, RecordData,
@@ -38,7 +38,7 @@ fn faulted(
     env.inject(if forever { fault.forever() } else { fault });
     env.record();
     let mut rng = Rng(workload.seed ^ point);
-    let (mut before, mut after) = (Model::default(), Model::default());
+    let mut bounds = (Model::default(), Model::default());
     let mut session = match Session::start(env.clone(), Model::default(), false) {
         Ok(session) => Some(session),
         Err(error) => {
@@ -47,32 +47,52 @@ fn faulted(
         }
     };
     if let Some(session) = &mut session {
-        for op in &workload.ops {
-            match session.run(op) {
-                Ok(checked) => checked.map_err(|e| format!("{op:?}: {e}"))?,
-                Err(error) => {
-                    if std::env::var_os("STREAMLOG_REPLAY").is_some() {
-                        println!("{op:?}: {error}");
-                    }
-                    says_what_and_where(&error).map_err(|e| format!("{op:?}: {e}"))?;
-                    after = session.model.clone();
-                    after.apply(op);
-                    if matches!(op, Op::Maintain { .. } | Op::AdvanceStart { .. } | Op::Reopen) {
-                        after
-                            .topics
-                            .values_mut()
-                            .filter(|t| t.retention)
-                            .flat_map(|t| &mut t.parts)
-                            .for_each(|p| p.start = p.end());
-                    }
-                    env.clear_faults();
-                    (before, after) = aftermath(session, op, after)?;
-                    break;
+        bounds = endure(session, &workload.ops)?;
+    }
+    lives_on(&env, session, &bounds, point, &mut rng, figures)
+}
+
+/// Makes calls until one fails. Returns the bounds of what may be found from then on.
+fn endure(session: &mut Session, ops: &[Op]) -> Result<(Model, Model), String> {
+    for op in ops.iter() {
+        if !op.fits(&session.model) {
+            continue;
+        }
+        match session.run(op) {
+            Ok(checked) => checked.map_err(|e| format!("{op:?}: {e}"))?,
+            Err(error) => {
+                if std::env::var_os("STREAMLOG_REPLAY").is_some() {
+                    println!("{op:?}: {error}");
                 }
+                says_what_and_where(&error).map_err(|e| format!("{op:?}: {e}"))?;
+                let mut after = session.model.clone();
+                after.apply(op);
+                if matches!(op, Op::Maintain { .. } | Op::AdvanceStart { .. } | Op::Reopen) {
+                    after
+                        .topics
+                        .values_mut()
+                        .filter(|t| t.retention)
+                        .flat_map(|t| &mut t.parts)
+                        .for_each(|p| p.start = p.end());
+                }
+                session.env.clear_faults();
+                return aftermath(session, op, after);
             }
-            (before, after) = (session.model.clone(), session.model.clone());
         }
     }
+    Ok((session.model.clone(), session.model.clone()))
+}
+
+/// What comes after a fault: the process dies, or the power goes, and the next life finds what was promised. Says
+/// whether the fault struck.
+fn lives_on(
+    env: &SimEnv,
+    session: Option<Session>,
+    (before, after): &(Model, Model),
+    point: u64,
+    rng: &mut Rng,
+    figures: &mut Figures,
+) -> Result<bool, String> {
     let struck = env.struck() > 0;
     env.clear_faults();
     if std::env::var_os("STREAMLOG_REPLAY").is_some() {
@@ -84,19 +104,99 @@ fn faulted(
         let seed = rng.next() >> 32;
         figures.states += 2;
         let image = env.crash(crash, seed);
-        let bounds = Bounds {
-            before: &before,
-            after: &after,
-            level: Level::Power,
-            seen: BTreeMap::new(),
-            rotten: None,
-        };
+        let bounds = Bounds { before, after, level: Level::Power, seen: BTreeMap::new(), rotten: None };
         twice(&image, &bounds, seed).map_err(|e| format!("after {crash:?}, {seed}: {e}"))?;
     }
     env.die();
     drop(session);
-    no_violations(&env)?;
+    no_violations(env)?;
     Ok(struck)
+}
+
+/// A crash of a workload: behind which operation, how, and with which seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Died {
+    pub at: u64,
+    pub crash: Crash,
+    pub seed: u64,
+}
+
+/// One fault in the opening after a crash, or in what comes after it, at its operation `point`. `None` when there are
+/// fewer operations.
+pub fn fault_after(
+    workload: &Workload,
+    history: &History,
+    died: Died,
+    point: u64,
+    kind: FaultKind,
+    figures: &mut Figures,
+) -> Result<Option<bool>, Failure> {
+    let Died { at, crash, seed } = died;
+    let name = &workload.name;
+    let result = guard(|| faulted_after(history, died, point, kind, figures));
+    result.map_err(|what| Failure { replay: format!("{name}:{at}:{crash:?}:{seed}:{point}:{kind:?}"), what })
+}
+
+fn faulted_after(
+    history: &History,
+    Died { at, crash, seed }: Died,
+    point: u64,
+    kind: FaultKind,
+    figures: &mut Figures,
+) -> Result<Option<bool>, String> {
+    let (env, bounds) = history.died(at, crash, seed).ok_or("no such operation")?;
+    let bounds = Bounds { level: Level::Power, ..bounds };
+    let mut rng = Rng(seed ^ point);
+    env.record();
+    env.inject(Fault::new(kind).skip(point));
+    let begun = env.operations();
+    let mut session = None;
+    let mut found = (bounds.before.clone(), bounds.after.clone());
+    match open(&env, false) {
+        Err(error) => says_what_and_where(&error).map_err(|e| format!("opening: {e}"))?,
+        Ok(log) => {
+            // What looks at it is not struck.
+            let left = point.checked_sub(env.operations() - begun).filter(|_| env.struck() == 0);
+            env.clear_faults();
+            let model = check(&log, &bounds, &mut rng)?;
+            let mut begun = Session::start_with(env.clone(), log, model, bounds.after.serial + 1000);
+            if let Some(left) = left {
+                env.inject(Fault::new(kind).skip(left));
+                found = endure(&mut begun, &first_calls())?;
+                if env.struck() == 0 {
+                    env.die();
+                    return Ok(None);
+                }
+            } else {
+                found = (begun.model.clone(), begun.model.clone());
+            }
+            session = Some(begun);
+        }
+    }
+    figures.error_points += 1;
+    lives_on(&env, session, &found, begun, &mut rng, figures).map(Some)
+}
+
+/// The first calls of a life.
+fn first_calls() -> Vec<Op> {
+    let append = |topic, size| Op::Append { topic, partition: 0, count: 1, size, how: How::Partition };
+    vec![
+        // Where nothing is left: a life that changes nothing leaves the log as unclean as it was.
+        Op::Create {
+            topic: "a",
+            durability: Durability::Flushed,
+            partitions: 1,
+            segment_bytes: 512,
+            retention: false,
+            codec: None,
+        },
+        append("a", 20),
+        append("b", 20),
+        append("a", 250),
+        Op::CommitAt { topic: "a", partition: 0, quarters: 4 },
+        Op::SendAcross { parts: vec![("a", 0, 1, 20), ("b", 0, 1, 20)] },
+        Op::Reopen,
+    ]
 }
 
 /// Opens, goes on, loses power, opens: what the second life was told is durable, although a cache may have lied.

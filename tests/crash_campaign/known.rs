@@ -17,6 +17,8 @@ struct Known {
     without: &'static str,
     ops: Vec<Op>,
     full: Option<Full>,
+    /// Whether it takes an error in the opening after a crash.
+    behind_a_crash: bool,
 }
 
 fn create(durability: Durability, retention: bool) -> Op {
@@ -41,7 +43,10 @@ const FLUSH: Op = Op::Flush { topic: "a", partition: 0 };
 const START: Op = Op::AdvanceStart { topic: "a", partition: 0, quarters: 4 };
 
 fn list() -> Vec<Known> {
-    let known = |name, why, without, ops: &[Op]| Known { name, why, without, ops: ops.to_vec(), full: None };
+    let known = |name, why, without, ops: &[Op]| {
+        let (ops, full, behind_a_crash) = (ops.to_vec(), None, false);
+        Known { name, why, without, ops, full, behind_a_crash }
+    };
     vec![
         known(
             "last_segment_lost",
@@ -99,6 +104,16 @@ fn list() -> Vec<Known> {
             &[create(Flushed, false), append(1, 250), append(1, 250), append(1, 250)],
         ),
         Known {
+            behind_a_crash: true,
+            ..known(
+                "not_flushed_and_read_past_the_cache",
+                "an opening whose flush failed read past the cache and showed what no flush had covered; a power cut took \
+                 it back",
+                "believe_what_was_not_flushed",
+                &[create(Flushed, false), append(1, 20), append(1, 20), append(1, 20), append(1, 20)],
+            )
+        },
+        Known {
             // The second append rolls, and finds no room behind that.
             full: Some(Full { calls: 3..4, room: 100 }),
             ..known(
@@ -128,6 +143,8 @@ pub struct Past {
     pub why: &'static str,
     /// The planted mistake that brings it back.
     pub without: &'static str,
+    /// Whether it takes an error in the opening after a crash.
+    pub behind_a_crash: bool,
 }
 
 /// The workloads of past failures.
@@ -135,7 +152,7 @@ pub fn past() -> Vec<Past> {
     let past = |(seed, known): (u64, Known)| {
         let name = format!("k={}", known.name);
         let workload = Workload { name, seed, background: false, full: known.full, ops: known.ops };
-        Past { workload, why: known.why, without: known.without }
+        Past { workload, why: known.why, without: known.without, behind_a_crash: known.behind_a_crash }
     };
     (0..).zip(list()).map(past).collect()
 }

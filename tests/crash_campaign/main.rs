@@ -28,8 +28,8 @@ mod model;
 mod session;
 mod workload;
 
-use campaign::{Failure, Figures, Share, crash_everywhere, operations, replay_state, same_bytes};
-use faults::fault_at;
+use campaign::{Failure, Figures, Share, crash_everywhere, guard, operations, replay_state, run, same_bytes};
+use faults::{Died, fault_after, fault_at};
 use std::{
     collections::BTreeMap,
     env,
@@ -39,7 +39,10 @@ use std::{
     },
     time::Instant,
 };
-use streamlog::{planted, sim::FaultKind};
+use streamlog::{
+    planted,
+    sim::{Crash, FaultKind, SimEnv},
+};
 use workload::{Rng, Workload, draw, exhaustive};
 
 const FIRST_SEED: u64 = 1;
@@ -54,12 +57,14 @@ struct Plan {
     fault_workloads: u64,
     /// One of so many pairs of operation and error.
     faults_one_in: u64,
+    /// The same of those behind a crash.
+    faults_after_one_in: u64,
     /// One of so many planted mistakes.
     planted_one_in: usize,
 }
 
 fn plan() -> Plan {
-    let share = |one_in, policies, depth_two_one_in| Share { one_in, policies, depth_two_one_in };
+    let share = |one_in, policies, depth_two_one_in| Share { one_in, policies, depth_two_one_in, seed: 0 };
     if cfg!(debug_assertions) {
         Plan {
             workloads: 16,
@@ -68,16 +73,18 @@ fn plan() -> Plan {
             exhaustive_share: share(12, 3, 100),
             fault_workloads: 12,
             faults_one_in: 60,
+            faults_after_one_in: 200,
             planted_one_in: 60,
         }
     } else {
         Plan {
             workloads: 180,
             share: share(1, 12, 20),
-            exhaustive_one_in: 3,
-            exhaustive_share: share(1, 4, 50),
+            exhaustive_one_in: 1,
+            exhaustive_share: share(1, 3, 50),
             fault_workloads: 64,
             faults_one_in: 1,
+            faults_after_one_in: 12,
             planted_one_in: 5,
         }
     }
@@ -151,16 +158,54 @@ fn faults_of(workload: &Workload, one_in: u64) -> Result<Figures, Failure> {
     Ok(figures)
 }
 
+/// Crashes of a workload, and errors at any operation of the opening after each, and of the calls that follow. Without a
+/// number of crashes they are made behind every operation.
+fn faults_after_crashes(workload: &Workload, crashes: Option<u64>, one_in: u64) -> Result<Figures, Failure> {
+    let history = guard(|| run(workload, &SimEnv::new(workload.seed)))
+        .map_err(|what| Failure { replay: workload.name.clone(), what })?;
+    let points = history.points();
+    let mut figures = Figures::default();
+    let mut rng = Rng(workload.seed ^ 0xfa17_0002);
+    for i in 0..crashes.unwrap_or(2 * points.len() as u64) {
+        // Every other time only the process dies: then there is most to flush.
+        let crash = match i % 2 {
+            0 => Crash::Kill,
+            _ => Crash::ALL[rng.below(Crash::ALL.len() as u64) as usize],
+        };
+        let which = if crashes.is_some() { rng.below(points.len() as u64) } else { i / 2 };
+        let Some((at, _)) = points.get(which as usize).copied() else { break };
+        let died = Died { at, crash, seed: rng.next() >> 32 };
+        let mut there_are_more = true;
+        for point in 0..2000 {
+            for kind in FaultKind::HONEST {
+                if rng.one_in(one_in) {
+                    let struck = fault_after(workload, &history, died, point, kind, &mut figures)?;
+                    there_are_more = struck.is_some();
+                    figures.fold(u64::from(struck == Some(true)));
+                }
+            }
+            if !there_are_more {
+                break;
+            }
+        }
+    }
+    Ok(figures)
+}
+
 /// Tries what failed once with every crash and error; and sees that it fails again without what mended it.
 fn failure_of_the_past(past: &known::Past) -> Result<Figures, Failure> {
     let (share, faults_one_in) = if cfg!(debug_assertions) {
-        (Share { one_in: 4, policies: 4, depth_two_one_in: 50 }, 40)
+        (Share { one_in: 4, policies: 4, depth_two_one_in: 50, seed: 0 }, 40)
     } else {
-        (Share { one_in: 1, policies: 12, depth_two_one_in: 2 }, 1)
+        (Share { one_in: 1, policies: 12, depth_two_one_in: 2, seed: 0 }, 1)
     };
-    let again = |figures: &mut Figures| {
+    let again = |figures: &mut Figures| -> Result<(), Failure> {
         crash_everywhere(&past.workload, share, figures)?;
-        faults_of(&past.workload, faults_one_in).map(|faults| figures.add(&faults))
+        figures.add(&faults_of(&past.workload, faults_one_in)?);
+        if past.behind_a_crash {
+            figures.add(&faults_after_crashes(&past.workload, None, faults_one_in * 4)?);
+        }
+        Ok(())
     };
     let mut figures = Figures::default();
     again(&mut figures).map_err(|f| Failure { what: format!("again: {}: {}", past.why, f.what), ..f })?;
@@ -188,10 +233,13 @@ fn run_all(seed: u64, plan: &Plan) -> Result<Figures, Failure> {
     let mut all = on_two_threads(past.len() as u64, |i| failure_of_the_past(&past[i as usize]))?;
     told("failures of the past", &all);
     let small = exhaustive();
+    // The same workloads with every seed; so that it tries other states of them, it chooses these.
+    let share = Share { seed, ..plan.exhaustive_share };
     all.add(&on_two_threads(small.len() as u64 / plan.exhaustive_one_in, |i| {
         let mut figures = Figures::default();
-        let workload = &small[(i * plan.exhaustive_one_in + seed % plan.exhaustive_one_in) as usize];
-        crash_everywhere(workload, plan.exhaustive_share, &mut figures)?;
+        let first = Rng(seed).below(plan.exhaustive_one_in);
+        let workload = &small[(i * plan.exhaustive_one_in + first) as usize];
+        crash_everywhere(workload, share, &mut figures)?;
         Ok(figures)
     })?);
     told("and workloads of two calls", &all);
@@ -204,6 +252,10 @@ fn run_all(seed: u64, plan: &Plan) -> Result<Figures, Failure> {
     })?);
     told("and drawn workloads", &all);
     all.add(&on_two_threads(plan.fault_workloads, |i| faults_of(&draw(seed + i), plan.faults_one_in))?);
+    told("and errors", &all);
+    all.add(&on_two_threads(plan.fault_workloads, |i| {
+        faults_after_crashes(&draw(seed + i), Some(4), plan.faults_after_one_in)
+    })?);
     Ok(all)
 }
 
@@ -212,7 +264,7 @@ const HUNT_STATES: u64 = 300_000;
 
 /// Makes a mistake until it is noticed, and says after how many states, and how it was; `None` when it was not.
 fn hunt(name: &'static str, seed: u64) -> Option<(u64, Failure)> {
-    let share = Share { one_in: 3, policies: 6, depth_two_one_in: 10 };
+    let share = Share { one_in: 3, policies: 6, depth_two_one_in: 10, seed: 0 };
     let small = exhaustive();
     let mut figures = Figures::default();
     planted::plant(Some(name));
@@ -222,6 +274,9 @@ fn hunt(name: &'static str, seed: u64) -> Option<(u64, Failure)> {
         let others = (0..6).map(|j| &small[((i * 6 + j) * 101) as usize % small.len()]);
         let result = crash_everywhere(&workload, share, &mut figures)
             .and_then(|()| faults_of(&workload, 12).map(|more| figures.states += more.states))
+            .and_then(|()| {
+                faults_after_crashes(&workload, Some(4), 40).map(|more| figures.states += more.states)
+            })
             .and_then(|()| others.into_iter().try_for_each(|w| crash_everywhere(w, share, &mut figures)));
         if let Err(failure) = result {
             caught = Some((figures.states, failure));
@@ -232,11 +287,14 @@ fn hunt(name: &'static str, seed: u64) -> Option<(u64, Failure)> {
         }
     }
     // What is so narrow that only what failed once shows it.
-    let share = Share { one_in: 1, policies: 12, depth_two_one_in: 2 };
+    let share = Share { one_in: 1, policies: 12, depth_two_one_in: 2, seed: 0 };
     let past = if caught.is_none() { known::past() } else { Vec::new() };
-    for known::Past { workload, .. } in &past {
+    for known::Past { workload, behind_a_crash, .. } in &past {
+        let behind =
+            || if *behind_a_crash { faults_after_crashes(workload, None, 4) } else { Ok(Figures::default()) };
         let result = crash_everywhere(workload, share, &mut figures)
-            .and_then(|()| faults_of(workload, 1).map(|more| figures.states += more.states));
+            .and_then(|()| faults_of(workload, 1).map(|more| figures.states += more.states))
+            .and_then(|()| behind().map(|more| figures.states += more.states));
         if let Err(failure) = result {
             caught = Some((figures.states, failure));
             break;
@@ -294,7 +352,7 @@ fn replay(line: &str) {
     plant_what_is_asked_for();
     let result = match parts[1..] {
         [] => {
-            let share = Share { one_in: 1, policies: 12, depth_two_one_in: 10 };
+            let share = Share { one_in: 1, policies: 12, depth_two_one_in: 10, seed: 0 };
             same_bytes(&workload)
                 .and_then(|()| crash_everywhere(&workload, share, &mut Figures::default()))
                 .and_then(|()| faults_of(&workload, 1).map(drop))
@@ -306,6 +364,17 @@ fn replay(line: &str) {
             fault_at(&workload, point, kind, always == "always", &mut Figures::default())
                 .map(drop)
                 .map_err(|f| f.what)
+        }
+        [at, crash, seed, point, kind] => {
+            let kind = FaultKind::HONEST.into_iter().find(|k| format!("{k:?}") == kind).unwrap();
+            let crash = Crash::ALL.into_iter().find(|c| format!("{c:?}") == crash).unwrap();
+            let died = Died { at: at.parse().unwrap(), crash, seed: seed.parse().unwrap() };
+            let point = point.parse().unwrap();
+            run(&workload, &SimEnv::new(workload.seed)).and_then(|history| {
+                fault_after(&workload, &history, died, point, kind, &mut Figures::default())
+                    .map(drop)
+                    .map_err(|f| f.what)
+            })
         }
         [at, crash, seed] => replay_state(&workload, at.parse().unwrap(), crash, seed.parse().unwrap()),
         _ => panic!("not a line of this campaign: {line}"),
@@ -353,7 +422,7 @@ fn two_runs_of_one_seed_find_the_same() {
     let digest = |seed| {
         let mut figures = Figures::default();
         let workload = draw(seed);
-        let share = Share { one_in: 5, policies: 3, depth_two_one_in: 20 };
+        let share = Share { one_in: 5, policies: 3, depth_two_one_in: 20, seed: 0 };
         crash_everywhere(&workload, share, &mut figures).unwrap_or_else(|failure| report(&failure));
         let faults = faults_of(&workload, 50).unwrap_or_else(|failure| report(&failure));
         figures.add(&faults);
