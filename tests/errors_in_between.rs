@@ -1,6 +1,6 @@
 //! What an error or a crash between two steps leaves: nothing half done, nothing lost, nothing of somebody else's.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 use streamlog::{
     Builder, ConfigChange, Durability, ErrorKind, Partition, ProducerRecord, RecordData, RecoveryVerdict,
     Result, Streamlog, TopicConfig,
@@ -449,5 +449,43 @@ fn a_mark_that_cannot_be_written_refuses_the_append_before_it_or_does_not_count_
         partition.append(&[RecordData::new("three")]).unwrap();
         assert_eq!(values(&partition, 0), ["one", "two", "three"]);
         log.close().unwrap();
+    }
+}
+
+#[test]
+fn a_topic_whose_deletion_may_have_happened_takes_no_more_records() {
+    for crash in Crash::ALL {
+        let env = SimEnv::new(21);
+        let log = open(&env).unwrap();
+        let [partition, other] = ["t", "other"].map(|name| topic(&log, name, TopicConfig::default()));
+        env.inject(Fault::new(FaultKind::Io).on(Operation::Sync).path("manifest"));
+        log.delete_topic("t").unwrap_err();
+        let acknowledged = partition.append(&[RecordData::new("x")]).is_ok();
+        // The second time nothing was tried, so nothing may have happened.
+        log.delete_topic("other").unwrap_err();
+        other.append(&[RecordData::new("x")]).unwrap();
+        let log = open(&env.crash(crash, 1)).unwrap();
+        let found = |name| log.topic(name).and_then(|t| t.partition(0)).map(|p| values(&p, 0));
+        let is_there = found("t").is_ok_and(|values| values == ["x"]);
+        assert!(is_there || !acknowledged, "{crash:?}: it is gone, and what was acknowledged with it");
+        assert_eq!(found("other").unwrap(), ["x"], "{crash:?}");
+    }
+}
+
+#[test]
+fn a_flush_that_was_due_and_could_not_begin_is_due_again() {
+    for late in [0, 11] {
+        let env = SimEnv::new(22);
+        let log = open(&env).unwrap();
+        let every = Duration::from_millis(100);
+        let partition = topic(&log, "t", TopicConfig::default().durability(Durability::Interval(every)));
+        partition.append(&[RecordData::new("x")]).unwrap();
+        env.inject(Fault::new(FaultKind::Io).on(Operation::Write).path("marks"));
+        env.advance(every + Duration::from_secs(late));
+        log.maintain().unwrap_err();
+        env.advance(every);
+        log.maintain().unwrap();
+        let log = open(&env.crash(Crash::Nothing, 1)).unwrap();
+        assert_eq!(values(&log.topic("t").unwrap().partition(0).unwrap(), 0), ["x"], "{late}");
     }
 }

@@ -38,11 +38,10 @@ impl Due {
             self.checkpoint_now(shared);
         }
         // A `Flushed` topic has nothing that waits; what recovery would read of it is bounded by its size.
-        let flush_within = match config.durability {
-            Durability::Flushed => return,
-            Durability::Interval(every) => Some(config.flush_time.unwrap_or(every).min(every)),
-            Durability::Written => config.flush_time,
-        };
+        if config.durability == Durability::Flushed {
+            return;
+        }
+        let flush_within = flush_within(config);
         let unset = |time: &AtomicU64| time.load(Ordering::Relaxed) == NEVER;
         let needs_flush = flush_within.is_some() && unset(&self.flush);
         if !needs_flush && !unset(&self.checkpoint) {
@@ -56,6 +55,13 @@ impl Due {
             self.checkpoint.store(micros(now + CHECKPOINT_EVERY), Ordering::SeqCst);
         }
         shared.wake_background();
+    }
+
+    /// The flush that was due at `now` could not be made: it is due again.
+    fn flush_again(&self, config: &LogConfig, now: Duration) {
+        if let Some(within) = flush_within(config) {
+            self.flush.fetch_min(micros(now.saturating_add(within)), Ordering::SeqCst);
+        }
     }
 
     /// A checkpoint is due at once.
@@ -76,7 +82,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// What kept a checkpoint from being taken; it is tried again later. A failed flush has poisoned the log.
+    /// What kept a checkpoint from being taken, or a flush from beginning; it is tried again later. A failed flush has
+    /// poisoned the log.
     pub fn run_due(&self, now: Duration) -> Result<Option<Duration>> {
         let due = &self.due;
         let is_due = |time: &AtomicU64| time.load(Ordering::SeqCst) <= micros(now);
@@ -86,14 +93,35 @@ impl Log {
             if let Err(error) = self.checkpoint().and_then(|()| self.apply_retention()) {
                 if self.refusal().is_none() {
                     due.checkpoint.store(micros(now + CHECKPOINT_EVERY), Ordering::SeqCst);
+                    self.flush_again(now);
                 }
                 return Err(error);
             }
         } else if is_due(&due.flush) {
             due.flush.store(NEVER, Ordering::SeqCst);
-            self.flush()?;
+            if let Err(error) = self.flush() {
+                self.flush_again(now);
+                return Err(error);
+            }
         }
         Ok(due.next())
+    }
+
+    /// What was not flushed when it was due at `now` is due again, where that can succeed.
+    fn flush_again(&self, now: Duration) {
+        let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
+        if waits {
+            self.due.flush_again(&self.config(), now);
+        }
+    }
+}
+
+/// How long appended data may wait for a flush that nobody asks for.
+fn flush_within(config: &LogConfig) -> Option<Duration> {
+    match config.durability {
+        Durability::Flushed => None,
+        Durability::Interval(every) => Some(config.flush_time.unwrap_or(every).min(every)),
+        Durability::Written => config.flush_time,
     }
 }
 

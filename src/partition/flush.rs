@@ -47,6 +47,8 @@ struct Work {
     segment: Arc<Segment>,
     sealed: Vec<PendingSeal>,
     names: bool,
+    /// How many records it takes off those that flush.messages counts.
+    records: u64,
 }
 
 impl Flusher {
@@ -166,7 +168,7 @@ impl Log {
             Writer::Idle { .. } | Writer::Loaded(_) => return Ok(Err(self.offsets.log_end())),
             Writer::Refusing(error) => return Err(error.clone()),
         };
-        active.since_flush = 0;
+        let records = std::mem::take(&mut active.since_flush);
         let end = self.offsets.log_end();
         // What was announced and then not written is not under way any more.
         let mut state = self.flusher.state.lock();
@@ -178,6 +180,7 @@ impl Log {
             segment: Arc::clone(&active.segment),
             sealed: active.pending.clone(),
             names: std::mem::take(&mut active.names_dirty),
+            records,
         }))
     }
 
@@ -185,6 +188,7 @@ impl Log {
     fn give_back(&self, work: &Work) {
         if let Writer::Ready(active) = &mut *self.writer.lock() {
             active.names_dirty |= work.names;
+            active.since_flush += work.records;
         }
     }
 
@@ -295,5 +299,27 @@ impl Log {
     pub(super) fn append_to_manifest(&self, entry: crate::codec::manifest::Entry) -> Result<()> {
         let flush = if planted!(start_that_is_not_durable) { Flush::Later } else { Flush::Now };
         self.shared.manifest.append(&[entry], flush)
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use crate::{
+        Builder, Durability, RecordData, TopicConfig,
+        sim::{Crash, Fault, FaultKind, Operation, SimEnv},
+    };
+
+    #[test]
+    fn records_of_a_flush_that_could_not_begin_count_for_the_next_one() {
+        let env = SimEnv::new(1);
+        let log = Builder::env(&env, "/data").background_thread(false).open().unwrap();
+        let config = TopicConfig::default().durability(Durability::Written).flush_messages(2);
+        let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("one")]).unwrap();
+        env.inject(Fault::new(FaultKind::Io).on(Operation::Write).path("marks"));
+        partition.append(&[RecordData::new("two")]).unwrap_err();
+        partition.append(&[RecordData::new("three")]).unwrap();
+        let log = Builder::env(&env.crash(Crash::Nothing, 1), "/data").open().unwrap();
+        assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_end_offset(), 3);
     }
 }

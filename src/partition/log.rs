@@ -254,7 +254,7 @@ impl Log {
     }
 
     /// Stops appending for good, for this reason. Waiting readers look again.
-    pub(super) fn poison(&self, cause: &Error) -> Error {
+    pub fn poison(&self, cause: &Error) -> Error {
         let mut writer = self.writer.lock();
         let error = self.poison_locked(&mut writer, cause);
         drop(writer);

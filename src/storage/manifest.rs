@@ -175,6 +175,11 @@ impl Manifest {
         self.flush_file(&mut inner)
     }
 
+    /// Whether nothing is written any more, because nobody knows what the last append left.
+    pub fn is_poisoned(&self) -> bool {
+        self.inner.lock().poisoned.is_some()
+    }
+
     /// Makes durable what the process before had written: who opens after it acts upon it.
     pub fn flush_found(&self) -> Result<()> {
         let inner = self.inner.lock();

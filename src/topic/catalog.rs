@@ -392,7 +392,15 @@ impl Catalog {
         let topic = self.topic(name)?;
         self.shared.begin_writing()?;
         let flush = if planted!(delete_that_is_not_durable) { Flush::Later } else { Flush::Now };
-        self.shared.manifest.append(&[Entry::TopicDeleted { id: topic.id() }], flush)?;
+        if let Err(error) = self.shared.manifest.append(&[Entry::TopicDeleted { id: topic.id() }], flush) {
+            // It may be gone at the next opening, and what is acknowledged until then with it. Where the manifest was
+            // poisoned before, nothing was written.
+            let may_be_gone = !matches!(error, Error::Poisoned { .. }) && self.shared.manifest.is_poisoned();
+            if may_be_gone {
+                topic.logs().iter().for_each(|log| drop(log.poison(&error)));
+            }
+            return Err(error);
+        }
         event!(INFO, topic = name, "deleted a topic");
         topic.shut();
         self.topics.write().remove(name);
