@@ -40,6 +40,11 @@ impl Log {
     /// Takes a checkpoint of everything appended so far. Nothing is done where the last one is still true.
     pub fn checkpoint(&self) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock();
+        self.take_checkpoint()
+    }
+
+    /// As [`Log::checkpoint`], for who holds its lock.
+    pub(super) fn take_checkpoint(&self) -> Result<()> {
         let Some(capture) = self.capture()? else { return Ok(()) };
         if planted!(checkpoint_without_flush) {
             self.write_mark(|mark| mark.flushed_offset = capture.end)?;

@@ -252,8 +252,11 @@ impl Log {
         let writer = self.writer.lock();
         self.closing.store(true, Ordering::SeqCst);
         drop(writer);
+        // The closing record is about the segments that there are now: none comes or goes, until the log refuses it.
+        let no_removal = self.checkpointing.lock();
         let result = self.finish();
         *self.writer.lock() = Writer::Refusing(Error::closed("the log"));
+        drop(no_removal);
         self.wait_for_flush();
         self.waiters.notify_all();
         result
@@ -279,7 +282,7 @@ impl Log {
             }
         }
         if !planted!(close_without_flush) {
-            self.checkpoint()?;
+            self.take_checkpoint()?;
         }
         let mut writer = self.writer.lock();
         if let Writer::Ready(active) = &mut *writer

@@ -74,12 +74,27 @@ impl Log {
         self.ready(&mut self.writer.lock())?;
         // The start becomes durable, so what it stands on must be.
         self.flush_to(offset)?;
+        self.write_start(offset)?;
+        self.apply_retention()?;
+        Ok(offset)
+    }
+
+    /// Has the manifest say that the log begins at `offset`, unless it begins there or later by now: the last word in the
+    /// manifest is the one that a later opening believes.
+    fn write_start(&self, offset: Offset) -> Result<()> {
+        let _no_removal = self.checkpointing.lock();
+        if let Some(error) = self.refusal() {
+            // Poisoned, or closed meanwhile: nothing is written any more.
+            return Err(error);
+        }
+        if offset <= self.offsets.log_start() {
+            return Ok(());
+        }
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         self.append_to_manifest(Entry::LogStart { id, partition, offset })?;
         self.offsets.change(|set| set.log_start = set.log_start.max(offset));
         self.trim_epochs(offset);
-        self.apply_retention()?;
-        Ok(offset)
+        Ok(())
     }
 
     /// Removes the first `count` of `segments`, which end at `end`; the active one is replaced by an empty one first,

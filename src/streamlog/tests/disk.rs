@@ -21,6 +21,7 @@ use std::{
 pub(super) struct Disk {
     memory: Arc<MemoryEnv>,
     flushes: Arc<Flushes>,
+    drawn: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ struct DiskFile {
 
 impl Disk {
     pub(super) fn new() -> Arc<Disk> {
-        Arc::new(Disk { memory: MemoryEnv::new(), flushes: Arc::default() })
+        Arc::new(Disk { memory: MemoryEnv::new(), flushes: Arc::default(), drawn: 4.into() })
     }
 
     /// How far the file was written when its last successful flush began.
@@ -127,7 +128,8 @@ impl Env for Disk {
         Duration::from_secs(1)
     }
     fn random(&self) -> u64 {
-        4
+        // Not the same twice: a file that takes another's place needs another epoch.
+        self.drawn.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
     fn identity(&self) -> (u32, String) {
         self.memory.identity()

@@ -6,7 +6,10 @@
 use super::disk::Disk;
 use crate::{
     Builder, Error, Partition, ProducerRecord, RecordData, Streamlog, TopicConfig,
-    env::sync::{Signal, thread},
+    env::{
+        Env,
+        sync::{Signal, thread},
+    },
     planted,
     types::Durability,
 };
@@ -237,6 +240,28 @@ fn a_reader_of_what_is_removed_keeps_its_bytes_or_is_told_where_the_log_begins()
     explore_with_mistakes(removal_against_reader, &["removed_files_are_missed"]);
 }
 
+fn start_against_start() {
+    let disk = Disk::new();
+    let log = open(&disk);
+    let partition = topic(&log, Durability::Written);
+    // In one segment, so that the first one's name does not say it as well.
+    append_all(&partition, 0..3, false);
+    let threads = [1, 2].map(|before| {
+        let log = log.clone();
+        spawn(move || assert!(log.delete_records("t", 0, before).unwrap() >= before))
+    });
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(partition.log_start_offset(), 2);
+    // What the manifest says of it, as a later process would find it.
+    let reader = Builder::with_env(disk.clone(), Path::new("/data")).read_only(true).open().unwrap();
+    assert_eq!(reader.topic("t").unwrap().partition(0).unwrap().log_start_offset(), 2);
+}
+
+#[test]
+fn of_several_new_starts_the_last_one_is_written_down() {
+    explore(start_against_start, iterations(), FailurePersistence::Print);
+}
+
 fn deletion_against_reader() {
     let log = open(&Disk::new());
     let partition = topic(&log, Durability::Written);
@@ -288,6 +313,35 @@ fn close_against_append() {
 #[test]
 fn what_was_acknowledged_beside_a_close_is_in_the_closed_log_and_nothing_else() {
     explore_with_mistakes(close_against_append, &["append_to_a_log_that_closes"]);
+}
+
+fn close_against_removal() {
+    let disk = Disk::new();
+    let log = open(&disk);
+    let partition = topic(&log, Durability::Written);
+    append_all(&partition, 0..2, false);
+    let closing = log.clone();
+    let closer = spawn(move || closing.close().unwrap());
+    let start = match log.delete_records("t", 0, 2) {
+        Ok(start) => start.value(),
+        Err(Error::Closed { .. }) => 0,
+        Err(error) => panic!("{error}"),
+    };
+    closer.join().unwrap();
+    let left = disk.list(Path::new("/data/t-0")).unwrap();
+    drop((log, partition));
+    let log = open(&disk);
+    assert!(log.recovery_report().was_clean);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert!(partition.log_start_offset() >= start, "what was removed is back");
+    append_all(&partition, 2..3, false);
+    assert_in_order(&values(&partition, partition.log_start_offset().value()).unwrap());
+    assert!(log.health().is_good(), "{:?} {left:?}", log.health());
+}
+
+#[test]
+fn what_was_removed_beside_a_close_is_as_the_closed_log_says() {
+    explore(close_against_removal, iterations(), FailurePersistence::Print);
 }
 
 fn waking_on_error() {
