@@ -291,7 +291,8 @@
 //!   [`Poisoned`](crate::Error::Poisoned), with the cause. Nothing is tried again.
 //! * The mark notes it, so that the next opening distrusts the cache.
 //! * Reads go on. In a `Flushed` topic the high watermark stays where durable data ended.
-//! * Other partitions go on, unless it was the manifest's flush: then nothing that changes the manifest works any more.
+//! * Other partitions go on, unless it was the manifest's flush: then nothing that changes the manifest works any more,
+//!   and a topic that was being deleted takes no more records, for it may be gone at the next opening.
 //! * [`health`](crate::Streamlog::health) lists the partition. A close returns the error and leaves the directory
 //!   unclean. Reopening recovers.
 //!

@@ -57,11 +57,13 @@ impl Due {
         shared.wake_background();
     }
 
-    /// The flush that was due at `now` could not be made: it is due again.
-    fn flush_again(&self, config: &LogConfig, now: Duration) {
-        if let Some(within) = flush_within(config) {
+    /// A flush is due when `config` lets nothing wait longer that is there at `now`. Says whether there is such a time.
+    pub(super) fn flush_soon(&self, config: &LogConfig, now: Duration) -> bool {
+        let within = flush_within(config);
+        if let Some(within) = within {
             self.flush.fetch_min(micros(now.saturating_add(within)), Ordering::SeqCst);
         }
+        within.is_some()
     }
 
     /// A checkpoint is due at once.
@@ -111,7 +113,7 @@ impl Log {
     fn flush_again(&self, now: Duration) {
         let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
         if waits {
-            self.due.flush_again(&self.config(), now);
+            self.due.flush_soon(&self.config(), now);
         }
     }
 }
@@ -127,4 +129,30 @@ fn flush_within(config: &LogConfig) -> Option<Duration> {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(NEVER - 1)
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use crate::{
+        Builder, ConfigChange, Durability, RecordData, TopicConfig,
+        sim::{Crash, SimEnv},
+    };
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_appended_after_the_interval_became_shorter_is_flushed_within_the_shorter_one() {
+        for before in [Durability::Interval(Duration::from_secs(3600)), Durability::Written] {
+            let env = SimEnv::new(1);
+            let log = Builder::env(&env, "/data").background_thread(false).open().unwrap();
+            let config = TopicConfig::default().durability(before);
+            let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+            partition.append(&[RecordData::new("before")]).unwrap();
+            log.alter_topic("t", &[ConfigChange::set("streamlog.durability", "interval:100")]).unwrap();
+            partition.append(&[RecordData::new("after")]).unwrap();
+            env.advance(Duration::from_millis(101));
+            log.maintain().unwrap();
+            let log = Builder::env(&env.crash(Crash::Nothing, 1), "/data").open().unwrap();
+            assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_end_offset(), 2, "{before:?}");
+        }
+    }
 }

@@ -191,6 +191,10 @@ impl Log {
             active.config = config;
         }
         let Writer::Ready(active) = &mut *writer else { return };
+        // A flush may be due only when the settings before would have it.
+        if self.due.flush_soon(&active.config, self.shared.env.monotonic()) {
+            self.shared.wake_background();
+        }
         let (before, end) = (self.offsets.high_watermark(), self.offsets.log_end());
         if flushed || before == end {
             return;
