@@ -4,9 +4,10 @@
 //! how far a flush goes, so that an opening after a crash knows what was promised and whether one was in flight. A
 //! failed flush is final: it poisons the log, everybody who waits gets the same error, and nothing is tried again.
 //!
-//! In a `Flushed` topic the mark speaks of a batch before it is written: where that cannot be said, nothing is appended,
-//! and what was appended is either acknowledged or its log is poisoned. What the mark says after a flush is a hint for
-//! others; where it cannot be written, the flush counts all the same, and the next mark says it.
+//! In a `Flushed` topic the mark speaks of a batch before it is written: where that cannot be said, nothing is appended.
+//! Where it must be said anew before the flush, and cannot, the flush does not begin: its callers get the error, the log
+//! is not poisoned, and what they appended becomes durable and visible with the next flush. What the mark says after a
+//! flush is a hint for others; where it cannot be written, the flush counts all the same, and the next mark says it.
 
 use super::log::{Log, PendingSeal, Writer};
 use crate::{
