@@ -1,10 +1,10 @@
 //! Whether a log that was opened again is one of those that may be.
 
 use crate::consume::{committed, read_on};
-use crate::model::{Batch, Model, Part, TopicModel};
+use crate::model::{Batch, Model, Part, Rec, TopicModel};
 use crate::workload::Rng;
 use std::{collections::BTreeMap, sync::Arc};
-use streamlog::{Durability, Error, Partition, RecoveryVerdict, Streamlog, Timestamp};
+use streamlog::{Durability, Error, Partition, Record, RecoveryVerdict, Streamlog, Timestamp};
 
 /// What survives.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,9 +39,27 @@ pub fn check(log: &Streamlog, bounds: &Bounds<'_>, rng: &mut Rng) -> Checked<Mod
     let mut found = Model { topics: BTreeMap::new(), serial: bounds.after.serial };
     if bounds.rotten.as_ref().is_some_and(|paths| paths.iter().any(|p| p.ends_with("/manifest"))) {
         // The end of the manifest looks torn then, and what it said last is not said: an older state, read to its end.
-        let partitions = log.topics().into_iter().flatten().flat_map(|t| t.partitions());
-        for partition in partitions {
-            let _ = (partition.read(0).count(), partition.read_backwards(u64::MAX).count());
+        for topic in log.topics().into_iter().flatten() {
+            let mut models =
+                [bounds.after, bounds.before].into_iter().filter_map(|m| m.topics.get(topic.name()));
+            let model = models.find(|m| m.id == Some(topic.id()));
+            for (i, partition) in topic.partitions().iter().enumerate() {
+                let known = model.and_then(|m| m.parts.get(i));
+                let all = partition.read(partition.log_start_offset());
+                for batch in all.chain(partition.read_backwards(u64::MAX)).map_while(Result::ok) {
+                    let is_known = |r: &Record<'_>| {
+                        known.is_none_or(|part| part.record(r.offset.value()).is_some_and(|e| is_it(r, e)))
+                    };
+                    let mut others = batch.iter().filter(|r| !is_known(r));
+                    if let Some(record) = others.next() {
+                        return Err(format!(
+                            "{}-{i}: offset {} has wrong bytes (I13)",
+                            topic.name(),
+                            record.offset
+                        ));
+                    }
+                }
+            }
         }
         return Ok(found);
     }
@@ -77,7 +95,7 @@ pub fn check(log: &Streamlog, bounds: &Bounds<'_>, rng: &mut Rng) -> Checked<Mod
     }
     for (name, topic) in &bounds.before.topics {
         let kept = bounds.after.topics.get(name).is_some_and(|t| t.id == topic.id);
-        if kept && !found.topics.contains_key(name) && bounds.rotten.is_none() {
+        if kept && !found.topics.contains_key(name) {
             return Err(format!("topic {name} is gone (I1)"));
         }
     }
@@ -195,6 +213,13 @@ fn verdict<'a>(log: &'a Streamlog, partition: &Partition) -> Option<&'a Recovery
     report.partitions.iter().find(|p| p.partition == *partition.topic_partition()).map(|p| &p.verdict)
 }
 
+/// Whether a record is as it was appended.
+fn is_it(record: &Record<'_>, expected: &Rec) -> bool {
+    record.key == expected.key.as_deref()
+        && record.value == Some(&expected.value)
+        && record.timestamp == Timestamp::from_millis(expected.timestamp)
+}
+
 /// Every record from the start to the end, as it was appended.
 fn read_all(partition: &Partition, model: &Part, start: u64, end: u64) -> Checked<Part> {
     let mut part = Part { start, ..Part::default() };
@@ -207,10 +232,7 @@ fn read_all(partition: &Partition, model: &Part, start: u64, end: u64) -> Checke
             }
             let expected =
                 model.record(next).ok_or_else(|| format!("offset {next} was never appended (I3)"))?;
-            if record.key != expected.key.as_deref()
-                || record.value != Some(&expected.value)
-                || record.timestamp != Timestamp::from_millis(expected.timestamp)
-            {
+            if !is_it(&record, expected) {
                 return Err(format!("offset {next} has other bytes (I1, I3, I5)"));
             }
             next += 1;
@@ -279,17 +301,20 @@ fn check_rotten(
     while next < end {
         let from = next;
         for batch in partition.read(next) {
-            let Ok(batch) = batch else {
-                errors += 1;
-                break;
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    let text = error.to_string();
+                    if rotten.iter().all(|path| path.ends_with(".log") && !text.contains(path.as_str())) {
+                        return Err(format!("rot that an error does not name: {error} (I13)"));
+                    }
+                    errors += 1;
+                    break;
+                }
             };
             for record in &batch {
                 let expected = after.record(record.offset.value());
-                if expected.is_none_or(|e| {
-                    record.key != e.key.as_deref()
-                        || record.value != Some(&e.value)
-                        || record.timestamp != Timestamp::from_millis(e.timestamp)
-                }) {
+                if expected.is_none_or(|e| !is_it(&record, e)) {
                     return Err(format!("offset {} has wrong bytes (I13)", record.offset));
                 }
                 if record.offset != next {
