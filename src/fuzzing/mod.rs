@@ -106,6 +106,46 @@ mod tests {
         }
     }
 
+    /// The bytes that a line of hexadecimal digits spells.
+    fn unhex(line: &str) -> Vec<u8> {
+        let byte = |i| u8::from_str_radix(&line[i..i + 2], 16).unwrap();
+        (0..line.len()).step_by(2).map(byte).collect()
+    }
+
+    /// Inputs that libFuzzer kept because each reached something that no other did.
+    #[test]
+    fn no_input_that_was_kept_breaks_anything() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+        if !dir.exists() {
+            return println!("SKIPPED: the crate as it is published has no fuzz targets");
+        }
+        let targets: [(&str, fn(&[u8])); 12] = [
+            ("batch", batch),
+            ("checkpoint", checkpoint),
+            ("coordinator", coordinator),
+            ("decompression", decompression),
+            ("directory", directory),
+            ("index", index),
+            ("manifest", manifest),
+            ("mark", mark),
+            ("operations", operations),
+            ("pages", pages),
+            ("snapshot", snapshot),
+            ("varint", varint),
+        ];
+        assert_eq!(std::fs::read_dir(dir.join("fuzz_targets")).unwrap().count(), targets.len());
+        for (name, check) in targets {
+            let kept = std::fs::read_to_string(dir.join(format!("corpus/{name}.hex"))).unwrap();
+            assert!(kept.lines().count() > 10, "{name}");
+            for (seed, line) in (1..).zip(kept.lines()) {
+                let data = unhex(line);
+                let told = Told { seed, data: &data };
+                check(&data);
+                drop(told);
+            }
+        }
+    }
+
     const MANY: u64 = if cfg!(miri) { 10 } else { 3000 };
     const SOME: u64 = if cfg!(miri) { 1 } else { 300 };
 
