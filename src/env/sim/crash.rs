@@ -35,7 +35,7 @@ pub enum Crash {
     NamesOnly,
     /// All contents, none of the names: what was removed, renamed or replaced is back.
     ContentsOnly,
-    /// All contents, and any of the changes of names.
+    /// All contents, and any of the changes of names, in any order.
     NamesSubset,
 }
 
@@ -64,7 +64,11 @@ pub(super) fn image(disk: &Disk, crash: Crash, rng: &mut Rng) -> Disk {
     }
     let mut image = disk.bare();
     let prefix = rng.below(disk.pending.len() as u64 + 1) as usize;
-    for (i, change) in disk.pending.iter().enumerate() {
+    let mut order: Vec<&Change> = disk.pending.iter().collect();
+    if crash == Crash::NamesSubset {
+        shuffle_names(&mut order, rng);
+    }
+    for (i, change) in order.into_iter().enumerate() {
         let names = change.is_of_names();
         match crash {
             Crash::Kill | Crash::Nothing => {}
@@ -91,6 +95,14 @@ pub(super) fn image(disk: &Disk, crash: Crash, rng: &mut Rng) -> Disk {
     }
     image.settle();
     image
+}
+
+/// Puts the changes of names into another order, each at the place of another.
+fn shuffle_names(changes: &mut [&Change], rng: &mut Rng) {
+    let places: Vec<usize> = (0..changes.len()).filter(|i| changes[*i].is_of_names()).collect();
+    for (i, place) in places.iter().enumerate().skip(1) {
+        changes.swap(*place, places[rng.below(i as u64 + 1) as usize]);
+    }
 }
 
 fn some_sectors(image: &mut Disk, change: &Change, rng: &mut Rng) {

@@ -79,6 +79,23 @@ fn names_that_were_not_flushed_may_be_lost_or_come_back() {
 }
 
 #[test]
+fn changes_of_names_reach_the_medium_in_any_order() {
+    let env = SimEnv::new(1);
+    for (path, content) in [("/a", b"a"), ("/b", b"b")] {
+        create(&env, path, content).sync_data().unwrap();
+    }
+    env.sync_dir(Path::new("/")).unwrap();
+    for path in ["/a", "/b"] {
+        env.rename(Path::new(path), Path::new("/t")).unwrap();
+    }
+    let found = |last: &[u8]| {
+        let only = BTreeMap::from([("/t".to_string(), last.to_vec())]);
+        (0..60).any(|seed| env.crash(Crash::NamesSubset, seed).files() == only)
+    };
+    assert!(found(b"a") && found(b"b"));
+}
+
+#[test]
 fn a_flush_that_loses_its_pages_says_yes_later_and_the_cache_lies() {
     let env = half_flushed();
     let file = env.open(Path::new("/f"), Open::Write).unwrap();
