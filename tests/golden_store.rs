@@ -36,7 +36,9 @@ fn config(topic: &str) -> TopicConfig {
 }
 
 fn open(env: &SimEnv, read_only: bool) -> Result<Streamlog> {
-    Builder::env(env, DIR).background_thread(false).read_only(read_only).open()
+    // A few commits get their sidecar.
+    let builder = Builder::env(env, DIR).background_thread(false).offsets_upkeep(4000, 300, 100_000);
+    builder.read_only(read_only).open()
 }
 
 /// The store as it was just before it was closed, and closed; with what is known of it.
