@@ -316,10 +316,10 @@
 //! |---|---|---|
 //! | a crash after any disk operation, and in the recovery from it; an error at any operation, also of that recovery; a cache that lies after a failed flush; a full medium | simulated disk, workloads from a seed, held against a model | `tests/crash_campaign` |
 //! | calls in any order, with reopening, death and power cuts among them | proptest and a model, on the simulated disk and on the real one | `tests/model.rs` |
-//! | the same, chosen by coverage; hostile bytes for every decoder, and a whole hostile directory | libFuzzer | `fuzz` |
+//! | the same, chosen by coverage; hostile bytes for every decoder, and a whole hostile directory | libFuzzer; the inputs it kept are tried by every `cargo test` | `fuzz` |
 //! | threads that meet in another order | shuttle, in place of locks, atomics and threads | `.ci/run shuttle` |
 //! | races, and memory that is used after it was freed | ThreadSanitizer and AddressSanitizer on `tests/stress.rs`, after a mistake made on purpose that they have to report; miri on the room with unsafe code | `.ci/run sanitizers`, `.ci/run miri` |
-//! | a bit of any file that flips | every bit, one at a time: of a closed store and a killed one, and of a partition's directory opened on its own | `tests/golden_store.rs`, `tests/golden_partition.rs` |
+//! | a bit of any file that flips | any bit, one at a time (a run tries some, `STREAMLOG_EVERY_BIT=all` every one): of a closed store and a killed one, and of a partition's directory opened on its own | `tests/golden_store.rs`, `tests/golden_partition.rs` |
 //! | files that are cut short, missing, damaged, of an unknown version | by hand, with the verdict that is expected | `tests/damaged_files.rs`, `tests/lost_and_damaged_sidecars.rs` |
 //! | `SIGKILL` | again and again, on a directory that grows old | `tests/killed_processes.rs` |
 //! | death, or an error, at a chosen system call | strace; a planted mistake breaks each claim | `tests/system_calls.rs` |
@@ -331,7 +331,7 @@
 //!
 //! * **The simulated disk** is `streamlog::sim`, behind the feature `sim`: a machine with a disk of live and durable bytes.
 //!   Its crashes lose what no flush covered, tear writes by sectors of 512 bytes, keep lengths without bytes and bytes
-//!   without lengths, and bring old names back. Its faults fail any operation, cut writes short, and lose the pages of a
+//!   without lengths, bring old names back, and change names in any order. Its faults fail any operation, cut writes short, and lose the pages of a
 //!   failed flush and then say yes. Clock, randomness and background work come from one seed. The engine that runs on it
 //!   is the real one. A recording of a run gives the disk after each of its operations.
 //! * **The campaign's alphabet**: topics are created, altered, given partitions, and deleted; records come by
