@@ -106,6 +106,8 @@ mod tests {
         }
     }
 
+    type Target = fn(&[u8]);
+
     /// The bytes that a line of hexadecimal digits spells.
     fn unhex(line: &str) -> Vec<u8> {
         let byte = |i| u8::from_str_radix(&line[i..i + 2], 16).unwrap();
@@ -119,7 +121,7 @@ mod tests {
         if !dir.exists() {
             return println!("SKIPPED: the crate as it is published has no fuzz targets");
         }
-        let targets: [(&str, fn(&[u8])); 12] = [
+        let targets: [(&str, Target); 12] = [
             ("batch", batch),
             ("checkpoint", checkpoint),
             ("coordinator", coordinator),
