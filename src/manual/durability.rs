@@ -321,6 +321,7 @@
 //! | races, and memory that is used after it was freed | ThreadSanitizer and AddressSanitizer on `tests/stress.rs`, after a mistake made on purpose that they have to report; miri on the room with unsafe code | `.ci/run sanitizers`, `.ci/run miri` |
 //! | a bit of any file that flips | any bit, one at a time (a run tries some, `STREAMLOG_EVERY_BIT=all` every one): of a closed store and a killed one, and of a partition's directory opened on its own | `tests/golden_store.rs`, `tests/golden_partition.rs` |
 //! | files that are cut short, missing, damaged, of an unknown version | by hand, with the verdict that is expected | `tests/damaged_files.rs`, `tests/lost_and_damaged_sidecars.rs` |
+//! | a file of an earlier day put back, a copy of one under another's name | each of a closed and a killed log; reads and seeks held against what was written | `tests/stale_and_duplicated_files.rs` |
 //! | `SIGKILL` | again and again, on a directory that grows old | `tests/killed_processes.rs` |
 //! | death, or an error, at a chosen system call | strace; a planted mistake breaks each claim | `tests/system_calls.rs` |
 //! | a flush that failed, that was under way at death, that fails at opening | a simulated cache that lies | `tests/after_a_failed_flush.rs` |
