@@ -200,6 +200,30 @@ fn a_length_of_zero_does_not_hide_the_batches_behind_it() {
 }
 
 #[test]
+fn zeros_that_reach_into_the_offset_of_the_next_batch_do_not_move_its_records() {
+    let root = quick_dir();
+    for left in Left::all(root.path()) {
+        // No checksum covers a base offset, and 0 is where the log begins.
+        let dir = root.path().join("image");
+        image(&left.dir, &dir);
+        let [first, second, third] = left.places[..3] else { panic!() };
+        let log_file = fs::OpenOptions::new().write(true).open(dir.join(LOG)).unwrap();
+        let zeros = vec![0; (second.start + 8 - first.start) as usize];
+        log_file.write_all_at(&zeros, first.start).unwrap();
+        let (_log, partition) = open(&dir);
+        let context = format!("{}, clean: {}", left.durability, left.clean);
+        let (next, error) = read_from(&partition, 0);
+        assert_eq!(next, 0, "{context}");
+        if left.clean || left.durability == Durability::Flushed {
+            assert!(matches!(error, Some(Error::Corrupt { .. })), "{context}: {error:?}");
+            let (next, error) = read_from(&partition, third.base);
+            assert!(error.is_none(), "{context}: {error:?}");
+            assert_eq!(next, left.end, "{context}");
+        }
+    }
+}
+
+#[test]
 fn a_log_cut_short_says_what_is_missing() {
     let root = quick_dir();
     for left in Left::all(root.path()) {

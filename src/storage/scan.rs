@@ -204,8 +204,8 @@ impl<'a> Scanner<'a> {
         Ok(Found::Batch(batch, position))
     }
 
-    /// Goes on at the next whole, valid batch behind the scan's position, and says where that is. Used to tell what
-    /// lies behind damage; nothing found this way is believed to follow without a gap.
+    /// Goes on at the next whole, valid batch behind the scan's position that what follows does not belie, and says where
+    /// that is. Used to tell what lies behind damage; nothing found this way is believed to follow without a gap.
     ///
     /// Hostile bytes may claim one huge batch after the other. So the work is bounded by a multiple of what is there,
     /// and nothing more is found after that.
@@ -228,7 +228,7 @@ impl<'a> Scanner<'a> {
                 }
                 let Some(rest) = work.checked_sub(header.size()) else { return Ok(None) };
                 work = rest;
-                if self.checksum_holds(start, &header)? {
+                if self.checksum_holds(start, &header)? && !self.is_belied(start, &header)? {
                     self.position = start;
                     self.expected = header.base_offset;
                     return Ok(Some(start));
@@ -237,6 +237,24 @@ impl<'a> Scanner<'a> {
             at += last_start as u64 + 1;
         }
         Ok(None)
+    }
+
+    /// Whether what follows says that the batch at `start` is not where its base offset has it, which no checksum covers
+    /// and damage before it may have reached. One that follows is believed when the one behind it bears it out.
+    fn is_belied(&mut self, start: u64, header: &BatchHeader) -> Result<bool> {
+        if self.gaps {
+            return Ok(false);
+        }
+        let behind = start + header.size();
+        let Some(next) = self.header_at(behind)? else {
+            let is_last = behind >= self.limit && self.ceiling < Offset::MAX;
+            return Ok(is_last && header.next_offset() != self.ceiling);
+        };
+        if next.base_offset == header.next_offset() {
+            return Ok(false);
+        }
+        let after = self.header_at(behind.saturating_add(next.size()))?;
+        Ok(after.is_none_or(|after| after.base_offset == next.next_offset()))
     }
 
     /// Whether the checksum of the batch at `start` is that of its bytes, which are looked at piece by piece.
