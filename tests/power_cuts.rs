@@ -83,8 +83,15 @@ impl Disk {
         Ok(())
     }
 
+    /// Tries for a second: a program that another thread starts meanwhile has our open files until it begins.
     fn unmount(&mut self) -> Result<(), String> {
-        run(Command::new("umount").arg(self.dir()))?;
+        let ends = Instant::now() + Duration::from_secs(1);
+        while let Err(error) = run(Command::new("umount").arg(self.dir())) {
+            if Instant::now() > ends {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.mounted = false;
         Ok(())
     }

@@ -104,7 +104,7 @@ impl Env for RealEnv {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;
-        Ok(Box::new(RealLock { file }))
+        Ok(Box::new(RealLock { file, holder: std::process::id() }))
     }
 
     fn now(&self) -> Timestamp {
@@ -136,10 +136,24 @@ impl Env for RealEnv {
     }
 }
 
-/// A file whose lock lasts as long as its descriptor.
+/// A file whose lock lasts as long as this value.
+///
+/// The system's lock lasts as long as any copy of the descriptor. A thread that starts a program makes one, which the
+/// child holds until the program begins: the lock is therefore let go by name, not by closing the file.
 #[derive(Debug)]
 struct RealLock {
     file: fs::File,
+    /// Who took it. A child that was forked and runs no other program shares the lock and must not let it go.
+    holder: u32,
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        if self.holder == std::process::id() {
+            // Where this fails, closing the file is what is left.
+            let _ = self.file.unlock();
+        }
+    }
 }
 
 impl Lock for RealLock {

@@ -278,6 +278,26 @@ fn a_lock_excludes_its_own_process_until_it_is_dropped() {
     });
 }
 
+/// A child has a copy of every descriptor until its program begins.
+#[cfg(unix)]
+#[test]
+fn a_lock_ends_where_it_is_dropped_also_while_programs_are_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let (env, path) = (real::RealEnv::new(), dir.path().join("LOCK"));
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..200 {
+                std::process::Command::new("true").status().unwrap();
+            }
+            ends.store(true, Ordering::Relaxed);
+        });
+        while !ends.load(Ordering::Relaxed) {
+            drop(env.lock(&path).unwrap());
+        }
+    });
+}
+
 #[test]
 fn clocks_run_and_numbers_differ() {
     on_machines(|env, _| {
