@@ -350,6 +350,10 @@ impl File for MemoryFile {
         self.read_at(buf, position)
     }
 
+    fn zeros_from(&self, position: u64) -> Option<u64> {
+        Some(self.inode.content.read().extents.data_end().max(position))
+    }
+
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
         Ok(Arc::new(MemoryRegion { inode: self.inode.clone(), capacity }))
     }

@@ -118,8 +118,14 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Makes the file at least `len` bytes long, with space set aside for them, so that writing there needs no more.
     /// New bytes are zero. On an error the length is as it was.
     fn allocate(&self, len: u64) -> io::Result<()>;
-    /// As `read_at`, from the medium and not from a cache. `Unsupported` where that cannot be had.
+    /// As `read_at`, from the medium and not from a cache. `Unsupported` where that cannot be had. Quickest where
+    /// position and memory both begin at a multiple of 4096.
     fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Where, at `position` or behind it, nothing but zeros begins, up to the end of the file; `None` where that cannot be
+    /// told without reading. Only of a file that is flushed and that nobody writes meanwhile.
+    fn zeros_from(&self, _position: u64) -> Option<u64> {
+        None
+    }
     /// The first `capacity` bytes of the file for reading without a copy. The file may still be shorter.
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>>;
 }

@@ -117,21 +117,63 @@ fn allocate_grows_with_zeros_and_never_shrinks() {
     });
 }
 
+fn read_past_cache_full(file: &dyn File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_past_cache(&mut buf[done..], position + done as u64)? {
+            0 => break,
+            n => done += n,
+        }
+    }
+    Ok(done)
+}
+
+#[test]
+fn what_is_told_to_be_zeros_is() {
+    everywhere(|env, dir| {
+        let file = create(env, &dir.join("file"), b"at the start");
+        file.allocate(300_000).unwrap();
+        file.write_at(b"further on", 150_000).unwrap();
+        file.set_len(400_000).unwrap();
+        file.sync_data().unwrap();
+        let all = content(&*file);
+        for position in [0, 5, 4096, 149_999, 150_000, 150_009, 160_000, 399_999, 400_000, u64::MAX] {
+            let Some(zeros_from) = file.zeros_from(position) else { continue };
+            assert!(zeros_from >= position, "{position}: {zeros_from}");
+            let zeros = all.get(zeros_from as usize..).unwrap_or_default();
+            assert!(zeros.iter().all(|b| *b == 0), "{position}: {zeros_from}");
+        }
+    });
+}
+
 #[test]
 fn reading_past_the_cache_reads_the_same_or_is_refused() {
     everywhere(|env, dir| {
         let bytes: Vec<u8> = (0..20_000u32).map(|i| (i % 251) as u8).collect();
         let file = create(env, &dir.join("file"), &bytes);
         env.remove_file(&dir.join("file")).unwrap();
-        for (position, len) in
-            [(0, 10), (4095, 2), (5000, 9000), (19_990, 10), (19_990, 50), (20_000, 5), (90_000, 5)]
-        {
+        for (position, len) in [
+            (0, 10),
+            (4095, 2),
+            (5000, 9000),
+            (4096, 15_000),
+            (19_990, 10),
+            (19_990, 50),
+            (20_000, 5),
+            (90_000, 5),
+        ] {
             let mut expected = vec![0; len];
-            let mut found = vec![0; len];
             let n = file.read_at(&mut expected, position).unwrap();
-            match file.read_past_cache(&mut found, position) {
-                Ok(read) => assert_eq!((read, &found), (n, &expected), "{position}"),
-                Err(e) => assert_eq!(e.kind(), ErrorKind::Unsupported),
+            // Wherever the memory lies.
+            let mut space = vec![0; len + 8192];
+            let aligned = space.as_ptr().align_offset(4096);
+            for shift in [0, aligned, aligned + position as usize % 4096, aligned + 100] {
+                let found = &mut space[shift..shift + len];
+                found.fill(0);
+                match read_past_cache_full(&*file, found, position) {
+                    Ok(read) => assert_eq!((read, &*found), (n, &*expected), "{position} at {shift}"),
+                    Err(e) => assert_eq!(e.kind(), ErrorKind::Unsupported),
+                }
             }
         }
         let _ = file.read_past_cache(&mut [0; 5], u64::MAX - 2);

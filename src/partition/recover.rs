@@ -127,7 +127,7 @@ impl Log {
             mark,
             segments: segments.collect(),
             config: &config,
-            source: Source::Cache,
+            source: if shared.read_only { Source::Cache } else { Source::Flushed },
             durable: mark.flushed_offset.max(state.log_start),
             mark_is_lost: known.is_none(),
             hands_off: None,
@@ -324,9 +324,20 @@ impl Recovery<'_> {
         }
         match self.segments.get(i + 1) {
             Some(next) => Ok(stop.next_offset == next.base() || planted!(keep_what_lies_behind_a_hole)),
-            None => Ok(stop.next_offset >= self.durable
-                && whole_batches_beyond(segment, len, stop.position, stop.next_offset)? == 0),
+            None => {
+                Ok(stop.next_offset >= self.durable && self.whole_batches_beyond(segment, len, stop)? == 0)
+            }
         }
+    }
+
+    /// How many whole batches lie behind where a scan has stopped, as far as the cache shows: what only it has must not
+    /// stay there either.
+    fn whole_batches_beyond(&self, segment: &Segment, len: u64, stop: &Stop) -> Result<u64> {
+        let source = match self.source {
+            Source::Flushed => Source::Flushed,
+            Source::Cache | Source::MediumFrom(_) => Source::Cache,
+        };
+        whole_batches_beyond(segment, len, stop, source)
     }
 
     /// What the manifest says of the segment before the one that begins at `base`.
@@ -348,8 +359,8 @@ impl Recovery<'_> {
         len: u64,
     ) -> Result<()> {
         let path = segment.data().path().to_path_buf();
-        let reason = match stop.why {
-            Why::Bad(reason) => reason,
+        let reason = match &stop.why {
+            Why::Bad(reason) => reason.clone(),
             _ => format!("the data ends at offset {}", stop.next_offset),
         };
         if stop.next_offset < self.durable {
@@ -357,7 +368,7 @@ impl Recovery<'_> {
             self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
             return self.keep_what_follows(replay, i);
         }
-        let beyond = whole_batches_beyond(segment, len, stop.position, stop.next_offset)?;
+        let beyond = self.whole_batches_beyond(segment, len, &stop)?;
         if self.mark_is_lost && (beyond > 0 || self.any_batch_from(i + 1)?) {
             let reason = format!(
                 "{reason}; whole batches follow, and the mark that would tell whether this was durable is lost"

@@ -347,14 +347,15 @@ impl Replay {
     }
 }
 
-/// How many whole batches lie behind `position` of a segment, where a scan has stopped.
+/// How many whole batches lie behind where a scan of a segment has stopped.
 pub(super) fn whole_batches_beyond(
     segment: &Segment,
     limit: u64,
-    position: u64,
-    from: Offset,
+    stop: &Stop,
+    source: Source,
 ) -> Result<u64> {
-    let mut scanner = Scanner::new(segment.data(), limit, position, from, true);
+    let mut scanner =
+        Scanner::new(segment.data(), limit, stop.position, stop.next_offset, true).reading(source);
     let mut found = 0;
     while scanner.resync()?.is_some() {
         while let Found::Batch(..) = scanner.next()? {

@@ -362,6 +362,11 @@ impl PooledFile {
         Ok(Some(done))
     }
 
+    /// Where, at `position` or behind it, nothing but zeros begins, if that is known.
+    pub fn zeros_from(&self, position: u64) -> Result<Option<u64>> {
+        self.with("look for data in", |file| Ok(file.zeros_from(position)))
+    }
+
     /// Writes all of `buf` at `position`.
     pub fn write_all(&self, buf: &[u8], position: u64) -> Result<()> {
         self.change("write", |file| write_all_at(file, buf, position))

@@ -12,13 +12,17 @@ use crate::{
         checkpoint::LeaderEpochs,
         crc::{crc32c, crc32c_append},
     },
-    error::Result,
+    error::{Error, Result},
     types::Offset,
 };
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
+use std::io;
 
 /// How much is read at once, at least.
 const CHUNK: usize = 1 << 20;
+
+/// A chunk begins at a multiple of this, in its file and in memory, so that reading past the cache copies nothing.
+const ALIGNMENT: usize = 4096;
 
 /// The leader epoch of every batch that this library writes. Nobody raises it: there is no leader.
 pub const LEADER_EPOCH: i32 = 0;
@@ -44,6 +48,9 @@ pub enum Found {
 pub enum Source {
     /// Through the operating system's cache.
     Cache,
+    /// Through that cache, by the one who writes the file and has flushed it. The space set aside at its end, which may
+    /// be long, is not read: that would fill the cache with zeros.
+    Flushed,
     /// From this position on past the cache, which may show what a failed flush lost.
     MediumFrom(u64),
 }
@@ -102,6 +109,8 @@ pub struct Scanner<'a> {
     /// The offset that every batch lies below: the base of the next segment.
     ceiling: Offset,
     epochs: EpochsAround,
+    /// From where on all is zeros, once that was asked.
+    zeros_from: Option<u64>,
     chunk: Bytes,
     chunk_start: u64,
     /// How many bytes were read.
@@ -120,6 +129,7 @@ impl<'a> Scanner<'a> {
             gaps,
             ceiling: Offset::MAX,
             epochs: EpochsAround::default(),
+            zeros_from: None,
             chunk: Bytes::new(),
             chunk_start: 0,
             bytes_read: 0,
@@ -171,6 +181,8 @@ impl<'a> Scanner<'a> {
             }
             Err(error) => return Ok(Found::Bad(error.to_string())),
         };
+        // Whoever holds a piece of the chunk keeps its memory from being read into again.
+        drop(head);
         if let Some(reason) = self.out_of_place(&header) {
             return Ok(Found::Bad(reason));
         }
@@ -215,6 +227,7 @@ impl<'a> Scanner<'a> {
         while at + HEADER_LEN as u64 <= self.limit {
             let window = self.view(at, CHUNK)?;
             let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
+            let behind = at + last_start as u64 + 1;
             // The magic byte first: nearly every place ends here; and nothing is in space that was only set aside.
             let places = if is_zeros(&window) { None } else { window.get(16..=last_start + 16) };
             let magics = places.unwrap_or_default().iter();
@@ -234,7 +247,7 @@ impl<'a> Scanner<'a> {
                     return Ok(Some(start));
                 }
             }
-            at += last_start as u64 + 1;
+            at = if self.zeros_from.is_some_and(|zeros| zeros <= behind) { self.limit } else { behind };
         }
         Ok(None)
     }
@@ -350,46 +363,100 @@ impl<'a> Scanner<'a> {
     fn view(&mut self, position: u64, len: usize) -> Result<Bytes> {
         let available = usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX);
         let wanted = len.min(available);
-        let held = position.checked_sub(self.chunk_start).and_then(|skip| usize::try_from(skip).ok());
-        if let Some(skip) = held
+        if let Some(skip) = self.skip_to(position)
             && skip.checked_add(wanted).is_some_and(|end| end <= self.chunk.len())
         {
             return Ok(self.chunk.slice(skip..));
         }
-        // Never more than the file has, whatever a length field says; what is at hand is not read again.
-        let mut buf = vec![0; wanted.max(CHUNK).min(available)];
-        let kept = held.and_then(|skip| self.chunk.get(skip..)).unwrap_or_default();
-        let kept_len = kept.len().min(buf.len());
-        let (front, rest) = buf.split_at_mut(kept_len);
-        front.copy_from_slice(kept.get(..kept_len).unwrap_or_default());
-        let read = self.read(rest, position + kept_len as u64)?;
-        self.bytes_read += read as u64;
-        buf.truncate(kept_len + read);
-        self.chunk = buf.into();
-        self.chunk_start = position;
-        Ok(self.chunk.clone())
+        self.read_chunk(position - position % ALIGNMENT as u64, position, wanted)?;
+        let skip = self.skip_to(position).unwrap_or(usize::MAX).min(self.chunk.len());
+        Ok(self.chunk.slice(skip..))
     }
 
-    fn read(&self, buf: &mut [u8], position: u64) -> Result<usize> {
-        let from = match self.source {
-            Source::MediumFrom(from) if position + buf.len() as u64 > from => from,
-            _ => return self.file.read_full(buf, position),
-        };
-        let cached = usize::try_from(from.saturating_sub(position)).unwrap_or(usize::MAX).min(buf.len());
-        let (front, back) = buf.split_at_mut(cached);
-        let read = self.file.read_full(front, position)?;
-        if read < cached {
-            return Ok(read);
-        }
-        match self.file.read_past_cache(back, position + cached as u64)? {
-            Some(more) => Ok(read + more),
-            None => Err(crate::error::Error::io(
-                "read past the cache",
-                self.file.path(),
-                std::io::ErrorKind::Unsupported.into(),
-            )),
+    /// Where a position of the file lies in the chunk, or would.
+    fn skip_to(&self, position: u64) -> Option<usize> {
+        position.checked_sub(self.chunk_start).and_then(|skip| usize::try_from(skip).ok())
+    }
+
+    /// Reads a chunk that begins at `start` and reaches at least `wanted` bytes beyond `position`, where the file does.
+    fn read_chunk(&mut self, start: u64, position: u64, wanted: usize) -> Result<()> {
+        let least = (position - start) as usize + wanted;
+        // Never more than the file has, whatever a length field says; what is at hand is not read again.
+        let left = usize::try_from(self.limit.saturating_sub(start)).unwrap_or(usize::MAX);
+        let held = self.skip_to(start).and_then(|skip| self.chunk.get(skip..)).map_or(0, <[u8]>::len);
+        let mut buf = self.room(held, least.max(CHUNK).min(left));
+        let kept = held.min(buf.len());
+        let read = self.read(buf.get_mut(kept..).unwrap_or_default(), start + kept as u64)?;
+        buf.truncate(kept + read);
+        self.chunk = buf.freeze();
+        self.chunk_start = start;
+        Ok(())
+    }
+
+    /// Room for the next chunk of `len` bytes, which begins with the last `kept` of this one: where this one lies, once
+    /// nobody holds a piece of it. New memory costs more than what is read into it.
+    fn room(&mut self, kept: usize, len: usize) -> BytesMut {
+        let skip = self.chunk.len() - kept;
+        match std::mem::take(&mut self.chunk).try_into_mut() {
+            Ok(mut buf) => {
+                buf.copy_within(skip.., 0);
+                buf.resize(len, 0);
+                buf
+            }
+            Err(held) => {
+                let mut buf = BytesMut::zeroed(len + ALIGNMENT);
+                buf.advance(buf.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT));
+                buf.truncate(len);
+                let front = held.get(skip..).unwrap_or_default();
+                buf.iter_mut().zip(front).for_each(|(to, from)| *to = *from);
+                buf
+            }
         }
     }
+
+    fn read(&mut self, buf: &mut [u8], position: u64) -> Result<usize> {
+        let through_cache = match self.source {
+            Source::Cache => buf.len(),
+            Source::Flushed => distance(position, self.zeros_from(position)?),
+            Source::MediumFrom(from) => distance(position, from),
+        };
+        let (front, back) = buf.split_at_mut(through_cache.min(buf.len()));
+        let mut read = self.file.read_full(front, position)?;
+        self.bytes_read += read as u64;
+        if read < front.len() || back.is_empty() {
+            return Ok(read);
+        }
+        if let Source::MediumFrom(_) = self.source {
+            let more = self.read_past_cache(back, position + read as u64)?;
+            self.bytes_read += more as u64;
+            read += more;
+        } else {
+            back.fill(0);
+            read += back.len();
+        }
+        Ok(read)
+    }
+
+    /// Where zeros begin, which is asked before anything is read: what reading brings into the cache counts as data.
+    fn zeros_from(&mut self, position: u64) -> Result<u64> {
+        let zeros_from = match self.zeros_from {
+            Some(known) => known,
+            None => self.file.zeros_from(position)?.unwrap_or(u64::MAX),
+        };
+        self.zeros_from = Some(zeros_from);
+        Ok(zeros_from)
+    }
+
+    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> Result<usize> {
+        self.file.read_past_cache(buf, position)?.ok_or_else(|| {
+            Error::io("read past the cache", self.file.path(), io::ErrorKind::Unsupported.into())
+        })
+    }
+}
+
+/// How far `to` lies beyond `from`.
+fn distance(from: u64, to: u64) -> usize {
+    usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
 }
 
 /// What is wrong with the fields of a batch that its checksum does not cover. Where offsets may be missing, or the log is
@@ -423,3 +490,6 @@ fn is_zeros(bytes: &[u8]) -> bool {
 fn length_field(head: &[u8]) -> u32 {
     head.get(8..12).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,8 @@ use std::{path::Path, process::Command, time::Instant};
 /// What a child does.
 #[derive(Clone, Copy, Debug)]
 pub enum Task {
-    /// Appends so many bytes, flushes all but the last `unflushed` of them, and is killed.
-    FillAndDie { bytes: usize, unflushed: usize },
+    /// Appends so many bytes to segments of this size, flushes all but the last `unflushed` of them, and is killed.
+    FillAndDie { bytes: usize, segment: usize, unflushed: usize },
     /// Appends, and tells the peak of its anonymous memory.
     PeakOfAppend { bytes: usize },
     /// Scans what the former appended, and tells the same.
@@ -30,7 +30,7 @@ pub const ARGUMENT: &str = "--child";
 /// Does a task in a child, and gives its answer.
 pub fn run(subject: &Subject, dir: &Path, task: Task) -> Result<Vec<f64>> {
     let (name, numbers) = match task {
-        Task::FillAndDie { bytes, unflushed } => ("fill", vec![bytes, unflushed]),
+        Task::FillAndDie { bytes, segment, unflushed } => ("fill", vec![bytes, segment, unflushed]),
         Task::PeakOfAppend { bytes } => ("append", vec![bytes]),
         Task::PeakOfScan { bytes } => ("scan", vec![bytes]),
         Task::OpenIdle => ("idle", vec![]),
@@ -57,7 +57,10 @@ pub fn be(arguments: &[String]) -> Result<()> {
     let dir = Path::new(dir);
     let place = |bytes: usize| Place { dir, room: bytes as u64, segment: 256 << 20 };
     match task.as_str() {
-        "fill" => fill(subject, &place(number(0)?), number(0)?, number(1)?),
+        "fill" => {
+            let place = Place { segment: number(1)? as u64, ..place(number(0)?) };
+            fill(subject, &place, number(0)?, number(2)?)
+        }
         "append" => {
             let make = subject.append.ok_or("it does not append")?;
             let (count, place) = (number(0)? / 100, place(number(0)?));

@@ -31,6 +31,8 @@ pub struct Subject {
     pub hop: Option<Make<dyn Hopping>>,
     /// Opening what `append` wrote.
     pub open: Option<Open>,
+    /// The same after a death during a flush, which may have failed unheard: the system's cache is not to be believed.
+    pub open_past_cache: Option<Open>,
     /// Making a store with so many partitions and nothing in them.
     pub idle: Option<fn(&Place, usize) -> Result<()>>,
     /// Opening such a store.
@@ -55,6 +57,7 @@ impl Subject {
         scan: None,
         hop: None,
         open: None,
+        open_past_cache: None,
         idle: None,
         open_idle: None,
     };

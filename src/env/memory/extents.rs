@@ -75,6 +75,11 @@ impl Extents {
         there
     }
 
+    /// Where the last extent ends.
+    pub(super) fn data_end(&self) -> u64 {
+        self.by_start.last_key_value().map_or(0, |(start, extent)| start + extent.bytes.len() as u64)
+    }
+
     /// The bytes of `range`, shared when one extent has them all. `None` where the file or the memory ends before.
     pub(super) fn share(&self, range: Range<u64>) -> Option<Bytes> {
         if range.end > self.len || range.start > range.end {

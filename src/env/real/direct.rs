@@ -39,7 +39,8 @@ mod linux {
     }
 
     impl Direct {
-        /// Reads from `position` of `file`, through an aligned window around what was asked for.
+        /// Reads from `position` of `file`: straight into `buf` where position and memory allow it, and else through
+        /// an aligned window around what was asked for.
         pub(in crate::env::real) fn read_at(
             &self,
             file: &fs::File,
@@ -48,7 +49,15 @@ mod linux {
         ) -> io::Result<usize> {
             let direct = self.open(file)?;
             let ahead = (position % ALIGNMENT as u64) as usize;
-            let window = (ahead + buf.len().min(WINDOW)).next_multiple_of(ALIGNMENT);
+            let to_boundary = (ALIGNMENT - ahead) % ALIGNMENT;
+            let agree = buf.as_ptr().align_offset(ALIGNMENT) == to_boundary;
+            if agree && to_boundary == 0 && buf.len() >= ALIGNMENT {
+                let whole = buf.len() - buf.len() % ALIGNMENT;
+                return direct.read_at(&mut buf[..whole], position).map_err(refused);
+            }
+            // Only so far that the next read needs no window.
+            let most = if agree && to_boundary > 0 { to_boundary } else { WINDOW };
+            let window = (ahead + buf.len().min(most)).next_multiple_of(ALIGNMENT);
             let mut space = vec![0; window + ALIGNMENT];
             let shift = space.as_ptr().align_offset(ALIGNMENT);
             let aligned = space.get_mut(shift..shift.saturating_add(window));

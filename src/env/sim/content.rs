@@ -36,6 +36,12 @@ impl Content {
         left
     }
 
+    /// Where the last page ends that was written.
+    pub(super) fn data_end(&self) -> u64 {
+        let pages = self.pages.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        (pages * PAGE) as u64
+    }
+
     /// Writes and grows; the caller keeps below [`MAX_LEN`].
     pub(super) fn write(&mut self, data: &[u8], position: u64) {
         if data.is_empty() {

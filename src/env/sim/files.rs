@@ -328,6 +328,11 @@ impl File for SimFile {
         Ok(world.disk.medium(self.ino)?.read(buf, position))
     }
 
+    fn zeros_from(&self, position: u64) -> Option<u64> {
+        let world = self.env.world.lock();
+        Some(world.disk.content(self.ino).ok()?.data_end().max(position))
+    }
+
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
         drop(self.plain(Operation::Map)?);
         let path = Arc::clone(&self.path);

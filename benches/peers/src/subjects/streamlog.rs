@@ -21,6 +21,8 @@ pub const SUBJECT: Subject = Subject {
     scan: Some(|place| Ok(Box::new(Log::open(place, Durability::Written)?))),
     hop: Some(|place| Ok(Box::new(Log::open(place, Durability::Written)?))),
     open: Some(open),
+    // It knows by itself.
+    open_past_cache: Some(open),
     idle: Some(|place, count| {
         let log = Streamlog::open(place.dir)?;
         log.create_topic(TOPIC, TopicConfig::default().with_partitions(count as u32))?;

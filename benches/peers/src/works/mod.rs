@@ -59,6 +59,7 @@ pub const WORKS: &[Work] = &[
     open::CLEAN_SMALL,
     open::CLEAN,
     open::KILLED,
+    open::KILLED_FLUSHING,
     memory::APPEND,
     memory::SCAN,
     disk::DISK,

@@ -5,7 +5,7 @@ use crate::{
     child::{self, Task},
     records::Records,
     scale::Scale,
-    subject::{Result, Subject},
+    subject::{Open, Place, Result, Subject},
     turns::Scratch,
 };
 use std::{path::Path, time::Instant};
@@ -28,13 +28,30 @@ pub const CLEAN: Work = Work {
     prepare: |subject, scale, dir| clean(subject, dir, scale.opened),
 };
 
+/// No segment ends in what was not flushed.
 pub const KILLED: Work = Work {
     name: "open, killed",
     figures: &[("open after kill -9, with unflushed data", "ms")],
     better: Better::Less,
     durability: "",
     steady: false,
-    prepare: killed,
+    prepare: |subject, scale, dir| {
+        let Some(open) = subject.open else { return Ok(None) };
+        killed(subject, scale, dir, open, scale.opened - 4 * scale.unflushed)
+    },
+};
+
+/// A segment ended in what was not flushed, and the kill comes while that is flushed in the background.
+pub const KILLED_FLUSHING: Work = Work {
+    name: "open, killed while flushing",
+    figures: &[("open after kill -9 during a flush", "ms")],
+    better: Better::Less,
+    durability: "",
+    steady: false,
+    prepare: |subject, scale, dir| {
+        let Some(open) = subject.open_past_cache else { return Ok(None) };
+        killed(subject, scale, dir, open, scale.opened - scale.unflushed / 4)
+    },
 };
 
 /// Bytes of a record in the logs that are opened.
@@ -62,14 +79,23 @@ fn clean<'a>(subject: &'a Subject, dir: &'a Path, bytes: usize) -> Result<Option
     })))
 }
 
-fn killed<'a>(subject: &'a Subject, scale: &'a Scale, dir: &'a Path) -> Result<Option<Round<'a>>> {
-    let (Some(_), Some(open)) = (subject.append, subject.open) else { return Ok(None) };
+fn killed<'a>(
+    subject: &'a Subject,
+    scale: &'a Scale,
+    dir: &'a Path,
+    open: Open,
+    segment: usize,
+) -> Result<Option<Round<'a>>> {
+    if subject.append.is_none() {
+        return Ok(None);
+    }
     Ok(Some(Box::new(move || {
         let dir = Scratch::new(dir, "round")?;
-        let task = Task::FillAndDie { bytes: scale.opened, unflushed: scale.unflushed };
+        let task = Task::FillAndDie { bytes: scale.opened, segment, unflushed: scale.unflushed };
         child::run(subject, &dir.0, task)?;
+        let place = Place { segment: segment as u64, ..place(&dir.0, scale.opened) };
         let start = Instant::now();
-        let log = open(&place(&dir.0, scale.opened))?;
+        let log = open(&place)?;
         let time = start.elapsed();
         drop(log);
         Ok(vec![time.as_secs_f64() * 1e3])

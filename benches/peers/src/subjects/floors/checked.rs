@@ -1,11 +1,14 @@
 //! Floor: length, record, one CRC-32C a batch, written positionally; read back through one buffer.
 
-use super::file::{Grown, path};
+use super::{
+    direct::Direct,
+    file::{Grown, path},
+};
 use crate::{
     records::Records,
     subject::{Appending, Mark, Place, Result, Scanning, Seen, Sending, Subject},
 };
-use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::PathBuf};
+use std::{any::Any, fs::File, ops::Range, os::unix::fs::FileExt, path::PathBuf};
 
 pub const SUBJECT: Subject = Subject {
     name: "raw writes + checksum",
@@ -14,13 +17,16 @@ pub const SUBJECT: Subject = Subject {
     send: Some(|place| Ok(Box::new(Checked::open(place)?))),
     scan: Some(|place| Ok(Box::new(Read(path(place.dir))))),
     open: Some(|place| {
-        // What recovering by hand takes: flush, read and verify what was not flushed before.
-        let log = Checked::open(place)?;
-        log.file.file.sync_data()?;
-        let flushed = std::fs::read(place.dir.join("flushed")).ok();
-        let from = flushed.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(0);
-        scan(&log.file.file, from, |_| {})?;
-        Ok(Box::new(log))
+        recover(place, |file| {
+            let file = file.try_clone()?;
+            Ok(Box::new(move |buffer, position| file.read_at(buffer, position)))
+        })
+    }),
+    open_past_cache: Some(|place| {
+        recover(place, |_| {
+            let mut file = Direct::open(&path(place.dir))?;
+            Ok(Box::new(move |buffer, position| file.read_at(buffer, position)))
+        })
     }),
     ..Subject::NONE
 };
@@ -82,16 +88,34 @@ struct Read(PathBuf);
 impl Scanning for Read {
     fn scan(&mut self, _: u64) -> Result<Seen> {
         let mut seen = Seen::default();
-        scan(&File::open(&self.0)?, 0, |record| seen.see(record))?;
+        let file = File::open(&self.0)?;
+        scan(&mut |buffer, position| file.read_at(buffer, position), 0, |record| seen.see(record))?;
         Ok(seen)
     }
 }
 
-fn scan(file: &File, mut position: u64, mut see: impl FnMut(&[u8])) -> Result<()> {
+/// Fills a buffer from a position of a file, as far as there is something.
+type ReadAt = Box<dyn FnMut(&mut [u8], u64) -> std::io::Result<usize>>;
+
+/// What recovering by hand takes: flush, read and verify what was not flushed before.
+fn recover(place: &Place, reader: impl FnOnce(&File) -> Result<ReadAt>) -> Result<Box<dyn Any>> {
+    let log = Checked::open(place)?;
+    log.file.file.sync_data()?;
+    let flushed = std::fs::read(place.dir.join("flushed")).ok();
+    let from = flushed.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(0);
+    scan(&mut *reader(&log.file.file)?, from, |_| {})?;
+    Ok(Box::new(log))
+}
+
+fn scan(
+    read_at: &mut dyn FnMut(&mut [u8], u64) -> std::io::Result<usize>,
+    mut position: u64,
+    mut see: impl FnMut(&[u8]),
+) -> Result<()> {
     let mut buffer = vec![0; 4 << 20];
     let mut filled = 0;
     loop {
-        let read = file.read_at(&mut buffer[filled..], position)?;
+        let read = read_at(&mut buffer[filled..], position)?;
         position += read as u64;
         filled += read;
         let mut rest = &buffer[..filled];
