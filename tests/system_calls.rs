@@ -8,7 +8,7 @@
 //!
 //! * What was acknowledged is with the kernel when it is: a kill before a write loses nothing that was.
 //! * An error of a write is none that may be passed over.
-//! * A failed flush of data is final: it is not tried again with better luck.
+//! * A failed flush of data is final: it is not tried again with better luck. (An opening copies the file instead.)
 //! * A call that a signal interrupted is made again, and the program sees nothing of it.
 //! * Space that cannot be set aside is `DiskFull` before anything is written.
 //!
@@ -174,12 +174,19 @@ fn tamper(
         None => (tampering, ""),
     };
     let inject = format!("inject={name}:{how}:when={number}{for_good}");
-    let options = ["-e".into(), format!("trace={name}"), "-e".into(), inject.clone()];
+    let options = ["-e".into(), format!("trace={name},?rename,?renameat"), "-e".into(), inject.clone()];
     let (ended, trace) = run(dir, life, mistake, &options);
     let told = Told(life, &inject, &ended);
     let injected: String =
         trace.lines().filter(|l| l.contains("(INJECTED)")).flat_map(|l| [l, "\n"]).collect();
-    let struck: Vec<String> = lines(&injected, dir).filter_map(|(_, _, path)| path).collect();
+    // An opening whose flush fails copies the file, flushes that, and gives it the name.
+    let renamed: Vec<String> = lines(&trace, dir)
+        .filter(|(_, name, _)| name.starts_with("rename"))
+        .filter_map(|(.., path)| path)
+        .collect();
+    let is_copied = |path: &String| renamed.contains(&format!("{path}.tmp"));
+    let struck = lines(&injected, dir).filter_map(|(.., path)| path).filter(|path| !is_copied(path));
+    let struck: Vec<String> = struck.collect();
     let on = |kinds: &[&str]| struck.iter().any(|path| kinds.iter().any(|kind| path.ends_with(kind)));
     let (flush, write) = (name.contains("sync"), name.contains("write"));
     match &ended.refused {
