@@ -1,21 +1,20 @@
 //! A partition's directory opened without its log: beside a live writer, after a close, and without changing a byte.
 
-use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 use streamlog::{ErrorKind, Offset, PartitionDir, RecordData, Streamlog, TopicConfig};
+use support::all_files;
 
 /// Every file below `dir`: its bytes and when it was last written.
-fn image(dir: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(image(&path));
-        } else {
-            let written = fs::metadata(&path).unwrap().modified().unwrap();
-            files.insert(path.display().to_string(), (fs::read(&path).unwrap(), written));
-        }
-    }
-    files
+fn image(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let state = |path: &Path| (fs::read(path).unwrap(), fs::metadata(path).unwrap().modified().unwrap());
+    all_files(dir).into_iter().map(|file| (file.clone(), state(&dir.join(file)))).collect()
 }
 
 fn values(dir: &PartitionDir) -> Vec<String> {

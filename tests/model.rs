@@ -212,16 +212,9 @@ impl Machine {
             Machine::Simulated(env) => env.files(),
             Machine::Real { dir, life } => {
                 let root = dir.path().join(life.to_string());
-                let mut found = BTreeMap::new();
-                for index in 0..PARTITIONS {
-                    let sub = format!("t-{index}");
-                    for entry in fs::read_dir(root.join(&sub)).unwrap() {
-                        let path = entry.unwrap().path();
-                        let name = path.file_name().unwrap().to_str().unwrap().to_string();
-                        found.insert(format!("/log/{sub}/{name}"), fs::read(path).unwrap());
-                    }
-                }
-                found
+                let name = |file: &Path| format!("/log/{}", file.display());
+                let files = support::all_files(&root).into_iter();
+                files.map(|file| (name(&file), fs::read(root.join(file)).unwrap())).collect()
             }
         };
         let ours = |name: &String| {

@@ -130,24 +130,6 @@ fn assert_names_a_file(error: &Error, dir: &Path, context: &str) {
     }
 }
 
-/// All files of a directory, by their paths in it.
-fn all_files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut left = vec![dir.to_path_buf()];
-    while let Some(next) = left.pop() {
-        for entry in fs::read_dir(&next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                left.push(path);
-            } else {
-                found.push(path.strip_prefix(dir).unwrap().to_path_buf());
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
 #[test]
 fn a_file_of_an_earlier_day_is_noticed_or_changes_nothing() {
     let life = Life::new();
