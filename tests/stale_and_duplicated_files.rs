@@ -105,18 +105,18 @@ fn shown(dir: &Path, context: &str) -> Shown {
         let given = appended.unwrap_or_else(|error| panic!("{context}: all was read, but: {error}"));
         assert_eq!(given.start, next, "{context}");
     }
-    let appended_at = appended_offset(&partition, next);
+    let can_be_read = can_be_read(&partition, next);
     let _ = log.close();
     let log = Streamlog::open(dir).unwrap_or_else(|error| panic!("{context}: opened once only: {error}"));
     let partition = partition_of(&log).unwrap();
     let (again, error_again) = read_from(&partition, partition.log_start_offset().value());
-    assert_eq!(again, next + u64::from(appended_at), "{context}: {error_again:?}");
+    assert_eq!(again, next + u64::from(can_be_read), "{context}: {error_again:?}");
     assert_eq!(error_again.is_some(), error.is_some(), "{context}: {error:?}, then {error_again:?}");
     Shown { next, error, torn }
 }
 
 /// Whether the record that was appended at `next` can be read.
-fn appended_offset(partition: &Partition, next: u64) -> bool {
+fn can_be_read(partition: &Partition, next: u64) -> bool {
     partition.log_end_offset() == next + 1 && matches!(partition.read(Offset::new(next)).next(), Some(Ok(_)))
 }
 
