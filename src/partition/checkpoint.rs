@@ -70,6 +70,7 @@ impl Log {
         if self.has_new_names() && !planted!(recover_where_no_segment_is) {
             // A roll after the last flush, and nothing behind it: the mark is to lead to a segment that is known.
             self.shared.manifest.flush()?;
+            self.note_names(&capture.segment);
         }
         self.write_mark(|mark| {
             mark.recovery_offset = capture.end;
@@ -186,5 +187,56 @@ impl Log {
         if let Writer::Ready(active) = &mut *self.writer.lock() {
             active.pending.retain(|p| !done.iter().any(|d| Arc::ptr_eq(&d.segment, &p.segment)));
         }
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::{
+        Builder, Partition, RecordData, Streamlog, TopicConfig,
+        sim::{Operation, SimEnv},
+    };
+
+    /// A partition whose last flush is followed by a roll, with nothing behind it.
+    fn rolled(env: &SimEnv) -> (Streamlog, Partition) {
+        let log = Builder::env(env, "/data").background_thread(false).open().unwrap();
+        let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("before")]).unwrap();
+        roll(partition.log());
+        (log, partition)
+    }
+
+    fn roll(log: &Log) {
+        let mut writer = log.writer.lock();
+        let active = log.ready(&mut writer).unwrap();
+        log.roll(active, log.offsets.log_end()).unwrap();
+    }
+
+    #[test]
+    fn names_that_a_checkpoint_flushed_are_not_flushed_again() {
+        let env = SimEnv::new(1);
+        let (_log, partition) = rolled(&env);
+        partition.flush().unwrap();
+        env.record();
+        partition.append(&[RecordData::new("behind")]).unwrap();
+        let recording = env.recording();
+        let flushes = recording
+            .operations()
+            .filter(|(_, operation, _)| matches!(operation, Operation::Sync | Operation::SyncDir));
+        let flushed: Vec<&str> = flushes.map(|(_, _, path)| path).collect();
+        assert_eq!(flushed, ["/data/t-0/00000000000000000001.log"]);
+    }
+
+    #[test]
+    fn a_roll_beside_the_flush_of_names_leaves_its_own_to_the_next_one() {
+        let (_log, partition) = rolled(&SimEnv::new(1));
+        let log = partition.log();
+        let newest = log.capture().unwrap().unwrap().segment;
+        partition.append(&[RecordData::new("behind")]).unwrap();
+        assert!(!log.has_new_names());
+        roll(log);
+        log.note_names(&newest);
+        assert!(log.has_new_names());
     }
 }

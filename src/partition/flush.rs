@@ -180,7 +180,7 @@ impl Log {
             position: active.position,
             segment: Arc::clone(&active.segment),
             sealed: active.pending.clone(),
-            names: std::mem::take(&mut active.names_dirty),
+            names: active.names_dirty,
             records,
         }))
     }
@@ -188,7 +188,6 @@ impl Log {
     /// Nothing of the work was done: the next flush has to.
     fn give_back(&self, work: &Work) {
         if let Writer::Ready(active) = &mut *self.writer.lock() {
-            active.names_dirty |= work.names;
             active.since_flush += work.records;
         }
     }
@@ -208,8 +207,19 @@ impl Log {
             if !planted!(no_manifest_flush) {
                 self.shared.manifest.flush()?;
             }
+            self.note_names(&work.segment);
         }
         work.segment.data().sync()
+    }
+
+    /// The names that there were when `newest` was the active segment are durable. Until then they count as new for
+    /// everybody, and those of a roll meanwhile still do.
+    pub(super) fn note_names(&self, newest: &Arc<Segment>) {
+        if let Writer::Ready(active) = &mut *self.writer.lock()
+            && Arc::ptr_eq(&active.segment, newest)
+        {
+            active.names_dirty = false;
+        }
     }
 
     /// Raises the high watermark of a `Flushed` topic to what has become durable.
