@@ -51,7 +51,8 @@ pub fn commit(targets: &[(Arc<Log>, Offset)]) -> Result<()> {
     }
 }
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod tests {
     use super::*;
     use crate::{

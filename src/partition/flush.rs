@@ -313,7 +313,8 @@ impl Log {
     }
 }
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod tests {
     use crate::{
         Builder, Durability, RecordData, TopicConfig,
