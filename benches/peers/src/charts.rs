@@ -74,6 +74,10 @@ const CHARTS: &[Chart] = &[
         figures: &[
             ("open after a clean close, a log 64 times that", "after a clean close"),
             ("open after kill -9, with unflushed data", "after kill -9, the last 64 MiB unflushed"),
+            (
+                "open after kill -9 during a flush",
+                "after kill -9 while these were flushed: read from the medium",
+            ),
         ],
         silent: &[Mark::FlushesAtRoll, Mark::UnflushedAcknowledged, Mark::Buffers],
     },
