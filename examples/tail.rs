@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     for i in 0..RECORDS {
         let sent = Instant::now();
         producer.send(ProducerRecord::new("ticks", &i.to_be_bytes()))?;
-        match arrivals.recv_timeout(Duration::from_secs(10)) {
+        match arrivals.recv_timeout(Duration::from_secs(60)) {
             Ok((offset, when)) => {
                 assert_eq!(offset, u64::from(i));
                 hops.push(when.duration_since(sent));

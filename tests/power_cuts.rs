@@ -83,9 +83,9 @@ impl Disk {
         Ok(())
     }
 
-    /// Tries for a second: a program that another thread starts meanwhile has our open files until it begins.
+    /// Tries for a while: a program that another thread starts meanwhile has our open files until it begins.
     fn unmount(&mut self) -> Result<(), String> {
-        let ends = Instant::now() + Duration::from_secs(1);
+        let ends = Instant::now() + Duration::from_secs(30);
         while let Err(error) = run(Command::new("umount").arg(self.dir())) {
             if Instant::now() > ends {
                 return Err(error);

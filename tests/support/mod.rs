@@ -8,9 +8,20 @@ use std::{
 };
 use streamlog::{Error, Partition, RecordData, Timestamp};
 
-/// A directory where flushing is cheap, if the machine has one: these tests are about content, not about media.
+/// A directory where flushing is cheap, if the machine has one with room: these tests are about content, not about media.
 pub fn quick_dir() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    match tempfile::tempdir_in("/dev/shm") {
+        Ok(dir) if has_room(dir.path()) => dir,
+        _ => tempfile::tempdir().unwrap(),
+    }
+}
+
+/// Whether there is more space than any of these tests takes: containers often have 64 MiB of `/dev/shm`.
+fn has_room(dir: &Path) -> bool {
+    #[cfg(unix)]
+    return rustix::fs::statvfs(dir).is_ok_and(|found| found.f_bavail * found.f_frsize > 1 << 30);
+    #[cfg(not(unix))]
+    return dir.exists();
 }
 
 /// Copies a directory: what the next process finds when this one dies now.
@@ -31,6 +42,13 @@ pub fn image(from: &Path, to: &Path) {
             }
         }
     }
+}
+
+/// Removes a file and gives its space back at once, also where a program that another thread starts still has a copy of
+/// its descriptor.
+pub fn give_back(path: &Path) {
+    fs::File::create(path).unwrap();
+    fs::remove_file(path).unwrap();
 }
 
 /// The key of record `i`.

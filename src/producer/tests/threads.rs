@@ -75,7 +75,7 @@ fn an_enqueued_record_arrives_without_another_call() {
     let producer = world.producer();
     for i in 0..20u64 {
         let delivery = producer.enqueue(ProducerRecord::new("t", "x")).unwrap();
-        let metadata = delivery.wait_timeout(Duration::from_secs(10)).unwrap();
+        let metadata = delivery.wait_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(metadata.offset, i);
     }
 }
