@@ -34,7 +34,8 @@
 //! | writers of a directory | 1 | others get `AlreadyOpen` with the pid of the one |
 //! | read-only handles | any | |
 //! | remembered batches per producer | 5 | Kafka's bound; an older retry is `OutOfOrderSequence` |
-//! | threads of a handle | 1, and up to 3 more while several partitions are flushed at once | |
+//! | threads of a handle | 1 | none with [`background_thread(false)`](crate::Builder::background_thread), or opened for reading |
+//! | threads for flushing several partitions at once | 15, of all handles of a process | begun when they are needed, and kept for five seconds |
 //!
 //! # What things cost
 //!
