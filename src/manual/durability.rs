@@ -253,11 +253,15 @@
 //! 2. Segments from the mark's `flushed` on are flushed, through fresh descriptors: a killed process leaves its bytes in
 //!    the cache, and nothing may be shown that is not durable.
 //! 3. The cache is *suspect* when the mark says that a flush was under way or had failed, or when the flush of step 2
-//!    fails. Then what lies behind `flushed` is read past the cache, with `O_DIRECT`. Where that is refused, or where the
-//!    flush of step 2 failed, so that nothing says that what is read will stay, the file is written anew under its own
-//!    name and flushed: cache and medium agree. That needs as much space again; without it the partition shows what was
-//!    durable, refuses appends with [`ReadOnly`](crate::Error::ReadOnly), and can be opened again when there is space.
-//! 4. Batches are checked from the recovery point on, with the producers, epochs and indexes as of there.
+//!    fails. Then what lies behind `flushed` is read past the cache, with `O_DIRECT`, from the medium straight into
+//!    memory. Where that is refused, or where the flush of step 2 failed, so that nothing says that what is read will
+//!    stay, the file is written anew under its own name and flushed: cache and medium agree. That needs as much space
+//!    again; without it the partition shows what was durable, refuses appends with
+//!    [`ReadOnly`](crate::Error::ReadOnly), and can be opened again when there is space.
+//! 4. Batches are checked from the recovery point on, with the producers, epochs and indexes as of there. Where the cache
+//!    is believed, the space that was only set aside is not read: the file system is asked from where on the file has
+//!    nothing but zeros (`SEEK_DATA`). It is asked behind the flush of step 2, when no data waits for its place any more,
+//!    and believed as a read is. Where it cannot tell, all is read.
 //! 5. Where the chain of whole batches ends, there is a verdict.
 //!
 //! | the chain ends | and behind it | [`RecoveryVerdict`](crate::RecoveryVerdict) |
@@ -332,9 +336,9 @@
 //!
 //! * **The simulated disk** is `streamlog::sim`, behind the feature `sim`: a machine with a disk of live and durable bytes.
 //!   Its crashes lose what no flush covered, tear writes by sectors of 512 bytes, keep lengths without bytes and bytes
-//!   without lengths, bring old names back, and change names in any order. Its faults fail any operation, cut writes short, and lose the pages of a
-//!   failed flush and then say yes. Clock, randomness and background work come from one seed. The engine that runs on it
-//!   is the real one. A recording of a run gives the disk after each of its operations.
+//!   without lengths, bring old names back, and change names in any order. Its faults fail any operation, cut writes
+//!   short, and lose the pages of a failed flush and then say yes. Clock, randomness and background work come from one
+//!   seed. The engine that runs on it is the real one. A recording of a run gives the disk after each of its operations.
 //! * **The campaign's alphabet**: topics are created, altered, given partitions, and deleted; records come by
 //!   [`append`](crate::Partition::append), `send`, `send_batch` to one partition or across several, and `enqueue`, with
 //!   every codec and durability, in small segments; flushes, new log starts, time that passes with retention and
