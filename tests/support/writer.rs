@@ -48,7 +48,9 @@ pub fn write_if_asked() {
     let number = |name| std::env::var(name).ok().and_then(|n| n.parse().ok());
     if let Ok(plant) = std::env::var(PLANT) {
         let mut known = streamlog::planted::NAMES.iter().chain(streamlog::planted::OUTSIDE);
-        streamlog::planted::plant(known.find(|name| **name == plant).copied());
+        let known = known.find(|name| **name == plant);
+        assert!(known.is_some() || plant == TOO_EARLY, "no mistake is called {plant}");
+        streamlog::planted::plant(known.copied());
     }
     std::panic::set_hook(Box::new(|info| {
         say(format_args!("panicked {}", info.to_string().replace('\n', " ")))
