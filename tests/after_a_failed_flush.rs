@@ -50,9 +50,14 @@ fn in_flight() -> SimEnv {
     env.record();
     env.inject(lose_pages());
     partition.append(&[RecordData::new("lost")]).unwrap_err();
+    killed_behind(&env, Operation::Sync)
+}
+
+/// What a death leaves right behind the first such operation on data since the recording began.
+fn killed_behind(env: &SimEnv, operation: Operation) -> SimEnv {
     let recording = env.recording();
-    let flush = |o: &(u64, Operation, &str)| o.1 == Operation::Sync && o.2.ends_with(".log");
-    let (at, ..) = recording.operations().find(flush).unwrap();
+    let is_it = |o: &(u64, Operation, &str)| o.1 == operation && o.2.ends_with(".log");
+    let (at, ..) = recording.operations().find(is_it).unwrap();
     let mut cursor = recording.cursor();
     while cursor.advance().unwrap() < at {}
     cursor.crash(Crash::Kill, 1)
@@ -128,12 +133,7 @@ fn what_could_not_be_flushed_and_is_still_there_is_shown_when_it_is_durable() {
         let (env, _log, partition) = begin(Durability::Flushed);
         env.record();
         partition.append(&[RecordData::new("written")]).unwrap();
-        let recording = env.recording();
-        let write = |o: &(u64, Operation, &str)| o.1 == Operation::Write && o.2.ends_with(".log");
-        let (at, ..) = recording.operations().find(write).unwrap();
-        let mut cursor = recording.cursor();
-        while cursor.advance().unwrap() < at {}
-        let env = cursor.crash(Crash::Kill, 1);
+        let env = killed_behind(&env, Operation::Write);
         // Nothing is lost: the pages are as dirty as before, and to read past the cache writes them back.
         env.inject(Fault::new(FaultKind::Io).on(Operation::Sync).path(".log"));
         plant(mistake);
