@@ -149,32 +149,32 @@ fn faulted_after(
     let mut rng = Rng(seed ^ point);
     env.record();
     env.inject(Fault::new(kind).skip(point));
-    let begun = env.operations();
+    let start = env.operations();
     let mut session = None;
     let mut found = (bounds.before.clone(), bounds.after.clone());
     match open(&env, false) {
         Err(error) => says_what_and_where(&error).map_err(|e| format!("opening: {e}"))?,
         Ok(log) => {
             // What looks at it is not struck.
-            let left = point.checked_sub(env.operations() - begun).filter(|_| env.struck() == 0);
+            let left = point.checked_sub(env.operations() - start).filter(|_| env.struck() == 0);
             env.clear_faults();
             let model = check(&log, &bounds, &mut rng)?;
-            let mut begun = Session::start_with(env.clone(), log, model, bounds.after.serial + 1000);
+            let mut next = Session::start_with(env.clone(), log, model, bounds.after.serial + 1000);
             if let Some(left) = left {
                 env.inject(Fault::new(kind).skip(left));
-                found = endure(&mut begun, &first_calls())?;
+                found = endure(&mut next, &first_calls())?;
                 if env.struck() == 0 {
                     env.die();
                     return Ok(None);
                 }
             } else {
-                found = (begun.model.clone(), begun.model.clone());
+                found = (next.model.clone(), next.model.clone());
             }
-            session = Some(begun);
+            session = Some(next);
         }
     }
     figures.error_points += 1;
-    lives_on(&env, session, &found, begun, &mut rng, figures).map(Some)
+    lives_on(&env, session, &found, start, &mut rng, figures).map(Some)
 }
 
 /// The first calls of a life.

@@ -294,11 +294,14 @@ impl Session {
     }
 
     fn producer(&mut self) -> Result<&Producer, Error> {
-        if self.producer.is_none() {
-            let builder = self.log()?.producer_builder().linger(Duration::from_secs(3600));
-            self.producer = Some(builder.compression(Compression::Lz4).build()?);
-        }
-        self.producer.as_ref().ok_or(Error::Wakeup)
+        let producer = match self.producer.take() {
+            Some(producer) => producer,
+            None => {
+                let builder = self.log()?.producer_builder().linger(Duration::from_secs(3600));
+                builder.compression(Compression::Lz4).build()?
+            }
+        };
+        Ok(self.producer.insert(producer))
     }
 
     /// What only the log knows: ids, lives, and the start after retention.
