@@ -23,6 +23,16 @@ impl RealEnv {
     }
 }
 
+/// std tries again to open a file when that was interrupted, and not a directory.
+fn read_dir(dir: &Path) -> io::Result<fs::ReadDir> {
+    loop {
+        match fs::read_dir(dir) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 impl Env for RealEnv {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
@@ -52,7 +62,7 @@ impl Env for RealEnv {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        for entry in read_dir(dir)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let kind = entry.file_type()?;

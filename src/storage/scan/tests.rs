@@ -1,3 +1,5 @@
+//! Holes, tails of zeros and pieces of batches in a file, in memory and on the disk, through the cache and past it.
+
 use super::*;
 use crate::{
     codec::builder::{BatchBuilder, Stamp},
