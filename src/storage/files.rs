@@ -124,7 +124,12 @@ impl FilePool {
         Ok(file)
     }
 
-    fn file(self: &Arc<Self>, path: PathBuf, how: Open, handle: Option<Arc<dyn File>>) -> Arc<PooledFile> {
+    pub(super) fn file(
+        self: &Arc<Self>,
+        path: PathBuf,
+        how: Open,
+        handle: Option<Arc<dyn File>>,
+    ) -> Arc<PooledFile> {
         let descriptor = Arc::new(Descriptor {
             pool: Arc::clone(self),
             path,
@@ -348,11 +353,15 @@ impl PooledFile {
         let mut done = 0;
         while done < buf.len() {
             let rest = buf.get_mut(done..).unwrap_or_default();
-            let read =
-                self.with_room("read", |file| match file.read_past_cache(rest, position + done as u64) {
-                    Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
-                    other => other.map(Some),
-                })?;
+            let read = self.with_room("read", |file| {
+                loop {
+                    match file.read_past_cache(rest, position + done as u64) {
+                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                        Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(None),
+                        other => return other.map(Some),
+                    }
+                }
+            })?;
             match read {
                 None => return Ok(None),
                 Some(0) => break,

@@ -4,12 +4,17 @@
 //! end of the data: the end of the file, or a length field of zero, which is what space set aside looks like. Whether a
 //! bad batch is a torn tail or damage is for the caller to say, who knows what was durable.
 
+mod epochs;
+#[cfg(test)]
+mod tests;
+
+pub use epochs::EpochsAround;
+
 use super::files::PooledFile;
 use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD, RecordBatch},
-        checkpoint::LeaderEpochs,
         crc::{crc32c, crc32c_append},
     },
     error::{Error, Result},
@@ -23,6 +28,10 @@ const CHUNK: usize = 1 << 20;
 
 /// A chunk begins at a multiple of this, in its file and in memory, so that reading past the cache copies nothing.
 const ALIGNMENT: usize = 4096;
+
+/// So much of what the file system says is zeros is read all the same. OpenZFS before 2.1.14 and 2.2.2 now and then takes
+/// for a hole what was flushed a moment ago.
+const LOOKED_AT: u64 = 64 << 10;
 
 /// The leader epoch of every batch that this library writes. Nobody raises it: there is no leader.
 pub const LEADER_EPOCH: i32 = 0;
@@ -55,46 +64,6 @@ pub enum Source {
     MediumFrom(u64),
 }
 
-/// What is known of the leader epochs of batches, which their checksums do not cover.
-#[derive(Clone, Debug, Default)]
-pub struct EpochsAround {
-    /// That of the batch before the next one.
-    pub before: Option<i32>,
-    /// That of the batch behind what is scanned.
-    pub behind: Option<i32>,
-    /// What `leader-epoch-checkpoint` says, which may lag behind.
-    pub checkpoint: LeaderEpochs,
-}
-
-impl EpochsAround {
-    /// What is wrong with a batch's leader epoch. None is below -1, which stands for none, and they only grow. Where two
-    /// neighbours do not, the checkpoint says which of them is at fault; where it has no answer that fits, the one that
-    /// contradicts both sides.
-    fn contradict(&self, header: &BatchHeader, next: Option<i32>) -> Option<String> {
-        let real = |epoch: &i32| *epoch >= -1;
-        let (epoch, before) = (header.leader_epoch, self.before.filter(real));
-        let behind = next.or(self.behind).filter(real);
-        let fits = |epoch: i32| before.is_none_or(|b| b <= epoch) && behind.is_none_or(|b| epoch <= b);
-        let is_wrong = || match self.checkpoint.epoch_for(header.base_offset) {
-            Some(known) if known == epoch => false,
-            Some(known) if fits(known) => true,
-            _ => match (before, behind) {
-                (None, Some(_)) => true,
-                (Some(before), Some(behind)) => before <= behind,
-                (_, None) => false,
-            },
-        };
-        let told = |epoch: Option<i32>| epoch.map_or("none".into(), |epoch| epoch.to_string());
-        (epoch < -1 || (!fits(epoch) && is_wrong())).then(|| {
-            format!(
-                "a batch of leader epoch {epoch}, with {} before and {} behind it",
-                told(before),
-                told(behind)
-            )
-        })
-    }
-}
-
 /// A walk over the batches of one file.
 #[derive(Debug)]
 pub struct Scanner<'a> {
@@ -109,7 +78,7 @@ pub struct Scanner<'a> {
     /// The offset that every batch lies below: the base of the next segment.
     ceiling: Offset,
     epochs: EpochsAround,
-    /// From where on all is zeros, once that was asked.
+    /// From where on all is told to be zeros, once that was asked; nowhere, once that was seen to be wrong.
     zeros_from: Option<u64>,
     chunk: Bytes,
     chunk_start: u64,
@@ -247,7 +216,8 @@ impl<'a> Scanner<'a> {
                     return Ok(Some(start));
                 }
             }
-            at = if self.zeros_from.is_some_and(|zeros| zeros <= behind) { self.limit } else { behind };
+            let is_unread = self.zeros_from.is_some_and(|zeros| unread_from(zeros) <= behind);
+            at = if is_unread { self.limit } else { behind };
         }
         Ok(None)
     }
@@ -417,24 +387,38 @@ impl<'a> Scanner<'a> {
     fn read(&mut self, buf: &mut [u8], position: u64) -> Result<usize> {
         let through_cache = match self.source {
             Source::Cache => buf.len(),
-            Source::Flushed => distance(position, self.zeros_from(position)?),
+            Source::Flushed => distance(position, unread_from(self.zeros_from(position)?)),
             Source::MediumFrom(from) => distance(position, from),
         };
         let (front, back) = buf.split_at_mut(through_cache.min(buf.len()));
-        let mut read = self.file.read_full(front, position)?;
+        let read = self.file.read_full(front, position)?;
         self.bytes_read += read as u64;
+        let is_belied = self.is_not_zeros(front.get(..read).unwrap_or_default(), position);
         if read < front.len() || back.is_empty() {
             return Ok(read);
         }
-        if let Source::MediumFrom(_) = self.source {
-            let more = self.read_past_cache(back, position + read as u64)?;
-            self.bytes_read += more as u64;
-            read += more;
-        } else {
-            back.fill(0);
-            read += back.len();
+        let behind = position + read as u64;
+        let more = match self.source {
+            Source::MediumFrom(_) => self.read_past_cache(back, behind)?,
+            _ if is_belied => self.file.read_full(back, behind)?,
+            _ => {
+                back.fill(0);
+                return Ok(read + back.len());
+            }
+        };
+        self.bytes_read += more as u64;
+        Ok(read + more)
+    }
+
+    /// Whether these bytes belie what was told of zeros. It is not believed any more then.
+    fn is_not_zeros(&mut self, bytes: &[u8], position: u64) -> bool {
+        let Some(zeros_from) = self.zeros_from else { return false };
+        let told = bytes.get(distance(position, zeros_from)..).unwrap_or_default();
+        let is_belied = !is_zeros(told);
+        if is_belied {
+            self.zeros_from = Some(u64::MAX);
         }
-        Ok(read)
+        is_belied
     }
 
     /// Where zeros begin, which is asked before anything is read: what reading brings into the cache counts as data.
@@ -452,6 +436,11 @@ impl<'a> Scanner<'a> {
             Error::io("read past the cache", self.file.path(), io::ErrorKind::Unsupported.into())
         })
     }
+}
+
+/// Where that ends which is read of a file that is told to be zeros from `zeros` on.
+fn unread_from(zeros: u64) -> u64 {
+    zeros.saturating_add(LOOKED_AT)
 }
 
 /// How far `to` lies beyond `from`.
@@ -490,6 +479,3 @@ fn is_zeros(bytes: &[u8]) -> bool {
 fn length_field(head: &[u8]) -> u32 {
     head.get(8..12).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
-
-#[cfg(test)]
-mod tests;

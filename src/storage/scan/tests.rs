@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     codec::builder::{BatchBuilder, Stamp},
-    env::{Env, Open, memory::MemoryEnv, real::RealEnv, write_all_at},
+    env::{Env, File, Open, Region, memory::MemoryEnv, real::RealEnv, write_all_at},
     storage::files::{FilePool, ReadMode},
     types::{Compression, Timestamp},
 };
@@ -117,4 +117,137 @@ fn a_batch_keeps_its_bytes_when_the_scan_goes_on() {
             }
         }
     });
+}
+
+/// A file that tells something else of zeros, and that breaks.
+#[derive(Debug)]
+struct Other {
+    file: Arc<dyn File>,
+    /// What it says of zeros.
+    zeros_from: Option<u64>,
+    /// What comes of reading past the cache, the last one first; it succeeds when there is none left.
+    fails: std::sync::Mutex<Vec<Option<io::ErrorKind>>>,
+}
+
+impl File for Other {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buf, position)
+    }
+    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
+        self.file.write_at(buf, position)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        match self.fails.lock().unwrap().pop().flatten() {
+            Some(kind) => Err(kind.into()),
+            // As a medium does that cannot give all at once.
+            None => {
+                let len = buf.len().min(100_000);
+                self.file.read_past_cache(&mut buf[..len], position)
+            }
+        }
+    }
+    fn zeros_from(&self, position: u64) -> Option<u64> {
+        self.zeros_from.map(|zeros_from| zeros_from.max(position))
+    }
+    fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
+        self.file.region(capacity)
+    }
+}
+
+/// Checks a file that holds `bytes` and says that zeros begin at `zeros_from`, and whose reads past the cache fail first.
+fn with_other(
+    bytes: &[u8],
+    zeros_from: Option<u64>,
+    fails: &[Option<io::ErrorKind>],
+    check: impl Fn(&PooledFile),
+) {
+    let env = MemoryEnv::new();
+    let path = Path::new("/file");
+    let file = env.open(path, Open::CreateNew).unwrap();
+    write_all_at(&*file, bytes, 0).unwrap();
+    let other = Other { file, zeros_from, fails: std::sync::Mutex::new(fails.to_vec()) };
+    let pool = FilePool::new(env, ReadMode::Pread, 4);
+    check(&pool.file(path.into(), Open::Write, Some(Arc::new(other))));
+}
+
+#[test]
+fn a_file_system_that_takes_data_for_a_hole_loses_nothing() {
+    let mut batches: Vec<Vec<u8>> = (0..20).map(|i| batch(i, 1000 + 77_777 * (i as usize % 5))).collect();
+    let data = batches.concat().len();
+    let boundaries =
+        batches.iter().scan(0, |at, bytes| Some(std::mem::replace(at, *at + bytes.len()) as u64));
+    let lies: Vec<u64> = boundaries.chain((0..data as u64).step_by(1 << 19)).collect();
+    batches.push(vec![0; 3 << 20]);
+    let all = batches.concat();
+    for lie in lies {
+        with_other(&all, Some(lie), &[], |file| {
+            let mut scanner =
+                Scanner::new(file, all.len() as u64, 0, Offset::ZERO, false).reading(Source::Flushed);
+            for bytes in &batches[..20] {
+                let Found::Batch(batch, _) = scanner.next().unwrap() else {
+                    panic!("a batch is missing where zeros are told from {lie} on")
+                };
+                assert!(batch.bytes() == bytes.as_slice());
+            }
+            assert!(matches!(scanner.next().unwrap(), Found::End));
+            assert_eq!(scanner.resync().unwrap(), None);
+        });
+        // What is sought behind damage, too.
+        with_other(&all, Some(lie), &[], |file| {
+            let mut scanner =
+                Scanner::new(file, all.len() as u64, 0, Offset::ZERO, true).reading(Source::Flushed);
+            let mut found = 0;
+            while scanner.resync().unwrap().is_some() {
+                assert!(matches!(scanner.next().unwrap(), Found::Batch(..)));
+                found += 1;
+            }
+            assert!(found >= 9, "{found} where zeros are told from {lie} on");
+        });
+    }
+}
+
+#[test]
+fn a_scan_goes_on_after_an_error_as_if_there_had_been_none() {
+    let batches: Vec<Vec<u8>> = (0..12).map(|i| batch(i, 1000 + 77_777 * (i as usize % 5))).collect();
+    let all = batches.concat();
+    for fails in 1..8 {
+        // A signal, which nobody hears of, then some pieces of the chunk, and the error.
+        let mut errors = vec![Some(io::ErrorKind::Other)];
+        errors.extend(vec![None; fails]);
+        errors.push(Some(io::ErrorKind::Interrupted));
+        let errors = errors.repeat(fails);
+        with_other(&all, None, &errors, |file| {
+            let mut scanner = Scanner::new(file, all.len() as u64, 0, Offset::ZERO, false)
+                .reading(Source::MediumFrom(4097));
+            let (mut next, mut failed) = (0, 0);
+            while next < batches.len() {
+                match scanner.next() {
+                    Ok(Found::Batch(batch, _)) => {
+                        assert!(batch.bytes() == batches[next].as_slice());
+                        next += 1;
+                    }
+                    Ok(other) => panic!("{other:?}"),
+                    Err(error) => {
+                        let Error::Io { source, .. } = &error else { panic!("{error}") };
+                        assert_eq!(source.kind(), io::ErrorKind::Other);
+                        failed += 1;
+                    }
+                }
+            }
+            assert_eq!(failed, fails);
+            assert!(matches!(scanner.next().unwrap(), Found::End));
+        });
+    }
 }
