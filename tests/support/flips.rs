@@ -8,8 +8,8 @@ use std::{
 };
 use streamlog::{Batch, Record};
 
-/// No opening, with all the questions, may take longer.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// No opening, with all the questions, may take longer, on however busy a machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Nor may address space of this size be asked for.
 const MEMORY: u64 = 1 << 30;
 
