@@ -327,6 +327,7 @@
 //! | files that are cut short, missing, damaged, of an unknown version | by hand, with the verdict that is expected | `tests/damaged_files.rs`, `tests/lost_and_damaged_sidecars.rs` |
 //! | a file of an earlier day put back, a copy of one under another's name | each of a closed and a killed log; reads and seeks held against what was written | `tests/stale_and_duplicated_files.rs` |
 //! | `SIGKILL` | again and again, on a directory that grows old | `tests/killed_processes.rs` |
+//! | `SIGKILL` where holes, blocks and caches are others' | ext4, ext2, XFS, btrfs, tmpfs, overlayfs; what is left is opened as it is, and as copies with every zero written out and with every zero block a hole | `tests/other_file_systems.rs` |
 //! | death, or an error, at a chosen system call | strace; a planted mistake breaks each claim | `tests/system_calls.rs` |
 //! | a flush that failed, that was under way at death, that fails at opening | a simulated cache that lies | `tests/after_a_failed_flush.rs` |
 //! | no space; writers that roll, remove and die beside a reader | a small tmpfs; two processes | `tests/full_disk.rs` |

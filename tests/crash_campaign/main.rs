@@ -148,8 +148,9 @@ fn faults_of(workload: &Workload, one_in: u64) -> Result<Figures, Failure> {
                 continue;
             }
             if rng.one_in(one_in) {
-                // A system call that is interrupted for ever is repeated for ever.
-                let forever = rng.one_in(4) && kind != FaultKind::Interrupted;
+                // A system call that is interrupted for ever is repeated for ever. One that is short for ever comes to the
+                // marks, too.
+                let forever = rng.one_in(4) && !matches!(kind, FaultKind::Interrupted | FaultKind::Short);
                 let struck = fault_at(workload, point, kind, forever, &mut figures)?;
                 figures.fold(u64::from(struck));
             }
