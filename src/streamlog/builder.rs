@@ -118,7 +118,8 @@ impl Builder {
     }
 
     /// Committed offsets are kept in segments of this size, a sidecar of theirs is renewed after `snapshot_every` bytes,
-    /// and all of them are written again above `rewrite_above` bytes: small sizes, so that few commits get there.
+    /// and all of them are written again, one to a batch, above `rewrite_above` bytes: small sizes, so that few commits
+    /// get there.
     #[cfg(feature = "sim")]
     #[doc(hidden)]
     #[must_use]
