@@ -217,21 +217,21 @@ impl Recovery<'_> {
         !self.shared.read_only && self.hands_off.is_none()
     }
 
-    fn run(&mut self, log_start: Offset, go_on: &mut GoOn<'_>) -> Result<Replay> {
-        let env = &*self.shared.env;
+    /// The state as of the recovery point.
+    fn begin(&self, log_start: Offset) -> Result<Replay> {
         let known = KnownEnd {
             offset: self.mark.recovery_offset,
             position: u64::from(self.mark.recovery_position),
             index_checksum: self.mark.index_checksum,
         };
-        let begun = Replay::begin(env, self.identity, &self.segments, log_start, known)?;
-        let Some(mut replay) = begun else {
-            return Err(Error::corrupt(
-                &self.identity.dir,
-                0,
-                "the manifest names no segment of this partition",
-            ));
-        };
+        let begun = Replay::begin(&*self.shared.env, self.identity, &self.segments, log_start, known)?;
+        begun.ok_or_else(|| {
+            Error::corrupt(&self.identity.dir, 0, "the manifest names no segment of this partition")
+        })
+    }
+
+    fn run(&mut self, log_start: Offset, go_on: &mut GoOn<'_>) -> Result<Replay> {
+        let mut replay = self.begin(log_start)?;
         for i in 0..=replay.segment {
             if self.len_of(i)?.is_some() {
                 continue;
