@@ -24,10 +24,6 @@ impl<T> Mutex<T> {
     pub const fn new(value: T) -> Self {
         Mutex(shuttled::Mutex::new(value))
     }
-
-    pub fn into_inner(self) -> T {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<T: ?Sized> Mutex<T> {
