@@ -41,8 +41,8 @@
 //! in a `Flushed` append is within a tenth of it. Callers that come while one is under way share the next: sixteen
 //! threads get five to six times the rate of one. A batch over several partitions flushes up to eight files at
 //! once, in threads that are kept for it for some seconds: eight take some three times as long as one, and five times with
-//! threads that begin anew. It grows with their number, for each has a file of its own. A journal that all partitions
-//! share would; it is not there, for then every record would be written twice.
+//! threads that begin anew. It grows with their number, for each has a file of its own. With a journal that all
+//! partitions share it would not; there is none, for then every record would be written twice.
 //!
 //! A checkpoint (each 256 MiB, at a roll, at a close) flushes in the background and reads a sealed segment once more, to
 //! sum its pages. A `Written` topic's callers do not wait for it, but share the machine with it.
