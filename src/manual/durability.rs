@@ -260,8 +260,8 @@
 //!    [`ReadOnly`](crate::Error::ReadOnly), and can be opened again when there is space.
 //! 4. Batches are checked from the recovery point on, with the producers, epochs and indexes as of there. Where the cache
 //!    is believed, the space that was only set aside is not read: the file system is asked from where on the file has
-//!    nothing but zeros (`SEEK_DATA`). It is asked behind the flush of step 2, when no data waits for its place any more,
-//!    and believed as a read is. Where it cannot tell, all is read.
+//!    nothing but zeros (`SEEK_DATA`), behind the flush of step 2, when no data waits for its place any more. The first
+//!    64 KiB of what it names are read all the same: where they are not zeros, or where it cannot tell, all is read.
 //! 5. Where the chain of whole batches ends, there is a verdict.
 //!
 //! | the chain ends | and behind it | [`RecoveryVerdict`](crate::RecoveryVerdict) |
