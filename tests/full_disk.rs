@@ -175,7 +175,7 @@ fn check_opening(dir: &Path, end: u64) {
 #[test]
 fn a_reader_beside_writers_that_roll_and_remove_and_die_sees_every_record_once_and_in_order() {
     let dir = quick_dir();
-    let mut random = Random(std::process::id().into());
+    let mut random = Random(seed());
     println!("seed {}", random.0);
     let mut seen = Seen::default();
     let writer = Writer::start(dir.path(), 0);

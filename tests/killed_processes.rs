@@ -113,7 +113,7 @@ fn what_was_acknowledged_survives_every_kill_and_what_was_seen_never_changes() {
     let kills: u64 = std::env::var("STREAMLOG_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
     let root = quick_dir();
     let (dir, copy) = (root.path().join("log"), root.path().join("copy"));
-    let mut random = Random(std::process::id().into());
+    let mut random = Random(seed());
     println!("seed {}", random.0);
     let mut seen: [Vec<String>; 2] = Default::default();
     let (mut cuts, mut life) = (0, 0);

@@ -223,7 +223,7 @@ fn live_and_die_on(name: &str, mounted: Result<Mounted, String>) {
     };
     let dir = mounted.dir().join("log");
     let (other, again) = (mounted.dir().join("copy"), mounted.dir().join("again"));
-    let mut random = Random(std::process::id().into());
+    let mut random = Random(seed());
     println!("{name}: seed {}", random.0);
     let (mut told, mut records) = (Vec::new(), 0);
     for life in 0..LIVES {

@@ -139,7 +139,7 @@ fn cut_again_and_again(name: &str, mkfs: &[&str], options: &[&str]) {
         return println!("SKIPPED: {name}: {why}");
     }
     let copies = quick_dir();
-    let mut random = Random(std::process::id().into());
+    let mut random = Random(seed());
     println!("{name}: seed {}", random.0);
     let (began, mut seen, mut records, mut torn, mut refused) = (Instant::now(), Seen::default(), 0, 0, 0);
     disk.mount(options[0]).unwrap();

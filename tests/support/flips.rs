@@ -8,6 +8,8 @@ use std::{
 };
 use streamlog::{Batch, Record};
 
+use super::support::seed;
+
 /// No opening, with all the questions, may take longer, on however busy a machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Nor may address space of this size be asked for.
@@ -32,9 +34,7 @@ impl Sample {
             Ok(number) => number.parse().unwrap(),
             Err(_) => default,
         };
-        let seed = std::env::var("STREAMLOG_SEED").ok().and_then(|n| n.parse().ok());
-        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
-        Sample { step, seed, seen: 0, taken: 0, began: Instant::now(), memory: most_memory() }
+        Sample { step, seed: seed(), seen: 0, taken: 0, began: Instant::now(), memory: most_memory() }
     }
 
     /// Whether the next bit is one of them.

@@ -159,6 +159,14 @@ pub fn all_files(dir: &Path) -> Vec<PathBuf> {
 /// Random numbers that are the same each time.
 pub struct Random(pub u64);
 
+/// `STREAMLOG_SEED`, or a seed that changes.
+pub fn seed() -> u64 {
+    match std::env::var("STREAMLOG_SEED") {
+        Ok(seed) => seed.parse().expect("STREAMLOG_SEED is a number"),
+        Err(_) => std::process::id().into(),
+    }
+}
+
 impl Random {
     /// The next one.
     pub fn next(&mut self) -> u64 {
