@@ -15,6 +15,8 @@
 //! Locks, condition variables and atomics come from [`sync`]. The one file with `unsafe` code is `mapped.rs`.
 
 mod crew;
+#[cfg(test)]
+mod forward;
 mod machine;
 pub mod mapped;
 pub mod memory;
@@ -25,6 +27,9 @@ pub mod sync;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+
+#[cfg(test)]
+pub(crate) use forward::forward_to_file;
 
 use crate::types::Timestamp;
 use bytes::Bytes;
@@ -184,9 +189,19 @@ pub fn read_exact_at(file: &dyn File, buf: &mut [u8], position: u64) -> io::Resu
 
 /// Reads until `buf` is full or the file ends, and says how much was read.
 pub fn read_full_at(file: &dyn File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    fill(buf, |rest, done| file.read_at(rest, position + done))
+}
+
+/// As [`read_full_at`], from the medium and not from a cache.
+pub fn read_full_past_cache_at(file: &dyn File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    fill(buf, |rest, done| file.read_past_cache(rest, position + done))
+}
+
+/// Fills `buf` by reads that are told how much was read before, until it is full or there is no more.
+fn fill(buf: &mut [u8], mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {
-        match file.read_at(&mut buf[done..], position + done as u64) {
+        match read(&mut buf[done..], done as u64) {
             Ok(0) => break,
             Ok(n) => done += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

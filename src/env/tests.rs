@@ -117,17 +117,6 @@ fn allocate_grows_with_zeros_and_never_shrinks() {
     });
 }
 
-fn read_past_cache_full(file: &dyn File, buf: &mut [u8], position: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buf.len() {
-        match file.read_past_cache(&mut buf[done..], position + done as u64)? {
-            0 => break,
-            n => done += n,
-        }
-    }
-    Ok(done)
-}
-
 #[test]
 fn what_is_told_to_be_zeros_is() {
     everywhere(|env, dir| {
@@ -170,7 +159,7 @@ fn reading_past_the_cache_reads_the_same_or_is_refused() {
             for shift in [0, aligned, aligned + position as usize % 4096, aligned + 100] {
                 let found = &mut space[shift..shift + len];
                 found.fill(0);
-                match read_past_cache_full(&*file, found, position) {
+                match read_full_past_cache_at(&*file, found, position) {
                     Ok(read) => assert_eq!((read, &*found), (n, &*expected), "{position} at {shift}"),
                     Err(e) => assert_eq!(e.kind(), ErrorKind::Unsupported),
                 }

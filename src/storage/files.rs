@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     env::{
-        Env, File, Open, Region, read_exact_at, read_full_at,
+        Env, File, Open, Region, read_exact_at, read_full_at, read_full_past_cache_at,
         sync::{AtomicBool, Mutex, Ordering, RwLock},
         write_all_at,
     },
@@ -350,25 +350,10 @@ impl PooledFile {
 
     /// As [`PooledFile::read_full`], from the medium instead of the cache. `None` where that cannot be had.
     pub fn read_past_cache(&self, buf: &mut [u8], position: u64) -> Result<Option<usize>> {
-        let mut done = 0;
-        while done < buf.len() {
-            let rest = buf.get_mut(done..).unwrap_or_default();
-            let read = self.with_room("read", |file| {
-                loop {
-                    match file.read_past_cache(rest, position + done as u64) {
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                        Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(None),
-                        other => return other.map(Some),
-                    }
-                }
-            })?;
-            match read {
-                None => return Ok(None),
-                Some(0) => break,
-                Some(n) => done += n,
-            }
-        }
-        Ok(Some(done))
+        self.with_room("read", |file| match read_full_past_cache_at(file, buf, position) {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
+            other => other.map(Some),
+        })
     }
 
     /// Where, at `position` or behind it, nothing but zeros begins, if that is known.
@@ -532,30 +517,14 @@ mod tests {
     }
 
     impl File for Hooked {
-        fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-            self.file.read_at(buf, position)
-        }
+        crate::env::forward_to_file!(read_at, len, set_len, allocate, read_past_cache, region);
+
         fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
             (self.before_write)();
             self.file.write_at(buf, position)
         }
         fn sync_data(&self) -> io::Result<()> {
             (self.flush)()
-        }
-        fn len(&self) -> io::Result<u64> {
-            self.file.len()
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.file.set_len(len)
-        }
-        fn allocate(&self, len: u64) -> io::Result<()> {
-            self.file.allocate(len)
-        }
-        fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-            self.file.read_past_cache(buf, position)
-        }
-        fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
-            self.file.region(capacity)
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::env::memory::MemoryEnv;
 use crate::env::sync::{Mutex, Signal};
-use crate::env::{DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task};
+use crate::env::{DirEntry, Env, File, Job, Lock, Metadata, Open, Running, Task};
 use crate::types::Timestamp;
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -81,9 +81,8 @@ struct FaultyFile {
 }
 
 impl File for FaultyFile {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buf, position)
-    }
+    crate::env::forward_to_file!(read_at, len, allocate, read_past_cache, region);
+
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
         match self.plan.step(Operation::Grow) {
             Ok(()) => self.file.write_at(buf, position),
@@ -97,21 +96,9 @@ impl File for FaultyFile {
         self.plan.step(Operation::Sync)?;
         self.file.sync_data()
     }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.plan.step(Operation::Other)?;
         self.file.set_len(len)
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.file.allocate(len)
-    }
-    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_past_cache(buf, position)
-    }
-    fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
-        self.file.region(capacity)
     }
 }
 

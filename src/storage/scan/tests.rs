@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     codec::builder::{BatchBuilder, Stamp},
-    env::{Env, File, Open, Region, memory::MemoryEnv, real::RealEnv, write_all_at},
+    env::{Env, File, Open, memory::MemoryEnv, real::RealEnv, write_all_at},
     storage::files::{FilePool, ReadMode},
     types::{Compression, Timestamp},
 };
@@ -130,24 +130,8 @@ struct Other {
 }
 
 impl File for Other {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buf, position)
-    }
-    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
-        self.file.write_at(buf, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.file.allocate(len)
-    }
+    crate::env::forward_to_file!(read_at, write_at, sync_data, len, set_len, allocate, region);
+
     fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         match self.fails.lock().unwrap().pop().flatten() {
             Some(kind) => Err(kind.into()),
@@ -160,9 +144,6 @@ impl File for Other {
     }
     fn zeros_from(&self, position: u64) -> Option<u64> {
         self.zeros_from.map(|zeros_from| zeros_from.max(position))
-    }
-    fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
-        self.file.region(capacity)
     }
 }
 

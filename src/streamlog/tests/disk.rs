@@ -56,9 +56,8 @@ impl Disk {
 }
 
 impl File for DiskFile {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buf, position)
-    }
+    crate::env::forward_to_file!(read_at, len, set_len, allocate, read_past_cache, region);
+
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
         let done = self.file.write_at(buf, position)?;
         let mut written = self.written.lock();
@@ -73,21 +72,6 @@ impl File for DiskFile {
         }
         self.flushes.lengths.lock().insert(self.path.clone(), len);
         Ok(())
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.file.allocate(len)
-    }
-    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_past_cache(buf, position)
-    }
-    fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
-        self.file.region(capacity)
     }
 }
 
