@@ -12,7 +12,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 impl Consumer {
     /// Commits the positions of all partitions: everything that polls have returned so far counts as done. When this
-    /// returns it survives a power cut. Costs nothing when nothing changed.
+    /// returns these are the group's offsets, whatever another consumer or an administrator made of them since, and
+    /// survive a power cut. Where the group has them already, nothing is written.
     ///
     /// # Errors
     ///
@@ -33,8 +34,8 @@ impl Consumer {
     fn commit_positions(&mut self) -> Result<()> {
         let group = self.group()?;
         self.follow_catalog();
-        let uncommitted = self.places.iter().filter(|p| p.is_uncommitted());
-        let commits: Vec<OffsetCommit> = uncommitted
+        let committable = self.places.iter().filter(|place| place.is_committable());
+        let commits: Vec<OffsetCommit> = committable
             .filter_map(|place| {
                 let log = Arc::clone(place.log());
                 Some(OffsetCommit { log, offset: place.position()?, metadata: String::new() })
@@ -124,7 +125,8 @@ impl Consumer {
         self.commit_positions()
     }
 
-    /// Whether there is anything to commit.
+    /// Whether a position has changed since this consumer last committed it. What others committed since, only a look at
+    /// the group tells.
     pub(super) fn has_uncommitted(&self) -> bool {
         self.places.iter().any(|place| place.is_uncommitted())
     }

@@ -63,6 +63,7 @@ pub(crate) trait Coordinator: Send + Sync + fmt::Debug {
     /// What `group` committed for each of `partitions`, in their order.
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
 
-    /// Commits all of `offsets` or none. When this returns they survive a power cut, and so does all data below them.
+    /// Commits all of `offsets` or none; of several for one partition the last holds. When this returns they survive a
+    /// power cut, and so does all data below them. What the group has already, whoever committed it, costs no write.
     fn commit(&self, group: &str, offsets: &[OffsetCommit]) -> Result<()>;
 }

@@ -45,7 +45,7 @@ pub(super) struct Place {
     signal: Arc<Signal>,
     begun: bool,
     position: Offset,
-    /// What was committed last, as far as this consumer knows.
+    /// What this consumer committed last, or began from. The group may have something else by now.
     pub(super) committed: Option<Offset>,
     /// The batches of the last fetch that were not reached yet, and the transactions aborted among them.
     fetched: VecDeque<RecordBatch>,
@@ -133,9 +133,14 @@ impl Place {
         }
     }
 
-    /// Whether the position differs from what was committed, and can be committed.
+    /// Whether there is a position, and it can be committed.
+    pub(super) fn is_committable(&self) -> bool {
+        self.begun && !self.deleted && self.beyond_end().is_none()
+    }
+
+    /// Whether that position is not the one that this consumer committed last.
     pub(super) fn is_uncommitted(&self) -> bool {
-        self.begun && !self.deleted && self.committed != Some(self.position) && self.beyond_end().is_none()
+        self.committed != Some(self.position) && self.is_committable()
     }
 
     /// Why the position cannot be committed: a seek went beyond the end, where there is no place to resume from. The

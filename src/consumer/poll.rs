@@ -84,7 +84,11 @@ impl Consumer {
     /// When a waiting poll has something to do although nobody notified it.
     fn look_again(&self, now: Duration) -> Option<Duration> {
         let follow = self.catalog.shared().read_only.then_some(now + FOLLOW_EVERY);
-        let commit = self.auto_commit.map(|auto| auto.next).filter(|_| self.has_uncommitted());
+        let commit = self.auto_commit.map(|auto| match self.has_uncommitted() {
+            true => auto.next,
+            // Others may have moved what the group has; to see to that is not worth spinning.
+            false => auto.next.max(now.saturating_add(FOLLOW_EVERY)),
+        });
         [follow, commit].into_iter().flatten().min()
     }
 

@@ -66,6 +66,11 @@ impl State {
         self.reader.log()
     }
 
+    /// The first offset of the log that was not read yet.
+    pub(super) fn next_offset(&self) -> Offset {
+        self.reader.next_offset()
+    }
+
     /// Reads on to the end.
     pub(super) fn follow(&mut self) -> Result<()> {
         loop {

@@ -27,7 +27,7 @@ use crate::{
     topic::{catalog::Catalog, config::TopicConfig},
     types::{Compression, Durability, Offset, Timestamp, TopicPartition},
 };
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// The most metadata beside an offset, in bytes (Kafka's `offset.metadata.max.bytes`).
 const METADATA_MAX: usize = 4096;
@@ -130,12 +130,24 @@ impl OffsetStore {
         Ok(look(Some(state.insert(current))))
     }
 
-    /// Appends `lines`, as one batch, and makes them durable.
-    fn write(&self, lines: &[Line]) -> Result<()> {
+    /// Appends what `group` does not have yet of `commits`, as one batch, and makes it durable.
+    fn write(&self, group: &str, commits: &[&OffsetCommit]) -> Result<()> {
         let (log, end) = {
             let _one_at_a_time = self.appending.lock();
             let log = self.log_for_writing()?;
-            let end = append(&log, lines, self.catalog.shared().env.now())?.end;
+            let now = self.catalog.shared().env.now();
+            let news = self.with_state(|state| match state {
+                // Nobody appends now: what the state has not read is a commit on its way that no one sees yet, and which
+                // the values written here have to come after.
+                Some(state) if state.next_offset() == log.offsets().log_end() => news(state, group, commits),
+                _ => commits.to_vec(),
+            })?;
+            let lines: Vec<Line> =
+                news.iter().map(|commit| Line::Value(entry_of(group, commit, now))).collect();
+            if lines.is_empty() {
+                return Ok(());
+            }
+            let end = append(&log, &lines, now)?.end;
             (log, end)
         };
         if !planted!(commit_acknowledged_before_flush) {
@@ -254,18 +266,37 @@ impl Coordinator for OffsetStore {
         if offsets.is_empty() {
             return Ok(());
         }
-        let covered: Vec<_> = offsets.iter().map(|c| (Arc::clone(&c.log), c.offset)).collect();
+        let by_partition: BTreeMap<&TopicPartition, &OffsetCommit> =
+            offsets.iter().map(|commit| (&commit.log.identity.name, commit)).collect();
+        let commits: Vec<&OffsetCommit> = by_partition.into_values().collect();
+        let commits = self.with_state(|state| match state {
+            Some(state) => news(state, group, &commits),
+            None => commits,
+        })?;
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let covered: Vec<_> = commits.iter().map(|c| (Arc::clone(&c.log), c.offset)).collect();
         if !planted!(commit_without_its_data) {
             commit::commit(&covered)?;
         }
-        let now = self.catalog.shared().env.now();
-        let lines: Vec<Line> =
-            offsets.iter().map(|commit| Line::Value(entry_of(group, commit, now))).collect();
         if planted!(commit_in_pieces) {
-            return lines.chunks(1).try_for_each(|line| self.write(line));
+            return commits.chunks(1).try_for_each(|piece| self.write(group, piece));
         }
-        self.write(&lines)
+        self.write(group, &commits)
     }
+}
+
+/// Those of `commits` that `group` does not have as they are.
+fn news<'a>(state: &State, group: &str, commits: &[&'a OffsetCommit]) -> Vec<&'a OffsetCommit> {
+    let offsets = state.groups.get(group);
+    let is_news = |commit: &&&OffsetCommit| {
+        let had = offsets.and_then(|offsets| offsets.get(&commit.log.identity.name));
+        had.is_none_or(|had| {
+            had.offset != commit.offset || had.metadata != commit.metadata || had.life != life_of(&commit.log)
+        })
+    };
+    commits.iter().filter(is_news).copied().collect()
 }
 
 impl OffsetStore {
@@ -288,11 +319,15 @@ fn entry_of(group: &str, commit: &OffsetCommit, now: Timestamp) -> CommittedEntr
             metadata: commit.metadata.clone(),
             commit_timestamp: now,
         },
-        life: Life {
-            topic_id: Some(log.identity.topic_id),
-            // That of now, not of the offset: everything below the end belongs to the log as it is in this life.
-            incarnation: Some(log.incarnation_of(Offset::MAX).0),
-        },
+        life: life_of(log),
+    }
+}
+
+fn life_of(log: &Log) -> Life {
+    Life {
+        topic_id: Some(log.identity.topic_id),
+        // That of now, not of the offset: everything below the end belongs to the log as it is in this life.
+        incarnation: Some(log.incarnation_of(Offset::MAX).0),
     }
 }
 

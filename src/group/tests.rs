@@ -1,5 +1,6 @@
 //! Groups over real logs in memory: what was committed is there after any reopening, and nothing else.
 
+mod commits;
 mod upkeep;
 
 use super::{

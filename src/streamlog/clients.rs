@@ -92,7 +92,10 @@ impl Streamlog {
         self.inner.offsets.describe_group(name)
     }
 
-    /// Moves a group's committed offsets, durably, and returns where they are now. Its consumers follow when they are given their partitions anew.
+    /// Moves a group's committed offsets, durably, and returns where they are now.
+    ///
+    /// A consumer of the group that is running keeps its positions, and its next commit undoes the move: stop it before,
+    /// or let it [`unsubscribe`](Consumer::unsubscribe) and subscribe again, which goes on from what is committed now.
     ///
     /// # Errors
     ///
