@@ -221,6 +221,17 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The handle was opened by another process, which forked this one. Nothing was done with it: what a child wrote would
+    /// lie where its parent writes next.
+    #[error(
+        "the log in {} was opened by process {opened_by}, which forked this one: let go of every handle that was inherited and open the log here, once it is closed there, or with Streamlog::open_read_only", dir.display()
+    )]
+    Forked {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The process that opened it.
+        opened_by: u32,
+    },
     /// The handle was closed, or its topic deleted.
     #[error("{what} is closed")]
     Closed {
@@ -266,6 +277,7 @@ pub enum ErrorKind {
     UnknownGroup,
     Poisoned,
     ReadOnly,
+    Forked,
     Closed,
     Cancelled,
 }
@@ -300,6 +312,7 @@ impl Error {
             Error::UnknownGroup { .. } => ErrorKind::UnknownGroup,
             Error::Poisoned { .. } => ErrorKind::Poisoned,
             Error::ReadOnly { .. } => ErrorKind::ReadOnly,
+            Error::Forked { .. } => ErrorKind::Forked,
             Error::Closed { .. } => ErrorKind::Closed,
             Error::Cancelled { .. } => ErrorKind::Cancelled,
         }

@@ -22,6 +22,7 @@ impl Consumer {
     /// operating system says. It is then not known which of these offsets a later opening finds, but none of them is
     /// half there.
     pub fn commit_sync(&mut self) -> Result<()> {
+        self.check_process()?;
         self.group()?;
         self.follow_catalog();
         match self.places.iter().find_map(|place| place.beyond_end()) {
@@ -55,6 +56,7 @@ impl Consumer {
         &mut self,
         offsets: impl IntoIterator<Item = (TopicPartition, M)>,
     ) -> Result<()> {
+        self.check_process()?;
         let group = self.group()?;
         self.follow_catalog();
         let mut commits = Vec::new();
@@ -75,6 +77,7 @@ impl Consumer {
     ///
     /// As for [`commit_sync`](Self::commit_sync); `Closed` when the record's topic was deleted.
     pub fn commit_record(&mut self, record: &ConsumerRecord<'_>) -> Result<()> {
+        self.check_process()?;
         let group = self.group()?;
         let log = Arc::clone(record.log());
         self.commit(&group, &[OffsetCommit { log, offset: record.next_offset, metadata: String::new() }])
@@ -90,6 +93,7 @@ impl Consumer {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>> {
+        self.check_process()?;
         let group = self.group()?;
         let committed = self.coordinator.committed(&group, partitions)?;
         let of_today = |partition: &TopicPartition, id| {

@@ -191,6 +191,7 @@ impl Consumer {
     ///
     /// A failure of an automatic commit; the consumer then reads on.
     pub fn unsubscribe(&mut self) -> Result<()> {
+        self.check_process()?;
         self.commit_automatically()?;
         self.interest = Interest::Nothing;
         self.read(Vec::new());
@@ -210,13 +211,22 @@ impl Consumer {
         }
     }
 
-    /// Ends the consumer, with an automatic commit where that is on. Dropping it does the same without the commit.
+    /// Ends the consumer, with an automatic commit where that is on. Dropping it does the same without the commit, and in a
+    /// forked child both do nothing.
     ///
     /// # Errors
     ///
     /// A failure of that commit. The consumer is gone all the same.
     pub fn close(mut self) -> Result<()> {
-        self.commit_automatically()
+        match self.check_process() {
+            Ok(()) => self.commit_automatically(),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// `Forked` in a child of the process that opened the log.
+    fn check_process(&self) -> Result<()> {
+        self.catalog.shared().check_process()
     }
 
     /// Takes in topics and partitions that came, and topics that went.
@@ -309,7 +319,9 @@ fn mixed() -> Error {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.catalog.changes.unwatch(&self.signal);
+        if self.check_process().is_ok() {
+            self.catalog.changes.unwatch(&self.signal);
+        }
     }
 }
 

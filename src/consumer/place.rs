@@ -315,7 +315,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.paused {
+        if !self.paused && self.log().is_of_this_process() {
             self.log().waiters.remove(&self.signal);
         }
     }

@@ -6,7 +6,10 @@
 
 use super::{Consumer, Interest, records::ConsumerRecords};
 use crate::{
-    env::sync::{AtomicBool, Ordering, Signal},
+    env::{
+        process::Process,
+        sync::{AtomicBool, Ordering, Signal},
+    },
     error::{Error, Result},
 };
 use std::{sync::Arc, time::Duration};
@@ -19,12 +22,16 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(10);
 pub struct WakeupHandle {
     woken: Arc<AtomicBool>,
     signal: Arc<Signal>,
+    process: Process,
 }
 
 impl WakeupHandle {
     /// Makes the consumer's poll return `Wakeup`: the one that is running, or else the next one. Once, however often
-    /// this was called before.
+    /// this was called before. In a forked child it does nothing: the consumer is the parent's.
     pub fn wakeup(&self) {
+        if !self.process.is_this() {
+            return;
+        }
         self.woken.store(true, Ordering::SeqCst);
         self.signal.notify();
     }
@@ -46,6 +53,7 @@ impl Consumer {
     /// the damage were returned; the partition stays there until the program [`seek`](Self::seek)s past it, and other
     /// partitions go on with the next poll.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
+        self.check_process()?;
         let mut deadline = None;
         loop {
             let seen = self.signal.epoch();
@@ -78,7 +86,11 @@ impl Consumer {
 
     /// A handle with which other threads wake this consumer.
     pub fn wakeup_handle(&self) -> WakeupHandle {
-        WakeupHandle { woken: Arc::clone(&self.woken), signal: Arc::clone(&self.signal) }
+        WakeupHandle {
+            woken: Arc::clone(&self.woken),
+            signal: Arc::clone(&self.signal),
+            process: self.catalog.shared().process,
+        }
     }
 
     /// When a waiting poll has something to do although nobody notified it.

@@ -16,6 +16,7 @@ impl Consumer {
     ///
     /// `InvalidArgument` when the partition is not assigned.
     pub fn seek(&mut self, partition: &TopicPartition, offset: impl Into<Offset>) -> Result<()> {
+        self.check_process()?;
         self.follow_catalog();
         self.place_mut(partition)?.seek(offset.into());
         Ok(())
@@ -58,6 +59,7 @@ impl Consumer {
         partitions: &[TopicPartition],
         to: impl Fn(&Arc<Log>, &Consumer) -> Result<Offset>,
     ) -> Result<()> {
+        self.check_process()?;
         self.follow_catalog();
         let all = if partitions.is_empty() { self.assignment() } else { partitions.to_vec() };
         let mut targets = Vec::new();
@@ -89,6 +91,7 @@ impl Consumer {
     }
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
+        self.check_process()?;
         self.follow_catalog();
         partitions.iter().try_for_each(|partition| self.place(partition).map(drop))?;
         for partition in partitions {
@@ -111,6 +114,7 @@ impl Consumer {
     /// `InvalidArgument` when the partition is not assigned; `NoOffset` or `OffsetOutOfRange` when there is no place to
     /// begin and the policy is [`AutoOffsetReset::None`](super::AutoOffsetReset::None).
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        self.check_process()?;
         self.follow_catalog();
         if self.place(partition)?.position().is_none() {
             self.begin()?;

@@ -4,7 +4,7 @@
 
 use super::sync::Signal;
 use super::sync::thread::{self, JoinHandle};
-use super::{Job, Next, Running, Task};
+use super::{Job, Next, Running, Task, process::Process};
 use crate::types::Timestamp;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -64,7 +64,7 @@ pub(super) fn spawn(
         }
     };
     let handle = thread::Builder::new().name(thread_name(name)).spawn(body)?;
-    Ok(Box::new(Thread { handle }))
+    Ok(Box::new(Thread { handle: Some(handle), process: Process::this() }))
 }
 
 /// Linux shows fifteen bytes of a thread's name.
@@ -77,14 +77,25 @@ fn thread_name(name: &str) -> String {
 }
 
 struct Thread {
-    handle: JoinHandle<()>,
+    handle: Option<JoinHandle<()>>,
+    process: Process,
 }
 
 impl Running for Thread {
-    fn join(self: Box<Self>) {
+    fn join(mut self: Box<Self>) {
+        let Some(handle) = self.handle.take_if(|_| self.process.is_this()) else { return };
         // A task that lets go of the last handle would wait for itself for ever.
-        if self.handle.thread().id() != thread::current().id() {
-            let _ = self.handle.join();
+        if handle.thread().id() != thread::current().id() {
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // A forked child has no such thread, and nothing to say to the system about it.
+        if !self.process.is_this() {
+            std::mem::forget(self.handle.take());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files as memory: the one file with unsafe code.
+//! Files as memory, and memory that a child does not inherit: the one file with unsafe code.
 //!
 //! [`map`] makes a read-only, shared mapping of the first bytes of a file; [`Region::get`] hands out parts of it as
 //! [`Bytes`], without a copy.
@@ -25,13 +25,62 @@
 //! the medium cannot deliver, ends the process with SIGBUS. To catch the honest mistakes, the file's length is asked for
 //! before the first touch beyond the largest length seen so far, and a range that the file does not have is
 //! `UnexpectedEof`. Who cannot assume this reads positionally instead.
+//!
+//! The word of [`cleared_in_children`] lies at the beginning of an anonymous mapping, which is never unmapped and is
+//! private to this file: it is there for as long as the process, zero at first and in every child, aligned to a page, and
+//! reached through atomic operations alone.
 #![allow(unsafe_code)]
 
 use super::Region;
 use super::sync::{AtomicU64, Mutex, Ordering};
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
-use std::{fmt, fs, io, ops::Range, slice, sync::Arc};
+use std::{fmt, fs, io, ops::Range, slice, sync::Arc, sync::atomic};
+
+/// A word that is zero at first, and in every child that is forked after it was asked for, whatever it was in the parent;
+/// `None` where the system has no such memory.
+#[inline]
+pub(super) fn cleared_in_children() -> Option<&'static atomic::AtomicU64> {
+    let word = WORD.load(atomic::Ordering::Acquire);
+    match word.is_null() {
+        true => map_word(),
+        // SAFETY: what was stored there is one of the two below: an initialized word that is never freed, and that is
+        // only ever reached as an atomic.
+        false if !std::ptr::eq(word, &NO_WORD) => Some(unsafe { &*word }),
+        false => None,
+    }
+}
+
+/// Where the word lies: nowhere before it was first asked for, at [`NO_WORD`] where there can be none. Not a `OnceLock`,
+/// which a child would find locked if it was forked meanwhile.
+static WORD: atomic::AtomicPtr<atomic::AtomicU64> = atomic::AtomicPtr::new(std::ptr::null_mut());
+static NO_WORD: atomic::AtomicU64 = atomic::AtomicU64::new(0);
+
+#[cold]
+fn map_word() -> Option<&'static atomic::AtomicU64> {
+    let mapping = map_cleared().ok();
+    let word = mapping.as_ref().map_or((&raw const NO_WORD).cast_mut(), |m| m.as_mut_ptr().cast());
+    let order = atomic::Ordering::SeqCst;
+    if WORD.compare_exchange(std::ptr::null_mut(), word, order, order).is_ok() {
+        // It stays.
+        std::mem::forget(mapping);
+    }
+    cleared_in_children()
+}
+
+#[cfg(target_os = "linux")]
+fn map_cleared() -> io::Result<MmapRaw> {
+    use rustix::mm::{Advice, madvise};
+    let mapping = MmapRaw::from(MmapOptions::new().len(size_of::<atomic::AtomicU64>()).map_anon()?);
+    // SAFETY: the whole mapping is ours and nobody has a reference into it; what the call changes is what children see.
+    unsafe { madvise(mapping.as_mut_ptr().cast(), mapping.len(), Advice::LinuxWipeOnFork) }?;
+    Ok(mapping)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn map_cleared() -> io::Result<MmapRaw> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// Maps the first `capacity` bytes of `file`, which may still be shorter where the system allows it (Unix does).
 ///

@@ -20,6 +20,7 @@ mod forward;
 mod machine;
 pub mod mapped;
 pub mod memory;
+pub mod process;
 pub mod real;
 #[cfg(feature = "sim")]
 pub mod sim;

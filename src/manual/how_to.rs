@@ -10,6 +10,7 @@
 //! * [Moving data to Kafka](#moving-data-to-kafka)
 //! * [Testing](#testing)
 //! * [Running without a background thread](#running-without-a-background-thread)
+//! * [Daemons, pre-forking servers, bindings](#daemons-pre-forking-servers-bindings)
 //! * [When something is wrong](#when-something-is-wrong)
 //!
 //! The directory `examples/` has longer ones.
@@ -349,11 +350,31 @@
 //! The interval is then kept by whoever calls `maintain` often enough. Records that were `enqueue`d leave inside later calls
 //! of their producers, with `wait`, `flush` and `maintain`.
 //!
+//! # Daemons, pre-forking servers, bindings
+//!
+//! A log belongs to the process that opened it. A child made by `fork` has a copy of every handle, but neither the threads
+//! nor the right to write: the parent would overwrite its records. Every call of an inherited handle therefore fails with
+//! [`Forked`](crate::Error::Forked), also of handles that only read and of logs in memory, before it waits or writes.
+//! Closing and dropping a handle in a child succeed and leave the log alone. Calls that cannot fail do nothing or answer
+//! with nothing: `wakeup`, `stats`, `segment_count`; `health` reports the error.
+//!
+//! * **A daemon** forks first and opens the log after. One that cannot drops every inherited handle in the child, or closes
+//!   the [`Streamlog`](crate::Streamlog), and opens the directory again once the parent has closed it or has ended.
+//! * **A pre-forking server** has one writer: the parent, or one of the workers. The others open the log read-only, each
+//!   for itself, after the fork.
+//! * **A binding** for a language whose programs fork (Python's `multiprocessing`, Ruby's servers) opens lazily, once per
+//!   process, or maps `Forked` to an exception that says so. Its finalizers may run in the child: they do no harm.
+//!
+//! As long as an inherited [`Streamlog`](crate::Streamlog) is held, the child also holds the directory's lock: when the
+//! parent is killed, the next writer gets `AlreadyOpen` until the child has let go. `std::process::Command` is no concern:
+//! the program it starts inherits nothing.
+//!
 //! # When something is wrong
 //!
 //! | what you see | what it means | what to do |
 //! |---|---|---|
 //! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other |
+//! | [`Forked`](crate::Error::Forked) | the handle is a copy of one of the parent process | open the log in this process |
 //! | `TornTail` in the [recovery report](crate::Streamlog::recovery_report) | a crash cut a write short; nothing acknowledged as durable was lost | nothing |
 //! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written | look at the disk; restore, or copy what can be read |
 //! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | look at the disk; close and open again |

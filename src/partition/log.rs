@@ -287,6 +287,16 @@ impl Log {
         self.waiters.notify_all();
     }
 
+    /// `Forked` in a child of the process that opened the log.
+    pub fn check_process(&self) -> Result<()> {
+        self.shared.check_process()
+    }
+
+    /// Whether it was opened here, and not in a process that forked this one.
+    pub fn is_of_this_process(&self) -> bool {
+        self.shared.process.is_this()
+    }
+
     /// `Closed` once the handle was closed, or the topic deleted.
     pub(super) fn check_open(&self) -> Result<()> {
         self.shared.check_open()?;

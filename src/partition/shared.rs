@@ -7,6 +7,7 @@ use crate::{
     codec::{checkpoint::encode_meta_properties, manifest::Entry},
     env::{
         Env,
+        process::Process,
         sync::{AtomicBool, Mutex, Ordering},
     },
     error::{Error, Result},
@@ -39,6 +40,9 @@ pub struct Shared {
     pub marks: Marks,
     /// Whether nothing may be written.
     pub read_only: bool,
+    /// Who opened it: nobody else uses it, a child that was forked least of all.
+    pub process: Process,
+    opened_by: u32,
     writing: Mutex<bool>,
     closed: AtomicBool,
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -90,13 +94,15 @@ impl Shared {
             pool,
             manifest,
             marks: Marks::open(Arc::clone(&env), dir, access)?,
-            env,
             dir: dir.to_path_buf(),
             read_only: options.read_only,
+            process: Process::this(),
+            opened_by: env.identity().0,
             writing: Mutex::new(false),
             closed: AtomicBool::new(false),
             wake: OnceLock::new(),
             before_writing: OnceLock::new(),
+            env,
         }))
     }
 
@@ -147,8 +153,21 @@ impl Shared {
         Ok(())
     }
 
-    /// `Closed` once the handle was closed.
+    /// `Forked` in a child of the process that opened it. Asked before anything that locks, waits or writes.
+    #[inline]
+    pub fn check_process(&self) -> Result<()> {
+        if self.process.is_this() { Ok(()) } else { Err(self.forked()) }
+    }
+
+    /// What a child gets.
+    #[cold]
+    pub fn forked(&self) -> Error {
+        Error::Forked { dir: self.dir.clone(), opened_by: self.opened_by }
+    }
+
+    /// `Closed` once the handle was closed, `Forked` in another process.
     pub fn check_open(&self) -> Result<()> {
+        self.check_process()?;
         if self.closed.load(Ordering::SeqCst) { Err(Error::closed("the log")) } else { Ok(()) }
     }
 

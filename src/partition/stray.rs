@@ -228,6 +228,7 @@ impl PartitionDir {
     ///
     /// None that is known: everything was read when the directory was opened.
     pub fn aborted_transactions(&self) -> Result<Vec<AbortedTransaction>> {
+        self.partition.log().check_process()?;
         self.partition.log().aborted_between(Offset::ZERO, Offset::MAX)
     }
 

@@ -84,8 +84,10 @@ impl Partition {
 
     /// Which life of the partition the record at `offset` belongs to. A new one begins with the first append after a
     /// crash, so that an offset whose record was lost is told from the same offset with another record.
+    ///
+    /// 0 in a forked child, which cannot ask.
     pub fn incarnation_of(&self, offset: impl Into<Offset>) -> u32 {
-        self.log.incarnation_of(offset.into()).0
+        if self.log.is_of_this_process() { self.log.incarnation_of(offset.into()).0 } else { 0 }
     }
 
     /// The bytes of all its record batches.
@@ -93,9 +95,9 @@ impl Partition {
         self.log.size()
     }
 
-    /// How many segments it has.
+    /// How many segments it has; 0 in a forked child, which cannot ask.
     pub fn segment_count(&self) -> usize {
-        self.log.segment_count()
+        if self.log.is_of_this_process() { self.log.segment_count() } else { 0 }
     }
 
     /// Appends records as one batch: all of them are in the log, at consecutive offsets, or none.
@@ -122,6 +124,7 @@ impl Partition {
 
     /// As [`Partition::append`], whoever the topic belongs to.
     pub(crate) fn append_to_any(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
+        self.log.check_process()?;
         if records.is_empty() {
             let end = self.log_end_offset();
             return Ok(end..end);
@@ -140,6 +143,7 @@ impl Partition {
     ///
     /// What the operating system said; the partition is then poisoned.
     pub fn flush(&self) -> Result<()> {
+        self.log.check_process()?;
         self.log.checkpoint()
     }
 

@@ -299,6 +299,7 @@ impl Accumulator {
     /// Puts a record into a batch. With the buffer full it waits for room, unless it may not.
     #[inline(never)]
     pub(super) fn enqueue(self: &Arc<Self>, data: &RecordData<'_>, may_wait: bool) -> Result<Enqueued> {
+        self.core.check_process()?;
         let mut since = None;
         loop {
             let seen = self.core.memory.freed().epoch();

@@ -78,6 +78,7 @@ impl Producer {
     /// record or part that is refused leaves every partition untouched. When writing fails, parts of other partitions
     /// may be in the log: a transaction makes them one.
     pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
+        self.inner.core.check_process()?;
         let mut parts = Parts::default();
         let mut places = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
@@ -120,6 +121,7 @@ impl Producer {
         &self,
         records: &mut impl Iterator<Item = ProducerRecord<'a>>,
     ) -> Result<(u64, Option<Error>)> {
+        self.inner.core.check_process()?;
         let mut parts = Parts::default();
         let (mut bytes, mut count, mut refused) = (0usize, 0, None);
         while bytes < CHUNK_BYTES && count < CHUNK_RECORDS {

@@ -4,7 +4,7 @@
 
 use super::{accumulator::Accumulator, hub::Hub, memory::Memory};
 use crate::{
-    env::{Env, sync::Mutex},
+    env::{Env, process::Process, sync::Mutex},
     error::{Error, Result},
     types::Compression,
 };
@@ -25,6 +25,8 @@ pub(super) struct Core {
     pub(super) hub: Arc<Hub>,
     pub(super) settings: Settings,
     pub(super) memory: Memory,
+    /// Who opened the log.
+    pub(super) process: Process,
     registry: Mutex<Registry>,
 }
 
@@ -40,12 +42,25 @@ impl Core {
     pub(super) fn new(hub: Arc<Hub>, settings: Settings) -> Arc<Self> {
         let memory = Memory::new(settings.buffer_memory);
         let registry = Registry { purge_at: 64, ..Registry::default() };
-        Arc::new(Core { hub, settings, memory, registry: Mutex::new(registry) })
+        let process = hub.catalog().shared().process;
+        Arc::new(Core { hub, settings, memory, process, registry: Mutex::new(registry) })
     }
 
     #[inline]
     pub(super) fn env(&self) -> &dyn Env {
         self.hub.env()
+    }
+
+    /// `Forked` in a child of the process that opened the log.
+    #[inline]
+    pub(super) fn check_process(&self) -> Result<()> {
+        if self.process.is_this() { Ok(()) } else { Err(self.hub.catalog().shared().forked()) }
+    }
+
+    /// As [`check_process`](Self::check_process), for one who asks per record: see [`Process::seems_this`].
+    #[inline]
+    pub(super) fn glance_at_process(&self) -> Result<()> {
+        if self.process.seems_this() { Ok(()) } else { Err(self.hub.catalog().shared().forked()) }
     }
 
     /// `Closed` once the producer or its log was closed.

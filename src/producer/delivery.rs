@@ -103,12 +103,15 @@ impl Delivery {
 
     /// Whether it was acknowledged, or has failed.
     pub fn is_done(&self) -> bool {
-        self.promise.is_settled()
+        self.promise.is_settled() || !self.promise.accumulator.core().process.is_this()
     }
 
     /// How it ended; `None` while it is on its way.
     pub fn try_result(&self) -> Option<Result<RecordMetadata>> {
-        let outcome = self.promise.outcome.get()?;
+        let Some(outcome) = self.promise.outcome.get() else {
+            // Nobody in a child settles it.
+            return self.promise.accumulator.core().check_process().err().map(Err);
+        };
         Some(
             outcome
                 .as_ref()

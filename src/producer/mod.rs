@@ -128,6 +128,7 @@ impl Producer {
     /// any error may come from the flush: the record is then in the log and readers of that topic see it, but it is not
     /// known to be durable.
     pub fn send_with(&self, record: ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
+        self.inner.core.check_process()?;
         let result = self.send_now(&record, durability);
         self.inner.core.hub.run_inline();
         result
@@ -178,6 +179,7 @@ impl Producer {
 
     #[inline]
     fn enqueue_with(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
+        self.inner.core.glance_at_process()?;
         let result = self.enqueue_now(record, may_wait);
         self.inner.core.hub.run_inline();
         result
@@ -205,18 +207,22 @@ impl Producer {
     /// The first failure that no call was told yet; each record's own is with its [`Delivery`].
     pub fn flush(&self) -> Result<()> {
         let core = &self.inner.core;
+        core.check_process()?;
         core.check_open()?;
         core.hub.flush(&core.accumulators())
     }
 
     /// Closes the producer for all clones, after what was enqueued is acknowledged. Their later calls get `Closed`;
-    /// closing again does nothing.
+    /// closing again does nothing, nor does closing in a forked child.
     ///
     /// # Errors
     ///
     /// As for [`Producer::flush`]. The producer is closed all the same.
     pub fn close(&self) -> Result<()> {
         let core = &self.inner.core;
+        if !core.process.is_this() {
+            return Ok(());
+        }
         match core.close("the producer") {
             Some(accumulators) => core.hub.flush(&accumulators),
             None => Ok(()),
@@ -296,6 +302,10 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let core = &self.core;
+        // In a forked child the records are the parent's, and so are the locks.
+        if !core.process.is_this() {
+            return;
+        }
         let Some(accumulators) = core.close("the producer") else { return core.forget() };
         if core.hub.is_inline() {
             core.hub.serve(&accumulators);

@@ -80,6 +80,7 @@ impl Streamlog {
     ///
     /// `Corrupt` when what was committed cannot be read, `Closed`.
     pub fn groups(&self) -> Result<Vec<String>> {
+        self.inner.check_open()?;
         self.inner.offsets.groups()
     }
 
@@ -89,6 +90,7 @@ impl Streamlog {
     ///
     /// `UnknownGroup`; as for [`Streamlog::groups`].
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
+        self.inner.check_open()?;
         self.inner.offsets.describe_group(name)
     }
 
@@ -105,6 +107,7 @@ impl Streamlog {
         group: &str,
         reset: &GroupReset,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.inner.check_open()?;
         self.inner.offsets.reset_group_offsets(group, reset)
     }
 
@@ -114,6 +117,7 @@ impl Streamlog {
     ///
     /// `UnknownGroup`, `ReadOnly`.
     pub fn delete_group(&self, name: &str) -> Result<()> {
+        self.inner.check_open()?;
         self.inner.offsets.delete_group(name)
     }
 }

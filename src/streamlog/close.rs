@@ -26,6 +26,8 @@ impl Streamlog {
     /// Closes the log for all clones, their producers and consumers, which get `Closed` from then on: what waits is
     /// written and flushed, so that the next opening is instant.
     ///
+    /// In a forked child it leaves the log alone, which is its parent's, and says yes.
+    ///
     /// # Errors
     ///
     /// The first failure. The lock is given up all the same, and what had been acknowledged stays so.
@@ -42,6 +44,13 @@ impl Drop for Inner {
 
 impl Inner {
     pub(super) fn close(&self) -> Result<()> {
+        if !self.catalog.shared().process.is_this() {
+            // The parent's lock lasts as long as any copy of its descriptor: this one goes.
+            if let Some(mut lock) = self.lock.try_lock() {
+                *lock = None;
+            }
+            return Ok(());
+        }
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -112,8 +121,9 @@ impl Inner {
         replace_file(env, &self.dir.join(LOG_STARTS), encode_offsets(&starts).as_bytes())
     }
 
-    /// `Closed` once the handle was closed.
+    /// `Closed` once the handle was closed, `Forked` in another process.
     pub(super) fn check_open(&self) -> Result<()> {
+        self.catalog.shared().check_process()?;
         if self.closed.load(Ordering::SeqCst) { Err(Error::closed("the log")) } else { Ok(()) }
     }
 }

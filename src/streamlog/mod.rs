@@ -38,6 +38,10 @@ use std::{
 /// A cheap clone. Dropping the last one closes the log, as [`Streamlog::close`] does, but without telling of errors:
 /// producers, consumers and partitions that are still held get `Closed` from then on.
 ///
+/// It belongs to the process that opened it. In a child made by `fork`, each call of it, and of everything made with it, fails with
+/// [`Forked`](crate::Error::Forked); closing and dropping it there does nothing. See
+/// [the manual](crate::manual::how_to#daemons-pre-forking-servers-bindings).
+///
 /// ```no_run
 /// use streamlog::{Streamlog, TopicConfig};
 ///
@@ -66,11 +70,13 @@ struct Inner {
 
 impl fmt::Debug for Streamlog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Streamlog")
-            .field("dir", &self.inner.dir)
-            .field("read_only", &self.is_read_only())
-            .field("topics", &self.inner.catalog.topics(false).len())
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Streamlog");
+        shown.field("dir", &self.inner.dir).field("read_only", &self.is_read_only());
+        match self.inner.catalog.shared().check_process() {
+            Ok(()) => shown.field("topics", &self.inner.catalog.topics(false).len()),
+            Err(_) => shown.field("forked", &true),
+        };
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -71,8 +71,11 @@ impl Health {
 }
 
 impl Streamlog {
-    /// Figures of this handle.
+    /// Figures of this handle; all zero in a forked child.
     pub fn stats(&self) -> Stats {
+        if !self.inner.catalog.shared().process.is_this() {
+            return Stats::default();
+        }
         let logs = self.inner.catalog.logs();
         let pool = &self.inner.catalog.shared().pool;
         let (open_files, mapped_files) = pool.held();
@@ -121,6 +124,9 @@ impl Streamlog {
 
     /// What is wrong, if anything.
     pub fn health(&self) -> Health {
+        if let Err(error) = self.inner.catalog.shared().check_process() {
+            return Health { background: Some(error), ..Health::default() };
+        }
         let refusing = self.inner.catalog.logs().into_iter().filter_map(|log| {
             let error =
                 log.refusal().filter(|e| !matches!(e, Error::Closed { .. } | Error::ReadOnly { .. }))?;

@@ -168,7 +168,8 @@ impl Catalog {
     }
 
     fn insert(&self, state: &TopicState, config: TopicConfig, logs: Vec<Arc<Log>>) -> Topic {
-        let topic = Topic::new(state.id, Arc::from(state.name.as_str()), state.internal, config, logs);
+        let topic =
+            Topic::new(&self.shared, state.id, Arc::from(state.name.as_str()), state.internal, config, logs);
         self.topics.write().insert(Arc::clone(topic.shared_name()), topic.clone());
         topic
     }
@@ -274,7 +275,7 @@ impl Catalog {
             .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
             .collect::<Vec<_>>();
         event!(INFO, topic = name, partitions = count, "created a topic");
-        let topic = Topic::new(id, Arc::clone(&shared_name), internal, config, logs);
+        let topic = Topic::new(&self.shared, id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
         self.changes.happened();
         Ok(topic)

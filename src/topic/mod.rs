@@ -14,11 +14,11 @@ pub mod partitioner;
 use crate::{
     env::sync::{AtomicBool, AtomicU32, Ordering, RwLock},
     error::{Error, Result},
-    partition::{config::LogConfig, log::Log, view::Partition},
+    partition::{config::LogConfig, log::Log, shared::Shared, view::Partition},
     types::{Compression, TopicId},
 };
 use config::{TopicCompression, TopicConfig};
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 /// A topic. A cheap handle; once the topic is deleted its calls answer `Closed`, even when a topic of the same name is
 /// created again.
@@ -28,6 +28,7 @@ pub struct Topic {
 }
 
 struct Inner {
+    shared: Arc<Shared>,
     id: TopicId,
     name: Arc<str>,
     internal: bool,
@@ -50,6 +51,7 @@ impl fmt::Debug for Topic {
 
 impl Topic {
     pub(crate) fn new(
+        shared: &Arc<Shared>,
         id: TopicId,
         name: Arc<str>,
         internal: bool,
@@ -58,6 +60,7 @@ impl Topic {
     ) -> Self {
         Topic {
             inner: Arc::new(Inner {
+                shared: Arc::clone(shared),
                 id,
                 name,
                 internal,
@@ -97,7 +100,7 @@ impl Topic {
 
     /// Its configuration as it is now.
     pub fn config(&self) -> Arc<TopicConfig> {
-        Arc::clone(&self.inner.config.read())
+        self.reading(&self.inner.config).map_or_else(Arc::default, |config| Arc::clone(&config))
     }
 
     /// How many partitions it has.
@@ -111,6 +114,7 @@ impl Topic {
     ///
     /// `UnknownPartition` when there is none of this number, `Closed` when the topic was deleted.
     pub fn partition(&self, partition: u32) -> Result<Partition> {
+        self.inner.shared.check_process()?;
         self.log(partition).map(Partition::new)
     }
 
@@ -136,7 +140,12 @@ impl Topic {
 
     /// The logs of all its partitions, as they are now.
     pub(crate) fn logs(&self) -> Arc<[Arc<Log>]> {
-        Arc::clone(&self.inner.logs.read())
+        self.reading(&self.inner.logs).map_or_else(Arc::default, |logs| Arc::clone(&logs))
+    }
+
+    /// What the lock guards; nothing where a forked child finds it locked, by a thread that it does not have.
+    fn reading<'a, T>(&self, lock: &'a RwLock<T>) -> Option<impl Deref<Target = T> + 'a> {
+        if self.inner.shared.process.is_this() { Some(lock.read()) } else { lock.try_read() }
     }
 
     /// Whether it was deleted.

@@ -86,7 +86,9 @@ impl Holder for Cached {
 
 impl Drop for Cached {
     fn drop(&mut self) {
-        self.let_go();
+        if self.index.get_mut().take().is_some() {
+            self.pool.index_released();
+        }
     }
 }
 
