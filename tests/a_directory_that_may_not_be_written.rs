@@ -71,6 +71,15 @@ fn check(dir: &Path) {
         Ok(log) => read_from(&log.topic("flushed").unwrap().partition(0).unwrap(), 0).1.unwrap(),
     };
     assert_denied(error, &hidden.join("flushed-0/00000000000000000000.log"));
+
+    // A directory that can be entered and written, and not listed: the first opening works as the second does.
+    for _ in 0..2 {
+        Streamlog::open(dir.join("entered/new/log")).unwrap().close().unwrap();
+    }
+
+    let volume = Streamlog::open(dir.join("volume")).unwrap();
+    volume.create_topic("t", TopicConfig::default()).unwrap();
+    assert!(volume.disk_usage().unwrap().topics.contains_key("t"));
 }
 
 #[test]
@@ -91,6 +100,10 @@ fn without_the_right_to_write_reading_works_and_without_that_to_read_the_file_is
     [&closed, &killed, &hidden].into_iter().for_each(|dir| protect(dir));
     allow(&hidden.join("flushed-0/00000000000000000000.log"), 0);
     allow(root.path(), 0o755);
+    let [entered, volume] = ["entered", "volume"].map(|name| root.path().join(name));
+    let lost = volume.join("lost+found");
+    [&entered, &volume, &lost].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+    [(&entered, 0o333), (&volume, 0o777), (&lost, 0)].into_iter().for_each(|(dir, mode)| allow(dir, mode));
 
     let is_root = fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     if is_root {
@@ -108,6 +121,7 @@ fn without_the_right_to_write_reading_works_and_without_that_to_read_the_file_is
         check(root.path());
     }
     // So that the directories can be removed.
+    [entered, lost].iter().for_each(|dir| allow(dir, 0o755));
     for dir in [closed, killed, hidden] {
         allow(&dir, 0o755);
         ["flushed-0", "written-0"].iter().for_each(|name| allow(&dir.join(name), 0o755));

@@ -40,8 +40,9 @@ use writer_process::{Ended, PLANT, Seen, TOO_EARLY, Writer};
 /// How many appends a writer makes.
 const APPENDS: u64 = 60;
 /// The calls that change files, or reach for them. An architecture need not have them all.
-const CALLS: [&str; 16] = [
+const CALLS: [&str; 18] = [
     "openat",
+    "flock",
     "pwrite64",
     "write",
     "fdatasync",
@@ -56,12 +57,13 @@ const CALLS: [&str; 16] = [
     "mkdirat",
     "pread64",
     "statx",
+    "newfstatat",
     "getdents64",
 ];
 
 /// Those that a signal may interrupt on a local file system: the others are not repeated, and need not be.
-const INTERRUPTED: [&str; 7] =
-    ["openat", "pwrite64", "write", "fdatasync", "ftruncate", "fallocate", "pread64"];
+const INTERRUPTED: [&str; 8] =
+    ["openat", "flock", "pwrite64", "write", "fdatasync", "ftruncate", "fallocate", "pread64"];
 
 /// Not a test of its own: this is the writer, when the program was started as one.
 #[test]
@@ -134,7 +136,14 @@ fn lines<'a>(trace: &'a str, dir: &Path) -> impl Iterator<Item = (&'a str, &'sta
         let called =
             |call: &&&str| rest.trim_start().strip_prefix(**call).is_some_and(|r| r.starts_with('('));
         let call = CALLS.iter().find(called)?;
-        let path = rest.find(&dir).map(|at| rest[at..].split(['>', '"']).next().unwrap().to_owned());
+        let path = rest.find(&dir).map(|at| {
+            let (path, after) = rest[at..].split_once(['>', '"']).unwrap();
+            // A name below a directory that is held.
+            match after.strip_prefix(", \"").and_then(|name| name.split('"').next()) {
+                Some(name) => format!("{path}/{name}"),
+                None => path.to_owned(),
+            }
+        });
         Some((thread, *call, path))
     })
 }

@@ -34,7 +34,13 @@ pub(crate) use forward::forward_to_file;
 
 use crate::types::Timestamp;
 use bytes::Bytes;
-use std::{fmt, io, ops::Range, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use sync::Signal;
 
 /// How a file is opened.
@@ -86,6 +92,15 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// The same path, whatever the working directory is later.
+    fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_path_buf())
+    }
+    /// This environment with a directory held: from then on names below `dir` are those of the directory that is there
+    /// now, also when it is moved or another takes its place. `None` where `dir` means the same for ever.
+    fn hold(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Env>>> {
+        Ok(None)
+    }
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Opens (creating it where needed) and locks a file exclusively, without waiting: `WouldBlock` when someone,

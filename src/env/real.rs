@@ -5,45 +5,35 @@
 //! be set aside but by writing zeros) are said where they are.
 
 mod direct;
+mod names;
 
 use super::sync::Signal;
 use super::{DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task, crew, machine, mapped};
 use crate::types::Timestamp;
 use std::io::{self, ErrorKind};
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// The real machine: [`std::fs`], threads, and the system's clocks.
 #[derive(Debug)]
-pub struct RealEnv(());
+pub struct RealEnv {
+    names: names::Names,
+}
 
 impl RealEnv {
     /// The machine this runs on.
     pub fn new() -> Arc<RealEnv> {
-        Arc::new(RealEnv(()))
-    }
-}
-
-/// std tries again to open a file when that was interrupted, and not a directory.
-fn read_dir(dir: &Path) -> io::Result<fs::ReadDir> {
-    loop {
-        match fs::read_dir(dir) {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
+        Arc::new(RealEnv { names: names::Names::default() })
     }
 }
 
 impl Env for RealEnv {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        let mut options = fs::OpenOptions::new();
-        options.read(true);
-        match how {
-            Open::Read => &mut options,
-            Open::Write => options.write(true),
-            Open::CreateNew => options.write(true).create_new(true),
-            Open::Create => options.write(true).create(true).truncate(false),
-        };
-        let file = options.open(path)?;
+        let file = self.names.open(path, how)?;
         // Unix opens a directory for reading, and then reads nothing of it.
         if how == Open::Read && file.metadata()?.is_dir() {
             return Err(ErrorKind::IsADirectory.into());
@@ -57,49 +47,47 @@ impl Env for RealEnv {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
+        self.names.create_dir(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        let mut entries = Vec::new();
-        for entry in read_dir(dir)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let kind = entry.file_type()?;
-            let is_dir = if kind.is_symlink() {
-                fs::metadata(entry.path()).is_ok_and(|target| target.is_dir())
-            } else {
-                kind.is_dir()
-            };
-            entries.push(DirEntry { name, is_dir });
-        }
+        let mut entries = loop {
+            match self.names.list(dir) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
         entries.sort();
         Ok(entries)
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        let found = fs::metadata(path)?;
-        let modified = found.modified().map_or(Timestamp::NONE, Timestamp::from);
-        Ok(Metadata { len: found.len(), is_dir: found.is_dir(), modified })
+        self.names.metadata(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        self.names.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        self.names.remove_file(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir(path)
+        self.names.remove_dir(path)
+    }
+
+    fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
+        std::path::absolute(path)
+    }
+
+    fn hold(&self, dir: &Path) -> io::Result<Option<Arc<dyn Env>>> {
+        Ok(Some(Arc::new(RealEnv { names: names::Names::below(dir)? })))
     }
 
     #[cfg(unix)]
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let flags = rustix::fs::OFlags::DIRECTORY.bits();
-        fs::OpenOptions::new().read(true).custom_flags(flags as i32).open(dir)?.sync_all()
+        self.names.open_dir(dir)?.sync_all()
     }
 
     /// Elsewhere there is no such call; the file system keeps its names by itself.
@@ -112,8 +100,13 @@ impl Env for RealEnv {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        file.try_lock()?;
+        let file = self.names.open(path, Open::Create)?;
+        loop {
+            match file.try_lock() {
+                Err(fs::TryLockError::Error(e)) if e.kind() == ErrorKind::Interrupted => {}
+                done => break done?,
+            }
+        }
         Ok(Box::new(RealLock { file, holder: std::process::id() }))
     }
 

@@ -25,6 +25,8 @@ fn on_machines(check: impl Fn(&dyn Env, &Path)) {
     if !cfg!(miri) {
         let dir = tempfile::tempdir().unwrap();
         check(&*real::RealEnv::new(), dir.path());
+        let dir = tempfile::tempdir().unwrap();
+        check(&*real::RealEnv::new().hold(dir.path()).unwrap().unwrap(), dir.path());
     }
 }
 

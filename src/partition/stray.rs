@@ -110,7 +110,7 @@ pub struct TransactionIndex {
 }
 
 impl PartitionDir {
-    /// Opens a partition's directory.
+    /// Opens a partition's directory: the one that `path` names now, wherever it is moved later.
     ///
     /// A log that does not end with a whole batch, or is damaged in between, is opened as well:
     /// [`report`](Self::report) says so.
@@ -121,10 +121,11 @@ impl PartitionDir {
     /// `UnsupportedFormat` when it holds batches older than Kafka 0.11 (magic 0 and 1) or of an unknown version, and
     /// `Corrupt` when the checkpoint of log starts cannot be read.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<PartitionDir> {
-        let path = path.as_ref();
+        let (path, env) = (path.as_ref(), RealEnv::new());
         // The parent and the name count, which a relative path may not show.
-        let dir = std::path::absolute(path).map_err(|e| Error::io("open", path, e))?;
-        Self::open(RealEnv::new(), &dir)
+        let dir = env.absolute(path).map_err(|e| Error::io("open", path, e))?;
+        let held = env.hold(&dir).map_err(|e| Error::io("open", &dir, e))?;
+        Self::open(held.unwrap_or(env), &dir)
     }
 
     pub(crate) fn open(env: Arc<dyn Env>, dir: &Path) -> Result<PartitionDir> {

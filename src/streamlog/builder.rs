@@ -143,12 +143,15 @@ impl Builder {
         self
     }
 
-    /// Opens the directory.
+    /// Opens the directory: the one that its path names at this moment, which counts from the working directory where it is
+    /// relative. Moving the directory, pointing a link elsewhere or changing the working directory changes nothing for an
+    /// open log.
     ///
     /// # Errors
     ///
     /// See [`Streamlog::open`].
     pub fn open(mut self) -> Result<Streamlog> {
+        self.dir = absolute(&*self.env, &self.dir)?;
         if self.create && !self.read_only {
             create_dirs(&*self.env, &self.dir)?;
         }
@@ -156,6 +159,10 @@ impl Builder {
         if !metadata.is_dir {
             let reason = format!("{} is a file; a log is a directory", self.dir.display());
             return Err(Error::InvalidArgument { reason });
+        }
+        // Names are looked up in this directory from here on.
+        if let Some(env) = self.env.hold(&self.dir).map_err(|e| Error::io("open", &self.dir, e))? {
+            self.env = env;
         }
         let lock = if self.read_only { None } else { Some(lock::acquire(&*self.env, &self.dir)?) };
         let options = SharedOptions {
@@ -185,6 +192,16 @@ impl Builder {
     }
 }
 
+/// The path from the root, as the working directory is now.
+fn absolute(env: &dyn Env, dir: &Path) -> Result<PathBuf> {
+    if dir.as_os_str().is_empty() {
+        let reason =
+            "an empty path names no directory; \".\" is the one that the program runs in".to_string();
+        return Err(Error::InvalidArgument { reason });
+    }
+    env.absolute(dir).map_err(|e| Error::io("find", dir, e))
+}
+
 /// Makes a directory and what is missing above it, each name durable.
 fn create_dirs(env: &dyn Env, dir: &Path) -> Result<()> {
     match env.create_dir(dir) {
@@ -198,7 +215,13 @@ fn create_dirs(env: &dyn Env, dir: &Path) -> Result<()> {
         Err(e) => return Err(Error::io("create", dir, e)),
     }
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    env.sync_dir(parent).map_err(|e| Error::io("flush", parent, e))
+    match env.sync_dir(parent) {
+        // A directory that may be entered and written, and not listed, cannot be flushed. A file system with a journal
+        // writes the name of a new directory with the directory.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => env.sync_dir(dir),
+        other => other,
+    }
+    .map_err(|e| Error::io("flush", parent, e))
 }
 
 /// A directory without a manifest may have been made a moment ago by a process that died before its name was durable.

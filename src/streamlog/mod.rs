@@ -118,7 +118,7 @@ impl Streamlog {
         Self::builder(dir).read_only(true).open()
     }
 
-    /// The directory.
+    /// The directory, as an absolute path.
     pub fn dir(&self) -> &Path {
         &self.inner.dir
     }

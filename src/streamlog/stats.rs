@@ -6,7 +6,7 @@ use crate::{
     topic::name,
     types::TopicPartition,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 /// Figures of a handle at one moment, from [`Streamlog::stats`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,29 +91,36 @@ impl Streamlog {
         }
     }
 
-    /// What the directory takes on disk. Looks at every file's length.
+    /// What the directory takes on disk. Looks at every file's length. A directory in it that is not the log's and cannot be
+    /// listed, such as a volume's `lost+found`, counts as nothing, and so does what is removed meanwhile.
     ///
     /// # Errors
     ///
-    /// `Io` when a directory cannot be listed.
+    /// `Io` when the log's directory, or a partition's, cannot be listed.
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         self.inner.check_open()?;
         let env = &*self.inner.catalog.shared().env;
         let mut usage = DiskUsage::default();
-        let list = |dir: &std::path::Path| env.list(dir).map_err(|e| Error::io("list", dir, e));
-        for entry in list(&self.inner.dir)? {
+        let dir = &self.inner.dir;
+        for entry in env.list(dir).map_err(|e| Error::io("list", dir, e))? {
             let path = self.inner.dir.join(&entry.name);
             if !entry.is_dir {
                 usage.total += env.metadata(&path).map_or(0, |m| m.len);
                 continue;
             }
-            let mut bytes = 0;
-            for file in list(&path)? {
-                bytes += env.metadata(&path.join(&file.name)).map_or(0, |m| m.len);
-            }
+            let name = name::parse_dir_name(&entry.name);
+            let log = name.and_then(|(topic, partition)| self.inner.catalog.find(topic)?.log(partition).ok());
+            let files = match env.list(&path) {
+                Ok(files) => files,
+                Err(e) if log.is_some() && e.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("list", &path, e));
+                }
+                Err(_) => continue,
+            };
+            let sizes = files.iter().map(|file| env.metadata(&path.join(&file.name)).map_or(0, |m| m.len));
+            let bytes: u64 = sizes.sum();
             usage.total += bytes;
-            let Some((topic, partition)) = name::parse_dir_name(&entry.name) else { continue };
-            let log = self.inner.catalog.find(topic).and_then(|t| t.log(partition).ok());
+            let Some((topic, _)) = name else { continue };
             let records = log.map_or(0, |log| log.size());
             let entry = usage.topics.entry(topic.to_string()).or_default();
             entry.records += records;

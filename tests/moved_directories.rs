@@ -1,0 +1,168 @@
+//! A log stays where it was opened: whatever becomes of the working directory, of the links on the way, or of the
+//! directory's name, and whatever takes its place. (I1, I3, I11)
+#![cfg(unix)]
+
+mod support;
+
+use std::{env, fs, os::unix::fs::symlink, path::Path, time::Duration};
+use streamlog::{
+    Error, Offset, PartitionDir, ProducerRecord, RecordData, Streamlog, TopicConfig, TopicPartition,
+};
+use support::*;
+
+/// Small segments: the log makes and removes files all the time.
+fn config() -> TopicConfig {
+    TopicConfig::default().segment_bytes(4096)
+}
+
+/// Another log, with five records, that has the same topic.
+fn other(dir: &Path) {
+    let log = Streamlog::open(dir).unwrap();
+    let partition = log.create_topic("t", config()).unwrap().partition(0).unwrap();
+    for _ in 0..5 {
+        partition.append(&[RecordData::new("other's")]).unwrap();
+    }
+    log.close().unwrap();
+}
+
+fn begin(log: &Streamlog) {
+    log.create_topic("t", config()).unwrap();
+    log.create_topic("short-lived", config()).unwrap();
+}
+
+/// Everything that makes, reads, renames or removes a file.
+fn work(log: Streamlog) {
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    for i in 0..100 {
+        assert_eq!(partition.append(&[RecordData::new(&[7; 100])]).unwrap().start, i);
+    }
+    assert_eq!(partition.read(0).count(), 100);
+    log.delete_records("t", 0, 40).unwrap();
+    log.create_topic("new", config()).unwrap();
+    log.producer().unwrap().send(ProducerRecord::new("new", "x")).unwrap();
+    let _ = log.add_partitions("new", 2).unwrap();
+    log.delete_topic("short-lived").unwrap();
+    let mut consumer = log.consumer("g").unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    assert!(!consumer.poll(Duration::ZERO).unwrap().is_empty());
+    consumer.commit_sync().unwrap();
+    log.maintain().unwrap();
+    assert!(log.disk_usage().unwrap().topics.contains_key("new"));
+    drop(consumer);
+    log.close().unwrap();
+}
+
+/// The log that did all that, and the other one, have what they should.
+fn check(mine: &Path, others: &Path) {
+    let log = Streamlog::open(mine).unwrap();
+    assert!(log.recovery_report().was_clean);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(
+        (partition.log_start_offset(), partition.log_end_offset()),
+        (Offset::new(40), Offset::new(100))
+    );
+    assert_eq!(partition.read(40).map(|batch| batch.unwrap().iter().count()).sum::<usize>(), 60);
+    assert!(log.topic("new").is_ok() && !mine.join("short-lived-0").exists());
+    let at = log.consumer("g").unwrap().committed(&[TopicPartition::new("t", 0)]).unwrap();
+    assert_eq!(at.values().flatten().map(|committed| committed.offset).next(), Some(Offset::new(100)));
+
+    let other = Streamlog::open(others).unwrap();
+    assert!(other.recovery_report().was_clean);
+    assert_eq!(other.topic("t").unwrap().partition(0).unwrap().last(100).unwrap().len(), 5);
+    assert_eq!(other.topics().unwrap().len(), 1);
+}
+
+/// The one test of this program that changes its working directory; the others name theirs from the root.
+#[test]
+fn a_relative_path_counts_from_where_the_program_was_when_it_opened() {
+    let root = quick_dir();
+    let root = root.path().canonicalize().unwrap();
+    let [a, b] = ["a", "b"].map(|name| root.join(name));
+    fs::create_dir(&a).unwrap();
+    fs::create_dir(&b).unwrap();
+    other(&b.join("data"));
+
+    env::set_current_dir(&b).unwrap();
+    let settings = Streamlog::builder("data");
+    env::set_current_dir(&a).unwrap();
+    let log = settings.open().unwrap();
+    begin(&log);
+    let follower = Streamlog::open_read_only("data").unwrap();
+    let alone = PartitionDir::open_read_only("data/t-0").unwrap();
+    env::set_current_dir(&b).unwrap();
+    assert_eq!((log.dir(), follower.dir()), (&*a.join("data"), &*a.join("data")));
+    work(log);
+    follower.refresh().unwrap();
+    let partition = follower.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.read(40).count(), 60);
+    assert!(!alone.producer_snapshots().unwrap().is_empty());
+    env::set_current_dir("/").unwrap();
+    check(&a.join("data"), &b.join("data"));
+}
+
+#[test]
+fn a_log_whose_directory_is_moved_goes_with_it_and_spares_what_takes_its_place() {
+    let root = quick_dir();
+    let [data, old] = ["data", "old"].map(|name| root.path().join(name));
+    let log = Streamlog::open(&data).unwrap();
+    begin(&log);
+    fs::rename(&data, &old).unwrap();
+    other(&data);
+    assert!(matches!(Streamlog::open(&old), Err(Error::AlreadyOpen { .. })));
+    work(log);
+    check(&old, &data);
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_later_changes_nothing() {
+    let root = quick_dir();
+    let [mine, others, link] = ["mine", "others", "link"].map(|name| root.path().join(name));
+    fs::create_dir(&mine).unwrap();
+    other(&others);
+    symlink(&mine, &link).unwrap();
+    let log = Streamlog::open(&link).unwrap();
+    begin(&log);
+    fs::remove_file(&link).unwrap();
+    symlink(&others, &link).unwrap();
+    work(log);
+    check(&mine, &others);
+}
+
+#[test]
+fn a_log_whose_directory_is_removed_says_so_and_does_not_come_back_elsewhere() {
+    let root = quick_dir();
+    let data = root.path().join("data");
+    let log = Streamlog::open(&data).unwrap();
+    begin(&log);
+    fs::remove_dir_all(&data).unwrap();
+    assert!(matches!(log.create_topic("new", config()), Err(Error::Io { .. })));
+    drop(log);
+    assert!(!data.exists());
+}
+
+#[test]
+fn an_empty_path_is_refused_with_the_name_of_the_working_directory() {
+    for result in [Streamlog::open(""), Streamlog::open_read_only("")] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { .. }));
+        assert!(error.to_string().contains("\".\""), "{error}");
+    }
+}
+
+#[test]
+fn the_usage_of_a_disk_is_known_while_topics_come_and_go() {
+    let root = quick_dir();
+    let log = Streamlog::open(root.path()).unwrap();
+    log.create_topic("stays", config()).unwrap();
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            for _ in 0..200 {
+                log.create_topic("goes", config().with_partitions(3)).unwrap();
+                log.delete_topic("goes").unwrap();
+            }
+        });
+        while !changes.is_finished() {
+            assert!(log.disk_usage().unwrap().topics.contains_key("stays"));
+        }
+    });
+}
