@@ -11,7 +11,7 @@ use std::{
     io::{self, BufWriter, Write},
     process::ExitCode,
 };
-use streamlog::{Error, ErrorKind, IsolationLevel, PartitionDir, Record};
+use streamlog::{Error, IsolationLevel, PartitionDir, Record};
 
 const USAGE: &str = "usage: kafka_dir PARTITION_DIR [--read-committed]";
 
@@ -70,12 +70,10 @@ fn print(path: &std::ffi::OsStr, isolation: IsolationLevel) -> Result<(), Failur
     while let Err(failure) = print_from(&dir, &mut from, isolation, &mut out) {
         // What lies behind damage is worth printing.
         let behind = match &failure {
-            Failure::Log(error) if error.kind() == ErrorKind::Corrupt => {
-                damage.iter().map(|hole| &hole.offsets).find(|hole| hole.start <= from && from < hole.end)
-            }
+            Failure::Log(error) => error.next_offset().filter(|next| *next > from),
             _ => None,
         };
-        from = behind.ok_or(failure)?.end;
+        from = behind.ok_or(failure)?;
     }
     out.flush()?;
     if damage.is_empty() { Ok(()) } else { Err(Failure::Damage(damage.len())) }

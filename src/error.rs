@@ -115,8 +115,12 @@ pub enum Error {
         /// What was asked and what the state is.
         reason: String,
     },
-    /// Bytes on disk are not what was written there. They were not returned as data and nothing was removed.
-    #[error("damage in {} at byte {position}: {reason}", path.display())]
+    /// Bytes on disk are not what was written there, or not what this library can read. They were not returned as data
+    /// and nothing was removed.
+    ///
+    /// Where a partition goes on behind the damage, `next_offset` says so: [`Partition::read`](crate::Partition::read)
+    /// from there, or [`Consumer::skip_damage`](crate::Consumer::skip_damage), goes past it.
+    #[error("damage in {} at byte {position}: {reason}{}", path.display(), goes_on_at(next_offset))]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -124,6 +128,9 @@ pub enum Error {
         position: u64,
         /// What was expected and what was found.
         reason: String,
+        /// The first offset past the damage of a partition, where reading can go on: that of the next whole batch, or
+        /// the log end where there is none. `None` where the damage is of something else than records.
+        next_offset: Option<Offset>,
     },
     /// A file of a version, or with a feature, that this release does not know. Nothing was changed.
     #[error("{} has {found}; this release of streamlog reads {supported}: open it with a newer one", path.display())]
@@ -318,6 +325,14 @@ impl Error {
         }
     }
 
+    /// Where reading can go on past this damage: the `next_offset` of [`Error::Corrupt`]; `None` for everything else.
+    pub fn next_offset(&self) -> Option<Offset> {
+        match self {
+            Error::Corrupt { next_offset, .. } => *next_offset,
+            _ => None,
+        }
+    }
+
     /// Whether the same call may succeed later although nothing else is done than waiting, or making room.
     pub fn is_retriable(&self) -> bool {
         matches!(
@@ -356,7 +371,18 @@ impl Error {
 
     /// Damage at `position` of `path`.
     pub(crate) fn corrupt(path: impl AsRef<Path>, position: u64, reason: impl Into<String>) -> Self {
-        Error::Corrupt { path: path.as_ref().to_path_buf(), position, reason: reason.into() }
+        let path = path.as_ref().to_path_buf();
+        Error::Corrupt { path, position, reason: reason.into(), next_offset: None }
+    }
+
+    /// The same damage, past which reading goes on at `next`.
+    pub(crate) fn going_on_at(self, next: Offset) -> Self {
+        match self {
+            Error::Corrupt { path, position, reason, .. } => {
+                Error::Corrupt { path, position, reason, next_offset: Some(next) }
+            }
+            other => other,
+        }
     }
 }
 
@@ -373,6 +399,10 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
 )]
 struct OutOfDescriptors {
     source: io::Error,
+}
+
+fn goes_on_at(next_offset: &Option<Offset>) -> String {
+    next_offset.map_or(String::new(), |next| format!("; reading can go on at offset {next}"))
 }
 
 fn holder(pid: &Option<u32>) -> String {

@@ -335,7 +335,7 @@ fn a_directory_whose_manifest_is_gone_is_not_taken_for_a_new_one() {
         let before = fs::read(left.dir.join(LOG)).unwrap();
         for open in [Streamlog::open, Streamlog::open_read_only] {
             match open(&left.dir).unwrap_err() {
-                Error::Corrupt { path, position, reason } => {
+                Error::Corrupt { path, position, reason, .. } => {
                     assert_eq!((path, position), (left.dir.join("manifest"), 0));
                     assert!(reason.contains("t-0"), "{reason}");
                 }

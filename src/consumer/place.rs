@@ -16,10 +16,10 @@ use crate::{
     },
     env::sync::Signal,
     error::{Error, Result},
-    partition::{log::Log, read::LogReader, time::MAX_DECOMPRESSED, view::shows_records},
+    partition::{log::Log, read::LogReader, view::shows_records},
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 /// How much is asked of a partition at once, in bytes (Kafka's `max.partition.fetch.bytes`).
 const FETCH: u64 = 1 << 20;
@@ -56,6 +56,8 @@ pub(super) struct Place {
     deleted: bool,
     /// What the next poll has to report before anything else.
     pub(super) failure: Option<Error>,
+    /// Where this place stood when it came to damage, and where that ends.
+    damaged: Option<Range<Offset>>,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Place {
             paused: false,
             deleted: false,
             failure: None,
+            damaged: None,
         }
     }
 
@@ -156,6 +159,15 @@ impl Place {
         })
     }
 
+    /// Goes past the damage that ends at `next`, if that is what this place has come to, and says which offsets are
+    /// skipped.
+    pub(super) fn skip_damage(&mut self, next: Offset) -> Option<Range<Offset>> {
+        let here = |damaged: &Range<Offset>| damaged.start == self.position && damaged.end == next;
+        let skipped = self.damaged.clone().filter(here)?;
+        self.seek(next);
+        Some(skipped)
+    }
+
     /// The topic is gone: every poll says so.
     pub(super) fn delete(&mut self) {
         self.deleted = true;
@@ -187,7 +199,10 @@ impl Place {
             return Err(Error::deleted(&self.name().topic));
         }
         while room.is_left() {
-            if !self.reach(policy, resets)? {
+            let reached = self.reach(policy, resets).inspect_err(|error| {
+                self.damaged = error.next_offset().map(|next| self.position..next);
+            });
+            if !reached? {
                 return Ok(());
             }
             if let Some(chunk) = self.take_from_current(room) {
@@ -238,15 +253,7 @@ impl Place {
 
     /// The records of `batch` from the position on.
     fn decode(&self, batch: &RecordBatch) -> Result<Current> {
-        let in_file = |error: crate::codec::DecodeError| match error {
-            crate::codec::DecodeError::CodecUnavailable(codec) => Error::CodecUnavailable { codec },
-            error => {
-                let reason = format!("batch at offset {}: {error}", batch.header().base_offset);
-                Error::corrupt(&self.log().identity.dir, 0, reason)
-            }
-        };
-        let records = batch.records(MAX_DECOMPRESSED).and_then(|r| r.validate()).map_err(in_file);
-        let records = self.log().noting_damage(records)?;
+        let records = self.log().decode(batch)?;
         let mut cursor = Cursor::default();
         if batch.header().base_offset < self.position {
             let mut iter = records.iter();

@@ -50,8 +50,8 @@ impl Consumer {
     /// nothing could ever come; `Wakeup` by a [`WakeupHandle`]; `Closed` when the handle, or the topic of an assigned partition, is gone;
     /// `NoOffset` and `OffsetOutOfRange` where [`AutoOffsetReset::None`](super::AutoOffsetReset::None) forbids to go
     /// elsewhere; `Corrupt` with file and position when the next batch of a partition is damaged. The records before
-    /// the damage were returned; the partition stays there until the program [`seek`](Self::seek)s past it, and other
-    /// partitions go on with the next poll.
+    /// the damage were returned; the partition stays there until the program goes past it, by
+    /// [`skip_damage`](Self::skip_damage) or a [`seek`](Self::seek), and other partitions go on with the next poll.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.check_process()?;
         let mut deadline = None;

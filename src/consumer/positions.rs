@@ -2,11 +2,11 @@
 
 use super::Consumer;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     partition::{log::Log, time::OffsetAndTimestamp},
     types::{Offset, Timestamp, TopicPartition},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 impl Consumer {
     /// Goes to `offset`: the next poll returns records from there on. An offset that is not in the partition is found
@@ -20,6 +20,48 @@ impl Consumer {
         self.follow_catalog();
         self.place_mut(partition)?.seek(offset.into());
         Ok(())
+    }
+
+    /// Goes past the damage that [`poll`](Self::poll) has reported with `error`, and says which partition that is in
+    /// and which offsets are skipped: none of their records will be returned, and a commit from now on covers them. The
+    /// next poll goes on behind them.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streamlog::{Consumer, Error, Result};
+    /// # fn print(_: &streamlog::ConsumerRecords) {}
+    /// /// Prints what can be read, and says what could not.
+    /// fn print_what_is_left(consumer: &mut Consumer) -> Result<()> {
+    ///     match consumer.poll(Duration::from_secs(1)) {
+    ///         Ok(records) => print(&records),
+    ///         Err(error @ Error::Corrupt { .. }) => {
+    ///             let (partition, offsets) = consumer.skip_damage(&error)?;
+    ///             eprintln!("{error}: {partition} lacks offsets {} to {}", offsets.start, offsets.end);
+    ///         }
+    ///         Err(error) => return Err(error),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = print_what_is_left;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A clone of `error` where it is no damage that one can go past: it has no [`next_offset`](Error::next_offset).
+    /// `InvalidArgument` where no partition of this consumer stands before this damage, because it went elsewhere
+    /// since, or was unassigned. Nothing is moved then.
+    pub fn skip_damage(&mut self, error: &Error) -> Result<(TopicPartition, Range<Offset>)> {
+        let (Error::Corrupt { path, .. }, Some(next)) = (error, error.next_offset()) else {
+            return Err(error.clone());
+        };
+        let places = self.places.iter_mut().filter(|place| path.starts_with(&place.log().identity.dir));
+        for place in places {
+            if let Some(skipped) = place.skip_damage(next) {
+                return Ok((place.name().clone(), skipped));
+            }
+        }
+        let reason = format!("no partition that is assigned to this consumer stands before this: {error}");
+        Err(Error::InvalidArgument { reason })
     }
 
     /// Goes to the log start of these partitions; of all that are assigned when none is named.

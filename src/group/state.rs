@@ -15,7 +15,7 @@ use crate::{
     },
     env::Env,
     error::{Error, Result},
-    partition::{log::Log, read::LogReader, time::MAX_DECOMPRESSED, view::shows_records},
+    partition::{log::Log, read::LogReader, view::shows_records},
     storage::sidecar::{read_file, replace_file},
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
@@ -93,29 +93,16 @@ impl State {
             self.since_snapshot += fetched.bytes;
             for batch in &fetched.batches {
                 if shows_records(batch.header(), &fetched.aborted) {
-                    let applied = self.apply(batch, from);
-                    self.log().noting_damage(applied)?;
+                    self.apply(batch, from)?;
                 }
             }
         }
     }
 
     fn apply(&mut self, batch: &RecordBatch, from: Offset) -> Result<()> {
-        let base = batch.header().base_offset;
-        let dir = self.reader.log().identity.dir.clone();
-        let damage = |offset: Offset, error: DecodeError| match error {
-            DecodeError::CodecUnavailable(codec) => Error::CodecUnavailable { codec },
-            DecodeError::Unsupported { found, supported } => Error::UnsupportedFormat {
-                path: dir.clone(),
-                found: format!("at offset {offset} {found}"),
-                supported: supported.to_string(),
-            },
-            error => Error::corrupt(&dir, 0, format!("record at offset {offset}: {error}")),
-        };
-        let records =
-            batch.records(MAX_DECOMPRESSED).and_then(|r| r.validate()).map_err(|e| damage(base, e))?;
-        for record in records.iter().filter(|record| record.offset >= from) {
-            let at = |error| damage(record.offset, error);
+        let log = Arc::clone(self.reader.log());
+        for record in log.decode(batch)?.iter().filter(|record| record.offset >= from) {
+            let at = |error: DecodeError| log.unreadable(batch.header(), in_record(record.offset, error));
             match decode_commit_record(&record).map_err(at)? {
                 CommitRecord::Committed(entry) => insert(&mut self.groups, entry).map_err(at)?,
                 CommitRecord::Forgotten(key) => {
@@ -145,6 +132,17 @@ impl State {
             entries: entries(&self.groups).collect(),
         };
         replace_file(env, &snapshot_path(log), &encode_committed_snapshot(&snapshot))
+    }
+}
+
+/// The error about the content of the record at `offset`, which may lie anywhere in its batch.
+fn in_record(offset: Offset, error: DecodeError) -> DecodeError {
+    match error {
+        DecodeError::Unsupported { found, supported } => {
+            DecodeError::Unsupported { found: format!("at offset {offset} {found}"), supported }
+        }
+        DecodeError::CodecUnavailable(codec) => DecodeError::CodecUnavailable(codec),
+        error => DecodeError::malformed(0u64, format!("the record at offset {offset}: {error}")),
     }
 }
 

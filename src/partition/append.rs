@@ -131,7 +131,7 @@ impl Log {
     pub(super) fn ready<'a>(&self, writer: &'a mut Writer) -> Result<&'a mut Active> {
         if let Writer::Idle { size, new_incarnation } = *writer {
             self.shared.begin_writing()?;
-            match self.noting_damage(self.load_for_appending(size, new_incarnation)) {
+            match self.noting_damage(self.load_for_appending(size, new_incarnation), Offset::ZERO) {
                 Ok(active) => *writer = Writer::Ready(Box::new(active)),
                 Err(error) => {
                     if matches!(error, Error::Corrupt { .. }) {

@@ -249,14 +249,6 @@ impl Log {
         })
     }
 
-    /// Remembers damage that was met, and hands on what came of it.
-    pub fn noting_damage<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error @ Error::Corrupt { .. }) = &result {
-            self.damage.lock().get_or_insert_with(|| error.clone());
-        }
-        result
-    }
-
     /// Stops appending for good, for this reason. Waiting readers look again.
     pub fn poison(&self, cause: &Error) -> Error {
         let mut writer = self.writer.lock();
@@ -315,7 +307,7 @@ impl Log {
                 Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
                     if state() != before && !planted!(removed_files_are_missed) => {}
                 Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
-                    return self.noting_damage(Err(self.check_open().err().unwrap_or(error)));
+                    return self.noting_damage(Err(self.check_open().err().unwrap_or(error)), Offset::ZERO);
                 }
                 done => return done,
             }

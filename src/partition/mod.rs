@@ -27,4 +27,5 @@ pub mod survey;
 mod suspect;
 pub mod time;
 pub mod view;
+mod visible;
 pub mod waiters;

@@ -134,7 +134,7 @@ impl LogReader {
     /// written; the reader stays where it is.
     pub fn fetch(&mut self, max_bytes: u64) -> Result<Fetched> {
         let fetched = self.fetch_now(max_bytes);
-        self.log.noting_damage(fetched)
+        self.log.noting_damage(fetched, self.next_offset)
     }
 
     /// Takes back the queue of a fetch whose batches are done with, if it is small: who follows a log's end needs it again

@@ -74,6 +74,13 @@ pub(super) struct Replay {
     pub went_back: bool,
 }
 
+/// What a scan past damage comes to.
+pub(super) enum Met<'a> {
+    /// A whole batch, and where it lies.
+    Batch(&'a RecordBatch, u64),
+    Hole(&'a Hole),
+}
+
 /// What is known of the batches of a segment before they are looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
@@ -248,7 +255,7 @@ impl Replay {
     }
 
     /// Takes in every whole batch of `segment` up to `limit` bytes that lies where `bounds` allow, in whatever company it
-    /// is. Damage between them is noted with the segment, and `on_hole` is told of it first; what the
+    /// is. Damage between them is noted with the segment; `on_met` is told of batches and damage first. What the
     /// returned stop speaks of is not followed by any whole batch.
     pub(super) fn scan_past_damage(
         &mut self,
@@ -256,7 +263,7 @@ impl Replay {
         limit: u64,
         bounds: Bounds,
         source: Source,
-        on_hole: &mut dyn FnMut(&mut Replay, &Hole),
+        on_met: &mut dyn FnMut(&mut Replay, Met<'_>),
     ) -> Result<Stop> {
         let mut scanner =
             Scanner::new(segment.data(), limit, self.position, self.next_offset, segment.may_have_gaps())
@@ -266,6 +273,7 @@ impl Replay {
         let why = loop {
             let (why, reason) = match scanner.next()? {
                 Found::Batch(batch, position) => {
+                    on_met(self, Met::Batch(&batch, position));
                     self.take_in(&batch, position);
                     continue;
                 }
@@ -276,7 +284,7 @@ impl Replay {
             let (position, offset) = (scanner.position(), scanner.expected());
             let Some(found) = scanner.resync()? else { break why };
             let hole = Hole { bytes: position..found, offsets: offset..scanner.expected(), reason };
-            on_hole(self, &hole);
+            on_met(self, Met::Hole(&hole));
             segment.add_hole(hole);
             self.index.force_next_entry();
         };

@@ -1,17 +1,20 @@
 //! Going through all segments of a directory that nobody vouches for.
 //!
 //! Without a manifest and without a mark the bytes of the `.log` files are the only truth: every batch is checked once,
+//! its records included,
 //! gaps between offsets are allowed (a compacted log has them), and the indexes are built anew. Where whole batches
 //! follow something bad, that is damage, which readers come to as an error; where none follow, the log ends there.
 //! Nothing is changed on disk.
 
 use super::{
     log::Identity,
-    replay::{Bounds, Earlier, Replay, Stop, Why, read_epochs},
+    replay::{Bounds, Earlier, Met, Replay, Stop, Why, read_epochs},
+    visible::decode,
 };
 use crate::{
     codec::{
-        batch::{BatchHeader, HEADER_LEN},
+        DecodeError,
+        batch::{BatchHeader, HEADER_LEN, RecordBatch},
         index::AbortedTransaction,
         snapshot::{ProducerEntry, decode_snapshot},
     },
@@ -41,8 +44,9 @@ pub struct PartitionDirReport {
     /// What lies behind the last whole batch: a write that a crash cut short. It is not shown. Set as well where
     /// `recovery-point-offset-checkpoint` says that more was durable.
     pub torn_end: Option<TornEnd>,
-    /// Damage in front of whole batches, in the order of offsets. Reading it answers `Corrupt`; what lies around it
-    /// can be read.
+    /// Damage in front of whole batches, and batches that are whole but cannot be read, in the order of offsets. Reading
+    /// one answers `Corrupt`; what lies around it can be read. Batches of a codec that this build does not contain are
+    /// not among them.
     pub damage: Vec<DamagedRange>,
 }
 
@@ -60,7 +64,7 @@ pub struct TornEnd {
     pub reason: String,
 }
 
-/// Bytes that are not what was written, with whole batches behind them.
+/// Bytes that are not what was written, with whole batches behind them; or a whole batch whose content cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DamagedRange {
@@ -78,6 +82,22 @@ impl DamagedRange {
     fn new(segment: &Segment, hole: Hole) -> Self {
         let path = segment.data().path().to_path_buf();
         DamagedRange { path, bytes: hole.bytes, offsets: hole.offsets, reason: hole.reason }
+    }
+
+    /// A batch whose checksum is right and whose content is not what any reader reads. One of a codec that this build
+    /// does not contain may be sound.
+    fn of_unreadable(segment: &Segment, batch: &RecordBatch, position: u64) -> Option<Self> {
+        let reason = match decode(batch) {
+            Ok(_) | Err(DecodeError::CodecUnavailable(_)) => return None,
+            Err(error) => format!("its checksum is right, and its content is not: {error}"),
+        };
+        let header = batch.header();
+        Some(DamagedRange {
+            path: segment.data().path().to_path_buf(),
+            bytes: position..position + header.size(),
+            offsets: header.base_offset..header.next_offset(),
+            reason,
+        })
     }
 }
 
@@ -134,7 +154,14 @@ impl Survey<'_> {
     ) -> Result<Stop> {
         let mut aborts: Option<Vec<AbortedTransaction>> = None;
         let damage = &mut self.report.damage;
-        let stop = replay.scan_past_damage(segment, len, bounds, Source::Cache, &mut |replay, hole| {
+        let stop = replay.scan_past_damage(segment, len, bounds, Source::Cache, &mut |replay, met| {
+            let hole = match met {
+                Met::Hole(hole) => hole,
+                Met::Batch(batch, position) => {
+                    damage.extend(DamagedRange::of_unreadable(segment, batch, position));
+                    return;
+                }
+            };
             damage.push(DamagedRange::new(segment, hole.clone()));
             // The replay cannot see the markers in there; the transaction index, where it can be read, names those
             // that aborted.

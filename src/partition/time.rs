@@ -8,8 +8,6 @@ use crate::{
 };
 use std::{ops::Range, sync::Arc};
 
-pub use crate::codec::compress::MAX_DECOMPRESSED;
-
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -124,10 +122,7 @@ impl Log {
                     continue;
                 }
                 // Of the batch that the log start cuts, only what lies behind it counts.
-                let records =
-                    batch.records(MAX_DECOMPRESSED).map_err(|e| e.in_file(&self.identity.dir, 0))?;
-                for record in records.iter() {
-                    let record = record.map_err(|e| e.in_file(&self.identity.dir, 0))?;
+                for record in &self.decode(&batch)? {
                     if record.offset >= from {
                         largest = largest.max(record.timestamp);
                     }
@@ -161,10 +156,7 @@ impl Log {
                 if !batch_fits(&batch) {
                     continue;
                 }
-                let records =
-                    batch.records(MAX_DECOMPRESSED).map_err(|e| e.in_file(&self.identity.dir, 0))?;
-                for record in records.iter() {
-                    let record = record.map_err(|e| e.in_file(&self.identity.dir, 0))?;
+                for record in &self.decode(&batch)? {
                     if record.offset >= from.max(log_start) && fits(record.timestamp) {
                         return Ok(Some(OffsetAndTimestamp {
                             offset: record.offset,

@@ -4,7 +4,7 @@ use super::{
     encode::{RecordData, recycle},
     log::Log,
     read::LogReader,
-    time::{MAX_DECOMPRESSED, OffsetAndTimestamp},
+    time::OffsetAndTimestamp,
 };
 use crate::{
     codec::{
@@ -241,16 +241,7 @@ impl fmt::Debug for Batch {
 impl Batch {
     /// Decodes a batch; of its records those in `from..to` are shown.
     pub(crate) fn decode(batch: &RecordBatch, log: &Log, from: Offset, to: Offset) -> Result<Self> {
-        let at = |e: crate::codec::DecodeError| {
-            let reason = format!("batch at offset {}: {e}", batch.header().base_offset);
-            match e {
-                crate::codec::DecodeError::CodecUnavailable(codec) => Error::CodecUnavailable { codec },
-                _ => Error::corrupt(&log.identity.dir, 0, reason),
-            }
-        };
-        let records = batch.records(MAX_DECOMPRESSED).and_then(|records| records.validate()).map_err(at);
-        let records = log.noting_damage(records)?;
-        Ok(Batch { header: *batch.header(), records, from, to })
+        Ok(Batch { header: *batch.header(), records: log.decode(batch)?, from, to })
     }
 
     /// The offset of the batch's first record when it was appended.
@@ -343,7 +334,8 @@ impl<'a> Iterator for RecordsOf<'a> {
 
 /// An iterator over the batches of a partition, from [`Partition::read`].
 ///
-/// After an error it ends: what lies behind damage is reached by reading from a later offset.
+/// After an error it ends. What lies behind damage is reached by reading from the error's
+/// [`next_offset`](Error::next_offset).
 pub struct Batches {
     reader: LogReader,
     fetched: VecDeque<(RecordBatch, Offset)>,

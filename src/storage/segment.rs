@@ -186,7 +186,10 @@ impl Segment {
     /// The error of a reader who has come to damage at `position`; fine where there is none.
     pub fn check_hole(&self, position: u64) -> Result<()> {
         match self.holes.at(position) {
-            Some(hole) => Err(Error::corrupt(self.data.path(), position, hole.reason)),
+            Some(hole) => {
+                let error = Error::corrupt(self.data.path(), position, hole.reason);
+                Err(error.going_on_at(hole.offsets.end))
+            }
             None => Ok(()),
         }
     }
@@ -391,7 +394,8 @@ impl Segment {
     /// it may be where `offset` was.
     pub fn locate_past_damage(&self, offset: Offset) -> Result<Option<Located>> {
         if let Some(hole) = self.holes.over(offset) {
-            return Err(Error::corrupt(self.data.path(), hole.bytes.start, hole.reason));
+            let error = Error::corrupt(self.data.path(), hole.bytes.start, hole.reason);
+            return Err(error.going_on_at(hole.offsets.end));
         }
         let (start, expected) = self.walk_from(offset)?;
         let limit = self.readable();

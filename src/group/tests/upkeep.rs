@@ -183,6 +183,7 @@ fn a_record_that_cannot_be_read_is_an_error_each_time_and_never_nothing() {
         let error = store.committed("g", &[partition("t", 0)]).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedFormat), "{error}");
         assert!(error.to_string().contains("offset 1"), "{error}");
+        assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
     }
     let users = catalog.topic(OFFSETS_TOPIC).unwrap().partition(0).unwrap().append(&[bad]).unwrap_err();
     assert_eq!(users.kind(), ErrorKind::InvalidTopic, "nobody else writes there");

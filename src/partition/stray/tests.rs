@@ -142,8 +142,9 @@ fn assert_hole(dir: &PartitionDir, hole: Range<u64>, end: u64) {
     assert_eq!(found, std::slice::from_ref(&hole), "{damage:?}");
     let (before, error) = read(dir, 0);
     assert_eq!(before, (0..hole.start).collect::<Vec<_>>());
-    let Some(Error::Corrupt { path, position, .. }) = error else { panic!("{error:?}") };
+    let Some(Error::Corrupt { path, position, next_offset, .. }) = error else { panic!("{error:?}") };
     assert_eq!((&path, position), (&damage[0].path, damage[0].bytes.start));
+    assert_eq!(next_offset, Some(Offset::new(hole.end)));
     for inside in hole.clone() {
         let (offsets, error) = read(dir, inside);
         assert!(offsets.is_empty() && error.unwrap().kind() == ErrorKind::Corrupt, "{inside}");

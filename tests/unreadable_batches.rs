@@ -1,0 +1,173 @@
+//! Batches whose checksum is right and whose content cannot be read: every reader names the file, the position and the
+//! offset where reading goes on, and goes on there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use streamlog::{
+    Consumer, Error, ErrorKind, Offset, Partition, PartitionDir, RecordData, Streamlog, Timestamp,
+    TopicConfig, TopicPartition,
+};
+
+const LOG: &str = "00000000000000000000.log";
+
+/// CRC-32C, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+}
+
+type Spoil = fn(&mut [u8]);
+
+/// A log of five batches of two records, closed, of which the third was changed by `spoil` before its checksum was
+/// made. Says where that one lies.
+fn spoiled(dir: &Path, spoil: impl Fn(&mut [u8])) -> (PathBuf, u64) {
+    let log = Streamlog::open(dir).unwrap();
+    let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    for i in 0..5 {
+        let records = [0, 1].map(|j| RecordData::new("value").timestamp(Timestamp::from_millis(2 * i + j)));
+        partition.append(&records).unwrap();
+    }
+    let size = partition.size() as usize / 5;
+    log.close().unwrap();
+    let path = dir.join("t-0").join(LOG);
+    let mut bytes = fs::read(&path).unwrap();
+    let batch = &mut bytes[2 * size..3 * size];
+    spoil(batch);
+    let crc = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    fs::write(&path, bytes).unwrap();
+    (path, 2 * size as u64)
+}
+
+/// What a broken encoder may leave: a record longer than its batch, records behind the last, a codec that does not
+/// fit.
+fn ways_to_spoil() -> [(&'static str, Spoil); 3] {
+    [
+        ("a record that does not fit", |batch| batch[61] = 0x7e),
+        ("fewer records than there are", |batch| batch[57..61].copy_from_slice(&1u32.to_be_bytes())),
+        ("no zstd", |batch| batch[22] = 4),
+    ]
+}
+
+fn assert_named(error: &Error, path: &Path, position: u64, how: &str) {
+    let Error::Corrupt { path: named, position: at, next_offset, .. } = error else {
+        panic!("{how}: {error:?}");
+    };
+    assert_eq!((named.as_path(), *next_offset), (path, Some(6.into())), "{how}: {error}");
+    assert!((position..position + 200).contains(at), "{how}: {error}");
+    assert!(error.to_string().contains("reading can go on at offset 6"), "{error}");
+}
+
+fn read(partition: &Partition, from: u64) -> (Vec<u64>, Option<Error>) {
+    let mut offsets = Vec::new();
+    for batch in partition.read(from) {
+        match batch {
+            Ok(batch) => offsets.extend(batch.iter().map(|record| record.offset.value())),
+            Err(error) => return (offsets, Some(error)),
+        }
+    }
+    (offsets, None)
+}
+
+fn assert_every_reader_names_it(partition: &Partition, path: &Path, position: u64, how: &str) {
+    let (before, error) = read(partition, 0);
+    let error = error.unwrap();
+    assert_eq!(before, [0, 1, 2, 3], "{how}");
+    assert_named(&error, path, position, how);
+    assert_eq!(read(partition, error.next_offset().unwrap().value()).0, [6, 7, 8, 9], "{how}");
+    // From within it as well.
+    assert_named(&read(partition, 5).1.unwrap(), path, position, how);
+    let backwards = partition.read_backwards(10).find_map(Result::err).unwrap();
+    assert_named(&backwards, path, position, how);
+    assert_named(&partition.last(5).unwrap_err(), path, position, how);
+    assert_eq!(partition.last(4).unwrap().len(), 4, "{how}");
+    let time = Timestamp::from_millis(4);
+    assert_named(&partition.offset_for_timestamp(time).unwrap_err(), path, position, how);
+}
+
+fn poll(consumer: &mut Consumer) -> Result<Vec<u64>, Error> {
+    Ok(consumer.poll(Duration::ZERO)?.iter().map(|record| record.offset.value()).collect())
+}
+
+#[test]
+fn every_reader_names_file_position_and_the_offset_to_go_on_at() {
+    for (how, spoil) in ways_to_spoil() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, position) = spoiled(root.path(), spoil);
+        let dir = PartitionDir::open_read_only(root.path().join("t-0")).unwrap();
+        assert_every_reader_names_it(dir.partition(), &path, position, how);
+        let [damage] = &dir.report().damage[..] else { panic!("{how}: {:?}", dir.report()) };
+        assert_eq!((&damage.path, damage.bytes.start), (&path, position), "{how}");
+        assert_eq!(damage.offsets, Offset::new(4)..Offset::new(6), "{how}");
+        assert_eq!(dir.report().torn_end, None, "{how}");
+        drop(dir);
+        for open in [Streamlog::open_read_only, Streamlog::open] {
+            let log = open(root.path()).unwrap();
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            assert_every_reader_names_it(&partition, &path, position, how);
+            let tp = TopicPartition::new("t", 0);
+            let mut consumer = log.consumer("g").unwrap();
+            consumer.assign([tp.clone()]).unwrap();
+            let times = consumer.offsets_for_times([(tp.clone(), Timestamp::from_millis(4))]);
+            assert_named(&times.unwrap_err(), &path, position, how);
+            assert_eq!(poll(&mut consumer).unwrap(), [0, 1, 2, 3], "{how}");
+            assert_named(&poll(&mut consumer).unwrap_err(), &path, position, how);
+        }
+    }
+}
+
+#[test]
+fn a_consumer_goes_past_the_damage_that_it_was_told_of_and_not_past_anything_else() {
+    let root = tempfile::tempdir().unwrap();
+    spoiled(root.path(), ways_to_spoil()[0].1);
+    let log = Streamlog::open(root.path()).unwrap();
+    let tp = TopicPartition::new("t", 0);
+    let mut consumer = log.consumer("g").unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    poll(&mut consumer).unwrap();
+    let error = poll(&mut consumer).unwrap_err();
+    // It stays there until it is told.
+    poll(&mut consumer).unwrap_err();
+    let mut elsewhere = log.consumer("h").unwrap();
+    elsewhere.subscribe(["t"]).unwrap();
+    assert_eq!(elsewhere.skip_damage(&error).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(consumer.skip_damage(&Error::QueueFull).unwrap_err().kind(), ErrorKind::QueueFull);
+    consumer.seek(&tp, 2).unwrap();
+    assert_eq!(consumer.skip_damage(&error).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(poll(&mut consumer).unwrap(), [2, 3]);
+    let error = poll(&mut consumer).unwrap_err();
+    assert_eq!(consumer.skip_damage(&error).unwrap(), (tp.clone(), Offset::new(4)..Offset::new(6)));
+    assert_eq!(poll(&mut consumer).unwrap(), [6, 7, 8, 9]);
+    consumer.commit_sync().unwrap();
+    let committed = log.consumer("g").unwrap().committed(std::slice::from_ref(&tp)).unwrap();
+    assert_eq!(committed[&tp].as_ref().unwrap().offset, 10);
+    assert_eq!(consumer.skip_damage(&error).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn bytes_that_changed_have_an_offset_to_go_on_at_too() {
+    let root = tempfile::tempdir().unwrap();
+    let (path, position) = spoiled(root.path(), |_| {});
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[position as usize + 70] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let log = Streamlog::open(root.path()).unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let (before, error) = read(&partition, 0);
+    assert_eq!(before, [0, 1, 2, 3]);
+    assert_named(&error.unwrap(), &path, position, "a flipped bit");
+    assert_eq!(read(&partition, 6).0, [6, 7, 8, 9]);
+    // The last batch has nothing behind it but the end of the log.
+    drop((partition, log));
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let log = Streamlog::open_read_only(root.path()).unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let (offsets, error) = read(&partition, 6);
+    assert_eq!((offsets, error.unwrap().next_offset()), (vec![6, 7], Some(10.into())));
+    assert_eq!(read(&partition, 10).0, [0; 0]);
+}
