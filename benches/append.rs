@@ -102,7 +102,7 @@ fn growth(criterion: &mut Criterion) {
     }
     for partitions in [1, 10, 100] {
         let setup = || {
-            let log = Log::new(topic(Durability::Written).with_partitions(partitions));
+            let log = Log::new(topic(Durability::Written).partitions(partitions));
             let all = log.topic.partitions();
             (log, all, 0)
         };

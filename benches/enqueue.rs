@@ -54,7 +54,7 @@ fn ways(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(CALLS as u64));
     let value = bytes(100);
     for partitions in [1, 10, 100] {
-        let setup = || on(topic(Durability::Written).with_partitions(partitions));
+        let setup = || on(topic(Durability::Written).partitions(partitions));
         group.bench_function(BenchmarkId::new("by name", partitions), |bencher| {
             measure(bencher, calls_in_room(CALLS * 100), setup, |(_, producer)| {
                 for _ in 0..CALLS {

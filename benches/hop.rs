@@ -102,7 +102,7 @@ fn growth(criterion: &mut Criterion) {
         hop(&log, name, before);
     }
     for partitions in [1, 10, 100] {
-        let log = Log::new(topic(Durability::Written).with_partitions(partitions));
+        let log = Log::new(topic(Durability::Written).partitions(partitions));
         hop(&log, "partitions", partitions as usize);
     }
 }

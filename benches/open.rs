@@ -32,7 +32,7 @@ fn clean(criterion: &mut Criterion) {
         });
     }
     for partitions in [1, 10, 100, 1000] {
-        let dir = Log::new(topic(Durability::Written).with_partitions(partitions)).close();
+        let dir = Log::new(topic(Durability::Written).partitions(partitions)).close();
         group.bench_function(BenchmarkId::new("idle partitions", partitions), |bencher| {
             bencher.iter_batched(|| (), |()| open(dir.path()), BatchSize::PerIteration);
         });

@@ -55,7 +55,7 @@ fn all(criterion: &mut Criterion) {
 fn nothing(criterion: &mut Criterion) {
     let mut group = group(criterion, "poll/nothing");
     for partitions in [1, 10, 100] {
-        let log = Log::new(topic(Durability::Written).with_partitions(partitions));
+        let log = Log::new(topic(Durability::Written).partitions(partitions));
         let mut consumer = consumer(&log);
         group.bench_function(BenchmarkId::from_parameter(partitions), |bencher| {
             bencher.iter(|| assert!(consumer.poll(Duration::ZERO).expect("a poll").is_empty()));

@@ -20,7 +20,7 @@ impl Partitioner for LargeCustomersFirst {
 
 fn main() -> Result<()> {
     let log = Streamlog::in_memory()?;
-    log.create_topic("invoices", TopicConfig::default().with_partitions(4))?;
+    log.create_topic("invoices", TopicConfig::default().partitions(4))?;
     let producer = log.producer_builder().partitioner(LargeCustomersFirst).build()?;
     for i in 0..1000 {
         let customer = if i % 2 == 0 { "acme".to_string() } else { format!("customer-{}", i % 37) };

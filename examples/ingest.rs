@@ -96,7 +96,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let log = Streamlog::open(dir)?;
     report_recovery(&log);
     let config = TopicConfig::default()
-        .with_partitions(options.partitions)
+        .partitions(options.partitions)
         .durability(options.durability)
         .max_message_bytes(16 << 20);
     let topic = log.topic_or_create(&options.topic, config)?;

@@ -11,7 +11,7 @@ const STEPS: u64 = 50;
 
 fn main() -> Result<()> {
     let log = Streamlog::in_memory()?;
-    log.create_topic("accounts", TopicConfig::default().with_partitions(6))?;
+    log.create_topic("accounts", TopicConfig::default().partitions(6))?;
     let producer = log.producer()?;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)

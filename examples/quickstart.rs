@@ -12,7 +12,7 @@ fn main() -> Result<()> {
     let dir = std::env::temp_dir().join(format!("streamlog-quickstart-{}", std::process::id()));
     println!("opening a log in {}", dir.display());
     let log = Streamlog::open(&dir)?;
-    log.create_topic("orders", TopicConfig::default().with_partitions(3))?;
+    log.create_topic("orders", TopicConfig::default().partitions(3))?;
     println!(
         "created the topic 'orders' with 3 partitions; by default what is acknowledged survives a power cut\n"
     );

@@ -23,7 +23,7 @@ fn main() -> Result<()> {
     let dir = std::env::temp_dir().join(format!("streamlog-observer-{}", std::process::id()));
     std::fs::remove_dir_all(&dir).ok();
     let log = Streamlog::open(&dir)?;
-    log.create_topic("metrics", TopicConfig::default().with_partitions(2).segment_bytes(16 << 10))?;
+    log.create_topic("metrics", TopicConfig::default().partitions(2).segment_bytes(16 << 10))?;
     // A second writer is refused while this one lives.
     match Streamlog::open(&dir) {
         Err(error @ Error::AlreadyOpen { .. }) => println!("a second writer is told: {error}"),

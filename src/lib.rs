@@ -9,7 +9,7 @@
 //! use streamlog::{ProducerRecord, Streamlog, TopicConfig};
 //!
 //! let log = Streamlog::in_memory()?; // or Streamlog::open("./data")
-//! log.create_topic("orders", TopicConfig::default().with_partitions(3))?;
+//! log.create_topic("orders", TopicConfig::default().partitions(3))?;
 //!
 //! let producer = log.producer()?;
 //! producer.send(ProducerRecord::new("orders", "a loom").key("ada"))?;

@@ -266,7 +266,7 @@ fn every_byte_of_a_sealed_segment_is_guarded() {
 #[test]
 fn what_handles_say_of_themselves_is_a_line() {
     let log = Streamlog::in_memory().unwrap();
-    let topic = log.create_topic("t", TopicConfig::default().with_partitions(2)).unwrap();
+    let topic = log.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
     let partition = topic.partition(0).unwrap();
     partition.append(&vec![RecordData::new(&[7; 1000]); 100]).unwrap();
     let producer = log.producer().unwrap();

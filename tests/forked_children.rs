@@ -61,7 +61,7 @@ fn record(value: &str) -> ProducerRecord<'_> {
 }
 
 fn handles(log: Streamlog) -> Handles {
-    let topic = log.create_topic("t", TopicConfig::default().with_partitions(2)).unwrap();
+    let topic = log.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
     let producer = log.producer_builder().linger(Duration::from_secs(3600)).build().unwrap();
     for i in 0..20 {
         producer.send(record(&format!("acknowledged {i}")).partition(0)).unwrap();

@@ -63,7 +63,7 @@ fn opening_a_closed_log_reads_and_maps_no_data() {
     let dir = quick_dir();
     let log = Streamlog::open(dir.path()).unwrap();
     let config = TopicConfig::default().durability(Durability::Written).segment_bytes(64 * KIB);
-    let topic = log.create_topic("t", config.with_partitions(4)).unwrap();
+    let topic = log.create_topic("t", config.partitions(4)).unwrap();
     for partition in topic.partitions() {
         fill(&partition, 4 * MIB, 8192);
     }
@@ -115,7 +115,7 @@ fn a_thousand_partitions_are_written_with_few_descriptors() {
         let dir = quick_dir();
         let log = Streamlog::open(dir.path()).unwrap();
         let config = TopicConfig::default().durability(durability).segment_bytes(2048);
-        let topic = log.create_topic("t", config.with_partitions(count)).unwrap();
+        let topic = log.create_topic("t", config.partitions(count)).unwrap();
         let partitions: Vec<_> = topic.partitions();
         let (mut most, mut most_mapped) = (0, 0);
         for round in 0..4u64 {
@@ -240,7 +240,7 @@ fn a_full_disk_refuses_appends_keeps_what_was_acknowledged_and_goes_on_when_ther
         let dir = disk.dir.path().join("log");
         let log = Streamlog::open(&dir).unwrap();
         let config = TopicConfig::default().durability(durability).segment_bytes(256 * KIB);
-        let topic = log.create_topic("t", config.with_partitions(2)).unwrap();
+        let topic = log.create_topic("t", config.partitions(2)).unwrap();
         let partition = topic.partition(0).unwrap();
         let mut end = 0;
         let append_until_full = |partition: &Partition, end: &mut u64| loop {
@@ -292,7 +292,7 @@ fn callers_of_a_flushed_topic_share_flushes() {
     // On a real medium: what is measured is how flushes are shared.
     let dir = tempfile::tempdir().unwrap();
     let log = Streamlog::open(dir.path()).unwrap();
-    let topic = log.create_topic("t", TopicConfig::default().with_partitions(2)).unwrap();
+    let topic = log.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
     let rate = |number: u32, threads: usize| {
         let partition = topic.partition(number).unwrap();
         let stop = AtomicBool::new(false);
@@ -341,7 +341,7 @@ fn where_descriptors_run_out_idle_files_are_closed_and_an_error_says_what_to_do(
     let root = quick_dir();
     let few = |log: &Streamlog| {
         for (durability, name) in [(Durability::Flushed, "flushed"), (Durability::Written, "written")] {
-            let config = TopicConfig::default().with_partitions(40).durability(durability);
+            let config = TopicConfig::default().partitions(40).durability(durability);
             let topic = log.topic(name).or_else(|_| log.create_topic(name, config)).unwrap();
             for partition in topic.partitions() {
                 partition.append(&[RecordData::new("x")]).unwrap();

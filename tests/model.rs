@@ -239,7 +239,7 @@ struct Run {
 impl Run {
     fn new(machine: Machine, durability: Durability) -> Run {
         let log = machine.open();
-        let config = TopicConfig::default().with_partitions(PARTITIONS).durability(durability);
+        let config = TopicConfig::default().partitions(PARTITIONS).durability(durability);
         let config = config.segment_bytes(700).index_interval_bytes(100).retention_time(None);
         log.create_topic("t", config).unwrap();
         Run {

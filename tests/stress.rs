@@ -224,7 +224,7 @@ fn open(dir: &Path, mode: ReadMode) -> Streamlog {
 fn stress(durability: Durability, mode: ReadMode) {
     let dir = support::quick_dir();
     let log = open(dir.path(), mode);
-    let config = TopicConfig::default().with_partitions(PARTITIONS).durability(durability);
+    let config = TopicConfig::default().partitions(PARTITIONS).durability(durability);
     log.create_topic("t", config.segment_bytes(4096).index_interval_bytes(256)).unwrap();
     let shared = Stress {
         log: log.clone(),

@@ -42,7 +42,7 @@ impl Log {
 
     /// A new one whose topic is `Written`, with so many partitions in segments of so many MiB.
     pub fn spread(segment: u64, partitions: u32) -> Self {
-        Log::new(topic(Durability::Written).segment_bytes(segment << 20).with_partitions(partitions))
+        Log::new(topic(Durability::Written).segment_bytes(segment << 20).partitions(partitions))
     }
 
     /// Its first partition.

@@ -28,7 +28,7 @@ use std::{sync::Arc, time::Duration};
 fn filled() -> Arc<MemoryEnv> {
     let env = MemoryEnv::new();
     let catalog = open(&env);
-    catalog.create("t", TopicConfig::default().with_partitions(2)).unwrap();
+    catalog.create("t", TopicConfig::default().partitions(2)).unwrap();
     catalog.create("u", TopicConfig::default()).unwrap();
     for (topic, number) in [("t", 0), ("t", 1), ("u", 0)] {
         append(&catalog, topic, number, &["a", "b", "c"]);

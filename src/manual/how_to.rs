@@ -26,7 +26,7 @@
 //! use streamlog::{ProducerRecord, Streamlog, TopicConfig};
 //!
 //! let log = Streamlog::in_memory()?;
-//! log.create_topic("orders", TopicConfig::default().with_partitions(3))?;
+//! log.create_topic("orders", TopicConfig::default().partitions(3))?;
 //!
 //! let producer = log.producer()?;
 //! // One record, and it is on the medium when `send` returns.

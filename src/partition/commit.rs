@@ -64,7 +64,7 @@ mod tests {
     fn of_logs_committed_together_the_failed_one_is_poisoned_and_every_caller_hears_of_it() {
         let env = SimEnv::new(1);
         let log = Builder::env(&env, "/data").background_thread(false).open().unwrap();
-        let config = TopicConfig::default().with_partitions(3).durability(Durability::Written);
+        let config = TopicConfig::default().partitions(3).durability(Durability::Written);
         let topic = log.create_topic("t", config).unwrap();
         let partitions = topic.partitions();
         let targets = partitions.iter().map(|p| {

@@ -42,7 +42,7 @@ impl Streamlog {
     /// ```
     /// # use streamlog::{Streamlog, TopicConfig};
     /// let log = Streamlog::in_memory()?;
-    /// log.create_topic("orders", TopicConfig::default().with_partitions(4))?;
+    /// log.create_topic("orders", TopicConfig::default().partitions(4))?;
     /// # Ok::<(), streamlog::Error>(())
     /// ```
     ///

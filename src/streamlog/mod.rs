@@ -46,7 +46,7 @@ use std::{
 /// use streamlog::{Streamlog, TopicConfig};
 ///
 /// let log = Streamlog::open("./data")?;
-/// let topic = log.create_topic("orders", TopicConfig::default().with_partitions(4))?;
+/// let topic = log.create_topic("orders", TopicConfig::default().partitions(4))?;
 /// println!("{} has {} partitions", topic.name(), topic.partition_count());
 /// log.close()?;
 /// # Ok::<(), streamlog::Error>(())

@@ -498,5 +498,5 @@ fn stored_config(shared: &Shared, state: &TopicState) -> Result<TopicConfig> {
             found: format!("a configuration of topic '{}' that is refused: {error}", state.name),
             supported: "the settings of this release".into(),
         })?;
-    Ok(config.with_partitions(u32::try_from(state.partitions.len()).unwrap_or(u32::MAX)))
+    Ok(config.partitions(u32::try_from(state.partitions.len()).unwrap_or(u32::MAX)))
 }

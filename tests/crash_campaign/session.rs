@@ -109,7 +109,7 @@ impl Session {
         match *op {
             Op::Create { topic, partitions, .. } => {
                 let set = op.settings().into_iter().filter_map(|(key, value)| Some((key, value?)));
-                let config = TopicConfig::from_kafka_properties(set)?.with_partitions(partitions);
+                let config = TopicConfig::from_kafka_properties(set)?.partitions(partitions);
                 self.log()?.create_topic(topic, config)?;
             }
             Op::Append { topic, partition, .. } => {

@@ -109,7 +109,7 @@ fn a_subscribed_topic_may_be_deleted_and_come_again() {
     assert!(poll(&mut consumer).is_empty());
     assert!(consumer.assignment().is_empty());
     consumer.commit_sync().unwrap();
-    world.catalog.create("t", TopicConfig::default().with_partitions(2)).unwrap();
+    world.catalog.create("t", TopicConfig::default().partitions(2)).unwrap();
     world.append(0, &["b"]);
     assert_eq!(poll(&mut consumer), ["b"]);
     assert_eq!(consumer.assignment().len(), 2);

@@ -75,11 +75,11 @@ impl World {
     }
 
     fn topic(&self, name: &str, partitions: u32) -> Topic {
-        self.catalog.create(name, TopicConfig::default().with_partitions(partitions)).unwrap()
+        self.catalog.create(name, TopicConfig::default().partitions(partitions)).unwrap()
     }
 
     fn written_topic(&self, name: &str, partitions: u32) -> Topic {
-        let config = TopicConfig::default().with_partitions(partitions).durability(Durability::Written);
+        let config = TopicConfig::default().partitions(partitions).durability(Durability::Written);
         self.catalog.create(name, config).unwrap()
     }
 

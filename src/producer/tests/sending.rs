@@ -72,7 +72,7 @@ fn a_batch_is_one_record_batch_per_partition() {
 #[test]
 fn a_batch_that_is_refused_touches_no_partition() {
     let world = World::new();
-    let config = TopicConfig::default().with_partitions(2).max_message_bytes(4000);
+    let config = TopicConfig::default().partitions(2).max_message_bytes(4000);
     let topic = world.catalog.create("t", config).unwrap();
     let producer = world.producer();
     let half = vec![b'x'; 2000];
@@ -105,7 +105,7 @@ fn a_partition_that_refuses_keeps_the_batch_from_the_others() {
 #[test]
 fn any_number_is_sent_in_batches_that_fit() {
     let world = World::new();
-    let config = TopicConfig::default().with_partitions(2).max_message_bytes(10_000);
+    let config = TopicConfig::default().partitions(2).max_message_bytes(10_000);
     let topic = world.catalog.create("t", config).unwrap();
     let producer = world.producer();
     let value = vec![b'v'; 1000];
@@ -139,7 +139,7 @@ fn where_many_stop_is_told() {
 fn a_topic_that_stamps_tells_its_time() {
     let world = World::new();
     let config = TopicConfig::default().message_timestamp_type(crate::types::TimestampType::LogAppendTime);
-    world.catalog.create("t", config.with_partitions(1)).unwrap();
+    world.catalog.create("t", config.partitions(1)).unwrap();
     let before = world.env.now();
     let record = ProducerRecord::new("t", "x").timestamp(Timestamp::from_millis(5));
     assert!(world.producer().send(record).unwrap().timestamp >= before);

@@ -370,7 +370,7 @@ fn who_waits_for_a_flush_that_fails_is_told_so() {
 fn pipeline() {
     let disk = Disk::new();
     let log = Builder::with_env(disk, Path::new("/data")).open().unwrap();
-    log.create_topic("t", TopicConfig::default().with_partitions(2)).unwrap();
+    log.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
     let producer = log.producer_builder().linger(Duration::ZERO).build().unwrap();
     let threads = [0, 1].map(|partition| {
         let producer = producer.clone();

@@ -14,9 +14,17 @@ impl TopicConfig {
     /// Order is kept within a partition, and each is a directory of its own. Partitions can be added later, but then
     /// keys move, and the order of a key's records across the change is lost.
     #[must_use]
-    pub fn with_partitions(mut self, count: u32) -> Self {
+    pub fn partitions(mut self, count: u32) -> Self {
         self.partitions = count;
         self
+    }
+
+    /// The former name of [`partitions`](Self::partitions).
+    #[doc(hidden)]
+    #[must_use]
+    #[deprecated(since = "0.1.0", note = "renamed to `partitions`")]
+    pub fn with_partitions(self, count: u32) -> Self {
+        self.partitions(count)
     }
 
     /// What survives once an append is acknowledged. Default: [`Durability::Flushed`], on the medium.

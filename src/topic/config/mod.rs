@@ -32,7 +32,7 @@ const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);
 /// use streamlog::TopicConfig;
 ///
 /// let config = TopicConfig::default()
-///     .with_partitions(8)
+///     .partitions(8)
 ///     .retention_time(Duration::from_secs(30 * 24 * 60 * 60))
 ///     .segment_bytes(64 << 20);
 /// # let _ = config;

@@ -158,7 +158,7 @@ mod tests {
             let reason = unknown_key(wrong);
             assert!(reason.ends_with(&format!(" {right}")), "{wrong}: {reason}");
         }
-        assert!(unknown_key("num.partitions").contains("with_partitions"));
+        assert!(unknown_key("num.partitions").contains("TopicConfig::partitions"));
     }
 
     #[test]

@@ -295,10 +295,7 @@ pub(super) const REFUSED: [(&str, &str); 5] = [
         "Kafka 4 removed it: set message.timestamp.before.max.ms and message.timestamp.after.max.ms",
     ),
     ("internal.segment.bytes", "it is for Kafka's own tests: segment.bytes may be as small as 512 here"),
-    (
-        "num.partitions",
-        "the number of partitions is not a property of a topic: use TopicConfig::with_partitions",
-    ),
+    ("num.partitions", "the number of partitions is not a property of a topic: use TopicConfig::partitions"),
     ("replication.factor", "there is one copy of a partition; leave it out"),
 ];
 

@@ -223,7 +223,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     assert_eq!(key, "retention.minutes");
     assert!(reason.contains("retention.bytes") || reason.contains("retention.ms"), "{reason}");
     assert!(refusal(&[("message.format.version", "3.0")]).1.contains("Kafka 4"));
-    assert!(refusal(&[("num.partitions", "3")]).1.contains("with_partitions"));
+    assert!(refusal(&[("num.partitions", "3")]).1.contains("TopicConfig::partitions"));
     assert!(refusal(&[(&"x".repeat(100_000), "")]).0.len() < 100, "a stranger's key is shortened");
 }
 
@@ -240,7 +240,7 @@ fn a_batch_must_fit_into_a_segment() {
 #[test]
 fn partitions_are_bounded() {
     for (count, valid) in [(0, false), (1, true), (MAX_PARTITIONS, true), (MAX_PARTITIONS + 1, false)] {
-        assert_eq!(TopicConfig::default().with_partitions(count).validate().is_ok(), valid, "{count}");
+        assert_eq!(TopicConfig::default().partitions(count).validate().is_ok(), valid, "{count}");
     }
 }
 
@@ -279,14 +279,12 @@ fn typed_values_are_checked_like_text() {
 
 #[test]
 fn changes_are_made_together_or_not_at_all() {
-    let config = TopicConfig::default().with_partitions(3).retention_bytes(5).segment_bytes(4096);
+    let config = TopicConfig::default().partitions(3).retention_bytes(5).segment_bytes(4096);
     let changed = config
         .altered(&[ConfigChange::set("retention.ms", "7"), ConfigChange::unset("retention.bytes")])
         .unwrap();
-    let expected = TopicConfig::default()
-        .with_partitions(3)
-        .segment_bytes(4096)
-        .retention_time(Duration::from_millis(7));
+    let expected =
+        TopicConfig::default().partitions(3).segment_bytes(4096).retention_time(Duration::from_millis(7));
     assert_eq!(changed, expected);
     assert_eq!(changed.values().max_message_bytes, 4096);
 

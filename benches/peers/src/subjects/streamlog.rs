@@ -25,7 +25,7 @@ pub const SUBJECT: Subject = Subject {
     open_past_cache: Some(open),
     idle: Some(|place, count| {
         let log = Streamlog::open(place.dir)?;
-        log.create_topic(TOPIC, TopicConfig::default().with_partitions(count as u32))?;
+        log.create_topic(TOPIC, TopicConfig::default().partitions(count as u32))?;
         Ok(log.close()?)
     }),
     open_idle: Some(open),
@@ -115,7 +115,7 @@ impl Spread {
 impl Spreading for Spread {
     fn spread(&mut self, record: &[u8], partitions: usize) -> Result<()> {
         let name = format!("{TOPIC}-{partitions}");
-        let config = TopicConfig::default().with_partitions(partitions as u32);
+        let config = TopicConfig::default().partitions(partitions as u32);
         let topic = self.log.topic_or_create(&name, config)?;
         let records = (0..partitions as u32).map(|p| ProducerRecord::new(&topic, record).partition(p));
         let records: Vec<_> = records.collect();
