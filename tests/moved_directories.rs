@@ -157,7 +157,7 @@ fn the_usage_of_a_disk_is_known_while_topics_come_and_go() {
     std::thread::scope(|scope| {
         let changes = scope.spawn(|| {
             for _ in 0..200 {
-                log.create_topic("goes", config().with_partitions(3)).unwrap();
+                log.create_topic("goes", config().partitions(3)).unwrap();
                 log.delete_topic("goes").unwrap();
             }
         });
