@@ -34,7 +34,12 @@ use crate::{
 pub(crate) use coordinator::Coordinator;
 use place::{Place, Room};
 use reset::Policy;
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Reads records of topics, alone or for a group.
 ///
@@ -95,6 +100,15 @@ enum Interest {
     Partitions,
 }
 
+/// When the program chose what the consumer turns to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chosen {
+    /// In this call.
+    Now,
+    /// Before some of it was there.
+    Before,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct AutoCommit {
     every: Duration,
@@ -135,7 +149,8 @@ impl Consumer {
     /// are read as well; a topic that is deleted is read again when it is created again.
     ///
     /// In each partition it goes on from what its group committed, and where that is nothing, by
-    /// [`auto_offset_reset`](ConsumerBuilder::auto_offset_reset).
+    /// [`auto_offset_reset`](ConsumerBuilder::auto_offset_reset): the latest, for [`AutoOffsetReset::Latest`], is the end
+    /// at the time of this call.
     ///
     /// # Errors
     ///
@@ -149,6 +164,8 @@ impl Consumer {
         if self.catalog.shared().read_only {
             self.catalog.refresh()?;
         }
+        // What came since the subscription before this one came after that one.
+        self.follow_catalog();
         let mut names = Vec::new();
         for topic in topics {
             names.push(Arc::clone(self.catalog.topic(topic.as_ref())?.shared_name()));
@@ -158,11 +175,12 @@ impl Consumer {
         self.commit_automatically()?;
         self.interest = if names.is_empty() { Interest::Nothing } else { Interest::Topics(names) };
         self.catalog_version = self.catalog.changes.version();
-        self.read_what_is_of_interest();
+        self.read_what_is_of_interest(Chosen::Now);
         Ok(())
     }
 
-    /// Reads these partitions, in place of those assigned before; places in partitions that stay are kept.
+    /// Reads these partitions, in place of those assigned before; places in partitions that stay are kept. In the others
+    /// it begins as after [`subscribe`](Self::subscribe).
     ///
     /// When a topic is deleted, each poll says so (`Closed`) until its partitions are not assigned any more.
     ///
@@ -181,7 +199,7 @@ impl Consumer {
         let logs = partitions.into_iter().map(|p| self.catalog.log(&p)).collect::<Result<Vec<_>>>()?;
         self.commit_automatically()?;
         self.interest = if logs.is_empty() { Interest::Nothing } else { Interest::Partitions };
-        self.read(logs);
+        self.read(logs, Chosen::Now);
         Ok(())
     }
 
@@ -194,7 +212,7 @@ impl Consumer {
         self.check_process()?;
         self.commit_automatically()?;
         self.interest = Interest::Nothing;
-        self.read(Vec::new());
+        self.read(Vec::new(), Chosen::Now);
         Ok(())
     }
 
@@ -236,15 +254,15 @@ impl Consumer {
             return;
         }
         self.catalog_version = version;
-        self.read_what_is_of_interest();
+        self.read_what_is_of_interest(Chosen::Before);
     }
 
-    fn read_what_is_of_interest(&mut self) {
+    fn read_what_is_of_interest(&mut self, chosen: Chosen) {
         match &self.interest {
-            Interest::Nothing => self.read(Vec::new()),
+            Interest::Nothing => self.read(Vec::new(), chosen),
             Interest::Topics(names) => {
                 let topics: Vec<Topic> = names.iter().filter_map(|name| self.catalog.find(name)).collect();
-                self.read(topics.iter().flat_map(|topic| topic.logs().to_vec()));
+                self.read(topics.iter().flat_map(|topic| topic.logs().to_vec()), chosen);
             }
             Interest::Partitions => {
                 for place in &mut self.places {
@@ -258,13 +276,23 @@ impl Consumer {
     }
 
     /// Reads exactly these logs from now on.
-    fn read(&mut self, logs: impl IntoIterator<Item = Arc<Log>>) {
+    fn read(&mut self, logs: impl IntoIterator<Item = Arc<Log>>, chosen: Chosen) {
         let logs: BTreeMap<TopicPartition, Arc<Log>> =
             logs.into_iter().map(|log| (log.identity.name.clone(), log)).collect();
-        self.places.retain(|place| logs.get(place.name()).is_some_and(|log| Arc::ptr_eq(log, place.log())));
+        let mut replaced = BTreeSet::new();
+        self.places.retain(|place| {
+            let log = logs.get(place.name());
+            let stays = log.is_some_and(|log| Arc::ptr_eq(log, place.log()));
+            if log.is_some() && !stays {
+                replaced.insert(place.name().clone());
+            }
+            stays
+        });
         for (name, log) in logs {
             if let Err(at) = self.places.binary_search_by(|place| place.name().cmp(&name)) {
-                self.places.insert(at, Place::new(log, self.policy.isolation, &self.signal));
+                let is_younger = chosen == Chosen::Before || replaced.contains(&name);
+                let since = (!is_younger).then(|| self.policy.now(&log));
+                self.places.insert(at, Place::new(log, self.policy.isolation, &self.signal, since));
                 self.unbegun = true;
             }
         }
@@ -281,7 +309,7 @@ impl Consumer {
         };
         let unbegun = self.places.iter_mut().filter(|p| p.position().is_none());
         for (place, committed) in unbegun.zip(&committed) {
-            match self.policy.begin(place.log(), committed.as_ref()) {
+            match self.policy.begin(place.log(), committed.as_ref(), place.since) {
                 Ok((offset, reset)) => {
                     place.seek(offset);
                     place.committed = (committed.is_some() && reset.is_none()).then_some(offset);

@@ -6,7 +6,7 @@
 
 use super::{
     records::Chunk,
-    reset::{OffsetReset, Policy, ResetReason},
+    reset::{OffsetReset, Policy, ResetReason, Since},
 };
 use crate::{
     codec::{
@@ -43,6 +43,8 @@ pub(super) struct Place {
     reader: LogReader,
     isolation: IsolationLevel,
     signal: Arc<Signal>,
+    /// When its consumer turned to it; `None` for a partition that came later.
+    pub(super) since: Option<Since>,
     begun: bool,
     position: Offset,
     /// What this consumer committed last, or began from. The group may have something else by now.
@@ -76,12 +78,18 @@ impl Current {
 
 impl Place {
     /// A place that is not begun. From now on `signal` is notified when there is more to read.
-    pub(super) fn new(log: Arc<Log>, isolation: IsolationLevel, signal: &Arc<Signal>) -> Self {
+    pub(super) fn new(
+        log: Arc<Log>,
+        isolation: IsolationLevel,
+        signal: &Arc<Signal>,
+        since: Option<Since>,
+    ) -> Self {
         log.waiters.register(signal, isolation);
         Place {
             reader: LogReader::new(log, isolation, Offset::ZERO),
             isolation,
             signal: Arc::clone(signal),
+            since,
             begun: false,
             position: Offset::ZERO,
             committed: None,

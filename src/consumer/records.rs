@@ -30,6 +30,9 @@ impl Chunk {
 
 /// The records of one poll, and the resets that it made.
 ///
+/// A reset lies between the records of its partition: those before its `from` were read before it, those from its `to`
+/// on after it.
+///
 /// ```
 /// # use std::time::Duration;
 /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
@@ -98,8 +101,8 @@ impl ConsumerRecords {
         RecordIter { chunks: &self.chunks, current: None }
     }
 
-    /// Where this consumer did not go on from what was committed or sought, since the last poll that returned. Empty
-    /// almost always; worth a line in a log file when it is not.
+    /// Where this consumer did not go on from what was committed or sought, since the last poll that returned, in the
+    /// order in which that happened. Empty almost always; worth a line in a log file when it is not.
     pub fn resets(&self) -> &[OffsetReset] {
         &self.resets
     }

@@ -9,7 +9,7 @@ use crate::{
     env::Env,
     error::{Error, Result},
     partition::log::Log,
-    types::{IsolationLevel, Offset, TopicPartition},
+    types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -22,8 +22,14 @@ pub enum AutoOffsetReset {
     #[default]
     Earliest,
     /// At the end, so that only what comes from now on is read. Kafka's default.
+    ///
+    /// "Now" is when the consumer [subscribes](super::Consumer::subscribe) or is [assigned](super::Consumer::assign) the
+    /// partition, not its first poll: what comes in between is read. A partition that did not exist then (added since, or
+    /// of a topic made again) is read from its beginning. Only a position that is no longer in the log goes to the end
+    /// as it is at that moment, which [`resets`](super::ConsumerRecords::resets) reports.
     Latest,
-    /// At the first record whose timestamp is at most this long ago; at the end when there is none.
+    /// At the first record whose timestamp is at most this long before that same moment; like [`Latest`](Self::Latest)
+    /// when there is none, and in partitions that did not exist then.
     ByDuration(Duration),
     /// Nowhere: the poll fails with `NoOffset` or `OffsetOutOfRange` until the program seeks.
     None,
@@ -67,18 +73,40 @@ pub(super) struct Policy {
     pub(super) group: Option<Arc<str>>,
 }
 
+/// When a consumer turned to a partition: what it calls the latest is decided then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since {
+    time: Timestamp,
+    end: Offset,
+}
+
 /// Where a partition begins, and the reset that this is.
 pub(super) type Begin = (Offset, Option<OffsetReset>);
 
 impl Policy {
-    /// Where to begin in `log`, whose committed offset this is.
-    pub(super) fn begin(&self, log: &Arc<Log>, committed: Option<&Committed>) -> Result<Begin> {
+    /// The present moment in `log`.
+    pub(super) fn now(&self, log: &Log) -> Since {
+        Since { time: self.env.now(), end: log.offsets().bound(self.isolation) }
+    }
+
+    /// Where to begin in `log`, whose committed offset this is, for a consumer that turned to it then; `None` when `log` is
+    /// the younger one.
+    pub(super) fn begin(
+        &self,
+        log: &Arc<Log>,
+        committed: Option<&Committed>,
+        since: Option<Since>,
+    ) -> Result<Begin> {
         let Some(committed) = committed else {
-            return Ok((self.target(log)?.ok_or_else(|| self.no_offset(log))?, None));
+            let from = self.target(log, since)?.ok_or_else(|| self.no_offset(log))?;
+            let to = from.max(log.offsets().log_start());
+            // What came since, and was removed before the first look, is missed.
+            let (partition, reason) = (log.identity.name.clone(), ResetReason::OutOfRange);
+            return Ok((to, (from < to).then_some(OffsetReset { partition, from, to, reason })));
         };
         let offset = committed.value.offset;
         if committed.topic_id.is_some_and(|id| id != log.identity.topic_id) {
-            return self.reset(log, offset, ResetReason::TopicRecreated);
+            return self.reset_since(log, since, offset, ResetReason::TopicRecreated);
         }
         let end = committed.incarnation.and_then(|number| log.incarnation_end(number));
         // Before the first append after a crash there is no new incarnation yet, but the end already is where it is.
@@ -90,31 +118,41 @@ impl Policy {
             });
         }
         if offset < log.offsets().log_start() {
-            let (to, reset) = self.reset(log, offset, ResetReason::OutOfRange)?;
+            let (to, reset) = self.reset_since(log, since, offset, ResetReason::OutOfRange)?;
             return Ok((to, reset.filter(|_| !planted!(reset_without_a_word))));
         }
         Ok((offset, None))
     }
 
-    /// Where the policy says to go in `log`, or the error that it says instead.
+    /// Where the policy says to go in `log` now, or the error that it says instead.
     pub(super) fn reset(&self, log: &Arc<Log>, from: Offset, reason: ResetReason) -> Result<Begin> {
-        let to = self.target(log)?.ok_or_else(|| self.refusal(log, from, reason))?;
-        let partition = log.identity.name.clone();
+        self.reset_since(log, Some(self.now(log)), from, reason)
+    }
+
+    fn reset_since(
+        &self,
+        log: &Arc<Log>,
+        since: Option<Since>,
+        from: Offset,
+        reason: ResetReason,
+    ) -> Result<Begin> {
+        let to = self.target(log, since)?.ok_or_else(|| self.refusal(log, from, reason))?;
+        let (partition, to) = (log.identity.name.clone(), to.max(log.offsets().log_start()));
         Ok((to, Some(OffsetReset { partition, from, to, reason })))
     }
 
-    /// Where the policy says to go in `log`; `None` where it says nothing.
-    fn target(&self, log: &Arc<Log>) -> Result<Option<Offset>> {
-        let offsets = log.offsets();
-        let end = offsets.bound(self.isolation);
-        Ok(match self.auto {
-            AutoOffsetReset::Earliest => Some(offsets.log_start()),
-            AutoOffsetReset::Latest => Some(end),
-            AutoOffsetReset::ByDuration(age) => {
-                let since = self.env.now().minus(age);
-                Some(log.offset_for_timestamp(since, self.isolation)?.map_or(end, |found| found.offset))
+    /// Where the policy says to go in `log`, to a consumer that turned to it then; `None` where it says nothing.
+    fn target(&self, log: &Arc<Log>, since: Option<Since>) -> Result<Option<Offset>> {
+        let start = log.offsets().log_start();
+        Ok(match (self.auto, since) {
+            (AutoOffsetReset::None, _) => None,
+            (AutoOffsetReset::Earliest, _) | (_, None) => Some(start),
+            (AutoOffsetReset::Latest, Some(since)) => Some(since.end),
+            (AutoOffsetReset::ByDuration(age), Some(since)) => {
+                let found = log.offset_for_timestamp(since.time.minus(age), self.isolation)?;
+                // Whatever its timestamp, what came since is not passed over.
+                Some(found.map_or(since.end, |found| found.offset.min(since.end)))
             }
-            AutoOffsetReset::None => None,
         })
     }
 

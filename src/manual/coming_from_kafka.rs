@@ -31,6 +31,7 @@
 //! | recovery cuts at the first bad batch | a torn tail is cut, damage is named and kept | one copy: there is no leader to fetch from again |
 //! | `retention.ms` is seven days | unlimited | an embedded log is often the only copy |
 //! | `auto.offset.reset` is latest | earliest | nobody misses records by not reading this |
+//! | the latest is found out at the first poll, and in a partition that is added later | it is the end at the subscription; what is added later is read from its beginning | nothing that came since is skipped |
 //! | auto-commit is on | off | only the program knows when a record is done |
 //! | `message.timestamp.after.max.ms` is an hour | unlimited | a wrong clock must not stop the program that this lives in |
 //! | segments of 1 GiB | 256 MiB | retention follows its limit more closely |

@@ -96,8 +96,7 @@ impl Streamlog {
 
     /// Moves a group's committed offsets, durably, and returns where they are now.
     ///
-    /// A consumer of the group that is running keeps its positions, and its next commit undoes the move: stop it before,
-    /// or let it [`unsubscribe`](Consumer::unsubscribe) and subscribe again, which goes on from what is committed now.
+    /// A consumer of the group that is running keeps its positions, and its next commit undoes the move: stop it before.
     ///
     /// # Errors
     ///

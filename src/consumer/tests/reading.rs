@@ -91,7 +91,7 @@ fn one_poll_takes_from_several_partitions() {
     assert_eq!(values(&records), ["a", "c"]);
 }
 
-fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
+pub(super) fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
     let mut builder = BatchBuilder::new();
     builder.append(Timestamp::from_millis(1), None, Some(value.as_bytes()), &[]).unwrap();
     let mut batch = builder.seal(Compression::None, None).unwrap();
@@ -101,7 +101,7 @@ fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
     log.acknowledge(appended.next_offset, true).unwrap();
 }
 
-fn end(log: &Log, producer: i64, commit: bool) {
+pub(super) fn end(log: &Log, producer: i64, commit: bool) {
     let appended = log.append(&mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2))).unwrap();
     log.acknowledge(appended.next_offset, true).unwrap();
 }
