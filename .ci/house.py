@@ -1,12 +1,14 @@
-"""The rules of the house that no compiler knows, looked up in src/.
+"""The rules of the house that no compiler knows, looked up in src/ and in the manifests.
 
 Every file introduces itself, is short enough to hold one idea, imports only from the rooms below its own, and leaves
-unsafe code to the one file that argues for it.
+unsafe code to the one file that argues for it. The package of the tests compiles the library that users get, and runs
+every file of tests there is.
 """
 
 import pathlib
 import re
 import sys
+import tomllib
 
 # From the ground up. Rooms on one floor do not know each other.
 LADDER = [
@@ -89,10 +91,31 @@ def faults(src, path):
             yield f"imports {other}, which is not below {room}"
 
 
+def manifest_faults(root):
+    """What would keep `cargo test` from testing the library as it is, with every test there is."""
+    library, tests = (tomllib.loads((root / path).read_text()) for path in ("Cargo.toml", "tests/Cargo.toml"))
+    for table in ("dependencies", "target"):
+        of_tests = {name: {"dependencies": d["dependencies"]} for name, d in tests["target"].items() if "dependencies" in d}
+        if library[table] != (of_tests if table == "target" else tests[table]):
+            yield f"has other [{table}] than the library's Cargo.toml"
+    features = {name: needs for name, needs in tests["features"].items() if name not in ("default", "__unit_tests")}
+    if features != {name: needs for name, needs in library["features"].items() if name != "default"}:
+        yield "has other [features] than the library's Cargo.toml"
+    if library["package"].get("rust-version") != tests["package"].get("rust-version"):
+        yield "has another rust-version than the library's Cargo.toml"
+    there = {path.relative_to(root / "tests").as_posix() for path in (root / "tests").glob("*.rs")}
+    there |= {f"{path.parent.name}/main.rs" for path in (root / "tests").glob("*/main.rs")}
+    listed = {test["path"] for test in tests["test"]}
+    yield from (f"has no [[test]] for {path}, which nobody would run" for path in sorted(there - listed))
+    yield from (f"has a [[test]] for {path}, which is not there" for path in sorted(listed - there))
+
+
 def main():
-    src = pathlib.Path(__file__).resolve().parent.parent / "src"
+    root = pathlib.Path(__file__).resolve().parent.parent
+    src = root / "src"
     files = sorted(src.rglob("*.rs"))
     found = [f"src/{path.relative_to(src)}: {fault}" for path in files for fault in faults(src, path)]
+    found += [f"tests/Cargo.toml: {fault}" for fault in manifest_faults(root)]
     print("\n".join(found) if found else f"{len(files)} files keep the rules of the house")
     return 1 if found or not files else 0
 

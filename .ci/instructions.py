@@ -29,7 +29,7 @@ MAY_GROW = 1.25
 
 
 def executable():
-    command = ["cargo", "bench", "--locked", "--no-run", "--bench", "instructions", "--message-format=json"]
+    command = ["cargo", "bench", "--locked", "-p", "streamlog-benches", "--no-run", "--bench", "instructions", "--message-format=json"]
     built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     for line in built.stdout.splitlines():
         message = json.loads(line)

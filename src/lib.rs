@@ -81,9 +81,12 @@
 //! `gzip`, `snappy`, `lz4`, `zstd`: Kafka's codecs. `tracing`: events for a subscriber. `sim`: a simulated machine whose
 //! disk loses what was not flushed, for tests of your own. All off by default.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// Unit tests are compiled by the package in `tests/` alone, which has what they depend on.
+#![cfg(any(not(test), feature = "__unit_tests"))]
 
 #[macro_use]
-#[cfg_attr(feature = "planted", doc(hidden))]
+#[doc(hidden)]
 pub mod planted;
 
 #[allow(dead_code, reason = "Kafka's formats are whole, whether or not a room uses every part yet")]
@@ -91,7 +94,7 @@ mod codec;
 mod consumer;
 mod env;
 pub mod error;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "__fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod group;

@@ -1,10 +1,10 @@
 //! Mistakes that can be switched on, one at a time, to see whether the tests notice.
 //!
-//! `planted!(name)` stands where the mistake would be made. Without the feature `planted` it is the constant `false`
+//! `planted!(name)` stands where the mistake would be made. Without the feature `__planted` it is the constant `false`
 //! and leaves nothing in the code. With it, it is a switch of the calling thread, off unless `plant` turned it on.
 
 /// Whether the mistake of this name is to be made.
-#[cfg(not(feature = "planted"))]
+#[cfg(not(feature = "__planted"))]
 macro_rules! planted {
     ($name:ident) => {
         false
@@ -12,14 +12,14 @@ macro_rules! planted {
 }
 
 /// Whether the mistake of this name is to be made.
-#[cfg(feature = "planted")]
+#[cfg(feature = "__planted")]
 macro_rules! planted {
     ($name:ident) => {
         $crate::planted::is_planted(stringify!($name))
     };
 }
 
-#[cfg(feature = "planted")]
+#[cfg(feature = "__planted")]
 mod switch {
     use std::cell::Cell;
 
@@ -106,8 +106,8 @@ mod switch {
     ];
 }
 
-#[cfg(feature = "planted")]
+#[cfg(feature = "__planted")]
 pub use switch::{NAMES, OUTSIDE, is_planted, plant};
 
-#[cfg(all(test, feature = "planted", streamlog_shuttle))]
+#[cfg(all(test, feature = "__planted", streamlog_shuttle))]
 pub use switch::RACES;

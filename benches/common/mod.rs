@@ -3,11 +3,6 @@
 //! Directories lie in the target directory, on a real file system. What appends does so to a log that is made anew before
 //! it has grown much, so that files stay bounded and "a million records before" are one to two million.
 //!
-//! The crate's dev-dependency on itself turns the features `sim` and `planted` on in what cargo builds here. Counted by
-//! callgrind, the switches for planted mistakes add two to three per cent to the instructions of a single append or send,
-//! and nothing that can be seen to batches, scans and polls. `benches/peers` depends on the crate from outside and
-//! measures without them.
-//!
 //! All benches together take some five minutes on two cores; `cargo bench -- --test` runs each once.
 #![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
 

@@ -349,7 +349,7 @@
 //!   are tried; each seed tries other crashes of them. What it ever found is kept by name and runs first.
 //!   `cargo test --release --test crash_campaign -- --nocapture` ends with a line of figures; a debug build does a small
 //!   share.
-//! * **Mistakes that are planted**, behind the feature `planted`: some sixty places where the engine can be made to do the
+//! * **Mistakes that are planted**, behind the feature `__planted`: some sixty places where the engine can be made to do the
 //!   wrong thing, such as acknowledging before the flush. The campaign has to notice each of those that a disk can show,
 //!   shuttle's claims those that threads can, the tests with strace those that only a kernel shows.
 //! * **Power cuts** count what was acknowledged before the cut. The machine lives on, other than in a real one, and on ext4

@@ -19,11 +19,10 @@ fn log_files(dir: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn every_batch_that_a_broker_wrote_decodes() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/kafka");
-    if !root.is_dir() {
-        eprintln!("SKIPPED: no fixtures at {}", root.display());
-        return;
-    }
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let Some(root) = above.map(|dir| dir.join("shared/fixtures/kafka")).find(|dir| dir.is_dir()) else {
+        return eprintln!("SKIPPED: no shared/fixtures/kafka beside the repository");
+    };
     let mut files = Vec::new();
     log_files(&root, &mut files);
     assert!(!files.is_empty(), "no segments under {}", root.display());
