@@ -3,7 +3,11 @@
 //! An [`Error`] is cheap to clone, because one failed flush answers many waiting callers with the same error. Its
 //! [`kind`](Error::kind) is for programs, its text for people: it names the path, the position, what was expected
 //! and what was found. [`is_retriable`](Error::is_retriable) says whether the same call may succeed later without
-//! anything else being done.
+//! anything else being done, and [`ErrorKind`] what to do about each.
+
+mod kind;
+
+pub use kind::ErrorKind;
 
 use crate::types::{Compression, Offset, Timestamp, TopicPartition};
 use std::{borrow::Cow, io, path::Path, path::PathBuf, sync::Arc};
@@ -253,42 +257,6 @@ pub enum Error {
     },
 }
 
-/// The kinds of [`Error`], for programs that branch on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each is documented on the variant of Error with its name")]
-pub enum ErrorKind {
-    Io,
-    DiskFull,
-    AlreadyOpen,
-    OffsetOutOfRange,
-    NoOffset,
-    RecordTooLarge,
-    QueueFull,
-    Timeout,
-    Wakeup,
-    Fenced,
-    OutOfOrderSequence,
-    InvalidTransactionState,
-    Corrupt,
-    UnsupportedFormat,
-    CodecUnavailable,
-    InvalidConfig,
-    InvalidTopic,
-    InvalidRecord,
-    InvalidTimestamp,
-    InvalidArgument,
-    TopicExists,
-    UnknownTopic,
-    UnknownPartition,
-    UnknownGroup,
-    Poisoned,
-    ReadOnly,
-    Forked,
-    Closed,
-    Cancelled,
-}
-
 impl Error {
     /// The kind of this failure.
     pub fn kind(&self) -> ErrorKind {
@@ -333,16 +301,26 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later although nothing else is done than waiting, or making room.
+    /// Whether the same call may succeed later although nothing is done but waiting, or making room:
+    /// [`ErrorKind::is_retriable`] has the list.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+    ///
+    /// let log = Streamlog::in_memory()?;
+    /// log.create_topic("orders", TopicConfig::default())?;
+    /// let producer = log.producer()?;
+    /// loop {
+    ///     match producer.send(ProducerRecord::new("orders", "a loom")) {
+    ///         Err(error) if error.is_retriable() => std::thread::sleep(Duration::from_millis(100)),
+    ///         other => break other,
+    ///     }
+    /// }?;
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
     pub fn is_retriable(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::DiskFull
-                | ErrorKind::AlreadyOpen
-                | ErrorKind::QueueFull
-                | ErrorKind::Timeout
-                | ErrorKind::Wakeup
-        )
+        self.kind().is_retriable()
     }
 
     /// What the operating system said of `operation` on `path`; a full medium becomes [`Error::DiskFull`].

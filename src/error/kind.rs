@@ -1,0 +1,250 @@
+//! The kinds of failures: what happened, what to do next, and whether to call again.
+//!
+//! Every list in here is an exhaustive match, so that a kind that is added has to say what becomes of it.
+
+use std::fmt;
+
+/// The kinds of [`Error`](crate::Error), for programs that branch on them.
+///
+/// Each says what happened and what to do next. [`is_retriable`](Self::is_retriable) names the ones that pass by
+/// themselves. `Display` gives each a few words, for log lines and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The operating system refused an operation on a file or directory. The text names both: look there (permissions, a
+    /// medium that fails, descriptors), then call again, or reopen where the log says that it is poisoned.
+    Io,
+    /// The medium, or the quota on it, is full. Free some space and call again: nothing of the refused call was kept, and
+    /// everything acknowledged before is safe.
+    DiskFull,
+    /// Another handle has the directory open for writing. Close it there, wait until its process has ended, or open
+    /// read-only.
+    AlreadyOpen,
+    /// The offset lies below the log start, where retention removed it, or past the end. Seek to an offset that exists,
+    /// or choose an `auto_offset_reset`.
+    OffsetOutOfRange,
+    /// The group has no committed offset here, and its policy is `None`. Seek, or choose another `auto_offset_reset`.
+    NoOffset,
+    /// A record, or a batch that must stay whole, is larger than a limit. Split the data, or raise the limit that the text
+    /// names.
+    RecordTooLarge,
+    /// The producer's buffer is full, and the call was not to wait; the record was not taken. Wait for deliveries, slow
+    /// down, or enlarge the buffer.
+    QueueFull,
+    /// The time given ran out. What was waited for may still come: wait again. A record that found no room in the
+    /// producer's buffer was not taken.
+    Timeout,
+    /// A wake-up handle ended the poll. Do what it was used for, which usually is to leave the loop; a loop that polls
+    /// again without looking swallows it.
+    Wakeup,
+    /// A newer instance with the same identity took over. Stop this one.
+    Fenced,
+    /// A batch of an idempotent producer does not follow its last one: one is missing, or this one is old. Find out what
+    /// was lost before anything else is sent under this identity.
+    OutOfOrderSequence,
+    /// A transactional call came in a state that does not allow it. Mend the order of the calls.
+    InvalidTransactionState,
+    /// Bytes on disk are not what was written, or not what can be read. Nothing was removed. Keep the files, compare them
+    /// with a copy, and read on past the damage where [`Error::next_offset`](crate::Error::next_offset) names a place.
+    Corrupt,
+    /// A file has a version, or a feature, that this release does not know. Open it with a newer one.
+    UnsupportedFormat,
+    /// A batch needs a codec that this build does not contain. Enable the cargo feature of its name.
+    CodecUnavailable,
+    /// A setting has a value that it cannot have. The text says which values it can have.
+    InvalidConfig,
+    /// The name cannot be a topic's, here and in Kafka. Choose another.
+    InvalidTopic,
+    /// The topic does not accept the record. Mend the record: nothing of its batch was written.
+    InvalidRecord,
+    /// The record's timestamp lies outside what the topic accepts. Mend the timestamp, or the topic's limits.
+    InvalidTimestamp,
+    /// The call cannot work with an argument. This is a mistake in the program, and the text says which.
+    InvalidArgument,
+    /// The topic to create exists. Use it, or choose another name.
+    TopicExists,
+    /// There is no such topic. Create it; a reader waits until the writer has.
+    UnknownTopic,
+    /// The topic has fewer partitions. They are numbered from 0.
+    UnknownPartition,
+    /// No group of this name has committed anything. Check the name, or commit first.
+    UnknownGroup,
+    /// An earlier failure, usually of a flush, left it open what is on the medium. Close the log and open it again: the
+    /// opening finds out. What was durable can still be read.
+    Poisoned,
+    /// The handle, or the partition, can only be read. Write through the handle that has the log open for writing.
+    ReadOnly,
+    /// The handle came from a parent process through `fork`. Nothing was done. Let go of it, and open the log in this
+    /// process.
+    Forked,
+    /// The log was closed, or the topic deleted. Open the log again, or look the topic up.
+    Closed,
+    /// The program's own callback asked to stop. The next call begins again what was going on.
+    Cancelled,
+}
+
+impl ErrorKind {
+    /// Whether the same call may succeed later although nothing is done but waiting, or making room.
+    ///
+    /// These are, and no others:
+    ///
+    /// | kind | what to wait for |
+    /// |---|---|
+    /// | [`DiskFull`](Self::DiskFull) | space on the medium |
+    /// | [`AlreadyOpen`](Self::AlreadyOpen) | the end of the other writer |
+    /// | [`QueueFull`](Self::QueueFull) | deliveries |
+    /// | [`Timeout`](Self::Timeout) | what was waited for before |
+    ///
+    /// A retriable failure has lost nothing: the call did nothing, or what it began goes on.
+    /// [`Wakeup`](Self::Wakeup) is not retriable, although the next poll would succeed: a loop that polled again at
+    /// once would swallow the one signal that was meant to end it. Kafka's `WakeupException` is no
+    /// `RetriableException` either.
+    pub const fn is_retriable(self) -> bool {
+        match self {
+            ErrorKind::DiskFull | ErrorKind::AlreadyOpen | ErrorKind::QueueFull | ErrorKind::Timeout => true,
+            ErrorKind::Io
+            | ErrorKind::OffsetOutOfRange
+            | ErrorKind::NoOffset
+            | ErrorKind::RecordTooLarge
+            | ErrorKind::Wakeup
+            | ErrorKind::Fenced
+            | ErrorKind::OutOfOrderSequence
+            | ErrorKind::InvalidTransactionState
+            | ErrorKind::Corrupt
+            | ErrorKind::UnsupportedFormat
+            | ErrorKind::CodecUnavailable
+            | ErrorKind::InvalidConfig
+            | ErrorKind::InvalidTopic
+            | ErrorKind::InvalidRecord
+            | ErrorKind::InvalidTimestamp
+            | ErrorKind::InvalidArgument
+            | ErrorKind::TopicExists
+            | ErrorKind::UnknownTopic
+            | ErrorKind::UnknownPartition
+            | ErrorKind::UnknownGroup
+            | ErrorKind::Poisoned
+            | ErrorKind::ReadOnly
+            | ErrorKind::Forked
+            | ErrorKind::Closed
+            | ErrorKind::Cancelled => false,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            ErrorKind::Io => "I/O error",
+            ErrorKind::DiskFull => "disk full",
+            ErrorKind::AlreadyOpen => "already open",
+            ErrorKind::OffsetOutOfRange => "offset out of range",
+            ErrorKind::NoOffset => "no offset",
+            ErrorKind::RecordTooLarge => "record too large",
+            ErrorKind::QueueFull => "queue full",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Wakeup => "wake-up",
+            ErrorKind::Fenced => "fenced",
+            ErrorKind::OutOfOrderSequence => "out of order sequence",
+            ErrorKind::InvalidTransactionState => "invalid transaction state",
+            ErrorKind::Corrupt => "corrupt",
+            ErrorKind::UnsupportedFormat => "unsupported format",
+            ErrorKind::CodecUnavailable => "codec unavailable",
+            ErrorKind::InvalidConfig => "invalid configuration",
+            ErrorKind::InvalidTopic => "invalid topic",
+            ErrorKind::InvalidRecord => "invalid record",
+            ErrorKind::InvalidTimestamp => "invalid timestamp",
+            ErrorKind::InvalidArgument => "invalid argument",
+            ErrorKind::TopicExists => "topic exists",
+            ErrorKind::UnknownTopic => "unknown topic",
+            ErrorKind::UnknownPartition => "unknown partition",
+            ErrorKind::UnknownGroup => "unknown group",
+            ErrorKind::Poisoned => "poisoned",
+            ErrorKind::ReadOnly => "read-only",
+            ErrorKind::Forked => "forked",
+            ErrorKind::Closed => "closed",
+            ErrorKind::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A few words, each kind its own: "disk full", "offset out of range".
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.words())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorKind;
+    use std::collections::BTreeSet;
+
+    /// The kind after the one given: a kind that is added has to find its place here, and so in every test below.
+    fn after(kind: ErrorKind) -> Option<ErrorKind> {
+        use ErrorKind::*;
+        Some(match kind {
+            Io => DiskFull,
+            DiskFull => AlreadyOpen,
+            AlreadyOpen => OffsetOutOfRange,
+            OffsetOutOfRange => NoOffset,
+            NoOffset => RecordTooLarge,
+            RecordTooLarge => QueueFull,
+            QueueFull => Timeout,
+            Timeout => Wakeup,
+            Wakeup => Fenced,
+            Fenced => OutOfOrderSequence,
+            OutOfOrderSequence => InvalidTransactionState,
+            InvalidTransactionState => Corrupt,
+            Corrupt => UnsupportedFormat,
+            UnsupportedFormat => CodecUnavailable,
+            CodecUnavailable => InvalidConfig,
+            InvalidConfig => InvalidTopic,
+            InvalidTopic => InvalidRecord,
+            InvalidRecord => InvalidTimestamp,
+            InvalidTimestamp => InvalidArgument,
+            InvalidArgument => TopicExists,
+            TopicExists => UnknownTopic,
+            UnknownTopic => UnknownPartition,
+            UnknownPartition => UnknownGroup,
+            UnknownGroup => Poisoned,
+            Poisoned => ReadOnly,
+            ReadOnly => Forked,
+            Forked => Closed,
+            Closed => Cancelled,
+            Cancelled => return None,
+        })
+    }
+
+    fn all() -> impl Iterator<Item = ErrorKind> {
+        std::iter::successors(Some(ErrorKind::Io), |kind| after(*kind))
+    }
+
+    /// The documentation above the first line that begins with `item`.
+    fn docs_of(item: &str) -> String {
+        let lines: Vec<_> = include_str!("kind.rs").lines().map(str::trim).collect();
+        let at = lines.iter().position(|line| line.starts_with(item)).unwrap();
+        let docs = lines[..at].iter().rev().take_while(|line| line.starts_with("///"));
+        docs.copied().collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = all().map(|kind| kind.to_string()).collect();
+        assert_eq!(names.len(), all().count());
+        assert_eq!(format!("{:<12}|", ErrorKind::DiskFull), "disk full   |");
+    }
+
+    #[test]
+    fn the_documentation_lists_the_retriable_kinds_and_no_others() {
+        let docs = docs_of("pub const fn is_retriable");
+        for kind in all() {
+            assert_eq!(docs.contains(&format!("/// | [`{kind:?}`]")), kind.is_retriable(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_wake_up_and_what_waiting_does_not_mend_are_not_retriable() {
+        use ErrorKind::*;
+        for kind in [Wakeup, Io, Poisoned, Corrupt, OutOfOrderSequence, Fenced, Closed, Forked, Cancelled] {
+            assert!(!kind.is_retriable(), "{kind:?}");
+        }
+    }
+}
