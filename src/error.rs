@@ -38,7 +38,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another handle, in this process or another, has this directory open for writing.
-    #[error("{} is already open for writing{}: a directory has one writer; close it there, or open it here with Streamlog::open_read_only", dir.display(), holder(pid))]
+    #[error("{} is already open for writing{}: a directory has one writer, which every producer, consumer, topic and partition of its log keeps open; close it there, or open it here with Streamlog::open_read_only", dir.display(), holder(pid))]
     AlreadyOpen {
         /// The log's directory.
         dir: PathBuf,

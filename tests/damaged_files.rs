@@ -42,7 +42,7 @@ impl Left {
             image(&living, &dir);
         } else {
             image(&living, &dir);
-            drop(log);
+            drop((partition, log));
         }
         fs::remove_dir_all(&living).unwrap();
         let places = places(&dir.join(LOG));
@@ -99,7 +99,7 @@ fn check_damaged(left: &Left, dir: &Path, bad: Place, resumes: Option<u64>, cont
                 if round == 0 =>
             {
                 assert_eq!((path, position), (dir.join(LOG), bad.start), "{context}");
-                return check_cut(dir, log, &partition, bad, &context);
+                return check_cut(dir, log, partition, bad, &context);
             }
             (_, _, other) => panic!("{context}: {other:?}"),
         }
@@ -127,18 +127,18 @@ fn check_damaged(left: &Left, dir: &Path, bad: Place, resumes: Option<u64>, cont
 }
 
 /// The torn tail was cut at `bad`: what lies before is there, and nothing of the rest comes back.
-fn check_cut(dir: &Path, log: Streamlog, partition: &Partition, bad: Place, context: &str) {
+fn check_cut(dir: &Path, log: Streamlog, partition: Partition, bad: Place, context: &str) {
     let everything = |partition: &Partition, end| {
         let (next, error) = read_from(partition, 0);
         assert!(error.is_none(), "{context}: {error:?}");
         assert_eq!((next, partition.log_end_offset().value()), (end, end), "{context}");
     };
-    everything(partition, bad.base);
+    everything(&partition, bad.base);
     let again = dir.with_extension("again");
     image(dir, &again);
-    append_batch(partition, bad.base..bad.base + 1).unwrap();
-    everything(partition, bad.base + 1);
-    drop(log);
+    append_batch(&partition, bad.base..bad.base + 1).unwrap();
+    everything(&partition, bad.base + 1);
+    drop((log, partition));
     let (_log, partition) = open(dir);
     everything(&partition, bad.base + 1);
     let (log, partition) = open(&again);
@@ -239,7 +239,7 @@ fn a_log_cut_short_says_what_is_missing() {
                 // of an offset are the zeros of space set aside.
                 let (log, partition) = open(&dir);
                 assert_eq!(verdict(&log), Some(RecoveryVerdict::Whole), "{context}");
-                check_cut(&dir, log, &partition, bad, &context);
+                check_cut(&dir, log, partition, bad, &context);
                 continue;
             }
             check_damaged(&left, &dir, bad, None, &context);

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     codec::message::MAX_STRING_LEN,
     error::{Error, Result},
+    partition::keeper::Keeper,
     topic::catalog::Catalog,
     types::IsolationLevel,
 };
@@ -32,6 +33,7 @@ pub struct ConsumerBuilder {
     pub(super) max_poll_records: usize,
     pub(super) max_poll_bytes: usize,
     pub(super) auto_commit: Option<Duration>,
+    pub(super) keeper: Keeper,
 }
 
 impl ConsumerBuilder {
@@ -50,7 +52,14 @@ impl ConsumerBuilder {
             max_poll_records: 500,
             max_poll_bytes: 50 << 20,
             auto_commit: None,
+            keeper: Keeper::default(),
         }
+    }
+
+    /// The consumer keeps its log open.
+    pub(crate) fn keeping_open(mut self, keeper: Keeper) -> Self {
+        self.keeper = keeper;
+        self
     }
 
     /// Where to begin in a partition without a committed offset, and where to go when the place is not in the log any

@@ -27,7 +27,7 @@ pub use reset::{AutoOffsetReset, OffsetReset, ResetReason};
 use crate::{
     env::sync::{AtomicBool, Signal},
     error::{Error, Result},
-    partition::log::Log,
+    partition::{keeper::Keeper, log::Log},
     topic::{Topic, catalog::Catalog},
     types::TopicPartition,
 };
@@ -44,7 +44,7 @@ use std::{
 /// Reads records of topics, alone or for a group.
 ///
 /// A consumer belongs to one thread at a time; it may be moved between threads, and [`WakeupHandle`]s reach it from
-/// others. In this release a group has no members: each of its consumers reads every partition it subscribes to, and of
+/// others. The [`Streamlog`](crate::Streamlog) that it comes from stays open as long as it is held. In this release a group has no members: each of its consumers reads every partition it subscribes to, and of
 /// the offsets they commit the last one holds. Offsets are never committed unless the program asks for it, or asks for
 /// [`auto_commit`](ConsumerBuilder::auto_commit).
 ///
@@ -90,6 +90,8 @@ pub struct Consumer {
     auto_commit: Option<AutoCommit>,
     /// When a read-only handle last looked at what the writer did.
     followed: Option<Duration>,
+    /// Let go of last.
+    _keeper: Keeper,
 }
 
 /// What a consumer wants to read.
@@ -142,6 +144,7 @@ impl Consumer {
             resets: Vec::new(),
             auto_commit,
             followed: None,
+            _keeper: settings.keeper.clone(),
         }
     }
 

@@ -12,6 +12,7 @@ pub mod config;
 pub mod due;
 pub mod encode;
 pub mod flush;
+pub mod keeper;
 pub mod log;
 pub mod observe;
 pub mod offsets;

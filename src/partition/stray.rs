@@ -6,6 +6,7 @@
 
 use super::{
     config::LogConfig,
+    keeper::Keeper,
     log::{Identity, Log, Writer},
     offsets::OffsetSet,
     replay::Replay,
@@ -170,7 +171,7 @@ impl PartitionDir {
         let (segments, report) = (survey.segments, survey.report);
         let epochs = replay.as_ref().map(|r| r.epochs.entries().to_vec()).unwrap_or_default();
         let log = assemble(&shared, identity, config, log_start, segments, replay);
-        Ok(PartitionDir { partition: Partition::new(log), report, epochs })
+        Ok(PartitionDir { partition: Partition::new(log, Keeper::default()), report, epochs })
     }
 
     /// The partition, to read from.

@@ -2,6 +2,7 @@
 
 use super::{
     encode::{RecordData, recycle},
+    keeper::Keeper,
     log::Log,
     read::LogReader,
     time::OffsetAndTimestamp,
@@ -24,13 +25,15 @@ pub(crate) const WRITTEN_BY_NOBODY_ELSE: &str = "internal topics are written by 
 /// How much one step of an iteration asks of the log, in bytes.
 const STEP: u64 = 1 << 20;
 
-/// One ordered log of a topic. A cheap handle; clones speak of the same partition.
+/// One ordered log of a topic. A cheap handle; clones speak of the same partition. The [`Streamlog`](crate::Streamlog) that
+/// it comes from stays open as long as it is held, and so do those that its iterators read.
 ///
 /// Producers and consumers are the usual way in and out. A `Partition` is the floor they stand on: it appends batches,
 /// reads them from any offset in both directions, and finds offsets by time.
 #[derive(Clone)]
 pub struct Partition {
     log: Arc<Log>,
+    keeper: Keeper,
 }
 
 impl fmt::Debug for Partition {
@@ -44,8 +47,8 @@ impl fmt::Debug for Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(log: Arc<Log>) -> Self {
-        Partition { log }
+    pub(crate) fn new(log: Arc<Log>, keeper: Keeper) -> Self {
+        Partition { log, keeper }
     }
 
     pub(crate) fn log(&self) -> &Arc<Log> {
@@ -157,13 +160,20 @@ impl Partition {
     /// [`IsolationLevel::ReadCommitted`].
     pub fn read_with(&self, from: impl Into<Offset>, isolation: IsolationLevel) -> Batches {
         let reader = LogReader::new(Arc::clone(&self.log), isolation, from.into());
-        Batches { reader, fetched: VecDeque::new(), aborted: Vec::new(), failed: false }
+        let _keeper = self.keeper.clone();
+        Batches { reader, fetched: VecDeque::new(), aborted: Vec::new(), failed: false, _keeper }
     }
 
     /// The batches before `before`, newest first. Within a batch the records are in the order of offsets:
     /// [`Batch::into_reversed`] turns them.
     pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
-        BackwardBatches { log: Arc::clone(&self.log), before: before.into(), held: Vec::new(), failed: false }
+        BackwardBatches {
+            log: Arc::clone(&self.log),
+            before: before.into(),
+            held: Vec::new(),
+            failed: false,
+            _keeper: self.keeper.clone(),
+        }
     }
 
     /// The newest `count` records, oldest of them first.
@@ -341,6 +351,7 @@ pub struct Batches {
     fetched: VecDeque<(RecordBatch, Offset)>,
     aborted: Vec<AbortedTransaction>,
     failed: bool,
+    _keeper: Keeper,
 }
 
 impl fmt::Debug for Batches {
@@ -392,6 +403,7 @@ pub struct BackwardBatches {
     before: Offset,
     held: Vec<RecordBatch>,
     failed: bool,
+    _keeper: Keeper,
 }
 
 impl fmt::Debug for BackwardBatches {

@@ -4,6 +4,7 @@ use super::{Producer, core::Core, core::Settings, hub::Hub};
 use crate::{
     codec::compress::is_available,
     error::{Error, Result},
+    partition::keeper::Keeper,
     topic::partitioner::{DefaultPartitioner, Partitioner},
     types::Compression,
 };
@@ -22,6 +23,7 @@ pub struct ProducerBuilder {
     hub: Arc<Hub>,
     settings: Settings,
     partitioner: Option<Box<dyn Partitioner>>,
+    keeper: Keeper,
 }
 
 impl fmt::Debug for ProducerBuilder {
@@ -42,7 +44,13 @@ impl ProducerBuilder {
             max_block: Duration::from_secs(60),
             compression: Compression::None,
         };
-        ProducerBuilder { hub, settings, partitioner: None }
+        ProducerBuilder { hub, settings, partitioner: None, keeper: Keeper::default() }
+    }
+
+    /// The producer keeps its log open.
+    pub(crate) fn keeping_open(mut self, keeper: Keeper) -> Self {
+        self.keeper = keeper;
+        self
     }
 
     /// How large a batch of enqueued records becomes, in bytes before compression. 64 KiB unless set. A larger record
@@ -90,14 +98,14 @@ impl ProducerBuilder {
     /// `InvalidConfig` names the setting; `CodecUnavailable` when the codec is not in this build; `ReadOnly` and
     /// `Closed` when nothing can be written.
     pub fn build(self) -> Result<Producer> {
-        let ProducerBuilder { hub, settings, partitioner } = self;
+        let ProducerBuilder { hub, settings, partitioner, keeper } = self;
         hub.catalog().shared().check_writable()?;
         check(&settings)?;
         let random = hub.env().random();
         let core = Core::new(Arc::clone(&hub), settings);
         hub.join(&core)?;
         let default = || Choice::Default(DefaultPartitioner::new(settings.batch_size as u64, random));
-        Ok(Producer::new(core, partitioner.map_or_else(default, Choice::Custom)))
+        Ok(Producer::new(core, partitioner.map_or_else(default, Choice::Custom), keeper))
     }
 }
 

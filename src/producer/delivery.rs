@@ -59,7 +59,8 @@ impl Promise {
     }
 }
 
-/// An enqueued record on its way. Dropping it changes nothing: the record is written all the same.
+/// An enqueued record on its way. Dropping it changes nothing: the record is written all the same. It keeps no log open;
+/// where producer and log are gone, it tells how their end left the record.
 #[derive(Clone)]
 pub struct Delivery {
     promise: Arc<Promise>,

@@ -37,7 +37,7 @@ use crate::{
     codec::batch::HEADER_LEN,
     env::sync::{AtomicUsize, Ordering},
     error::{Error, Result},
-    partition::encode::recycle,
+    partition::{encode::recycle, keeper::Keeper},
     topic::partitioner::{PartitionContext, Partitioner},
     types::{Durability, TopicPartition},
 };
@@ -46,7 +46,8 @@ use std::{fmt, sync::Arc, time::Duration};
 /// How long dropping the last clone waits for what was enqueued.
 const DROP_TIME: Duration = Duration::from_secs(5);
 
-/// Writes records. A cheap handle that threads share freely: clones are the same producer.
+/// Writes records. A cheap handle that threads share freely: clones are the same producer. The
+/// [`Streamlog`](crate::Streamlog) that it comes from stays open as long as it is held.
 ///
 /// | call | returns | for |
 /// |---|---|---|
@@ -78,6 +79,8 @@ struct Inner {
     core: Arc<Core>,
     topics: Topics,
     partitioner: Choice,
+    /// Let go of last: by then what was enqueued is written.
+    _keeper: Keeper,
 }
 
 /// A record that [`Producer::try_enqueue`] did not take, and why.
@@ -101,8 +104,8 @@ impl fmt::Debug for Producer {
 }
 
 impl Producer {
-    fn new(core: Arc<Core>, partitioner: Choice) -> Self {
-        let inner = Arc::new(Inner { core, topics: Topics::new(), partitioner });
+    fn new(core: Arc<Core>, partitioner: Choice, _keeper: Keeper) -> Self {
+        let inner = Arc::new(Inner { core, topics: Topics::new(), partitioner, _keeper });
         Producer { inner, hint: AtomicUsize::new(0) }
     }
 

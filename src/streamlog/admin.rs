@@ -53,7 +53,7 @@ impl Streamlog {
         self.inner.check_open()?;
         let topic = self.inner.catalog.create(name, config)?;
         self.wake_for_retention(&topic);
-        Ok(topic)
+        Ok(topic.kept_open(self.keeper()))
     }
 
     /// The topic of this name.
@@ -64,7 +64,7 @@ impl Streamlog {
     pub fn topic(&self, name: &str) -> Result<Topic> {
         self.inner.check_open()?;
         self.follow()?;
-        self.inner.catalog.topic(name)
+        self.inner.catalog.topic(name).map(|topic| topic.kept_open(self.keeper()))
     }
 
     /// The topic of this name, created with `config` where there is none. The configuration of one that exists is left
@@ -88,7 +88,8 @@ impl Streamlog {
     pub fn topics(&self) -> Result<Vec<Topic>> {
         self.inner.check_open()?;
         self.follow()?;
-        Ok(self.inner.catalog.topics(false))
+        let topics = self.inner.catalog.topics(false);
+        Ok(topics.into_iter().map(|topic| topic.kept_open(self.keeper())).collect())
     }
 
     /// Deletes a topic with its records and committed offsets. When this returns it stays deleted after a power cut;

@@ -32,7 +32,7 @@ impl Streamlog {
 
     /// A producer with settings.
     pub fn producer_builder(&self) -> ProducerBuilder {
-        ProducerBuilder::new(Arc::clone(&self.inner.hub))
+        ProducerBuilder::new(Arc::clone(&self.inner.hub)).keeping_open(self.keeper())
     }
 
     /// A consumer of a group, with default settings. It reads nothing before it was given topics or partitions.
@@ -71,7 +71,7 @@ impl Streamlog {
 
     fn consumers(&self, group: Option<String>) -> ConsumerBuilder {
         let coordinator: Arc<dyn Coordinator> = Arc::clone(&self.inner.offsets) as Arc<dyn Coordinator>;
-        ConsumerBuilder::new(Arc::clone(&self.inner.catalog), coordinator, group)
+        ConsumerBuilder::new(Arc::clone(&self.inner.catalog), coordinator, group).keeping_open(self.keeper())
     }
 
     /// The names of all groups that have committed offsets, in their order.

@@ -1,7 +1,7 @@
 //! The handle on a directory: opens it, wires the rooms, owns the background thread.
 //!
-//! A [`Streamlog`] is a cheap clone; all clones speak of one opening. Closing closes for all of them, dropping the last
-//! one does the same and swallows errors.
+//! A [`Streamlog`] is a cheap clone; all clones speak of one opening. Producers, consumers, topics and partitions keep it
+//! open as the clones do. Closing closes for all of them, dropping the last one does the same and swallows errors.
 
 mod admin;
 mod background;
@@ -24,6 +24,7 @@ use crate::{
     },
     error::Result,
     group::OffsetStore,
+    partition::keeper::Keeper,
     producer::Hub,
     topic::catalog::{Catalog, RecoveryReport},
 };
@@ -35,8 +36,9 @@ use std::{
 
 /// An open log directory: Kafka's log inside your process.
 ///
-/// A cheap clone. Dropping the last one closes the log, as [`Streamlog::close`] does, but without telling of errors:
-/// producers, consumers and partitions that are still held get `Closed` from then on.
+/// A cheap clone. The log is open as long as one of them is held, or anything made with it: a builder, a producer, a consumer, a
+/// topic, a partition, an iterator over its batches. So a function may open a log and return a producer alone. Dropping
+/// the last of them closes the log, as [`Streamlog::close`] does for all at once, but without telling of errors.
 ///
 /// It belongs to the process that opened it. In a child made by `fork`, each call of it, and of everything made with it, fails with
 /// [`Forked`](crate::Error::Forked); closing and dropping it there does nothing. See
@@ -101,7 +103,7 @@ impl Streamlog {
     }
 
     /// A log in memory, with the behaviour of one on disk: for tests and for data that may vanish. It is gone when the
-    /// last clone is.
+    /// last handle is.
     pub fn in_memory() -> Result<Streamlog> {
         Builder::in_memory().open()
     }
@@ -116,6 +118,12 @@ impl Streamlog {
     /// As for [`Streamlog::open`], except `AlreadyOpen`.
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Streamlog> {
         Self::builder(dir).read_only(true).open()
+    }
+
+    /// What keeps the log open.
+    fn keeper(&self) -> Keeper {
+        let inner: Arc<Inner> = Arc::clone(&self.inner);
+        Keeper::new(inner)
     }
 
     /// The directory, as an absolute path.

@@ -14,17 +14,18 @@ pub mod partitioner;
 use crate::{
     env::sync::{AtomicBool, AtomicU32, Ordering, RwLock},
     error::{Error, Result},
-    partition::{config::LogConfig, log::Log, shared::Shared, view::Partition},
+    partition::{config::LogConfig, keeper::Keeper, log::Log, shared::Shared, view::Partition},
     types::{Compression, TopicId},
 };
 use config::{TopicCompression, TopicConfig};
 use std::{fmt, ops::Deref, sync::Arc};
 
 /// A topic. A cheap handle; once the topic is deleted its calls answer `Closed`, even when a topic of the same name is
-/// created again.
+/// created again. The [`Streamlog`](crate::Streamlog) that it comes from stays open as long as it is held.
 #[derive(Clone)]
 pub struct Topic {
     inner: Arc<Inner>,
+    keeper: Keeper,
 }
 
 struct Inner {
@@ -69,7 +70,13 @@ impl Topic {
                 logs: RwLock::new(logs.into()),
                 deleted: AtomicBool::new(false),
             }),
+            keeper: Keeper::default(),
         }
+    }
+
+    /// The handle for a user, with which the log stays open.
+    pub(crate) fn kept_open(self, keeper: Keeper) -> Self {
+        Topic { keeper, ..self }
     }
 
     /// Its name.
@@ -115,12 +122,13 @@ impl Topic {
     /// `UnknownPartition` when there is none of this number, `Closed` when the topic was deleted.
     pub fn partition(&self, partition: u32) -> Result<Partition> {
         self.inner.shared.check_process()?;
-        self.log(partition).map(Partition::new)
+        self.log(partition).map(|log| Partition::new(log, self.keeper.clone()))
     }
 
     /// All its partitions, in order.
     pub fn partitions(&self) -> Vec<Partition> {
-        self.logs().iter().cloned().map(Partition::new).collect()
+        let partition = |log: &Arc<Log>| Partition::new(Arc::clone(log), self.keeper.clone());
+        self.logs().iter().map(partition).collect()
     }
 
     /// The log of one of its partitions.
