@@ -101,7 +101,7 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn hold(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Env>>> {
         Ok(None)
     }
-    /// Makes the names in a directory durable.
+    /// Makes the names in a directory durable, as far as its file system has a call for that.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Opens (creating it where needed) and locks a file exclusively, without waiting: `WouldBlock` when someone,
     /// this process included, holds it. The lock ends when the value is dropped or its process dies.
@@ -147,7 +147,8 @@ pub trait File: Send + Sync + fmt::Debug {
     fn zeros_from(&self, _position: u64) -> Option<u64> {
         None
     }
-    /// The first `capacity` bytes of the file for reading without a copy. The file may still be shorter.
+    /// The first `capacity` bytes of the file for reading without a copy. The file may still be shorter. `Unsupported`
+    /// where no such file is mapped, however often that is asked.
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>>;
 }
 

@@ -1,8 +1,8 @@
 //! The real machine.
 //!
 //! A thin layer over the operating system: no cache, no retry, no policy. Where a system cannot do what a caller asks,
-//! the answer is an error, never a silence; the exceptions (a directory cannot be flushed outside Unix, space cannot
-//! be set aside but by writing zeros) are said where they are.
+//! the answer is an error, never a silence; the exceptions (a directory cannot be flushed, space cannot be set aside but
+//! by writing zeros) are said where they are.
 
 mod direct;
 mod names;
@@ -29,6 +29,29 @@ impl RealEnv {
     pub fn new() -> Arc<RealEnv> {
         Arc::new(RealEnv { names: names::Names::default() })
     }
+}
+
+/// Whether a file system says of a directory that was just opened that none can be flushed. An I/O error says nothing
+/// of the kind.
+#[cfg(unix)]
+fn is_no_call_for_directories(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    // EBADF by those that flush only what is open for writing, which no directory can be.
+    let no_call = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS, Errno::BADF];
+    no_call.map(Some).contains(&Errno::from_io_error(error))
+}
+
+/// What a refused mapping means, as an error: `Unsupported` where its file system maps no file.
+fn unsupported_if_never(error: io::Error) -> io::Error {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let never = [Errno::NODEV, Errno::INVAL, Errno::ACCESS, Errno::PERM, Errno::NOTSUP, Errno::OPNOTSUPP];
+        if never.map(Some).contains(&Errno::from_io_error(&error)) {
+            return io::Error::new(ErrorKind::Unsupported, error);
+        }
+    }
+    error
 }
 
 impl Env for RealEnv {
@@ -85,9 +108,14 @@ impl Env for RealEnv {
         Ok(Some(Arc::new(RealEnv { names: names::Names::below(dir)? })))
     }
 
+    /// Some file systems have no such call and say so (CIFS before Linux 4.17, 9p, several FUSE, the top of an
+    /// automounter): they keep their names by themselves.
     #[cfg(unix)]
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.names.open_dir(dir)?.sync_all()
+        match self.names.open_dir(dir)?.sync_all() {
+            Err(e) if is_no_call_for_directories(&e) => Ok(()),
+            other => other,
+        }
     }
 
     /// Elsewhere there is no such call; the file system keeps its names by itself.
@@ -258,7 +286,7 @@ impl File for RealFile {
     }
 
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
-        mapped::map(&self.file, capacity)
+        mapped::map(&self.file, capacity).map_err(unsupported_if_never)
     }
 }
 

@@ -501,6 +501,19 @@ fn agrees(env: &dyn Env, dir: &Path, ops: &[Op]) {
     env.remove_file(&path).unwrap();
 }
 
+/// `/proc` has no call to flush a directory, and says EINVAL.
+#[cfg(target_os = "linux")]
+#[cfg(not(miri))]
+#[test]
+fn a_directory_that_cannot_be_flushed_is_taken_as_it_is() {
+    let env = super::real::RealEnv::new();
+    if Path::new("/proc/self").is_dir() {
+        assert!(std::fs::File::open("/proc").unwrap().sync_all().is_err());
+        env.sync_dir(Path::new("/proc")).unwrap();
+    }
+    assert_eq!(env.sync_dir(Path::new("/nowhere")).unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: if cfg!(miri) { 3 } else { 64 },

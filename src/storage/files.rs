@@ -35,7 +35,8 @@ pub enum ReadMode {
     /// answers: where it does not, the operating system ends the process (SIGBUS). The default.
     ///
     /// On Unix alone: elsewhere a file that is mapped can neither be cut nor mapped beyond its end, so files are read
-    /// as with [`ReadMode::Pread`] there.
+    /// as with [`ReadMode::Pread`] there. So are files that the file system does not map (9p, vboxsf and some FUSE refuse
+    /// it), and any file at a time when no mapping is to be had.
     #[default]
     Mapped,
     /// By positional reads into fresh memory: for network file systems and hostile neighbours.
@@ -146,6 +147,7 @@ impl FilePool {
         let mapping = Arc::new(Mapping {
             pool: Arc::clone(self),
             used: AtomicBool::new(false),
+            unsupported: AtomicBool::new(false),
             region: Mutex::new(None),
         });
         Arc::new(PooledFile { descriptor, mapping })
@@ -179,6 +181,8 @@ struct Descriptor {
 struct Mapping {
     pool: Arc<FilePool>,
     used: AtomicBool,
+    /// The file system maps no such file: it is not asked again.
+    unsupported: AtomicBool,
     region: Mutex<Option<Arc<dyn Region>>>,
 }
 
@@ -419,19 +423,20 @@ impl PooledFile {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        match self.descriptor.pool.mode {
-            ReadMode::Mapped => self.mapped(range, capacity),
-            ReadMode::Pread => {
-                let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-                let mut buf = vec![0; len];
-                self.with("read", |file| read_exact_at(file, &mut buf, range.start))?;
-                Ok(buf.into())
-            }
+        if self.descriptor.pool.mode == ReadMode::Mapped
+            && let Some(bytes) = self.mapped(range.clone(), capacity)?
+        {
+            return Ok(bytes);
         }
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut buf = vec![0; len];
+        self.with("read", |file| read_exact_at(file, &mut buf, range.start))?;
+        Ok(buf.into())
     }
 
-    /// The bytes of `range` in the mapping, which is made anew where it is too short.
-    fn mapped(&self, range: Range<u64>, capacity: u64) -> Result<Bytes> {
+    /// The bytes of `range` in the mapping, which is made anew where it is too short. `None` where the system maps no
+    /// such file, or nothing more now: every file can be read without.
+    fn mapped(&self, range: Range<u64>, capacity: u64) -> Result<Option<Bytes>> {
         let in_file = |e| Error::io("read", self.path(), e);
         let capacity = capacity.max(range.end);
         let mapping = &self.mapping;
@@ -441,16 +446,31 @@ impl PooledFile {
         let mut guard = mapping.region.lock();
         match guard.as_ref() {
             // Under the lock, which is one count less to go up and down.
-            Some(region) if region.capacity() >= capacity => return region.get(range).map_err(in_file),
+            Some(region) if region.capacity() >= capacity => {
+                return region.get(range).map(Some).map_err(in_file);
+            }
             _ => {}
         }
-        let region = self.with_room("map", |file| file.region(capacity))?;
+        if mapping.unsupported.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let mut refused = false;
+        let mapped = self.with_room("map", |file| {
+            file.region(capacity).inspect_err(|error| {
+                refused = true;
+                mapping.unsupported.store(error.kind() == io::ErrorKind::Unsupported, Ordering::Relaxed);
+            })
+        });
+        let region = match mapped {
+            Err(_) if refused => return Ok(None),
+            other => other?,
+        };
         let fresh = guard.replace(Arc::clone(&region)).is_none();
         drop(guard);
         if fresh {
             mapping.pool.regions.admit(Arc::downgrade(mapping) as Weak<dyn Holder>);
         }
-        region.get(range).map_err(in_file)
+        region.get(range).map(Some).map_err(in_file)
     }
 
     fn with<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {
@@ -494,6 +514,9 @@ impl PooledFile {
         descriptor.pool.descriptors.admit(Arc::downgrade(descriptor) as Weak<dyn Holder>);
     }
 }
+
+#[cfg(test)]
+mod unmapped;
 
 #[cfg(test)]
 mod tests {
