@@ -137,13 +137,13 @@ pub enum Error {
         next_offset: Option<Offset>,
     },
     /// A file of a version, or with a feature, that this release does not know. Nothing was changed.
-    #[error("{} has {found}; this release of streamlog reads {supported}: open it with a newer one", path.display())]
+    #[error("{} has {found}; this release of streamlog reads {supported}{}", path.display(), newer(supported))]
     UnsupportedFormat {
         /// The file.
         path: PathBuf,
         /// What it says of itself.
         found: String,
-        /// What would have been understood.
+        /// What would have been understood, and behind a colon what to do where a newer release is not the answer.
         supported: String,
     },
     /// A batch is compressed, or should be, with a codec that this build does not contain.
@@ -381,6 +381,11 @@ struct OutOfDescriptors {
 
 fn goes_on_at(next_offset: &Option<Offset>) -> String {
     next_offset.map_or(String::new(), |next| format!("; reading can go on at offset {next}"))
+}
+
+/// What to do about a format that is not supported, where what is says nothing of that.
+fn newer(supported: &str) -> &'static str {
+    if supported.contains(": ") { "" } else { ": open it with a newer one" }
 }
 
 fn holder(pid: &Option<u32>) -> String {

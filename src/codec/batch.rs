@@ -37,6 +37,9 @@ pub const MIN_BATCH_LENGTH: i32 = (HEADER_LEN - LENGTH_OVERHEAD) as i32;
 /// Where the bytes that the CRC covers begin.
 pub const CRC_START: usize = 21;
 
+/// What is read instead of the older formats, and how to get there.
+pub const LEGACY_SUPPORT: &str = "magic 2, as every broker since Kafka 0.11 writes it: let a broker that reads the old format serve the topic, and copy it with a consumer and a producer";
+
 /// The smallest value of the length field of the older formats, magic 0 and 1.
 const MIN_LEGACY_LENGTH: i32 = 14;
 
@@ -85,10 +88,12 @@ impl BatchHeader {
     /// Reads the header at the front of `bytes`, of which nothing behind the header is looked at.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, DecodeError> {
         let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
-            return Err(DecodeError::malformed(
-                bytes.len(),
-                format!("the header of a record batch has {HEADER_LEN} bytes, here are {}", bytes.len()),
-            ));
+            return Err(legacy(bytes).unwrap_or_else(|| {
+                DecodeError::malformed(
+                    bytes.len(),
+                    format!("the header of a record batch has {HEADER_LEN} bytes, here are {}", bytes.len()),
+                )
+            }));
         };
         let header = BatchHeader {
             crc: u32::from_be_bytes(field(bytes, 17)),
@@ -121,6 +126,8 @@ impl BatchHeader {
         let base_offset = i64::from_be_bytes(field(bytes, 0));
         if length < MIN_LEGACY_LENGTH || (magic == 2 && length < MIN_BATCH_LENGTH) {
             DecodeError::malformed(8u64, format!("batch length {length} is below {MIN_BATCH_LENGTH}"))
+        } else if let Some(error) = legacy(bytes) {
+            error
         } else if magic != 2 {
             DecodeError::Unsupported {
                 found: format!("a record batch of magic {magic}"),
@@ -252,6 +259,14 @@ impl BatchHeader {
     pub fn delete_horizon(&self) -> Option<Timestamp> {
         (self.attributes & DELETE_HORIZON != 0).then(|| Timestamp::from_millis(self.base_timestamp))
     }
+}
+
+/// That `bytes` begin with a message of a format before Kafka 0.11, where their length and magic say so. Such a message
+/// may be shorter than the header of a batch.
+fn legacy(bytes: &[u8]) -> Option<DecodeError> {
+    let length = i32::from_be_bytes(*bytes.get(8..LENGTH_OVERHEAD)?.first_chunk()?);
+    let magic = bytes.get(16).filter(|magic| **magic <= 1 && length >= MIN_LEGACY_LENGTH)?;
+    Some(DecodeError::Unsupported { found: format!("a message of magic {magic}"), supported: LEGACY_SUPPORT })
 }
 
 /// The number of a codec in the attributes.

@@ -62,7 +62,7 @@
 //! | groups of many members, rebalancing | not in this release. A group is a name under which offsets are committed; each of its consumers reads all partitions that it subscribes to |
 //! | a wire protocol, replication, authentication, quotas | not planned: that is a server |
 //! | Streams, Connect | not in this release |
-//! | record batches before v2 (magic 0 and 1) | refused with `UnsupportedFormat` |
+//! | messages before v2 (magic 0 and 1) | refused with `UnsupportedFormat`: let a broker that reads them serve the topic, and copy it with a consumer and a producer |
 //!
 //! # Going back
 //!

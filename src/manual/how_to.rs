@@ -379,7 +379,7 @@
 //! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written, or a producer of another library wrote a batch that cannot be read | look at the disk; restore, or copy what can be read: the error's [`next_offset`](crate::Error::next_offset) and [`Consumer::skip_damage`](crate::Consumer::skip_damage) go past the damage |
 //! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | look at the disk; close and open again |
 //! | [`DiskFull`](crate::Error::DiskFull) | nothing of the call was kept | free space, perhaps with `delete_records`; call again |
-//! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this | open it with that one |
+//! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this, or a Kafka broker before 0.11 | open it with that one; the text says how to bring old formats up to date |
 //! | [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) | retention, or `delete_records`, was faster than the reader; the error has the range | go on from its beginning |
 //! | `*.aside` files, `*-stray` directories | bytes that no manifest names were found, and kept | look at them with `PartitionDir` (an `.aside` file in a directory of its own, under its old name); remove them |
 //!

@@ -32,9 +32,6 @@ use crate::{
 };
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
-/// A segment's offsets lie within this many of its base, because indexes have 31 bits for them.
-const SPAN: u64 = 1 << 31;
-
 /// What opening a partition's directory found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -129,7 +126,7 @@ impl Survey<'_> {
             let behind = next.as_deref().map(first_epoch).transpose()?.flatten();
             let epochs = EpochsAround { before: None, behind, checkpoint: checkpoint.clone() };
             let base = next.as_ref().map_or(Offset::MAX, |next| next.base());
-            let bounds = Bounds { ceiling: base.min(segment.base() + SPAN), epochs };
+            let bounds = Bounds { ceiling: base, epochs };
             let stop = self.scan(&mut replay, &segment, len, bounds)?;
             let next = next.map(|next| next.base()).filter(|_| i < last);
             if self.close(&mut replay, &segment, len, stop, next) {

@@ -77,7 +77,10 @@ impl SegmentIndex {
         }
         let is_due = self.since_entry > self.interval;
         if is_due {
-            OffsetEntry { relative_offset, position: batch.position }.encode(&mut self.offsets);
+            // One that its field cannot hold would be found wrong: a search walks on from the last one instead.
+            if relative_offset <= i32::MAX as u32 {
+                OffsetEntry { relative_offset, position: batch.position }.encode(&mut self.offsets);
+            }
             self.close();
             self.since_entry = 0;
         }
@@ -150,7 +153,8 @@ pub fn floor_time(times: &[u8], timestamp: Timestamp) -> Option<TimeEntry> {
     TimeIndexView::new(times).floor(timestamp)
 }
 
-/// An offset relative to its segment's base. A segment never spans more than 2^31 - 1.
+/// An offset relative to its segment's base. That is below 2^31 in what this library writes; brokers before Kafka 1.1 let a
+/// compacted segment reach further, and the index has no entries there.
 pub fn relative(base: Offset, offset: Offset) -> u32 {
     u32::try_from(offset.distance_from(base)).unwrap_or(u32::MAX)
 }

@@ -262,13 +262,68 @@ fn a_leader_epoch_that_its_neighbours_contradict_is_damage() {
 }
 
 #[test]
-fn a_last_batch_beyond_what_a_segment_spans_is_torn() {
+fn a_segment_that_spans_more_than_its_index_can_say_is_read_whole() {
+    // As brokers before Kafka 1.1 compacted them (KAFKA-6264).
+    let far = (1 << 31) + 5;
+    let furthest = (1 << 33) + 1;
     let env = env();
-    let mut lying = batch(3, 1);
-    lying[3] = 1;
-    put_segment(&env, 0, &[batch(0, 3), lying]);
+    let last = 10_000;
+    let batches: Vec<Vec<u8>> =
+        (0..3).chain(far..far + 200).chain(furthest..furthest + 200).map(|i| batch(i, 1)).collect();
+    put_segment(&env, 0, &batches);
+    put_segment(&env, furthest + last, &[batch(furthest + last, 1)]);
     let dir = open(&env);
-    assert_eq!((dir.report().torn_end.is_some(), dir.log_end_offset()), (true, Offset::new(3)));
+    assert_eq!((&dir.report().torn_end, &dir.report().damage), (&None, &vec![]));
+    let all: Vec<u64> = [0, 1, 2]
+        .into_iter()
+        .chain(far..far + 200)
+        .chain(furthest..furthest + 200)
+        .chain([furthest + last])
+        .collect();
+    for (i, from) in all.iter().enumerate() {
+        assert_eq!(read(&dir, *from).0, all[i..], "from {from}");
+    }
+    assert_eq!(read(&dir, far - 1).0, all[3..]);
+    assert_eq!(
+        dir.last(300).unwrap().iter().map(|r| r.offset.value()).collect::<Vec<_>>(),
+        all[all.len() - 300..]
+    );
+    for at in [1, far, far + 199, furthest + 1] {
+        // Each record's time is its offset.
+        let found = dir.offset_for_timestamp(Timestamp::from_millis(at as i64)).unwrap();
+        assert_eq!(found.map(|found| found.offset.value()), Some(at));
+    }
+}
+
+#[test]
+fn short_messages_of_an_old_version_are_not_torn() {
+    // An empty key and value: 14 bytes behind the length in magic 0, 22 in magic 1.
+    for (magic, body) in [(0, 10), (1, 18)] {
+        let mut message = vec![magic, 0];
+        message.extend(vec![0xff; body - 2]);
+        let mut entry = 3u64.to_be_bytes().to_vec();
+        entry.extend((message.len() as u32 + 4).to_be_bytes());
+        entry.extend(crc32fast::hash(&message).to_be_bytes());
+        entry.extend(&message);
+        for before in [vec![], vec![batch(0, 3)]] {
+            let env = env();
+            let base = if before.is_empty() { 3 } else { 0 };
+            put_segment(&env, base, &[before.concat(), entry.clone()]);
+            let refused = PartitionDir::open(Arc::clone(&env) as Arc<dyn Env>, Path::new(DIR)).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::UnsupportedFormat, "{refused}");
+            let text = refused.to_string();
+            assert!(text.contains(&format!("magic {magic}")) && !text.contains("newer"), "{text}");
+            // One that is not whole, or is not what its checksum says, is no message of any version.
+            for torn in [entry[..entry.len() - 1].to_vec(), {
+                let mut bad = entry.clone();
+                bad[17] ^= 1;
+                bad
+            }] {
+                put_segment(&env, base, &[before.concat(), torn]);
+                assert!(open(&env).report().torn_end.is_some());
+            }
+        }
+    }
 }
 
 #[test]
