@@ -1,10 +1,10 @@
 //! Charts: bars in SVG, plain text and shapes on a ground of their own, so that they read on light and on dark pages.
 //!
-//! One file a kind of work, one group of bars a figure, the best on top, ours in colour, floors pale. What has to be
+//! One file a kind of work, one group of bars a figure, the best on top, ours in colour, bounds pale. What has to be
 //! known of a subject stands in words beside its bar; below stand the machine and how often it was measured.
 
 use crate::{
-    report::short,
+    report::readable,
     subject::{Mark, Result, Subject},
     subjects::OURS,
     turns::Outcome,
@@ -30,7 +30,7 @@ const CHARTS: &[Chart] = &[
         durability: "acknowledged once the operating system has it (Written): survives the process, not a power cut",
         better: Better::More,
         figures: &[
-            ("enqueue, 100 B, one record a call", "one record of 100 bytes a call, pipelined"),
+            ("enqueue, 100 B, one record a call", "one record of 100 bytes a call, pipelined where the peer can"),
             ("append, 100 B, batches of 1,000", "100 bytes, 1,000 records a call"),
             ("send, 100 B, acknowledged one by one", "100 bytes, each acknowledged before the next"),
         ],
@@ -76,7 +76,7 @@ const CHARTS: &[Chart] = &[
             ("open after kill -9, with unflushed data", "after kill -9, the last 64 MiB unflushed"),
             (
                 "open after kill -9 during a flush",
-                "after kill -9 while these were flushed: read from the medium",
+                "after kill -9 in the middle of flushing these: read again from the disk, past the cache",
             ),
         ],
         silent: &[Mark::FlushesAtRoll, Mark::UnflushedAcknowledged, Mark::Buffers],
@@ -216,9 +216,9 @@ fn bar(body: &mut String, chart: &Chart, outcome: &Outcome, scale: &Scale, y: us
         body,
         r#"<text class="value{weight}" x="{:.1}" y="{base}">{}</text>"#,
         end + 5.0,
-        short(median)
+        readable(median, outcome.unit)
     );
-    let notes = subject.map_or(String::new(), |subject| notes(subject, chart.silent));
+    let notes = subject.map_or(String::new(), |subject| notes(subject, chart.silent, chart.file == "scan.svg"));
     let _ = writeln!(body, r#"<text class="note" x="{NOTES}" y="{base}">{notes}</text>"#);
 }
 
@@ -235,11 +235,12 @@ fn range(body: &mut String, outcome: &Outcome, scale: &Scale, y: f64) -> f64 {
 }
 
 /// What has to be known, in words.
-fn notes(subject: &Subject, silent: &[Mark]) -> String {
+fn notes(subject: &Subject, silent: &[Mark], reads: bool) -> String {
     // Of a floor that is all: its name says the rest.
     let first = if subject.is_floor() { 1 } else { subject.marks.len() };
     let told = subject.marks.iter().take(first).filter(|mark| !silent.contains(mark));
-    told.filter_map(|mark| mark.word()).collect::<Vec<_>>().join(", ")
+    let slow = (subject.crawls && reads).then_some("reads a file's rest for each record");
+    told.filter_map(|mark| mark.word()).chain(slow).collect::<Vec<_>>().join(", ")
 }
 
 /// The lines at the foot: how it was measured, and on what.
@@ -248,7 +249,7 @@ fn captions(groups: &[Vec<&Outcome>], machine: &str) -> Vec<String> {
     let rounds = of_ours.map_or(0, |outcome| outcome.runs.len());
     let apart = groups.iter().flatten().any(|outcome| outcome.subject.starts_with("Kafka"));
     let mut lines = vec![format!(
-        "Medians of {rounds} rounds, all in turns on one machine. Thin lines: lowest to highest. Bars with a point: cut."
+        "Orange: streamlog. Blue: others. Grey: a bound by hand. Medians of {rounds} rounds in turns on one machine; thin lines: lowest to highest; bars with a point: cut."
     )];
     if apart {
         lines[0].push_str(" JVM: measured in a run of its own.");

@@ -1,4 +1,4 @@
-//! The same work, in one run, in turns: for streamlog, for what people would pick instead, and for floors by hand.
+//! The same work, in one run, in turns: for streamlog, for what people would pick instead, and for bounds written by hand.
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` tells how.
 

@@ -35,9 +35,9 @@ pub fn tables(work: &Work, outcomes: &[Outcome], subjects: &[&Subject]) -> Strin
             });
             let low = row.runs.iter().copied().fold(f64::INFINITY, f64::min);
             let high = row.runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let range = format!("{} - {}", short(low), short(high));
+            let range = format!("{} - {}", readable(low, unit), readable(high, unit));
             let name = format!("{} {}", row.subject, letters(row.subject, subjects));
-            let _ = writeln!(text, "| {name:<26} | {:>10} | {range:>21} | {ratio:>12} |", short(median));
+            let _ = writeln!(text, "| {name:<26} | {:>10} | {range:>21} | {ratio:>12} |", readable(median, unit));
         }
     }
     text
@@ -68,6 +68,16 @@ pub fn short(value: f64) -> String {
         size if size >= 0.01 || size == 0.0 => format!("{value:.3}"),
         size => format!("{value:.*}", (1.0 - size.log10().floor()).min(12.0) as usize),
     }
+}
+
+/// The same, in a unit of its own where the common one would leave nothing but zeros.
+pub fn readable(value: f64, unit: &str) -> String {
+    let small = [("M records/s", 1e6, [(1e3, "k/s"), (1.0, "/s")]), ("GB/s", 1e9, [(1e6, "MB/s"), (1e3, "kB/s")])];
+    let found = small.into_iter().find(|(name, ..)| *name == unit && value > 0.0 && value < 0.01);
+    let Some((_, times, units)) = found else { return short(value) };
+    let value = value * times;
+    let (of, name) = units.into_iter().find(|(of, _)| value >= *of).unwrap_or((1.0, "a second"));
+    format!("{} {name}", short(value / of))
 }
 
 #[derive(Serialize)]
@@ -110,4 +120,18 @@ pub fn read_json(path: &Path, subjects: &[&Subject]) -> Result<Vec<Outcome>> {
         Some(Outcome { work, subject, unit, runs: row.runs })
     });
     Ok(known.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tiny_figure_gets_a_unit_that_can_be_read() {
+        assert_eq!(readable(0.0000097, "M records/s"), "9.70 /s");
+        assert_eq!(readable(0.0097, "M records/s"), "9.70 k/s");
+        assert_eq!(readable(0.000012, "GB/s"), "12.0 kB/s");
+        assert_eq!(readable(0.5, "GB/s"), "0.500");
+        assert_eq!(readable(0.001, "ms"), "0.001");
+    }
 }

@@ -16,7 +16,8 @@ pub struct Scale {
     pub flushes: usize,
     /// Records that hop.
     pub hops: usize,
-    /// Bytes of a log that is opened, and how many of them were not flushed when its writer was killed.
+    /// Bytes of a log that is opened, and how many of them were not flushed when its writer was killed: less than a quarter,
+    /// so that what is not flushed lies in the last of its segments alone.
     pub opened: usize,
     pub unflushed: usize,
     /// Bytes of a file in the work that rolls.
@@ -36,7 +37,7 @@ impl Scale {
             flushes: 20,
             hops: 300,
             opened: 8 << 20,
-            unflushed: 4 << 20,
+            unflushed: 1 << 20,
             segment: 2 << 20,
             idle_partitions: 100,
         }
@@ -56,6 +57,19 @@ impl Scale {
             unflushed: 64 << 20,
             segment: 64 << 20,
             idle_partitions: 1_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_killed_has_a_segment_that_was_flushed_and_one_that_was_not() {
+        for scale in [Scale::quick(), Scale::full()] {
+            assert!(4 * scale.unflushed < scale.opened, "{scale:?}");
+            assert!(scale.opened < 2 << 30, "a segment holds no more: {scale:?}");
         }
     }
 }

@@ -103,7 +103,7 @@ impl Mark {
     /// What the letter says.
     pub fn meaning(self) -> &'static str {
         match self {
-            Mark::Floor => "a floor: written by hand, no log",
+            Mark::Floor => "a bound: the same bytes by hand, with no log around them",
             Mark::AllInMemory => "keeps all data in memory as well",
             Mark::Buffers => {
                 "keeps appended records in a buffer of the process until told otherwise: a kill loses them"
@@ -123,7 +123,7 @@ impl Mark {
     /// The same in a word or two, for charts. `None`: it changes no figure.
     pub fn word(self) -> Option<&'static str> {
         match self {
-            Mark::Floor => Some("a floor by hand, no log"),
+            Mark::Floor => Some("a bound, by hand: no log"),
             Mark::AllInMemory => Some("keeps all in memory"),
             Mark::Buffers => Some("buffers: a kill loses records"),
             Mark::NoChecksum => Some("no checksum"),
