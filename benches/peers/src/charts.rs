@@ -30,7 +30,10 @@ const CHARTS: &[Chart] = &[
         durability: "acknowledged once the operating system has it (Written): survives the process, not a power cut",
         better: Better::More,
         figures: &[
-            ("enqueue, 100 B, one record a call", "one record of 100 bytes a call, pipelined where the peer can"),
+            (
+                "enqueue, 100 B, one record a call",
+                "one record of 100 bytes a call, pipelined where the peer can",
+            ),
             ("append, 100 B, batches of 1,000", "100 bytes, 1,000 records a call"),
             ("send, 100 B, acknowledged one by one", "100 bytes, each acknowledged before the next"),
         ],
@@ -218,7 +221,8 @@ fn bar(body: &mut String, chart: &Chart, outcome: &Outcome, scale: &Scale, y: us
         end + 5.0,
         readable(median, outcome.unit)
     );
-    let notes = subject.map_or(String::new(), |subject| notes(subject, chart.silent, chart.file == "scan.svg"));
+    let notes =
+        subject.map_or(String::new(), |subject| notes(subject, chart.silent, chart.file == "scan.svg"));
     let _ = writeln!(body, r#"<text class="note" x="{NOTES}" y="{base}">{notes}</text>"#);
 }
 
@@ -248,12 +252,15 @@ fn captions(groups: &[Vec<&Outcome>], machine: &str) -> Vec<String> {
     let of_ours = groups.iter().flatten().find(|outcome| outcome.subject == OURS);
     let rounds = of_ours.map_or(0, |outcome| outcome.runs.len());
     let apart = groups.iter().flatten().any(|outcome| outcome.subject.starts_with("Kafka"));
-    let mut lines = vec![format!(
-        "Orange: streamlog. Blue: others. Grey: a bound by hand. Medians of {rounds} rounds in turns on one machine; thin lines: lowest to highest; bars with a point: cut."
-    )];
+    let mut how = format!(
+        "Medians of {rounds} rounds, all in turns on one machine. Thin lines: lowest to highest. Bars with a point: cut."
+    );
     if apart {
-        lines[0].push_str(" JVM: measured in a run of its own.");
+        how.push_str(" JVM: measured in a run of its own.");
     }
+    let legend =
+        "Orange: streamlog. Blue: others. Grey: a bound, the same bytes by hand with no log around them.";
+    let mut lines = vec![legend.to_string(), how];
     lines.push(machine.to_string());
     lines
 }

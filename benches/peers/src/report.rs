@@ -37,7 +37,8 @@ pub fn tables(work: &Work, outcomes: &[Outcome], subjects: &[&Subject]) -> Strin
             let high = row.runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let range = format!("{} - {}", readable(low, unit), readable(high, unit));
             let name = format!("{} {}", row.subject, letters(row.subject, subjects));
-            let _ = writeln!(text, "| {name:<26} | {:>10} | {range:>21} | {ratio:>12} |", readable(median, unit));
+            let _ =
+                writeln!(text, "| {name:<26} | {:>10} | {range:>21} | {ratio:>12} |", readable(median, unit));
         }
     }
     text
@@ -72,7 +73,8 @@ pub fn short(value: f64) -> String {
 
 /// The same, in a unit of its own where the common one would leave nothing but zeros.
 pub fn readable(value: f64, unit: &str) -> String {
-    let small = [("M records/s", 1e6, [(1e3, "k/s"), (1.0, "/s")]), ("GB/s", 1e9, [(1e6, "MB/s"), (1e3, "kB/s")])];
+    let small =
+        [("M records/s", 1e6, [(1e3, "k/s"), (1.0, "/s")]), ("GB/s", 1e9, [(1e6, "MB/s"), (1e3, "kB/s")])];
     let found = small.into_iter().find(|(name, ..)| *name == unit && value > 0.0 && value < 0.01);
     let Some((_, times, units)) = found else { return short(value) };
     let value = value * times;
@@ -132,6 +134,6 @@ mod tests {
         assert_eq!(readable(0.0097, "M records/s"), "9.70 k/s");
         assert_eq!(readable(0.000012, "GB/s"), "12.0 kB/s");
         assert_eq!(readable(0.5, "GB/s"), "0.500");
-        assert_eq!(readable(0.001, "ms"), "0.001");
+        assert_eq!(readable(0.002, "ms"), short(0.002));
     }
 }
