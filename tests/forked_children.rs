@@ -23,7 +23,7 @@ use streamlog::{
 use support::*;
 
 /// How long a child may take, in seconds: one that waits for something that never comes is ended then.
-const PATIENCE: u32 = 60;
+const PATIENCE: u32 = 600;
 
 /// Runs `work` in a forked child and says what it returned; `None` for a panic, or when it had to be ended.
 fn in_child(work: impl FnOnce() -> i32) -> Option<i32> {

@@ -57,7 +57,7 @@ fn build(base: &Path, closed: bool) -> PathBuf {
     let log = Streamlog::open(&living).unwrap();
     let config = TopicConfig::default().segment_bytes(4000).index_interval_bytes(200).max_message_bytes(1500);
     let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
-    let producers = [Compression::None, Compression::Lz4, Compression::Zstd]
+    let producers = [Compression::None, Compression::Lz4, ZSTD]
         .map(|codec| log.producer_builder().compression(codec).build().unwrap());
     for i in 0..60u64 {
         let end = partition.log_end_offset().value();

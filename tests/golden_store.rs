@@ -46,8 +46,8 @@ fn build() -> Golden {
     let env = SimEnv::new(1);
     let log = open(&env, false).unwrap();
     let partitions = TOPICS.map(|name| log.create_topic(name, config(name)).unwrap().partition(0).unwrap());
-    let producers = [Compression::Lz4, Compression::Zstd]
-        .map(|codec| log.producer_builder().compression(codec).build().unwrap());
+    let producers =
+        [Compression::Lz4, ZSTD].map(|codec| log.producer_builder().compression(codec).build().unwrap());
     let mut flushed = 0;
     for i in 0..56u64 {
         for (which, partition) in partitions.iter().enumerate() {

@@ -16,7 +16,7 @@ use streamlog::{
 
 const PARTITIONS: u32 = 2;
 const CODECS: [Compression; 5] =
-    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, support::ZSTD];
 
 #[derive(Clone, Debug)]
 enum Op {

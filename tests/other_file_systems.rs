@@ -5,7 +5,8 @@
 //! one with every zero written out, one with a hole wherever a block has nothing but zeros, and both of these again after
 //! bytes in the middle were lost. All that should be equal is, and every record is the right one.
 //!
-//! It takes Linux, root, loop devices and each file system's mkfs; where something lacks, the test says so and goes on.
+//! It takes Linux, root, loop devices, each file system's mkfs, and `STREAMLOG_TEST_FILE_SYSTEMS=1`; where something lacks,
+//! the test says so and goes on.
 
 #![cfg(target_os = "linux")]
 
@@ -17,6 +18,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 use streamlog::{Durability, RecordData, RecoveryVerdict, Streamlog, TopicConfig};
@@ -64,7 +66,7 @@ fn writer() {
     }
 }
 
-/// Lets a writer live for a while, and says up to where each partition was acknowledged.
+/// Lets a writer live for a while after its first acknowledgement, and says up to where each partition was acknowledged.
 fn live_and_die(dir: &Path, lifetime: Duration) -> [u64; 2] {
     let mut writer = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "writer", "--nocapture", "--test-threads", "1"])
@@ -73,6 +75,7 @@ fn live_and_die(dir: &Path, lifetime: Duration) -> [u64; 2] {
         .spawn()
         .unwrap();
     let output = BufReader::new(writer.stdout.take().unwrap());
+    let (wrote, first) = mpsc::channel();
     let ends = std::thread::spawn(move || {
         let mut ends = [0; 2];
         for line in output.lines().map(Result::unwrap) {
@@ -81,9 +84,11 @@ fn live_and_die(dir: &Path, lifetime: Duration) -> [u64; 2] {
             let (Some(which), Some(end)) = (words.next(), words.next()) else { continue };
             let (Ok(which), Ok(end)) = (which.parse::<usize>(), end.parse::<u64>()) else { continue };
             ends[which] = end.max(ends[which]);
+            let _ = wrote.send(());
         }
         ends
     });
+    first.recv().expect("the writer wrote before it ended");
     std::thread::sleep(lifetime);
     writer.kill().unwrap();
     assert_eq!(writer.wait().unwrap().code(), None, "the writer ends by being killed only");
@@ -164,6 +169,7 @@ struct Mounted {
 
 impl Mounted {
     fn mount(mkfs: &[&str], options: &str) -> Result<Mounted, String> {
+        may_mount()?;
         let mut mounted = Mounted { root: quick_dir(), at: Vec::new() };
         let image = mounted.root.path().join("image");
         fs::File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
@@ -173,6 +179,7 @@ impl Mounted {
     }
 
     fn tmpfs() -> Result<Mounted, String> {
+        may_mount()?;
         let mut mounted = Mounted { root: quick_dir(), at: Vec::new() };
         mounted.mount_as("mounted", &["-t", "tmpfs", "-o", "size=400m", "tmpfs"])?;
         Ok(mounted)
@@ -224,7 +231,6 @@ fn live_and_die_on(name: &str, mounted: Result<Mounted, String>) {
     let dir = mounted.dir().join("log");
     let (other, again) = (mounted.dir().join("copy"), mounted.dir().join("again"));
     let mut random = Random(seed());
-    println!("{name}: seed {}", random.0);
     let (mut told, mut records) = (Vec::new(), 0);
     for life in 0..LIVES {
         let ends = live_and_die(&dir, Duration::from_millis(50 + random.below(150)));

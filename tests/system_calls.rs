@@ -238,7 +238,6 @@ fn what_was_acknowledged_survives_a_kill_or_an_error_at_any_system_call() {
     assert!(kinds.len() > 5, "{kinds:?}");
     let kinds: Vec<&str> = kinds.into_iter().collect();
     let mut random = Random(seed());
-    println!("seed {}", random.0);
     let tries = std::env::var("STREAMLOG_SYSTEM_CALLS").unwrap_or("10".into());
     let mut plan: Vec<(&Call, &str)> = Vec::new();
     let drawn = if tries == "all" { 0 } else { tries.parse().unwrap() };

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A debug build tries a small share of the states. `STREAMLOG_CAMPAIGN=long` goes on until it is told to stop, with
-//! `STREAMLOG_SEED` to begin elsewhere; `STREAMLOG_CAMPAIGN=survey` tells one failure of each workload and goes on.
+//! `STREAMLOG_SEED`, a number or `random`, to begin elsewhere; `STREAMLOG_CAMPAIGN=survey` tells one failure of each workload and goes on.
 //! `STREAMLOG_PLANT` makes one of the planted mistakes throughout.
 #![allow(
     clippy::unwrap_used,
@@ -396,7 +396,11 @@ fn nothing_acknowledged_is_lost_and_nothing_is_invented() {
         return replay(&line);
     }
     let begun = Instant::now();
-    let first = env::var("STREAMLOG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(FIRST_SEED);
+    let first = match env::var("STREAMLOG_SEED").as_deref() {
+        Ok("random") => std::process::id().into(),
+        Ok(seed) => seed.parse().expect("STREAMLOG_SEED is a number or `random`"),
+        Err(_) => FIRST_SEED,
+    };
     let long = env::var("STREAMLOG_CAMPAIGN").is_ok_and(|v| v == "long");
     let plan = plan();
     let (mut all, mut caught, mut tried) = (Figures::default(), 0, 0);

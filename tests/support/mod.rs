@@ -6,7 +6,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use streamlog::{Error, Partition, RecordData, Timestamp};
+use streamlog::{Compression, Error, Partition, RecordData, Timestamp};
 
 /// A directory where flushing is cheap, if the machine has one with room: these tests are about content, not about media.
 pub fn quick_dir() -> tempfile::TempDir {
@@ -50,6 +50,9 @@ pub fn give_back(path: &Path) {
     fs::File::create(path).unwrap();
     fs::remove_file(path).unwrap();
 }
+
+/// Zstandard, or another codec where it was not compiled, as it is not without being asked for: it takes a C compiler.
+pub const ZSTD: Compression = if cfg!(feature = "zstd") { Compression::Zstd } else { Compression::Gzip };
 
 /// The key of record `i`.
 pub fn key(i: u64) -> String {
@@ -159,11 +162,26 @@ pub fn all_files(dir: &Path) -> Vec<PathBuf> {
 /// Random numbers that are the same each time.
 pub struct Random(pub u64);
 
-/// `STREAMLOG_SEED`, or a seed that changes.
+/// What a test draws from: the same each time, unless `STREAMLOG_SEED` is a number or `random`. Where the test fails, its
+/// output has the command that repeats it.
 pub fn seed() -> u64 {
-    match std::env::var("STREAMLOG_SEED") {
-        Ok(seed) => seed.parse().expect("STREAMLOG_SEED is a number"),
-        Err(_) => std::process::id().into(),
+    let seed = match std::env::var("STREAMLOG_SEED").as_deref() {
+        Ok("random") => std::process::id().into(),
+        Ok(seed) => seed.parse().expect("STREAMLOG_SEED is a number or `random`"),
+        Err(_) => 1,
+    };
+    let (file, thread) = (env!("CARGO_CRATE_NAME"), std::thread::current());
+    let test = thread.name().unwrap_or_default();
+    println!("to repeat this: STREAMLOG_SEED={seed} cargo test --test {file} -- --exact {test}");
+    seed
+}
+
+/// Whether tests may mount file systems of their own: only where that was asked for, and never unasked on a machine that
+/// somebody works on.
+pub fn may_mount() -> Result<(), String> {
+    match std::env::var_os("STREAMLOG_TEST_FILE_SYSTEMS") {
+        Some(asked) if asked == "1" => Ok(()),
+        _ => Err("it mounts file systems, which STREAMLOG_TEST_FILE_SYSTEMS=1 allows".into()),
     }
 }
 

@@ -192,6 +192,15 @@ impl Writer {
         *self.said.lock().unwrap()
     }
 
+    /// Sleeps until it has told of an append, however slow the machine is. A writer that ends before that fails the test.
+    pub fn wait_until_it_wrote(&self) {
+        while self.said().acknowledged == [0; 2] {
+            let ended = self.output.as_ref().is_none_or(JoinHandle::is_finished);
+            assert!(!ended || self.said().acknowledged != [0; 2], "the writer ended before it wrote");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Kills it, unless it ended before.
     pub fn kill(self) -> Ended {
         self.end(true)
