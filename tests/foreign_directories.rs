@@ -29,7 +29,10 @@ fn partitions(data: &Path) -> BTreeMap<String, PartitionDir> {
         let name = path.file_name().unwrap().to_str().unwrap().to_string();
         (name, PartitionDir::open_read_only(path).unwrap())
     };
-    dirs.map(open).collect()
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        dirs.partition(|dir| cfg!(feature = "zstd") || !dir.to_string_lossy().contains("zstd"));
+    unknown.iter().for_each(|dir| eprintln!("SKIPPED: {}: zstd is not compiled", dir.display()));
+    known.into_iter().map(open).collect()
 }
 
 fn lines(path: PathBuf) -> Vec<Value> {

@@ -48,7 +48,7 @@ fn ways_to_spoil() -> [(&'static str, Spoil); 3] {
     [
         ("a record that does not fit", |batch| batch[61] = 0x7e),
         ("fewer records than there are", |batch| batch[57..61].copy_from_slice(&1u32.to_be_bytes())),
-        ("no zstd", |batch| batch[22] = 4),
+        ("no gzip", |batch| batch[22] = 1),
     ]
 }
 
