@@ -125,7 +125,7 @@ impl Consumer {
         if now < auto.next {
             return Ok(());
         }
-        auto.next = now + auto.every;
+        auto.next = now.saturating_add(auto.every);
         self.commit_positions()
     }
 

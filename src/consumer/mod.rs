@@ -126,8 +126,9 @@ impl Consumer {
     ) -> Self {
         let signal = Arc::new(Signal::new());
         catalog.changes.watch(&signal);
-        let auto_commit =
-            settings.auto_commit.map(|every| AutoCommit { every, next: policy.env.monotonic() + every });
+        let auto_commit = settings
+            .auto_commit
+            .map(|every| AutoCommit { every, next: policy.env.monotonic().saturating_add(every) });
         Consumer {
             catalog_version: catalog.changes.version(),
             catalog,

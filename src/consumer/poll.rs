@@ -95,7 +95,7 @@ impl Consumer {
 
     /// When a waiting poll has something to do although nobody notified it.
     fn look_again(&self, now: Duration) -> Option<Duration> {
-        let follow = self.catalog.shared().read_only.then_some(now + FOLLOW_EVERY);
+        let follow = self.catalog.shared().read_only.then_some(now.saturating_add(FOLLOW_EVERY));
         let commit = self.auto_commit.map(|auto| match self.has_uncommitted() {
             true => auto.next,
             // Others may have moved what the group has; to see to that is not worth spinning.

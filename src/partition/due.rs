@@ -16,6 +16,9 @@ const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// How long appended data may wait for a checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
+/// How long a flush that could not begin waits beside its own interval, which may be none.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
 const NEVER: u64 = u64::MAX;
 
 /// Times on the monotonic clock, in microseconds.
@@ -49,10 +52,10 @@ impl Due {
         }
         let now = shared.env.monotonic();
         if let Some(within) = flush_within.filter(|_| needs_flush) {
-            self.flush.store(micros(now + within), Ordering::SeqCst);
+            self.flush.store(micros(now.saturating_add(within)), Ordering::SeqCst);
         }
         if unset(&self.checkpoint) {
-            self.checkpoint.store(micros(now + CHECKPOINT_EVERY), Ordering::SeqCst);
+            self.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
         }
         shared.wake_background();
     }
@@ -94,7 +97,7 @@ impl Log {
             due.checkpoint.store(NEVER, Ordering::SeqCst);
             if let Err(error) = self.checkpoint().and_then(|()| self.apply_retention()) {
                 if self.refusal().is_none() {
-                    due.checkpoint.store(micros(now + CHECKPOINT_EVERY), Ordering::SeqCst);
+                    due.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
                     self.flush_again(now);
                 }
                 return Err(error);
@@ -109,11 +112,11 @@ impl Log {
         Ok(due.next())
     }
 
-    /// What was not flushed when it was due at `now` is due again, where that can succeed.
+    /// What was not flushed when it was due at `now` is due again after a pause, where that can succeed.
     fn flush_again(&self, now: Duration) {
         let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
         if waits {
-            self.due.flush_soon(&self.config(), now);
+            self.due.flush_soon(&self.config(), now.saturating_add(RETRY_AFTER));
         }
     }
 }

@@ -98,7 +98,7 @@ impl Background {
         }
         let (Some(catalog), Some(hub)) = (self.catalog.upgrade(), self.hub.upgrade()) else { return };
         let env = Arc::clone(&catalog.shared().env);
-        let next_retention = env.monotonic() + self.retention_check;
+        let next_retention = env.monotonic().saturating_add(self.retention_check);
         let work = Work { catalog, hub, state: Arc::clone(self), next_retention };
         match env.spawn("work", Arc::clone(&self.signal), Box::new(work)) {
             Ok(thread) => {
@@ -128,6 +128,7 @@ impl Task for Work {
         let next = self.run_logs();
         self.run_retention();
         match next.min(lingering).min(self.next_retention) {
+            Duration::MAX => Next::Wait(None),
             due if due <= self.catalog.shared().env.monotonic() => Next::Again,
             due => Next::Wait(Some(due)),
         }
@@ -154,7 +155,7 @@ impl Work {
         if now < self.next_retention {
             return;
         }
-        self.next_retention = now + self.state.retention_check;
+        self.next_retention = now.saturating_add(self.state.retention_check);
         for log in self.catalog.logs() {
             self.state.note(log.apply_retention().map(drop));
         }

@@ -25,6 +25,9 @@ use std::{
 
 type Progress = Box<dyn FnMut(&RecoveryProgress) -> bool>;
 
+/// Retention is looked at no more often than this: an idle log costs nothing that shows.
+const SHORTEST_RETENTION_CHECK: Duration = Duration::from_millis(100);
+
 /// Settings of an opening, from [`Streamlog::builder`].
 pub struct Builder {
     dir: PathBuf,
@@ -110,7 +113,7 @@ impl Builder {
 
     /// How many files may be open, and how many mapped, at once. More partitions than that can be written: the ones
     /// used least are closed, after a flush where they have unflushed data.
-    /// Both together, and the few files of the log itself, stay below 512 descriptors by default. Default: 240.
+    /// Both together, and the few files of the log itself, stay below 512 descriptors by default. At least 1. Default: 240.
     #[must_use]
     pub fn max_open_files(mut self, count: usize) -> Self {
         self.max_open_files = count;
@@ -128,10 +131,11 @@ impl Builder {
         self
     }
 
-    /// How often retention by time is applied. Default: five minutes, as in Kafka.
+    /// How often retention by time is applied. Default: five minutes, as in Kafka. Less than a tenth of a second counts as
+    /// that; `Duration::MAX` leaves it to what else applies retention, such as [`Streamlog::maintain`].
     #[must_use]
     pub fn retention_check_interval(mut self, every: Duration) -> Self {
-        self.retention_check = every;
+        self.retention_check = every.max(SHORTEST_RETENTION_CHECK);
         self
     }
 
@@ -151,6 +155,10 @@ impl Builder {
     ///
     /// See [`Streamlog::open`].
     pub fn open(mut self) -> Result<Streamlog> {
+        if self.max_open_files == 0 {
+            let reason = "0 files cannot be read or written; it is at least 1".to_string();
+            return Err(Error::InvalidConfig { key: "max_open_files".into(), reason });
+        }
         self.dir = absolute(&*self.env, &self.dir)?;
         if self.create && !self.read_only {
             create_dirs(&*self.env, &self.dir)?;

@@ -332,9 +332,14 @@ impl Catalog {
         let topic = self.topic(name)?;
         let before = topic.partition_count();
         if count <= before || count > MAX_PARTITIONS {
-            let reason = format!(
-                "topic '{name}' has {before} partitions, and can have up to {MAX_PARTITIONS}: {count} cannot be"
-            );
+            let reason = match count > before {
+                true => {
+                    format!("{count} partitions are more than the {MAX_PARTITIONS} that a topic can have")
+                }
+                false => format!(
+                    "topic '{name}' has {before} partitions: {count} are not more, and partitions cannot be removed"
+                ),
+            };
             return Err(Error::InvalidArgument { reason });
         }
         let keys_move = topic.logs().iter().any(|log| log.offsets().log_end() > Offset::ZERO);
