@@ -113,7 +113,8 @@ pub use codec::{
 };
 pub use consumer::{
     AutoOffsetReset, CommittedOffset, Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecords,
-    OffsetAndMetadata, OffsetReset, OwnedConsumerRecord, RecordIter, ResetReason, WakeupHandle,
+    OffsetAndMetadata, OffsetReset, OwnedConsumerRecord, OwnedRecordIter, PolledRecord, RecordIter,
+    ResetReason, WakeupHandle,
 };
 #[cfg(feature = "sim")]
 pub use env::sim;
@@ -122,6 +123,7 @@ pub use group::{GroupDescription, GroupReset, ResetTo};
 pub use partition::stray::PartitionDir;
 pub use partition::{
     encode::RecordData,
+    owned::{OwnedRecordsOf, Records},
     recover::{PartitionRecovery, RecoveryVerdict},
     stray::{ProducerSnapshot, TransactionIndex},
     survey::{DamagedRange, PartitionDirReport, TornEnd},

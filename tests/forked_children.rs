@@ -99,7 +99,7 @@ fn calls_that_answer(handles: &mut Handles) -> Vec<&'static str> {
         ("stats", log.stats() == Default::default()),
         ("producer", is_forked(log.producer())),
         ("consumer", is_forked(log.consumer("g"))),
-        ("consumer_without_group", is_forked(log.consumer_without_group().build())),
+        ("consumer_builder_without_group", is_forked(log.consumer_builder_without_group().build())),
         ("groups", is_forked(log.groups())),
         ("describe_group", is_forked(log.describe_group("g"))),
         ("reset_group_offsets", is_forked(log.reset_group_offsets("g", &reset))),

@@ -12,6 +12,7 @@
 //! it says; header names are UTF-8; after the last record of the batch nothing is left.
 
 mod headers;
+pub mod text;
 
 pub use headers::Headers;
 
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::types::{Offset, Timestamp, TimestampType};
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// The fewest bytes of a record: five varints, the attributes and its own length, of one byte each.
 const MIN_RECORD: u64 = 7;
@@ -41,6 +43,28 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// The headers, in the order they were written.
     pub headers: Headers<'a>,
+}
+
+impl<'a> Record<'a> {
+    /// The key as text; `None` when it is null or not UTF-8.
+    pub fn key_str(&self) -> Option<&'a str> {
+        text::str_of(self.key)
+    }
+
+    /// The value as text; `None` when it is null or not UTF-8.
+    pub fn value_str(&self) -> Option<&'a str> {
+        text::str_of(self.value)
+    }
+
+    /// The key as text for people: what is not UTF-8 is replaced, and null is empty.
+    pub fn key_text(&self) -> Cow<'a, str> {
+        text::text_of(self.key)
+    }
+
+    /// The value as text for people: what is not UTF-8 is replaced, and null is empty.
+    pub fn value_text(&self) -> Cow<'a, str> {
+        text::text_of(self.value)
+    }
 }
 
 /// The records of a batch, not yet believed.

@@ -3,12 +3,57 @@
 //! Committed is what the program says and nothing beyond; the data below is durable first. See [`crate::group`] for
 //! what becomes of it.
 
-use super::{CommittedOffset, Consumer, ConsumerRecord, OffsetAndMetadata, coordinator::OffsetCommit};
+use super::{
+    CommittedOffset, Consumer, ConsumerRecord, OffsetAndMetadata, OwnedConsumerRecord,
+    coordinator::OffsetCommit,
+};
 use crate::{
     error::{Error, Result},
     types::TopicPartition,
 };
 use std::{collections::BTreeMap, sync::Arc};
+
+/// A record that a poll returned, borrowed or owned: what [`Consumer::commit_record`] takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a record that a poll returned",
+    note = "a place of another kind is committed with `commit_offsets([(partition, next_offset)])`"
+)]
+pub trait PolledRecord: sealed::Polled {}
+
+mod sealed {
+    use crate::types::{Offset, TopicId, TopicPartition};
+
+    /// Where the next record lies, and in which topic of that name.
+    #[derive(Debug)]
+    pub struct RecordPlace<'a> {
+        pub partition: &'a TopicPartition,
+        pub topic_id: TopicId,
+        pub next_offset: Offset,
+    }
+
+    pub trait Polled {
+        fn place(&self) -> RecordPlace<'_>;
+    }
+}
+
+use sealed::RecordPlace;
+
+impl PolledRecord for ConsumerRecord<'_> {}
+impl PolledRecord for OwnedConsumerRecord {}
+
+impl sealed::Polled for ConsumerRecord<'_> {
+    fn place(&self) -> RecordPlace<'_> {
+        let (partition, topic_id) = (self.topic_partition(), self.topic_id());
+        RecordPlace { partition, topic_id, next_offset: self.next_offset }
+    }
+}
+
+impl sealed::Polled for OwnedConsumerRecord {
+    fn place(&self) -> RecordPlace<'_> {
+        let (partition, topic_id) = (&self.topic_partition, self.topic_id);
+        RecordPlace { partition, topic_id, next_offset: self.next_offset }
+    }
+}
 
 impl Consumer {
     /// Commits the positions of all partitions: everything that polls have returned so far counts as done. When this
@@ -76,11 +121,13 @@ impl Consumer {
     /// # Errors
     ///
     /// As for [`commit_sync`](Self::commit_sync); `Closed` when the record's topic was deleted.
-    pub fn commit_record(&mut self, record: &ConsumerRecord<'_>) -> Result<()> {
+    pub fn commit_record<R: PolledRecord + ?Sized>(&mut self, record: &R) -> Result<()> {
         self.check_process()?;
         let group = self.group()?;
-        let log = Arc::clone(record.log());
-        self.commit(&group, &[OffsetCommit { log, offset: record.next_offset, metadata: String::new() }])
+        let RecordPlace { partition, topic_id, next_offset } = record.place();
+        let topic = self.catalog.find(&partition.topic).filter(|topic| topic.id() == topic_id);
+        let log = topic.ok_or_else(|| Error::deleted(&partition.topic))?.log(partition.partition)?;
+        self.commit(&group, &[OffsetCommit { log, offset: next_offset, metadata: String::new() }])
     }
 
     /// What the group has committed for these partitions; `None` where it is nothing, or was for a topic that has been

@@ -19,9 +19,10 @@ mod reset;
 pub(crate) mod tests;
 
 pub use builder::ConsumerBuilder;
+pub use commits::PolledRecord;
 pub use coordinator::{CommittedOffset, OffsetAndMetadata};
 pub use poll::WakeupHandle;
-pub use records::{ConsumerRecord, ConsumerRecords, OwnedConsumerRecord, RecordIter};
+pub use records::{ConsumerRecord, ConsumerRecords, OwnedConsumerRecord, OwnedRecordIter, RecordIter};
 pub use reset::{AutoOffsetReset, OffsetReset, ResetReason};
 
 use crate::{

@@ -281,7 +281,7 @@ impl Place {
             room.records -= left;
             room.bytes -= bytes;
             self.position = next_offset;
-            return Some(Chunk { log, records: current.records, start, count: left });
+            return Some(Chunk { log, records: current.records, start, count: left, next_offset });
         }
         let records = current.records.clone();
         let mut iter = records.iter_from(start);
@@ -301,7 +301,7 @@ impl Place {
             self.current = Some(current);
         }
         self.position = position;
-        Some(Chunk { log, records, start, count: taken })
+        Some(Chunk { log, records, start, count: taken, next_offset: position })
     }
 
     /// The timestamp of the next record to be given out; `None` at the end.

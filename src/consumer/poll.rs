@@ -55,6 +55,7 @@ impl Consumer {
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.check_process()?;
         let mut deadline = None;
+        let mut passed = Vec::new();
         loop {
             let seen = self.signal.epoch();
             if self.woken.load(Ordering::SeqCst) && self.woken.swap(false, Ordering::SeqCst) {
@@ -70,6 +71,7 @@ impl Consumer {
             self.follow_catalog();
             self.commit_when_due()?;
             let mut records = self.collect()?;
+            passed.append(&mut records.passed);
             if records.is_empty() && !timeout.is_zero() {
                 let now = self.policy.env.monotonic();
                 let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
@@ -80,6 +82,7 @@ impl Consumer {
                 }
             }
             records.resets = std::mem::take(&mut self.resets);
+            records.passed = passed;
             return Ok(records);
         }
     }
@@ -130,14 +133,20 @@ impl Consumer {
             else {
                 continue;
             };
-            let before = records.chunks.len();
+            let (before, position) = (records.chunks.len(), place.position());
             if let Err(error) = place.take(&mut room, &self.policy, &mut records.chunks, &mut self.resets) {
                 place.failure = Some(error);
                 self.failing = true;
             }
+            let moved = place.position().filter(|now| Some(*now) != position);
             if records.chunks.len() > before {
+                if let (Some(last), Some(now)) = (records.chunks.last_mut(), moved) {
+                    last.next_offset = now;
+                }
                 // Who was served last comes last in the next poll.
                 self.turn = (at + 1) % count;
+            } else if let Some(now) = moved {
+                records.passed.push((place.name().clone(), now));
             }
             if !room.is_left() {
                 break;

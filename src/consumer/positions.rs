@@ -3,7 +3,10 @@
 use super::Consumer;
 use crate::{
     error::{Error, Result},
-    partition::{log::Log, time::OffsetAndTimestamp},
+    partition::{
+        log::Log,
+        time::{OffsetAndTimestamp, check_time},
+    },
     types::{Offset, Timestamp, TopicPartition},
 };
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
@@ -87,8 +90,9 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` when a partition is not assigned; those of reading. None is moved then.
+    /// `InvalidArgument` when a partition is not assigned, or for a negative time; those of reading. None is moved then.
     pub fn seek_to_timestamp(&mut self, partitions: &[TopicPartition], timestamp: Timestamp) -> Result<()> {
+        check_time(timestamp)?;
         self.seek_each(partitions, |log, consumer| {
             let isolation = consumer.policy.isolation;
             let found = log.offset_for_timestamp(timestamp, isolation)?;
@@ -201,12 +205,13 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// `UnknownTopic`, `UnknownPartition`, and those of reading.
+    /// `UnknownTopic`, `UnknownPartition`, `InvalidArgument` for a negative time, and those of reading.
     pub fn offsets_for_times(
         &self,
         times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,
     ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>> {
         let find = |(partition, time): (TopicPartition, Timestamp)| {
+            check_time(time)?;
             let found = self.catalog.log(&partition)?.offset_for_timestamp(time, self.policy.isolation)?;
             Ok((partition, found))
         };

@@ -5,12 +5,15 @@
 
 use super::reset::OffsetReset;
 use crate::{
-    codec::record::{Cursor, Headers, ValidIter, ValidRecords},
+    codec::record::{
+        Cursor, Headers, Record, ValidIter, ValidRecords,
+        text::{str_of, text_of},
+    },
     partition::log::Log,
-    types::{Offset, Timestamp, TimestampType, TopicPartition},
+    types::{Offset, Timestamp, TimestampType, TopicId, TopicPartition},
 };
 use bytes::Bytes;
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 /// Records of one batch, or of a part of it.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Chunk {
     /// Before the first of them.
     pub(super) start: Cursor,
     pub(super) count: usize,
+    /// Where its place stands behind them.
+    pub(super) next_offset: Offset,
 }
 
 impl Chunk {
@@ -29,6 +34,9 @@ impl Chunk {
 }
 
 /// The records of one poll, and the resets that it made.
+///
+/// Over `&records` a record borrows from its batch, and nothing is allocated; over `records` itself it owns its bytes,
+/// which are shared with the batch.
 ///
 /// A reset lies between the records of its partition: those before its `from` were read before it, those from its `to`
 /// on after it.
@@ -42,7 +50,7 @@ impl Chunk {
 /// # let mut consumer = log.consumer("display")?;
 /// # consumer.subscribe(["readings"])?;
 /// for record in &consumer.poll(Duration::from_millis(100))? {
-///     println!("{}-{} @{}: {:?}", record.topic(), record.partition(), record.offset, record.value);
+///     println!("{}-{} @{}: {}", record.topic(), record.partition(), record.offset, record.value_text());
 /// }
 /// # Ok::<(), streamlog::Error>(())
 /// ```
@@ -51,6 +59,8 @@ pub struct ConsumerRecords {
     pub(super) chunks: Vec<Chunk>,
     pub(super) count: usize,
     pub(super) resets: Vec<OffsetReset>,
+    /// Where places stand that moved on without a record to give out.
+    pub(super) passed: Vec<(TopicPartition, Offset)>,
 }
 
 impl fmt::Debug for ConsumerRecords {
@@ -101,6 +111,16 @@ impl ConsumerRecords {
         RecordIter { chunks: &self.chunks, current: None }
     }
 
+    /// The offset to go on from behind these records, in each partition whose position this poll moved: what a program that
+    /// keeps its positions beside its results stores with them, and [`seek`](super::Consumer::seek)s to after a restart.
+    /// [`commit_offsets`](super::Consumer::commit_offsets) takes it as it is.
+    ///
+    /// It may lie beyond the last record, behind what is not for this consumer to see (Kafka's `nextOffsets`, KIP-1094).
+    pub fn next_offsets(&self) -> BTreeMap<TopicPartition, Offset> {
+        let behind = self.chunks.iter().map(|chunk| (chunk.name().clone(), chunk.next_offset));
+        self.passed.iter().cloned().chain(behind).collect()
+    }
+
     /// Where this consumer did not go on from what was committed or sought, since the last poll that returned, in the
     /// order in which that happened. Empty almost always; worth a line in a log file when it is not.
     pub fn resets(&self) -> &[OffsetReset] {
@@ -116,6 +136,56 @@ impl<'a> IntoIterator for &'a ConsumerRecords {
         self.iter()
     }
 }
+
+impl IntoIterator for ConsumerRecords {
+    type Item = OwnedConsumerRecord;
+    type IntoIter = OwnedRecordIter;
+
+    /// The records, in the same order as over `&records`. The [`resets`](Self::resets) are to be looked at before.
+    fn into_iter(self) -> OwnedRecordIter {
+        OwnedRecordIter { chunks: self.chunks.into_iter(), current: None, left: self.count }
+    }
+}
+
+/// An iterator over the records of a poll that owns them.
+#[derive(Clone)]
+pub struct OwnedRecordIter {
+    chunks: std::vec::IntoIter<Chunk>,
+    current: Option<Chunk>,
+    left: usize,
+}
+
+impl fmt::Debug for OwnedRecordIter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedRecordIter").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for OwnedRecordIter {
+    type Item = OwnedConsumerRecord;
+
+    fn next(&mut self) -> Option<OwnedConsumerRecord> {
+        loop {
+            if let Some(chunk) = self.current.as_mut().filter(|chunk| chunk.count > 0) {
+                let mut iter = chunk.records.iter_from(chunk.start);
+                if let Some(record) = iter.next() {
+                    let (owned, start) = (ConsumerRecord::new(chunk, record).to_owned(), iter.cursor());
+                    chunk.start = start;
+                    chunk.count -= 1;
+                    self.left = self.left.saturating_sub(1);
+                    return Some(owned);
+                }
+            }
+            self.current = Some(self.chunks.next()?);
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for OwnedRecordIter {}
 
 /// An iterator over the records of a poll.
 #[derive(Clone)]
@@ -141,16 +211,7 @@ impl<'a> Iterator for RecordIter<'a> {
                 && let Some(record) = iter.next()
             {
                 *left -= 1;
-                return Some(ConsumerRecord {
-                    chunk,
-                    offset: record.offset,
-                    next_offset: record.offset.saturating_add(1),
-                    timestamp: record.timestamp,
-                    timestamp_type: record.timestamp_type,
-                    key: record.key,
-                    value: record.value,
-                    headers: record.headers,
-                });
+                return Some(ConsumerRecord::new(chunk, record));
             }
             let (chunk, rest) = self.chunks.split_first()?;
             self.chunks = rest;
@@ -189,6 +250,20 @@ pub struct ConsumerRecord<'a> {
 }
 
 impl<'a> ConsumerRecord<'a> {
+    #[inline]
+    fn new(chunk: &'a Chunk, record: Record<'a>) -> Self {
+        ConsumerRecord {
+            chunk,
+            offset: record.offset,
+            next_offset: record.offset.saturating_add(1),
+            timestamp: record.timestamp,
+            timestamp_type: record.timestamp_type,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        }
+    }
+
     /// The topic's name.
     pub fn topic(&self) -> &'a str {
         &self.chunk.name().topic
@@ -202,6 +277,26 @@ impl<'a> ConsumerRecord<'a> {
     /// The topic's name and the partition's number.
     pub fn topic_partition(&self) -> &'a TopicPartition {
         self.chunk.name()
+    }
+
+    /// The key as text; `None` when it is null or not UTF-8.
+    pub fn key_str(&self) -> Option<&'a str> {
+        str_of(self.key)
+    }
+
+    /// The value as text; `None` when it is null or not UTF-8.
+    pub fn value_str(&self) -> Option<&'a str> {
+        str_of(self.value)
+    }
+
+    /// The key as text for people: what is not UTF-8 is replaced, and null is empty.
+    pub fn key_text(&self) -> Cow<'a, str> {
+        text_of(self.key)
+    }
+
+    /// The value as text for people: what is not UTF-8 is replaced, and null is empty.
+    pub fn value_text(&self) -> Cow<'a, str> {
+        text_of(self.value)
     }
 
     /// The key as bytes that outlive the poll, not copied: they keep their batch in memory.
@@ -220,6 +315,7 @@ impl<'a> ConsumerRecord<'a> {
         let share = |bytes: &[u8]| self.chunk.records.slice_of(bytes);
         OwnedConsumerRecord {
             topic_partition: self.chunk.name().clone(),
+            topic_id: self.chunk.log.identity.topic_id,
             offset: self.offset,
             next_offset: self.next_offset,
             timestamp: self.timestamp,
@@ -230,8 +326,8 @@ impl<'a> ConsumerRecord<'a> {
         }
     }
 
-    pub(super) fn log(&self) -> &'a Arc<Log> {
-        &self.chunk.log
+    pub(super) fn topic_id(&self) -> TopicId {
+        self.chunk.log.identity.topic_id
     }
 }
 
@@ -255,9 +351,10 @@ impl fmt::Debug for ConsumerRecord<'_> {
 pub struct OwnedConsumerRecord {
     /// The topic's name and the partition's number.
     pub topic_partition: TopicPartition,
+    pub(super) topic_id: TopicId,
     /// Its place in its partition.
     pub offset: Offset,
-    /// The place behind it.
+    /// The place behind it: what is committed once it is done with.
     pub next_offset: Offset,
     /// Its time, by the clock that `timestamp_type` names.
     pub timestamp: Timestamp,
@@ -269,4 +366,36 @@ pub struct OwnedConsumerRecord {
     pub value: Option<Bytes>,
     /// The headers, in the order they were written.
     pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+impl OwnedConsumerRecord {
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.topic_partition.topic
+    }
+
+    /// The partition's number.
+    pub fn partition(&self) -> u32 {
+        self.topic_partition.partition
+    }
+
+    /// The key as text; `None` when it is null or not UTF-8.
+    pub fn key_str(&self) -> Option<&str> {
+        str_of(self.key.as_deref())
+    }
+
+    /// The value as text; `None` when it is null or not UTF-8.
+    pub fn value_str(&self) -> Option<&str> {
+        str_of(self.value.as_deref())
+    }
+
+    /// The key as text for people: what is not UTF-8 is replaced, and null is empty.
+    pub fn key_text(&self) -> Cow<'_, str> {
+        text_of(self.key.as_deref())
+    }
+
+    /// The value as text for people: what is not UTF-8 is replaced, and null is empty.
+    pub fn value_text(&self) -> Cow<'_, str> {
+        text_of(self.value.as_deref())
+    }
 }

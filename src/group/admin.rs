@@ -8,7 +8,7 @@ use super::{
 use crate::{
     consumer::coordinator::{Coordinator, OffsetCommit},
     error::{Error, Result},
-    partition::log::Log,
+    partition::{log::Log, time::check_time},
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -21,12 +21,16 @@ pub struct GroupDescription {
     pub name: String,
     /// What it committed, in the order of the partitions.
     pub committed: Vec<(TopicPartition, CommittedOffset)>,
+    /// The partitions of the topics that were asked for where it has committed nothing, and how many offsets each has.
+    pub uncommitted: Vec<(TopicPartition, u64)>,
 }
 
 impl GroupDescription {
-    /// How many offsets lie between what it committed and the ends, over all partitions.
+    /// How many offsets lie between what it committed and the ends, over all partitions; where it has committed nothing,
+    /// between the log start and the end.
     pub fn lag(&self) -> u64 {
-        self.committed.iter().filter_map(|(_, committed)| committed.lag).fold(0, u64::saturating_add)
+        let committed = self.committed.iter().filter_map(|(_, committed)| committed.lag);
+        committed.chain(self.uncommitted.iter().map(|(_, lag)| *lag)).fold(0, u64::saturating_add)
     }
 }
 
@@ -86,20 +90,41 @@ impl OffsetStore {
         self.with_groups(|groups| groups.keys().cloned().collect())
     }
 
-    /// What a group has committed, and how far it is behind.
+    /// What a group has committed, and how far it is behind; nothing of a group that nobody knows.
     ///
     /// # Errors
     ///
-    /// `UnknownGroup`; as for [`groups`](Self::groups).
+    /// As for [`groups`](Self::groups).
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
-        let offsets = self
-            .with_groups(|groups| groups.get(name).cloned())?
-            .ok_or_else(|| Error::UnknownGroup { name: name.to_string() })?;
+        let offsets = self.with_groups(|groups| groups.get(name).cloned())?.unwrap_or_default();
         let committed = offsets.into_iter().map(|(partition, entry)| {
             let described = self.describe(&partition, entry);
             (partition, described)
         });
-        Ok(GroupDescription { name: name.to_string(), committed: committed.collect() })
+        let committed = committed.collect();
+        Ok(GroupDescription { name: name.to_string(), committed, uncommitted: Vec::new() })
+    }
+
+    /// The same, with every partition of `topics`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`groups`](Self::groups); `UnknownTopic`.
+    pub fn describe_group_on(&self, name: &str, topics: &[&str]) -> Result<GroupDescription> {
+        let mut described = self.describe_group(name)?;
+        let mut uncommitted = BTreeMap::new();
+        for topic in topics {
+            for log in self.catalog.topic(topic)?.logs().iter() {
+                let lag = log.offsets().high_watermark().distance_from(log.offsets().log_start());
+                uncommitted.insert(log.identity.name.clone(), lag);
+            }
+        }
+        // What was committed for a deleted topic of the same name is no place in this one.
+        for (partition, _) in described.committed.iter().filter(|(_, committed)| committed.lag.is_some()) {
+            uncommitted.remove(partition);
+        }
+        described.uncommitted = uncommitted.into_iter().collect();
+        Ok(described)
     }
 
     /// Moves what a group has committed, as one commit, and says where to. A consumer of the group that is running keeps
@@ -110,6 +135,7 @@ impl OffsetStore {
     /// # Errors
     ///
     /// `UnknownGroup` when it has committed nothing and nothing is named; `UnknownTopic`, `UnknownPartition`; `ReadOnly`;
+    /// `InvalidArgument` for a negative time;
     /// those of a commit. Nothing is moved then.
     pub fn reset_group_offsets(
         &self,
@@ -196,7 +222,10 @@ fn target(log: &Arc<Log>, to: ResetTo, committed: Option<Offset>) -> Result<Opti
     let wanted = match to {
         ResetTo::Earliest => start,
         ResetTo::Latest => end,
-        ResetTo::Timestamp(time) => log.offset_for_timestamp(time, isolation)?.map_or(end, |f| f.offset),
+        ResetTo::Timestamp(time) => {
+            check_time(time)?;
+            log.offset_for_timestamp(time, isolation)?.map_or(end, |found| found.offset)
+        }
         ResetTo::Offset(offset) => offset,
         ResetTo::ShiftBy(by) => match committed {
             Some(offset) if by < 0 => offset.saturating_sub(by.unsigned_abs()),

@@ -173,7 +173,7 @@ fn groups_are_described_moved_and_deleted() {
     let catalog = open(&env);
     let store = OffsetStore::new(Arc::clone(&catalog));
     assert_eq!(store.groups().unwrap(), [""; 0]);
-    assert_eq!(store.describe_group("g").unwrap_err().kind(), ErrorKind::UnknownGroup);
+    assert_eq!(store.describe_group("g").unwrap().committed, []);
     assert_eq!(store.delete_group("g").unwrap_err().kind(), ErrorKind::UnknownGroup);
     commit(&store, "g", "t", 1, 1).unwrap();
     commit(&store, "g", "u", 0, 3).unwrap();
@@ -208,6 +208,38 @@ fn groups_are_described_moved_and_deleted() {
     let again = OffsetStore::new(open(&env));
     assert_eq!(again.groups().unwrap(), ["h", "new"]);
     assert_eq!(committed(&again, "h", "u", 0), Some(2));
+}
+
+#[test]
+fn a_group_is_described_before_its_first_commit_too() {
+    let env = filled();
+    let catalog = open(&env);
+    let store = OffsetStore::new(Arc::clone(&catalog));
+    let lag = |name, topics: &[&str]| store.describe_group_on(name, topics).unwrap().lag();
+    let described = store.describe_group_on("new", &["t", "u", "t"]).unwrap();
+    assert_eq!((described.committed.len(), described.lag()), (0, 9), "all there is");
+    let partitions: Vec<_> = described.uncommitted.iter().map(|(p, lag)| (p.to_string(), *lag)).collect();
+    assert_eq!(partitions, [("t-0".into(), 3), ("t-1".into(), 3), ("u-0".into(), 3)]);
+    assert_eq!((lag("new", &[]), store.describe_group("new").unwrap().lag()), (0, 0));
+    assert_eq!(store.describe_group_on("new", &["x"]).unwrap_err().kind(), ErrorKind::UnknownTopic);
+    // What it has committed counts from there, whether the topic is named or not.
+    commit(&store, "g", "t", 1, 1).unwrap();
+    assert_eq!((lag("g", &[]), lag("g", &["t"]), lag("g", &["u"])), (2, 5, 5));
+    catalog.log(&partition("u", 0)).unwrap().advance_log_start(Offset::new(2)).unwrap();
+    assert_eq!(lag("g", &["u"]), 3, "from the log start on");
+    // An offset of a topic that is gone is no place in the one that has its name.
+    catalog.delete("t").unwrap();
+    catalog.create("t", TopicConfig::default()).unwrap();
+    append(&catalog, "t", 0, &["new"]);
+    assert_eq!(lag("g", &["t"]), 1);
+    // A handle that only reads asks the same.
+    let observer = OffsetStore::new(open_as(&env, true));
+    assert_eq!(observer.describe_group_on("new", &["u"]).unwrap().lag(), 1);
+    let negative = GroupReset::to(ResetTo::Timestamp(Timestamp::NONE));
+    assert_eq!(
+        store.reset_group_offsets("g", &negative.topic("u")).unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
 }
 
 #[test]

@@ -59,8 +59,9 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Where the result of processing is kept in a database, keep the position there too, in the same transaction, and
-//! [`seek`](crate::Consumer::seek) to it at the start. Then each record takes effect once.
+//! Where the result of processing is kept in a database, keep the positions there too, in the same transaction:
+//! [`next_offsets`](crate::ConsumerRecords::next_offsets) has them. [`seek`](crate::Consumer::seek) to them at the start.
+//! Then each record takes effect once.
 //!
 //! # Tailing
 //!
@@ -77,7 +78,7 @@
 //! let producer = log.producer()?;
 //! producer.send(ProducerRecord::new("ticks", "old news"))?;
 //!
-//! let mut consumer = log.consumer_without_group().build()?;
+//! let mut consumer = log.consumer_builder_without_group().build()?;
 //! consumer.subscribe(["ticks"])?;
 //! consumer.seek_to_end(&[])?;
 //! let wakeup = consumer.wakeup_handle();
@@ -86,7 +87,7 @@
 //!     let mut seen = Vec::new();
 //!     loop {
 //!         match consumer.poll(Duration::from_secs(60)) {
-//!             Ok(records) => seen.extend(records.iter().map(|r| String::from_utf8_lossy(r.value.unwrap_or(b"")).into_owned())),
+//!             Ok(records) => seen.extend(records.iter().map(|record| record.value_text().into_owned())),
 //!             Err(Error::Wakeup) => return Ok(seen),
 //!             Err(error) => return Err(error),
 //!         }
@@ -121,15 +122,13 @@
 //! /// The state as of `until`: every event below it, in order.
 //! fn replay(events: &Partition, until: Offset) -> Result<Stock> {
 //!     let mut stock = Stock::new();
-//!     for batch in events.read(events.log_start_offset()) {
-//!         for event in &batch? {
-//!             if event.offset >= until {
-//!                 return Ok(stock);
-//!             }
-//!             let item = String::from_utf8_lossy(event.key.unwrap_or_default()).into_owned();
-//!             let change = String::from_utf8_lossy(event.value.unwrap_or_default()).parse().unwrap_or(0);
-//!             *stock.entry(item).or_insert(0i64) += change;
+//!     for event in events.records(events.log_start_offset()) {
+//!         let event = event?;
+//!         if event.offset >= until {
+//!             break;
 //!         }
+//!         let change: i64 = event.value_text().parse().unwrap_or(0);
+//!         *stock.entry(event.key_text().into_owned()).or_default() += change;
 //!     }
 //!     Ok(stock)
 //! }
@@ -169,8 +168,7 @@
 //! let half_past = Timestamp::from_millis(1_767_225_600_000 + 30 * 60_000);
 //! let found = readings.offset_for_timestamp(half_past)?.expect("there are later records");
 //! assert_eq!(found.offset, 30);
-//! let records: usize = readings.read(found.offset).map(|batch| Ok(batch?.iter().count())).sum::<Result<_, streamlog::Error>>()?;
-//! assert_eq!(records, 30);
+//! assert_eq!(readings.records(found.offset).count(), 30);
 //!
 //! // The newest ones, without knowing where they are.
 //! let newest = readings.last(2)?;
@@ -222,30 +220,24 @@
 //!   copy begins at offset 0 and nothing was removed or compacted in between.
 //!
 //! ```
-//! use streamlog::{Record, RecordData, Result, Streamlog, TopicConfig};
+//! use streamlog::{RecordData, Streamlog, TopicConfig};
 //!
 //! let source = Streamlog::in_memory()?; // in earnest: Streamlog::open_read_only(dir)
 //! let orders = source.create_topic("orders", TopicConfig::default())?.partition(0)?;
-//! orders.append(&[RecordData::new("a loom").key("ada"), RecordData::tombstone("grace")])?;
+//! orders.append(&[RecordData::new("a loom").key("ada").header("by", "post"), RecordData::tombstone("grace")])?;
+//! orders.append(&[RecordData::new("no key"), RecordData::null()])?;
 //!
 //! let copy = Streamlog::in_memory()?;
 //! let backup = copy.create_topic("orders", TopicConfig::default())?.partition(0)?;
 //! // Goes on where the last run ended.
 //! for batch in orders.read(backup.log_end_offset()) {
 //!     let batch = batch?;
-//!     let records: Vec<RecordData<'_>> = batch.iter().map(data).collect();
+//!     // Keys, values, headers and timestamps, null where they are null.
+//!     let records: Vec<RecordData<'_>> = batch.iter().map(RecordData::from).collect();
 //!     backup.append(&records)?;
 //! }
 //! assert_eq!(backup.log_end_offset(), orders.high_watermark());
-//! assert_eq!(backup.last(2)?, orders.last(2)?);
-//!
-//! fn data<'a>(record: Record<'a>) -> RecordData<'a> {
-//!     let data = match (record.key, record.value) {
-//!         (key, Some(value)) => key.map_or(RecordData::new(value), |key| RecordData::new(value).key(key)),
-//!         (key, None) => RecordData::tombstone(key.unwrap_or_default()),
-//!     };
-//!     data.timestamp(record.timestamp) // and the headers, if there are any
-//! }
+//! assert_eq!(backup.last(9)?, orders.last(9)?);
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!

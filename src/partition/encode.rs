@@ -2,7 +2,10 @@
 
 use super::{config::LogConfig, log::Log};
 use crate::{
-    codec::builder::{BatchBuilder, SealedBatch},
+    codec::{
+        builder::{BatchBuilder, SealedBatch},
+        record::Record,
+    },
     error::{Error, Result},
     types::{Compression, Timestamp},
 };
@@ -28,6 +31,11 @@ impl<'a> RecordData<'a> {
     /// A record with this value and no key.
     pub fn new<V: AsRef<[u8]> + ?Sized>(value: &'a V) -> Self {
         RecordData { value: Some(value.as_ref()), ..Self::default() }
+    }
+
+    /// A record whose key and value are null.
+    pub fn null() -> Self {
+        Self::default()
     }
 
     /// A record that says that `key` is gone: its value is null.
@@ -61,6 +69,18 @@ impl<'a> RecordData<'a> {
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
         self.timestamp = Some(timestamp);
         self
+    }
+}
+
+impl<'a> From<Record<'a>> for RecordData<'a> {
+    /// The same key, value, headers and timestamp, null where they are null.
+    fn from(record: Record<'a>) -> Self {
+        RecordData {
+            key: record.key,
+            value: record.value,
+            headers: record.headers.collect(),
+            timestamp: Some(record.timestamp),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod log;
 pub mod observe;
 pub mod offsets;
 pub mod open;
+pub mod owned;
 pub mod producer_state;
 pub mod read;
 pub mod recover;

@@ -3,7 +3,7 @@
 use super::{log::Log, read::LogReader};
 use crate::{
     codec::batch::RecordBatch,
-    error::Result,
+    error::{Error, Result},
     types::{IsolationLevel, Offset, Timestamp},
 };
 use std::{ops::Range, sync::Arc};
@@ -18,6 +18,17 @@ pub struct OffsetAndTimestamp {
     pub timestamp: Timestamp,
     /// The leader epoch of its batch; -1 for none.
     pub leader_epoch: i32,
+}
+
+/// Refuses a time before 1970, as Kafka does: no record has one, and a sign is mostly a slip.
+pub fn check_time(time: Timestamp) -> Result<()> {
+    if time.as_millis() >= 0 {
+        return Ok(());
+    }
+    let reason = format!(
+        "records are found by times in milliseconds since 1970, and {time} is none; to begin with the first record, read from the log start"
+    );
+    Err(Error::InvalidArgument { reason })
 }
 
 impl Log {

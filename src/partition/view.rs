@@ -5,7 +5,7 @@ use super::{
     keeper::Keeper,
     log::Log,
     read::LogReader,
-    time::OffsetAndTimestamp,
+    time::{OffsetAndTimestamp, check_time},
 };
 use crate::{
     codec::{
@@ -198,8 +198,9 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// As for reading.
+    /// `InvalidArgument` for a negative time; as for reading.
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<OffsetAndTimestamp>> {
+        check_time(timestamp)?;
         self.log.offset_for_timestamp(timestamp, IsolationLevel::ReadUncommitted)
     }
 
@@ -229,13 +230,14 @@ pub struct OwnedRecord {
     pub headers: Vec<(String, Option<Bytes>)>,
 }
 
-/// The records of one batch that a reader may see. Iterate over `&batch`; nothing is allocated per record.
+/// The records of one batch that a reader may see. Over `&batch` nothing is allocated per record; over `batch` itself
+/// the records own their bytes.
 #[derive(Clone)]
 pub struct Batch {
     header: BatchHeader,
-    records: ValidRecords,
-    from: Offset,
-    to: Offset,
+    pub(super) records: ValidRecords,
+    pub(super) from: Offset,
+    pub(super) to: Offset,
 }
 
 impl fmt::Debug for Batch {
@@ -286,18 +288,7 @@ impl Batch {
 
     /// Its records with bytes of their own, newest first.
     pub fn into_reversed(self) -> Vec<OwnedRecord> {
-        let own = |record: Record<'_>| OwnedRecord {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record.key.map(|k| self.slice_of(k)),
-            value: record.value.map(|v| self.slice_of(v)),
-            headers: record
-                .headers
-                .into_iter()
-                .map(|(n, v)| (n.to_string(), v.map(|v| self.slice_of(v))))
-                .collect(),
-        };
-        let mut records: Vec<OwnedRecord> = self.iter().map(own).collect();
+        let mut records: Vec<OwnedRecord> = self.iter().map(|record| self.own(record)).collect();
         records.reverse();
         records
     }

@@ -52,7 +52,8 @@ impl<'a> From<&'a Topic> for TopicRef<'a> {
 /// use streamlog::ProducerRecord;
 /// let record = ProducerRecord::new("readings", "21.5").key("sensor-7").header("unit", "celsius");
 /// let gone = ProducerRecord::tombstone("readings", "sensor-8");
-/// # let _ = (record, gone);
+/// let neither_key_nor_value = ProducerRecord::null("readings").header("beat", "17");
+/// # let _ = (record, gone, neither_key_nor_value);
 /// ```
 #[derive(Clone, Debug)]
 pub struct ProducerRecord<'a> {
@@ -66,6 +67,11 @@ impl<'a> ProducerRecord<'a> {
     #[inline]
     pub fn new<V: AsRef<[u8]> + ?Sized>(topic: impl Into<TopicRef<'a>>, value: &'a V) -> Self {
         ProducerRecord { topic: topic.into(), partition: None, data: RecordData::new(value) }
+    }
+
+    /// A record whose key and value are null.
+    pub fn null(topic: impl Into<TopicRef<'a>>) -> Self {
+        ProducerRecord { topic: topic.into(), partition: None, data: RecordData::null() }
     }
 
     /// A record that says that `key` is gone: its value is null.

@@ -3,6 +3,7 @@
 use super::Streamlog;
 use crate::{
     error::{Error, Result},
+    partition::time::check_time,
     topic::{
         Topic,
         catalog::AddedPartitions,
@@ -156,7 +157,7 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// `UnknownTopic`, `UnknownPartition`, or `Corrupt` where records had to be read.
+    /// `UnknownTopic`, `UnknownPartition`, `InvalidArgument` for a negative time, or `Corrupt` where records had to be read.
     pub fn list_offsets(
         &self,
         topic: &str,
@@ -170,7 +171,10 @@ impl Streamlog {
         let found = match spec {
             OffsetSpec::Earliest => return plain(log.offsets().log_start()),
             OffsetSpec::Latest(isolation) => return plain(log.offsets().bound(isolation)),
-            OffsetSpec::ForTimestamp(t) => log.offset_for_timestamp(t, IsolationLevel::ReadUncommitted)?,
+            OffsetSpec::ForTimestamp(time) => {
+                check_time(time)?;
+                log.offset_for_timestamp(time, IsolationLevel::ReadUncommitted)?
+            }
             OffsetSpec::MaxTimestamp => log.offset_of_max_timestamp()?,
         };
         Ok(found.map(|f| ListedOffset { offset: f.offset, timestamp: Some(f.timestamp) }))

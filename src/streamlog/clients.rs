@@ -65,8 +65,15 @@ impl Streamlog {
     }
 
     /// A consumer of no group, with settings: it begins by its reset policy and commits nothing.
-    pub fn consumer_without_group(&self) -> ConsumerBuilder {
+    pub fn consumer_builder_without_group(&self) -> ConsumerBuilder {
         self.consumers(None)
+    }
+
+    /// The former name of [`Streamlog::consumer_builder_without_group`], gone with the first release.
+    #[doc(hidden)]
+    #[deprecated(note = "it returns a builder, and is named so: `consumer_builder_without_group`")]
+    pub fn consumer_without_group(&self) -> ConsumerBuilder {
+        self.consumer_builder_without_group()
     }
 
     fn consumers(&self, group: Option<String>) -> ConsumerBuilder {
@@ -84,14 +91,41 @@ impl Streamlog {
         self.inner.offsets.groups()
     }
 
-    /// What a group has committed, and how far it is behind.
+    /// What a group has committed, and how far it is behind there. Of a group that has committed nothing yet, nothing: a
+    /// group is no more than what it committed, and [`groups`](Self::groups) lists those that have.
     ///
     /// # Errors
     ///
-    /// `UnknownGroup`; as for [`Streamlog::groups`].
+    /// As for [`Streamlog::groups`].
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
         self.inner.check_open()?;
         self.inner.offsets.describe_group(name)
+    }
+
+    /// As [`describe_group`](Self::describe_group), with every partition of these topics: where the group has committed
+    /// nothing, it is behind by everything that is there.
+    ///
+    /// ```
+    /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+    /// # let log = Streamlog::in_memory()?;
+    /// # log.create_topic("orders", TopicConfig::default())?;
+    /// log.producer()?.send(ProducerRecord::new("orders", "a loom"))?;
+    /// assert_eq!(log.describe_group_on("billing", ["orders"])?.lag(), 1);
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Streamlog::groups`]; `UnknownTopic`.
+    pub fn describe_group_on<T: AsRef<str>>(
+        &self,
+        name: &str,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Result<GroupDescription> {
+        self.inner.check_open()?;
+        let topics: Vec<T> = topics.into_iter().collect();
+        let topics: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
+        self.inner.offsets.describe_group_on(name, &topics)
     }
 
     /// Moves a group's committed offsets, durably, and returns where they are now.

@@ -210,3 +210,18 @@ fn a_producer_may_ask_for_more_than_its_topic() {
     producer.send_with(ProducerRecord::new("t", "x"), Durability::Flushed).unwrap();
     assert!(!topic.log(0).unwrap().is_dirty());
 }
+
+#[test]
+fn a_record_may_have_neither_a_key_nor_a_value() {
+    let log = crate::Streamlog::in_memory().unwrap();
+    let topic = log.create_topic("t", crate::TopicConfig::default().partitions(2)).unwrap();
+    let producer = log.producer().unwrap();
+    let sent = producer.send(crate::ProducerRecord::null("t").header("beat", "17").partition(1)).unwrap();
+    producer.enqueue(crate::ProducerRecord::null("t").partition(1)).unwrap().wait().unwrap();
+    producer.send_batch(&[crate::ProducerRecord::null("t").partition(1)]).unwrap();
+    assert_eq!((sent.partition(), sent.offset.value()), (1, 0));
+    let found: Vec<_> = topic.partition(1).unwrap().records(0).map(Result::unwrap).collect();
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().all(|record| record.key.is_none() && record.value.is_none()));
+    assert_eq!(found[0].headers, [("beat".to_string(), Some("17".into()))]);
+}
