@@ -1,13 +1,18 @@
 //! A producer whose buffer is full: `try_enqueue` hands the record back, `enqueue` waits, and every delivery says where
 //! its record went.
 
+mod support;
+
 use std::time::Duration;
 use streamlog::{Durability, ProducerRecord, Result, Streamlog, TopicConfig};
+use support::{Scratch, no_arguments, say};
+
+const ABOUT: &str = "A producer whose buffer is full: try_enqueue hands the record back, enqueue waits, and every delivery says where its record went.";
 
 fn main() -> Result<()> {
-    let dir = std::env::temp_dir().join(format!("streamlog-backpressure-{}", std::process::id()));
-    std::fs::remove_dir_all(&dir).ok();
-    let log = Streamlog::open(&dir)?;
+    no_arguments(ABOUT);
+    let dir = Scratch::new("backpressure");
+    let log = Streamlog::open(dir.path())?;
     log.create_topic("frames", TopicConfig::default().durability(Durability::Flushed))?;
     let producer = log
         .producer_builder()
@@ -35,12 +40,9 @@ fn main() -> Result<()> {
         assert_eq!(placed.offset, expected, "deliveries complete in the order of enqueueing");
         expected += 1;
     }
-    println!("{expected} frames of 1 KiB went through a buffer of 64 KiB");
-    println!(
-        "the buffer was full {handed_back} times; each time the record was handed back and waited for room"
-    );
+    say!("{expected} frames of 1 KiB went through a buffer of 64 KiB");
+    say!("the buffer was full {handed_back} times; each time the record was handed back and waited for room");
     assert_eq!(log.topic("frames")?.partition(0)?.high_watermark(), 2_000);
     log.close()?;
-    std::fs::remove_dir_all(&dir).ok();
     Ok(())
 }

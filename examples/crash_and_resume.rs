@@ -3,12 +3,17 @@
 //!
 //! The example starts itself as the process that is killed.
 
+mod support;
+
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
 };
 use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig};
+use support::{Scratch, no_arguments, say};
+
+const ABOUT: &str = "A process is killed in the middle of producing, three times; each next life finds everything that was acknowledged, nothing twice, and goes on.";
 
 fn main() -> Result<()> {
     let mut args = std::env::args_os().skip(1);
@@ -17,18 +22,15 @@ fn main() -> Result<()> {
     {
         return produce(Path::new(&dir));
     }
-    let dir = std::env::temp_dir().join(format!("streamlog-crash-{}", std::process::id()));
-    std::fs::remove_dir_all(&dir).ok();
+    no_arguments(ABOUT);
+    let dir = Scratch::new("crash");
     let mut acknowledged = 0;
     for life in 1..=3 {
-        acknowledged = kill_in_the_middle(&dir, acknowledged + 300);
-        println!("life {life}: killed after it had been told of {acknowledged} records");
-        let log = Streamlog::open(&dir)?;
+        acknowledged = kill_in_the_middle(dir.path(), acknowledged + 300);
+        say!("life {life}: killed after it had been told of {acknowledged} records");
+        let log = Streamlog::open(dir.path())?;
         for found in &log.recovery_report().partitions {
-            println!(
-                "  recovery read {} bytes of {}: {:?}",
-                found.bytes_read, found.partition, found.verdict
-            );
+            say!("  recovery read {} bytes of {}: {:?}", found.bytes_read, found.partition, found.verdict);
         }
         let partition = log.topic("events")?.partition(0)?;
         let mut next = 0u64;
@@ -39,12 +41,11 @@ fn main() -> Result<()> {
             }
         }
         assert!(next >= acknowledged, "nothing acknowledged is missing");
-        println!("  {next} records are there: everything acknowledged, and what was on its way");
+        say!("  {next} records are there: everything acknowledged, and what was on its way");
         acknowledged = next;
         log.close()?;
     }
-    std::fs::remove_dir_all(&dir).ok();
-    println!("three crashes, nothing lost, nothing twice");
+    say!("three crashes, nothing lost, nothing twice");
     Ok(())
 }
 
@@ -57,7 +58,10 @@ fn produce(dir: &Path) -> Result<()> {
     loop {
         producer.send(ProducerRecord::new("events", &next.to_be_bytes()))?;
         next += 1;
-        println!("{next}");
+        // Nobody listens any more: the example that started this process was ended.
+        if writeln!(std::io::stdout(), "{next}").is_err() {
+            return Ok(());
+        }
     }
 }
 

@@ -1,10 +1,15 @@
 //! One's own way from a record to its partition: large customers get a partition for themselves, everybody else shares
 //! the rest by key.
 
+mod support;
+
 use std::{collections::BTreeMap, time::Duration};
 use streamlog::{
     PartitionContext, Partitioner, ProducerRecord, Result, Streamlog, TopicConfig, partition_for_key,
 };
+use support::{no_arguments, say};
+
+const ABOUT: &str = "One's own way from a record to its partition: large customers get a partition for themselves, everybody else shares the rest by key.";
 
 struct LargeCustomersFirst;
 
@@ -19,6 +24,7 @@ impl Partitioner for LargeCustomersFirst {
 }
 
 fn main() -> Result<()> {
+    no_arguments(ABOUT);
     let log = Streamlog::in_memory()?;
     log.create_topic("invoices", TopicConfig::default().partitions(4))?;
     let producer = log.producer_builder().partitioner(LargeCustomersFirst).build()?;
@@ -44,13 +50,13 @@ fn main() -> Result<()> {
     }
     for (partition, keys) in &seen {
         let acme = keys.iter().filter(|k| *k == "acme").count();
-        println!("partition {partition}: {:4} records, {acme} of them acme's", keys.len());
+        say!("partition {partition}: {:4} records, {acme} of them acme's", keys.len());
     }
     assert!(seen[&0].iter().all(|key| key == "acme") && seen[&0].len() == 500);
     assert_eq!(
         seen.iter().filter(|(p, _)| **p != 0).flat_map(|(_, k)| k).filter(|k| *k == "acme").count(),
         1
     );
-    println!("acme has partition 0 to itself, but for the one record that named its partition");
+    say!("acme has partition 0 to itself, but for the one record that named its partition");
     Ok(())
 }

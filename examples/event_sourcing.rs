@@ -1,8 +1,13 @@
 //! Embedded event sourcing: the log is the truth, the state is what replaying it gives. A shop's stock is kept as
 //! events; the state is rebuilt after a restart, and as of any earlier offset.
 
+mod support;
+
 use std::collections::BTreeMap;
 use streamlog::{Offset, Partition, ProducerRecord, Result, Streamlog, TopicConfig};
+use support::{Scratch, no_arguments, say};
+
+const ABOUT: &str = "Embedded event sourcing: the log is the truth, the state is what replaying it gives. A shop's stock is kept as events; the state is rebuilt after a restart, and as of any earlier offset.";
 
 type Stock = BTreeMap<String, i64>;
 
@@ -31,12 +36,12 @@ fn replay(events: &Partition, until: Offset) -> Result<Stock> {
 }
 
 fn main() -> Result<()> {
-    let dir = std::env::temp_dir().join(format!("streamlog-events-{}", std::process::id()));
-    std::fs::remove_dir_all(&dir).ok();
+    no_arguments(ABOUT);
+    let dir = Scratch::new("events");
     let mut live = Stock::new();
     let mut after_five = Stock::new();
     {
-        let log = Streamlog::open(&dir)?;
+        let log = Streamlog::open(dir.path())?;
         log.create_topic("stock", TopicConfig::default())?;
         let producer = log.producer()?;
         let events = [
@@ -58,15 +63,14 @@ fn main() -> Result<()> {
         }
         log.close()?;
     }
-    let log = Streamlog::open(&dir)?;
+    let log = Streamlog::open(dir.path())?;
     let events = log.topic("stock")?.partition(0)?;
     let rebuilt = replay(&events, events.high_watermark())?;
-    println!("rebuilt after a restart: {rebuilt:?}");
+    say!("rebuilt after a restart: {rebuilt:?}");
     assert_eq!(rebuilt, live);
     let earlier = replay(&events, Offset::new(5))?;
-    println!("as of offset 5:          {earlier:?}");
+    say!("as of offset 5:          {earlier:?}");
     assert_eq!(earlier, after_five);
     log.close()?;
-    std::fs::remove_dir_all(&dir).ok();
     Ok(())
 }

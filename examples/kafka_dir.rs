@@ -13,12 +13,27 @@ use std::{
 };
 use streamlog::{Error, IsolationLevel, PartitionDir, Record};
 
-const USAGE: &str = "usage: kafka_dir PARTITION_DIR [--read-committed]";
+const USAGE: &str = "\
+usage: kafka_dir PARTITION_DIR [--read-committed]
+
+Prints a partition's directory, ours or a Kafka broker's, as lines of JSON. The first line says where the log begins
+and ends; each further line is a record. Keys, values and the values of headers are in base64, null where there are
+none. Nothing in the directory is changed. A torn end and damage are reported on standard error.
+
+  --read-committed   leaves out records of transactions that were aborted or are still open";
 
 fn main() -> ExitCode {
-    let Some((path, isolation)) = arguments() else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    if env::args_os().any(|argument| argument == "--help" || argument == "-h") {
+        // A reader of the help may have seen enough of it, too.
+        writeln!(io::stdout(), "{USAGE}").ok();
+        return ExitCode::SUCCESS;
+    }
+    let (path, isolation) = match arguments() {
+        Ok(arguments) => arguments,
+        Err(wrong) => {
+            eprintln!("kafka_dir: {wrong}\n{USAGE}");
+            return ExitCode::from(2);
+        }
     };
     match print(&path, isolation) {
         // Whoever reads our output has seen enough.
@@ -31,19 +46,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Option<(std::ffi::OsString, IsolationLevel)> {
+fn arguments() -> Result<(std::ffi::OsString, IsolationLevel), String> {
     let mut path = None;
     let mut isolation = IsolationLevel::ReadUncommitted;
     for argument in env::args_os().skip(1) {
         if argument == "--read-committed" {
             isolation = IsolationLevel::ReadCommitted;
-        } else if argument.to_str().is_some_and(|a| a.starts_with("--")) || path.is_some() {
-            return None;
+        } else if argument.to_str().is_some_and(|a| a.starts_with('-')) {
+            return Err(format!("there is no option {}", argument.display()));
+        } else if path.is_some() {
+            return Err(format!("one directory at a time: {} is one too many", argument.display()));
         } else {
             path = Some(argument);
         }
     }
-    Some((path?, isolation))
+    Ok((path.ok_or("no directory was named")?, isolation))
 }
 
 fn print(path: &std::ffi::OsStr, isolation: IsolationLevel) -> Result<(), Failure> {

@@ -2,14 +2,20 @@
 //! thousand accounts through their states; each account's history comes back in order although nothing orders the
 //! accounts among each other.
 
+mod support;
+
 use std::{collections::HashMap, time::Duration};
 use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig, partition_for_key};
+use support::{no_arguments, say};
+
+const ABOUT: &str = "Order per key: a key always goes to the same partition, and a partition keeps its order. Eight threads move a thousand accounts through their states; each account's history comes back in order although nothing orders the accounts among each other.";
 
 const THREADS: u64 = 8;
 const ACCOUNTS: u64 = 1_000;
 const STEPS: u64 = 50;
 
 fn main() -> Result<()> {
+    no_arguments(ABOUT);
     let log = Streamlog::in_memory()?;
     log.create_topic("accounts", TopicConfig::default().partitions(6))?;
     let producer = log.producer()?;
@@ -51,10 +57,10 @@ fn main() -> Result<()> {
             count += 1;
         }
     }
-    println!("{count} records of {ACCOUNTS} keys, written by {THREADS} threads:");
+    say!("{count} records of {ACCOUNTS} keys, written by {THREADS} threads:");
     for (partition, records) in per_partition.iter().enumerate() {
-        println!("  partition {partition}: {records:6} records");
+        say!("  partition {partition}: {records:6} records");
     }
-    println!("every key was in one partition, and in order");
+    say!("every key was in one partition, and in order");
     Ok(())
 }

@@ -5,15 +5,21 @@
 //! cargo run --release --example quickstart
 //! ```
 
+mod support;
+
 use std::time::Duration;
 use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig};
+use support::{Scratch, no_arguments, say};
+
+const ABOUT: &str = "The main job, from nothing: open a directory, create a topic, produce keyed records, consume them in order, commit, close, open again and go on.";
 
 fn main() -> Result<()> {
-    let dir = std::env::temp_dir().join(format!("streamlog-quickstart-{}", std::process::id()));
-    println!("opening a log in {}", dir.display());
-    let log = Streamlog::open(&dir)?;
+    no_arguments(ABOUT);
+    let dir = Scratch::new("quickstart");
+    say!("opening a log in {}", dir.path().display());
+    let log = Streamlog::open(dir.path())?;
     log.create_topic("orders", TopicConfig::default().partitions(3))?;
-    println!(
+    say!(
         "created the topic 'orders' with 3 partitions; by default what is acknowledged survives a power cut\n"
     );
 
@@ -22,17 +28,17 @@ fn main() -> Result<()> {
         [("ada", "a loom"), ("grace", "a compiler"), ("ada", "punched cards"), ("grace", "a moth")]
     {
         let placed = producer.send(ProducerRecord::new("orders", what).key(customer))?;
-        println!("{customer} ordered {what}: partition {}, offset {}", placed.partition(), placed.offset);
+        say!("{customer} ordered {what}: partition {}, offset {}", placed.partition(), placed.offset);
     }
 
-    println!("\na consumer of the group 'billing' reads them; each customer's orders come in order:");
+    say!("\na consumer of the group 'billing' reads them; each customer's orders come in order:");
     let mut consumer = log.consumer("billing")?;
     consumer.subscribe(["orders"])?;
     let mut seen = Vec::new();
     while seen.len() < 4 {
         for record in &consumer.poll(Duration::from_secs(1))? {
             let (key, value) = (text(record.key), text(record.value));
-            println!("  partition {} offset {}: {key} -> {value}", record.partition(), record.offset);
+            say!("  partition {} offset {}: {key} -> {value}", record.partition(), record.offset);
             seen.push((key, value));
         }
     }
@@ -44,22 +50,21 @@ fn main() -> Result<()> {
     producer.close()?;
     consumer.close()?;
     log.close()?;
-    println!("\ncommitted and closed; opening again");
+    say!("\ncommitted and closed; opening again");
 
-    let log = Streamlog::open(&dir)?;
+    let log = Streamlog::open(dir.path())?;
     log.producer()?.send(ProducerRecord::new("orders", "a difference engine").key("ada"))?;
     let mut consumer = log.consumer("billing")?;
     consumer.subscribe(["orders"])?;
     let records = consumer.poll(Duration::from_secs(1))?;
     for record in &records {
-        println!("  the group goes on where it was: {} -> {}", text(record.key), text(record.value));
+        say!("  the group goes on where it was: {} -> {}", text(record.key), text(record.value));
         assert_eq!(text(record.value), "a difference engine");
     }
     assert_eq!(records.len(), 1);
     consumer.close()?;
     log.close()?;
-    std::fs::remove_dir_all(&dir).ok();
-    println!("\ndone: 5 records in, 5 records out, none twice");
+    say!("\ndone: 5 records in, 5 records out, none twice");
     Ok(())
 }
 

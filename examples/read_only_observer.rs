@@ -3,6 +3,8 @@
 //!
 //! The example starts itself as the second process.
 
+mod support;
+
 use std::{
     io::Write,
     path::Path,
@@ -10,6 +12,9 @@ use std::{
     time::Duration,
 };
 use streamlog::{Error, Producer, ProducerRecord, Result, Streamlog, TopicConfig};
+use support::{Scratch, no_arguments, say};
+
+const ABOUT: &str = "A second process watches a live log: it opens the directory read-only, follows the writer, sees only what is durable, and changes nothing.";
 
 const RECORDS: u64 = 1_000;
 
@@ -20,28 +25,27 @@ fn main() -> Result<()> {
     {
         return observe(Path::new(&dir));
     }
-    let dir = std::env::temp_dir().join(format!("streamlog-observer-{}", std::process::id()));
-    std::fs::remove_dir_all(&dir).ok();
-    let log = Streamlog::open(&dir)?;
+    no_arguments(ABOUT);
+    let dir = Scratch::new("observer");
+    let log = Streamlog::open(dir.path())?;
     log.create_topic("metrics", TopicConfig::default().partitions(2).segment_bytes(16 << 10))?;
     // A second writer is refused while this one lives.
-    match Streamlog::open(&dir) {
-        Err(error @ Error::AlreadyOpen { .. }) => println!("a second writer is told: {error}"),
+    match Streamlog::open(dir.path()) {
+        Err(error @ Error::AlreadyOpen { .. }) => say!("a second writer is told: {error}"),
         other => panic!("two writers: {other:?}"),
     }
     let producer = log.producer()?;
     let this = std::env::current_exe().expect("the example knows its own file");
-    let observer = Command::new(this).arg("observe").arg(&dir).stdout(Stdio::piped()).spawn();
+    let observer = Command::new(this).arg("observe").arg(dir.path()).stdout(Stdio::piped()).spawn();
     let observer = observer.expect("the example starts itself");
     // From here on nothing returns before the observer was waited for.
     let produced = produce(&producer);
     let output = observer.wait_with_output().expect("the observer ends");
     produced?;
-    println!("the writer appended {RECORDS} records over several segments");
-    print!("{}", String::from_utf8_lossy(&output.stdout));
+    say!("the writer appended {RECORDS} records over several segments");
+    say!("{}", String::from_utf8_lossy(&output.stdout).trim_end());
     assert!(output.status.success(), "the observer saw something else");
     log.close()?;
-    std::fs::remove_dir_all(&dir).ok();
     Ok(())
 }
 

@@ -1,14 +1,21 @@
 //! Tailing: a thread sleeps in `poll` until somebody appends, and is woken to stop. It never spins.
 
+mod support;
+
 use std::{
     sync::mpsc,
     time::{Duration, Instant},
 };
 use streamlog::{Durability, Error, ProducerRecord, Result, Streamlog, TopicConfig};
+use support::{no_arguments, say};
+
+const ABOUT: &str =
+    "Tailing: a thread sleeps in poll until somebody appends, and is woken to stop. It never spins.";
 
 const RECORDS: u32 = 200;
 
 fn main() -> Result<()> {
+    no_arguments(ABOUT);
     let log = Streamlog::in_memory()?;
     log.create_topic("ticks", TopicConfig::default().durability(Durability::Written))?;
     let mut consumer = log.consumer("tail")?;
@@ -49,12 +56,12 @@ fn main() -> Result<()> {
     let seen = tail.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     assert_eq!(seen, RECORDS);
     hops.sort();
-    println!("{seen} records reached a consumer that sleeps between them");
-    println!(
+    say!("{seen} records reached a consumer that sleeps between them");
+    say!(
         "from before `send` to after `poll`: median {:?}, slowest {:?}",
         hops[hops.len() / 2],
         hops[hops.len() - 1]
     );
-    println!("then it was woken by its handle and ended");
+    say!("then it was woken by its handle and ended");
     Ok(())
 }

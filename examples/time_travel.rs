@@ -1,12 +1,19 @@
 //! Time travel: a consumer goes back to a moment by timestamp, a reader walks backwards from the end.
 
+mod support;
+
 use std::time::Duration;
 use streamlog::{ProducerRecord, Result, Streamlog, Timestamp, TopicConfig, TopicPartition};
+use support::{no_arguments, say};
+
+const ABOUT: &str =
+    "Time travel: a consumer goes back to a moment by timestamp, a reader walks backwards from the end.";
 
 const START: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 const MINUTE: i64 = 60_000;
 
 fn main() -> Result<()> {
+    no_arguments(ABOUT);
     let log = Streamlog::in_memory()?;
     log.create_topic("temperature", TopicConfig::default())?;
     let producer = log.producer()?;
@@ -16,7 +23,7 @@ fn main() -> Result<()> {
         producer.enqueue(ProducerRecord::new("temperature", &value).timestamp(at))?;
     }
     producer.flush()?;
-    println!("one reading a minute for a day: {} records", 24 * 60);
+    say!("one reading a minute for a day: {} records", 24 * 60);
 
     let noon = Timestamp::from_millis(START + 12 * 60 * MINUTE);
     let place = TopicPartition::new("temperature", 0);
@@ -27,7 +34,7 @@ fn main() -> Result<()> {
     let records = consumer.poll(Duration::from_secs(1))?;
     let first = records.iter().next().expect("there are records from noon on");
     assert_eq!((first.offset.value(), first.timestamp), (720, noon));
-    println!(
+    say!(
         "at noon (offset {}) it was {} degrees",
         first.offset,
         String::from_utf8_lossy(first.value.unwrap_or(b"?"))
@@ -42,11 +49,11 @@ fn main() -> Result<()> {
     let newest = partition.last(3)?;
     let offsets: Vec<u64> = newest.iter().map(|r| r.offset.value()).collect();
     assert_eq!(offsets, [1437, 1438, 1439]);
-    println!("the newest three are at offsets {offsets:?}");
+    say!("the newest three are at offsets {offsets:?}");
 
     let mut backwards = partition.read_backwards(720);
     let before_noon = backwards.next().transpose()?.map(|batch| batch.into_reversed()).unwrap_or_default();
     assert_eq!(before_noon.first().map(|r| r.offset.value()), Some(719));
-    println!("walking backwards from noon, the first record met is at offset 719");
+    say!("walking backwards from noon, the first record met is at offset 719");
     Ok(())
 }

@@ -14,6 +14,9 @@
 //! line number, and each partition is a prefix of what was sent to it; so what is missing is, per partition, exactly
 //! the lines behind the last one that is there. Nothing is lost, nothing comes twice.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 use regex::Regex;
 use std::{
     collections::HashMap,
@@ -28,6 +31,7 @@ use streamlog::{
     Consumer, Durability, Producer, ProducerRecord, Streamlog, Topic, TopicConfig, TopicPartition,
     partition_for_key,
 };
+use support::{Scratch, say};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -37,21 +41,34 @@ const DEFAULT_KEY: &str = r"blk_-?\d+|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|user \w
 struct Options {
     dir: Option<PathBuf>,
     topic: String,
-    partitions: u32,
+    partitions: Option<u32>,
     durability: Durability,
     key: Regex,
     files: Vec<String>,
 }
 
-const USAGE: &str = "usage: ingest [--dir DIR] [--topic NAME] [--partitions N] [--durability flushed|written] \
-                     [--key PATTERN] FILE...   (`-` is standard input)";
+const USAGE: &str = "\
+usage: ingest [OPTIONS] FILE...   (`-` is standard input)
+
+  --dir DIR                      where the log lives; kept, and continued by the next run (default: a temporary one)
+  --topic NAME                   default: lines
+  --partitions N                 of a topic that is made; an existing one must have as many (default: 4)
+  --durability flushed|written   what an acknowledged line survives: a power cut, or the process (default: flushed)
+  --key PATTERN                  a regular expression; what it matches (its first group, if it has one) is the key";
 
 fn main() -> ExitCode {
-    if std::env::args().len() == 1 || std::env::args().any(|arg| arg == "--help") {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        say!("{USAGE}");
+        return ExitCode::SUCCESS;
     }
-    match parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
+    let options = match parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("ingest: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ingest: {error}");
@@ -64,7 +81,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, Failure> {
     let mut options = Options {
         dir: None,
         topic: "lines".into(),
-        partitions: 4,
+        partitions: None,
         durability: Durability::Flushed,
         key: Regex::new(DEFAULT_KEY)?,
         files: Vec::new(),
@@ -74,7 +91,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, Failure> {
         match arg.as_str() {
             "--dir" => options.dir = Some(value()?.into()),
             "--topic" => options.topic = value()?,
-            "--partitions" => options.partitions = value()?.parse()?,
+            "--partitions" => {
+                let count = value()?;
+                let error = |e| format!("--partitions is a number, not '{count}': {e}");
+                options.partitions = Some(count.parse().map_err(error)?);
+            }
             "--durability" => {
                 options.durability = match value()?.as_str() {
                     "flushed" => Durability::Flushed,
@@ -82,33 +103,42 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, Failure> {
                     other => return Err(format!("--durability is flushed or written, not '{other}'").into()),
                 }
             }
-            "--key" => options.key = Regex::new(&value()?)?,
-            option if option.starts_with("--") => return Err(format!("there is no option {option}").into()),
+            "--key" => {
+                let pattern = value()?;
+                let error = |e| format!("--key is a regular expression, and '{pattern}' is not one: {e}");
+                options.key = Regex::new(&pattern).map_err(error)?;
+            }
+            option if option.starts_with('-') && option != "-" => {
+                return Err(format!("there is no option {option}").into());
+            }
             _ => options.files.push(arg),
         }
+    }
+    if options.files.is_empty() {
+        return Err("no file was named".into());
     }
     Ok(options)
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    let temporary = std::env::temp_dir().join(format!("streamlog-ingest-{}", std::process::id()));
-    let dir = options.dir.as_ref().unwrap_or(&temporary);
+    // Gone at the end, however it ends.
+    let temporary = Scratch::new("ingest");
+    let dir = options.dir.as_deref().unwrap_or(temporary.path());
     let log = Streamlog::open(dir)?;
     report_recovery(&log);
+    let there = log.topic(&options.topic).map(|topic| topic.partition_count());
+    let partitions = options.partitions.or(there.ok()).unwrap_or(4);
     let config = TopicConfig::default()
-        .partitions(options.partitions)
+        .partitions(partitions)
         .durability(options.durability)
         .max_message_bytes(16 << 20);
     let topic = log.topic_or_create(&options.topic, config)?;
     let there = Arrived::count(&topic)?;
     if there.records > 0 {
-        println!("going on: {} records are there already", there.records);
+        say!("going on: {} records are there already", there.records);
     }
     ingest_and_consume(&log, &topic, options, there)?;
     log.close()?;
-    if options.dir.is_none() {
-        std::fs::remove_dir_all(dir)?;
-    }
     Ok(())
 }
 
@@ -116,7 +146,7 @@ fn report_recovery(log: &Streamlog) {
     let report = log.recovery_report();
     if !report.was_clean {
         let bytes: u64 = report.partitions.iter().map(|p| p.bytes_read).sum();
-        println!("the last run did not close its log; {bytes} bytes were looked at in {:?}", report.elapsed);
+        say!("the last run did not close its log; {bytes} bytes were looked at in {:?}", report.elapsed);
     }
 }
 
@@ -191,18 +221,18 @@ fn ingest_and_consume(
     let elapsed = begun.elapsed();
     let (sent, taken) = (sent.into_inner(), taken.into_inner());
     let rate = |n: u64| n as f64 / elapsed.as_secs_f64();
-    println!(
+    say!(
         "sent {sent} and read {taken} records in {elapsed:.2?}: {:.0} and {:.0} per second",
         rate(sent),
         rate(taken)
     );
     let mut busiest: Vec<_> = keys.into_iter().collect();
     busiest.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    println!("{} different keys; the busiest:", busiest.len());
+    say!("{} different keys; the busiest:", busiest.len());
     for (key, count) in busiest.iter().take(5) {
-        println!("  {count:8}  {}", String::from_utf8_lossy(key));
+        say!("  {count:8}  {}", String::from_utf8_lossy(key));
     }
-    println!("ingested {} records, consumed {taken}", there.records + sent);
+    say!("ingested {} records, consumed {taken}", there.records + sent);
     Ok(())
 }
 
