@@ -121,7 +121,9 @@ fn push_record(line: &mut String, record: &Record<'_>, leader_epoch: i32) {
     let _ = write!(
         line,
         r#"{{"offset":{},"timestamp":{},"timestamp_type":"{}","leader_epoch":{leader_epoch},"key":"#,
-        record.offset, record.timestamp, record.timestamp_type
+        record.offset,
+        record.timestamp.as_millis(),
+        record.timestamp_type
     );
     push_bytes(line, record.key);
     line.push_str(r#","value":"#);

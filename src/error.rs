@@ -9,7 +9,7 @@ mod kind;
 
 pub use kind::ErrorKind;
 
-use crate::types::{Compression, Offset, Timestamp, TopicPartition};
+use crate::types::{Compression, Offset, ParseError, Timestamp, TopicPartition};
 use std::{borrow::Cow, io, path::Path, path::PathBuf, sync::Arc};
 
 /// The result of this crate's calls.
@@ -361,6 +361,12 @@ impl Error {
             }
             other => other,
         }
+    }
+}
+
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Self {
+        Error::InvalidArgument { reason: error.to_string() }
     }
 }
 

@@ -143,7 +143,8 @@ pub use topic::{
     partitioner::{DefaultPartitioner, PartitionContext, Partitioner, RoundRobin, partition_for_key},
 };
 pub use types::{
-    Compression, Durability, IsolationLevel, Offset, Timestamp, TimestampType, TopicId, TopicPartition,
+    Compression, Durability, IsolationLevel, Offset, ParseError, Timestamp, TimestampType, TopicId,
+    TopicPartition,
 };
 
 /// The README's programs are compiled and run with the other examples.

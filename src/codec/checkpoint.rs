@@ -195,7 +195,7 @@ pub fn decode_meta_properties(text: &str) -> Result<MetaProperties, DecodeError>
                 "cluster.id" => cluster_id = Some(value),
                 "directory.id" => {
                     let id =
-                        value.parse().map_err(|()| at(format!("{} is not an id", shown(&value)).into()))?;
+                        value.parse().map_err(|_| at(format!("{} is not an id", shown(&value)).into()))?;
                     directory_id = Some(id);
                 }
                 _ => {}

@@ -140,7 +140,10 @@ fn snapshot_line(entry: &ProducerEntry) -> String {
     };
     let head = format!(
         "producerId: {} producerEpoch: {} coordinatorEpoch: {} currentTxnFirstOffset: {open} lastTimestamp: {}",
-        entry.producer_id, entry.producer_epoch, entry.coordinator_epoch, entry.timestamp
+        entry.producer_id,
+        entry.producer_epoch,
+        entry.coordinator_epoch,
+        entry.timestamp.as_millis()
     );
     let Some(last_offset) = Offset::from_i64(entry.last_offset) else { return head };
     let batch = BatchMeta {
@@ -155,7 +158,7 @@ fn snapshot_line(entry: &ProducerEntry) -> String {
         batch.last_sequence,
         last_offset,
         batch.offset_delta,
-        batch.timestamp
+        batch.timestamp.as_millis()
     )
 }
 

@@ -9,13 +9,18 @@ use crate::{
     env::Env,
     error::{Error, Result},
     partition::log::Log,
-    types::{IsolationLevel, Offset, Timestamp, TopicPartition},
+    types::{
+        IsolationLevel, Offset, ParseError, Timestamp, TopicPartition, read_iso_duration, write_iso_duration,
+    },
 };
-use std::{sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 /// Where a consumer begins in a partition for which its group has no usable committed offset, and where it goes on when
 /// its place is not in the log any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// As text, Kafka's values of `auto.offset.reset`: `earliest`, `latest`, `none`, `by_duration:PT1H` with a duration of
+/// ISO 8601 ([KIP-1106](https://cwiki.apache.org/confluence/display/KAFKA/KIP-1106%3A+Add+duration+based+offset+reset+option+for+consumer+clients)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AutoOffsetReset {
     /// At the log start, so that nothing is missed. The default, unlike Kafka's: nobody loses data by not reading this.
@@ -33,6 +38,37 @@ pub enum AutoOffsetReset {
     ByDuration(Duration),
     /// Nowhere: the poll fails with `NoOffset` or `OffsetOutOfRange` until the program seeks.
     None,
+}
+
+impl fmt::Display for AutoOffsetReset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AutoOffsetReset::Earliest => f.pad("earliest"),
+            AutoOffsetReset::Latest => f.pad("latest"),
+            AutoOffsetReset::ByDuration(age) => {
+                f.write_str("by_duration:")?;
+                write_iso_duration(f, *age)
+            }
+            AutoOffsetReset::None => f.pad("none"),
+        }
+    }
+}
+
+impl FromStr for AutoOffsetReset {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let age = || text.strip_prefix("by_duration:").and_then(read_iso_duration);
+        match text {
+            "earliest" => Ok(AutoOffsetReset::Earliest),
+            "latest" => Ok(AutoOffsetReset::Latest),
+            "none" => Ok(AutoOffsetReset::None),
+            _ => age().map(AutoOffsetReset::ByDuration).ok_or_else(|| {
+                let expected = "earliest, latest, none or by_duration:<duration>, like by_duration:PT1H";
+                ParseError::new("a reset policy", text, expected)
+            }),
+        }
+    }
 }
 
 /// Why a position was not what had been committed or sought. A group that has committed nothing for a partition is no such

@@ -191,3 +191,25 @@ fn a_reset_is_not_lost_with_a_poll_that_fails() {
     assert!(consumer.poll(Duration::ZERO).is_err());
     assert_eq!(resets(&mut consumer).len(), 1);
 }
+
+#[test]
+fn a_policy_reads_back_from_kafkas_words() {
+    let hour = AutoOffsetReset::ByDuration(Duration::from_secs(3600));
+    for (text, policy) in [
+        ("earliest", AutoOffsetReset::Earliest),
+        ("latest", AutoOffsetReset::Latest),
+        ("none", AutoOffsetReset::None),
+        ("by_duration:PT1H", hour),
+        ("by_duration:PT0.000000001S", AutoOffsetReset::ByDuration(Duration::from_nanos(1))),
+    ] {
+        assert_eq!(policy.to_string(), text);
+        assert_eq!(text.parse(), Ok(policy));
+    }
+    assert_eq!(
+        AutoOffsetReset::ByDuration(Duration::MAX).to_string().parse(),
+        Ok(AutoOffsetReset::ByDuration(Duration::MAX))
+    );
+    for text in ["", "Earliest", "by_duration", "by_duration:", "by_duration:1h", "by_duration:-PT1H"] {
+        assert!(text.parse::<AutoOffsetReset>().is_err(), "{text}");
+    }
+}

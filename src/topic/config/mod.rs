@@ -11,6 +11,7 @@ mod parse;
 mod settings;
 mod validate;
 mod values;
+mod words;
 
 pub use values::{CleanupPolicy, TopicCompression, TopicValues};
 

@@ -27,18 +27,19 @@ pub(super) fn ratio(text: &str) -> Result<f64, String> {
     }
 }
 
-/// `flushed`, `written` or `interval:<ms>`.
+/// `flushed`, `written`, or `interval:` and a time: milliseconds, or a number with its unit.
 pub(super) fn durability(text: &str) -> Result<Durability, String> {
-    let Some(every) = text.strip_prefix("interval:") else {
-        return match text {
-            "flushed" => Ok(Durability::Flushed),
-            "written" => Ok(Durability::Written),
-            _ => Err(format!("'{}' is none of flushed, written, interval:<milliseconds>", shown(text))),
-        };
-    };
-    match number(every.trim())? {
-        millis @ 1.. => Ok(Durability::Interval(Duration::from_millis(millis.unsigned_abs()))),
-        _ => Err("an interval has at least one millisecond; without one, say flushed".to_string()),
+    let trimmed = text.strip_prefix("interval:").map(|every| format!("interval:{}", every.trim()));
+    match trimmed.as_deref().unwrap_or(text).parse() {
+        Ok(Durability::Interval(Duration::ZERO)) => {
+            Err("an interval has at least one millisecond; without one, say flushed".to_string())
+        }
+        Ok(Durability::Interval(every)) => {
+            // Whole milliseconds, as all times of a topic; what is longer than Kafka's 64 bits is no shorter for it.
+            Ok(Durability::Interval(Duration::from_millis(super::settings::millis(every).unsigned_abs())))
+        }
+        Ok(durability) => Ok(durability),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -119,10 +120,20 @@ mod tests {
     fn durability_is_one_of_three_words() {
         assert_eq!(durability("flushed"), Ok(Durability::Flushed));
         assert_eq!(durability("written"), Ok(Durability::Written));
-        assert_eq!(durability("interval:250"), Ok(Durability::Interval(Duration::from_millis(250))));
-        for text in
-            ["", "Flushed", "interval", "interval:", "interval:0", "interval:-5", "interval:1.5", "fsync"]
-        {
+        for text in ["interval:250", "interval: 250", "interval:250ms", "interval:249001us"] {
+            assert_eq!(durability(text), Ok(Durability::Interval(Duration::from_millis(250))), "{text}");
+        }
+        for text in [
+            "",
+            "Flushed",
+            "interval",
+            "interval:",
+            "interval:0",
+            "interval:-5",
+            "interval:1.5",
+            "interval:0ns",
+            "fsync",
+        ] {
             assert!(durability(text).is_err(), "{text}");
         }
     }

@@ -5,8 +5,9 @@
 //! that need more than one setting are in `validate`.
 
 use super::parse;
-use super::values::{CleanupPolicy, TopicCompression, TopicValues};
-use crate::types::{Compression, Durability, TimestampType};
+use super::values::TopicValues;
+use super::words::COMPRESSIONS;
+use crate::types::{Durability, TimestampType};
 use std::time::Duration;
 
 /// One setting: a key and its kind.
@@ -196,7 +197,7 @@ pub(super) static SETTINGS: [Setting; 37] = [
     Setting {
         key: "compression.type",
         kind: Kind::Word {
-            get: |v| named(v.compression, &COMPRESSIONS),
+            get: |v| v.compression.to_string(),
             set: |v, text| parse::one_of(text, &COMPRESSIONS).map(|compression| v.compression = compression),
         },
     },
@@ -234,7 +235,7 @@ pub(super) static SETTINGS: [Setting; 37] = [
     Setting {
         key: "cleanup.policy",
         kind: Kind::Word {
-            get: |v| named(v.cleanup_policy, &POLICIES),
+            get: |v| v.cleanup_policy.to_string(),
             set: |v, text| parse::policy(text).map(|policy| v.cleanup_policy = policy),
         },
     },
@@ -299,25 +300,7 @@ pub(super) const REFUSED: [(&str, &str); 5] = [
     ("replication.factor", "there is one copy of a partition; leave it out"),
 ];
 
-const COMPRESSIONS: [(&str, TopicCompression); 6] = [
-    ("producer", TopicCompression::Producer),
-    ("uncompressed", TopicCompression::Codec(Compression::None)),
-    ("gzip", TopicCompression::Codec(Compression::Gzip)),
-    ("snappy", TopicCompression::Codec(Compression::Snappy)),
-    ("lz4", TopicCompression::Codec(Compression::Lz4)),
-    ("zstd", TopicCompression::Codec(Compression::Zstd)),
-];
-
-const POLICIES: [(&str, CleanupPolicy); 3] = [
-    ("delete", CleanupPolicy::Delete),
-    ("compact", CleanupPolicy::Compact),
-    ("compact,delete", CleanupPolicy::CompactDelete),
-];
-
-fn named<T: PartialEq + Copy>(value: T, names: &[(&'static str, T)]) -> String {
-    names.iter().find(|(_, named)| *named == value).map_or(String::new(), |(name, _)| (*name).to_string())
-}
-
+/// In milliseconds without their unit: so it stands in every manifest.
 fn durability_text(durability: Durability) -> String {
     match durability {
         Durability::Written => "written".to_string(),
