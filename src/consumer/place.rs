@@ -16,13 +16,14 @@ use crate::{
     },
     env::sync::Signal,
     error::{Error, Result},
-    partition::{log::Log, read::LogReader, view::shows_records},
+    partition::{
+        log::Log,
+        read::{LogReader, Step},
+        view::shows_records,
+    },
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use std::{collections::VecDeque, ops::Range, sync::Arc};
-
-/// How much is asked of a partition at once, in bytes (Kafka's `max.partition.fetch.bytes`).
-const FETCH: u64 = 1 << 20;
 
 /// How much a poll may still take.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,7 @@ impl Room {
 #[derive(Debug)]
 pub(super) struct Place {
     reader: LogReader,
+    step: Step,
     isolation: IsolationLevel,
     signal: Arc<Signal>,
     /// When its consumer turned to it; `None` for a partition that came later.
@@ -87,6 +89,7 @@ impl Place {
         log.waiters.register(signal, isolation);
         Place {
             reader: LogReader::new(log, isolation, Offset::ZERO),
+            step: Step::default(),
             isolation,
             signal: Arc::clone(signal),
             since,
@@ -119,6 +122,7 @@ impl Place {
     /// Goes to `offset`.
     pub(super) fn seek(&mut self, offset: Offset) {
         self.reader.seek(offset);
+        self.step = Step::default();
         self.fetched.clear();
         self.current = None;
         self.failure = None;
@@ -243,7 +247,7 @@ impl Place {
 
     fn fetch(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
         self.reader.reuse(std::mem::take(&mut self.fetched));
-        match self.reader.fetch(FETCH) {
+        match self.reader.fetch(self.step.take()) {
             Ok(fetched) => {
                 self.fetched = fetched.batches;
                 self.aborted = fetched.aborted;

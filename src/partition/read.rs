@@ -28,6 +28,31 @@ use std::{cmp, collections::VecDeque, sync::Arc};
 /// For so many batches a reader keeps room between two fetches.
 const KEPT: usize = 64;
 
+/// How much the fetches of one reader ask for, in bytes: little at first, for a reader that wants one record, and twice as
+/// much each time, for one that wants them all.
+#[derive(Clone, Copy, Debug)]
+pub struct Step(u64);
+
+impl Step {
+    /// The first step: a few batches.
+    pub const FIRST: u64 = 16 << 10;
+    /// The largest one (Kafka's `max.partition.fetch.bytes`).
+    pub const LARGEST: u64 = 1 << 20;
+
+    /// This step; the next one will be larger.
+    pub fn take(&mut self) -> u64 {
+        let bytes = self.0;
+        self.0 = (bytes * 2).min(Self::LARGEST);
+        bytes
+    }
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        Step(Self::FIRST)
+    }
+}
+
 /// Batches out of one fetch.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {

@@ -1,6 +1,9 @@
 //! Finding records by time (Kafka's ListOffsets).
 
-use super::{log::Log, read::LogReader};
+use super::{
+    log::Log,
+    read::{LogReader, Step},
+};
 use crate::{
     codec::batch::RecordBatch,
     error::{Error, Result},
@@ -119,7 +122,7 @@ impl Log {
         let mut largest = Timestamp::NONE;
         let mut reader = LogReader::new(Arc::clone(self), IsolationLevel::ReadUncommitted, from);
         while reader.next_offset() < end {
-            let fetched = reader.fetch(1 << 20)?;
+            let fetched = reader.fetch(Step::LARGEST)?;
             if fetched.batches.is_empty() {
                 break;
             }
@@ -155,8 +158,9 @@ impl Log {
         let log_start = self.offsets.log_start();
         let mut reader =
             LogReader::new(Arc::clone(self), IsolationLevel::ReadUncommitted, from.max(log_start));
+        let mut step = Step::default();
         loop {
-            let fetched = reader.fetch(64 << 10)?;
+            let fetched = reader.fetch(step.take())?;
             if fetched.batches.is_empty() {
                 return Ok(None);
             }

@@ -4,7 +4,7 @@ use super::{
     encode::{RecordData, recycle},
     keeper::Keeper,
     log::Log,
-    read::LogReader,
+    read::{LogReader, Step},
     time::{OffsetAndTimestamp, check_time},
 };
 use crate::{
@@ -21,9 +21,6 @@ use std::{collections::VecDeque, fmt, ops::Range, sync::Arc};
 
 /// Why users do not write `__consumer_offsets`: what reads it trusts it.
 pub(crate) const WRITTEN_BY_NOBODY_ELSE: &str = "internal topics are written by the library alone";
-
-/// How much one step of an iteration asks of the log, in bytes.
-const STEP: u64 = 1 << 20;
 
 /// One ordered log of a topic. A cheap handle; clones speak of the same partition. The [`Streamlog`](crate::Streamlog) that
 /// it comes from stays open as long as it is held, and so do those that its iterators read.
@@ -161,7 +158,8 @@ impl Partition {
     pub fn read_with(&self, from: impl Into<Offset>, isolation: IsolationLevel) -> Batches {
         let reader = LogReader::new(Arc::clone(&self.log), isolation, from.into());
         let _keeper = self.keeper.clone();
-        Batches { reader, fetched: VecDeque::new(), aborted: Vec::new(), failed: false, _keeper }
+        let step = Step::default();
+        Batches { reader, step, fetched: VecDeque::new(), aborted: Vec::new(), failed: false, _keeper }
     }
 
     /// The batches before `before`, newest first. Within a batch the records are in the order of offsets:
@@ -339,6 +337,7 @@ impl<'a> Iterator for RecordsOf<'a> {
 /// [`next_offset`](Error::next_offset).
 pub struct Batches {
     reader: LogReader,
+    step: Step,
     fetched: VecDeque<(RecordBatch, Offset)>,
     aborted: Vec<AbortedTransaction>,
     failed: bool,
@@ -356,7 +355,7 @@ impl fmt::Debug for Batches {
 }
 
 impl Batches {
-    fn step(&mut self) -> Result<Option<Batch>> {
+    fn advance(&mut self) -> Result<Option<Batch>> {
         loop {
             while let Some((batch, from)) = self.fetched.pop_front() {
                 if !shows_records(batch.header(), &self.aborted) {
@@ -365,7 +364,7 @@ impl Batches {
                 return Batch::decode(&batch, self.reader.log(), from, Offset::MAX).map(Some);
             }
             let from = self.reader.next_offset();
-            let fetched = self.reader.fetch(STEP)?;
+            let fetched = self.reader.fetch(self.step.take())?;
             if fetched.batches.is_empty() {
                 return Ok(None);
             }
@@ -382,9 +381,9 @@ impl Iterator for Batches {
         if self.failed {
             return None;
         }
-        let step = self.step();
-        self.failed = step.is_err();
-        step.transpose()
+        let batch = self.advance();
+        self.failed = batch.is_err();
+        batch.transpose()
     }
 }
 
@@ -450,4 +449,42 @@ pub(crate) fn shows_records(header: &BatchHeader, aborted: &[AbortedTransaction]
             })
     };
     !header.is_control() && header.record_count > 0 && !is_aborted()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Streamlog, TopicConfig};
+
+    #[test]
+    fn one_record_costs_a_small_step_and_all_of_them_large_ones() {
+        let log = Streamlog::in_memory().unwrap();
+        let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        let (large, small) = (RecordData::new(&[7; 40_000]), RecordData::new(&[7; 1000]));
+        // Each takes a little more than its value: 4 MiB of them.
+        for _ in 0..4000 {
+            partition.append(std::slice::from_ref(&small)).unwrap();
+        }
+        partition.append(std::slice::from_ref(&large)).unwrap();
+        let held = |batches: &Batches| -> u64 {
+            batches.fetched.iter().map(|(batch, _)| batch.header().size()).sum()
+        };
+        for from in [0, 1, 2500] {
+            let mut batches = partition.read(from);
+            assert_eq!(batches.next().unwrap().unwrap().base_offset(), from);
+            assert!(held(&batches) < Step::FIRST, "{} bytes ahead of the first batch", held(&batches));
+        }
+        let mut batches = partition.read(0);
+        let (mut steps, mut largest) = (0, 0);
+        while let Some(batch) = batches.next() {
+            let ended = batches.fetched.is_empty();
+            steps += usize::from(ended);
+            largest = largest.max(held(&batches) + batch.unwrap().header.size());
+        }
+        assert!(steps < 12 && largest > Step::LARGEST / 2, "{steps} steps, the largest of {largest} bytes");
+        // One that is larger than its step comes alone.
+        let mut last = partition.read(4000);
+        assert_eq!(last.next().unwrap().unwrap().iter().count(), 1);
+        assert!(last.next().is_none());
+    }
 }
