@@ -196,6 +196,19 @@ pub enum Error {
         /// The topic.
         name: String,
     },
+    /// The topic exists with another number of partitions than asked for. Nothing was changed.
+    #[error(
+        "topic '{topic}' has {found} partitions, and {requested} were asked for: {}, or leave the number out of the configuration to take the topic as it is",
+        if requested > found { "Streamlog::add_partitions adds some, after which keys go to other partitions" } else { "partitions cannot be removed; ask for as many as there are" }
+    )]
+    PartitionsDiffer {
+        /// The topic.
+        topic: String,
+        /// How many there are.
+        found: u32,
+        /// How many were asked for.
+        requested: u32,
+    },
     /// No such topic.
     #[error("there is no topic '{name}': create it with Streamlog::create_topic")]
     UnknownTopic {
@@ -282,6 +295,7 @@ impl Error {
             Error::InvalidTimestamp { .. } => ErrorKind::InvalidTimestamp,
             Error::InvalidArgument { .. } => ErrorKind::InvalidArgument,
             Error::TopicExists { .. } => ErrorKind::TopicExists,
+            Error::PartitionsDiffer { .. } => ErrorKind::PartitionsDiffer,
             Error::UnknownTopic { .. } => ErrorKind::UnknownTopic,
             Error::UnknownPartition { .. } => ErrorKind::UnknownPartition,
             Error::UnknownGroup { .. } => ErrorKind::UnknownGroup,

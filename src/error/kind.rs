@@ -63,6 +63,9 @@ pub enum ErrorKind {
     InvalidArgument,
     /// The topic to create exists. Use it, or choose another name.
     TopicExists,
+    /// The topic has another number of partitions than its configuration asks for. Ask for as many as there are, leave the
+    /// number out, or add partitions, knowing that keys move.
+    PartitionsDiffer,
     /// There is no such topic. Create it; a reader waits until the writer has.
     UnknownTopic,
     /// The topic has fewer partitions. They are numbered from 0.
@@ -119,6 +122,7 @@ impl ErrorKind {
             | ErrorKind::InvalidTimestamp
             | ErrorKind::InvalidArgument
             | ErrorKind::TopicExists
+            | ErrorKind::PartitionsDiffer
             | ErrorKind::UnknownTopic
             | ErrorKind::UnknownPartition
             | ErrorKind::UnknownGroup
@@ -153,6 +157,7 @@ impl ErrorKind {
             ErrorKind::InvalidTimestamp => "invalid timestamp",
             ErrorKind::InvalidArgument => "invalid argument",
             ErrorKind::TopicExists => "topic exists",
+            ErrorKind::PartitionsDiffer => "partitions differ",
             ErrorKind::UnknownTopic => "unknown topic",
             ErrorKind::UnknownPartition => "unknown partition",
             ErrorKind::UnknownGroup => "unknown group",
@@ -201,7 +206,8 @@ mod tests {
             InvalidRecord => InvalidTimestamp,
             InvalidTimestamp => InvalidArgument,
             InvalidArgument => TopicExists,
-            TopicExists => UnknownTopic,
+            TopicExists => PartitionsDiffer,
+            PartitionsDiffer => UnknownTopic,
             UnknownTopic => UnknownPartition,
             UnknownPartition => UnknownGroup,
             UnknownGroup => Poisoned,

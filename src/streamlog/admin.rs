@@ -68,17 +68,37 @@ impl Streamlog {
         self.inner.catalog.topic(name).map(|topic| topic.kept_open(self.keeper()))
     }
 
-    /// The topic of this name, created with `config` where there is none. The configuration of one that exists is left
-    /// as it is.
+    /// The topic of this name as `config` has it: created where there is none, brought up to date where there is.
+    ///
+    /// The settings that `config` sets hold from then on, as after [`Streamlog::alter_topic`], and survive a power cut
+    /// when this returns; those that it does not set stay as they are. A number of partitions counts where it was set.
+    /// When nothing differs, nothing is written. A read-only handle only compares.
+    ///
+    /// ```
+    /// # use streamlog::{Streamlog, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let log = Streamlog::in_memory()?;
+    /// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    /// let orders = log.topic_or_create("orders", TopicConfig::default().partitions(4).retention_time(7 * DAY))?;
+    /// // The next release of the program keeps them longer.
+    /// log.topic_or_create("orders", TopicConfig::default().retention_time(30 * DAY))?;
+    /// assert_eq!(orders.config().values().retention_time, Some(30 * DAY));
+    /// assert_eq!(orders.partition_count(), 4);
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As for [`Streamlog::create_topic`], without `TopicExists`.
+    /// As for [`Streamlog::create_topic`], without `TopicExists`. `PartitionsDiffer` when another number of partitions was
+    /// set than there are: [`Streamlog::add_partitions`] adds some. `ReadOnly` names the settings that differ, or the
+    /// topic that is missing.
     pub fn topic_or_create(&self, name: &str, config: TopicConfig) -> Result<Topic> {
-        match self.create_topic(name, config) {
-            Err(Error::TopicExists { .. }) => self.topic(name),
-            other => other,
-        }
+        self.inner.check_open()?;
+        check_users_own(name)?;
+        self.follow()?;
+        let topic = self.inner.catalog.topic_or_create(name, &config)?;
+        self.wake_for_retention(&topic);
+        Ok(topic.kept_open(self.keeper()))
     }
 
     /// All topics by name, without those that the library keeps for itself.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     codec::manifest::Entry,
     env::{
-        sync::{Mutex, RwLock},
+        sync::{Mutex, MutexGuard, RwLock},
         trace::event,
     },
     error::{Error, Result},
@@ -377,6 +377,16 @@ impl Catalog {
         self.shared.check_writable()?;
         let _one_at_a_time = self.admin.lock();
         let topic = self.topic(name)?;
+        self.change(&topic, changes)
+    }
+
+    /// Held by the one administrative call that runs.
+    pub(super) fn one_admin(&self) -> MutexGuard<'_, ()> {
+        self.admin.lock()
+    }
+
+    /// Changes settings of a topic, as the one administrative call that runs.
+    pub(super) fn change(&self, topic: &Topic, changes: &[ConfigChange]) -> Result<()> {
         let config = topic.config().altered(changes)?;
         config.check_codec()?;
         self.shared.begin_writing()?;

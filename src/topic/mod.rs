@@ -3,6 +3,7 @@
 //! A [`Topic`] is a handle: cheap to clone, valid until its topic is deleted. The [`catalog`] is what a directory's
 //! handle keeps of all of them.
 
+mod as_configured;
 pub mod catalog;
 pub mod changes;
 pub mod config;

@@ -15,7 +15,7 @@ impl TopicConfig {
     /// keys move, and the order of a key's records across the change is lost.
     #[must_use]
     pub fn partitions(mut self, count: u32) -> Self {
-        self.partitions = count;
+        self.partitions = Some(count);
         self
     }
 

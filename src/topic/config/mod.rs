@@ -41,10 +41,11 @@ const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);
 ///
 /// A setting that was set, if only to its default, is remembered as set: it stays what it is when a later release has
 /// another default.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TopicConfig {
-    partitions: u32,
+    /// How many, where that was set.
+    partitions: Option<u32>,
     values: TopicValues,
     /// The keys that were set; every other value is the default.
     set: BTreeSet<&'static str>,
@@ -53,7 +54,15 @@ pub struct TopicConfig {
 /// One partition, and every setting at its default.
 impl Default for TopicConfig {
     fn default() -> Self {
-        TopicConfig { partitions: 1, values: TopicValues::default(), set: BTreeSet::new() }
+        TopicConfig { partitions: None, values: TopicValues::default(), set: BTreeSet::new() }
+    }
+}
+
+/// One partition is one, set or not.
+impl PartialEq for TopicConfig {
+    fn eq(&self, other: &Self) -> bool {
+        (self.partition_count(), &self.values, &self.set)
+            == (other.partition_count(), &other.values, &other.set)
     }
 }
 
@@ -170,7 +179,22 @@ impl TopicConfig {
 
     /// How many partitions the topic begins with.
     pub fn partition_count(&self) -> u32 {
-        self.partitions
+        self.partitions.unwrap_or(1)
+    }
+
+    /// Whether the number of partitions was set.
+    pub(crate) fn sets_partitions(&self) -> bool {
+        self.partitions.is_some()
+    }
+
+    /// What must be changed in `other` for it to have every setting that was set here.
+    pub(crate) fn changes_to(&self, other: &TopicConfig) -> Vec<ConfigChange> {
+        let has = |key: &str, value: &str| {
+            let theirs = Setting::named(key).map(|setting| setting.write(&other.values));
+            other.set.contains(key) && theirs.as_deref() == Some(value)
+        };
+        let missing = self.to_properties().into_iter().filter(|(key, value)| !has(key, value));
+        missing.map(|(key, value)| ConfigChange::Set(key, value)).collect()
     }
 
     /// The values in effect.

@@ -43,8 +43,9 @@ impl TopicConfig {
     }
 
     pub(super) fn check(&self, compacts: bool) -> Result<()> {
-        if !(1..=MAX_PARTITIONS).contains(&self.partitions) {
-            let reason = format!("a topic has from 1 to {MAX_PARTITIONS} of them, not {}", self.partitions);
+        if !(1..=MAX_PARTITIONS).contains(&self.partition_count()) {
+            let reason =
+                format!("a topic has from 1 to {MAX_PARTITIONS} of them, not {}", self.partition_count());
             return Err(invalid("partitions", reason));
         }
         for setting in &SETTINGS {
