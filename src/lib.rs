@@ -108,7 +108,7 @@ pub mod types;
 
 pub use codec::{
     index::AbortedTransaction,
-    record::{Headers, Record},
+    record::{Headers, RawHeaders, Record},
     snapshot::ProducerEntry,
 };
 pub use consumer::{

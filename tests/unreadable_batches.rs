@@ -171,3 +171,52 @@ fn bytes_that_changed_have_an_offset_to_go_on_at_too() {
     assert_eq!((offsets, error.unwrap().next_offset()), (vec![6, 7], Some(10.into())));
     assert_eq!(read(&partition, 10).0, [0; 0]);
 }
+
+/// Has the two records of a batch say that they lie at each other's offsets.
+fn swap_offsets(batch: &mut [u8]) {
+    // Length, attributes, timestamp delta, offset delta, each of one byte.
+    let second = 62 + usize::from(batch[61]) / 2;
+    batch.swap(64, second + 3);
+}
+
+fn poll_one(log: &Streamlog) -> (Consumer, Vec<u64>) {
+    let mut consumer = log.consumer_builder("g").max_poll_records(1).build().unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    let found = poll(&mut consumer).unwrap();
+    (consumer, found)
+}
+
+#[test]
+fn offsets_that_do_not_rise_are_read_as_they_are_and_no_record_is_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    spoiled(root.path(), swap_offsets);
+    let dir = PartitionDir::open_read_only(root.path().join("t-0")).unwrap();
+    assert!(dir.report().damage.is_empty());
+    let as_written = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9];
+    assert_eq!(read(dir.partition(), 0).0, as_written);
+    assert_eq!(read(dir.partition(), 5).0, [5, 6, 7, 8, 9]);
+    let last: Vec<u64> = dir.last(10).unwrap().iter().map(|record| record.offset.value()).collect();
+    assert_eq!(last, as_written);
+    let mut before = dir.read_backwards(5);
+    let next = before.next().unwrap().unwrap();
+    assert_eq!(next.iter().map(|record| record.offset.value()).collect::<Vec<_>>(), [4]);
+    drop((before, dir));
+    let log = Streamlog::open(root.path()).unwrap();
+    for expected in [0, 1, 2, 3] {
+        let (mut consumer, found) = poll_one(&log);
+        assert_eq!(found, [expected]);
+        consumer.commit_sync().unwrap();
+    }
+    for _ in 0..2 {
+        // Of the two, only the first was given, and the second has the smaller offset.
+        let (mut consumer, found) = poll_one(&log);
+        assert_eq!(found, [5]);
+        consumer.commit_sync().unwrap();
+    }
+    let (mut consumer, _) = poll_one(&log);
+    let records = consumer.poll(Duration::ZERO).unwrap();
+    let record = records.iter().next().unwrap();
+    assert_eq!((record.offset.value(), record.next_offset.value()), (4, 6));
+    consumer.commit_record(&record).unwrap();
+    assert_eq!(poll_one(&log).1, [6]);
+}

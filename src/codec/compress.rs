@@ -6,8 +6,10 @@
 //! * zstd: an ordinary frame, streamed, so without its content's size.
 //!
 //! Each is behind the cargo feature of its name. Always true when decompressing: what comes out is counted while it
-//! comes out, and one byte more than allowed is an error; what a stream says of its own size is a hint to nobody; all
-//! of the input is used up. (zstd reserves the window that a frame asks for, up to 128 MiB as Kafka does, but touches
+//! comes out, and one byte more than allowed is an error; what a stream says of its own size is a hint to nobody. What
+//! lies behind the end of a stream is passed over where Kafka's readers do: behind a gzip stream what does not begin
+//! like another one, behind an lz4 frame everything, behind the last chunk of snappy up to three bytes, behind a zstd
+//! frame nothing. (zstd reserves the window that a frame asks for, up to 128 MiB as Kafka does, but touches
 //! of it only what it fills.)
 
 #[cfg(feature = "lz4")]
@@ -83,14 +85,14 @@ fn too_large(max: usize) -> DecodeError {
     DecodeError::malformed(0u64, format!("decompressed, it is larger than the {max} bytes allowed"))
 }
 
-/// Reads `from` to its end or to one byte beyond `max`, growing the result as bytes come.
+/// Appends what `from` has to `out`, which grows as bytes come, to its end or to one byte beyond `max` in all.
 #[cfg(any(feature = "gzip", feature = "zstd"))]
-fn read_capped(from: impl std::io::Read, max: usize, hint: usize) -> Result<Vec<u8>, DecodeError> {
+fn read_capped(from: impl std::io::Read, max: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     use std::io::Read;
-    let mut out = Vec::with_capacity(hint.min(max));
-    match from.take((max as u64).saturating_add(1)).read_to_end(&mut out) {
+    let left = (max - out.len()) as u64;
+    match from.take(left.saturating_add(1)).read_to_end(out) {
         Ok(_) if out.len() > max => Err(too_large(max)),
-        Ok(_) => Ok(out),
+        Ok(_) => Ok(()),
         Err(error) => Err(DecodeError::malformed(0u64, format!("it does not decompress: {error}"))),
     }
 }
@@ -102,6 +104,9 @@ mod gzip {
 
     /// Deflate, no flags, no time, no extra flags, unknown system: at every level, as Java writes it.
     const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+    /// Header, an empty block, trailer.
+    const SHORTEST: usize = 20;
 
     pub(super) fn compress(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let level = match level {
@@ -123,7 +128,17 @@ mod gzip {
     }
 
     pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
-        read_capped(flate2::bufread::MultiGzDecoder::new(input), max, input.len().saturating_mul(4))
+        let mut out = Vec::with_capacity(input.len().saturating_mul(4).min(max));
+        let mut rest = input;
+        loop {
+            let mut stream = flate2::bufread::GzDecoder::new(rest);
+            // As Java's GZIPInputStream: another stream may follow, anything else is no concern of the reader's.
+            if rest.len() < input.len() && (rest.len() < SHORTEST || stream.header().is_none()) {
+                return Ok(out);
+            }
+            read_capped(&mut stream, max, &mut out)?;
+            rest = stream.into_inner();
+        }
     }
 }
 
@@ -152,7 +167,8 @@ mod zstd_frame {
         }
         let decoder = zstd::stream::Decoder::with_buffer(input)
             .map_err(|error| DecodeError::malformed(0u64, format!("zstd failed: {error}")))?;
-        read_capped(decoder, max, input.len().saturating_mul(4))
+        let mut out = Vec::with_capacity(input.len().saturating_mul(4).min(max));
+        read_capped(decoder, max, &mut out).map(|()| out)
     }
 }
 

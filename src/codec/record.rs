@@ -2,19 +2,22 @@
 //!
 //! A record is: length (varint), attributes (one byte, unused), timestamp delta (varlong), offset delta (varint), key
 //! and value (each a varint of its length, -1 for null, and its bytes), the number of headers (varint) and the headers
-//! (each a varint and its UTF-8 name, then a value as above).
+//! (each a varint and its name, then a value as above).
 //!
 //! [`Records`] are not yet believed: every step over them can fail. [`Records::validate`] takes all the steps once and
 //! gives [`ValidRecords`], over which iterating cannot fail. Nothing is allocated for a record, and nothing copied:
 //! keys, values and headers borrow from the batch, and [`ValidRecords::slice_of`] makes one of them shared.
 //!
-//! Always true of what is handed out: offsets rise within the batch and stay inside it; a record is exactly as long as
-//! it says; header names are UTF-8; after the last record of the batch nothing is left.
+//! Always true of what is handed out: a record is exactly as long as it says; after the last record of the batch
+//! nothing is left. Offsets rise within the batch and stay inside it in everything that this library writes. Kafka
+//! does not check that of what its producers send, and reads it; so is it read here, in the order in which it was
+//! written, and [`ValidRecords::in_order`] says so to those who count on it.
 
 mod headers;
 pub mod text;
 
-pub use headers::Headers;
+use headers::ReplacedNames;
+pub use headers::{Headers, RawHeaders};
 
 use super::{
     DecodeError,
@@ -23,7 +26,7 @@ use super::{
 };
 use crate::types::{Offset, Timestamp, TimestampType};
 use bytes::Bytes;
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 /// The fewest bytes of a record: five varints, the attributes and its own length, of one byte each.
 const MIN_RECORD: u64 = 7;
@@ -76,7 +79,13 @@ pub struct Records {
 
 /// The records of a batch after a pass that found no fault.
 #[derive(Clone, Debug)]
-pub struct ValidRecords(Records);
+pub struct ValidRecords {
+    records: Records,
+    /// Whether offsets rise and stay inside the batch.
+    in_order: bool,
+    /// The names of headers that are not UTF-8, where there are any.
+    replaced: Option<Arc<ReplacedNames>>,
+}
 
 /// A place between two records of a batch, to go on from. One that belongs to other records leads to an early end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,9 +173,20 @@ impl Records {
             }
         };
         match passed {
-            Ok(()) => Ok(ValidRecords(self)),
+            Ok(()) => {
+                let Seen { out_of_order, other_names, .. } = walk.seen;
+                let replaced = other_names.then(|| Arc::new(self.replaced_names()));
+                Ok(ValidRecords { in_order: !out_of_order, replaced, records: self })
+            }
             Err(fault) => Err(self.error(fault)),
         }
+    }
+
+    /// The names of headers that are not UTF-8, of records that have passed.
+    #[cold]
+    fn replaced_names(&self) -> ReplacedNames {
+        let names = self.iter().flatten().flat_map(|record| record.headers.raw().map(|(name, _)| name));
+        ReplacedNames::new(&self.section, names.filter(|name| str::from_utf8(name).is_err()))
     }
 
     /// A part of these records (a key, a value, a header's value) as shared bytes, without a copy.
@@ -194,35 +214,44 @@ impl Records {
 impl ValidRecords {
     /// How many records there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.records.len()
     }
 
     /// Whether compaction left none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.records.is_empty()
     }
 
     /// The bytes of all records, decompressed.
     pub fn byte_len(&self) -> usize {
-        self.0.section.len()
+        self.records.section.len()
+    }
+
+    /// Whether the offsets rise from one record to the next, and are offsets of the batch. Where they do not, going on
+    /// behind a record's offset may pass over others: one goes on behind the batch, or at its beginning.
+    #[inline]
+    pub fn in_order(&self) -> bool {
+        self.in_order
     }
 
     /// The records from the first on.
     pub fn iter(&self) -> ValidIter<'_> {
-        ValidIter { section: &self.0.section, walk: Walk::new(&self.0.section, self.0.facts) }
+        let Records { section, facts } = &self.records;
+        let replaced = self.replaced.as_deref();
+        ValidIter { section, walk: Walk { replaced, ..Walk::new(section, *facts) } }
     }
 
     /// The records from `cursor` on, which [`ValidIter::cursor`] of these records gave.
     pub fn iter_from(&self, cursor: Cursor) -> ValidIter<'_> {
         let mut iter = self.iter();
-        iter.walk.rest = self.0.section.get(cursor.position..).unwrap_or_default();
-        iter.walk.left = self.0.facts.count.saturating_sub(cursor.index);
+        iter.walk.rest = self.records.section.get(cursor.position..).unwrap_or_default();
+        iter.walk.left = self.records.facts.count.saturating_sub(cursor.index);
         iter
     }
 
     /// A part of these records (a key, a value, a header's value) as shared bytes, without a copy.
     pub fn slice_of(&self, part: &[u8]) -> Bytes {
-        self.0.slice_of(part)
+        self.records.slice_of(part)
     }
 }
 
@@ -267,6 +296,19 @@ pub struct ValidIter<'a> {
 }
 
 impl ValidIter<'_> {
+    /// The offset to go on at behind `record`, which this gave last, so that none behind it is passed over.
+    #[inline]
+    pub fn next_offset(&self, record: &Record<'_>, in_order: bool) -> Offset {
+        let facts = &self.walk.facts;
+        if in_order {
+            record.offset.saturating_add(1)
+        } else if self.walk.left > 0 {
+            Offset::new(facts.base_offset)
+        } else {
+            Offset::new(facts.base_offset + facts.last_offset_delta as u64 + 1)
+        }
+    }
+
     /// The place before the next record.
     #[inline]
     pub fn cursor(&self) -> Cursor {
@@ -301,14 +343,26 @@ pub(super) fn first_record<'a>(header: &BatchHeader, section: &'a [u8]) -> Optio
 struct Walk<'a> {
     rest: &'a [u8],
     left: u32,
-    /// The offset delta of the record before, -1 at the first.
-    previous: i32,
+    seen: Seen,
     facts: Facts,
+    replaced: Option<&'a ReplacedNames>,
+}
+
+/// What a strict walk has seen so far.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// The offset delta of the record before, -1 at the first.
+    delta: i32,
+    /// An offset that does not rise, or is not one of the batch.
+    out_of_order: bool,
+    /// The name of a header that is not UTF-8.
+    other_names: bool,
 }
 
 impl<'a> Walk<'a> {
     fn new(section: &'a [u8], facts: Facts) -> Self {
-        Walk { rest: section, left: facts.count, previous: -1, facts }
+        let seen = Seen { delta: -1, out_of_order: false, other_names: false };
+        Walk { rest: section, left: facts.count, seen, facts, replaced: None }
     }
 
     /// The next record, `None` after the last. With `STRICT` every rule is checked; without it, for records that have
@@ -323,14 +377,11 @@ impl<'a> Walk<'a> {
         let timestamp_delta = read_varlong(body).ok_or_else(|| fault(body, "no timestamp delta"))?;
         let offset_delta = read_varint(body).ok_or_else(|| fault(body, "no offset delta"))?;
         if STRICT {
-            // -1 before the first, so that a negative one is refused here too.
-            if offset_delta <= self.previous {
-                return Err(fault(body, "the offset delta does not rise"));
+            // -1 before the first, so that a negative one is noticed here too.
+            if offset_delta <= self.seen.delta || offset_delta > self.facts.last_offset_delta {
+                self.out_of_order(offset_delta, body)?;
             }
-            if offset_delta > self.facts.last_offset_delta {
-                return Err(fault(body, "the offset delta is beyond the last of the batch"));
-            }
-            self.previous = offset_delta;
+            self.seen.delta = offset_delta;
         }
         // From no timestamp (-1) to the largest one is a step too far for a delta: writers let it wrap, so must readers.
         let (timestamp, wrapped) =
@@ -341,20 +392,31 @@ impl<'a> Walk<'a> {
         let key = nullable(body).ok_or_else(|| fault(body, "the key does not fit in its record"))?;
         let value = nullable(body).ok_or_else(|| fault(body, "the value does not fit in its record"))?;
         let count = read_varint(body).ok_or_else(|| fault(body, "no header count"))?;
-        let headers = Headers::new(body, count.max(0) as u32);
+        let headers = Headers::new(body, count.max(0) as u32, self.replaced);
         if STRICT && (count != 0 || !body.is_empty()) {
-            check_headers(headers, count, body)?;
+            self.seen.other_names |= !check_headers(headers.raw(), count, body)?;
         }
         self.rest = rest;
         self.left -= 1;
         Ok(Some(Record {
-            offset: Offset::new(self.facts.base_offset + offset_delta as u64),
+            offset: Offset::new(self.facts.base_offset.wrapping_add_signed(offset_delta.into())),
             timestamp: Timestamp::from_millis(timestamp),
             timestamp_type: self.facts.timestamp_type,
             key,
             value,
             headers,
         }))
+    }
+
+    /// Notes an offset that is not one of the batch, or not behind the one before it; one that does not exist is a fault.
+    #[cold]
+    fn out_of_order(&mut self, offset_delta: i32, at: &[u8]) -> Result<(), Fault> {
+        self.seen.out_of_order = true;
+        let offset = self.facts.base_offset.checked_add_signed(offset_delta.into());
+        if offset.is_some_and(|offset| offset < Offset::MAX.value()) {
+            return Ok(());
+        }
+        Err(fault(at, "the offset is beyond those there are"))
     }
 
     /// Whether nothing is left after the last record.
@@ -393,23 +455,22 @@ fn nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     Some(Some(part))
 }
 
-/// The headers of a record must be there, be UTF-8 by name, and be the record's end.
+/// The headers of a record must be there and be the record's end. Says whether all names are UTF-8.
 #[inline(never)]
-fn check_headers(mut headers: Headers<'_>, count: i32, start: &[u8]) -> Result<(), Fault> {
+fn check_headers(mut headers: RawHeaders<'_>, count: i32, start: &[u8]) -> Result<bool, Fault> {
     // A header has at least two bytes; the loop below would stop in time as well, this says what is wrong.
     if count < 0 || count as usize > start.len() / 2 {
         return Err(fault(start, "the header count does not fit in its record"));
     }
+    let mut all_text = true;
     for _ in 0..count {
-        if headers.next().is_none() {
-            return Err(fault(
-                headers.rest(),
-                "a header does not fit in its record, or its name is not UTF-8",
-            ));
-        }
+        let Some((name, _)) = headers.next() else {
+            return Err(fault(headers.rest(), "a header does not fit in its record"));
+        };
+        all_text &= str::from_utf8(name).is_ok();
     }
     if headers.rest().is_empty() {
-        Ok(())
+        Ok(all_text)
     } else {
         Err(fault(headers.rest(), "bytes are left in the record"))
     }

@@ -293,7 +293,8 @@ impl Place {
         let mut position = next_offset;
         while taken < room.records && iter.cursor().position - start.position < room.bytes {
             let Some(record) = iter.next() else { break };
-            position = record.offset.saturating_add(1);
+            // Where offsets do not rise, the whole batch is given again to the one who comes back.
+            position = if records.in_order() { record.offset.saturating_add(1) } else { self.position };
             taken += 1;
         }
         current.cursor = iter.cursor();

@@ -169,7 +169,9 @@ impl Iterator for OwnedRecordIter {
             if let Some(chunk) = self.current.as_mut().filter(|chunk| chunk.count > 0) {
                 let mut iter = chunk.records.iter_from(chunk.start);
                 if let Some(record) = iter.next() {
-                    let (owned, start) = (ConsumerRecord::new(chunk, record).to_owned(), iter.cursor());
+                    let next_offset = iter.next_offset(&record, chunk.records.in_order());
+                    let start = iter.cursor();
+                    let owned = ConsumerRecord::new(chunk, record, next_offset).to_owned();
                     chunk.start = start;
                     chunk.count -= 1;
                     self.left = self.left.saturating_sub(1);
@@ -211,7 +213,8 @@ impl<'a> Iterator for RecordIter<'a> {
                 && let Some(record) = iter.next()
             {
                 *left -= 1;
-                return Some(ConsumerRecord::new(chunk, record));
+                let next_offset = iter.next_offset(&record, chunk.records.in_order());
+                return Some(ConsumerRecord::new(chunk, record, next_offset));
             }
             let (chunk, rest) = self.chunks.split_first()?;
             self.chunks = rest;
@@ -235,7 +238,8 @@ pub struct ConsumerRecord<'a> {
     chunk: &'a Chunk,
     /// Its place in its partition.
     pub offset: Offset,
-    /// The place behind it: what is committed once it is done with.
+    /// The place behind it: what is committed once it is done with. In a batch of another library whose offsets do not
+    /// rise this is the batch's beginning until its last record, so that no record is passed over.
     pub next_offset: Offset,
     /// Its time, by the clock that `timestamp_type` names.
     pub timestamp: Timestamp,
@@ -251,11 +255,11 @@ pub struct ConsumerRecord<'a> {
 
 impl<'a> ConsumerRecord<'a> {
     #[inline]
-    fn new(chunk: &'a Chunk, record: Record<'a>) -> Self {
+    fn new(chunk: &'a Chunk, record: Record<'a>, next_offset: Offset) -> Self {
         ConsumerRecord {
             chunk,
             offset: record.offset,
-            next_offset: record.offset.saturating_add(1),
+            next_offset,
             timestamp: record.timestamp,
             timestamp_type: record.timestamp_type,
             key: record.key,

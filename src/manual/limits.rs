@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | topic name | 1 character | 249 of `[a-zA-Z0-9._-]`, not `.` or `..` | `InvalidTopic` |
 //! | key, value | null or 0 bytes | what fits into a batch | `RecordTooLarge` |
-//! | headers of a record | 0 | what fits into a batch; names are UTF-8 | `RecordTooLarge` |
+//! | headers of a record | 0 | what fits into a batch; names that are written are UTF-8 | `RecordTooLarge` |
 //! | record batch | 61 bytes | `max.message.bytes`: 1 MiB + 12 by default, at most 2³¹ - 1; and never more than `segment.bytes` | `RecordTooLarge` |
 //! | records in a batch | 1 | what fits | `RecordTooLarge` |
 //! | a batch, decompressed | | 1 GiB | `Corrupt` |

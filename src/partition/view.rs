@@ -319,12 +319,10 @@ impl<'a> Iterator for RecordsOf<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Record<'a>> {
+        // Offsets may not rise in what others wrote: one that is beyond the end says nothing of those behind it.
         loop {
             let record = self.records.next()?;
-            if record.offset >= self.to {
-                return None;
-            }
-            if record.offset >= self.from {
+            if record.offset >= self.from && record.offset < self.to {
                 return Some(record);
             }
         }

@@ -1,7 +1,7 @@
 //! What the headers of batches, and batches as a whole, must hold.
 
 use super::*;
-use crate::codec::vectors::*;
+use crate::codec::{record::Record, vectors::*};
 use proptest::prelude::*;
 
 const UNCOMPRESSED: [&str; 7] =
@@ -145,10 +145,9 @@ fn every_flipped_bit_that_the_crc_covers_is_noticed() {
             if let Ok(batch) = RecordBatch::parse(Bytes::copy_from_slice(&bytes)) {
                 assert!(batch.verify_crc().is_err(), "bit {bit}");
                 // Nor does it matter what the records have become.
-                let _ = batch.records(1000).and_then(Records::validate);
-                for record in batch.records(1000).iter().flat_map(|r| r.iter().collect::<Vec<_>>()).flatten()
-                {
-                    assert!(record.offset <= batch.header().last_offset());
+                if let Ok(records) = batch.records(1000).and_then(Records::validate) {
+                    let within = |record: Record<'_>| record.offset <= batch.header().last_offset();
+                    assert!(!records.in_order() || records.iter().all(within));
                 }
             }
             bytes[bit / 8] ^= 1 << (bit % 8);

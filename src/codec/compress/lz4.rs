@@ -3,8 +3,8 @@
 //! Magic, a descriptor (flags, block size, perhaps the content's size, and one byte of its xxHash32), blocks, four
 //! zero bytes. A block is its length (32 bits, little-endian; the top bit says that it is stored as it is), its bytes,
 //! and perhaps their xxHash32. Written like Kafka: blocks of 64 KiB, neither sizes nor checksums. Read like Kafka:
-//! block sizes up to 4 MiB, checksums of blocks verified, one of the content skipped; what else the flags can ask for
-//! is refused.
+//! block sizes up to 4 MiB, checksums of blocks verified, one of the content skipped, bytes behind the frame passed over;
+//! what else the flags can ask for is refused.
 
 use super::{too_large, xxh32::xxh32};
 use crate::{codec::DecodeError, error::Error};
@@ -52,7 +52,8 @@ pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeErro
         // Kafka does not verify it either: the batch has a checksum of its own.
         frame.take(4)?;
     }
-    if frame.rest.is_empty() { Ok(out) } else { Err(frame.malformed("bytes are left after the lz4 frame")) }
+    // Nor does it look at what lies behind.
+    Ok(out)
 }
 
 /// A frame whose descriptor was read.

@@ -38,7 +38,8 @@ pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeErro
         return Ok(out);
     }
     let mut rest = skip_header(input).ok_or_else(|| torn(input, input))?;
-    while !rest.is_empty() {
+    // Fewer bytes than a length has are an end to Kafka.
+    while rest.len() >= 4 {
         if rest.starts_with(&MAGIC) {
             rest = skip_header(rest).ok_or_else(|| torn(input, rest))?;
             continue;

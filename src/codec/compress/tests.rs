@@ -75,18 +75,28 @@ fn one_byte_more_than_allowed_is_refused_while_decoding() {
 }
 
 #[test]
-fn a_stream_that_is_cut_off_or_goes_on_is_refused() {
+fn a_stream_that_is_cut_off_is_refused_and_what_lies_behind_one_is_read_as_kafka_reads_it() {
     for codec in available().filter(|codec| *codec != Compression::None) {
         let input = text(1000);
         let whole = packed(codec, &input);
         for end in 0..whole.len() {
-            // Where a snappy stream is cut between two chunks it is whole again.
+            // Where a snappy stream is cut between two chunks, or in a chunk's length, it is whole again.
             let cut = decompress(codec, &whole[..end], 10_000);
-            assert!(cut.is_err() || (codec == Compression::Snappy && end == 16), "{codec} cut at {end}");
+            let between = codec == Compression::Snappy && (16..20).contains(&end);
+            assert!(cut.is_err() || between, "{codec} cut at {end}");
         }
-        let mut longer = whole.clone();
-        longer.extend(b"more");
-        assert!(decompress(codec, &longer, 10_000).is_err(), "{codec}");
+        for behind in
+            [&[0; 3][..], &[0; 4], &[0; 100], b"more", b"more than anybody has asked for", &whole[..5]]
+        {
+            let passed_over = match codec {
+                Compression::Gzip | Compression::Lz4 => true,
+                Compression::Snappy => behind.len() < 4,
+                _ => false,
+            };
+            let longer = [&whole[..], behind].concat();
+            let found = decompress(codec, &longer, 10_000);
+            assert_eq!(found.as_ref().is_ok_and(|found| *found == input), passed_over, "{codec} {behind:?}");
+        }
     }
 }
 
@@ -141,6 +151,9 @@ mod gzip_stream {
     fn streams_behind_each_other_are_one() {
         let two = [packed(Compression::Gzip, b"abc"), packed(Compression::Gzip, b"def")].concat();
         assert_eq!(decompress(Compression::Gzip, &two, 10).unwrap(), b"abcdef");
+        assert!(decompress(Compression::Gzip, &two, 5).is_err());
+        // What begins like a stream must be one.
+        assert!(decompress(Compression::Gzip, &two[..two.len() - 1], 10).is_err());
     }
 }
 
