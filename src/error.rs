@@ -37,6 +37,15 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file may not become as large as it would: by the limit of the process, or that of its file system. Nothing of the
+    /// refused call was kept.
+    #[error("{} may not grow as far as it must to {operation} it: raise the limit on file sizes (ulimit -f), or choose a smaller segment.bytes or batch", path.display())]
+    FileTooLarge {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// Another handle, in this process or another, has this directory open for writing.
     #[error("{} is already open for writing{}: a directory has one writer, which every producer, consumer, topic and partition of its log keeps open; close it there, or open it here with Streamlog::open_read_only", dir.display(), holder(pid))]
     AlreadyOpen {
@@ -276,6 +285,7 @@ impl Error {
         match self {
             Error::Io { .. } => ErrorKind::Io,
             Error::DiskFull { .. } => ErrorKind::DiskFull,
+            Error::FileTooLarge { .. } => ErrorKind::FileTooLarge,
             Error::AlreadyOpen { .. } => ErrorKind::AlreadyOpen,
             Error::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
             Error::NoOffset { .. } => ErrorKind::NoOffset,
@@ -337,7 +347,8 @@ impl Error {
         self.kind().is_retriable()
     }
 
-    /// What the operating system said of `operation` on `path`; a full medium becomes [`Error::DiskFull`].
+    /// What the operating system said of `operation` on `path`; a full medium becomes [`Error::DiskFull`], a limit on file
+    /// sizes [`Error::FileTooLarge`].
     pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
         let source = if is_out_of_descriptors(&source) {
@@ -347,6 +358,7 @@ impl Error {
         };
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { operation, path },
+            io::ErrorKind::FileTooLarge => Error::FileTooLarge { operation, path },
             _ => Error::Io { operation, path, source: Arc::new(source) },
         }
     }

@@ -384,3 +384,67 @@ fn where_descriptors_run_out_idle_files_are_closed_and_an_error_says_what_to_do(
     few(&log);
     log.close().unwrap();
 }
+
+/// Runs the test `name` in a process of its own under `limit`, an option of ulimit; `false` in that process.
+#[cfg(unix)]
+fn is_run_under(limit: &str, name: &str) -> bool {
+    if std::env::var_os("STREAMLOG_UNDER_A_LIMIT").is_some() {
+        return false;
+    }
+    let status = std::process::Command::new("sh")
+        .args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env("STREAMLOG_UNDER_A_LIMIT", "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    true
+}
+
+#[cfg(unix)]
+#[test]
+fn half_of_the_descriptors_are_left_for_the_program() {
+    let _alone = alone();
+    if is_run_under("-n 160", "half_of_the_descriptors_are_left_for_the_program") {
+        return;
+    }
+    let root = quick_dir();
+    let log = Streamlog::open(root.path()).unwrap();
+    let config = TopicConfig::default().partitions(120).durability(Durability::Written);
+    let topic = log.create_topic("t", config).unwrap();
+    for partition in topic.partitions() {
+        partition.append(&[RecordData::new("x")]).unwrap();
+        assert_eq!(partition.read(0).count(), 1);
+    }
+    let left: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    assert!(left.len() >= 64, "{} of 160 are left; {:?}", left.len(), log.stats());
+    drop(left);
+    log.close().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_limit_on_file_sizes_ends_segments_early_and_never_the_process() {
+    let _alone = alone();
+    // SIGXFSZ would end it. The unit is 512 or 1024 bytes.
+    if is_run_under("-f 300", "a_limit_on_file_sizes_ends_segments_early_and_never_the_process") {
+        return;
+    }
+    let root = quick_dir();
+    let log = Streamlog::open(root.path()).unwrap();
+    let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    let value = [7; 20_000];
+    for _ in 0..50 {
+        partition.append(&[RecordData::new(&value)]).unwrap();
+    }
+    assert!(partition.segment_count() > 2);
+    assert_eq!(partition.read(0).map(|batch| batch.unwrap().iter().count()).sum::<usize>(), 50);
+    let large = vec![7; 400_000];
+    let refused = partition.append(&[RecordData::new(&large)]).unwrap_err();
+    assert_eq!(refused.kind(), streamlog::ErrorKind::FileTooLarge, "{refused}");
+    partition.append(&[RecordData::new(&value)]).unwrap();
+    log.close().unwrap();
+    let log = Streamlog::open(root.path()).unwrap();
+    assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_end_offset(), 51);
+}

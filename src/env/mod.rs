@@ -107,6 +107,10 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// this process included, holds it. The lock ends when the value is dropped or its process dies.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
 
+    /// How many descriptors this process may have, where there is a limit.
+    fn descriptors(&self) -> Option<u64> {
+        None
+    }
     /// The wall clock.
     fn now(&self) -> Timestamp;
     /// A clock that never goes back, from an arbitrary start.
@@ -137,7 +141,7 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Cuts or lengthens the file; new bytes are zero.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the file at least `len` bytes long, with space set aside for them, so that writing there needs no more.
-    /// New bytes are zero. On an error the length is as it was.
+    /// New bytes are zero. `FileTooLarge` where no file may be as long. On an error the length is as it was.
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// As `read_at`, from the medium and not from a cache. `Unsupported` where that cannot be had. Quickest where
     /// position and memory both begin at a multiple of 4096.

@@ -142,6 +142,12 @@ impl Env for RealEnv {
         machine::now()
     }
 
+    #[cfg(unix)]
+    fn descriptors(&self) -> Option<u64> {
+        use rustix::process::{Resource, getrlimit};
+        getrlimit(Resource::Nofile).current
+    }
+
     fn monotonic(&self) -> Duration {
         machine::monotonic()
     }
@@ -250,6 +256,9 @@ impl File for RealFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
+        if len > largest_file() {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
         let before = self.len()?;
         let done = match self.fallocate(len) {
             Err(e) if e.kind() == ErrorKind::Unsupported => self.write_zeros(before, len),
@@ -288,6 +297,19 @@ impl File for RealFile {
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
         mapped::map(&self.file, capacity).map_err(unsupported_if_never)
     }
+}
+
+/// How large the files of this process may become. To go beyond is more than an error: unless SIGXFSZ is ignored, the
+/// system ends the process.
+#[cfg(unix)]
+fn largest_file() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
+}
+
+#[cfg(not(unix))]
+fn largest_file() -> u64 {
+    u64::MAX
 }
 
 impl RealFile {

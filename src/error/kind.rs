@@ -17,6 +17,9 @@ pub enum ErrorKind {
     /// The medium, or the quota on it, is full. Free some space and call again: nothing of the refused call was kept, and
     /// everything acknowledged before is safe.
     DiskFull,
+    /// A limit on the size of files, of the process or the file system, was met. Raise it, or choose smaller segments or
+    /// batches: nothing of the refused call was kept.
+    FileTooLarge,
     /// Another handle has the directory open for writing. Close it there, wait until its process has ended, or open
     /// read-only.
     AlreadyOpen,
@@ -106,6 +109,7 @@ impl ErrorKind {
         match self {
             ErrorKind::DiskFull | ErrorKind::AlreadyOpen | ErrorKind::QueueFull | ErrorKind::Timeout => true,
             ErrorKind::Io
+            | ErrorKind::FileTooLarge
             | ErrorKind::OffsetOutOfRange
             | ErrorKind::NoOffset
             | ErrorKind::RecordTooLarge
@@ -138,6 +142,7 @@ impl ErrorKind {
         match self {
             ErrorKind::Io => "I/O error",
             ErrorKind::DiskFull => "disk full",
+            ErrorKind::FileTooLarge => "file too large",
             ErrorKind::AlreadyOpen => "already open",
             ErrorKind::OffsetOutOfRange => "offset out of range",
             ErrorKind::NoOffset => "no offset",
@@ -187,7 +192,8 @@ mod tests {
         use ErrorKind::*;
         Some(match kind {
             Io => DiskFull,
-            DiskFull => AlreadyOpen,
+            DiskFull => FileTooLarge,
+            FileTooLarge => AlreadyOpen,
             AlreadyOpen => OffsetOutOfRange,
             OffsetOutOfRange => NoOffset,
             NoOffset => RecordTooLarge,
@@ -249,7 +255,18 @@ mod tests {
     #[test]
     fn a_wake_up_and_what_waiting_does_not_mend_are_not_retriable() {
         use ErrorKind::*;
-        for kind in [Wakeup, Io, Poisoned, Corrupt, OutOfOrderSequence, Fenced, Closed, Forked, Cancelled] {
+        for kind in [
+            Wakeup,
+            Io,
+            FileTooLarge,
+            Poisoned,
+            Corrupt,
+            OutOfOrderSequence,
+            Fenced,
+            Closed,
+            Forked,
+            Cancelled,
+        ] {
             assert!(!kind.is_retriable(), "{kind:?}");
         }
     }

@@ -89,7 +89,14 @@ impl Log {
             self.roll(active, base_offset)?;
         }
         self.begin_incarnation(active, base_offset)?;
-        self.grow(active, size)?;
+        match self.grow(active, size) {
+            // Files may not become as large as a segment: the next one begins earlier.
+            Err(Error::FileTooLarge { .. }) if active.position > 0 => {
+                self.roll(active, base_offset)?;
+                self.grow(active, size)?;
+            }
+            other => other?,
+        }
         if active.config.durability == Durability::Flushed {
             self.announce(header.next_offset())?;
         }
@@ -290,8 +297,8 @@ impl Log {
         let target = grown.min(segment_bytes).max(needed);
         let data = active.segment.data();
         match data.allocate(target) {
-            // What little space is left may still hold the batch itself.
-            Err(Error::DiskFull { .. }) if target > needed => {
+            // What little space is left, or a file may have, may still hold the batch itself.
+            Err(Error::DiskFull { .. } | Error::FileTooLarge { .. }) if target > needed => {
                 data.allocate(needed)?;
                 active.allocated = needed;
             }
@@ -390,5 +397,57 @@ pub(super) fn draw_jitter(limit: Duration, random: u64) -> Duration {
     match u64::try_from(limit.as_millis()) {
         Ok(0) | Err(_) => Duration::ZERO,
         Ok(millis) => Duration::from_millis(random % millis),
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use crate::{
+        Builder, ErrorKind, RecordData, Streamlog, TopicConfig,
+        sim::{Fault, FaultKind, Operation, SimEnv},
+    };
+
+    fn log(env: &SimEnv) -> Streamlog {
+        let log = Builder::env(env, "/data").background_thread(false).open().unwrap();
+        log.create_topic("t", TopicConfig::default()).unwrap();
+        log
+    }
+
+    /// The next files that are to grow may not, so many times.
+    fn limit_files(env: &SimEnv, times: usize) {
+        for _ in 0..times {
+            env.inject(Fault::new(FaultKind::FileTooLarge).on(Operation::Allocate).path(".log"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_may_not_grow_ahead_grows_by_what_it_needs() {
+        let env = SimEnv::new(1);
+        let log = log(&env);
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        limit_files(&env, 1);
+        partition.append(&[RecordData::new("fits")]).unwrap();
+        assert_eq!(partition.segment_count(), 1);
+    }
+
+    #[test]
+    fn where_a_file_may_not_grow_at_all_the_next_segment_begins() {
+        let env = SimEnv::new(1);
+        let log = log(&env);
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        let large = [7; 60_000];
+        partition.append(&[RecordData::new(&large)]).unwrap();
+        limit_files(&env, 2);
+        partition.append(&[RecordData::new(&large)]).unwrap();
+        assert_eq!((partition.segment_count(), partition.log_end_offset().value()), (2, 2));
+        // A batch that no file may hold is refused, and nothing else with it.
+        limit_files(&env, 4);
+        let refused = partition.append(&[RecordData::new(&[7; 80_000])]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::FileTooLarge);
+        assert!(refused.to_string().contains("ulimit -f") && !refused.is_retriable(), "{refused}");
+        env.clear_faults();
+        partition.append(&[RecordData::new("small")]).unwrap();
+        assert_eq!(partition.read(0).map(|batch| batch.unwrap().iter().count()).sum::<usize>(), 3);
     }
 }

@@ -36,7 +36,7 @@ pub struct Builder {
     create: bool,
     threads: bool,
     read_mode: ReadMode,
-    max_open_files: usize,
+    max_open_files: Option<usize>,
     retention_check: Duration,
     on_progress: Option<Progress>,
     upkeep: Upkeep,
@@ -74,7 +74,7 @@ impl Builder {
             create: true,
             threads: true,
             read_mode: ReadMode::Mapped,
-            max_open_files: 240,
+            max_open_files: None,
             retention_check: Duration::from_secs(300),
             on_progress: None,
             upkeep: Upkeep::default(),
@@ -111,12 +111,16 @@ impl Builder {
         self
     }
 
-    /// How many files may be open, and how many mapped, at once. More partitions than that can be written: the ones
-    /// used least are closed, after a flush where they have unflushed data.
-    /// Both together, and the few files of the log itself, stay below 512 descriptors by default. At least 1. Default: 240.
+    /// How many files may be open, and how many mapped, at once; a mapping may hold a descriptor too. More partitions than
+    /// that can be written: the ones used least are closed, after a flush where they have unflushed data. At least 1.
+    ///
+    /// Default: a quarter of the descriptors that the process may have when it opens the log (`ulimit -n`, the soft limit),
+    /// 240 at most. So files, mappings and the few files of the log itself leave the program about half of a small limit
+    /// (macOS begins with 256), and stay below 512 under a large one. A program with several logs open divides its limit
+    /// among them with this.
     #[must_use]
     pub fn max_open_files(mut self, count: usize) -> Self {
-        self.max_open_files = count;
+        self.max_open_files = Some(count);
         self
     }
 
@@ -155,7 +159,7 @@ impl Builder {
     ///
     /// See [`Streamlog::open`].
     pub fn open(mut self) -> Result<Streamlog> {
-        if self.max_open_files == 0 {
+        if self.max_open_files == Some(0) {
             let reason = "0 files cannot be read or written; it is at least 1".to_string();
             return Err(Error::InvalidConfig { key: "max_open_files".into(), reason });
         }
@@ -176,7 +180,7 @@ impl Builder {
         let options = SharedOptions {
             read_only: self.read_only,
             read_mode: self.read_mode,
-            max_open_files: self.max_open_files,
+            max_open_files: self.max_open_files.unwrap_or_else(|| share_of(self.env.descriptors())),
         };
         let shared = Shared::open(Arc::clone(&self.env), &self.dir, options)?;
         let mut go_on: Progress = self.on_progress.take().unwrap_or_else(|| Box::new(|_| true));
@@ -208,6 +212,13 @@ fn absolute(env: &dyn Env, dir: &Path) -> Result<PathBuf> {
         return Err(Error::InvalidArgument { reason });
     }
     env.absolute(dir).map_err(|e| Error::io("find", dir, e))
+}
+
+/// How many files are open by default where the process may have this many descriptors.
+fn share_of(descriptors: Option<u64>) -> usize {
+    const MOST: u64 = 240;
+    const LEAST: u64 = 4;
+    descriptors.map_or(MOST, |limit| (limit / 4).clamp(LEAST, MOST)) as usize
 }
 
 /// Makes a directory and what is missing above it, each name durable.

@@ -12,7 +12,7 @@ use crate::codec::varint::read_varint;
 use std::fmt;
 
 /// A name and a value, which may be null.
-type Header<'a> = (&'a str, Option<&'a [u8]>);
+type Header<'a, Name> = (&'a Name, Option<&'a [u8]>);
 
 /// Headers of a record: pairs of a name and a value, which may be null.
 ///
@@ -68,7 +68,7 @@ impl<'a> Headers<'a> {
 }
 
 impl<'a> Iterator for Headers<'a> {
-    type Item = Header<'a>;
+    type Item = Header<'a, str>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = self.raw.next()?;
@@ -102,7 +102,7 @@ impl<'a> RawHeaders<'a> {
 }
 
 impl<'a> Iterator for RawHeaders<'a> {
-    type Item = (&'a [u8], Option<&'a [u8]>);
+    type Item = Header<'a, [u8]>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
@@ -133,7 +133,7 @@ impl fmt::Debug for RawHeaders<'_> {
 }
 
 /// The header at the front, and what is behind it.
-fn split(mut rest: &[u8]) -> Option<((&[u8], Option<&[u8]>), &[u8])> {
+fn split(mut rest: &[u8]) -> Option<(Header<'_, [u8]>, &[u8])> {
     let length = usize::try_from(read_varint(&mut rest)?).ok()?;
     let (name, mut rest) = rest.split_at_checked(length)?;
     let value = super::nullable(&mut rest)?;

@@ -46,6 +46,8 @@ pub enum FaultKind {
     DiskFull,
     /// Fails with EDQUOT.
     Quota,
+    /// Fails with EFBIG.
+    FileTooLarge,
     /// Fails with EINTR.
     Interrupted,
     /// Fails with EMFILE.
@@ -81,6 +83,7 @@ impl FaultKind {
             io::Error::from_raw_os_error(match self {
                 FaultKind::DiskFull => 28,
                 FaultKind::Quota => 122,
+                FaultKind::FileTooLarge => 27,
                 FaultKind::Interrupted => 4,
                 FaultKind::TooManyFiles => 24,
                 _ => 5,
@@ -91,6 +94,7 @@ impl FaultKind {
             match self {
                 FaultKind::DiskFull => io::ErrorKind::StorageFull.into(),
                 FaultKind::Quota => io::ErrorKind::QuotaExceeded.into(),
+                FaultKind::FileTooLarge => io::ErrorKind::FileTooLarge.into(),
                 FaultKind::Interrupted => io::ErrorKind::Interrupted.into(),
                 _ => io::Error::other("a simulated fault"),
             }
