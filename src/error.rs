@@ -16,11 +16,14 @@ use std::{borrow::Cow, io, path::Path, path::PathBuf, sync::Arc};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure. After any of them the log is unchanged, or says that it is poisoned.
+///
+/// Variants may get more fields: a pattern ends with `..`.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file or directory.
     #[error("could not {operation} {}: {source}", path.display())]
+    #[non_exhaustive]
     Io {
         /// What was tried: "open", "read", "write", "flush", ...
         operation: &'static str,
@@ -31,6 +34,7 @@ pub enum Error {
     },
     /// The medium, or the quota on it, is full. Nothing of the refused call was kept; appends resume when space is back.
     #[error("no space left to {operation} {}: free some space and call again; what was acknowledged is safe", path.display())]
+    #[non_exhaustive]
     DiskFull {
         /// What was tried.
         operation: &'static str,
@@ -48,6 +52,7 @@ pub enum Error {
     },
     /// Another handle, in this process or another, has this directory open for writing.
     #[error("{} is already open for writing{}: a directory has one writer, which every producer, consumer, topic and partition of its log keeps open; close it there, or open it here with Streamlog::open_read_only", dir.display(), holder(pid))]
+    #[non_exhaustive]
     AlreadyOpen {
         /// The log's directory.
         dir: PathBuf,
@@ -58,6 +63,7 @@ pub enum Error {
     #[error(
         "offset {requested} of {partition} is out of range: it holds {earliest} up to, not including, {latest}"
     )]
+    #[non_exhaustive]
     OffsetOutOfRange {
         /// The partition.
         partition: TopicPartition,
@@ -72,6 +78,7 @@ pub enum Error {
     #[error(
         "{partition} has no committed offset for group '{group}', and auto_offset_reset is None: seek, or choose Earliest, Latest or ByDuration"
     )]
+    #[non_exhaustive]
     NoOffset {
         /// The partition.
         partition: TopicPartition,
@@ -82,6 +89,7 @@ pub enum Error {
     #[error(
         "{size} bytes are more than the {max} that fit: split the data, or raise what limits them (the topic's max.message.bytes or segment.bytes, the producer's buffer_memory)"
     )]
+    #[non_exhaustive]
     RecordTooLarge {
         /// The size it would have, in bytes.
         size: u64,
@@ -93,6 +101,7 @@ pub enum Error {
     QueueFull,
     /// Time ran out. The work may still complete later where it had begun.
     #[error("timed out after {after:?} waiting for {what}")]
+    #[non_exhaustive]
     Timeout {
         /// What was awaited.
         what: &'static str,
@@ -104,6 +113,7 @@ pub enum Error {
     Wakeup,
     /// A newer instance with the same identity took over; this one must stop.
     #[error("fenced: {reason}")]
+    #[non_exhaustive]
     Fenced {
         /// Who took over, and how that was seen.
         reason: String,
@@ -112,6 +122,7 @@ pub enum Error {
     #[error(
         "producer {producer_id} sent sequence {found} to {partition}, which expects {expected}: a batch is missing, or this one was sent long ago"
     )]
+    #[non_exhaustive]
     OutOfOrderSequence {
         /// The partition.
         partition: TopicPartition,
@@ -124,6 +135,7 @@ pub enum Error {
     },
     /// A transactional call came in a state that does not allow it.
     #[error("invalid transaction state: {reason}")]
+    #[non_exhaustive]
     InvalidTransactionState {
         /// What was asked and what the state is.
         reason: String,
@@ -134,6 +146,7 @@ pub enum Error {
     /// Where a partition goes on behind the damage, `next_offset` says so: [`Partition::read`](crate::Partition::read)
     /// from there, or [`Consumer::skip_damage`](crate::Consumer::skip_damage), goes past it.
     #[error("damage in {} at byte {position}: {reason}{}", path.display(), goes_on_at(next_offset))]
+    #[non_exhaustive]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -147,6 +160,7 @@ pub enum Error {
     },
     /// A file of a version, or with a feature, that this release does not know. Nothing was changed.
     #[error("{} has {found}; this release of streamlog reads {supported}{}", path.display(), newer(supported))]
+    #[non_exhaustive]
     UnsupportedFormat {
         /// The file.
         path: PathBuf,
@@ -157,12 +171,14 @@ pub enum Error {
     },
     /// A batch is compressed, or should be, with a codec that this build does not contain.
     #[error("compression '{codec}' is not in this build: enable the cargo feature `{codec}` of streamlog")]
+    #[non_exhaustive]
     CodecUnavailable {
         /// The codec.
         codec: Compression,
     },
     /// A setting has a value that it cannot have.
     #[error("invalid value for {key}: {reason}")]
+    #[non_exhaustive]
     InvalidConfig {
         /// The setting.
         key: String,
@@ -171,6 +187,7 @@ pub enum Error {
     },
     /// A topic name that Kafka would refuse too.
     #[error("'{name}' cannot name a topic: {reason}")]
+    #[non_exhaustive]
     InvalidTopic {
         /// The name.
         name: String,
@@ -179,6 +196,7 @@ pub enum Error {
     },
     /// A record that its topic does not accept. Nothing of its batch was written.
     #[error("record {index} of the batch was refused: {reason}")]
+    #[non_exhaustive]
     InvalidRecord {
         /// Its index in the batch, from 0.
         index: usize,
@@ -187,6 +205,7 @@ pub enum Error {
     },
     /// A record's timestamp lies outside what its topic accepts.
     #[error("timestamp {timestamp} was refused: {reason}")]
+    #[non_exhaustive]
     InvalidTimestamp {
         /// The timestamp.
         timestamp: Timestamp,
@@ -195,12 +214,14 @@ pub enum Error {
     },
     /// An argument that the call cannot work with.
     #[error("invalid argument: {reason}")]
+    #[non_exhaustive]
     InvalidArgument {
         /// What is wrong with it.
         reason: String,
     },
     /// The topic to create exists.
     #[error("topic '{name}' already exists")]
+    #[non_exhaustive]
     TopicExists {
         /// The topic.
         name: String,
@@ -220,12 +241,14 @@ pub enum Error {
     },
     /// No such topic.
     #[error("there is no topic '{name}': create it with Streamlog::create_topic")]
+    #[non_exhaustive]
     UnknownTopic {
         /// The topic.
         name: String,
     },
     /// No such partition.
     #[error("topic '{topic}' has no partition {partition}: it has {count}, numbered from 0")]
+    #[non_exhaustive]
     UnknownPartition {
         /// The topic.
         topic: String,
@@ -236,12 +259,14 @@ pub enum Error {
     },
     /// No such group.
     #[error("there is no group '{name}'")]
+    #[non_exhaustive]
     UnknownGroup {
         /// The group.
         name: String,
     },
     /// An earlier failure left it open what is on the medium: nothing is written any more, what was durable can be read.
     #[error("{} was poisoned by an earlier failure and accepts no writes until it is reopened: {cause}", path.display())]
+    #[non_exhaustive]
     Poisoned {
         /// The partition's or the log's directory.
         path: PathBuf,
@@ -250,6 +275,7 @@ pub enum Error {
     },
     /// The handle, or the partition for the reason given, can only be read.
     #[error("read-only: {reason}")]
+    #[non_exhaustive]
     ReadOnly {
         /// Why.
         reason: String,
@@ -259,6 +285,7 @@ pub enum Error {
     #[error(
         "the log in {} was opened by process {opened_by}, which forked this one: let go of every handle that was inherited and open the log here, once it is closed there, or with Streamlog::open_read_only", dir.display()
     )]
+    #[non_exhaustive]
     Forked {
         /// The log's directory.
         dir: PathBuf,
@@ -267,12 +294,14 @@ pub enum Error {
     },
     /// The handle was closed, or its topic deleted.
     #[error("{what} is closed")]
+    #[non_exhaustive]
     Closed {
         /// What was closed: "the log", "the deleted topic 'orders'", ...
         what: Cow<'static, str>,
     },
     /// The caller's progress callback asked to stop.
     #[error("cancelled while {during}")]
+    #[non_exhaustive]
     Cancelled {
         /// What was going on.
         during: &'static str,

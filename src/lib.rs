@@ -106,6 +106,8 @@ mod streamlog;
 mod topic;
 pub mod types;
 
+#[doc(no_inline)]
+pub use bytes::Bytes;
 pub use codec::{
     index::AbortedTransaction,
     record::{Headers, RawHeaders, Record},

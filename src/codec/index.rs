@@ -103,7 +103,8 @@ impl TimeEntry {
 }
 
 /// An entry of the transaction index: a transaction that was aborted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct AbortedTransaction {
     /// Who aborted.
     pub producer_id: i64,

@@ -32,7 +32,8 @@ use std::{borrow::Cow, sync::Arc};
 const MIN_RECORD: u64 = 7;
 
 /// A record, borrowed from its batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record<'a> {
     /// Its place in the partition.
     pub offset: Offset,

@@ -21,7 +21,8 @@ const BATCH_LEN: usize = 24;
 
 /// A producer in Kafka's snapshot, field for field. `last_sequence` and `last_offset` are -1 where no batch is known
 /// (the producer's last act was a transaction marker).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct ProducerEntry {
     /// The producer.
     pub producer_id: i64,

@@ -11,7 +11,16 @@ use crate::{
 use std::{fmt, sync::Arc};
 
 /// An offset to be committed, and what the committer notes beside it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use streamlog::{Offset, OffsetAndMetadata};
+///
+/// let noted = OffsetAndMetadata::new(42, "batch 7");
+/// assert_eq!(OffsetAndMetadata::from(Offset::new(42)).metadata, "");
+/// # let _ = noted;
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct OffsetAndMetadata {
     /// The next offset to read.
     pub offset: Offset,
@@ -19,14 +28,21 @@ pub struct OffsetAndMetadata {
     pub metadata: String,
 }
 
+impl OffsetAndMetadata {
+    /// The next offset to read, and any text of up to 4096 bytes.
+    pub fn new(offset: impl Into<Offset>, metadata: impl Into<String>) -> Self {
+        OffsetAndMetadata { offset: offset.into(), metadata: metadata.into() }
+    }
+}
+
 impl From<Offset> for OffsetAndMetadata {
     fn from(offset: Offset) -> Self {
-        OffsetAndMetadata { offset, metadata: String::new() }
+        OffsetAndMetadata::new(offset, "")
     }
 }
 
 /// An offset that a group committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CommittedOffset {
     /// The next offset to read.

@@ -335,6 +335,19 @@ impl<'a> ConsumerRecord<'a> {
     }
 }
 
+/// The same partition of the same topic, offset and content.
+impl PartialEq for ConsumerRecord<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.topic_id(), self.topic_partition()) == (other.topic_id(), other.topic_partition())
+            && (self.offset, self.next_offset) == (other.offset, other.next_offset)
+            && (self.timestamp, self.timestamp_type) == (other.timestamp, other.timestamp_type)
+            && (self.key, self.value) == (other.key, other.value)
+            && self.headers == other.headers
+    }
+}
+
+impl Eq for ConsumerRecord<'_> {}
+
 impl fmt::Debug for ConsumerRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConsumerRecord")
@@ -350,7 +363,7 @@ impl fmt::Debug for ConsumerRecord<'_> {
 }
 
 /// A record that outlives the poll which returned it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct OwnedConsumerRecord {
     /// The topic's name and the partition's number.

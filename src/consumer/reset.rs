@@ -86,8 +86,18 @@ pub enum ResetReason {
     TopicRecreated,
 }
 
-/// A position that was not what had been committed or sought.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Display for ResetReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            ResetReason::OutOfRange => "it is out of range",
+            ResetReason::IncarnationEnded => "what came before it was lost in a crash",
+            ResetReason::TopicRecreated => "its topic was deleted and created again",
+        })
+    }
+}
+
+/// A position that was not what had been committed or sought. As text, a sentence for log lines.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct OffsetReset {
     /// The partition.
@@ -98,6 +108,13 @@ pub struct OffsetReset {
     pub to: Offset,
     /// Why.
     pub reason: ResetReason,
+}
+
+impl fmt::Display for OffsetReset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OffsetReset { partition, from, to, reason } = self;
+        write!(f, "{partition} goes on at offset {to}, not at {from}: {reason}")
+    }
 }
 
 /// What decides about resets.

@@ -14,7 +14,7 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A group, as [`Streamlog::describe_group`](crate::Streamlog::describe_group) finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GroupDescription {
     /// Its name.
@@ -35,7 +35,7 @@ impl GroupDescription {
 }
 
 /// Where the offsets of a group are moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResetTo {
     /// To the log start.
@@ -52,7 +52,7 @@ pub enum ResetTo {
 }
 
 /// What of a group is to be reset, and where to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupReset {
     to: ResetTo,
     topics: Vec<String>,

@@ -48,6 +48,7 @@ impl Partition {
 }
 
 /// An iterator over the records of a partition, from [`Partition::records`]. After an error it ends.
+#[derive(Clone)]
 pub struct Records {
     batches: Batches,
     current: Option<OwnedRecordsOf>,

@@ -108,7 +108,7 @@ struct Bounds {
 }
 
 /// A place in a log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LogReader {
     log: Arc<Log>,
     isolation: IsolationLevel,
@@ -120,7 +120,7 @@ pub struct LogReader {
 }
 
 /// Where a fetch ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Left {
     segment: Arc<Segment>,
     position: u64,

@@ -32,7 +32,7 @@ use crate::{
     },
     types::{Offset, TopicPartition},
 };
-use std::{io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 /// What recovery found of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,7 @@ pub enum RecoveryVerdict {
     /// Every batch up to the end is there.
     Whole,
     /// What followed the last whole batch was never acknowledged as durable, and was cut off.
+    #[non_exhaustive]
     TornTail {
         /// The file.
         path: PathBuf,
@@ -70,6 +71,7 @@ pub enum RecoveryVerdict {
         whole_batches_beyond: u64,
     },
     /// Bytes that were durable are not what was written. Nothing was removed; the partition accepts no appends.
+    #[non_exhaustive]
     Damage {
         /// The file.
         path: PathBuf,
@@ -78,6 +80,23 @@ pub enum RecoveryVerdict {
         /// What was expected and found.
         reason: String,
     },
+}
+
+/// A sentence for log lines.
+impl fmt::Display for RecoveryVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecoveryVerdict::Whole => f.pad("whole"),
+            RecoveryVerdict::TornTail { path, position, dropped_bytes, reason, .. } => write!(
+                f,
+                "torn tail: {dropped_bytes} bytes cut off {} at byte {position}: {reason}",
+                path.display()
+            ),
+            RecoveryVerdict::Damage { path, position, reason, .. } => {
+                write!(f, "damage in {} at byte {position}: {reason}", path.display())
+            }
+        }
+    }
 }
 
 /// Told how many bytes were taken in; says whether to go on.

@@ -12,7 +12,7 @@ use crate::{
 use std::{ops::Range, sync::Arc};
 
 /// A record found by its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct OffsetAndTimestamp {
     /// Its offset.

@@ -33,6 +33,15 @@ pub struct Partition {
     keeper: Keeper,
 }
 
+/// Handles are equal when they speak of the same partition of the same opened log.
+impl PartialEq for Partition {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.log, &other.log)
+    }
+}
+
+impl Eq for Partition {}
+
 impl fmt::Debug for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Partition")
@@ -213,7 +222,7 @@ impl Partition {
 }
 
 /// A record that owns its bytes (they are shared with its batch, not copied).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct OwnedRecord {
     /// Its offset.
@@ -333,6 +342,7 @@ impl<'a> Iterator for RecordsOf<'a> {
 ///
 /// After an error it ends. What lies behind damage is reached by reading from the error's
 /// [`next_offset`](Error::next_offset).
+#[derive(Clone)]
 pub struct Batches {
     reader: LogReader,
     step: Step,

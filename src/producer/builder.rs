@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{fmt, sync::Arc, time::Duration};
 
-/// Builds a [`Producer`].
+/// Builds a [`Producer`]. Producers built from clones share a partitioner that was given.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -18,11 +18,12 @@ use std::{fmt, sync::Arc, time::Duration};
 /// let producer = log.producer_builder().linger(Duration::from_millis(5)).build()?;
 /// # Ok::<(), streamlog::Error>(())
 /// ```
+#[derive(Clone)]
 #[must_use]
 pub struct ProducerBuilder {
     hub: Arc<Hub>,
     settings: Settings,
-    partitioner: Option<Box<dyn Partitioner>>,
+    partitioner: Option<Arc<dyn Partitioner>>,
     keeper: Keeper,
 }
 
@@ -87,7 +88,7 @@ impl ProducerBuilder {
 
     /// Who chooses the partitions of records that do not name one. [`DefaultPartitioner`] unless set.
     pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
-        self.partitioner = Some(Box::new(partitioner));
+        self.partitioner = Some(Arc::new(partitioner));
         self
     }
 
@@ -112,7 +113,7 @@ impl ProducerBuilder {
 /// Who chooses partitions.
 pub(super) enum Choice {
     Default(DefaultPartitioner),
-    Custom(Box<dyn Partitioner>),
+    Custom(Arc<dyn Partitioner>),
 }
 
 fn check(settings: &Settings) -> Result<()> {

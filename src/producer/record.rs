@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The topic of a record: its name, or a handle that was resolved before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TopicRef<'a> {
     /// By name.
@@ -55,7 +55,7 @@ impl<'a> From<&'a Topic> for TopicRef<'a> {
 /// let neither_key_nor_value = ProducerRecord::null("readings").header("beat", "17");
 /// # let _ = (record, gone, neither_key_nor_value);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProducerRecord<'a> {
     pub(super) topic: TopicRef<'a>,
     pub(super) partition: Option<u32>,
@@ -129,7 +129,7 @@ impl<'a> ProducerRecord<'a> {
 }
 
 /// Where a record went. It exists only for records that were acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RecordMetadata {
     /// Its offset.

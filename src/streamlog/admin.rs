@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Which offset of a partition is asked for (Kafka's `OffsetSpec`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OffsetSpec {
     /// The first that can be read.
@@ -28,7 +28,7 @@ pub enum OffsetSpec {
 }
 
 /// An answer of [`Streamlog::list_offsets`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ListedOffset {
     /// The offset.

@@ -6,7 +6,7 @@ use crate::{
     topic::name,
     types::TopicPartition,
 };
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, fmt, io};
 
 /// Figures of a handle at one moment, from [`Streamlog::stats`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,24 @@ pub struct Stats {
     pub loaded_indexes: usize,
     /// Whether the background thread runs.
     pub background_thread: bool,
+}
+
+/// One line of `name=value` pairs, for log lines.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "topics={} partitions={} segments={} bytes={} open_files={} mapped_files={} loaded_indexes={} background_thread={}",
+            self.topics,
+            self.partitions,
+            self.segments,
+            self.bytes,
+            self.open_files,
+            self.mapped_files,
+            self.loaded_indexes,
+            self.background_thread
+        )
+    }
 }
 
 /// What is on disk, from [`Streamlog::disk_usage`].
@@ -61,6 +79,18 @@ pub struct Health {
     pub damaged: Vec<(TopicPartition, Error)>,
     /// A failure of background work since the last look.
     pub background: Option<Error>,
+}
+
+/// "good", or what is wrong, one clause for each.
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refusing = self.refusing.iter().map(|(at, error)| format!("{at} accepts no appends: {error}"));
+        let damaged = self.damaged.iter().map(|(at, error)| format!("{at} is damaged: {error}"));
+        let background = self.background.iter().map(|error| format!("background work failed: {error}"));
+        let all: Vec<String> = refusing.chain(damaged).chain(background).collect();
+        f.write_str(if all.is_empty() { "good" } else { "" })?;
+        f.write_str(&all.join("; "))
+    }
 }
 
 impl Health {

@@ -41,6 +41,15 @@ struct Inner {
     deleted: AtomicBool,
 }
 
+/// Handles are equal when they speak of the same topic of the same opened log.
+impl PartialEq for Topic {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Eq for Topic {}
+
 impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Topic")

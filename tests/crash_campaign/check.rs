@@ -197,7 +197,7 @@ fn check_partition(
     if partition.log_end_offset().value() != end && bounds.level == Level::Power {
         return Err(format!("high watermark {end} below end {}", partition.log_end_offset()));
     }
-    if let Some(RecoveryVerdict::Damage { path, position, reason }) = verdict(log, partition) {
+    if let Some(RecoveryVerdict::Damage { path, position, reason, .. }) = verdict(log, partition) {
         return Err(format!("damage where nothing was damaged: {} at {position}: {reason}", path.display()));
     }
     if !after.is_boundary(end) {

@@ -220,7 +220,7 @@ fn twice(env: &SimEnv, bounds: &Bounds<'_>, seed: u64) -> Result<(), String> {
 /// (I14)
 fn says_what_and_where(error: &streamlog::Error) -> Result<(), String> {
     let text = error.to_string();
-    let says = text.contains('/') || matches!(error.kind(), ErrorKind::Closed);
+    let says = text.contains('/') || matches!(error.kind(), ErrorKind::Closed | ErrorKind::Wakeup);
     if says { Ok(()) } else { Err(format!("an error without a path: {text} (I14)")) }
 }
 

@@ -80,8 +80,9 @@ impl Session {
         }
     }
 
+    /// `Wakeup`, which nothing here gives otherwise, where no log is open.
     fn log(&self) -> Result<&Streamlog, Error> {
-        self.log.as_ref().ok_or(Error::Closed { what: "the log".into() })
+        self.log.as_ref().ok_or(Error::Wakeup)
     }
 
     pub fn partition(&self, topic: &str, partition: u32) -> Result<Partition, Error> {
@@ -120,7 +121,7 @@ impl Session {
                 }
             }
             Op::Poll => {
-                let log = self.log.as_ref().ok_or(Error::Closed { what: "the log".into() })?;
+                let log = self.log.as_ref().ok_or(Error::Wakeup)?;
                 let reader = match &mut self.reader {
                     Some(reader) => reader,
                     None => self.reader.insert(Reader::new(log)?),
@@ -135,7 +136,7 @@ impl Session {
             Op::CommitAt { topic, partition, .. } => {
                 let target = op.commit_target(&self.model);
                 let end = self.model.part(topic, partition).map_or(0, |p| p.end());
-                let log = self.log.as_ref().ok_or(Error::Closed { what: "the log".into() })?;
+                let log = self.log.as_ref().ok_or(Error::Wakeup)?;
                 let reader = match &mut self.reader {
                     Some(reader) => reader,
                     None => self.reader.insert(Reader::new(log)?),

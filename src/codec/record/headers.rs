@@ -24,6 +24,15 @@ pub struct Headers<'a> {
     replaced: Option<&'a ReplacedNames>,
 }
 
+/// The same names and values in the same order.
+impl PartialEq for Headers<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        Iterator::eq(*self, *other)
+    }
+}
+
+impl Eq for Headers<'_> {}
+
 impl<'a> Headers<'a> {
     /// `left` headers at the front of `rest`.
     #[inline(always)]

@@ -17,7 +17,7 @@ pub use values::{CleanupPolicy, TopicCompression, TopicValues};
 
 use crate::error::{Error, Result};
 use settings::{SETTINGS, Setting};
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 /// The most partitions a topic can have: the number of the last one still has five digits, with which the longest
 /// topic name makes a directory's name of 255 bytes.
@@ -76,8 +76,8 @@ pub enum ConfigSource {
     Set,
 }
 
-/// A setting in Kafka's words, as it is in effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A setting in Kafka's words, as it is in effect. As text: `retention.ms=-1`, and whether it is the default.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ConfigEntry {
     /// Kafka's key, or ours where Kafka has none.
@@ -88,8 +88,9 @@ pub struct ConfigEntry {
     pub source: ConfigSource,
 }
 
-/// A change of one setting, as in Kafka's `incrementalAlterConfigs`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A change of one setting, as in Kafka's `incrementalAlterConfigs`. As text: `retention.ms=5`, or `-retention.ms`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ConfigChange {
     /// Sets this key to this value.
     Set(String, String),
@@ -116,7 +117,31 @@ impl ConfigChange {
     }
 }
 
+impl fmt::Display for ConfigEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.key, self.value)?;
+        match self.source {
+            ConfigSource::Default => f.write_str(" (default)"),
+            ConfigSource::Set => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ConfigChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigChange::Set(key, value) => write!(f, "{key}={value}"),
+            ConfigChange::Unset(key) => write!(f, "-{key}"),
+        }
+    }
+}
+
 impl TopicConfig {
+    /// One partition, and every setting at its default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// A configuration out of Kafka's own keys and values. Only the keys that are given change; of a key that is given
     /// twice, the last value holds. The number of partitions is not among them.
     ///

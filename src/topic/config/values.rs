@@ -103,6 +103,7 @@ impl Default for TopicValues {
 
 /// How a topic's batches are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TopicCompression {
     /// As the producer compressed them. The default.
     #[default]
