@@ -96,6 +96,21 @@ pub enum Error {
         /// The largest size allowed, in bytes.
         max: u64,
     },
+    /// Records that [`Producer::enqueue`](crate::Producer::enqueue) had accepted were not acknowledged, and are not tried
+    /// again. The record of a call that reports this was not taken either.
+    ///
+    /// [`Producer::take_undelivered`](crate::Producer::take_undelivered) hands the records back, in their order.
+    #[error(
+        "{records} records of {partition} that were enqueued earlier were not acknowledged and are not tried again: {cause}. Producer::take_undelivered hands them back"
+    )]
+    Undelivered {
+        /// The partition.
+        partition: TopicPartition,
+        /// How many records.
+        records: u64,
+        /// What kept them out. Where that could have passed, it did not within the producer's `max_block`.
+        cause: Arc<Error>,
+    },
     /// The producer's buffer is full and the call may not wait.
     #[error("the producer's buffer is full: wait for deliveries, or raise its size")]
     QueueFull,
@@ -319,6 +334,7 @@ impl Error {
             Error::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
             Error::NoOffset { .. } => ErrorKind::NoOffset,
             Error::RecordTooLarge { .. } => ErrorKind::RecordTooLarge,
+            Error::Undelivered { .. } => ErrorKind::Undelivered,
             Error::QueueFull => ErrorKind::QueueFull,
             Error::Timeout { .. } => ErrorKind::Timeout,
             Error::Wakeup => ErrorKind::Wakeup,
@@ -374,6 +390,27 @@ impl Error {
     /// ```
     pub fn is_retriable(&self) -> bool {
         self.kind().is_retriable()
+    }
+
+    /// Counts the records of another failure of this partition, of which nobody was told yet.
+    pub(crate) fn counts_also(&mut self, later: &Error) {
+        if let (
+            Error::Undelivered { partition, records, .. },
+            Error::Undelivered { partition: of, records: more, .. },
+        ) = (self, later)
+            && partition == of
+        {
+            *records += *more;
+        }
+    }
+
+    /// Whether what failed has left nothing behind, and may succeed by itself later: space or descriptors come back.
+    pub(crate) fn can_pass(&self) -> bool {
+        match self {
+            Error::DiskFull { .. } => true,
+            Error::Io { source, .. } => source.get_ref().is_some_and(|inner| inner.is::<OutOfDescriptors>()),
+            _ => false,
+        }
     }
 
     /// What the operating system said of `operation` on `path`; a full medium becomes [`Error::DiskFull`], a limit on file

@@ -134,7 +134,7 @@ pub use partition::{
 };
 pub use producer::{
     Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendAllError, TopicRef,
-    TryEnqueueError,
+    TryEnqueueError, UndeliveredRecord,
 };
 pub use storage::files::ReadMode;
 pub use streamlog::{Builder, DiskUsage, Health, ListedOffset, OffsetSpec, Stats, Streamlog, TopicUsage};

@@ -84,6 +84,7 @@ mod switch {
         "remember_what_was_forgotten",
         "reset_without_a_word",
         "enqueued_is_acknowledged_unflushed",
+        "a_full_disk_is_final",
     ];
 
     /// Those that show only on a real kernel, and the tests with strace are to notice.
@@ -103,6 +104,7 @@ mod switch {
         "a_failed_flush_wakes_nobody",
         "append_wakes_no_consumer",
         "a_batch_on_its_way_is_forgotten",
+        "a_helper_wakes_nobody",
     ];
 }
 

@@ -190,34 +190,29 @@ impl BatchBuilder {
     ///
     /// `RecordTooLarge` for more than readers decompress, however small it gets.
     pub fn seal(self, compression: Compression, level: Option<i32>) -> Result<SealedBatch, Error> {
+        self.seal_or_keep(compression, level).map_err(|refused| refused.1)
+    }
+
+    /// As [`seal`](Self::seal); what cannot be sealed so comes back.
+    pub fn seal_or_keep(
+        self,
+        compression: Compression,
+        level: Option<i32>,
+    ) -> Result<SealedBatch, Box<(Self, Error)>> {
         self.seal_within(compression, level, MAX_DECOMPRESSED)
     }
 
     fn seal_within(
-        self,
+        mut self,
         compression: Compression,
         level: Option<i32>,
         max: usize,
-    ) -> Result<SealedBatch, Error> {
-        let plain = self.buffer.len() - HEADER_LEN;
-        if compression != Compression::None && plain > max {
-            return Err(Error::RecordTooLarge { size: plain as u64, max: max as u64 });
+    ) -> Result<SealedBatch, Box<(Self, Error)>> {
+        match self.packed(compression, level, max) {
+            Ok(None) => {}
+            Ok(Some(packed)) => self.buffer = packed,
+            Err(error) => return Err(Box::new((self, error))),
         }
-        if self.is_empty() {
-            return Err(Error::InvalidArgument { reason: "a batch has at least one record".to_string() });
-        }
-        let buffer = match compression {
-            Compression::None => self.buffer,
-            codec => {
-                let mut packed = Vec::with_capacity(HEADER_LEN + self.buffer.len() / 2);
-                packed.resize(HEADER_LEN, 0);
-                compress(codec, level, &self.buffer[HEADER_LEN..], &mut packed)?;
-                if packed.len() > MAX_BATCH {
-                    return Err(too_large(packed.len()));
-                }
-                packed
-            }
-        };
         let horizon = if self.delete_horizon { batch::DELETE_HORIZON } else { 0 };
         let header = BatchHeader {
             attributes: batch::codec_bits(compression) | horizon,
@@ -227,7 +222,28 @@ impl BatchBuilder {
             record_count: self.count,
             ..UNSEALED
         };
-        Ok(SealedBatch::new(header, Timestamp::from_millis(self.first_timestamp), buffer))
+        Ok(SealedBatch::new(header, Timestamp::from_millis(self.first_timestamp), self.buffer))
+    }
+
+    /// Room for a header and the compressed records; `None` where the records stay as they are.
+    fn packed(&self, codec: Compression, level: Option<i32>, max: usize) -> Result<Option<Vec<u8>>, Error> {
+        if self.is_empty() {
+            return Err(Error::InvalidArgument { reason: "a batch has at least one record".to_string() });
+        }
+        if codec == Compression::None {
+            return Ok(None);
+        }
+        let plain = self.buffer.len() - HEADER_LEN;
+        if plain > max {
+            return Err(Error::RecordTooLarge { size: plain as u64, max: max as u64 });
+        }
+        let mut packed = Vec::with_capacity(HEADER_LEN + self.buffer.len() / 2);
+        packed.resize(HEADER_LEN, 0);
+        compress(codec, level, &self.buffer[HEADER_LEN..], &mut packed)?;
+        if packed.len() > MAX_BATCH {
+            return Err(too_large(packed.len()));
+        }
+        Ok(Some(packed))
     }
 }
 

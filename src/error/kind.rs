@@ -31,6 +31,10 @@ pub enum ErrorKind {
     /// A record, or a batch that must stay whole, is larger than a limit. Split the data, or raise the limit that the text
     /// names.
     RecordTooLarge,
+    /// Records that were enqueued earlier and accepted were not acknowledged, and are not tried again. Take them back with
+    /// [`Producer::take_undelivered`](crate::Producer::take_undelivered), and put them somewhere; the cause says what
+    /// kept them out.
+    Undelivered,
     /// The producer's buffer is full, and the call was not to wait; the record was not taken. Wait for deliveries, slow
     /// down, or enlarge the buffer.
     QueueFull,
@@ -113,6 +117,7 @@ impl ErrorKind {
             | ErrorKind::OffsetOutOfRange
             | ErrorKind::NoOffset
             | ErrorKind::RecordTooLarge
+            | ErrorKind::Undelivered
             | ErrorKind::Wakeup
             | ErrorKind::Fenced
             | ErrorKind::OutOfOrderSequence
@@ -147,6 +152,7 @@ impl ErrorKind {
             ErrorKind::OffsetOutOfRange => "offset out of range",
             ErrorKind::NoOffset => "no offset",
             ErrorKind::RecordTooLarge => "record too large",
+            ErrorKind::Undelivered => "undelivered",
             ErrorKind::QueueFull => "queue full",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Wakeup => "wake-up",
@@ -197,7 +203,8 @@ mod tests {
             AlreadyOpen => OffsetOutOfRange,
             OffsetOutOfRange => NoOffset,
             NoOffset => RecordTooLarge,
-            RecordTooLarge => QueueFull,
+            RecordTooLarge => Undelivered,
+            Undelivered => QueueFull,
             QueueFull => Timeout,
             Timeout => Wakeup,
             Wakeup => Fenced,
@@ -263,6 +270,7 @@ mod tests {
             Corrupt,
             OutOfOrderSequence,
             Fenced,
+            Undelivered,
             Closed,
             Forked,
             Cancelled,

@@ -2,9 +2,16 @@
 //!
 //! What is always true: records lie in the open batch, the queue and the list of what is written in the order of
 //! [`Accumulator::enqueue`]; `state` is held for no longer than a record takes to be copied, and never while waiting or
-//! writing; the bytes of all of them are reserved. How batches leave is in `writing`.
+//! writing; the bytes of all of them are reserved; whoever lets go of `state` has told the hub's task of each time that it
+//! does not know of. How batches leave is in `writing`.
 
-use super::{core::Core, delivery::Delivery, delivery::Promise, record::RecordMetadata};
+use super::{
+    core::Core,
+    delivery::{Delivery, Promise},
+    hub::Hub,
+    record::RecordMetadata,
+    stuck::Stuck,
+};
 use crate::{
     codec::{
         batch::HEADER_LEN,
@@ -68,16 +75,41 @@ pub(super) struct State {
     pub(super) listed: Option<Duration>,
     /// Whether the hub shall not wait for the open batch's time.
     pub(super) hurry: bool,
-    /// Whether the hub's task must be told of a deadline.
-    pub(super) wake: bool,
-    /// The buffer of a batch that was written.
-    pub(super) spare: Option<Vec<u8>>,
+    /// Why what waits does not get on, and when that is tried again.
+    pub(super) stuck: Option<Stuck>,
 }
 
-/// The state, while it is locked. Letting go of it says whether it has anything for a send to see to.
+/// The state, while it is locked. Letting go of it says whether it has anything for a send to see to, and then wakes the
+/// hub's task where that has to look here earlier than it knows.
 pub(super) struct Locked<'a> {
     state: MutexGuard<'a, State>,
-    busy: &'a AtomicBool,
+    accumulator: &'a Arc<Accumulator>,
+    /// Dropped, and heard, when the state is unlocked.
+    waker: Waker<'a>,
+}
+
+struct Waker<'a> {
+    hub: &'a Hub,
+    must_wake: bool,
+}
+
+impl Locked<'_> {
+    /// Makes the hub look here at `at`.
+    pub(super) fn list(&mut self, at: Duration) {
+        if self.relist(at) {
+            self.waker.must_wake = true;
+        }
+    }
+
+    /// As [`list`](Self::list), for the one who does the hub's work and hands its times on. Says whether it is the first
+    /// of them.
+    pub(super) fn relist(&mut self, at: Duration) -> bool {
+        if self.state.listed.is_some_and(|listed| listed <= at) {
+            return false;
+        }
+        self.state.listed = Some(at);
+        self.waker.hub.list(at, self.accumulator)
+    }
 }
 
 impl Deref for Locked<'_> {
@@ -96,9 +128,18 @@ impl DerefMut for Locked<'_> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        let busy = self.state.is_busy();
-        if busy != self.busy.load(Ordering::Relaxed) {
-            self.busy.store(busy, Ordering::Release);
+        let (busy, is_busy) = (&self.accumulator.busy, self.state.is_busy());
+        if is_busy != busy.load(Ordering::Relaxed) {
+            busy.store(is_busy, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Waker<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.must_wake {
+            self.hub.wake();
         }
     }
 }
@@ -131,6 +172,8 @@ pub(super) enum Body {
 /// A batch that is in its log.
 pub(super) struct WrittenBatch {
     pub(super) appended: Appended,
+    /// Its bytes, for the case that its flush fails.
+    pub(super) sealed: SealedBatch,
     pub(super) promise: Arc<Promise>,
     pub(super) reserved: usize,
 }
@@ -233,8 +276,9 @@ impl Accumulator {
     }
 
     #[inline]
-    pub(super) fn lock(&self) -> Locked<'_> {
-        Locked { state: self.state.lock(), busy: &self.busy }
+    pub(super) fn lock(self: &Arc<Self>) -> Locked<'_> {
+        let waker = Waker { hub: &self.core.hub, must_wake: false };
+        Locked { state: self.state.lock(), accumulator: self, waker }
     }
 
     /// Whether a record enqueued before the call is not in the log yet, or a call has something to be told.
@@ -256,14 +300,14 @@ impl Accumulator {
     }
 
     /// Whether its topic was deleted and nothing is left to be done here.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_over(self: &Arc<Self>) -> bool {
         let state = self.lock();
         let empty = state.open.is_none() && state.queue.is_empty() && state.written.is_empty();
         self.topic.is_deleted() && empty
     }
 
     /// Whether a record would be refused now whatever it is. Tells the last failure, once.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(self: &Arc<Self>) -> Result<()> {
         self.lock().check()?;
         self.log.refusal().map_or(Ok(()), Err)
     }
@@ -285,7 +329,7 @@ impl Accumulator {
     pub(super) fn enqueue_quickly(&self, data: &RecordData<'_>) -> Option<Enqueued> {
         // The batch is open and stays so: nothing becomes busy that was not.
         let mut state = self.state.lock();
-        if state.error.is_some() || state.closed.is_some() || state.wake || data.timestamp.is_some() {
+        if state.error.is_some() || state.closed.is_some() || data.timestamp.is_some() {
             return None;
         }
         let open = state.open.as_mut().filter(|open| open.has_room(bound_of(data)))?;
@@ -305,11 +349,7 @@ impl Accumulator {
             let seen = self.core.memory.freed().epoch();
             let mut state = self.lock();
             let pushed = self.push(&mut state, data);
-            let wake = std::mem::take(&mut state.wake);
             drop(state);
-            if wake {
-                self.core.hub.wake();
-            }
             match pushed? {
                 Pushed::Queued(enqueued) => return Ok(enqueued),
                 Pushed::Full(enqueued) => {
@@ -323,7 +363,7 @@ impl Accumulator {
     }
 
     #[inline]
-    fn push(self: &Arc<Self>, state: &mut State, data: &RecordData<'_>) -> Result<Pushed> {
+    fn push(self: &Arc<Self>, state: &mut Locked<'_>, data: &RecordData<'_>) -> Result<Pushed> {
         if state.error.is_some() || state.closed.is_some() {
             state.check()?;
         }
@@ -338,7 +378,7 @@ impl Accumulator {
     #[inline(never)]
     fn push_slowly(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut Locked<'_>,
         data: &RecordData<'_>,
         bound: usize,
     ) -> Result<Pushed> {
@@ -357,7 +397,12 @@ impl Accumulator {
     }
 
     /// Begins a batch with a record. A record that is refused leaves no batch behind.
-    fn begin(self: &Arc<Self>, state: &mut State, data: &RecordData<'_>, bound: usize) -> Result<Pushed> {
+    fn begin(
+        self: &Arc<Self>,
+        state: &mut Locked<'_>,
+        data: &RecordData<'_>,
+        bound: usize,
+    ) -> Result<Pushed> {
         let core = &self.core;
         let config = self.log.config();
         let limit = limit_of(&config, core.settings.compression, core.settings.batch_size);
@@ -369,7 +414,7 @@ impl Accumulator {
             return Ok(Pushed::NoMemory);
         };
         let mut open = OpenBatch {
-            builder: BatchBuilder::with_buffer(state.spare.take().unwrap_or_default()),
+            builder: BatchBuilder::with_buffer(core.memory.buffer()),
             promise: Promise::new(Arc::clone(self)),
             config,
             reserved,
@@ -380,13 +425,13 @@ impl Accumulator {
         };
         match open.push(core, data) {
             Ok(enqueued) => {
-                self.list(state, open.deadline);
+                state.list(open.deadline);
                 state.open = Some(open);
                 Ok(Pushed::Queued(enqueued))
             }
             Err(error) => {
                 core.memory.release(reserved);
-                state.spare = Some(open.builder.into_buffer());
+                core.memory.recycle(open.builder.into_buffer());
                 Err(error)
             }
         }
@@ -396,7 +441,7 @@ impl Accumulator {
     /// topic would not take it.
     fn push_alone(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut Locked<'_>,
         data: &RecordData<'_>,
         config: &LogConfig,
     ) -> Result<Pushed> {
@@ -415,14 +460,6 @@ impl Accumulator {
         let delivery = Delivery::new(Arc::clone(&promise), 0, data.timestamp.unwrap_or(now));
         state.queue.push_back(QueuedBatch { body: Body::Sealed(sealed), promise, reserved });
         Ok(Pushed::Full((delivery, reserved.saturating_sub(HEADER_LEN))))
-    }
-
-    /// Makes the hub look here at `at`. The caller tells its task, once it holds no lock, where `wake` says so.
-    pub(super) fn list(self: &Arc<Self>, state: &mut State, at: Duration) {
-        if state.listed.is_none_or(|listed| at < listed) {
-            state.listed = Some(at);
-            state.wake |= self.core.hub.list(at, self);
-        }
     }
 
     /// Everything of this producer is written, so that memory comes back; then waits until some did.
@@ -447,7 +484,7 @@ impl Accumulator {
             return Err(Error::Timeout { what: "room in the producer's buffer", after });
         }
         core.relieve(true);
-        core.env().wait(core.memory.freed(), seen, Some(deadline));
+        core.env().wait(core.memory.freed(), seen, Some(deadline.min(core.next_look())));
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         encode::{append, in_batch, seal},
         log::Log,
     },
-    types::{Compression, Durability, Offset, Timestamp},
+    types::{Compression, Offset, Timestamp},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -186,13 +186,11 @@ impl Producer {
 
 /// Makes what was appended as durable as its topics say.
 fn acknowledge(done: &[(Arc<Accumulator>, Vec<Appended>)]) -> Result<()> {
-    let flushed =
-        done.iter().filter(|(accumulator, _)| accumulator.log().config().durability == Durability::Flushed);
-    let ends: Vec<(&Arc<Accumulator>, Offset)> = flushed
-        .filter_map(|(accumulator, batches)| {
-            Some((accumulator, batches.iter().map(|batch| batch.next_offset).max()?))
-        })
-        .collect();
+    let ends = done.iter().filter(|(_, batches)| batches.iter().any(|batch| batch.must_flush));
+    let ends = ends.filter_map(|(accumulator, batches)| {
+        Some((accumulator, batches.iter().map(|batch| batch.next_offset).max()?))
+    });
+    let ends: Vec<(&Arc<Accumulator>, Offset)> = ends.collect();
     let targets: Vec<(Arc<Log>, Offset)> =
         ends.iter().map(|(accumulator, end)| (Arc::clone(accumulator.log()), *end)).collect();
     let result = commit(&targets);

@@ -74,7 +74,8 @@ impl ProducerBuilder {
     }
 
     /// How long `enqueue` waits for room in a full buffer before it fails with `Timeout`; with zero it fails at once,
-    /// with `QueueFull`. A minute unless set.
+    /// with `QueueFull`. And how long a batch that finds the disk full is tried again before its records are
+    /// [`Undelivered`](crate::Error::Undelivered); with zero the first failure is final. A minute unless set.
     pub fn max_block(mut self, time: Duration) -> Self {
         self.settings.max_block = time;
         self

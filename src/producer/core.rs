@@ -2,7 +2,7 @@
 //!
 //! A core and its accumulators refer to each other until the last clone is dropped, which empties the list.
 
-use super::{accumulator::Accumulator, hub::Hub, memory::Memory};
+use super::{accumulator::Accumulator, hub::Hub, memory::Memory, undelivered::Undelivered, writing::Attempt};
 use crate::{
     env::{Env, process::Process, sync::Mutex},
     error::{Error, Result},
@@ -25,6 +25,7 @@ pub(super) struct Core {
     pub(super) hub: Arc<Hub>,
     pub(super) settings: Settings,
     pub(super) memory: Memory,
+    pub(super) undelivered: Undelivered,
     /// Who opened the log.
     pub(super) process: Process,
     registry: Mutex<Registry>,
@@ -43,7 +44,8 @@ impl Core {
         let memory = Memory::new(settings.buffer_memory);
         let registry = Registry { purge_at: 64, ..Registry::default() };
         let process = hub.catalog().shared().process;
-        Arc::new(Core { hub, settings, memory, process, registry: Mutex::new(registry) })
+        let undelivered = Undelivered::new(settings.buffer_memory);
+        Arc::new(Core { hub, settings, memory, undelivered, process, registry: Mutex::new(registry) })
     }
 
     #[inline]
@@ -114,13 +116,21 @@ impl Core {
     pub(super) fn relieve(&self, write: bool) {
         let accumulators = self.accumulators();
         if self.hub.is_inline() {
-            return self.hub.serve(&accumulators);
+            self.hub.serve(&accumulators);
+            self.hub.run_due();
+            return;
         }
         for accumulator in &accumulators {
             if write {
-                accumulator.write_all();
+                accumulator.write_all(Attempt::WhenDue);
             }
             accumulator.urge();
         }
+    }
+
+    /// When to look for memory again where nobody gives notice of it: without a task nobody does.
+    pub(super) fn next_look(&self) -> Duration {
+        let next = if self.hub.is_inline() { self.hub.next_due() } else { None };
+        next.unwrap_or(Duration::MAX)
     }
 }

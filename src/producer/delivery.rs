@@ -39,28 +39,41 @@ impl Promise {
         self.outcome.get().is_some()
     }
 
-    /// Waits until it is settled, or the deadline has come.
+    /// Waits until it is settled, or the deadline has come. Where nobody else does it, the caller does the work.
     pub(super) fn wait(&self, deadline: Option<Duration>) {
         let core = self.accumulator.core();
-        let env = core.env();
+        if !core.hub.is_inline() {
+            return self.sleep_until(deadline);
+        }
+        let deadline = deadline.unwrap_or(Duration::MAX);
+        core.hub.serve(std::slice::from_ref(&self.accumulator));
+        while !self.is_settled() && core.env().monotonic() < deadline {
+            let next = self.accumulator.next_attempt().unwrap_or(Duration::MAX);
+            self.sleep(next.min(core.next_look()).min(deadline));
+            core.hub.run_due();
+        }
+    }
+
+    /// Sleeps until it is settled, or the deadline has come.
+    pub(super) fn sleep(&self, deadline: Duration) {
+        self.sleep_until((deadline != Duration::MAX).then_some(deadline));
+    }
+
+    fn sleep_until(&self, deadline: Option<Duration>) {
+        let env = self.accumulator.core().env();
         loop {
             let seen = self.settled.epoch();
             if self.is_settled() || deadline.is_some_and(|at| env.monotonic() >= at) {
                 return;
-            }
-            if core.hub.is_inline() {
-                core.hub.serve(std::slice::from_ref(&self.accumulator));
-                if self.is_settled() {
-                    return;
-                }
             }
             env.wait(&self.settled, seen, deadline);
         }
     }
 }
 
-/// An enqueued record on its way. Dropping it changes nothing: the record is written all the same. It keeps no log open;
-/// where producer and log are gone, it tells how their end left the record.
+/// An enqueued record on its way. Dropping it changes nothing: the record is written all the same, and where that fails for
+/// good, [`Producer::flush`](super::Producer::flush) says so. It keeps no log open; where producer and log are gone, it tells
+/// how their end left the record.
 #[derive(Clone)]
 pub struct Delivery {
     promise: Arc<Promise>,
@@ -77,7 +90,9 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// What its batch failed with, or a batch of the same partition that was before it.
+    /// `Undelivered` when its batch, or one of the same partition before it, failed for good: the record was not written, or
+    /// is not known to be durable. A failure that can pass, as a full disk, is none yet: the record stays on its way for the
+    /// time of [`max_block`](super::ProducerBuilder::max_block).
     pub fn wait(&self) -> Result<RecordMetadata> {
         loop {
             if let Some(result) = self.try_result() {

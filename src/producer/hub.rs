@@ -2,10 +2,12 @@
 //!
 //! The handle's background task calls [`Hub::run_due`] and sleeps until the time it returns, or until it is woken
 //! because an earlier one has come up. Where threads are forbidden the same work is done inside the producers' calls.
+//! Others may help at any time ([`Hub::help`]): whoever takes an accumulator from the list writes it or puts it back, and
+//! wakes the task for what it put back.
 //!
 //! An accumulator with a record in it is listed here under the time of its open batch, or an earlier one.
 
-use super::{accumulator::Accumulator, core::Core};
+use super::{accumulator::Accumulator, core::Core, writing::Attempt};
 use crate::{
     env::{
         Env,
@@ -76,21 +78,30 @@ impl Hub {
     }
 
     /// Writes every batch whose time is over, makes all of them durable with one commit, and says when the next one is
-    /// due on the monotonic clock.
+    /// due on the monotonic clock: the caller sees to it that somebody comes back then.
     pub(crate) fn run_due(&self) -> Option<Duration> {
         let now = self.env().monotonic();
-        let mut accumulators = Vec::new();
+        let mut taken = Taken::default();
         let mut due = self.due.lock();
         while let Some(entry) = due.first_entry().filter(|entry| entry.key().0 <= now) {
-            accumulators.extend(entry.remove().upgrade());
+            taken.accumulators.extend(entry.remove().upgrade());
         }
         drop(due);
-        accumulators.iter().for_each(|accumulator| accumulator.write_due(now));
-        self.commit(&accumulators);
+        let written: Vec<_> =
+            taken.accumulators.iter().filter(|accumulator| accumulator.write_due(now)).cloned().collect();
+        self.commit(&written);
+        taken.accumulators.clear();
         self.next_due()
     }
 
-    fn next_due(&self) -> Option<Duration> {
+    /// As [`Hub::run_due`], beside the task: what is left is the task's again.
+    pub(crate) fn help(&self) {
+        if self.run_due().is_some() && !planted!(a_helper_wakes_nobody) {
+            self.wake();
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Duration> {
         self.due.lock().first_key_value().map(|((at, _), _)| *at)
     }
 
@@ -103,10 +114,24 @@ impl Hub {
         }
     }
 
-    /// Writes everything that these have, and makes it durable.
+    /// Writes everything that these have, and makes it durable, as far as that is possible now.
     pub(super) fn serve(&self, accumulators: &[Arc<Accumulator>]) {
-        accumulators.iter().for_each(Accumulator::write_all);
+        accumulators.iter().for_each(|accumulator| accumulator.write_all(Attempt::Now));
         self.commit(accumulators);
+    }
+
+    /// Returns when everything that these have is acknowledged or given up, or at the deadline.
+    pub(super) fn finish(&self, accumulators: &[Arc<Accumulator>], deadline: Duration) {
+        self.serve(accumulators);
+        for accumulator in accumulators {
+            let Some(last) = accumulator.last_promise() else { continue };
+            while !last.is_settled() && self.env().monotonic() < deadline {
+                // Whoever else is at it settles it or says when it is tried again.
+                let until = accumulator.next_attempt().unwrap_or(Duration::ZERO).min(deadline);
+                last.sleep(until);
+                self.serve(std::slice::from_ref(accumulator));
+            }
+        }
     }
 
     /// Makes durable and acknowledges what these have written.
@@ -123,7 +148,7 @@ impl Hub {
         }
     }
 
-    /// Notes when to look at an accumulator; says whether the task must be woken for it.
+    /// Notes when to look at an accumulator; says whether that is now the first time of all.
     pub(super) fn list(&self, at: Duration, accumulator: &Arc<Accumulator>) -> bool {
         let key = (at, self.tickets.fetch_add(1, Ordering::Relaxed));
         let mut due = self.due.lock();
@@ -146,31 +171,56 @@ impl Hub {
         Ok(())
     }
 
-    /// Writes and makes durable what these have; returns the first failure that was not told yet.
-    pub(super) fn flush(&self, accumulators: &[Arc<Accumulator>]) -> Result<()> {
-        self.serve(accumulators);
-        // Every error is taken, so that none turns up in a later call.
-        let mut errors = accumulators.iter().filter_map(|a| a.take_error());
-        let first = errors.next();
-        errors.for_each(drop);
-        first.map_or(Ok(()), Err)
-    }
-
-    /// Everything out; afterwards every call of every producer gets `Closed`.
+    /// Returns when everything that these have is acknowledged, or has failed.
     ///
     /// # Errors
     ///
-    /// The first failure that no call was told yet.
-    pub(crate) fn close(&self) -> Result<()> {
+    /// The first failure that a record of these producers had since the last look.
+    pub(super) fn flush(&self, cores: &[Arc<Core>], accumulators: &[Arc<Accumulator>]) -> Result<()> {
+        self.finish(accumulators, Duration::MAX);
+        self.outcome(cores, accumulators)
+    }
+
+    fn outcome(&self, cores: &[Arc<Core>], accumulators: &[Arc<Accumulator>]) -> Result<()> {
+        // Every error is taken, so that none turns up in a later call.
+        let told = accumulators.iter().filter_map(|accumulator| accumulator.take_error());
+        let told: Vec<Error> = told.collect();
+        let failures = cores.iter().filter_map(|core| core.undelivered.take_failure());
+        let failures: Vec<Error> = failures.collect();
+        failures.into_iter().chain(told).next().map_or(Ok(()), Err)
+    }
+
+    /// Everything out, or given up when `patience` is over; afterwards every call of every producer gets `Closed`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Hub::flush`].
+    pub(crate) fn close(&self, patience: Duration) -> Result<()> {
         let mut members = self.members.lock();
         members.closed = true;
         let producers = std::mem::take(&mut members.producers);
         drop(members);
-        let cores = producers.iter().filter_map(Weak::upgrade);
-        let mut accumulators: Vec<_> = cores.filter_map(|core| core.close("the log")).flatten().collect();
+        let cores: Vec<_> = producers.iter().filter_map(Weak::upgrade).collect();
+        let mut accumulators: Vec<_> =
+            cores.iter().filter_map(|core| core.close("the log")).flatten().collect();
         // Those of producers that were dropped and are not done yet.
         let listed = std::mem::take(&mut *self.due.lock());
         accumulators.extend(listed.into_values().filter_map(|accumulator| accumulator.upgrade()));
-        self.flush(&accumulators)
+        self.finish(&accumulators, self.env().monotonic().saturating_add(patience));
+        accumulators.iter().for_each(Accumulator::abandon);
+        self.outcome(&cores, &accumulators)
+    }
+}
+
+/// Accumulators that were taken from the list. Those that are still here when the work ends, which it does in its middle
+/// only by a panic, are listed again.
+#[derive(Default)]
+struct Taken {
+    accumulators: Vec<Arc<Accumulator>>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.accumulators.iter().for_each(Accumulator::list_again);
     }
 }

@@ -1,8 +1,11 @@
-//! How many bytes a producer holds that are not acknowledged yet.
+//! How many bytes a producer holds that are not acknowledged yet, and buffers that are free.
 //!
 //! Taken in steps by batches that grow, given back when a batch is acknowledged or failed. Never more than the limit.
 
-use crate::env::sync::{AtomicUsize, Ordering, Signal};
+use crate::env::sync::{AtomicUsize, Mutex, Ordering, Signal};
+
+/// How many free buffers are kept for the next batches.
+const SPARES: usize = 8;
 
 /// A producer's buffer memory.
 #[derive(Debug)]
@@ -10,11 +13,25 @@ pub(super) struct Memory {
     limit: usize,
     used: AtomicUsize,
     freed: Signal,
+    spares: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Memory {
     pub(super) fn new(limit: usize) -> Self {
-        Memory { limit, used: AtomicUsize::new(0), freed: Signal::new() }
+        Memory { limit, used: AtomicUsize::new(0), freed: Signal::new(), spares: Mutex::default() }
+    }
+
+    /// A buffer that served another batch, or an empty one.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        self.spares.lock().pop().unwrap_or_default()
+    }
+
+    /// Takes back the buffer of a batch.
+    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+        let mut spares = self.spares.lock();
+        if spares.len() < SPARES {
+            spares.push(buffer);
+        }
     }
 
     /// Takes `bytes` if there are so many.

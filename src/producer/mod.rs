@@ -5,7 +5,9 @@
 //! partition's accumulator; nothing of the user's runs while one is held.
 //!
 //! Always true: the records that one thread gives to one partition are in the log in that order; a record that was
-//! refused is nowhere; a batch that fails fails all that queued behind it, and the partition's next call says so, once.
+//! refused is nowhere. A batch that cannot be written now and may be later is tried again, before all that queued behind
+//! it. One that fails for good fails those behind it: the partition's next call says so, once, and the next flush, and
+//! `undelivered` has their records.
 
 mod accumulator;
 mod batch;
@@ -15,9 +17,11 @@ mod delivery;
 mod hub;
 mod memory;
 mod record;
+mod stuck;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod undelivered;
 mod writing;
 
 pub use batch::SendAllError;
@@ -26,6 +30,7 @@ pub use delivery::Delivery;
 #[allow(unused_imports, reason = "the handle is its user")]
 pub(crate) use hub::Hub;
 pub use record::{ProducerRecord, RecordMetadata, TopicRef};
+pub use undelivered::UndeliveredRecord;
 
 use self::{
     accumulator::Accumulator,
@@ -57,8 +62,19 @@ const DROP_TIME: Duration = Duration::from_secs(5);
 /// | [`enqueue`](Producer::enqueue) | at once, with a [`Delivery`] | throughput |
 ///
 /// After `enqueue` has returned, the record is written, flushed and visible within the linger time plus one flush,
-/// without another call. Dropping the last clone waits up to five seconds for what was enqueued and swallows errors:
-/// [`close`](Producer::close) or [`flush`](Producer::flush) tells them.
+/// without another call (where [threads are forbidden](crate::Builder::background_thread), inside some later call).
+/// Dropping the last clone waits up to five seconds for what was enqueued and swallows errors:
+/// [`close`](Producer::close) or [`flush`](Producer::flush) reports them.
+///
+/// **What was accepted is not dropped over a failure that can pass**, such as a full disk: its batch stays where it is and is
+/// tried again until [`max_block`](ProducerBuilder::max_block) is over, and later records of that partition wait behind it.
+/// What fails for good is an [`Error::Undelivered`], which says how many records it is about; it comes
+///
+/// * from the [`Delivery`] of each of these records,
+/// * once, from the next `enqueue` or `send` to their partition, whose own record is not written then,
+/// * from the next [`flush`](Producer::flush) or [`close`](Producer::close), whoever was told before.
+///
+/// [`take_undelivered`](Producer::take_undelivered) hands the records back.
 ///
 /// ```
 /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
@@ -117,8 +133,8 @@ impl Producer {
     /// `UnknownTopic`, `UnknownPartition`, `InvalidTopic` for internal topics, `RecordTooLarge`, `InvalidTimestamp`,
     /// `DiskFull`, `Io`, `Corrupt`, `ReadOnly`, `Closed`: nothing of the record was kept. `Poisoned` when a flush failed,
     /// now or earlier: the partition takes no more records, nobody reads this one, and whether it is there after the
-    /// next opening is unknown. Also, once, what a batch enqueued for the partition failed with; this record was not
-    /// written then.
+    /// next opening is unknown. Once, `Undelivered`, when records enqueued before for its partition failed for good; this
+    /// record was not written then. `DiskFull` also when it is those that find no space: they stay on their way.
     pub fn send(&self, record: ProducerRecord<'_>) -> Result<RecordMetadata> {
         self.send_with(record, Durability::Written)
     }
@@ -160,12 +176,16 @@ impl Producer {
     }
 
     /// Puts a record into its partition's batch and returns at once. The batch is written when it is full or its linger
-    /// time is over. With the buffer full the call waits for room.
+    /// time is over. With the buffer full the call waits for room, for as long as `max_block` says: a minute unless set.
     ///
     /// # Errors
     ///
     /// As for [`Producer::send`] where that can be known at once; the [`Delivery`] tells the rest. `Timeout` when the
     /// buffer stayed full for the time of `max_block`, `QueueFull` where that is zero.
+    ///
+    /// `Undelivered` is about other records: some that were accepted before for this partition failed for good. It is
+    /// reported once, this record is not taken, and the next call goes on. Calling again does not bring those back:
+    /// [`take_undelivered`](Producer::take_undelivered) does.
     #[inline]
     pub fn enqueue(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
         self.enqueue_with(&record, true)
@@ -203,16 +223,20 @@ impl Producer {
         Ok(delivery)
     }
 
-    /// Returns when everything enqueued before the call is acknowledged.
+    /// Returns when everything enqueued before the call is acknowledged, or has failed for good.
+    ///
+    /// `Ok` says that every record accepted since the last flush is acknowledged.
     ///
     /// # Errors
     ///
-    /// The first failure that no call was told yet; each record's own is with its [`Delivery`].
+    /// `Undelivered` when one that was accepted since the last flush was not acknowledged, also where another call
+    /// reported that already: the first such failure. [`take_undelivered`](Producer::take_undelivered) has the records of
+    /// all. Where a disk stays full, it takes as long as `max_block` says until that is certain.
     pub fn flush(&self) -> Result<()> {
         let core = &self.inner.core;
         core.check_process()?;
         core.check_open()?;
-        core.hub.flush(&core.accumulators())
+        core.hub.flush(std::slice::from_ref(core), &core.accumulators())
     }
 
     /// Closes the producer for all clones, after what was enqueued is acknowledged. Their later calls get `Closed`;
@@ -227,9 +251,35 @@ impl Producer {
             return Ok(());
         }
         match core.close("the producer") {
-            Some(accumulators) => core.hub.flush(&accumulators),
+            Some(accumulators) => core.hub.flush(std::slice::from_ref(core), &accumulators),
             None => Ok(()),
         }
+    }
+
+    /// The records that were accepted and failed for good, each partition's in its order, since the last call of this.
+    ///
+    /// An [`Error::Undelivered`] says that there are some; a closed producer has them too. They are kept for whoever asks up
+    /// to the size of the buffer ([`buffer_memory`](ProducerBuilder::buffer_memory)), beside it; where more fail, those
+    /// that failed first are forgotten. Only a batch whose writing ended in a panic cannot be handed back.
+    ///
+    /// ```
+    /// # use streamlog::{Error, ProducerRecord, Streamlog, TopicConfig};
+    /// # let log = Streamlog::in_memory()?;
+    /// # log.create_topic("readings", TopicConfig::default())?;
+    /// let producer = log.producer()?;
+    /// producer.enqueue(ProducerRecord::new("readings", "21.5"))?;
+    /// if let Err(error @ Error::Undelivered { .. }) = producer.flush() {
+    ///     eprintln!("{error}");
+    ///     for record in producer.take_undelivered() {
+    ///         // To another place, or once more, when there is space again.
+    ///         producer.send(record.to_record())?;
+    ///     }
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn take_undelivered(&self) -> Vec<UndeliveredRecord> {
+        let core = &self.inner.core;
+        if core.process.is_this() { core.undelivered.take() } else { Vec::new() }
     }
 
     /// Does `work` with the accumulator of the record's partition.
@@ -310,13 +360,13 @@ impl Drop for Inner {
             return;
         }
         let Some(accumulators) = core.close("the producer") else { return core.forget() };
+        let deadline = core.env().monotonic().saturating_add(DROP_TIME);
         if core.hub.is_inline() {
-            core.hub.serve(&accumulators);
+            core.hub.finish(&accumulators, deadline);
         } else {
             core.relieve(true);
-            let deadline = core.env().monotonic().saturating_add(DROP_TIME);
             let last = accumulators.iter().filter_map(|accumulator| accumulator.last_promise());
-            last.for_each(|promise| promise.wait(Some(deadline)));
+            last.for_each(|promise| promise.sleep(deadline));
         }
         core.forget();
     }

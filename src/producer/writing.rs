@@ -1,21 +1,53 @@
 //! How an accumulator's batches leave: sealed, into the log, acknowledged.
 //!
 //! Whoever holds `out` writes the queue from its front; sealing and writing happen without `state`. Whoever lets go of
-//! `out` looks at the queue again, so one who found it taken may leave: what it queued is seen. A batch that fails fails
-//! all that queued behind it.
+//! `out` looks at the queue again, so one who found it taken may leave: what it queued is seen.
+//!
+//! A failure that can pass leaves the batch at the front of the queue, or of what is written and not durable, and the hub
+//! looks here again after a pause; what lies behind it waits, so that the order stays. Any other failure, and one that did
+//! not pass in time, gives up the batch and all that queued behind it.
 
-use super::accumulator::{Accumulator, Body, Locked, QueuedBatch, State, WrittenBatch};
+use super::{
+    accumulator::{Accumulator, Body, Locked, QueuedBatch, State, WrittenBatch},
+    delivery::Promise,
+    stuck::{PAUSE_MAX, Stuck},
+};
 use crate::{
     codec::builder::SealedBatch,
     env::sync::MutexGuard,
     error::{Error, Result},
     partition::append::Appended,
-    types::{Durability, Offset},
+    types::Offset,
 };
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 /// How many batches an enqueueing call writes at most: it must not end up writing for everybody for ever.
 const BATCHES_PER_CALL: usize = 8;
+
+/// Whether what did not get on is tried again before its time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Now,
+    WhenDue,
+}
+
+/// What became of the batch at the front of the queue.
+enum Step {
+    /// It left, one way or the other.
+    Done,
+    /// There is none.
+    Empty,
+    /// It stays there.
+    Stuck,
+}
+
+impl State {
+    /// When there is something to do here that nobody is at: at once, unless that failed a moment ago.
+    fn next_look(&self) -> Option<Duration> {
+        let waits = !self.queue.is_empty() || !self.written.is_empty();
+        waits.then(|| self.stuck.as_ref().map_or(Duration::ZERO, |stuck| stuck.next))
+    }
+}
 
 impl Accumulator {
     /// Writes what is queued, unless somebody is at it.
@@ -23,62 +55,73 @@ impl Accumulator {
         let mut left = BATCHES_PER_CALL;
         while left > 0 {
             let Some(out) = self.out.try_lock() else { return };
-            while left > 0 && self.write_next(&out) {
-                left -= 1;
+            let mut stuck = false;
+            while left > 0 {
+                match self.write_next(&out, Attempt::WhenDue) {
+                    Step::Done => left -= 1,
+                    Step::Empty => break,
+                    Step::Stuck => {
+                        stuck = true;
+                        break;
+                    }
+                }
             }
             drop(out);
-            if self.lock().queue.is_empty() {
+            if stuck || self.lock().queue.is_empty() {
                 break;
             }
         }
         self.hand_over();
     }
 
-    /// Writes everything that was enqueued before the call.
-    pub(super) fn write_all(self: &Arc<Self>) {
+    /// Writes everything that was enqueued before the call, as far as that is possible now.
+    pub(super) fn write_all(self: &Arc<Self>, attempt: Attempt) {
         let out = self.out.lock();
-        self.write_queued(&out);
+        self.write_queued(&out, attempt);
         drop(out);
         if !self.lock().queue.is_empty() {
             self.write_some();
         }
     }
 
-    /// As [`Accumulator::write_all`], where the open batch's time is over.
-    pub(super) fn write_due(self: &Arc<Self>, now: Duration) {
+    /// As [`Accumulator::write_all`], where the open batch's time is over. Says whether what is written is to be made
+    /// durable now. The caller does the hub's work, and hands on the times at which there is more.
+    pub(super) fn write_due(self: &Arc<Self>, now: Duration) -> bool {
         let mut state = self.lock();
         state.listed = None;
+        if let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next).filter(|next| *next > now) {
+            state.relist(next);
+            return false;
+        }
         let is_due = std::mem::take(&mut state.hurry)
             || !state.queue.is_empty()
             || state.open.as_ref().is_some_and(|open| open.deadline <= now);
         if is_due {
             drop(state);
-            self.write_all();
+            self.write_all(Attempt::Now);
         } else if let Some(deadline) = state.open.as_ref().map(|open| open.deadline) {
-            self.list(&mut state, deadline);
-            // The hub's task is the caller.
-            state.wake = false;
+            state.relist(deadline);
         }
+        true
     }
 
     /// Writes all that is queued and then `batch`, in the order of the log.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of `batch` was kept. What keeps the queue from being written keeps `batch` from it too.
     pub(super) fn send(self: &Arc<Self>, batch: &mut SealedBatch) -> Result<Appended> {
         // What this thread enqueued before, or another thread that it heard of, has made it busy.
         if !self.is_busy() {
             return self.log().append(batch);
         }
         let out = self.out.lock();
+        self.write_queued(&out, Attempt::Now);
         let mut state = self.lock();
-        let waits = state.open.is_some() || !state.queue.is_empty();
-        if !waits {
-            state.check()?;
-        }
+        state.check()?;
+        let ahead = state.stuck.as_ref().filter(|_| !state.queue.is_empty()).map(|stuck| stuck.cause.clone());
         drop(state);
-        if waits {
-            self.write_queued(&out);
-            self.lock().check()?;
-        }
-        let appended = self.log().append(batch);
+        let appended = ahead.map_or_else(|| self.log().append(batch), Err);
         drop(out);
         if !self.lock().queue.is_empty() {
             self.write_some();
@@ -86,135 +129,253 @@ impl Accumulator {
         appended
     }
 
-    fn write_queued(&self, out: &MutexGuard<'_, ()>) {
+    fn write_queued(self: &Arc<Self>, out: &MutexGuard<'_, ()>, attempt: Attempt) {
         let mut state = self.lock();
         state.close_open();
         let count = state.queue.len();
         drop(state);
         for _ in 0..count {
-            self.write_next(out);
+            if !matches!(self.write_next(out, attempt), Step::Done) {
+                break;
+            }
         }
     }
 
-    /// Writes the first batch of the queue; `false` when there is none.
-    fn write_next(&self, _out: &MutexGuard<'_, ()>) -> bool {
+    /// Writes the first batch of the queue.
+    fn write_next(self: &Arc<Self>, _out: &MutexGuard<'_, ()>, attempt: Attempt) -> Step {
+        let now = self.core().env().monotonic();
         let mut state = self.lock();
-        let Some(QueuedBatch { body, promise, reserved }) = state.queue.pop_front() else { return false };
+        let waits = state.stuck.as_ref().is_some_and(|stuck| stuck.next > now);
+        if waits && attempt == Attempt::WhenDue {
+            return if state.queue.is_empty() { Step::Empty } else { Step::Stuck };
+        }
+        let Some(QueuedBatch { body, promise, reserved }) = state.queue.pop_front() else {
+            return Step::Empty;
+        };
         state.writing = !planted!(a_batch_on_its_way_is_forgotten);
         drop(state);
-        let written = self.seal(body).and_then(|mut sealed| {
-            let appended = self.log().append(&mut sealed)?;
-            Ok((appended, sealed.into_buffer()))
-        });
+        let mut in_hand = InHand { accumulator: self, batch: Some((promise, reserved, body.count())) };
+        let written = self.append(body);
         let mut state = self.lock();
+        let Some((promise, reserved, _)) = in_hand.batch.take() else { return Step::Empty };
         state.writing = false;
         match written {
-            Ok((appended, buffer)) => {
-                if buffer.capacity() <= self.core().settings.batch_size.saturating_mul(2) {
-                    state.spare = Some(buffer);
-                }
-                if self.log().config().durability == Durability::Flushed
-                    && !planted!(enqueued_is_acknowledged_unflushed)
-                {
-                    state.written.push_back(WrittenBatch { appended, promise, reserved });
+            Ok((appended, sealed)) => {
+                state.stuck = None;
+                let batch = WrittenBatch { appended, sealed, promise, reserved };
+                if appended.must_flush && !planted!(enqueued_is_acknowledged_unflushed) {
+                    state.written.push_back(batch);
                 } else {
-                    promise.settle(Ok(appended));
-                    self.core().memory.release(reserved);
+                    self.acknowledge(batch);
                 }
+                Step::Done
             }
-            Err(error) => {
-                promise.settle(Err(error.clone()));
-                self.core().memory.release(reserved);
-                self.fail_queued(&mut state, error);
+            Err((body, error)) => {
+                state.queue.push_front(QueuedBatch { body, promise, reserved });
+                if self.stays(&mut state, &error) {
+                    Step::Stuck
+                } else {
+                    self.give_up_queued(&mut state, error);
+                    Step::Done
+                }
             }
         }
-        true
     }
 
-    fn seal(&self, body: Body) -> Result<SealedBatch> {
-        match body {
-            Body::Sealed(sealed) => Ok(sealed),
+    /// Puts a batch into the log, or gives it back.
+    fn append(&self, body: Body) -> Result<(Appended, SealedBatch), (Body, Error)> {
+        let mut sealed = match body {
+            Body::Sealed(sealed) => sealed,
             Body::Filled(builder, config) => {
                 let (codec, level) = config.codec(self.core().settings.compression);
-                builder.seal(codec, level)
+                builder.seal_or_keep(codec, level).map_err(|refused| {
+                    let (builder, error) = *refused;
+                    (Body::Filled(builder, config), error)
+                })?
             }
+        };
+        match self.log().append(&mut sealed) {
+            Ok(appended) => Ok((appended, sealed)),
+            Err(error) => Err((Body::Sealed(sealed), error)),
         }
+    }
+
+    fn acknowledge(&self, batch: WrittenBatch) {
+        let WrittenBatch { appended, sealed, promise, reserved } = batch;
+        promise.settle(Ok(appended));
+        let (memory, buffer) = (&self.core().memory, sealed.into_buffer());
+        if buffer.capacity() <= self.core().settings.batch_size.saturating_mul(2) {
+            memory.recycle(buffer);
+        }
+        memory.release(reserved);
     }
 
     /// Leaves to the hub what an enqueueing call does not do: the rest of the queue, and making durable.
     fn hand_over(self: &Arc<Self>) {
         let mut state = self.lock();
-        if !state.queue.is_empty() || !state.written.is_empty() {
-            self.list(&mut state, Duration::ZERO);
+        if let Some(at) = state.next_look() {
+            state.list(at);
         }
-        self.tell(state);
     }
 
     /// Asks the hub to write and make durable now what is here.
     pub(super) fn urge(self: &Arc<Self>) {
         let mut state = self.lock();
-        if state.open.is_some() || !state.queue.is_empty() || !state.written.is_empty() {
+        let at = if state.open.is_some() { Some(Duration::ZERO) } else { None };
+        if let Some(at) = state.next_look().or(at) {
             state.hurry = true;
-            self.list(&mut state, Duration::ZERO);
+            state.list(at);
         }
-        self.tell(state);
     }
 
-    fn tell(&self, mut state: Locked<'_>) {
-        let wake = std::mem::take(&mut state.wake);
-        drop(state);
-        if wake {
-            self.core().hub.wake();
+    /// After an end of the hub's work in its middle, which may have taken this from its list and not come to it.
+    pub(super) fn list_again(self: &Arc<Self>) {
+        let at = self.core().env().monotonic().saturating_add(PAUSE_MAX);
+        let mut state = self.lock();
+        state.listed = None;
+        if state.open.is_some() || state.next_look().is_some() {
+            state.hurry = true;
+            state.list(at);
         }
     }
 
     /// How far the log must be durable for all that is written to be acknowledged.
-    pub(super) fn written_end(&self) -> Option<Offset> {
+    pub(super) fn written_end(self: &Arc<Self>) -> Option<Offset> {
         self.lock().written.iter().map(|batch| batch.appended.next_offset).max()
     }
 
-    /// Acknowledges what lies below `end`, or fails all that is not acknowledged.
-    pub(super) fn settle(&self, end: Offset, result: &Result<()>) {
+    /// Acknowledges what lies below `end`. After a failure that can pass the hub tries again; any other one gives up all
+    /// that is not acknowledged.
+    pub(super) fn settle(self: &Arc<Self>, end: Offset, result: &Result<()>) {
         let mut state = self.lock();
-        while let Some(batch) = state.written.front() {
-            if result.is_ok() && batch.appended.next_offset > end {
-                return;
+        match result {
+            Ok(()) => {
+                while state.written.front().is_some_and(|batch| batch.appended.next_offset <= end) {
+                    let Some(batch) = state.written.pop_front() else { return };
+                    state.stuck = None;
+                    self.acknowledge(batch);
+                }
             }
-            let Some(batch) = state.written.pop_front() else { return };
-            batch.promise.settle(result.clone().map(|()| batch.appended));
-            self.core().memory.release(batch.reserved);
-            if state.written.is_empty()
-                && let Err(error) = result
-            {
-                self.fail_queued(&mut state, error.clone());
-            }
+            Err(_) if state.written.is_empty() => {}
+            Err(error) if self.stays(&mut state, error) => {}
+            Err(error) => self.give_up_written(&mut state, error.clone()),
         }
     }
 
-    /// Fails what waits to be written; the next call tells it.
-    fn fail_queued(&self, state: &mut State, error: Error) {
-        state.close_open();
-        for batch in state.queue.drain(..) {
-            batch.promise.settle(Err(error.clone()));
-            self.core().memory.release(batch.reserved);
+    /// Whether what failed is tried again: the hub looks here for that.
+    fn stays(&self, state: &mut Locked<'_>, error: &Error) -> bool {
+        if !error.can_pass() || planted!(a_full_disk_is_final) {
+            return false;
         }
-        state.error = Some(error);
+        let (now, patience) = (self.core().env().monotonic(), self.core().settings.max_block);
+        state.stuck = Stuck::again(state.stuck.take(), error.clone(), now, patience);
+        let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next) else { return false };
+        state.list(next);
+        true
+    }
+
+    /// Gives up what waits to be written; the next call tells it.
+    fn give_up_queued(&self, state: &mut Locked<'_>, cause: Error) {
+        state.close_open();
+        let lost = std::mem::take(&mut state.queue).into_iter();
+        self.give_up(state, cause, lost.map(|batch| (batch, false)).collect());
+    }
+
+    /// Gives up what is written and not durable, and what waits behind it.
+    fn give_up_written(&self, state: &mut Locked<'_>, cause: Error) {
+        state.close_open();
+        let written = std::mem::take(&mut state.written).into_iter().map(|batch| {
+            let WrittenBatch { sealed, promise, reserved, .. } = batch;
+            (QueuedBatch { body: Body::Sealed(sealed), promise, reserved }, true)
+        });
+        let mut lost: Vec<_> = written.collect();
+        lost.extend(std::mem::take(&mut state.queue).into_iter().map(|batch| (batch, false)));
+        self.give_up(state, cause, lost);
+    }
+
+    /// Gives up everything that is not acknowledged: nobody tries again.
+    pub(super) fn abandon(self: &Arc<Self>) {
+        let _out = self.out.lock();
+        let mut state = self.lock();
+        if state.open.is_some() || state.next_look().is_some() {
+            let cause = state.stuck.as_ref().map_or(Error::closed("the log"), |stuck| stuck.cause.clone());
+            self.give_up_written(&mut state, cause);
+        }
+    }
+
+    fn give_up(&self, state: &mut Locked<'_>, cause: Error, lost: Vec<(QueuedBatch, bool)>) {
+        let records = lost.iter().map(|(batch, _)| u64::from(batch.body.count())).sum();
+        let error = self.undelivered(records, cause);
+        let mut taking = self.core().undelivered.open();
+        for (QueuedBatch { body, promise, reserved }, may_be_in_log) in lost {
+            taking.keep(self, body, may_be_in_log);
+            self.fail(&promise, reserved, &error);
+        }
+        taking.note(&error);
+        state.stuck = None;
+        state.tell(error);
+    }
+
+    fn undelivered(&self, records: u64, cause: Error) -> Error {
+        Error::Undelivered { partition: self.log().identity.name.clone(), records, cause: Arc::new(cause) }
+    }
+
+    fn fail(&self, promise: &Promise, reserved: usize, error: &Error) {
+        promise.settle(Err(error.clone()));
+        self.core().memory.release(reserved);
     }
 
     /// From now on every call gets `Closed`.
-    pub(super) fn close(&self, what: &'static str) {
+    pub(super) fn close(self: &Arc<Self>, what: &'static str) {
         self.lock().closed.get_or_insert(what);
     }
 
     /// The failure that was not told yet.
-    pub(super) fn take_error(&self) -> Option<Error> {
+    pub(super) fn take_error(self: &Arc<Self>) -> Option<Error> {
         self.lock().error.take()
     }
 
     /// The last batch that is not acknowledged.
-    pub(super) fn last_promise(&self) -> Option<Arc<super::delivery::Promise>> {
+    pub(super) fn last_promise(self: &Arc<Self>) -> Option<Arc<Promise>> {
         let state = self.lock();
         let queued = state.queue.back().map(|batch| &batch.promise);
         queued.or(state.written.back().map(|batch| &batch.promise)).cloned()
+    }
+
+    /// When what does not get on is tried again.
+    pub(super) fn next_attempt(self: &Arc<Self>) -> Option<Duration> {
+        self.lock().stuck.as_ref().map(|stuck| stuck.next)
+    }
+}
+
+impl State {
+    /// Has the next call return this, with the records of a failure that none was told of yet.
+    fn tell(&mut self, mut error: Error) {
+        if let Some(before) = &self.error {
+            error.counts_also(before);
+        }
+        self.error = Some(error);
+    }
+}
+
+/// A batch between queue and log. Where writing it ends in a panic, its records are lost, and those behind it are given up.
+struct InHand<'a> {
+    accumulator: &'a Arc<Accumulator>,
+    batch: Option<(Arc<Promise>, usize, u32)>,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let Some((promise, reserved, count)) = self.batch.take() else { return };
+        let accumulator = self.accumulator;
+        let reason = io::Error::other("a write did not come to its end");
+        let cause = Error::io("write", &accumulator.log().identity.dir, reason);
+        let mut state = accumulator.lock();
+        state.writing = false;
+        let error = accumulator.undelivered(u64::from(count), cause.clone());
+        accumulator.fail(&promise, reserved, &error);
+        accumulator.core().undelivered.open().note(&error);
+        state.tell(error);
+        accumulator.give_up_queued(&mut state, cause);
     }
 }

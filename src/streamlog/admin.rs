@@ -220,7 +220,7 @@ impl Streamlog {
         self.inner.check_open()?;
         let catalog = &self.inner.catalog;
         catalog.shared().check_writable()?;
-        self.inner.hub.run_due();
+        self.inner.hub.help();
         let mut result = catalog.remove_leftovers();
         for log in catalog.logs() {
             let now = catalog.shared().env.monotonic();

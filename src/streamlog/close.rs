@@ -19,31 +19,37 @@ use crate::{
     },
     types::{TopicId, TopicPartition},
 };
+use std::time::Duration;
+
+/// How long dropping the last handle waits for space.
+const DROP_TIME: Duration = Duration::from_secs(5);
 
 type Closed = (TopicId, TopicPartition, PartitionClosed);
 
 impl Streamlog {
     /// Closes the log for all clones, their producers and consumers, which get `Closed` from then on: what waits is
-    /// written and flushed, so that the next opening is instant.
+    /// written and flushed, so that the next opening is instant. On a full disk it waits for space as long as its producers
+    /// would ([`max_block`](crate::ProducerBuilder::max_block)).
     ///
     /// In a forked child it leaves the log alone, which is its parent's, and says yes.
     ///
     /// # Errors
     ///
-    /// The first failure. The lock is given up all the same, and what had been acknowledged stays so.
+    /// The first failure: `Undelivered` where records that a producer had accepted were not acknowledged. The lock is given up all the same, and what had been acknowledged stays so.
     pub fn close(self) -> Result<()> {
-        self.inner.close()
+        self.inner.close(Duration::MAX)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let _ = self.close();
+        let _ = self.close(DROP_TIME);
     }
 }
 
 impl Inner {
-    pub(super) fn close(&self) -> Result<()> {
+    /// Closes the log; what finds the disk full is tried again for no longer than `patience`.
+    pub(super) fn close(&self, patience: Duration) -> Result<()> {
         if !self.catalog.shared().process.is_this() {
             // The parent's lock lasts as long as any copy of its descriptor: this one goes.
             if let Some(mut lock) = self.lock.try_lock() {
@@ -54,7 +60,7 @@ impl Inner {
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        let clients = self.close_clients();
+        let clients = self.close_clients(patience);
         self.background.stop();
         // Whatever became of the producers' records: the logs end, or they would be written after the lock is given up.
         let result = self.catalog.last_call(|| {
@@ -74,8 +80,8 @@ impl Inner {
     }
 
     /// What producers hold goes out; from then on they get `Closed`.
-    fn close_clients(&self) -> Result<()> {
-        if self.catalog.shared().read_only { Ok(()) } else { self.hub.close() }
+    fn close_clients(&self, patience: Duration) -> Result<()> {
+        if self.catalog.shared().read_only { Ok(()) } else { self.hub.close(patience) }
     }
 
     fn close_logs(&self) -> Result<()> {

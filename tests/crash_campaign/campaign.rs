@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 use streamlog::{
-    Durability, ErrorKind,
+    Durability, Error, ErrorKind,
     sim::{Crash, Recording, SimEnv},
 };
 
@@ -132,7 +132,7 @@ fn finish(
 fn make(session: &mut Session, op: &Op, full: bool, calls: &mut Vec<Call>) -> Result<(), String> {
     let (start, before) = (session.env.operations(), session.model.clone());
     let checked = match session.run(op) {
-        Err(e) if full && e.kind() == ErrorKind::DiskFull => {
+        Err(e) if full && is_of_a_full_disk(&e) => {
             session.take_in_parts(op);
             session.learn(op)
         }
@@ -141,6 +141,14 @@ fn make(session: &mut Session, op: &Op, full: bool, calls: &mut Vec<Call>) -> Re
     checked.map_err(|e| format!("{op:?}: {e}"))?;
     calls.push(Call::new(start, session, before));
     Ok(())
+}
+
+/// Also where it stayed full for longer than a producer waits with what it had accepted.
+pub fn is_of_a_full_disk(error: &Error) -> bool {
+    match error {
+        Error::Undelivered { cause, .. } => is_of_a_full_disk(cause),
+        other => other.kind() == ErrorKind::DiskFull,
+    }
 }
 
 /// (I16)

@@ -1,6 +1,6 @@
 //! One operation of a workload fails: the log is unchanged or poisoned, and what was acknowledged is there.
 
-use crate::campaign::{Failure, Figures, History, go_on, guard, no_violations};
+use crate::campaign::{Failure, Figures, History, go_on, guard, is_of_a_full_disk, no_violations};
 use crate::check::{Bounds, Level, check};
 use crate::model::Model;
 use crate::session::{Session, open};
@@ -47,13 +47,14 @@ fn faulted(
         }
     };
     if let Some(session) = &mut session {
-        bounds = endure(session, &workload.ops)?;
+        bounds = endure(session, &workload.ops, !forever)?;
     }
     lives_on(&env, session, &bounds, point, &mut rng, figures)
 }
 
-/// Makes calls until one fails. Returns the bounds of what may be found from then on.
-fn endure(session: &mut Session, ops: &[Op]) -> Result<(Model, Model), String> {
+/// Makes calls until one fails. Returns the bounds of what may be found from then on. A full disk that passes fails nothing
+/// that a producer had accepted.
+fn endure(session: &mut Session, ops: &[Op], passes: bool) -> Result<(Model, Model), String> {
     for op in ops.iter() {
         if !op.fits(&session.model) {
             continue;
@@ -65,6 +66,9 @@ fn endure(session: &mut Session, ops: &[Op]) -> Result<(Model, Model), String> {
                     println!("{op:?}: {error}");
                 }
                 says_what_and_where(&error).map_err(|e| format!("{op:?}: {e}"))?;
+                if passes && error.kind() == ErrorKind::Undelivered && is_of_a_full_disk(&error) {
+                    return Err(format!("{op:?}: given up over a disk that was full once: {error} (I14)"));
+                }
                 let mut after = session.model.clone();
                 after.apply(op);
                 if matches!(op, Op::Maintain { .. } | Op::AdvanceStart { .. } | Op::Reopen) {
@@ -162,7 +166,7 @@ fn faulted_after(
             let mut next = Session::start_with(env.clone(), log, model, bounds.after.serial + 1000);
             if let Some(left) = left {
                 env.inject(Fault::new(kind).skip(left));
-                found = endure(&mut next, &first_calls())?;
+                found = endure(&mut next, &first_calls(), true)?;
                 if env.struck() == 0 {
                     env.die();
                     return Ok(None);

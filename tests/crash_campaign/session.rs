@@ -299,6 +299,8 @@ impl Session {
             Some(producer) => producer,
             None => {
                 let builder = self.log()?.producer_builder().linger(Duration::from_secs(3600));
+                // A full disk is waited for, and not for long.
+                let builder = builder.max_block(Duration::from_secs(1));
                 builder.compression(Compression::Lz4).build()?
             }
         };

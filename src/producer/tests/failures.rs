@@ -15,12 +15,15 @@ fn a_failed_batch_is_told_once_and_then_work_resumes() {
     let lost = producer.enqueue(ProducerRecord::new("t", &[0; 500]).partition(0)).unwrap();
     shrink(&world, 200);
     producer.inner.core.relieve(true);
-    assert_eq!(kind(lost.wait()), ErrorKind::RecordTooLarge);
+    assert_eq!(undelivered(lost.wait()), (1, ErrorKind::RecordTooLarge));
     // Another partition knows nothing of it.
     producer.enqueue(ProducerRecord::new("t", "y").partition(1)).unwrap();
-    assert_eq!(kind(producer.enqueue(ProducerRecord::new("t", "x").partition(0))), ErrorKind::RecordTooLarge);
+    let refused = producer.enqueue(ProducerRecord::new("t", "x").partition(0));
+    assert_eq!(undelivered(refused), (1, ErrorKind::RecordTooLarge));
     assert_eq!(producer.send(ProducerRecord::new("t", "x").partition(0)).unwrap().offset, 0);
     assert_eq!(values(&topic, 0), ["x"]);
+    // A flush says so whoever was told before, and once.
+    assert_eq!(undelivered(producer.flush()), (1, ErrorKind::RecordTooLarge));
     producer.flush().unwrap();
     assert_eq!(producer.inner.core.memory.used(), 0);
 }
@@ -40,8 +43,12 @@ fn a_failed_batch_fails_those_behind_it() {
         (0..40).map(|_| producer.enqueue(ProducerRecord::new("t", &[1; 90])).unwrap()).collect();
     shrink(&world, 300);
     drop(out);
-    assert_eq!(kind(producer.flush()), ErrorKind::RecordTooLarge);
-    assert!(behind.iter().all(|d| kind(d.wait()) == ErrorKind::RecordTooLarge));
+    assert_eq!(undelivered(producer.flush()), (41, ErrorKind::RecordTooLarge));
+    assert!(behind.iter().all(|d| undelivered(d.wait()) == (41, ErrorKind::RecordTooLarge)));
+    let handed_back = producer.take_undelivered();
+    let lengths: Vec<usize> = handed_back.iter().map(|r| r.value.as_ref().unwrap().len()).collect();
+    assert!(lengths.len() == 41 && lengths[0] == 700 && lengths[1..].iter().all(|len| *len == 90));
+    assert!(producer.take_undelivered().is_empty());
     assert_eq!(topic.partition(0).unwrap().log_end_offset(), 0);
     assert_eq!(producer.inner.core.memory.used(), 0);
     assert_eq!(producer.send(ProducerRecord::new("t", "x")).unwrap().offset, 0);
@@ -54,7 +61,8 @@ fn a_send_tells_what_was_enqueued_before_it_and_failed() {
     let producer = world.patient();
     producer.enqueue(ProducerRecord::new("t", &[0; 500])).unwrap();
     shrink(&world, 200);
-    assert_eq!(kind(producer.send(ProducerRecord::new("t", "x"))), ErrorKind::RecordTooLarge);
+    let refused = producer.send(ProducerRecord::new("t", "x"));
+    assert_eq!(undelivered(refused), (1, ErrorKind::RecordTooLarge));
     assert_eq!(topic.partition(0).unwrap().log_end_offset(), 0);
     producer.send(ProducerRecord::new("t", "x")).unwrap();
 }
@@ -66,8 +74,8 @@ fn a_topic_that_is_deleted_fails_what_waits_for_it() {
     let producer = world.patient();
     let delivery = producer.enqueue(ProducerRecord::new(&topic, "x")).unwrap();
     world.catalog.delete("t").unwrap();
-    assert_eq!(kind(producer.flush()), ErrorKind::Closed);
-    assert_eq!(kind(delivery.wait()), ErrorKind::Closed);
+    assert_eq!(undelivered(producer.flush()), (1, ErrorKind::Closed));
+    assert_eq!(undelivered(delivery.wait()), (1, ErrorKind::Closed));
     assert_eq!(kind(producer.enqueue(ProducerRecord::new(&topic, "x"))), ErrorKind::Closed);
     assert_eq!(kind(producer.enqueue(ProducerRecord::new("t", "x"))), ErrorKind::UnknownTopic);
     assert_eq!(producer.inner.core.memory.used(), 0);
@@ -135,10 +143,10 @@ fn a_commit_acknowledges_what_lies_below_its_end_and_no_more() {
     let enqueue = |value: &str| producer.enqueue(ProducerRecord::new("t", value)).unwrap();
     let first = enqueue("a");
     let accumulator = producer.inner.core.accumulators().remove(0);
-    accumulator.write_all();
+    accumulator.write_all(Attempt::Now);
     let end = accumulator.written_end().unwrap();
     let second = enqueue("b");
-    accumulator.write_all();
+    accumulator.write_all(Attempt::Now);
     assert!(!first.is_done());
     accumulator.settle(end, &Ok(()));
     assert!(first.is_done() && !second.is_done());
@@ -151,11 +159,15 @@ fn a_commit_that_fails_fails_what_is_written_and_what_waits() {
     let producer = world.patient();
     let written = producer.enqueue(ProducerRecord::new("t", "a")).unwrap();
     let accumulator = producer.inner.core.accumulators().remove(0);
-    accumulator.write_all();
+    accumulator.write_all(Attempt::Now);
     let waits = producer.enqueue(ProducerRecord::new("t", "b")).unwrap();
     let end = accumulator.written_end().unwrap();
     accumulator.settle(end, &Err(Error::closed("a test's medium")));
-    assert!([&written, &waits].iter().all(|delivery| kind(delivery.wait()) == ErrorKind::Closed));
-    assert_eq!(kind(producer.enqueue(ProducerRecord::new("t", "c"))), ErrorKind::Closed);
+    for delivery in [&written, &waits] {
+        assert_eq!(undelivered(delivery.wait()), (2, ErrorKind::Closed));
+    }
+    assert_eq!(undelivered(producer.enqueue(ProducerRecord::new("t", "c"))), (2, ErrorKind::Closed));
+    let handed_back = producer.take_undelivered();
+    assert_eq!(handed_back.iter().map(|record| record.may_be_in_log).collect::<Vec<_>>(), [true, false]);
     assert!(producer.enqueue(ProducerRecord::new("t", "c")).is_ok());
 }

@@ -2,10 +2,12 @@
 
 mod failures;
 mod pipelined;
+#[cfg(feature = "sim")]
+mod retries;
 mod sending;
 mod threads;
 
-use super::*;
+use super::{writing::Attempt, *};
 use crate::{
     env::{Env, Next, Running, Task, memory::MemoryEnv, sync::Signal},
     error::ErrorKind,
@@ -121,6 +123,14 @@ fn texts(batch: &crate::partition::view::Batch) -> Vec<String> {
 /// How many records each batch of a partition has.
 fn batch_sizes(topic: &Topic, partition: u32) -> Vec<usize> {
     topic.partition(partition).unwrap().read(0).map(|batch| batch.unwrap().iter().count()).collect()
+}
+
+/// How many records an error says were not delivered, and the kind of its cause.
+fn undelivered<T: fmt::Debug>(result: Result<T>) -> (u64, ErrorKind) {
+    match result.unwrap_err() {
+        Error::Undelivered { records, cause, .. } => (records, cause.kind()),
+        other => panic!("{other}"),
+    }
 }
 
 fn kind<T: fmt::Debug>(result: Result<T>) -> ErrorKind {

@@ -165,7 +165,7 @@ fn closing_the_hub_writes_what_waits_and_ends_all_producers() {
     let topic = world.topic("t", 1);
     let producers = [world.patient(), world.patient()];
     let deliveries = producers.each_ref().map(|p| p.enqueue(ProducerRecord::new(&topic, "a")).unwrap());
-    world.hub.close().unwrap();
+    world.hub.close(Duration::MAX).unwrap();
     assert!(deliveries.iter().all(|d| d.try_result().unwrap().is_ok()));
     assert_eq!(kind(producers[0].enqueue(ProducerRecord::new("t", "b"))), ErrorKind::Closed);
     assert_eq!(kind(world.builder().build()), ErrorKind::Closed);

@@ -1,0 +1,190 @@
+//! What became of records that were enqueued and then given up: kept for the producer's user, who may take them back.
+//!
+//! Always true: the records of one partition lie here in the order in which they were enqueued; their batches take no more
+//! bytes than the producer's buffer may, beside those that it holds. Where there are more, the oldest go: they are those
+//! that somebody was told of and did not take.
+
+use super::{
+    ProducerRecord, TopicRef,
+    accumulator::{Accumulator, Body},
+};
+use crate::{
+    codec::{
+        batch::RecordBatch,
+        builder::{SealedBatch, Stamp},
+        compress::MAX_DECOMPRESSED,
+        record::ValidRecords,
+    },
+    env::{
+        sync::{Mutex, MutexGuard},
+        trace::event,
+    },
+    error::Error,
+    partition::encode::RecordData,
+    types::{Compression, Offset, Timestamp, TopicPartition},
+};
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// A record that was enqueued and could not be delivered, from [`Producer::take_undelivered`](super::Producer::take_undelivered).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UndeliveredRecord {
+    /// Where it should have gone.
+    pub topic_partition: TopicPartition,
+    /// Its timestamp: the one it was given, or the time at which it was enqueued.
+    pub timestamp: Timestamp,
+    /// Its key; `None` for null.
+    pub key: Option<Bytes>,
+    /// Its value; `None` for null.
+    pub value: Option<Bytes>,
+    /// Its headers in their order.
+    pub headers: Vec<(String, Option<Bytes>)>,
+    /// Whether it may be in the log all the same: it was written and could not be made durable. Readers may come upon it
+    /// after a later flush, or after the next opening.
+    pub may_be_in_log: bool,
+}
+
+/// See the head of the file.
+pub(super) struct Undelivered {
+    kept: Mutex<Kept>,
+    /// In bytes.
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    batches: VecDeque<Lost>,
+    bytes: usize,
+    /// The first failure since the last flush.
+    failure: Option<Error>,
+}
+
+/// A batch that was given up.
+struct Lost {
+    topic_partition: TopicPartition,
+    body: Body,
+    may_be_in_log: bool,
+}
+
+impl UndeliveredRecord {
+    /// The record, to be produced again: to the same partition, with the same timestamp.
+    pub fn to_record(&self) -> ProducerRecord<'_> {
+        let TopicPartition { topic, partition } = &self.topic_partition;
+        let headers = self.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
+        let data = RecordData {
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: headers.collect(),
+            timestamp: Some(self.timestamp),
+        };
+        ProducerRecord { topic: TopicRef::Name(topic), partition: Some(*partition), data }
+    }
+}
+
+impl Undelivered {
+    pub(super) fn new(limit: usize) -> Self {
+        Undelivered { kept: Mutex::default(), limit }
+    }
+
+    /// Begins to take batches in.
+    pub(super) fn open(&self) -> Taking<'_> {
+        Taking { kept: self.kept.lock(), limit: self.limit }
+    }
+
+    /// The first failure since the last look.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.kept.lock().failure.take()
+    }
+
+    /// Everything that is kept, in the order in which it was given up.
+    pub(super) fn take(&self) -> Vec<UndeliveredRecord> {
+        let mut kept = self.kept.lock();
+        kept.bytes = 0;
+        let batches = std::mem::take(&mut kept.batches);
+        drop(kept);
+        batches.into_iter().flat_map(Lost::into_records).collect()
+    }
+}
+
+/// The batches that one failure gives up.
+pub(super) struct Taking<'a> {
+    kept: MutexGuard<'a, Kept>,
+    limit: usize,
+}
+
+impl Taking<'_> {
+    /// Keeps a batch of `accumulator`.
+    pub(super) fn keep(&mut self, accumulator: &Accumulator, body: Body, may_be_in_log: bool) {
+        let topic_partition = accumulator.log().identity.name.clone();
+        self.kept.bytes += body.len();
+        self.kept.batches.push_back(Lost { topic_partition, body, may_be_in_log });
+        while self.kept.bytes > self.limit {
+            let Some(oldest) = self.kept.batches.pop_front() else { break };
+            self.kept.bytes -= oldest.body.len();
+            event!(WARN, partition = %oldest.topic_partition, records = oldest.body.count(), "records that were not delivered are forgotten: nobody took them back");
+        }
+    }
+
+    /// Notes what is told of them: the first failure since the last flush, with the records of later ones that its
+    /// partition had.
+    pub(super) fn note(mut self, error: &Error) {
+        match &mut self.kept.failure {
+            None => self.kept.failure = Some(error.clone()),
+            Some(first) => first.counts_also(error),
+        }
+    }
+}
+
+impl Lost {
+    fn into_records(self) -> Vec<UndeliveredRecord> {
+        let Lost { topic_partition, body, may_be_in_log } = self;
+        let records = body.into_plain().and_then(decode);
+        // What was encoded here and never left can be decoded.
+        debug_assert!(records.is_some());
+        let own = |records: &ValidRecords, part: Option<&[u8]>| part.map(|part| records.slice_of(part));
+        let records = records.iter().flat_map(|records| {
+            records.iter().map(|record| UndeliveredRecord {
+                topic_partition: topic_partition.clone(),
+                timestamp: record.timestamp,
+                key: own(records, record.key),
+                value: own(records, record.value),
+                headers: record.headers.map(|(name, value)| (name.to_owned(), own(records, value))).collect(),
+                may_be_in_log,
+            })
+        });
+        records.collect()
+    }
+}
+
+impl Body {
+    /// How many records there are.
+    pub(super) fn count(&self) -> u32 {
+        match self {
+            Body::Filled(builder, _) => builder.count(),
+            Body::Sealed(sealed) => sealed.count(),
+        }
+    }
+
+    /// How many bytes they take.
+    fn len(&self) -> usize {
+        match self {
+            Body::Filled(builder, _) => builder.len(),
+            Body::Sealed(sealed) => usize::try_from(sealed.size()).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// The batch, sealed as it is.
+    fn into_plain(self) -> Option<SealedBatch> {
+        match self {
+            Body::Filled(builder, _) => builder.seal(Compression::None, None).ok(),
+            Body::Sealed(sealed) => Some(sealed),
+        }
+    }
+}
+
+fn decode(mut sealed: SealedBatch) -> Option<ValidRecords> {
+    sealed.finish(Offset::ZERO, 0, Stamp::CreateTime);
+    let batch = RecordBatch::parse(Bytes::from(sealed.into_buffer())).ok()?;
+    batch.records(MAX_DECOMPRESSED).ok()?.validate().ok()
+}
