@@ -42,7 +42,9 @@
 //! | a new leader means a new leader epoch | the epoch is 0 and stays 0 | nobody elects. A follower that copied a foreign epoch would not start |
 //! | unclean leader election is found out by epochs | incarnations, in the manifest | an offset that returns after a crash is told apart: [`durability`](super::durability) |
 //! | a removed file waits `file.delete.delay.ms` | it goes when its last reader lets go | the operating system counts them |
-//! | `acks`, `retries`, `request.timeout.ms`, `delivery.timeout.ms` | not there | nothing is sent anywhere |
+//! | `acks`, `retries`, `request.timeout.ms` | not there | nothing is sent anywhere |
+//! | `delivery.timeout.ms` | [`max_block`](crate::ProducerBuilder::max_block) | a full disk is the one thing that an enqueued record waits for |
+//! | a record whose time is over fails in its own callback or future | [`Undelivered`](crate::Error::Undelivered): from its delivery, from the partition's next call, once, and from the next flush | who keeps no delivery is told, too, and [gets the records back](crate::Producer::take_undelivered) |
 //! | asynchronous `send`, futures and callbacks | `send` returns when acknowledged; `enqueue` is the pipelined one | blocking is the simple case in a library |
 //! | poll loop with heartbeats, `max.poll.interval.ms` | no heartbeats | a group has no members yet |
 //! | committed offsets expire after seven days without a member | they stay | a program that runs once a month finds its place |

@@ -96,7 +96,8 @@
 //! | [`batch_size`](crate::ProducerBuilder::batch_size) | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record makes a batch of its own |
 //! | [`linger`](crate::ProducerBuilder::linger) | `linger.ms` | 1 ms | 5 ms | for `enqueue`; `send` never lingers |
 //! | [`buffer_memory`](crate::ProducerBuilder::buffer_memory) | `buffer.memory` | 8 MiB | 32 MiB | records on their way, over all partitions; there is no network to hide |
-//! | [`max_block`](crate::ProducerBuilder::max_block) | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room; zero: `QueueFull` at once |
+//! | [`max_block`](crate::ProducerBuilder::max_block) | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room (zero: `QueueFull` at once), and a batch for space on a full disk (Kafka's `delivery.timeout.ms`, 2 minutes) |
+//! | | `max.request.size` | | 1 MiB | not there: a topic's `max.message.bytes` and the segment size limit a batch, and `buffer_memory` a record of its own |
 //! | [`compression`](crate::ProducerBuilder::compression) | `compression.type` | none | none | in topics that leave it to the producer |
 //! | [`partitioner`](crate::ProducerBuilder::partitioner) | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::DefaultPartitioner), [`RoundRobin`](crate::RoundRobin), or a [`Partitioner`](crate::Partitioner) of yours |
 //!

@@ -1,6 +1,7 @@
 //! Recipes. Each is a small program that runs to its end and checks itself.
 //!
 //! * [Producing and consuming](#producing-and-consuming)
+//! * [Pipelined, and nothing lost](#pipelined-and-nothing-lost)
 //! * [Tailing](#tailing)
 //! * [Event sourcing](#event-sourcing)
 //! * [Replaying by time](#replaying-by-time)
@@ -62,6 +63,57 @@
 //! Where the result of processing is kept in a database, keep the positions there too, in the same transaction:
 //! [`next_offsets`](crate::ConsumerRecords::next_offsets) has them. [`seek`](crate::Consumer::seek) to them at the start.
 //! Then each record takes effect once.
+//!
+//! # Pipelined, and nothing lost
+//!
+//! [`enqueue`](crate::Producer::enqueue) says yes before a record is in the log. The program need not keep every
+//! [`Delivery`](crate::Delivery) to know what became of it. Each batch of input ends with a
+//! [`flush`](crate::Producer::flush): where it succeeds, everything accepted before is acknowledged, and the place of the
+//! input can be remembered. A full disk is no failure yet: records wait, in their order, and are tried again for the time of
+//! [`max_block`](crate::ProducerBuilder::max_block). What fails for good comes back.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{Error, Producer, ProducerRecord, Result, Streamlog, TopicConfig, UndeliveredRecord};
+//!
+//! /// Every line is in the log when this returns, or in `left`.
+//! fn ship(producer: &Producer, lines: &[&str], left: &mut Vec<UndeliveredRecord>) -> Result<()> {
+//!     for line in lines {
+//!         loop {
+//!             match producer.enqueue(ProducerRecord::new("lines", line)) {
+//!                 Ok(_) => break,
+//!                 // Earlier records failed, and this one was not taken: it comes after them.
+//!                 Err(Error::Undelivered { .. }) => left.extend(producer.take_undelivered()),
+//!                 // The buffer stayed full for the time of `max_block`: nothing is lost, and this one waits on.
+//!                 Err(error) if error.is_retriable() => eprintln!("{error}"),
+//!                 Err(error) => return Err(error),
+//!             }
+//!         }
+//!     }
+//!     match producer.flush() {
+//!         Err(Error::Undelivered { .. }) => left.extend(producer.take_undelivered()),
+//!         other => other?,
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! let topic = log.create_topic("lines", TopicConfig::default())?;
+//! let producer = log.producer_builder().max_block(Duration::from_secs(10)).build()?;
+//!
+//! let mut left = Vec::new();
+//! ship(&producer, &["a", "b", "c"], &mut left)?;
+//! assert_eq!(topic.partition(0)?.high_watermark(), 3);
+//! // What is left is written again, or put into a file, or counted: the program decides.
+//! for record in &left {
+//!     producer.send(record.to_record())?;
+//! }
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! A record says whether it [may be in the log](crate::UndeliveredRecord::may_be_in_log) all the same, which a failed flush
+//! leaves open: written again, it may be there twice. A process that dies takes with it what was not acknowledged; only the
+//! input, or a [`send`](crate::Producer::send), survives that.
 //!
 //! # Tailing
 //!
@@ -371,6 +423,7 @@
 //! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written, or a producer of another library wrote a batch that cannot be read | look at the disk; restore, or copy what can be read: the error's [`next_offset`](crate::Error::next_offset) and [`Consumer::skip_damage`](crate::Consumer::skip_damage) go past the damage |
 //! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | look at the disk; close and open again |
 //! | [`DiskFull`](crate::Error::DiskFull) | nothing of the call was kept | free space, perhaps with `delete_records`; call again |
+//! | [`Undelivered`](crate::Error::Undelivered) | records that were enqueued and accepted did not get in, and are not tried again | [take them back](crate::Producer::take_undelivered): see [above](#pipelined-and-nothing-lost) |
 //! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this, or a Kafka broker before 0.11 | open it with that one; the text says how to bring old formats up to date |
 //! | [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) | retention, or `delete_records`, was faster than the reader; the error has the range | go on from its beginning |
 //! | `*.aside` files, `*-stray` directories | bytes that no manifest names were found, and kept | look at them with `PartitionDir` (an `.aside` file in a directory of its own, under its old name); remove them |
