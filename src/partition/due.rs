@@ -16,7 +16,7 @@ const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// How long appended data may wait for a checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
-/// How long a flush that could not begin waits beside its own interval, which may be none.
+/// How long a flush that could not begin waits at least: its own interval may be none.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const NEVER: u64 = u64::MAX;
@@ -115,8 +115,9 @@ impl Log {
     /// What was not flushed when it was due at `now` is due again after a pause, where that can succeed.
     fn flush_again(&self, now: Duration) {
         let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
-        if waits {
-            self.due.flush_soon(&self.config(), now.saturating_add(RETRY_AFTER));
+        if let Some(within) = flush_within(&self.config()).filter(|_| waits) {
+            let at = now.saturating_add(within.max(RETRY_AFTER));
+            self.due.flush.fetch_min(micros(at), Ordering::SeqCst);
         }
     }
 }

@@ -170,7 +170,8 @@ impl Accumulator {
                 }
                 Step::Done
             }
-            Err((body, error)) => {
+            Err(refused) => {
+                let (body, error) = *refused;
                 state.queue.push_front(QueuedBatch { body, promise, reserved });
                 if self.stays(&mut state, &error) {
                     Step::Stuck
@@ -183,20 +184,20 @@ impl Accumulator {
     }
 
     /// Puts a batch into the log, or gives it back.
-    fn append(&self, body: Body) -> Result<(Appended, SealedBatch), (Body, Error)> {
+    fn append(&self, body: Body) -> Result<(Appended, SealedBatch), Box<(Body, Error)>> {
         let mut sealed = match body {
             Body::Sealed(sealed) => sealed,
             Body::Filled(builder, config) => {
                 let (codec, level) = config.codec(self.core().settings.compression);
                 builder.seal_or_keep(codec, level).map_err(|refused| {
                     let (builder, error) = *refused;
-                    (Body::Filled(builder, config), error)
+                    Box::new((Body::Filled(builder, config), error))
                 })?
             }
         };
         match self.log().append(&mut sealed) {
             Ok(appended) => Ok((appended, sealed)),
-            Err(error) => Err((Body::Sealed(sealed), error)),
+            Err(error) => Err(Box::new((Body::Sealed(sealed), error))),
         }
     }
 
