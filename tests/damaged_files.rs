@@ -354,7 +354,9 @@ fn a_damaged_manifest_is_refused_or_hides_nothing() {
     for left in Left::all(root.path()) {
         let manifest = fs::read(left.dir.join("manifest")).unwrap();
         let (mut refused, mut opened) = (0, 0);
-        for i in 0..manifest.len() {
+        // Behind what it says are zeros, which are one as good as the other.
+        let said = manifest.iter().rposition(|byte| *byte != 0).unwrap();
+        for i in 0..manifest.len().min(said + 100) {
             let dir = root.path().join("damaged");
             image(&left.dir, &dir);
             let mut bytes = manifest.clone();

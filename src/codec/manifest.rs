@@ -22,6 +22,8 @@
 //! * Bytes that are no whole append are **damage** exactly when a later mark says that they were durable. Otherwise
 //!   they are a torn tail, whatever survived behind them: a power cut may keep any of the sectors that no flush
 //!   covered.
+//!
+//! Zeros may follow the last append, up to the end of the file: space for appends to come. They are no torn tail.
 
 mod entry;
 
@@ -40,7 +42,8 @@ const MAGIC: &[u8; 8] = b"SLMANIF1";
 const RECORD_HEADER_BYTES: usize = 12;
 const MARK: u16 = 1;
 const MARK_PAYLOAD_BYTES: usize = 20;
-const MARK_BYTES: usize = RECORD_HEADER_BYTES + MARK_PAYLOAD_BYTES;
+/// The size of a mark without records.
+pub const MARK_BYTES: usize = RECORD_HEADER_BYTES + MARK_PAYLOAD_BYTES;
 
 /// Appends the header of a new file to `out`.
 pub fn encode_header(epoch: u64, out: &mut Vec<u8>) {
@@ -141,9 +144,10 @@ impl<'a> Reader<'a> {
         self.position
     }
 
-    /// Whether bytes remain that are no whole append, once [`next`](Self::next) has said that there is none.
+    /// Whether bytes remain that are neither a whole append nor zeros, once [`next`](Self::next) has said that there is
+    /// none.
     pub fn is_torn(&self) -> bool {
-        self.position < self.bytes.len()
+        self.bytes.get(self.position..).unwrap_or_default().iter().any(|byte| *byte != 0)
     }
 
     /// How many bytes of the file were durable, as far as the appends read say.
@@ -212,6 +216,9 @@ impl<'a> Reader<'a> {
 
     /// The verdict on an append that is not whole, in which `bad` is the first byte without a whole record.
     fn torn_or_damaged(&self, bad: usize) -> Result<Option<Append>, DecodeError> {
+        if !self.is_torn() {
+            return Ok(None);
+        }
         let append = self.base.saturating_add(self.position as u64);
         for at in self.position + 1..self.bytes.len().saturating_sub(MARK_BYTES - 1) {
             // Cheap look first: this runs over every byte behind the bad one.

@@ -47,6 +47,15 @@ pub struct Appended {
     pub must_flush: bool,
 }
 
+/// What a segment is rolled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RollFor {
+    /// A batch that does not belong into it.
+    Append,
+    /// Its removal, which must not need space.
+    Removal,
+}
+
 impl Log {
     /// Appends a batch. When it returns, the batch is in the operating system and visible as far as the topic's
     /// durability allows; [`Log::acknowledge`] makes the rest of the promise.
@@ -86,13 +95,13 @@ impl Log {
             });
         }
         if self.must_roll(active, &header) {
-            self.roll(active, base_offset)?;
+            self.roll(active, base_offset, RollFor::Append)?;
         }
         self.begin_incarnation(active, base_offset)?;
         match self.grow(active, size) {
             // Files may not become as large as a segment: the next one begins earlier.
             Err(Error::FileTooLarge { .. }) if active.position > 0 => {
-                self.roll(active, base_offset)?;
+                self.roll(active, base_offset, RollFor::Append)?;
                 self.grow(active, size)?;
             }
             other => other?,
@@ -201,7 +210,7 @@ impl Log {
 
     /// Seals the active segment and begins a new one at `base`. What is slow about it (flushing, sidecars) is left to
     /// the next flush; a `Written` topic's callers never wait for it.
-    pub(super) fn roll(&self, active: &mut Active, base: Offset) -> Result<()> {
+    pub(super) fn roll(&self, active: &mut Active, base: Offset, why: RollFor) -> Result<()> {
         let config = Arc::clone(&active.config);
         let old = Arc::clone(&active.segment);
         event!(DEBUG, partition = %self.identity.name, base = base.value(), "rolling a segment");
@@ -219,10 +228,19 @@ impl Log {
             index_checksum: old.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum),
         };
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let segment = self.create_segment(base, config.index_interval_bytes)?;
+        let create = || self.create_segment(base, config.index_interval_bytes);
+        let segment = match why {
+            RollFor::Append => create()?,
+            RollFor::Removal => self.shared.making_room(create)?,
+        };
         // The file exists before the manifest speaks of it: after a crash between the two it is a stray and put aside.
         let entries = [self.sealed_entry(old.base(), sealed), Entry::SegmentCreated { id, partition, base }];
-        if let Err(error) = self.shared.manifest.append(&entries, Flush::Later) {
+        let manifest = &self.shared.manifest;
+        let said = match why {
+            RollFor::Append => manifest.append(&entries, Flush::Later),
+            RollFor::Removal => manifest.append_to_make_room(&entries, Flush::Later),
+        };
+        if let Err(error) = said {
             // Where that fails too, the next attempt finds it empty.
             let _ = segment.remove_files();
             return Err(error);

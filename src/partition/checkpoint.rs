@@ -211,7 +211,7 @@ mod tests {
     fn roll(log: &Log) {
         let mut writer = log.writer.lock();
         let active = log.ready(&mut writer).unwrap();
-        log.roll(active, log.offsets.log_end()).unwrap();
+        log.roll(active, log.offsets.log_end(), super::super::append::RollFor::Append).unwrap();
     }
 
     #[test]

@@ -306,10 +306,10 @@ impl Log {
         self.flusher.flushed() < self.offsets.log_end()
     }
 
-    /// Makes the names and settings this log changed durable, where only they changed.
+    /// Has the manifest say where the log begins from now on, durably.
     pub(super) fn append_to_manifest(&self, entry: crate::codec::manifest::Entry) -> Result<()> {
         let flush = if planted!(start_that_is_not_durable) { Flush::Later } else { Flush::Now };
-        self.shared.manifest.append(&[entry], flush)
+        self.shared.manifest.append_to_make_room(&[entry], flush)
     }
 }
 

@@ -455,7 +455,7 @@ impl Recovery<'_> {
             entries.extend(self.seal_before(base));
             entries.push(Entry::SegmentCreated { id, partition, base });
         }
-        match self.shared.manifest.append(&entries, Flush::Now) {
+        match self.shared.manifest.append_to_make_room(&entries, Flush::Now) {
             Ok(()) => later.iter().try_for_each(|segment| self.put_segment_aside(segment.base())),
             // Opening needs no space; only appending does.
             Err(error @ Error::DiskFull { .. }) => {

@@ -4,7 +4,7 @@
 //! the first file goes, so that a crash leaves at most files that nobody names; and so is the name of the segment that
 //! it begins with, so that a crash leaves no name without a file. One removal runs at a time, beside no checkpoint.
 
-use super::log::Log;
+use super::{append::RollFor, log::Log};
 use crate::{
     codec::manifest::Entry,
     env::{sync::Ordering, trace::event},
@@ -69,6 +69,8 @@ impl Log {
             });
         }
         if offset <= log_start {
+            // What an attempt before could not remove goes now.
+            self.apply_retention()?;
             return Ok(log_start);
         }
         self.ready(&mut self.writer.lock())?;
@@ -128,7 +130,7 @@ impl Log {
         let entries =
             [Entry::LogStart { id, partition, offset }, Entry::SegmentsRemoved { id, partition, below }];
         let flush = if planted!(files_go_before_the_manifest_says_so) { Flush::Later } else { Flush::Now };
-        self.shared.manifest.append(&entries, flush)?;
+        self.shared.manifest.append_to_make_room(&entries, flush)?;
         self.offsets.change(|set| set.log_start = set.log_start.max(offset));
         self.trim_epochs(offset);
         self.segments.change(|list| list.retain(|s| s.base() >= below));
@@ -152,7 +154,7 @@ impl Log {
         if active.position == 0 || self.offsets.log_end() != end {
             return Ok(false);
         }
-        self.roll(active, end)?;
+        self.roll(active, end, RollFor::Removal)?;
         Ok(true)
     }
 

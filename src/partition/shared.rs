@@ -116,12 +116,26 @@ impl Shared {
         if let Some(clean_up) = self.before_writing.get() {
             clean_up(self);
         }
-        self.manifest.append(&[Entry::Opened { epoch: self.env.random() }], Flush::Now)?;
+        // Whatever frees space comes this way first.
+        self.manifest.append_to_make_room(&[Entry::Opened { epoch: self.env.random() }], Flush::Now)?;
         // A crash between the two leaves Kafka's mark of a clean stop behind, which only Kafka's tools would believe.
         remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?;
-        self.write_meta_properties()?;
+        match self.write_meta_properties() {
+            // The next opening that writes has another try; nothing here asks for it.
+            Err(Error::DiskFull { .. }) => {}
+            written => written?,
+        }
         *writing = true;
         Ok(())
+    }
+
+    /// Runs `act`, which comes before space is freed: where the medium is full, once more with room that the manifest
+    /// kept.
+    pub fn making_room<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
+        match act() {
+            Err(Error::DiskFull { .. }) if self.manifest.lend_room() => act(),
+            done => done,
+        }
     }
 
     /// Kafka's identity of the directory, which its tools ask for.

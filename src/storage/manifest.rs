@@ -8,6 +8,8 @@
 //!   with the state so far. So nobody builds on what a process before left unflushed, or torn, or in a cache that lies
 //!   after a failed flush; and opening alone writes nothing. The one exception is a full medium, where the old file is
 //!   used: freeing space must not need space.
+//! * Behind the appends the file has a reserve: allocated space, all zeros. Appends that make room may use it up; all
+//!   others leave it whole, and are refused where the medium is too full for that.
 //! * A file that is mostly history gives way to a new one in the same manner. Each file has its own epoch, which is how
 //!   an observer notices.
 //! * After a failed flush, or a failed write that could not be taken back, nothing is written any more.
@@ -17,7 +19,7 @@ mod state;
 #[allow(unused_imports, reason = "words of the rooms above")]
 pub use state::{ManifestState, PartitionState, SegmentEntry, TopicState};
 
-use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, PAYLOAD_MAX, Reader};
+use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAYLOAD_MAX, Reader};
 use crate::env::sync::Mutex;
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
 use crate::error::{Error, Result};
@@ -43,6 +45,19 @@ pub enum Flush {
     Later,
 }
 
+/// What an append may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Space that is free.
+    Free,
+    /// The reserve, too.
+    Reserve,
+}
+
+/// The least reserve that an append leaves unless it makes room: enough for more than a hundred of those that do.
+const RESERVE_LEAST: u64 = 16 << 10;
+/// The reserve where it is allocated anew.
+const RESERVE: u64 = 32 << 10;
 /// A file smaller than this is left alone, however much of it is history.
 const REWRITE_BYTES: u64 = 64 << 10;
 /// More than any manifest has: a file of this size is not one.
@@ -72,9 +87,11 @@ struct Inner {
     epoch: u64,
     /// Where the whole appends end.
     len: u64,
+    /// Where the file ends: from `len` on it holds zeros, unless it is torn.
+    allocated: u64,
     /// How much of the file a flush of this handle covered.
     durable: u64,
-    /// Whether bytes beyond `len` were found.
+    /// Whether bytes beyond `len` were found that are not zero.
     torn: bool,
     /// Whether this handle made the file.
     mine: bool,
@@ -138,6 +155,16 @@ impl Manifest {
     /// `InvalidArgument` when an entry does not fit what exists, `DiskFull` and `Io` when nothing was written; a failed
     /// flush, after which every call answers `Poisoned`.
     pub fn append(&self, entries: &[Entry], flush: Flush) -> Result<()> {
+        self.append_within(Room::Free, entries, flush)
+    }
+
+    /// As [`Manifest::append`], for entries that come before space is freed, or on the way there: a full medium does not
+    /// refuse them while the reserve lasts.
+    pub fn append_to_make_room(&self, entries: &[Entry], flush: Flush) -> Result<()> {
+        self.append_within(Room::Reserve, entries, flush)
+    }
+
+    fn append_within(&self, room: Room, entries: &[Entry], flush: Flush) -> Result<()> {
         self.may_write()?;
         let mut inner = self.inner.lock();
         self.not_poisoned(&inner)?;
@@ -145,7 +172,7 @@ impl Manifest {
             return if flush == Flush::Now { self.flush_file(&mut inner) } else { Ok(()) };
         }
         let done = match self.check(&mut inner, entries) {
-            Ok(()) => self.write(&mut inner, entries, flush),
+            Ok(()) => self.write(&mut inner, room, entries, flush),
             Err(refused) => Err(Failure::Undone(refused)),
         };
         if let Err(failure) = done {
@@ -166,6 +193,18 @@ impl Manifest {
             self.settle(&mut inner, failure);
         }
         Ok(())
+    }
+
+    /// Gives up half of the reserve, for a file that must be made before others can go. Says whether there was as much.
+    pub fn lend_room(&self) -> bool {
+        let mut inner = self.inner.lock();
+        let kept = inner.len + RESERVE_LEAST / 2;
+        let lends = self.access == Access::ReadWrite && !inner.torn && inner.allocated > kept;
+        let lent = lends && inner.file.as_ref().is_some_and(|file| file.set_len(kept).is_ok());
+        if lent {
+            (inner.allocated, inner.dirty) = (kept, true);
+        }
+        lent
     }
 
     /// Makes every append durable.
@@ -246,14 +285,14 @@ impl Manifest {
 
 /// Writing.
 impl Manifest {
-    fn write(&self, inner: &mut Inner, entries: &[Entry], flush: Flush) -> Result<(), Failure> {
+    fn write(&self, inner: &mut Inner, room: Room, entries: &[Entry], flush: Flush) -> Result<(), Failure> {
         if !inner.mine {
             match self.rewrite(inner) {
                 Err(Failure::Undone(Error::DiskFull { .. })) if inner.file.is_some() => {}
                 other => return other,
             }
         }
-        self.write_in_place(inner, entries)?;
+        self.write_in_place(inner, room, entries)?;
         if flush == Flush::Now { self.sync(inner) } else { Ok(()) }
     }
 
@@ -263,28 +302,36 @@ impl Manifest {
         }
         inner.sync(&self.path)?;
         // A mark alone, which nobody flushes: what was just flushed can from now on be damaged, but not be taken for a
-        // torn tail. Without it nothing else is lost; a file that could not be cut again is the next caller's trouble.
-        if let Err(failure @ Failure::Final(_)) = self.write_in_place(inner, &[]) {
+        // torn tail. Without it nothing else is lost, so it does not use up the reserve; a file that could not be cut
+        // again is the next caller's trouble.
+        if inner.allocated >= inner.len + MARK_BYTES as u64 + RESERVE_LEAST
+            && let Err(failure @ Failure::Final(_)) = self.write_in_place(inner, Room::Free, &[])
+        {
             self.settle(inner, failure);
         }
         inner.dirty = false;
         Ok(())
     }
 
-    fn write_in_place(&self, inner: &mut Inner, entries: &[Entry]) -> Result<(), Failure> {
+    fn write_in_place(&self, inner: &mut Inner, room: Room, entries: &[Entry]) -> Result<(), Failure> {
         let Some(file) = inner.file.clone() else { return self.rewrite(inner) };
         if inner.torn {
-            // Durable before anything is written there: a power cut must not bring back what lies behind it.
-            let cut = file.set_len(inner.len).and_then(|()| file.sync_data());
-            cut.map_err(|e| Failure::Final(Error::io("truncate", &self.path, e)))?;
-            inner.torn = false;
+            let blanked = inner.blank_torn(&*file);
+            blanked.map_err(|e| Failure::Final(Error::io("truncate", &self.path, e)))?;
         }
         let mut bytes = Vec::new();
         codec::encode_append(inner.epoch, inner.durable, entries, &mut bytes);
+        inner.allocate(&*file, bytes.len() as u64, room).map_err(|e| {
+            // The length is as it was.
+            Failure::Undone(Error::io("allocate", &self.path, e))
+        })?;
         if let Err(error) = write_all_at(&*file, &bytes, inner.len) {
             let error = Error::io("write", &self.path, error);
             return Err(match file.set_len(inner.len) {
-                Ok(()) => Failure::Undone(error),
+                Ok(()) => {
+                    inner.allocated = inner.len;
+                    Failure::Undone(error)
+                }
                 Err(_) => Failure::Final(error),
             });
         }
@@ -314,7 +361,7 @@ impl Manifest {
         };
         let bytes = encode_file(epoch, &inner.ahead);
         let tmp = self.dir.join("manifest.tmp");
-        let file = self.write_tmp(&tmp, &bytes).inspect_err(|_| {
+        let (file, allocated) = self.write_tmp(&tmp, &bytes).inspect_err(|_| {
             // What stays behind is removed by the next attempt.
             let _ = self.env.remove_file(&tmp);
         })?;
@@ -331,6 +378,7 @@ impl Manifest {
             file: Some(file),
             epoch,
             len: bytes.len() as u64,
+            allocated,
             durable: bytes.len() as u64,
             mine: true,
             ahead: std::mem::take(&mut inner.ahead),
@@ -339,7 +387,8 @@ impl Manifest {
         Ok(())
     }
 
-    fn write_tmp(&self, tmp: &Path, bytes: &[u8]) -> Result<Arc<dyn File>, Failure> {
+    /// The file, and how long it is.
+    fn write_tmp(&self, tmp: &Path, bytes: &[u8]) -> Result<(Arc<dyn File>, u64), Failure> {
         let undone = |operation| move |e| Failure::Undone(Error::io(operation, tmp, e));
         match self.env.remove_file(tmp) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(undone("remove")(e)),
@@ -347,8 +396,14 @@ impl Manifest {
         }
         let file = self.env.open(tmp, Open::CreateNew).map_err(undone("create"))?;
         write_all_at(&*file, bytes, 0).map_err(undone("write"))?;
+        // Without a reserve it is no better than the file it is to follow.
+        let with_reserve = bytes.len() as u64 + RESERVE;
+        let allocated = match file.allocate(with_reserve) {
+            Err(e) if e.kind() == io::ErrorKind::FileTooLarge => bytes.len() as u64,
+            done => done.map_err(undone("allocate")).map(|()| with_reserve)?,
+        };
         match file.sync_data().map_err(|e| Error::io("flush", tmp, e)) {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok((file, allocated)),
             Err(full @ Error::DiskFull { .. }) => Err(Failure::Undone(full)),
             Err(error) => Err(Failure::Final(error)),
         }
@@ -356,6 +411,43 @@ impl Manifest {
 }
 
 impl Inner {
+    /// Sees to it that `more` bytes can be appended, and that the reserve is whole behind them; where only the latter
+    /// cannot be had, `room` decides.
+    fn allocate(&mut self, file: &dyn File, more: u64, room: Room) -> io::Result<()> {
+        let end = self.len + more;
+        if end + RESERVE_LEAST <= self.allocated {
+            return Ok(());
+        }
+        let longer = end + RESERVE;
+        match file.allocate(longer) {
+            Ok(()) => self.allocated = longer,
+            // A limit on the sizes of files is no lack of space, which is what the reserve is for.
+            Err(e) if room == Room::Free && e.kind() != io::ErrorKind::FileTooLarge => return Err(e),
+            Err(_) if end <= self.allocated => {}
+            Err(_) => {
+                file.allocate(end)?;
+                self.allocated = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes zeros of what was found beyond the appends, durably: a power cut must not bring back what lies behind that
+    /// which is about to be written. Space that the file has, it keeps.
+    fn blank_torn(&mut self, file: &dyn File) -> io::Result<()> {
+        let reserve = (self.allocated - self.len).min(RESERVE);
+        file.set_len(self.len + reserve)?;
+        self.allocated = self.len + reserve;
+        let zeros = vec![0; usize::try_from(reserve).unwrap_or(0)];
+        if write_all_at(file, &zeros, self.len).is_err() {
+            file.set_len(self.len)?;
+            self.allocated = self.len;
+        }
+        file.sync_data()?;
+        self.torn = false;
+        Ok(())
+    }
+
     fn sync(&mut self, path: &Path) -> Result<(), Failure> {
         if let Some(file) = self.file.as_ref().filter(|_| self.dirty) {
             file.sync_data().map_err(|e| Failure::Final(Error::io("flush", path, e)))?;
@@ -405,6 +497,9 @@ impl Manifest {
         let epoch = codec::decode_header(&header).map_err(|e| e.in_file(&self.path, 0))?;
         let len = file.len().map_err(|e| Error::io("read", &self.path, e))?;
         let more = inner.file.is_some() && inner.epoch == epoch && inner.len <= len;
+        if more && self.access == Access::ReadOnly && self.ends_at(&*file, inner.len)? {
+            return Ok(false);
+        }
 
         // Entries are added to a copy, so that damage among them leaves the state as it was.
         let base = if more { inner.len } else { HEADER_BYTES as u64 };
@@ -434,6 +529,7 @@ impl Manifest {
             ));
         }
         (inner.epoch, inner.len, inner.torn) = (epoch, base + reader.position() as u64, reader.is_torn());
+        inner.allocated = len.max(inner.len);
         inner.file = Some(file);
         let Some(state) = state else { return Ok(false) };
         if self.access == Access::ReadWrite {
@@ -441,6 +537,13 @@ impl Manifest {
         }
         *self.state.lock() = Arc::new(state);
         Ok(true)
+    }
+
+    /// Whether no append begins at `position`, where others ended: the file ends there, or its zeros begin.
+    fn ends_at(&self, file: &dyn File, position: u64) -> Result<bool> {
+        let mut next = [0; 4];
+        read_full_at(file, &mut next, position).map_err(|e| Error::io("read", &self.path, e))?;
+        Ok(next == [0; 4])
     }
 
     /// Up to `most` bytes from `position` on, fewer where the file ends.

@@ -109,7 +109,7 @@ impl Inner {
         self.write_kafkas_checkpoints(&closed)?;
         let partitions = closed.into_iter().map(|(id, name, facts)| (id, name.partition, facts)).collect();
         shared.marks.flush()?;
-        shared.manifest.append(&[Entry::Closed { partitions }], Flush::Now)?;
+        shared.manifest.append_to_make_room(&[Entry::Closed { partitions }], Flush::Now)?;
         let content = br#"{"version":0,"brokerEpoch":-1}"#;
         replace_file(&*shared.env, &self.dir.join(CLEAN_SHUTDOWN), content)
     }

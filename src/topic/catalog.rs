@@ -395,7 +395,7 @@ impl Catalog {
             log.flush()?;
         }
         let entry = Entry::TopicConfigured { id: topic.id(), config: config.to_properties() };
-        self.shared.manifest.append(&[entry], Flush::Now)?;
+        self.shared.manifest.append_to_make_room(&[entry], Flush::Now)?;
         topic.set_config(config);
         Ok(())
     }
@@ -408,7 +408,9 @@ impl Catalog {
         let topic = self.topic(name)?;
         self.shared.begin_writing()?;
         let flush = if planted!(delete_that_is_not_durable) { Flush::Later } else { Flush::Now };
-        if let Err(error) = self.shared.manifest.append(&[Entry::TopicDeleted { id: topic.id() }], flush) {
+        if let Err(error) =
+            self.shared.manifest.append_to_make_room(&[Entry::TopicDeleted { id: topic.id() }], flush)
+        {
             // It may be gone at the next opening, and what is acknowledged until then with it. Where the manifest was
             // poisoned before, nothing was written.
             let may_be_gone = !matches!(error, Error::Poisoned { .. }) && self.shared.manifest.is_poisoned();

@@ -47,13 +47,19 @@ pub(super) fn remove_all(shared: &Shared) -> Result<()> {
 /// crash leaves no half of one.
 pub(super) fn remove_dir(shared: &Shared, dir: &Path) -> Result<()> {
     let going = aside_name(shared, dir, "delete");
-    shared.env.rename(dir, &going).map_err(|e| Error::io("rename", dir, e))?;
-    remove_files(shared, &going)
+    let rename = || shared.env.rename(dir, &going).map_err(|e| Error::io("rename", dir, e));
+    match shared.making_room(rename) {
+        // A longer name may take space. The files give it back; the one that says whose they were goes last.
+        Err(Error::DiskFull { .. }) => remove_files(shared, dir),
+        renamed => renamed.and_then(|()| remove_files(shared, &going)),
+    }
 }
 
 fn remove_files(shared: &Shared, dir: &Path) -> Result<()> {
     let env = &*shared.env;
-    for entry in env.list(dir).map_err(|e| Error::io("list", dir, e))?.iter().filter(|e| !e.is_dir) {
+    let mut entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
+    entries.sort_by_key(|entry| entry.name == PARTITION_METADATA);
+    for entry in entries.iter().filter(|e| !e.is_dir) {
         let path = dir.join(&entry.name);
         env.remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
     }

@@ -81,7 +81,7 @@ struct FaultyFile {
 }
 
 impl File for FaultyFile {
-    crate::env::forward_to_file!(read_at, len, allocate, read_past_cache, region);
+    crate::env::forward_to_file!(read_at, len, read_past_cache, region);
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
         match self.plan.step(Operation::Grow) {
@@ -91,6 +91,10 @@ impl File for FaultyFile {
                 Err(error)
             }
         }
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.plan.step(Operation::Grow)?;
+        self.file.allocate(len)
     }
     fn sync_data(&self) -> io::Result<()> {
         self.plan.step(Operation::Sync)?;
