@@ -103,6 +103,11 @@ pub trait Env: Send + Sync + fmt::Debug {
     }
     /// Makes the names in a directory durable, as far as its file system has a call for that.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The file system that `dir` is on, as a file whose flush is one of everything in it that was written since. `None`
+    /// where there is no such flush, or it is not known what it is worth.
+    fn whole_file_system(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Flushed>>> {
+        Ok(None)
+    }
     /// Opens (creating it where needed) and locks a file exclusively, without waiting: `WouldBlock` when someone,
     /// this process included, holds it. The lock ends when the value is dropped or its process dies.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
@@ -126,6 +131,12 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>>;
     /// Runs every job to its end, several at a time where the machine can, before it returns.
     fn run_all(&self, jobs: Vec<Job>);
+}
+
+/// What is flushed as a whole.
+pub trait Flushed: Send + Sync + fmt::Debug {
+    /// Makes everything durable that was written since it was opened.
+    fn sync_data(&self) -> io::Result<()>;
 }
 
 /// An open file. All calls take `&self` and may come from several threads.

@@ -6,9 +6,13 @@
 
 mod direct;
 mod names;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod whole;
 
 use super::sync::Signal;
-use super::{DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task, crew, machine, mapped};
+use super::{
+    DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Region, Running, Task, crew, machine, mapped,
+};
 use crate::types::Timestamp;
 use std::io::{self, ErrorKind};
 use std::{
@@ -125,6 +129,11 @@ impl Env for RealEnv {
             true => Ok(()),
             false => Err(ErrorKind::NotADirectory.into()),
         }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn whole_file_system(&self, dir: &Path) -> io::Result<Option<Arc<dyn Flushed>>> {
+        whole::open(self.names.open_dir(dir)?)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

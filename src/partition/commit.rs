@@ -3,15 +3,15 @@
 //! Partitions never flush by themselves; whoever needs durability hands in the logs and how far. Today each log's file
 //! is flushed, several at a time; a shared journal for small commits can take this place without anybody noticing.
 
-use super::log::Log;
+use super::{log::Log, shared::Shared};
 use crate::{
     env::{Job, sync::Mutex},
     error::{Error, Result},
     types::Offset,
 };
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-/// What the flushes of one commit came to.
+/// What works that run at the same time came to.
 #[derive(Default)]
 struct Outcome {
     ended: usize,
@@ -25,29 +25,41 @@ pub fn commit(targets: &[(Arc<Log>, Offset)]) -> Result<()> {
     if rest.is_empty() {
         return first.flush_to(*end);
     }
+    run_all(
+        &first.shared,
+        targets.iter().map(|(log, end)| {
+            let (log, end) = (Arc::clone(log), *end);
+            move || log.flush_to(end)
+        }),
+    )
+}
+
+/// Runs every work to its end, several at a time, and returns the first error of any.
+pub fn run_all<W>(shared: &Shared, works: impl Iterator<Item = W>) -> Result<()>
+where
+    W: FnOnce() -> Result<()> + Send + 'static,
+{
     let outcome = Arc::new(Mutex::new(Outcome::default()));
-    let jobs = targets.iter().map(|(log, end)| -> Job {
-        let (log, end, outcome) = (Arc::clone(log), *end, Arc::clone(&outcome));
+    let jobs = works.map(|work| -> Job {
+        let outcome = Arc::clone(&outcome);
         Box::new(move || {
-            let flushed = log.flush_to(end);
+            let result = work();
             let mut outcome = outcome.lock();
             outcome.ended += 1;
-            if let Err(error) = flushed {
+            if let Err(error) = result {
                 outcome.failure.get_or_insert(error);
             }
         })
     });
-    first.shared.env.run_all(jobs.collect());
+    let jobs: Vec<Job> = jobs.collect();
+    let count = jobs.len();
+    shared.env.run_all(jobs);
     let mut outcome = outcome.lock();
     match outcome.failure.take() {
         Some(error) => Err(error),
-        None if outcome.ended == targets.len() => Ok(()),
+        None if outcome.ended == count => Ok(()),
         // A job that ended in a panic has said nothing, and promised nothing.
-        None => Err(Error::io(
-            "flush",
-            &first.shared.dir,
-            std::io::Error::other("a flush did not come to its end"),
-        )),
+        None => Err(Error::io("flush", &shared.dir, io::Error::other("a flush did not come to its end"))),
     }
 }
 

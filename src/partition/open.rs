@@ -27,7 +27,7 @@ use crate::{
         manifest::{PartitionState, SegmentEntry},
         scan::{LEADER_EPOCH, Source},
         segment::{Segment, sidecars::UNKNOWN},
-        sidecar::{remove_segment_files, replace_file},
+        sidecar::{remove_segment_files, write_unflushed},
     },
     types::{Offset, Timestamp},
 };
@@ -39,8 +39,9 @@ use std::{
 
 impl Log {
     /// Makes the directory, the first segment and the identity of a new log. Nothing of it counts before the manifest
-    /// names it.
-    pub fn prepare(shared: &Shared, identity: &Identity) -> Result<()> {
+    /// names it. What is in the directory is durable when this returns, unless the caller does that for many at a time:
+    /// its descriptor, opened before, hears of what failed.
+    pub fn prepare(shared: &Shared, identity: &Identity, durably: bool) -> Result<()> {
         let env = &*shared.env;
         let dir = &identity.dir;
         match env.create_dir(dir) {
@@ -49,13 +50,17 @@ impl Log {
         }
         drop(Segment::create(&shared.pool, dir, Offset::ZERO, 0)?);
         let metadata = encode_partition_metadata(&identity.topic_id);
-        replace_file(env, &dir.join(PARTITION_METADATA), metadata.as_bytes())?;
-        replace_file(
-            env,
-            &dir.join(LEADER_EPOCHS),
-            encode_epochs(&[(LEADER_EPOCH, Offset::ZERO)]).as_bytes(),
-        )?;
-        env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+        let epochs = encode_epochs(&[(LEADER_EPOCH, Offset::ZERO)]);
+        for (name, content) in [(PARTITION_METADATA, metadata), (LEADER_EPOCHS, epochs)] {
+            let path = dir.join(name);
+            let file = write_unflushed(env, &path, content.as_bytes())?;
+            if durably {
+                file.sync_data().map_err(|e| Error::io("flush", &path, e))?;
+            }
+        }
+        if durably {
+            env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+        }
         shared.marks.write(identity.slot, &Mark::blank(&identity.topic_id, identity.name.partition))
     }
 

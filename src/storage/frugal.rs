@@ -5,7 +5,7 @@
 
 use super::files::FilePool;
 use crate::{
-    env::{DirEntry, Env, File, Job, Lock, Metadata, Open, Running, Task, sync::Signal},
+    env::{DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Running, Task, sync::Signal},
     error::is_out_of_descriptors,
     types::Timestamp,
 };
@@ -71,6 +71,10 @@ impl Env for Frugal {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // Where no descriptor was to be had nothing was flushed, and nothing failed.
         self.with_room(|| self.env.sync_dir(dir))
+    }
+
+    fn whole_file_system(&self, dir: &Path) -> io::Result<Option<Arc<dyn Flushed>>> {
+        self.with_room(|| self.env.whole_file_system(dir))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

@@ -250,30 +250,15 @@ impl Catalog {
         let shared_name: Arc<str> = Arc::from(name);
         let identities: Vec<Identity> =
             (0..count).map(|p| self.identity(id, &shared_name, p, first_slot + p)).collect();
-        for identity in &identities {
-            Log::prepare(&self.shared, identity)?;
-        }
-        // A mark that cannot be read is a lost one from here on.
-        self.shared.marks.flush()?;
-        self.sync_dir()?;
-        let mut entries = vec![Entry::TopicCreated {
+        let named = Entry::TopicCreated {
             id,
             name: name.to_string(),
             internal,
             partitions: count,
             first_slot,
             config: config.to_properties(),
-        }];
-        entries.extend((0..count).map(|partition| Entry::SegmentCreated {
-            id,
-            partition,
-            base: Offset::ZERO,
-        }));
-        self.shared.manifest.append(&entries, Flush::Now)?;
-        let logs = identities
-            .into_iter()
-            .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
-            .collect::<Vec<_>>();
+        };
+        let logs = self.make(identities, named, &config)?;
         event!(INFO, topic = name, partitions = count, "created a topic");
         let topic = Topic::new(&self.shared, id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
@@ -317,7 +302,7 @@ impl Catalog {
         })
     }
 
-    fn sync_dir(&self) -> Result<()> {
+    pub(super) fn sync_dir(&self) -> Result<()> {
         if planted!(create_without_directory_flush) {
             return Ok(());
         }
@@ -349,24 +334,8 @@ impl Catalog {
         let slots =
             (before..count).map(|p| self.identity(id, topic.shared_name(), p, first_slot + (p - before)));
         let identities: Vec<Identity> = slots.collect();
-        for identity in &identities {
-            Log::prepare(&self.shared, identity)?;
-        }
-        // A mark that cannot be read is a lost one from here on.
-        self.shared.marks.flush()?;
-        self.sync_dir()?;
-        let mut entries = vec![Entry::PartitionsAdded { id, count, first_slot }];
-        entries.extend((before..count).map(|partition| Entry::SegmentCreated {
-            id,
-            partition,
-            base: Offset::ZERO,
-        }));
-        self.shared.manifest.append(&entries, Flush::Now)?;
-        let config = topic.config();
-        let logs = identities
-            .into_iter()
-            .map(|identity| Log::created(&self.shared, identity, log_config(&config)))
-            .collect::<Vec<_>>();
+        let named = Entry::PartitionsAdded { id, count, first_slot };
+        let logs = self.make(identities, named, &topic.config())?;
         topic.add_logs(logs);
         self.changes.happened();
         Ok(AddedPartitions { before, now: count, keys_move })

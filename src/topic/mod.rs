@@ -9,6 +9,7 @@ pub mod changes;
 pub mod config;
 mod leftovers;
 mod lost_manifest;
+mod making;
 pub mod name;
 pub mod partitioner;
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     env::{
-        DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task,
+        DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Region, Running, Task,
         sync::{MutexGuard, Signal},
     },
     types::Timestamp,
@@ -48,6 +48,20 @@ impl SimEnv {
             (None, Open::Read | Open::Write) => Err(ErrorKind::NotFound.into()),
             (None, Open::Create | Open::CreateNew) => world.make(dir, name, false),
         }
+    }
+}
+
+/// The one file system of the machine, which is flushed as a whole.
+#[derive(Debug)]
+struct Whole(SimEnv);
+
+impl Flushed for Whole {
+    fn sync_data(&self) -> io::Result<()> {
+        let mut world = self.0.begin(Operation::Sync, Path::new("/"))?;
+        for ino in 0..world.disk.nodes.len() {
+            world.change(Change::Sync { ino });
+        }
+        Ok(())
     }
 }
 
@@ -165,6 +179,10 @@ impl Env for SimEnv {
         world.disk.entries(ino)?;
         world.change(Change::Sync { ino });
         Ok(())
+    }
+
+    fn whole_file_system(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Flushed>>> {
+        Ok(Some(Arc::new(Whole(self.clone()))))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

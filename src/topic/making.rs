@@ -1,0 +1,174 @@
+//! Making partitions: any number of them is one act.
+//!
+//! All directories and files come first; then they are made durable; then one append to the manifest names them all. A
+//! crash before that leaves files that nobody names. A disk flushes some hundred times a second, and a partition needs
+//! three flushes: thousands of partitions are flushed with the whole file system, where it has one such call.
+
+use super::{catalog::Catalog, config::TopicConfig, log_config};
+use crate::{
+    codec::manifest::Entry,
+    error::{Error, Result},
+    partition::{
+        commit::run_all,
+        log::{Identity, Log},
+    },
+    storage::manifest::Flush,
+    types::Offset,
+};
+use std::{iter, sync::Arc};
+
+/// With so many partitions the file system is flushed as a whole. Below, what other programs have not flushed yet might
+/// take longer.
+const MANY: usize = 32;
+
+impl Catalog {
+    /// Makes partitions, which the manifest names by `named`; they are durable when this returns.
+    pub(super) fn make(
+        &self,
+        identities: Vec<Identity>,
+        named: Entry,
+        config: &TopicConfig,
+    ) -> Result<Vec<Arc<Log>>> {
+        let shared = self.shared();
+        self.prepare(&identities)?;
+        // A mark that cannot be read is a lost one from here on.
+        shared.marks.flush()?;
+        self.sync_dir()?;
+        let first_segment = |identity: &Identity| Entry::SegmentCreated {
+            id: identity.topic_id,
+            partition: identity.name.partition,
+            base: Offset::ZERO,
+        };
+        let entries: Vec<Entry> = iter::once(named).chain(identities.iter().map(first_segment)).collect();
+        shared.manifest.append(&entries, Flush::Now)?;
+        Ok(identities
+            .into_iter()
+            .map(|identity| Log::created(shared, identity, log_config(config)))
+            .collect())
+    }
+
+    /// Makes the files of partitions, durably but for the names of their directories.
+    fn prepare(&self, identities: &[Identity]) -> Result<()> {
+        let shared = self.shared();
+        if identities.len() >= MANY {
+            let at = |e| Error::io("flush", &shared.dir, e);
+            if let Some(whole) = shared.env.whole_file_system(&shared.dir).map_err(at)? {
+                identities.iter().try_for_each(|identity| Log::prepare(shared, identity, false))?;
+                return whole.sync_data().map_err(at);
+            }
+        }
+        let one = |identity: &Identity| {
+            let (shared, identity) = (Arc::clone(shared), identity.clone());
+            move || Log::prepare(&shared, &identity, true)
+        };
+        run_all(shared, identities.iter().map(one))
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use super::MANY;
+    use crate::{
+        Builder, ErrorKind, RecordData, Streamlog, TopicConfig,
+        codec::checkpoint::decode_partition_metadata,
+        sim::{Crash, Fault, FaultKind, Operation, SimEnv},
+    };
+
+    const FEW: u32 = 3;
+    const LOTS: u32 = MANY as u32 + 1;
+
+    fn open(env: &SimEnv) -> Streamlog {
+        Builder::env(env, "/data").background_thread(false).open().unwrap()
+    }
+
+    /// The partitions that there are, each of which has all that a broker asks for and takes records.
+    fn partitions(env: &SimEnv) -> u32 {
+        let log = open(env);
+        let Ok(topic) = log.topic("t") else { return 0 };
+        for partition in topic.partitions() {
+            let dir = format!("/data/t-{}", partition.index());
+            let metadata = env.files()[&format!("{dir}/partition.metadata")].clone();
+            assert_eq!(decode_partition_metadata(str::from_utf8(&metadata).unwrap()).unwrap(), topic.id());
+            assert!(env.files()[&format!("{dir}/leader-epoch-checkpoint")].starts_with(b"0\n1\n0 0"));
+            partition.append(&[RecordData::new("x")]).unwrap();
+        }
+        topic.partition_count()
+    }
+
+    #[test]
+    fn a_crash_while_partitions_are_made_leaves_all_of_them_or_none() {
+        for (before, count) in [(0, FEW), (0, LOTS), (2, 2 + FEW), (2, 2 + LOTS)] {
+            let env = SimEnv::new(1);
+            let log = open(&env);
+            let config = TopicConfig::default();
+            if before > 0 {
+                log.create_topic("t", config.clone().partitions(before)).unwrap();
+            }
+            env.record();
+            match before {
+                0 => drop(log.create_topic("t", config.partitions(count)).unwrap()),
+                _ => drop(log.add_partitions("t", count).unwrap()),
+            }
+            let recording = env.recording();
+            let (mut cursor, mut step) = (recording.cursor(), 0);
+            while cursor.advance().is_some() {
+                step += 1;
+                // Every flush, and some of the many other steps.
+                if count > FEW + 2 && step % 41 != 0 && cursor.pending() > 0 {
+                    continue;
+                }
+                for crash in [Crash::Nothing, Crash::Subset, Crash::SizesZero] {
+                    let left = cursor.crash(crash, step);
+                    let found = partitions(&left);
+                    assert!([before, count].contains(&found), "step {step}, {crash:?}: {found} of {count}");
+                    // What was left half made is in nobody's way.
+                    if found < count {
+                        let log = open(&left);
+                        match found {
+                            0 => {
+                                drop(log.create_topic("t", TopicConfig::default().partitions(count)).unwrap())
+                            }
+                            _ => drop(log.add_partitions("t", count).unwrap()),
+                        }
+                        drop(log);
+                        assert_eq!(partitions(&left), count, "step {step}, {crash:?}");
+                    }
+                }
+            }
+            assert_eq!(partitions(&env.crash(Crash::Nothing, 1)), count);
+        }
+    }
+
+    #[test]
+    fn many_partitions_take_as_many_flushes_as_one() {
+        let flushes = |count: u32| {
+            let env = SimEnv::new(1);
+            let log = open(&env);
+            log.create_topic("first", TopicConfig::default()).unwrap();
+            env.record();
+            log.create_topic("t", TopicConfig::default().partitions(count)).unwrap();
+            let recording = env.recording();
+            let is_flush = |o: Operation| matches!(o, Operation::Sync | Operation::SyncDir);
+            let numbers = recording.operations().filter(|(_, o, _)| is_flush(*o)).map(|(number, ..)| number);
+            numbers.collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert!(flushes(500) <= flushes(1), "{} and {}", flushes(500), flushes(1));
+    }
+
+    #[test]
+    fn partitions_whose_flush_fails_are_not_made_and_can_be_made_again() {
+        for (count, path) in [(FEW, "t-1/"), (LOTS, "/")] {
+            let env = SimEnv::new(1);
+            let log = open(&env);
+            log.create_topic("first", TopicConfig::default()).unwrap();
+            env.inject(Fault::new(FaultKind::Io).on(Operation::Sync).path(path));
+            let config = || TopicConfig::default().partitions(count);
+            assert_eq!(log.create_topic("t", config()).unwrap_err().kind(), ErrorKind::Io);
+            assert!(log.topic("t").is_err());
+            log.create_topic("t", config()).unwrap();
+            drop(log);
+            assert_eq!(partitions(&env), count);
+        }
+    }
+}
