@@ -154,6 +154,11 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Makes the file at least `len` bytes long, with space set aside for them, so that writing there needs no more.
     /// New bytes are zero. `FileTooLarge` where no file may be as long. On an error the length is as it was.
     fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Writes zeros over bytes of the file that are zeros, where that makes later flushes cheaper. After an error they are
+    /// zeros as before.
+    fn write_zeros(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
     /// As `read_at`, from the medium and not from a cache. `Unsupported` where that cannot be had. Quickest where
     /// position and memory both begin at a multiple of 4096.
     fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;

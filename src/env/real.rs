@@ -9,7 +9,7 @@ mod names;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod whole;
 
-use super::sync::Signal;
+use super::sync::{AtomicBool, Ordering, Signal};
 use super::{
     DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Region, Running, Task, crew, machine, mapped,
 };
@@ -17,6 +17,7 @@ use crate::types::Timestamp;
 use std::io::{self, ErrorKind};
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -68,6 +69,7 @@ impl Env for RealEnv {
         Ok(Arc::new(RealFile {
             file,
             direct: direct::Direct::default(),
+            grown_by_zeros: AtomicBool::new(false),
             #[cfg(not(unix))]
             position: super::sync::Mutex::new(()),
         }))
@@ -217,6 +219,8 @@ struct RealFile {
     file: fs::File,
     /// The way past the cache.
     direct: direct::Direct,
+    /// Whether space was set aside by writing zeros, for want of another way.
+    grown_by_zeros: AtomicBool,
     /// Held while the file's one position is in use: reads and writes cannot carry their own.
     #[cfg(not(unix))]
     position: super::sync::Mutex<()>,
@@ -270,7 +274,10 @@ impl File for RealFile {
         }
         let before = self.len()?;
         let done = match self.fallocate(len) {
-            Err(e) if e.kind() == ErrorKind::Unsupported => self.write_zeros(before, len),
+            Err(e) if e.kind() == ErrorKind::Unsupported => {
+                self.grown_by_zeros.store(true, Ordering::Relaxed);
+                self.grow_by_zeros(before, len)
+            }
             done => done,
         };
         if done.is_err() && self.len().is_ok_and(|now| now > before) {
@@ -278,6 +285,15 @@ impl File for RealFile {
             let _ = self.file.set_len(before);
         }
         done
+    }
+
+    /// Space that was only set aside has to be noted as written by the flush that covers its first bytes, which on ext4
+    /// takes a second write to the journal and a second flush of the device.
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        if self.grown_by_zeros.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.fill_with_zeros(range.start, range.end)
     }
 
     fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
@@ -346,12 +362,16 @@ impl RealFile {
     }
 
     /// Sets space aside in the way that every file system knows.
-    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
-        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    fn grow_by_zeros(&self, from: u64, to: u64) -> io::Result<()> {
         if to > from {
             // Refuses what no file can be, before any of it is written.
             self.file.set_len(to)?;
         }
+        self.fill_with_zeros(from, to)
+    }
+
+    fn fill_with_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         let mut position = from;
         while position < to {
             let step = (to - position).min(ZEROS.len() as u64) as usize;

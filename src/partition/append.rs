@@ -32,6 +32,11 @@ use std::{io, sync::Arc, time::Duration};
 const GROWTH_MIN: u64 = 64 << 10;
 const GROWTH_MAX: u64 = 64 << 20;
 
+/// A batch of a `Flushed` topic that is no larger has its file grow by zeros that are written, in steps of this at most:
+/// each flush of a block that was only set aside would cost the device one more.
+const SMALL_BATCH: u64 = 32 << 10;
+const ZEROS_MAX: u64 = 1 << 20;
+
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -310,7 +315,9 @@ impl Log {
         if needed <= active.allocated {
             return Ok(());
         }
-        let step = active.allocated.clamp(GROWTH_MIN, GROWTH_MAX);
+        let by_zeros = active.config.durability == Durability::Flushed && size <= SMALL_BATCH && !preallocate;
+        let step_max = if by_zeros { ZEROS_MAX } else { GROWTH_MAX };
+        let step = active.allocated.clamp(GROWTH_MIN, step_max);
         let grown = if preallocate { segment_bytes } else { active.allocated + step };
         let target = grown.min(segment_bytes).max(needed);
         let data = active.segment.data();
@@ -323,6 +330,10 @@ impl Log {
             other => {
                 other?;
                 active.allocated = target;
+                if by_zeros && target > needed {
+                    // Zeros are there already, so that nothing is lost where this fails but its gain.
+                    let _ = data.write_zeros(needed..target);
+                }
             }
         }
         Ok(())
@@ -447,6 +458,22 @@ mod tests {
         limit_files(&env, 1);
         partition.append(&[RecordData::new("fits")]).unwrap();
         assert_eq!(partition.segment_count(), 1);
+    }
+
+    #[cfg(not(miri))]
+    #[test]
+    fn a_topic_of_small_flushes_grows_by_zeros_that_are_written() {
+        use crate::env::{Env, Open, real::RealEnv};
+        let dir = tempfile::tempdir().unwrap();
+        let log = Streamlog::open(dir.path()).unwrap();
+        let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("small")]).unwrap();
+        let path = dir.path().join("t-0/00000000000000000000.log");
+        let file = RealEnv::new().open(&path, Open::Read).unwrap();
+        let len = file.len().unwrap();
+        assert!(len >= 64 << 10, "{len}");
+        // A file system tells space that was only set aside as it tells holes, if it tells any.
+        assert!(file.zeros_from(0).is_none_or(|from| from >= len), "{:?} of {len}", file.zeros_from(0));
     }
 
     #[test]

@@ -380,6 +380,11 @@ impl PooledFile {
         self.change("allocate", |file| file.allocate(len))
     }
 
+    /// Writes zeros over bytes that are zeros, where that makes later flushes cheaper.
+    pub fn write_zeros(&self, range: Range<u64>) -> Result<()> {
+        self.change("write", |file| file.write_zeros(range))
+    }
+
     /// Says that another file has taken this one's name: from now on that one is read and written.
     pub fn replaced(&self) {
         let descriptor = &self.descriptor;
