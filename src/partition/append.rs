@@ -389,7 +389,12 @@ impl Log {
         active.segment.publish(active.position);
         let end = header.next_offset();
         active.since_flush += u64::from(header.record_count);
+        // Once the end is known: a flush that is due now does not see what is not there yet.
+        self.publish_end(active, end);
         self.due.after_append(&self.shared, &active.config, active.since_checkpoint);
+    }
+
+    fn publish_end(&self, active: &mut Active, end: Offset) {
         if active.config.durability == Durability::Flushed && !planted!(publish_before_flush) {
             self.offsets.change(|set| set.log_end = end);
             return;

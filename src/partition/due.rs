@@ -112,6 +112,11 @@ impl Log {
         Ok(due.next())
     }
 
+    /// After work that ended in its middle: a checkpoint, and with it a flush, is due at `at`.
+    pub fn due_again(&self, at: Duration) {
+        self.due.checkpoint.fetch_min(micros(at), Ordering::SeqCst);
+    }
+
     /// What was not flushed when it was due at `now` is due again after a pause, where that can succeed.
     fn flush_again(&self, now: Duration) {
         let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();

@@ -226,9 +226,16 @@ impl Streamlog {
         catalog.shared().check_writable()?;
         self.inner.hub.help();
         let mut result = catalog.remove_leftovers();
+        let mut is_left = false;
         for log in catalog.logs() {
             let now = catalog.shared().env.monotonic();
-            result = result.and(log.run_due(now).map(drop)).and(log.apply_retention().map(drop));
+            let done = log.run_due(now);
+            is_left |= !matches!(done, Ok(None));
+            result = result.and(done.map(drop)).and(log.apply_retention().map(drop));
+        }
+        if is_left && !planted!(a_helper_wakes_nobody) {
+            // The thread may have looked while this had it in hand.
+            catalog.shared().wake_background();
         }
         result
     }

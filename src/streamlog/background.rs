@@ -1,7 +1,9 @@
 //! The one background thread of a handle: lingering batches, flushes and checkpoints that are due, retention.
 //!
 //! It is started by the first thing that needs it and joined by closing. It holds nothing of the handle but what it
-//! works on, so that dropping the last clone of the handle ends it.
+//! works on, so that dropping the last clone of the handle ends it. A piece of work that panics ends alone: the handle's
+//! health says so, the rest is done, and a second later it is tried again. Where the system has no thread for it, the
+//! producers' calls do its work until it has.
 
 use crate::{
     env::{
@@ -13,9 +15,14 @@ use crate::{
     topic::catalog::Catalog,
 };
 use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
     time::Duration,
 };
+
+/// How long work that panicked waits for its next attempt.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
 /// The background work of a handle, running or not.
 pub(super) struct Background {
@@ -100,14 +107,30 @@ impl Background {
         let env = Arc::clone(&catalog.shared().env);
         let next_retention = env.monotonic().saturating_add(self.retention_check);
         let work = Work { catalog, hub, state: Arc::clone(self), next_retention };
+        let inline = Arc::clone(&work.hub);
         match env.spawn("work", Arc::clone(&self.signal), Box::new(work)) {
             Ok(thread) => {
+                inline.set_inline(false);
                 *running = Some(thread);
                 self.started.store(true, Ordering::Release);
             }
             // Without a thread the work is done by other calls and by `maintain`.
-            Err(error) => self.note(Err(Error::io("start a thread for", "background work", error))),
+            Err(error) => {
+                inline.set_inline(true);
+                self.note(Err(Error::io("start a thread for", "background work", error)));
+            }
         }
+    }
+
+    /// Does a piece of work. One that panics is noted, and is no more than that.
+    fn attempt<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(work)).ok();
+        if done.is_none() {
+            let reason =
+                io::Error::other("it panicked; it is tried again, and what it was to do may be late");
+            self.note(Err(Error::io("finish", "background work", reason)));
+        }
+        done
     }
 
     fn note(&self, result: Result<(), Error>) {
@@ -124,40 +147,68 @@ impl Task for Work {
         if self.state.stopping.load(Ordering::SeqCst) {
             return Next::Done;
         }
-        let lingering = self.hub.run_due().unwrap_or(Duration::MAX);
-        let next = self.run_logs();
+        let again = self.now().saturating_add(AFTER_A_PANIC);
+        let lingering = self.state.attempt(|| self.hub.run_due().unwrap_or(Duration::MAX)).unwrap_or(again);
+        let next = self.run_logs(again);
         self.run_retention();
         match next.min(lingering).min(self.next_retention) {
             Duration::MAX => Next::Wait(None),
-            due if due <= self.catalog.shared().env.monotonic() => Next::Again,
+            due if due <= self.now() => Next::Again,
             due => Next::Wait(Some(due)),
         }
     }
 }
 
 impl Work {
-    fn run_logs(&self) -> Duration {
+    fn now(&self) -> Duration {
+        self.catalog.shared().env.monotonic()
+    }
+
+    fn run_logs(&self, again: Duration) -> Duration {
         let mut next = Duration::MAX;
         for log in self.catalog.logs() {
-            let now = self.catalog.shared().env.monotonic();
-            match log.run_due(now) {
-                Ok(due) => next = next.min(due.unwrap_or(Duration::MAX)),
+            let now = self.now();
+            match self.state.attempt(|| log.run_due(now)) {
+                Some(Ok(due)) => next = next.min(due.unwrap_or(Duration::MAX)),
                 // A topic that was deleted meanwhile took its files with it.
-                Err(_) if matches!(log.refusal(), Some(Error::Closed { .. })) => {}
-                Err(error) => self.state.note(Err(error)),
+                Some(Err(_)) if matches!(log.refusal(), Some(Error::Closed { .. })) => {}
+                Some(Err(error)) => self.state.note(Err(error)),
+                None => {
+                    log.due_again(again);
+                    next = next.min(again);
+                }
             }
         }
         next
     }
 
     fn run_retention(&mut self) {
-        let now = self.catalog.shared().env.monotonic();
+        let now = self.now();
         if now < self.next_retention {
             return;
         }
         self.next_retention = now.saturating_add(self.state.retention_check);
         for log in self.catalog.logs() {
-            self.state.note(log.apply_retention().map(drop));
+            if let Some(done) = self.state.attempt(|| log.apply_retention()) {
+                self.state.note(done.map(drop));
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Streamlog;
+
+    #[test]
+    fn work_that_panics_shows_in_the_health_of_the_handle_and_ends_alone() {
+        let log = Streamlog::in_memory().unwrap();
+        let background = &log.inner.background;
+        assert_eq!(background.attempt(|| 7), Some(7));
+        assert!(log.health().is_good());
+        assert_eq!(background.attempt(|| -> u32 { panic!("a mistake of ours") }), None);
+        let error = log.health().background.unwrap().to_string();
+        assert!(error.contains("background work") && error.contains("panicked"), "{error}");
+        assert!(log.health().is_good(), "it is told once");
     }
 }

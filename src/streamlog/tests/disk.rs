@@ -1,9 +1,10 @@
 //! The environment in memory, with an eye on flushes: how long each file was when its last one began, and, when asked
-//! to, errors instead of more of them.
+//! to, errors instead of more of them. And a clock that moves when it is told to: a background task that sleeps until then
+//! wakes.
 
 use crate::{
     env::{
-        DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task,
+        DirEntry, Env, File, Job, Lock, Metadata, Next, Open, Region, Running, Task,
         memory::MemoryEnv,
         sync::{AtomicBool, Mutex, Ordering, Signal},
     },
@@ -22,6 +23,25 @@ pub(super) struct Disk {
     memory: Arc<MemoryEnv>,
     flushes: Arc<Flushes>,
     drawn: std::sync::atomic::AtomicU64,
+    clock: Arc<Clock>,
+}
+
+/// What time it is, and whom that wakes.
+#[derive(Debug)]
+struct Clock {
+    state: Mutex<(Duration, Vec<(Duration, Arc<Signal>)>)>,
+}
+
+impl Clock {
+    /// Whether `at` is still to come: then the signal is notified when it has.
+    fn is_to_come(&self, at: Duration, signal: &Arc<Signal>) -> bool {
+        let mut state = self.state.lock();
+        let to_come = state.0 < at;
+        if to_come {
+            state.1.push((at, Arc::clone(signal)));
+        }
+        to_come
+    }
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +61,20 @@ struct DiskFile {
 
 impl Disk {
     pub(super) fn new() -> Arc<Disk> {
-        Arc::new(Disk { memory: MemoryEnv::new(), flushes: Arc::default(), drawn: 4.into() })
+        let clock = Arc::new(Clock { state: Mutex::new((Duration::from_secs(1), Vec::new())) });
+        Arc::new(Disk { memory: MemoryEnv::new(), flushes: Arc::default(), drawn: 4.into(), clock })
+    }
+
+    /// Moves the clock.
+    pub(super) fn advance(&self, by: Duration) {
+        let mut state = self.clock.state.lock();
+        state.0 += by;
+        let now = state.0;
+        let (due, later) = state.1.drain(..).partition(|(at, _)| *at <= now);
+        state.1 = later;
+        drop(state);
+        let due: Vec<(Duration, Arc<Signal>)> = due;
+        due.iter().for_each(|(_, signal)| signal.notify());
     }
 
     /// How far the file was written when its last successful flush began.
@@ -109,7 +142,7 @@ impl Env for Disk {
         Timestamp::from_millis(1_000_000)
     }
     fn monotonic(&self) -> Duration {
-        Duration::from_secs(1)
+        self.clock.state.lock().0
     }
     fn random(&self) -> u64 {
         // Not the same twice: a file that takes another's place needs another epoch.
@@ -122,9 +155,27 @@ impl Env for Disk {
         self.memory.wait(signal, seen, deadline);
     }
     fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
-        self.memory.spawn(name, signal, task)
+        let timed = Timed { task, signal: Arc::clone(&signal), clock: Arc::clone(&self.clock) };
+        self.memory.spawn(name, signal, Box::new(timed))
     }
     fn run_all(&self, jobs: Vec<Job>) {
         self.memory.run_all(jobs);
+    }
+}
+
+/// A task that sleeps until a time of the disk's clock.
+struct Timed {
+    task: Box<dyn Task>,
+    signal: Arc<Signal>,
+    clock: Arc<Clock>,
+}
+
+impl Task for Timed {
+    fn run(&mut self) -> Next {
+        match self.task.run() {
+            Next::Wait(Some(at)) if self.clock.is_to_come(at, &self.signal) => Next::Wait(None),
+            Next::Wait(Some(_)) => Next::Again,
+            next => next,
+        }
     }
 }

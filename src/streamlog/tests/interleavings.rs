@@ -397,6 +397,33 @@ fn producers_consumers_and_the_background_thread_wake_each_other() {
     explore_with_mistakes(pipeline, &["append_wakes_no_consumer"]);
 }
 
+/// Somebody helps the background thread, which looks while the helper has an accumulator in hand that is not due yet.
+fn help_beside_the_thread() {
+    let disk = Disk::new();
+    let log = Builder::with_env(disk.clone(), Path::new("/data")).open().unwrap();
+    log.create_topic("t", TopicConfig::default().durability(Durability::Written)).unwrap();
+    let linger = Duration::from_millis(10);
+    let producer = log.producer_builder().linger(linger).build().unwrap();
+    // Its time stays in the list when it has left.
+    producer.enqueue(ProducerRecord::new("t", "early")).unwrap();
+    producer.send(ProducerRecord::new("t", "sent")).unwrap();
+    disk.advance(linger / 2);
+    let delivery = producer.enqueue(ProducerRecord::new("t", "late")).unwrap();
+    let helper = log.clone();
+    let helper = spawn(move || helper.maintain().unwrap());
+    disk.advance(linger / 2);
+    helper.join().unwrap();
+    disk.advance(linger / 2);
+    // Without an end, and without a call that does the thread's work.
+    assert_eq!(delivery.wait().unwrap().offset, 2);
+    log.close().unwrap();
+}
+
+#[test]
+fn what_a_helper_puts_back_the_background_thread_comes_to_in_time() {
+    explore_with_mistakes(help_beside_the_thread, &["a_helper_wakes_nobody"]);
+}
+
 /// Closing beside producers: each delivery is told what became of it, and what was promised is there.
 fn close_against_deliveries() {
     let disk = Disk::new();
