@@ -19,7 +19,7 @@
 //! consumer.subscribe(["orders"])?;
 //! let mut orders = Vec::new();
 //! for record in &consumer.poll(Duration::from_secs(1))? {
-//!     orders.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
+//!     orders.push(record.value_text().into_owned());
 //! }
 //! assert_eq!(orders, ["a loom", "punched cards"]);
 //! consumer.commit_sync()?;

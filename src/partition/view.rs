@@ -157,7 +157,7 @@ impl Partition {
     }
 
     /// The batches from `from` on, up to where readers stop at the time of each step. The iteration ends there; a later
-    /// one can go on.
+    /// one can go on. For records one by one there is [`records`](Self::records).
     pub fn read(&self, from: impl Into<Offset>) -> Batches {
         self.read_with(from, IsolationLevel::ReadUncommitted)
     }
