@@ -279,7 +279,7 @@ pub(super) fn choose_segments(
     let named = |suffix: &'static str| {
         entries.iter().filter_map(move |e| SegmentFile::Log.parse(e.name.strip_suffix(suffix)?))
     };
-    let unfinished = named(".cleaned").min().unwrap_or(Offset::MAX);
+    let unfinished = entries.iter().filter_map(|e| cleaned(&e.name)).min().unwrap_or(Offset::MAX);
     let mut swaps: Vec<Offset> = named(".swap").filter(|base| *base < unfinished).collect();
     swaps.sort();
     let mut replaced = swaps.first().copied().unwrap_or(Offset::ZERO)..Offset::ZERO;
@@ -298,6 +298,12 @@ pub(super) fn choose_segments(
     }
     chosen.sort_by_key(|segment| segment.base());
     Ok(chosen)
+}
+
+/// The base offset in the name of a file that a cleaner was writing: of whatever kind, as Kafka's loader has it.
+fn cleaned(name: &str) -> Option<Offset> {
+    let (digits, _) = name.strip_suffix(".cleaned")?.split_once('.')?;
+    digits.parse::<i64>().ok().and_then(Offset::from_i64)
 }
 
 /// The leader epoch of a segment's first batch.

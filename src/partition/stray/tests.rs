@@ -438,9 +438,16 @@ fn a_replacement_that_a_crash_left_half_way_counts_as_a_broker_counts_it() {
     put_segment(&env, 6, &[batch(6, 2)]);
     put(&env, "00000000000000000000.log.swap", &[batch(0, 2), batch(4, 2)].concat());
     assert_eq!(read(&open(&env), 0).0, [0, 1, 4, 5, 6, 7], "complete, so it stands for what it covers");
-    put(&env, "00000000000000000000.log.cleaned", &[]);
-    assert_eq!(read(&open(&env), 0).0, [0, 1, 2, 3, 4, 5, 6, 7], "a part of it is still missing");
-    env.remove_file(&Path::new(DIR).join("00000000000000000000.log.cleaned")).unwrap();
+    for kind in ["log", "index", "timeindex", "txnindex"] {
+        let name = format!("00000000000000000000.{kind}.cleaned");
+        put(&env, &name, &[]);
+        assert_eq!(read(&open(&env), 0).0, [0, 1, 2, 3, 4, 5, 6, 7], "{name}: a part of it is still missing");
+        env.remove_file(&Path::new(DIR).join(name)).unwrap();
+        let behind = format!("00000000000000000001.{kind}.cleaned");
+        put(&env, &behind, &[]);
+        assert_eq!(read(&open(&env), 0).0, [0, 1, 4, 5, 6, 7], "{behind}: of another piece of work");
+        env.remove_file(&Path::new(DIR).join(behind)).unwrap();
+    }
     for base in [0, 4] {
         env.remove_file(&SegmentFile::Log.path(Path::new(DIR), Offset::new(base))).unwrap();
     }
