@@ -324,6 +324,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// The file or directory that it is about, where it is about one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Error::Io { path, .. }
+            | Error::DiskFull { path, .. }
+            | Error::Corrupt { path, .. }
+            | Error::UnsupportedFormat { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// The kind of this failure.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -28,7 +28,7 @@
 mod entry;
 
 #[allow(unused_imports, reason = "words of the rooms above")]
-pub use entry::{Entry, PartitionClosed, Place, SealedSegment};
+pub use entry::{Entry, PartitionClosed, Place, SealedSegment, TakenIn};
 
 use super::DecodeError;
 use entry::COMPATIBLE;

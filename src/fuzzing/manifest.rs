@@ -4,8 +4,8 @@ use super::{edited, input, mend};
 use crate::{
     codec::{
         manifest::{
-            Entry, HEADER_BYTES, PartitionClosed, Place, Reader, SealedSegment, decode_header, encode_append,
-            encode_header,
+            Entry, HEADER_BYTES, PartitionClosed, Place, Reader, SealedSegment, TakenIn, decode_header,
+            encode_append, encode_header,
         },
         mark::{MARK_BYTES, Mark},
     },
@@ -118,6 +118,7 @@ fn some_entries() -> Vec<Entry> {
         Entry::LogStart { id, partition, offset },
         Entry::Truncated { id, partition, next_offset: offset },
         Entry::Incarnation { id, partition, number: 2, first_offset: offset },
+        Entry::TakenIn { id, partition, taken_in: TakenIn { from: base, next: offset, leader_epoch: 3 } },
         Entry::Opened { epoch: 6 },
         Entry::Closed { partitions: vec![(id, 0, closed)] },
         Entry::TopicDeleted { id },

@@ -39,7 +39,7 @@
 //! | any offset can be committed | one beyond the end is `OffsetOutOfRange` | it is no place to resume from |
 //! | a reset position is a line in a log file | [`resets`](crate::ConsumerRecords::resets) come with the records of the poll | the program can act on it |
 //! | a missing topic is waited for by `subscribe` | `UnknownTopic` | the same |
-//! | a new leader means a new leader epoch | the epoch is 0 and stays 0 | nobody elects. A follower that copied a foreign epoch would not start |
+//! | a new leader means a new leader epoch | the epoch is 0, or the last one that a broker left, and stays so | nobody elects. A follower that copied a foreign epoch would not start |
 //! | unclean leader election is found out by epochs | incarnations, in the manifest | an offset that returns after a crash is told apart: [`durability`](super::durability) |
 //! | a removed file waits `file.delete.delay.ms` | it goes when its last reader lets go | the operating system counts them |
 //! | `acks`, `retries`, `request.timeout.ms` | not there | nothing is sent anywhere |
@@ -69,3 +69,8 @@
 //! # Going back
 //!
 //! Nothing has to be converted. [`how_to`](super::how_to#moving-data-to-kafka) has the steps.
+//!
+//! The way back is an opening. Records that a broker appended to a partition that was closed here, in the same segment or
+//! in new ones, are part of the log; [`RecoveryReport`](crate::RecoveryReport) lists them, and later appends carry the
+//! broker's last leader epoch. Segments that its retention removed are gone here too. Segments that its log cleaner
+//! rewrote are damage: nothing tells them from shortened ones.

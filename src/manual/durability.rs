@@ -244,12 +244,16 @@
 //!
 //! **A12.** *A directory that says "closed" needs no look.* Everything 4 speaks of was made durable in 2, and nothing is
 //! written after it. If a partition refuses appends because of damage, or was poisoned, the close writes no "closed", and
-//! the next opening looks for itself. A handle that wrote nothing closes without a write.
+//! the next opening looks for itself. A handle that found the log closed, and wrote nothing, closes without a write. One
+//! that recovered it closes it cleanly although nothing was appended, so that the next opening need not look again; the
+//! life that began unnoted is noted in the append of 4 (A14). Where a full disk is in the way of that, the log is left as
+//! it was.
 //!
 //! # Opening
 //!
-//! The lock is taken, manifest and marks are read. When the manifest's last word is "closed", that is all: no file of a
-//! partition is opened. Otherwise, for each partition:
+//! The lock is taken, manifest and marks are read. When the manifest's last word is "closed", no file of a partition is
+//! opened. Whether each partition is still as it was closed is asked of lengths and times: see "What changed while it was
+//! closed". Otherwise, for each partition:
 //!
 //! 1. `.log` files that the manifest does not name go aside.
 //! 2. Segments from the mark's `flushed` on are flushed, through fresh descriptors: a killed process leaves its bytes in
@@ -271,7 +275,12 @@
 //! | at or above `flushed` | the end of the file, or zeros with no whole batch behind them | `Whole` |
 //! | at or above `flushed` | anything else | `TornTail` |
 //! | below `flushed` | anything | `Damage` |
-//! | at a batch of an unknown magic | | the opening fails with [`UnsupportedFormat`](crate::Error::UnsupportedFormat) |
+//!
+//! A batch of an unknown magic is no exception. The manifest says which formats its log has, and this one has magic 2
+//! alone: bytes that claim another are nonsense. A partition that cannot be opened at all, because of an I/O error or
+//! missing rights, does not keep the others from being opened. It answers every call with that error, the report
+//! says [`NotOpened`](crate::RecoveryVerdict::NotOpened), [`health`](crate::Streamlog::health) lists it, the close leaves
+//! the log unclean, and the next opening tries again.
 //!
 //! **Torn tail**: nothing from there on was acknowledged as durable. The file is cut at the last whole batch and flushed;
 //! later segments go aside. The report says where, how many bytes, why, and how many whole batches lay behind the
@@ -287,6 +296,28 @@
 //! the same offsets are given to other records. The manifest's list of incarnations tells them apart: a new one begins
 //! with the first append after an unclean opening and is durable before that append is written. In a `Flushed` topic no
 //! reader has seen such offsets. (I4)
+//!
+//! ## What changed while it was closed
+//!
+//! A broker may run on a closed directory, and a restore may mix two copies. The opening measures the active segment of
+//! each partition, and looks at the time of the partition's directory: names are listed only where one came or went after
+//! the close, or where `.kafka_cleanshutdown` is not the one that the close wrote. A partition that differs is recovered
+//! from its closing facts on:
+//!
+//! | found | becomes |
+//! |---|---|
+//! | whole batches, of any leader epoch, that continue the log without a gap: in the active segment, and in segments that begin where the one before ends | part of the log ([`taken_in`](crate::PartitionRecovery::taken_in)). Later appends carry the last leader epoch |
+//! | other bytes behind the end of the log | a file of their own, named `.aside`, before they are cut off |
+//! | segments that do not continue it | renamed to `.aside` |
+//! | the first segments are gone, and `leader-epoch-checkpoint` begins behind them, as after a broker's retention | a later log start ([`removed`](crate::PartitionRecovery::removed)) |
+//! | the file of a segment is missing, or the active one is shorter | `Damage`: nothing grows over it |
+//!
+//! The manifest learns of these in the same append as "opened" (A1), before anything else is written. Until then every
+//! opening finds the same. A handle that only reads shows what would be taken in, changes nothing, and lists strays
+//! ([`left_in_place`](crate::PartitionRecovery::left_in_place)).
+//!
+//! What a file of the same length holds is looked at before the first append to it: the last batches must be whole and
+//! end where the log ended. A stray that appears under the name of the next segment goes aside when the log comes to it.
 //!
 //! # After a failed flush
 //!
@@ -313,8 +344,9 @@
 //! [`open_read_only`](crate::Streamlog::open_read_only) takes no lock and changes nothing. It reads the manifest, and
 //! again when the writer added to it or replaced it. In a `Flushed` topic it shows what the mark says is flushed; in the
 //! others the whole, chained, valid batches of the file. Without a live writer it shows the same, recovers nothing and
-//! cuts nothing. After a power cut a mark may be behind, and then it shows less than the next writer will find. Where a
-//! mark cannot be read, it shows what the next writer will find.
+//! cuts nothing. A process that dies during a flush leaves a mark that is behind, and so does a power cut: then it shows
+//! fewer records, and older committed offsets, than a writing handle that recovered the log showed, until that one writes
+//! or is closed. Where a mark cannot be read, it shows what the next writer will find.
 //!
 //! # How to check this
 //!

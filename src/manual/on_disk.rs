@@ -39,12 +39,13 @@
 //! | name | what it is | who removes it |
 //! |---|---|---|
 //! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | the next attempt writes over it |
-//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay behind a cut | you |
+//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay behind a cut; the end of a closed log that somebody changed | you |
 //! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | the first write of the next opening, [`maintain`](crate::Streamlog::maintain) |
 //! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
 //!
-//! Records are never removed because they are unexpected. They are renamed, and
-//! [`PartitionRecovery::put_aside`](crate::PartitionRecovery) lists what an opening renamed.
+//! Records are never removed because they are unexpected. They are renamed.
+//! [`PartitionRecovery::put_aside`](crate::PartitionRecovery) lists what an opening renamed, and
+//! [`Health::put_aside`](crate::Health::put_aside) what came into the way since.
 //!
 //! All integers below are big-endian unless said otherwise. "CRC-32" is the checksum of zlib and Ethernet; "CRC-32C" is
 //! Castagnoli's, which Kafka uses. Ours use the first, Kafka's files the second.
@@ -135,6 +136,7 @@
 //! | 13 | opened | a random number (8): someone writes, and has not closed |
 //! | 14 | closed | count (4), for each partition: partition, log start (8), next offset (8), last stable offset (8), size of the active `.log` (8), largest timestamp (8), checksum of its indexes (4) |
 //! | 15 | slots used | the lowest slot that was never used (4) |
+//! | 24 | taken in | partition, first offset (8), the offset behind the last (8), leader epoch of the last (4): another writer appended these while the log was closed |
 //!
 //! Numbers of types are never given again. Type 9 is how a rewritten file lists sealed segments. Compaction and tiering
 //! will use it, the generation, and the place; in this release the generation is 0 and the place is local.
@@ -190,7 +192,7 @@
 //! |---|---|---|
 //! | 0 | 8 | base offset |
 //! | 8 | 4 | length of what follows this field |
-//! | 12 | 4 | leader epoch: 0, and nothing raises it; a batch with another is damage |
+//! | 12 | 4 | leader epoch: that of the last batch before, 0 in a new log; nothing here raises it, and a batch with another is damage, but for those that were taken in |
 //! | 16 | 1 | magic: 2 |
 //! | 17 | 4 | CRC-32C of everything from byte 21 on |
 //! | 21 | 2 | attributes: codec, timestamp type, transactional, control, delete horizon |

@@ -277,18 +277,26 @@ impl Log {
         Ok(())
     }
 
-    /// Creates the file of a segment. An empty one of its name is what an attempt that failed has left.
+    /// Creates the file of a segment. An empty one of its name is what an attempt that failed has left; whatever else has
+    /// that name goes aside, for no manifest names it.
     fn create_segment(&self, base: Offset, index_interval: u64) -> Result<Arc<Segment>> {
         let (env, dir) = (&*self.shared.env, &self.identity.dir);
-        let create = || Segment::create(&self.shared.pool, dir, base, index_interval);
+        let epoch = self.leader_epoch.load(Ordering::Relaxed);
+        let create = || {
+            let created = Segment::create(&self.shared.pool, dir, base, index_interval)?;
+            created.expect_no_gaps(Some(epoch));
+            created.expect_no_other_version();
+            Ok(created)
+        };
         match create() {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 let path = SegmentFile::Log.path(dir, base);
                 let found = env.metadata(&path).map_err(|e| Error::io("measure", &path, e))?;
                 if found.is_dir || found.len > 0 {
-                    return Err(Error::io("create", &path, io::ErrorKind::AlreadyExists.into()));
+                    self.put_stray_aside(base)?;
+                } else {
+                    remove_segment_files(env, dir, base)?;
                 }
-                remove_segment_files(env, dir, base)?;
                 create()
             }
             done => done,
@@ -297,15 +305,20 @@ impl Log {
 
     /// After an unclean opening a new life begins with the first append, and is durable before it.
     pub(super) fn begin_incarnation(&self, active: &mut Active, first_offset: Offset) -> Result<()> {
-        if !active.new_incarnation || planted!(no_incarnation) {
-            return Ok(());
-        }
-        let (number, _) = self.incarnation_of(Offset::MAX);
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let entry = Entry::Incarnation { id, partition, number: number.saturating_add(1), first_offset };
+        let Some(entry) = self.new_incarnation(active, first_offset) else { return Ok(()) };
         self.shared.manifest.append(&[entry], Flush::Now)?;
         active.new_incarnation = false;
         Ok(())
+    }
+
+    /// What the manifest is to say of a life that has not been noted yet.
+    pub(super) fn new_incarnation(&self, active: &Active, first_offset: Offset) -> Option<Entry> {
+        if !active.new_incarnation || planted!(no_incarnation) {
+            return None;
+        }
+        let (number, _) = self.incarnation_of(Offset::MAX);
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        Some(Entry::Incarnation { id, partition, number: number.saturating_add(1), first_offset })
     }
 
     /// Sets space aside for `size` more bytes, so that a full disk is met before anything is written.

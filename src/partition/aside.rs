@@ -1,11 +1,12 @@
 //! Segment files that no log has any more: renamed, never removed, for nothing dropped may come back under its name.
 
-use super::recover::Recovery;
+use super::{changed::names_in, log::Log, recover::Recovery};
 use crate::{
-    env::Env,
+    env::{Env, trace::event},
     error::{Error, Result},
     storage::{
         layout::{ASIDE, SegmentFile},
+        segment::Segment,
         sidecar::remove_if_there,
     },
     types::Offset,
@@ -13,6 +14,7 @@ use crate::{
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 impl Recovery<'_> {
@@ -37,26 +39,69 @@ impl Recovery<'_> {
         if self.shared.read_only {
             return Ok(());
         }
-        let env = &*self.shared.env;
-        let path = SegmentFile::Log.path(&self.identity.dir, base);
-        let aside = free_aside_name(env, &path);
-        match env.rename(&path, &aside) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(|e| Error::io("put aside", &path, e))?,
-        }
-        for kind in SegmentFile::ALL {
-            remove_if_there(env, &kind.path(&self.identity.dir, base))?;
-        }
-        // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
-        let dir = &self.identity.dir;
-        env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
-        self.put_aside.push(aside);
+        // The snapshot of the last checkpoint may have the same offset in its name, and stays.
+        let checkpointed = self.mark.recovery_offset;
+        let aside = put_segment_aside(&*self.shared.env, &self.identity.dir, base, checkpointed)?;
+        self.put_aside.extend(aside);
         Ok(())
     }
 }
 
+impl Log {
+    /// Puts the segment files aside that none of `segments` is, before the first append: this log may come to begin one
+    /// of that name. The opening looked, unless nothing told it to.
+    pub(super) fn put_strays_aside(&self, segments: &[Arc<Segment>]) -> Result<()> {
+        if self.offsets.log_end() == Offset::ZERO {
+            // A new log's directory was looked through when it was made.
+            return Ok(());
+        }
+        for name in names_in(&*self.shared.env, &self.identity.dir)? {
+            if segments.iter().all(|segment| segment.base() != name.base) {
+                self.put_stray_aside(name.base)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts aside what has the name of the segment that would begin at `base`.
+    pub(super) fn put_stray_aside(&self, base: Offset) -> Result<()> {
+        let checkpointed = self.flusher.mark().recovery_offset;
+        let aside = put_segment_aside(&*self.shared.env, &self.identity.dir, base, checkpointed)?;
+        if let Some(_path) = &aside {
+            event!(WARN, partition = %self.identity.name, path = %_path.display(), "put a stray segment aside");
+        }
+        self.put_aside.lock().extend(aside);
+        Ok(())
+    }
+}
+
+/// Renames the segment file that begins at `base`, durably, and removes its sidecars but for a snapshot of the log at
+/// `checkpointed`. Says what it is named now.
+fn put_segment_aside(
+    env: &dyn Env,
+    dir: &Path,
+    base: Offset,
+    checkpointed: Offset,
+) -> Result<Option<PathBuf>> {
+    let path = SegmentFile::Log.path(dir, base);
+    let aside = free_aside_name(env, &path);
+    match env.rename(&path, &aside) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|e| Error::io("put aside", &path, e))?,
+    }
+    for kind in SegmentFile::ALL {
+        let is_snapshot = matches!(kind, SegmentFile::Snapshot | SegmentFile::Producers);
+        if !(is_snapshot && base == checkpointed) {
+            remove_if_there(env, &kind.path(dir, base))?;
+        }
+    }
+    // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
+    env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+    Ok(Some(aside))
+}
+
 /// A name beside `path` that is free.
-fn free_aside_name(env: &dyn Env, path: &Path) -> PathBuf {
+pub(super) fn free_aside_name(env: &dyn Env, path: &Path) -> PathBuf {
     let mut n = 0;
     loop {
         let mut name = path.as_os_str().to_os_string();

@@ -16,7 +16,7 @@ use crate::{
         manifest::{Entry, SealedSegment},
         snapshot::{ProducerBatches, ProducerEntry},
     },
-    env::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
+    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     storage::{layout::SegmentFile, segment::Segment},
     types::{Durability, Offset, Timestamp, TopicId, TopicPartition},
@@ -67,11 +67,36 @@ pub struct Log {
     pub(super) size: AtomicU64,
     /// The first damage that somebody met.
     pub(super) damage: Mutex<Option<Error>>,
+    /// The leader epoch that appended batches carry: the last one found.
+    pub(super) leader_epoch: AtomicI32,
+    /// Files that were in the way, and where they are now.
+    pub(super) put_aside: Mutex<Vec<PathBuf>>,
+    /// Why it cannot be used, where it could not be opened or followed.
+    pub(super) unusable: Unusable,
 }
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log").field("name", &format_args!("{}", self.identity.name)).finish_non_exhaustive()
+    }
+}
+
+/// Why a log cannot be used, if so. Asked by every fetch, so there is no lock on the way of those that can.
+#[derive(Debug, Default)]
+pub(super) struct Unusable {
+    is_so: AtomicBool,
+    why: Mutex<Option<Error>>,
+}
+
+impl Unusable {
+    pub(super) fn set(&self, why: Option<Error>) {
+        let mut guard = self.why.lock();
+        self.is_so.store(why.is_some(), Ordering::SeqCst);
+        *guard = why;
+    }
+
+    fn why(&self) -> Option<Error> {
+        if self.is_so.load(Ordering::Relaxed) { self.why.lock().clone() } else { None }
     }
 }
 
@@ -292,7 +317,21 @@ impl Log {
     /// `Closed` once the handle was closed, or the topic deleted.
     pub(super) fn check_open(&self) -> Result<()> {
         self.shared.check_open()?;
-        if self.shut.load(Ordering::SeqCst) { Err(Error::deleted(&self.identity.name.topic)) } else { Ok(()) }
+        if self.shut.load(Ordering::SeqCst) {
+            return Err(Error::deleted(&self.identity.name.topic));
+        }
+        self.unusable.why().map_or(Ok(()), Err)
+    }
+
+    /// Why it cannot be used at all, where that is so.
+    pub fn unusable(&self) -> Option<Error> {
+        self.unusable.why()
+    }
+
+    /// Files that were in the way since the opening, and where they are now.
+    pub fn named_put_aside(&self) -> Vec<(TopicPartition, PathBuf)> {
+        let name = |path: &PathBuf| (self.identity.name.clone(), path.clone());
+        self.put_aside.lock().iter().map(name).collect()
     }
 
     /// Runs `look`, which reads segments, again where it failed and retention has taken one of them away meanwhile;

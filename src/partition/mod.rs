@@ -6,6 +6,7 @@
 pub mod append;
 mod aside;
 pub mod backwards;
+mod changed;
 pub mod checkpoint;
 pub mod commit;
 pub mod config;

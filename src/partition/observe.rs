@@ -4,20 +4,28 @@
 //! whole, chained, valid batch in the file. It changes nothing on disk, and shows the same when no writer lives.
 
 use super::{
+    changed::{is_as_closed, names_in, with_what_is_there},
     config::LogConfig,
     due::Due,
     flush::Flusher,
-    log::{Identity, Log, SegmentList, Writer},
+    log::{Identity, Log, SegmentList, Unusable, Writer},
     offsets::{OffsetSet, Offsets},
+    recover::{PartitionRecovery, RecoveryVerdict},
     replay::{Bounds, KnownEnd, Replay, Stop, Why},
     shared::Shared,
     waiters::Waiters,
 };
 use crate::{
-    codec::mark::Mark,
-    env::sync::{AtomicBool, AtomicU64, Mutex, RwLock},
+    codec::{manifest::PartitionClosed, mark::Mark},
+    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, RwLock},
     error::{Error, Result},
-    storage::{holes::Hole, manifest::PartitionState, scan::Source, segment::Segment},
+    storage::{
+        holes::Hole,
+        layout::SegmentFile,
+        manifest::PartitionState,
+        scan::{LEADER_EPOCH, Source},
+        segment::Segment,
+    },
     types::{Durability, Offset},
 };
 use std::{io, sync::Arc};
@@ -27,6 +35,20 @@ use std::{io, sync::Arc};
 pub struct Observer {
     log: Arc<Log>,
     replay: Option<Replay>,
+    /// What lies in the directory of a closed log that is not as it was then.
+    seen: Option<Seen>,
+    changed: Option<PartitionRecovery>,
+}
+
+/// A closed log that was changed.
+#[derive(Debug)]
+struct Seen {
+    /// How it was closed.
+    closed: PartitionClosed,
+    /// The last segment that the manifest knows.
+    last_named: Offset,
+    /// The manifest's view, with what may have been added.
+    state: PartitionState,
 }
 
 impl Observer {
@@ -54,11 +76,102 @@ impl Observer {
             closing: AtomicBool::new(false),
             size: AtomicU64::new(0),
             damage: Mutex::new(None),
+            leader_epoch: AtomicI32::new(LEADER_EPOCH),
+            put_aside: Mutex::default(),
+            unusable: Unusable::default(),
             identity,
         });
-        let mut observer = Observer { log, replay: None };
+        let mut observer = Observer { log, replay: None, seen: None, changed: None };
+        if let Some(closed) = &state.closed {
+            let (shared, identity) = (&observer.log.shared, &observer.log.identity);
+            if !is_as_closed(shared, identity, state, closed)? {
+                let seen = with_what_is_there(shared, identity, state, closed)?;
+                let last_named = state.segments.last().map_or(Offset::ZERO, |last| last.base);
+                observer.seen = Some(Seen { closed: *closed, last_named, state: seen });
+            }
+        }
         observer.refresh(state)?;
+        if let Some(closed) = observer.seen.as_ref().map(|seen| seen.closed) {
+            observer.drop_what_does_not_follow();
+            let changed = observer.what_changed(state, &closed)?;
+            if let RecoveryVerdict::Damage { path, position, reason } = &changed.verdict {
+                let damage = Error::corrupt(path, *position, reason.clone());
+                observer.log.damage.lock().get_or_insert(damage);
+            }
+            observer.changed = Some(changed);
+        }
         Ok(observer)
+    }
+
+    /// What differs from the clean close that the manifest speaks of; `None` where nothing does.
+    pub fn changed(&self) -> Option<&PartitionRecovery> {
+        self.changed.as_ref()
+    }
+
+    /// Has readers meet this error until the log can be followed again.
+    pub fn fail(&self, error: Error) {
+        self.log.unusable.set(Some(error));
+        self.log.waiters.notify_all();
+    }
+
+    /// Segments that were not come to belong to no log.
+    fn drop_what_does_not_follow(&mut self) {
+        let at = self.replay.as_ref().map_or(0, |replay| replay.segment);
+        let reached = self.log.segments.snapshot().get(at).map_or(Offset::ZERO, |segment| segment.base());
+        if let Some(seen) = &mut self.seen {
+            let last = reached.max(seen.last_named);
+            seen.state.segments.retain(|segment| segment.base <= last);
+            let state = seen.state.clone();
+            self.take_in_segments(&state);
+        }
+    }
+
+    fn what_changed(
+        &mut self,
+        state: &PartitionState,
+        closed: &PartitionClosed,
+    ) -> Result<PartitionRecovery> {
+        let log = &self.log;
+        let (next, at) =
+            self.replay.as_ref().map_or((Offset::ZERO, 0), |replay| (replay.next_offset, replay.segment));
+        let segments = log.segments.snapshot();
+        let (path, position, len) = match segments.get(at) {
+            Some(segment) => {
+                let path = segment.data().path().to_path_buf();
+                (path, self.replay.as_ref().map_or(0, |r| r.position), segment.data().len().unwrap_or(0))
+            }
+            None => (log.identity.dir.clone(), 0, 0),
+        };
+        let mut changed = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
+        changed.bytes_read = self.replay.as_ref().map_or(0, |replay| replay.bytes_read);
+        changed.taken_in = (next > closed.next_offset).then_some(closed.next_offset..next);
+        let began = closed.log_start.max(state.log_start);
+        let begins = log.offsets.log_start();
+        changed.removed = (begins > began).then_some(began..begins);
+        changed.left_in_place = names_in(&*log.shared.env, &log.identity.dir)?
+            .iter()
+            .filter(|name| state.segments.iter().all(|segment| segment.base != name.base))
+            .filter(|name| segments.iter().take(at + 1).all(|segment| segment.base() != name.base))
+            .map(|name| SegmentFile::Log.path(&log.identity.dir, name.base))
+            .collect();
+        if next < closed.next_offset {
+            let reason = format!(
+                "the data ends at offset {next}, and ended at {} when the log was closed",
+                closed.next_offset
+            );
+            changed.verdict = RecoveryVerdict::Damage { path, position, reason };
+        } else if let Some(segment) = segments.get(at)
+            && !segment.only_zeros_from(position, len)?
+        {
+            changed.verdict = RecoveryVerdict::TornTail {
+                path,
+                position,
+                dropped_bytes: len - position,
+                reason: "what follows does not continue the log, and is not shown".into(),
+                whole_batches_beyond: 0,
+            };
+        }
+        Ok(changed)
     }
 
     /// The log as seen so far.
@@ -68,19 +181,64 @@ impl Observer {
 
     /// Takes in what the writer did since the last time.
     pub fn refresh(&mut self, state: &PartitionState) -> Result<()> {
+        // Once somebody has opened it for writing, the manifest knows.
+        drop(self.seen.take_if(|seen| state.closed != Some(seen.closed)));
+        let state = self.seen.as_ref().map_or(state, |seen| &seen.state).clone();
+        self.refresh_to(&state)?;
+        self.log.unusable.set(None);
+        Ok(())
+    }
+
+    fn refresh_to(&mut self, state: &PartitionState) -> Result<()> {
         let log = &self.log;
         let identity = &log.identity;
         let mark = log.shared.marks.read(identity.slot, &identity.topic_id, identity.name.partition)?;
         self.take_in_segments(state);
         let segments = log.segments.snapshot();
         let Some(first) = segments.first() else { return Ok(()) };
-        if self.replay.as_ref().is_none_or(|r| r.next_offset < first.base()) {
+        let begins = self.replay.as_ref().is_none_or(|r| r.next_offset < first.base());
+        if begins {
             let known = known_end(state, mark.as_ref());
             let env = &*log.shared.env;
             let start = state.log_start;
-            self.replay = Replay::begin(env, identity, &segments, start, known)?;
+            // The state is that of the log that the manifest knows, also where another segment begins at its end.
+            let known_segments = match &self.seen {
+                Some(seen) => segments.iter().take_while(|s| s.base() <= seen.last_named).count(),
+                None => segments.len(),
+            };
+            let known_segments = segments.get(..known_segments.max(1)).unwrap_or_default();
+            self.replay = Replay::begin(env, identity, known_segments, start, known)?;
+        }
+        if begins && self.seen.is_some() {
+            self.start_over_where_it_is_shorter(&segments)?;
+        } else {
+            self.find_its_segment(&segments);
         }
         self.follow(mark.as_ref().map(|m| m.flushed_offset), state)
+    }
+
+    /// Where a closed log's file is shorter than it was, all of it is gone through, to find what is left.
+    fn start_over_where_it_is_shorter(&mut self, segments: &[Arc<Segment>]) -> Result<()> {
+        let Some(replay) = self.replay.as_mut() else { return Ok(()) };
+        let Some(segment) = segments.get(replay.segment) else { return Ok(()) };
+        let len = segment.data().len();
+        match len {
+            Ok(len) if len >= replay.position => Ok(()),
+            Err(Error::Io { ref source, .. }) if source.kind() != io::ErrorKind::NotFound => len.map(drop),
+            _ => {
+                let epochs = std::mem::take(&mut replay.epochs);
+                *replay = Replay::at_base(replay.segment, segment, Default::default(), epochs);
+                Ok(())
+            }
+        }
+    }
+
+    /// The list may have lost its front since.
+    fn find_its_segment(&mut self, segments: &[Arc<Segment>]) {
+        let Some(replay) = self.replay.as_mut() else { return };
+        let behind = segments.iter().position(|s| s.base() > replay.next_offset).unwrap_or(segments.len());
+        let floor = super::log::floor(segments, replay.next_offset).unwrap_or(0);
+        replay.segment = floor.min(behind.saturating_sub(1));
     }
 
     fn take_in_segments(&self, state: &PartitionState) {
@@ -97,7 +255,7 @@ impl Observer {
                 .iter()
                 .find(|s| s.base() == entry.base)
                 .cloned()
-                .unwrap_or_else(|| Log::listed(&log.shared, &log.identity, &config, entry, 0))
+                .unwrap_or_else(|| Log::listed(&log.shared, &log.identity, &config, state, entry, 0))
         });
         let fresh: Vec<_> = fresh.collect();
         log.segments.change(|list| *list = fresh);
@@ -108,14 +266,7 @@ impl Observer {
         let segments = log.segments.snapshot();
         let Some(replay) = self.replay.as_mut() else { return Ok(()) };
         let mut damaged = false;
-        // The list may have lost its front since.
-        replay.segment = super::log::floor(&segments, replay.next_offset).unwrap_or(0).min(
-            segments
-                .iter()
-                .position(|s| s.base() > replay.next_offset)
-                .unwrap_or(segments.len())
-                .saturating_sub(1),
-        );
+        let is_changed = self.seen.is_some();
         loop {
             let Some(segment) = segments.get(replay.segment).cloned() else { break };
             if segment.base() == replay.next_offset {
@@ -127,7 +278,7 @@ impl Observer {
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
             };
-            let stop = replay.scan(&segment, len, segment.may_have_gaps(), Source::Cache, &mut |_| true)?;
+            let stop = replay.scan(&segment, len, Source::Cache, &mut |_| true)?;
             if let Why::Unsupported(error) = stop.why {
                 return Err(error.in_file(segment.data().path(), stop.position));
             }
@@ -144,6 +295,8 @@ impl Observer {
                 }
             }
             match next {
+                // Of a closed log, what does not end well is continued by nothing.
+                Some(_) if is_changed && matches!(stop.why, Why::Bad(_)) => break,
                 Some(next) if next.base() == replay.next_offset => replay.enter(replay.segment + 1, &next),
                 _ => break,
             }

@@ -1,15 +1,17 @@
 //! The beginning and the end of a log's life in this process.
 //!
-//! A clean opening reads nothing: the manifest says where the log ended. What appending needs to know (the tail of the
-//! index, the producers) is loaded with the first append.
+//! A clean opening reads nothing: the manifest says where the log ended, and lengths and names say whether that is still
+//! so. What appending needs to know (the tail of the index, the producers) is loaded with the first append.
 
 use super::{
     append::draw_jitter,
+    changed::is_as_closed,
     config::LogConfig,
     due::Due,
     flush::Flusher,
-    log::{Active, Identity, Log, SegmentList, Writer},
+    log::{Active, Identity, Log, SegmentList, Unusable, Writer},
     offsets::{OffsetSet, Offsets},
+    recover::{GoOn, PartitionRecovery},
     replay::{KnownEnd, Replay},
     shared::Shared,
     waiters::Waiters,
@@ -17,15 +19,16 @@ use super::{
 use crate::{
     codec::{
         checkpoint::{LeaderEpochs, encode_epochs, encode_partition_metadata},
-        manifest::PartitionClosed,
+        manifest::{Entry, PartitionClosed},
         mark::Mark,
     },
-    env::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock},
+    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     storage::{
+        index,
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
         manifest::{PartitionState, SegmentEntry},
-        scan::{LEADER_EPOCH, Source},
+        scan::{Found, LEADER_EPOCH, Source},
         segment::{Segment, sidecars::UNKNOWN},
         sidecar::{remove_segment_files, write_unflushed},
     },
@@ -68,13 +71,50 @@ impl Log {
     pub fn created(shared: &Arc<Shared>, identity: Identity, config: LogConfig) -> Arc<Log> {
         let mark = Mark::blank(&identity.topic_id, identity.name.partition);
         let segment = Self::segment(shared, &identity, &config, Offset::ZERO, 0);
-        segment.expect_no_gaps();
+        segment.expect_no_gaps(Some(LEADER_EPOCH));
         let writer = Writer::Idle { size: 0, new_incarnation: false };
         Self::assemble(shared, identity, config, OffsetSet::default(), vec![segment], writer, mark)
     }
 
+    /// Opens a log that was closed. Where its files are not as they were then, what changed is told.
+    pub fn open_closed(
+        shared: &Arc<Shared>,
+        identity: Identity,
+        config: LogConfig,
+        state: &PartitionState,
+        closed: &PartitionClosed,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
+        if is_as_closed(shared, &identity, state, closed)? {
+            return Ok((Self::open_clean(shared, identity, config, state, closed), None));
+        }
+        let (log, recovery) = Self::recover(shared, identity, config, state, go_on)?;
+        Ok((log, Some(recovery)))
+    }
+
+    /// A log that could not be opened: it answers everybody with this error.
+    pub fn unopened(
+        shared: &Arc<Shared>,
+        identity: Identity,
+        config: LogConfig,
+        state: &PartitionState,
+        error: Error,
+    ) -> Arc<Log> {
+        let end = state.closed.as_ref().map_or(state.log_start, |closed| closed.next_offset);
+        let set =
+            OffsetSet { log_start: state.log_start, last_stable: end, high_watermark: end, log_end: end };
+        let segments =
+            state.segments.iter().map(|entry| Self::listed(shared, &identity, &config, state, entry, 0));
+        let segments = segments.collect();
+        let mark = Mark::blank(&identity.topic_id, identity.name.partition);
+        let writer = Writer::Refusing(error.clone());
+        let log = Self::assemble(shared, identity, config, set, segments, writer, mark);
+        log.unusable.set(Some(error));
+        log
+    }
+
     /// A log that was closed, as the manifest says it ended.
-    pub fn open_clean(
+    fn open_clean(
         shared: &Arc<Shared>,
         identity: Identity,
         config: LogConfig,
@@ -84,7 +124,7 @@ impl Log {
         let segments: Vec<_> = state
             .segments
             .iter()
-            .map(|entry| Self::listed(shared, &identity, &config, entry, closed.size))
+            .map(|entry| Self::listed(shared, &identity, &config, state, entry, closed.size))
             .collect();
         if let (Some(active), Some(SegmentEntry { sealed: None, .. })) =
             (segments.last(), state.segments.last())
@@ -97,16 +137,11 @@ impl Log {
             high_watermark: closed.next_offset,
             log_end: closed.next_offset,
         };
-        let mut mark = Mark::blank(&identity.topic_id, identity.name.partition);
-        let position = u32::try_from(closed.size).unwrap_or(u32::MAX);
-        mark.flushing_offset = closed.next_offset;
-        mark.flushed_offset = closed.next_offset;
-        mark.flushed_position = position;
-        mark.recovery_offset = closed.next_offset;
-        mark.recovery_position = position;
-        mark.index_checksum = closed.index_checksum;
         let writer = Writer::Idle { size: closed.size, new_incarnation: false };
-        Self::assemble(shared, identity, config, set, segments, writer, mark)
+        let mark = mark_of_closing(&identity, closed);
+        let log = Self::assemble(shared, identity, config, set, segments, writer, mark);
+        log.leader_epoch.store(state.leader_epoch(), Ordering::Relaxed);
+        log
     }
 
     /// A segment as the manifest lists it; `unsealed_bytes` of it are readable where it was not sealed. Only what was
@@ -115,6 +150,7 @@ impl Log {
         shared: &Shared,
         identity: &Identity,
         config: &LogConfig,
+        state: &PartitionState,
         entry: &SegmentEntry,
         unsealed_bytes: u64,
     ) -> Arc<Segment> {
@@ -127,7 +163,7 @@ impl Log {
             segment.expect_index(sealed.index_checksum);
         }
         if entry.sealed.as_ref().is_none_or(|sealed| sealed.generation == 0) {
-            segment.expect_no_gaps();
+            segment.expect_no_gaps(state.leader_epoch_in(entry.base));
         }
         segment
     }
@@ -140,7 +176,10 @@ impl Log {
         readable: u64,
     ) -> Arc<Segment> {
         let writable = !shared.read_only;
-        Segment::existing(&shared.pool, &identity.dir, base, readable, config.index_interval_bytes, writable)
+        let interval = config.index_interval_bytes;
+        let segment = Segment::existing(&shared.pool, &identity.dir, base, readable, interval, writable);
+        segment.expect_no_other_version();
+        segment
     }
 
     pub(super) fn assemble(
@@ -167,6 +206,9 @@ impl Log {
             closing: AtomicBool::new(false),
             size: AtomicU64::new(0),
             damage: Mutex::new(None),
+            leader_epoch: AtomicI32::new(LEADER_EPOCH),
+            put_aside: Mutex::default(),
+            unusable: Unusable::default(),
         };
         log.recount();
         Arc::new(log)
@@ -184,10 +226,11 @@ impl Log {
             return Err(Error::corrupt(&self.identity.dir, 0, "the manifest names no segment"));
         };
         let len = last.data().len()?;
-        if len < size {
+        if len != size {
             let reason = format!("the file has {len} bytes, and had {size} when it was closed");
-            return Err(Error::corrupt(last.data().path(), len, reason));
+            return Err(Error::corrupt(last.data().path(), len.min(size), reason));
         }
+        self.put_strays_aside(&segments)?;
         for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
             if i > replay.segment {
                 if let Some(before) = segments.get(replay.segment) {
@@ -195,9 +238,9 @@ impl Log {
                 }
                 replay.enter(i, segment);
             }
-            replay
-                .scan(segment, segment.readable(), segment.may_have_gaps(), Source::Cache, &mut |_| true)?;
+            replay.scan(segment, segment.readable(), Source::Cache, &mut |_| true)?;
         }
+        check_tail(last, &replay, size, end)?;
         self.activate(replay, last, len, new_incarnation)
     }
 
@@ -217,10 +260,11 @@ impl Log {
         };
         let mut epochs = replay.epochs;
         // Whatever a checkpoint says that is not what the batches were checked for.
-        let wrong = epochs.latest() != Some(LEADER_EPOCH);
+        let epoch = self.leader_epoch.load(Ordering::Relaxed);
+        let wrong = epochs.latest() != Some(epoch);
         if wrong {
             epochs = LeaderEpochs::default();
-            epochs.assign(LEADER_EPOCH, self.offsets.log_start());
+            epochs.assign(epoch, self.offsets.log_start());
         }
         let trimmed = epochs.truncate_from_start(self.offsets.log_start());
         let sidecars_dirty = wrong || trimmed || replay.went_back;
@@ -234,7 +278,7 @@ impl Log {
             position,
             allocated,
             producers: replay.producers,
-            epoch: LEADER_EPOCH,
+            epoch,
             epochs,
             first_timestamp,
             created: self.shared.env.now(),
@@ -252,7 +296,7 @@ impl Log {
     /// Ends appending: everything is checkpointed and the active file cut to its data. What the manifest's closing
     /// record says of this log is returned; `None` when the log cannot be closed cleanly. Whatever comes of it, nothing
     /// is written to this log afterwards: another process may be about to.
-    pub fn close(&self) -> Result<Option<PartitionClosed>> {
+    pub fn close(&self) -> Result<Option<Closing>> {
         // Under the lock, so that what is being appended is part of the checkpoint.
         let writer = self.writer.lock();
         self.closing.store(true, Ordering::SeqCst);
@@ -267,7 +311,8 @@ impl Log {
         result
     }
 
-    fn finish(&self) -> Result<Option<PartitionClosed>> {
+    fn finish(&self) -> Result<Option<Closing>> {
+        let mut incarnation = None;
         match &*self.writer.lock() {
             Writer::Refusing(error @ Error::Poisoned { .. }) => return Err(error.clone()),
             Writer::Refusing(_) => return Ok(None),
@@ -283,7 +328,7 @@ impl Log {
             if let Writer::Ready(active) = &mut *writer
                 && !planted!(close_ends_a_life_unnoted)
             {
-                self.begin_incarnation(active, self.offsets.log_end())?;
+                incarnation = self.new_incarnation(active, self.offsets.log_end());
             }
         }
         if !planted!(close_without_flush) {
@@ -297,7 +342,12 @@ impl Log {
             active.allocated = active.position;
             active.segment.data().sync()?;
         }
-        self.closing_facts(&writer).map(Some)
+        self.closing_facts(&writer).map(|facts| Some(Closing { facts, incarnation }))
+    }
+
+    /// Whether its tail was looked at by the opening, and nothing was written since.
+    pub fn was_recovered(&self) -> bool {
+        matches!(&*self.writer.lock(), Writer::Loaded(_))
     }
 
     fn closing_facts(&self, writer: &Writer) -> Result<PartitionClosed> {
@@ -321,6 +371,51 @@ impl Log {
             largest_timestamp,
             index_checksum,
         })
+    }
+}
+
+/// Whether the last batches of a log that was closed, from the last one that the index knows on, are in their place and
+/// whole, and end where it ended: bytes may be other ones in a file as long as before.
+fn check_tail(last: &Segment, replay: &Replay, size: u64, end: Offset) -> Result<()> {
+    let from = index::floor_offset(replay.index.offsets(), last.base(), end.saturating_sub(1));
+    let position = from.map_or(0, |entry| u64::from(entry.position));
+    let at = |position| {
+        Error::corrupt(
+            last.data().path(),
+            position,
+            "the last batches are not those that were there when the log was closed",
+        )
+    };
+    let expected = match position {
+        0 => last.base(),
+        _ => last.header_at(position)?.ok_or_else(|| at(position))?.base_offset,
+    };
+    let mut scanner = last.scanner(size, position, expected);
+    while let Found::Batch(..) = scanner.next()? {}
+    let ends = scanner.expected() == end || (last.may_have_gaps() && scanner.expected() <= end);
+    if scanner.position() == size && ends { Ok(()) } else { Err(at(scanner.position())) }
+}
+
+/// What a log's clean close has the manifest say.
+#[derive(Debug)]
+pub struct Closing {
+    /// How it ends.
+    pub facts: PartitionClosed,
+    /// The life that began unnoted, with the offset that comes next.
+    pub incarnation: Option<Entry>,
+}
+
+/// The mark of a log that was closed like this: all of it is durable, and checkpointed.
+pub(super) fn mark_of_closing(identity: &Identity, closed: &PartitionClosed) -> Mark {
+    let position = u32::try_from(closed.size).unwrap_or(u32::MAX);
+    Mark {
+        flushing_offset: closed.next_offset,
+        flushed_offset: closed.next_offset,
+        flushed_position: position,
+        recovery_offset: closed.next_offset,
+        recovery_position: position,
+        index_checksum: closed.index_checksum,
+        ..Mark::blank(&identity.topic_id, identity.name.partition)
     }
 }
 

@@ -11,18 +11,23 @@
 //!
 //! Where the mark itself is lost, a bad batch with whole ones behind it counts as damage: nothing is cut on a guess.
 //!
-//! A version that this release does not know is neither: the opening is refused.
+//! Bytes that claim another version are no exception: the manifest would say so if there were one.
+//!
+//! A log that was closed, and changed since, comes here too, with its closing facts in the mark's place: see `changed`.
 
 use super::{
+    changed::Foreign,
     config::LogConfig,
     log::{Identity, Log, Writer},
     offsets::OffsetSet,
+    open::mark_of_closing,
     replay::{Bounds, KnownEnd, Replay, Stop, Why, whole_batches_beyond},
     shared::Shared,
 };
 use crate::{
     codec::{manifest::Entry, mark::Mark},
-    error::{Error, Result},
+    env::sync::Ordering,
+    error::{Error, ErrorKind, Result},
     storage::{
         layout::SegmentFile,
         manifest::{Flush, PartitionState},
@@ -32,7 +37,7 @@ use crate::{
     },
     types::{Offset, TopicPartition},
 };
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
 
 /// What recovery found of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +51,51 @@ pub struct PartitionRecovery {
     pub log_end: Offset,
     /// What was found.
     pub verdict: RecoveryVerdict,
-    /// Segment files that the manifest does not name, or that lay behind a cut: renamed with `.aside`, not removed.
+    /// Segment files that the manifest does not name, or that lay behind a cut: renamed with `.aside`, not removed. Also
+    /// what was cut off a log that had been closed.
     pub put_aside: Vec<PathBuf>,
+    /// The offsets of whole batches that another writer, a broker for one, has appended since the log was closed. They
+    /// are part of it from now on.
+    pub taken_in: Option<Range<Offset>>,
+    /// The offsets that another writer has removed from the log's beginning since it was closed.
+    pub removed: Option<Range<Offset>>,
+    /// Files that do not belong to the log and are still where they were, because nothing may be written.
+    pub left_in_place: Vec<PathBuf>,
 }
 
-/// The three verdicts on the end of a log that was not closed.
+impl PartitionRecovery {
+    /// What is told of a partition that could not be opened.
+    pub(crate) fn not_opened(partition: &TopicPartition, state: &PartitionState, error: &Error) -> Self {
+        let end = state.closed.as_ref().map_or(state.log_start, |closed| closed.next_offset);
+        let verdict = RecoveryVerdict::NotOpened { kind: error.kind(), reason: error.to_string() };
+        PartitionRecovery { verdict, ..Self::whole(partition, end) }
+    }
+
+    /// A partition that is whole, of which nothing is to be told.
+    pub(super) fn whole(partition: &TopicPartition, log_end: Offset) -> Self {
+        PartitionRecovery {
+            partition: partition.clone(),
+            bytes_read: 0,
+            log_end,
+            verdict: RecoveryVerdict::Whole,
+            put_aside: Vec::new(),
+            taken_in: None,
+            removed: None,
+            left_in_place: Vec::new(),
+        }
+    }
+
+    /// Whether nothing but the end was looked for.
+    pub(crate) fn is_unremarkable(&self) -> bool {
+        let other_files = !self.put_aside.is_empty() || !self.left_in_place.is_empty();
+        self.verdict == RecoveryVerdict::Whole
+            && self.taken_in.is_none()
+            && self.removed.is_none()
+            && !other_files
+    }
+}
+
+/// The verdicts on the end of a log that was not closed, or was changed since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecoveryVerdict {
@@ -63,7 +108,8 @@ pub enum RecoveryVerdict {
         path: PathBuf,
         /// Where it was cut, in bytes.
         position: u64,
-        /// How many bytes were dropped, in this segment and later ones.
+        /// How many bytes were dropped, in this segment and later ones. Where the log had been closed, they were put
+        /// aside.
         dropped_bytes: u64,
         /// What was found there.
         reason: String,
@@ -78,6 +124,14 @@ pub enum RecoveryVerdict {
         /// Where, in bytes.
         position: u64,
         /// What was expected and found.
+        reason: String,
+    },
+    /// The partition could not be opened, and every call on it answers with this error; the others can be used. The next
+    /// opening of the log tries again.
+    NotOpened {
+        /// The kind of the error.
+        kind: ErrorKind,
+        /// Its text.
         reason: String,
     },
 }
@@ -95,6 +149,7 @@ impl fmt::Display for RecoveryVerdict {
             RecoveryVerdict::Damage { path, position, reason, .. } => {
                 write!(f, "damage in {} at byte {position}: {reason}", path.display())
             }
+            RecoveryVerdict::NotOpened { reason, .. } => write!(f, "not opened: {reason}"),
         }
     }
 }
@@ -107,16 +162,33 @@ pub(super) struct Recovery<'a> {
     pub identity: &'a Identity,
     pub mark: Mark,
     pub segments: Vec<Arc<Segment>>,
-    config: &'a LogConfig,
+    pub config: &'a LogConfig,
     pub source: Source,
     /// Everything below was durable.
-    durable: Offset,
+    pub durable: Offset,
+    pub log_start: Offset,
+    /// Whether the log was closed, and its files changed afterwards.
+    was_closed: bool,
+    /// How many of the segments the manifest names; others may follow them in a log that was closed.
+    pub named: usize,
+    /// What another writer appended to a log that was closed.
+    pub taken_in: Option<Foreign>,
+    /// The offsets that another writer removed.
+    pub removed: Option<Range<Offset>>,
     /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
     mark_is_lost: bool,
     /// Why nothing may be changed, beyond what can be seen, where that is so.
     pub hands_off: Option<HandsOff>,
-    verdict: RecoveryVerdict,
+    pub verdict: RecoveryVerdict,
     pub put_aside: Vec<PathBuf>,
+}
+
+/// What a log that was recovered begins with.
+struct Begun {
+    log_start: Offset,
+    /// The leader epoch of what is appended.
+    epoch: i32,
+    new_incarnation: bool,
 }
 
 /// Why a partition whose end was found can only be read.
@@ -127,7 +199,7 @@ pub(super) struct HandsOff {
 }
 
 impl Log {
-    /// Opens a log that was not closed.
+    /// Opens a log that was not closed, or whose files are not as they were when it was.
     pub fn recover(
         shared: &Arc<Shared>,
         identity: Identity,
@@ -137,9 +209,14 @@ impl Log {
     ) -> Result<(Arc<Log>, PartitionRecovery)> {
         let partition = identity.name.partition;
         let blank = || Mark::blank(&identity.topic_id, partition);
-        let known = shared.marks.read(identity.slot, &identity.topic_id, partition)?;
+        let closed = state.closed.as_ref();
+        let known = match closed {
+            Some(closed) => Some(mark_of_closing(&identity, closed)),
+            None => shared.marks.read(identity.slot, &identity.topic_id, partition)?,
+        };
         let mark = known.unwrap_or_else(blank);
-        let segments = state.segments.iter().map(|entry| Log::listed(shared, &identity, &config, entry, 0));
+        let segments =
+            state.segments.iter().map(|entry| Log::listed(shared, &identity, &config, state, entry, 0));
         let mut recovery = Recovery {
             shared,
             identity: &identity,
@@ -148,27 +225,44 @@ impl Log {
             config: &config,
             source: if shared.read_only { Source::Cache } else { Source::Flushed },
             durable: mark.flushed_offset.max(state.log_start),
+            log_start: closed.map_or(state.log_start, |closed| closed.log_start.max(state.log_start)),
+            was_closed: closed.is_some(),
+            named: state.segments.len(),
+            taken_in: None,
+            removed: None,
             mark_is_lost: known.is_none(),
             hands_off: None,
             verdict: RecoveryVerdict::Whole,
             put_aside: Vec::new(),
         };
-        recovery.put_strays_aside()?;
+        match closed {
+            Some(closed) => recovery.look_around(state, closed)?,
+            None => recovery.put_strays_aside()?,
+        }
         recovery.distrust_the_cache_where_needed()?;
-        let replay = recovery.run(state.log_start, go_on)?;
-        let Recovery { segments, verdict, put_aside, mut mark, hands_off, durable, .. } = recovery;
+        let mut replay = recovery.run(recovery.log_start, go_on)?;
+        if let Some(closed) = closed {
+            shared.found(recovery.learn_what_was_found(&replay, state, closed)?);
+        }
+        replay.next_offset = replay.next_offset.max(recovery.log_start);
+        let Recovery { segments, verdict, put_aside, mut mark, hands_off, durable, log_start, .. } = recovery;
+        let (taken_in, removed) = (recovery.taken_in, recovery.removed);
         let report = PartitionRecovery {
-            partition: identity.name.clone(),
             bytes_read: replay.bytes_read,
-            log_end: replay.next_offset,
             verdict,
             put_aside,
+            taken_in: taken_in.as_ref().map(|(range, _)| range.clone()),
+            removed,
+            ..PartitionRecovery::whole(&identity.name, replay.next_offset)
         };
         mark.flushing_offset = replay.next_offset;
         mark.flushed_offset = replay.next_offset;
         mark.flushed_position = u32::try_from(replay.position).unwrap_or(u32::MAX);
         mark.failed = false;
-        let log = Self::recovered(shared, identity, config, state, segments, replay, mark, &report.verdict)?;
+        let epoch = taken_in.map_or(state.leader_epoch(), |(_, epoch)| epoch);
+        let begun = Begun { log_start, epoch, new_incarnation: closed.is_none() };
+        let log = Self::recovered(shared, identity, config, begun, segments, replay, mark, &report.verdict)?;
+        log.put_aside.lock().extend(report.put_aside.iter().cloned());
         if let Some(HandsOff { reason, unproven }) = hands_off {
             log.hold(reason, unproven.then_some(durable));
         }
@@ -180,7 +274,7 @@ impl Log {
         shared: &Arc<Shared>,
         identity: Identity,
         config: LogConfig,
-        state: &PartitionState,
+        begun: Begun,
         segments: Vec<Arc<Segment>>,
         mut replay: Replay,
         mark: Mark,
@@ -189,7 +283,7 @@ impl Log {
         let end = replay.next_offset;
         replay.producers.on_high_watermark(end);
         let set = OffsetSet {
-            log_start: state.log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base())),
+            log_start: begun.log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base())),
             last_stable: replay.producers.first_unstable_offset().unwrap_or(end),
             high_watermark: end,
             log_end: end,
@@ -197,6 +291,7 @@ impl Log {
         let last = segments.last().cloned();
         let writer = Writer::Refusing(Error::closed("the partition"));
         let log = Self::assemble(shared, identity, config, set, segments, writer, mark);
+        log.leader_epoch.store(begun.epoch, Ordering::Relaxed);
         let writer = match (verdict, last) {
             (RecoveryVerdict::Damage { path, position, reason }, last) => {
                 if let Some(last) = last {
@@ -212,7 +307,7 @@ impl Log {
             }
             (_, Some(last)) => {
                 let len = last.data().len()?;
-                Writer::Loaded(Box::new(log.activate(replay, &last, len, true)?))
+                Writer::Loaded(Box::new(log.activate(replay, &last, len, begun.new_incarnation)?))
             }
         };
         *log.writer.lock() = writer;
@@ -243,7 +338,11 @@ impl Recovery<'_> {
             position: u64::from(self.mark.recovery_position),
             index_checksum: self.mark.index_checksum,
         };
-        let begun = Replay::begin(&*self.shared.env, self.identity, &self.segments, log_start, known)?;
+        // The state is that of the log that the manifest knows, also where another segment begins at its end.
+        let named =
+            self.segments.get(..self.named.min(self.segments.len())).filter(|named| !named.is_empty());
+        let segments = named.unwrap_or(&self.segments);
+        let begun = Replay::begin(&*self.shared.env, self.identity, segments, log_start, known)?;
         begun.ok_or_else(|| {
             Error::corrupt(&self.identity.dir, 0, "the manifest names no segment of this partition")
         })
@@ -278,6 +377,7 @@ impl Recovery<'_> {
             }
             let stop = self.scan(&mut replay, &segment, len, go_on)?;
             segment.publish(stop.position);
+            self.drop_what_does_not_follow(i, stop.next_offset)?;
             if !self.ends_well(&stop, i, &segment, len)? {
                 self.judge(&mut replay, stop, i, &segment, len)?;
                 break;
@@ -328,7 +428,7 @@ impl Recovery<'_> {
         len: u64,
         go_on: &mut GoOn<'_>,
     ) -> Result<Stop> {
-        replay.scan(segment, len, segment.may_have_gaps(), self.source_of(segment), go_on)
+        replay.scan(segment, len, self.source_of(segment), go_on)
     }
 
     /// Whether the data of segment `i` ends where it should: at the end of the log, or where the next one begins.
@@ -344,7 +444,9 @@ impl Recovery<'_> {
         match self.segments.get(i + 1) {
             Some(next) => Ok(stop.next_offset == next.base() || planted!(keep_what_lies_behind_a_hole)),
             None => {
-                Ok(stop.next_offset >= self.durable && self.whole_batches_beyond(segment, len, stop)? == 0)
+                let whole =
+                    stop.next_offset >= self.durable && self.whole_batches_beyond(segment, len, stop)? == 0;
+                Ok(whole && (!self.was_closed || segment.only_zeros_from(stop.position, len)?))
             }
         }
     }
@@ -385,6 +487,8 @@ impl Recovery<'_> {
         if stop.next_offset < self.durable {
             let reason = format!("{reason}; everything below offset {} was durable", self.durable);
             self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
+            // What may have continued it does not.
+            self.segments.truncate(self.named.max(i + 1));
             return self.keep_what_follows(replay, i);
         }
         let beyond = self.whole_batches_beyond(segment, len, &stop)?;
@@ -402,7 +506,8 @@ impl Recovery<'_> {
             reason,
             whole_batches_beyond: beyond,
         };
-        if !self.may_change() {
+        let is_kept = self.was_closed || is_of_another_writer(segment, &stop, len)?;
+        if !self.may_change() || (is_kept && !self.put_tail_aside(segment, stop.position)?) {
             self.segments.truncate(i + 1);
             return Ok(());
         }
@@ -438,14 +543,15 @@ impl Recovery<'_> {
         // Whether it was sealed or not, it is not any more; its page checksums would accuse what is appended.
         let fresh = Log::segment(self.shared, self.identity, self.config, last.base(), position);
         if !last.may_have_gaps() {
-            fresh.expect_no_gaps();
+            fresh.expect_no_gaps(last.leader_epoch());
         }
         let base = last.base();
         *last = fresh;
         let (env, dir) = (&*self.shared.env, &self.identity.dir);
         remove_if_there(env, &SegmentFile::Pages.path(dir, base))?;
-        if later.is_empty() {
-            return Ok(());
+        if i + 1 >= self.named {
+            // The manifest knows of none of these.
+            return later.iter().try_for_each(|segment| self.put_segment_aside(segment.base()));
         }
         // The manifest first: a file it does not name is a stray, a name without a file would be damage.
         let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
@@ -540,6 +646,13 @@ impl Recovery<'_> {
         self.segments.truncate(i);
         Ok(())
     }
+}
+
+/// Whether a batch that is whole and in its place was refused only because of its leader epoch, which nothing of ours
+/// carries: what begins there is a broker's, and more than a torn write.
+fn is_of_another_writer(segment: &Segment, stop: &Stop, len: u64) -> Result<bool> {
+    let mut scanner = segment.scanner(len, stop.position, stop.next_offset).of_epoch(None);
+    Ok(matches!(scanner.next()?, Found::Batch(..)))
 }
 
 const MISSING: &str = "the file of a segment is missing";

@@ -226,12 +226,10 @@ impl Replay {
         &mut self,
         segment: &Segment,
         limit: u64,
-        gaps: bool,
         source: Source,
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Stop> {
-        let mut scanner =
-            Scanner::new(segment.data(), limit, self.position, self.next_offset, gaps).reading(source);
+        let mut scanner = segment.scanner(limit, self.position, self.next_offset).reading(source);
         let mut told = self.position;
         let why = loop {
             match scanner.next()? {
@@ -265,11 +263,11 @@ impl Replay {
         source: Source,
         on_met: &mut dyn FnMut(&mut Replay, Met<'_>),
     ) -> Result<Stop> {
-        let mut scanner =
-            Scanner::new(segment.data(), limit, self.position, self.next_offset, segment.may_have_gaps())
-                .reading(source)
-                .below(bounds.ceiling)
-                .with_epochs(EpochsAround { before: self.last_epoch, ..bounds.epochs });
+        let mut scanner = segment
+            .scanner(limit, self.position, self.next_offset)
+            .reading(source)
+            .below(bounds.ceiling)
+            .with_epochs(EpochsAround { before: self.last_epoch, ..bounds.epochs });
         let why = loop {
             let (why, reason) = match scanner.next()? {
                 Found::Batch(batch, position) => {

@@ -13,15 +13,15 @@ use crate::{
     error::{Error, Result},
     storage::{
         files::{FilePool, ReadMode},
-        layout::{CLEAN_SHUTDOWN, META_PROPERTIES},
+        layout::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_CONTENT, META_PROPERTIES},
         manifest::{Access, Flush, Manifest},
         marks::Marks,
-        sidecar::{remove_if_there, replace_file},
+        sidecar::{read_file, remove_if_there, replace_file},
     },
-    types::TopicId,
+    types::{Timestamp, TopicId},
 };
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -47,6 +47,10 @@ pub struct Shared {
     closed: AtomicBool,
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
     before_writing: OnceLock<fn(&Shared)>,
+    /// What the opening found that the manifest does not say.
+    found: Mutex<Vec<Entry>>,
+    /// When a clean close was written down; `None` where somebody else has been here since.
+    closed_at: OnceLock<Option<Timestamp>>,
 }
 
 impl fmt::Debug for Shared {
@@ -102,6 +106,8 @@ impl Shared {
             closed: AtomicBool::new(false),
             wake: OnceLock::new(),
             before_writing: OnceLock::new(),
+            found: Mutex::default(),
+            closed_at: OnceLock::new(),
             env,
         }))
     }
@@ -116,8 +122,14 @@ impl Shared {
         if let Some(clean_up) = self.before_writing.get() {
             clean_up(self);
         }
+        // In one append: without it, what was taken in of another writer would look like a torn tail from here on.
+        let mut found = self.found.lock();
+        let opened = [Entry::Opened { epoch: self.env.random() }];
+        let entries: Vec<_> = opened.into_iter().chain(found.iter().cloned()).collect();
         // Whatever frees space comes this way first.
-        self.manifest.append_to_make_room(&[Entry::Opened { epoch: self.env.random() }], Flush::Now)?;
+        self.manifest.append_to_make_room(&entries, Flush::Now)?;
+        found.clear();
+        drop(found);
         // A crash between the two leaves Kafka's mark of a clean stop behind, which only Kafka's tools would believe.
         remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?;
         match self.write_meta_properties() {
@@ -135,6 +147,26 @@ impl Shared {
         match act() {
             Err(Error::DiskFull { .. }) if self.manifest.lend_room() => act(),
             done => done,
+        }
+    }
+
+    /// Has the manifest say this, too, as soon as it says that the directory is in use.
+    pub fn found(&self, entries: Vec<Entry>) {
+        self.found.lock().extend(entries);
+    }
+
+    /// Whether names in a partition's directory may have come or gone since the log was closed: by the time of its last
+    /// change, and everywhere where Kafka's mark of a clean stop is not the one that our close left.
+    pub fn names_may_differ(&self, dir: &Path) -> Result<bool> {
+        let closed_at = self.closed_at.get_or_init(|| {
+            let mark = read_file(&*self.env, &self.dir.join(CLEAN_SHUTDOWN)).ok().flatten();
+            mark.filter(|mark| mark == CLEAN_SHUTDOWN_CONTENT)?;
+            self.env.metadata(&self.dir.join("manifest")).ok().map(|found| found.modified)
+        });
+        let Some(closed_at) = closed_at else { return Ok(true) };
+        match self.env.metadata(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            found => Ok(found.map_err(|e| Error::io("measure", dir, e))?.modified >= *closed_at),
         }
     }
 

@@ -329,7 +329,7 @@ fn known_log_start(env: &Arc<dyn Env>, above: &Path, name: &TopicPartition) -> R
 }
 
 /// The offset that a checkpoint of Kafka's has for a partition.
-fn checkpointed(env: &dyn Env, path: PathBuf, name: &TopicPartition) -> Result<Option<Offset>> {
+pub(super) fn checkpointed(env: &dyn Env, path: PathBuf, name: &TopicPartition) -> Result<Option<Offset>> {
     let Some(bytes) = read_file(env, &path)? else { return Ok(None) };
     let text = text_of(&path, &bytes)?;
     let offsets = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;

@@ -107,12 +107,18 @@ fn copy_anew(env: &dyn Env, path: &Path) -> Result<()> {
 }
 
 fn copy(env: &dyn Env, from: &Path, to: &Path) -> Result<()> {
+    copy_range(env, from, 0, to)
+}
+
+/// Copies what a file has from `start` on into a new one, which is flushed.
+pub(super) fn copy_range(env: &dyn Env, from: &Path, start: u64, to: &Path) -> Result<()> {
     let source = env.open(from, Open::Read).map_err(|e| Error::io("open", from, e))?;
     let target = env.open(to, Open::CreateNew).map_err(|e| Error::io("create", to, e))?;
     let mut piece = vec![0; 1 << 20];
     let mut position = 0;
     loop {
-        let read = read_full_at(&*source, &mut piece, position).map_err(|e| Error::io("read", from, e))?;
+        let read =
+            read_full_at(&*source, &mut piece, start + position).map_err(|e| Error::io("read", from, e))?;
         let Some(content) = piece.get(..read).filter(|content| !content.is_empty()) else { break };
         write_all_at(&*target, content, position).map_err(|e| Error::io("write", to, e))?;
         position += read as u64;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub const LOCK: &str = "LOCK";
 /// Kafka's mark of a clean stop.
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// What a close of ours writes into it. A broker writes its own epoch.
+pub const CLEAN_SHUTDOWN_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
 /// Kafka's identity of a data directory.
 pub const META_PROPERTIES: &str = "meta.properties";
 /// Kafka's checkpoint of recovery points.

@@ -33,7 +33,7 @@ const ALIGNMENT: usize = 4096;
 /// for a hole what was flushed a moment ago.
 const LOOKED_AT: u64 = 64 << 10;
 
-/// The leader epoch of every batch that this library writes. Nobody raises it: there is no leader.
+/// The leader epoch of the batches of a new log. Nobody here raises it: there is no leader.
 pub const LEADER_EPOCH: i32 = 0;
 
 /// A batch of another version that is larger than this is believed without a look at its checksum.
@@ -75,6 +75,10 @@ pub struct Scanner<'a> {
     expected: Offset,
     /// Whether offsets may be missing between batches (a compacted or foreign segment).
     gaps: bool,
+    /// The one leader epoch of a log without gaps; `None` where another writer's batches are among them.
+    epoch: Option<i32>,
+    /// Whether a batch can be of another version at all.
+    versions: bool,
     /// The offset that every batch lies below: the base of the next segment.
     ceiling: Offset,
     epochs: EpochsAround,
@@ -96,6 +100,8 @@ impl<'a> Scanner<'a> {
             position,
             expected,
             gaps,
+            epoch: Some(LEADER_EPOCH),
+            versions: true,
             ceiling: Offset::MAX,
             epochs: EpochsAround::default(),
             zeros_from: None,
@@ -116,6 +122,21 @@ impl<'a> Scanner<'a> {
     #[must_use]
     pub fn below(mut self, ceiling: Offset) -> Self {
         self.ceiling = ceiling;
+        self
+    }
+
+    /// Expects this leader epoch of each batch where there are no gaps; `None` accepts any.
+    #[must_use]
+    pub fn of_epoch(mut self, epoch: Option<i32>) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// Whether bytes that say they are a batch of another version can be one. Where only this library writes, they are
+    /// not: its manifest would say so.
+    #[must_use]
+    pub fn believing_versions(mut self, versions: bool) -> Self {
+        self.versions = versions;
         self
     }
 
@@ -258,7 +279,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn out_of_place(&self, header: &BatchHeader) -> Option<String> {
-        if let Some(reason) = out_of_place(header, self.expected, self.gaps) {
+        if let Some(reason) = out_of_place(header, self.expected, self.gaps, self.epoch) {
             return Some(reason);
         }
         let last = header.last_offset();
@@ -300,6 +321,9 @@ impl<'a> Scanner<'a> {
     /// What says that it is of another version is that only if it is in its place, whole, and not a batch of ours whose
     /// magic byte was changed.
     fn judge_version(&mut self, error: DecodeError, head: &Bytes) -> Result<Found> {
+        if !self.versions {
+            return Ok(Found::Bad(error.to_string()));
+        }
         let base = head.first_chunk().map_or(-1, |b| i64::from_be_bytes(*b));
         if Offset::from_i64(base).is_none_or(|base| !self.is_in_place(base)) {
             return Ok(Found::Bad(format!("{error}, at offset {base} where {} was expected", self.expected)));
@@ -449,14 +473,20 @@ fn distance(from: u64, to: u64) -> usize {
 }
 
 /// What is wrong with the fields of a batch that its checksum does not cover. Where offsets may be missing, or the log is
-/// another's, little can be said of them; in what this library wrote each of them can have one value only.
-pub fn out_of_place(header: &BatchHeader, expected: Offset, gaps: bool) -> Option<String> {
+/// another's, little can be said of them; in what this library wrote each of them can have one value only: `known` is
+/// that of the leader epoch, `None` where another writer appended between.
+pub fn out_of_place(
+    header: &BatchHeader,
+    expected: Offset,
+    gaps: bool,
+    known: Option<i32>,
+) -> Option<String> {
     let (base, epoch) = (header.base_offset, header.leader_epoch);
     if base < expected || (base > expected && !gaps) {
         return Some(format!("a batch with base offset {base} where {expected} was expected"));
     }
-    (epoch != LEADER_EPOCH && !gaps)
-        .then(|| format!("a batch of leader epoch {epoch} in a log whose epoch is {LEADER_EPOCH}"))
+    let known = known.filter(|known| *known != epoch && !gaps)?;
+    Some(format!("a batch of leader epoch {epoch} in a log whose epoch is {known}"))
 }
 
 /// Whether the bytes of a batch whose magic is not 2 are really those of another version. The magic byte lies outside

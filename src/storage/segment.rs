@@ -16,7 +16,7 @@ use super::{
     index::SegmentIndex,
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
-    scan::{Found, Scanner, is_of_another_version, out_of_place},
+    scan::{Found, LEADER_EPOCH, Scanner, is_of_another_version, out_of_place},
     sidecar::{read_file, remove_segment_files, write_file},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         index::AbortedTransaction,
         pages::{PageSummer, PageSums},
     },
-    env::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, RwLock},
+    env::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     types::{Offset, Timestamp},
 };
@@ -41,6 +41,9 @@ use std::{
 
 /// How far a mapping of an active segment reaches beyond its data, so that it is not made anew at every growth.
 const MAP_AHEAD: u64 = 4 << 20;
+
+/// Stands for a leader epoch that may be any.
+const ANY_EPOCH: i32 = i32::MIN;
 
 /// One segment of a log.
 #[derive(Debug)]
@@ -58,6 +61,10 @@ pub struct Segment {
     rebuilt: AtomicBool,
     /// Whether every batch begins where the one before ends, as it does in a log of our own that was not compacted.
     dense: AtomicBool,
+    /// The one leader epoch of the batches of a dense segment; [`ANY_EPOCH`] where another writer appended to it.
+    epoch: AtomicI32,
+    /// Whether batches of another version may be here: not where the manifest speaks for what was written.
+    versions: AtomicBool,
     index: RwLock<Indexes>,
     /// The aborted transactions whose markers lie here; loaded at the first question.
     aborted: Mutex<Option<Arc<Vec<AbortedTransaction>>>>,
@@ -119,7 +126,6 @@ impl Segment {
         let data = pool.create(SegmentFile::Log.path(dir, base))?;
         let index = Indexes::Active(SegmentIndex::new(base, index_interval));
         let segment = Self::with(pool, dir, base, data, 0, index_interval, index);
-        segment.expect_no_gaps();
         segment.set_aborted(Vec::new());
         Ok(segment)
     }
@@ -143,6 +149,8 @@ impl Segment {
             rebuilt: AtomicBool::new(false),
             largest: OnceLock::new(),
             dense: AtomicBool::new(false),
+            epoch: AtomicI32::new(LEADER_EPOCH),
+            versions: AtomicBool::new(true),
             index: RwLock::new(index),
             aborted: Mutex::new(None),
             index_interval,
@@ -199,10 +207,28 @@ impl Segment {
         self.holes.at(position).filter(|hole| hole.offsets.end <= offset)
     }
 
-    /// Says that this library wrote it and nobody rewrote it: no offsets are missing between the batches, and there is
-    /// one leader epoch, so that a batch which is out of place is noticed.
-    pub fn expect_no_gaps(&self) {
+    /// Says that nobody rewrote it: no offsets are missing between the batches, which have this one leader epoch, so that
+    /// a batch which is out of place is noticed. `None` where another writer appended to it, whose epochs may be any.
+    pub fn expect_no_gaps(&self, epoch: Option<i32>) {
         self.dense.store(true, Ordering::Relaxed);
+        self.epoch.store(epoch.unwrap_or(ANY_EPOCH), Ordering::Relaxed);
+    }
+
+    /// Says that a manifest speaks for what is here, so that no batch is of a version that it does not speak of.
+    pub fn expect_no_other_version(&self) {
+        self.versions.store(false, Ordering::Relaxed);
+    }
+
+    /// The one leader epoch of its batches, where it is known to be one.
+    pub fn leader_epoch(&self) -> Option<i32> {
+        Some(self.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch != ANY_EPOCH)
+    }
+
+    /// A walk over its batches below `limit`, by what is known of their order, their epochs and their version.
+    pub fn scanner(&self, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
+        Scanner::new(&self.data, limit, position, expected, self.may_have_gaps())
+            .of_epoch(self.leader_epoch())
+            .believing_versions(self.versions.load(Ordering::Relaxed))
     }
 
     /// Whether offsets may be missing between the batches.
@@ -339,7 +365,7 @@ impl Segment {
 
     /// What is wrong with the place of a batch in the order of offsets, or with its leader epoch.
     pub fn out_of_place(&self, header: &BatchHeader, expected: Offset) -> Option<String> {
-        out_of_place(header, expected, self.may_have_gaps())
+        out_of_place(header, expected, self.may_have_gaps(), self.leader_epoch())
     }
 
     /// What a header at `position`, with the bytes of `head`, that could not be read means.
@@ -347,8 +373,12 @@ impl Segment {
         if matches!(error, DecodeError::Unsupported { .. }) {
             let size = BatchHeader::size_of_prefix(head).and_then(|size| u64::try_from(size).ok());
             let end = position.saturating_add(size.unwrap_or(0)).min(self.readable());
-            let is_foreign = self.bytes(position..end.max(position)).is_ok_and(|b| is_of_another_version(&b));
-            if !is_foreign {
+            let is_foreign =
+                || self.bytes(position..end.max(position)).is_ok_and(|b| is_of_another_version(&b));
+            if !self.versions.load(Ordering::Relaxed) {
+                return Error::corrupt(self.data.path(), position, error.to_string());
+            }
+            if !is_foreign() {
                 let reason = format!("{error}, but its checksum is of no other version");
                 return Error::corrupt(self.data.path(), position, reason);
             }
@@ -399,7 +429,7 @@ impl Segment {
         }
         let (start, expected) = self.walk_from(offset)?;
         let limit = self.readable();
-        let mut scanner = Scanner::new(&self.data, limit, start, expected, self.may_have_gaps());
+        let mut scanner = self.scanner(limit, start, expected);
         let mut damage: Option<Error> = None;
         let path = self.data.path();
         loop {
@@ -434,6 +464,20 @@ impl Segment {
             }
             PagesVerdict::Good | PagesVerdict::Unknown => Ok(()),
         }
+    }
+
+    /// Whether all that lies in its file from `position` up to `len` is zeros.
+    pub fn only_zeros_from(&self, position: u64, len: u64) -> Result<bool> {
+        let mut at = position;
+        let mut piece = vec![0; 64 << 10];
+        while at < len {
+            let read = self.data.read_full(&mut piece, at)?;
+            if read == 0 || piece.iter().take(read).any(|byte| *byte != 0) {
+                return Ok(read == 0);
+            }
+            at += read as u64;
+        }
+        Ok(true)
     }
 
     /// Takes the names of all its files away. Who has one open keeps reading it.

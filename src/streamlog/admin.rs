@@ -208,7 +208,8 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// `Corrupt` or `UnsupportedFormat` for what the writer left.
+    /// `Corrupt` or `UnsupportedFormat` for a manifest that cannot be read. What is wrong with one partition keeps no
+    /// other from being followed: its readers get the error until it passes.
     pub fn refresh(&self) -> Result<()> {
         self.inner.check_open()?;
         self.follow()

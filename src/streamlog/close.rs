@@ -2,7 +2,7 @@
 //!
 //! A clean close checkpoints every partition, writes Kafka's checkpoints for Kafka's tools, then the manifest's closing
 //! record, and Kafka's mark of a clean stop last. Where a partition cannot be closed cleanly nothing of this is
-//! written: the next opening then looks for itself.
+//! written: the next opening then looks for itself. Nor is it where the log was found closed and nothing was written.
 
 use super::{Inner, Streamlog};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     env::sync::Ordering,
     error::{Error, Result},
     storage::{
-        layout::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS},
+        layout::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_CONTENT, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS},
         manifest::Flush,
         sidecar::replace_file,
     },
@@ -28,8 +28,9 @@ type Closed = (TopicId, TopicPartition, PartitionClosed);
 
 impl Streamlog {
     /// Closes the log for all clones, their producers and consumers, which get `Closed` from then on: what waits is
-    /// written and flushed, so that the next opening is instant. On a full disk it waits for space as long as its producers
-    /// would ([`max_block`](crate::ProducerBuilder::max_block)).
+    /// written and flushed, so that the next opening is instant. So is the end of a recovery, though nothing was appended.
+    /// On a full disk it waits for space as long as its producers would
+    /// ([`max_block`](crate::ProducerBuilder::max_block)).
     ///
     /// In a forked child it leaves the log alone, which is its parent's, and says yes.
     ///
@@ -85,12 +86,36 @@ impl Inner {
     }
 
     fn close_logs(&self) -> Result<()> {
+        let shared = self.catalog.shared();
+        let has_written = shared.has_written();
+        // What a recovery found is written down here where nobody appended, so that the next opening need not look.
+        let begun = if !has_written && self.ends_a_recovery() { shared.begin_writing() } else { Ok(()) };
+        match begun.and_then(|()| self.end_logs()) {
+            // Nothing of this handle's is lost with it: the next opening recovers again.
+            Err(Error::DiskFull { .. }) if !has_written => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Whether the log was recovered, and every partition of it can be closed.
+    fn ends_a_recovery(&self) -> bool {
+        let shared = self.catalog.shared();
+        let logs = self.catalog.logs();
+        let recovered = !shared.manifest.state().is_clean() || logs.iter().any(|log| log.was_recovered());
+        recovered && !shared.read_only && logs.iter().all(|log| log.refusal().is_none())
+    }
+
+    fn end_logs(&self) -> Result<()> {
         let mut closed = Vec::new();
+        let mut lives = Vec::new();
         let mut first_error = None;
         let mut clean = true;
         for log in self.catalog.logs() {
             match log.close() {
-                Ok(Some(facts)) => closed.push((log.identity.topic_id, log.identity.name.clone(), facts)),
+                Ok(Some(closing)) => {
+                    lives.extend(closing.incarnation);
+                    closed.push((log.identity.topic_id, log.identity.name.clone(), closing.facts));
+                }
                 Ok(None) => clean = false,
                 Err(error) => {
                     first_error.get_or_insert(error);
@@ -99,19 +124,20 @@ impl Inner {
         }
         match first_error {
             Some(error) => Err(error),
-            None if clean && self.catalog.shared().has_written() => self.write_closing(closed),
+            None if clean && self.catalog.shared().has_written() => self.write_closing(closed, lives),
             None => Ok(()),
         }
     }
 
-    fn write_closing(&self, closed: Vec<Closed>) -> Result<()> {
+    /// `lives` that end with this close are noted in the same append.
+    fn write_closing(&self, closed: Vec<Closed>, lives: Vec<Entry>) -> Result<()> {
         let shared = self.catalog.shared();
         self.write_kafkas_checkpoints(&closed)?;
         let partitions = closed.into_iter().map(|(id, name, facts)| (id, name.partition, facts)).collect();
         shared.marks.flush()?;
-        shared.manifest.append_to_make_room(&[Entry::Closed { partitions }], Flush::Now)?;
-        let content = br#"{"version":0,"brokerEpoch":-1}"#;
-        replace_file(&*shared.env, &self.dir.join(CLEAN_SHUTDOWN), content)
+        let entries: Vec<_> = lives.into_iter().chain([Entry::Closed { partitions }]).collect();
+        shared.manifest.append_to_make_room(&entries, Flush::Now)?;
+        replace_file(&*shared.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)
     }
 
     fn write_kafkas_checkpoints(&self, closed: &[Closed]) -> Result<()> {

@@ -87,12 +87,16 @@ impl Streamlog {
     ///
     /// After a clean close this takes milliseconds, whatever the size. After a crash the tails that were not
     /// checkpointed are looked at: see [`Streamlog::recovery_report`] for what was found, and
-    /// [`Builder::on_recovery_progress`] to watch.
+    /// [`Builder::on_recovery_progress`] to watch. What a broker appended to a closed directory is taken in.
+    ///
+    /// A partition whose files cannot be opened keeps no other from being opened. It answers its calls with the error, and
+    /// the report and [`Streamlog::health`] name it; the next opening tries again.
     ///
     /// # Errors
     ///
     /// `AlreadyOpen` when another handle, in this process or another, has it open for writing; `Corrupt` or
-    /// `UnsupportedFormat` for a manifest that cannot be read; `Io` and `DiskFull` from the operating system.
+    /// `UnsupportedFormat` for a manifest that cannot be read; `Io` and `DiskFull` from the operating system, where it is
+    /// not one partition that they concern.
     pub fn open(dir: impl AsRef<Path>) -> Result<Streamlog> {
         Self::builder(dir).open()
     }

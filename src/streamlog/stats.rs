@@ -6,7 +6,7 @@ use crate::{
     topic::name,
     types::TopicPartition,
 };
-use std::{collections::BTreeMap, fmt, io};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf};
 
 /// Figures of a handle at one moment, from [`Streamlog::stats`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,11 +72,15 @@ pub struct TopicUsage {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Health {
-    /// Partitions that accept no appends, and why: damage that was found, or a flush that failed.
+    /// Partitions that accept no appends, and why: damage that was found, a flush that failed, files that could not be
+    /// opened or followed.
     pub refusing: Vec<(TopicPartition, Error)>,
     /// Partitions in which damage was met, by the opening, an append or a reader: the first of it, by file and position.
     /// What nobody has read since the opening is not known to be whole; what is intact can be read on.
     pub damaged: Vec<(TopicPartition, Error)>,
+    /// Segment files that were in a partition's way and belong to no log: where they are now. Nothing is wrong because of
+    /// them; they can be looked at, and removed.
+    pub put_aside: Vec<(TopicPartition, PathBuf)>,
     /// A failure of background work since the last look.
     pub background: Option<Error>,
 }
@@ -165,8 +169,9 @@ impl Streamlog {
             return Health { background: Some(error), ..Health::default() };
         }
         let refusing = self.inner.catalog.logs().into_iter().filter_map(|log| {
-            let error =
-                log.refusal().filter(|e| !matches!(e, Error::Closed { .. } | Error::ReadOnly { .. }))?;
+            let refusal =
+                log.refusal().filter(|e| !matches!(e, Error::Closed { .. } | Error::ReadOnly { .. }));
+            let error = refusal.or_else(|| log.unusable())?;
             Some((log.identity.name.clone(), error))
         });
         let logs = self.inner.catalog.logs();
@@ -174,6 +179,7 @@ impl Streamlog {
         Health {
             refusing: refusing.collect(),
             damaged: damaged.collect(),
+            put_aside: logs.iter().flat_map(|log| log.named_put_aside()).collect(),
             background: self.inner.background.take_error(),
         }
     }

@@ -18,6 +18,7 @@ use crate::{
     },
     error::{Error, Result},
     partition::{
+        config::LogConfig,
         log::{Identity, Log},
         observe::Observer,
         recover::{PartitionRecovery, RecoveryVerdict},
@@ -32,9 +33,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// Whether the directory was closed cleanly, or is new; nothing was looked at then.
+    /// Whether the directory was closed cleanly, or is new, and its partitions are as they were then; nothing was looked
+    /// at in that case.
     pub was_clean: bool,
-    /// The partitions whose tails were looked at.
+    /// The partitions whose tails were looked at, and those that could not be opened.
     pub partitions: Vec<PartitionRecovery>,
     /// How long it took.
     pub elapsed: Duration,
@@ -144,18 +146,20 @@ impl Catalog {
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Arc<Log>> {
         let config = log_config(config);
-        if self.shared.read_only {
-            let observer = Observer::open(&self.shared, identity, config, state)?;
-            let log = Arc::clone(observer.log());
-            self.observers.lock().push(observer);
-            return Ok(log);
-        }
-        if let Some(closed) = state.closed.as_ref().filter(|_| report.was_clean) {
-            return Ok(Log::open_clean(&self.shared, identity, config, state, closed));
-        }
-        let (log, recovery) = Log::recover(&self.shared, identity, config, state, go_on)?;
+        let opened = self.try_open_log(identity.clone(), config.clone(), state, go_on);
+        let (log, recovery) = match opened {
+            // What is wrong with one partition keeps no other from being opened.
+            Err(error) if self.concerns(&identity, &error) => {
+                let recovery = PartitionRecovery::not_opened(&identity.name, state, &error);
+                (Log::unopened(&self.shared, identity, config, state, error), Some(recovery))
+            }
+            other => other?,
+        };
+        let Some(recovery) = recovery else { return Ok(log) };
+        // What was not closed is looked at in any case.
+        report.was_clean &= state.closed.is_none();
         match &recovery.verdict {
-            RecoveryVerdict::Whole => {
+            RecoveryVerdict::Whole if recovery.is_unremarkable() => {
                 event!(DEBUG, partition = %recovery.partition, bytes_read = recovery.bytes_read, "recovered")
             }
             #[allow(unused_variables, reason = "only told to those who watch")]
@@ -165,6 +169,34 @@ impl Catalog {
         }
         report.partitions.push(recovery);
         Ok(log)
+    }
+
+    fn try_open_log(
+        &self,
+        identity: Identity,
+        config: LogConfig,
+        state: &PartitionState,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
+        if self.shared.read_only {
+            let observer = Observer::open(&self.shared, identity, config, state)?;
+            let (log, changed) = (Arc::clone(observer.log()), observer.changed().cloned());
+            self.observers.lock().push(observer);
+            return Ok((log, changed));
+        }
+        match &state.closed {
+            Some(closed) => Log::open_closed(&self.shared, identity, config, state, closed, go_on),
+            None => {
+                let (log, recovery) = Log::recover(&self.shared, identity, config, state, go_on)?;
+                Ok((log, Some(recovery)))
+            }
+        }
+    }
+
+    /// Whether an error concerns this partition alone: its own files, and not the marks, the manifest or the caller.
+    fn concerns(&self, identity: &Identity, error: &Error) -> bool {
+        error.path().is_some_and(|path| path.starts_with(&identity.dir))
+            && !self.shared.manifest.is_poisoned()
     }
 
     fn insert(&self, state: &TopicState, config: TopicConfig, logs: Vec<Arc<Log>>) -> Topic {
@@ -436,7 +468,11 @@ impl Catalog {
             let identity = &observer.log().identity;
             let found = state.partition(&identity.topic_id, identity.name.partition).cloned();
             if let Some(partition) = found {
-                observer.refresh(&partition)?;
+                match observer.refresh(&partition) {
+                    // Its readers get it until it passes; the others go on.
+                    Err(error) if self.concerns(&observer.log().identity, &error) => observer.fail(error),
+                    other => other?,
+                }
             }
         }
         Ok(changed)

@@ -52,6 +52,19 @@ pub enum Entry {
     Closed { partitions: Vec<(TopicId, u32, PartitionClosed)> },
     /// Slots below `next` were used, by topics that may be gone. Written when history is dropped.
     SlotsUsed { next: u32 },
+    /// The batches of these offsets were appended by another writer while the log was closed, a broker for one.
+    TakenIn { id: TopicId, partition: u32, taken_in: TakenIn },
+}
+
+/// Batches that another writer appended to a log. Their leader epochs are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenIn {
+    /// The offset of the first.
+    pub from: Offset,
+    /// The offset behind the last.
+    pub next: Offset,
+    /// The leader epoch of the last, which what is appended behind it carries.
+    pub leader_epoch: i32,
 }
 
 /// What is known of a segment that takes no more appends.
@@ -121,6 +134,7 @@ impl Entry {
             Entry::Opened { .. } => 13,
             Entry::Closed { .. } => 14,
             Entry::SlotsUsed { .. } => 15,
+            Entry::TakenIn { .. } => 24,
         }
     }
 
@@ -181,6 +195,12 @@ impl Entry {
                 }
             }
             Entry::SlotsUsed { next } => out.extend(next.to_be_bytes()),
+            Entry::TakenIn { id, partition, taken_in } => {
+                put_partition(out, id, *partition);
+                put_offset(out, taken_in.from);
+                put_offset(out, taken_in.next);
+                out.extend(taken_in.leader_epoch.to_be_bytes());
+            }
         }
     }
 
@@ -284,6 +304,15 @@ impl<'a> Input<'a> {
             13 => Entry::Opened { epoch: self.u64()? },
             14 => Entry::Closed { partitions: self.many(CLOSED_BYTES, Self::closed)? },
             15 => Entry::SlotsUsed { next: self.u32()? },
+            24 => Entry::TakenIn {
+                id: self.id()?,
+                partition: self.u32()?,
+                taken_in: TakenIn {
+                    from: self.offset()?,
+                    next: self.offset()?,
+                    leader_epoch: i32::from_be_bytes(self.array()?),
+                },
+            },
             _ => return Ok(None),
         }))
     }

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-pub use shuttled::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub use shuttled::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 #[derive(Default)]
 pub struct Mutex<T: ?Sized>(shuttled::Mutex<T>);

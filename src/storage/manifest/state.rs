@@ -5,7 +5,8 @@
 //! from a file finds damage that way, whoever writes them a mistake. [`ManifestState::entries`] says the same state in
 //! as few entries as it takes.
 
-use crate::codec::manifest::{Entry, PartitionClosed, SealedSegment};
+use crate::codec::manifest::{Entry, PartitionClosed, SealedSegment, TakenIn};
+use crate::storage::scan::LEADER_EPOCH;
 use crate::types::{Offset, TopicId};
 use std::collections::{BTreeMap, HashMap};
 
@@ -66,6 +67,8 @@ pub struct PartitionState {
     pub log_start: Offset,
     /// Its lives: number and first offset of each.
     pub incarnations: Vec<(u32, Offset)>,
+    /// What another writer appended, ascending.
+    pub taken_in: Vec<TakenIn>,
     /// How it was when the log was closed cleanly; `None` when it was opened for writing since.
     pub closed: Option<PartitionClosed>,
 }
@@ -144,7 +147,7 @@ impl ManifestState {
                 self.partition_mut(id, *partition)?.seal_segment(*base, *sealed)?;
             }
             Entry::SegmentsRemoved { id, partition, below } => {
-                self.partition_mut(id, *partition)?.segments.retain(|segment| segment.base >= *below);
+                self.partition_mut(id, *partition)?.remove_segments(*below);
             }
             Entry::SegmentsReplaced { id, partition, from, to, with } => {
                 self.partition_mut(id, *partition)?.replace_segments(*from, *to, with)?;
@@ -157,6 +160,9 @@ impl ManifestState {
             }
             Entry::Opened { epoch } => self.open(*epoch),
             Entry::Closed { partitions } => self.close(partitions)?,
+            Entry::TakenIn { id, partition, taken_in } => {
+                self.partition_mut(id, *partition)?.take_in(*taken_in)?;
+            }
             Entry::SlotsUsed { next } => self.next_slot = self.next_slot.max(*next),
         }
         if self.life == Life::New {
@@ -326,7 +332,8 @@ impl PartitionState {
         self.segments.binary_search_by_key(&base, |segment| segment.base)
     }
 
-    fn create_segment(&mut self, base: Offset) -> Result<(), String> {
+    /// A segment begins there.
+    pub fn create_segment(&mut self, base: Offset) -> Result<(), String> {
         match self.find(base) {
             Err(_) if base == Offset::MAX => Err(format!("no segment begins at offset {base}")),
             Err(at) => {
@@ -364,6 +371,43 @@ impl PartitionState {
         let with = with.iter().map(|(base, sealed)| SegmentEntry { base: *base, sealed: Some(*sealed) });
         self.segments.splice(range, with);
         Ok(())
+    }
+
+    /// Another writer's batches are at the end of the log. What was known of such behind their beginning was cut off.
+    pub fn take_in(&mut self, more: TakenIn) -> Result<(), String> {
+        if more.next <= more.from {
+            return Err(format!("no offsets from {} to {} can be taken in", more.from, more.next));
+        }
+        self.taken_in.retain(|range| range.from < more.from);
+        self.taken_in.iter_mut().for_each(|range| range.next = range.next.min(more.from));
+        self.taken_in.push(more);
+        Ok(())
+    }
+
+    /// The leader epoch of what is appended.
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch_at(Offset::MAX)
+    }
+
+    fn leader_epoch_at(&self, offset: Offset) -> i32 {
+        let before = self.taken_in.iter().rev().find(|range| range.next <= offset);
+        before.map_or(LEADER_EPOCH, |range| range.leader_epoch)
+    }
+
+    /// The one leader epoch of all batches of the segment that begins at `base`; `None` where another writer's are
+    /// among them.
+    pub fn leader_epoch_in(&self, base: Offset) -> Option<i32> {
+        let next = self.segments.partition_point(|segment| segment.base <= base);
+        let end = self.segments.get(next).map_or(Offset::MAX, |next| next.base);
+        let is_among = |range: &TakenIn| range.from < end && base < range.next;
+        (!self.taken_in.iter().any(is_among)).then(|| self.leader_epoch_at(base))
+    }
+
+    fn remove_segments(&mut self, below: Offset) {
+        self.segments.retain(|segment| segment.base >= below);
+        // The last one says what epoch goes on.
+        let gone = self.taken_in.iter().filter(|range| range.next <= below).count();
+        self.taken_in.drain(..gone.saturating_sub(1));
     }
 
     fn truncate(&mut self, next_offset: Offset) {
@@ -407,6 +451,7 @@ impl PartitionState {
         for (number, first_offset) in &self.incarnations {
             entries.push(Entry::Incarnation { id, partition, number: *number, first_offset: *first_offset });
         }
+        entries.extend(self.taken_in.iter().map(|range| Entry::TakenIn { id, partition, taken_in: *range }));
     }
 }
 

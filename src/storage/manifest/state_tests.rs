@@ -50,6 +50,11 @@ pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
         },
         10 => match n {
             0 => Entry::LogStart { id, partition, offset: at },
+            1 => {
+                let next = at + u64::from(slot % 8);
+                let taken_in = TakenIn { from: at, next, leader_epoch: slot as i32 - 1 };
+                Entry::TakenIn { id, partition, taken_in }
+            }
             _ => Entry::Truncated { id, partition, next_offset: at },
         },
         11 => Entry::Incarnation { id, partition, number: n, first_offset: at },
@@ -126,7 +131,11 @@ impl Model {
                 segments.iter_mut().find(|s| s.base == base)?.sealed = Some(sealed);
             }
             Entry::SegmentsRemoved { id, partition, below } => {
-                self.partition(&id, partition)?.segments.retain(|s| s.base >= below);
+                let partition = self.partition(&id, partition)?;
+                partition.segments.retain(|s| s.base >= below);
+                while partition.taken_in.get(1).is_some_and(|second| second.next <= below) {
+                    partition.taken_in.remove(0);
+                }
             }
             Entry::SegmentsReplaced { id, partition, from, to, with } => {
                 let segments = &mut self.partition(&id, partition)?.segments;
@@ -161,6 +170,18 @@ impl Model {
                 self.clean = true;
             }
             Entry::SlotsUsed { .. } => {}
+            Entry::TakenIn { id, partition, taken_in } => {
+                let ranges = &mut self.partition(&id, partition)?.taken_in;
+                if taken_in.next <= taken_in.from {
+                    return None;
+                }
+                *ranges = ranges
+                    .iter()
+                    .filter(|r| r.from < taken_in.from)
+                    .map(|r| TakenIn { next: r.next.min(taken_in.from), ..*r })
+                    .chain([taken_in])
+                    .collect();
+            }
         }
         Some(())
     }

@@ -22,7 +22,7 @@ use crate::{
         files::FilePool,
         index::{self, IndexBytes, IndexedBatch, SegmentIndex},
         layout::SegmentFile,
-        scan::{Found, Scanner},
+        scan::Found,
         sidecar::{write_file, write_unflushed},
     },
     types::{Offset, Timestamp},
@@ -225,7 +225,7 @@ impl Segment {
     fn scan_index(&self) -> Result<SegmentIndex> {
         let mut index = SegmentIndex::new(self.base, self.index_interval);
         let limit = self.readable();
-        let mut scanner = Scanner::new(&self.data, limit, 0, self.base, self.may_have_gaps());
+        let mut scanner = self.scanner(limit, 0, self.base);
         loop {
             match self.or_missing(scanner.next())? {
                 Found::Batch(batch, position) => {
