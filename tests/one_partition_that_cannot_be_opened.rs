@@ -19,7 +19,9 @@ fn count(partition: &Partition) -> Result<usize> {
 }
 
 fn fill(partition: &Partition, records: usize) {
-    (0..records).for_each(|_| drop(partition.append(&[RecordData::new("value")]).unwrap()));
+    for _ in 0..records {
+        partition.append(&[RecordData::new("value")]).unwrap();
+    }
 }
 
 /// Two topics of three records; closed, or killed.
