@@ -55,7 +55,10 @@ impl Log {
             // A new log's directory was looked through when it was made.
             return Ok(());
         }
-        for name in names_in(&*self.shared.env, &self.identity.dir)? {
+        // No segment begins where a removal may have left one.
+        let first = segments.first().map_or(Offset::ZERO, |first| first.base());
+        let names = names_in(&*self.shared.env, &self.identity.dir)?;
+        for name in names.iter().filter(|name| name.base >= first) {
             if segments.iter().all(|segment| segment.base() != name.base) {
                 self.put_stray_aside(name.base)?;
             }

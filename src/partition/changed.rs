@@ -75,8 +75,11 @@ pub(super) fn is_as_closed(
     if !shared.names_may_differ(dir)? {
         return Ok(true);
     }
+    // What lies before the first segment is what a removal of ours has left.
+    let first = state.segments.first().map_or(Offset::ZERO, |first| first.base);
     let names = names_in(env, dir)?;
-    Ok(names.iter().map(|name| name.base).eq(state.segments.iter().map(|segment| segment.base)))
+    let there = names.iter().map(|name| name.base).filter(|base| *base >= first);
+    Ok(there.eq(state.segments.iter().map(|segment| segment.base)))
 }
 
 /// The manifest's view of a closed partition with what else lies in its directory: segments that may continue it, and
