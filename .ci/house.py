@@ -103,6 +103,9 @@ def manifest_faults(root):
         yield "has other [features] than the library's Cargo.toml"
     if library["package"].get("rust-version") != tests["package"].get("rust-version"):
         yield "has another rust-version than the library's Cargo.toml"
+    public = sorted(name for name in library["features"] if name != "default" and not name.startswith("__"))
+    if library["package"]["metadata"]["docs"]["rs"]["features"] != public:
+        yield f"beside it, Cargo.toml names other features for docs.rs than the public ones, {public}"
     there = {path.relative_to(root / "tests").as_posix() for path in (root / "tests").glob("*.rs")}
     there |= {f"{path.parent.name}/main.rs" for path in (root / "tests").glob("*/main.rs")}
     listed = {test["path"] for test in tests["test"]}

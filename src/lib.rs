@@ -119,7 +119,9 @@ pub use consumer::{
     ResetReason, WakeupHandle,
 };
 #[cfg(feature = "sim")]
+#[doc(inline)]
 pub use env::sim;
+#[doc(inline)]
 pub use error::{Error, ErrorKind, Result};
 pub use group::{GroupDescription, GroupReset, ResetTo};
 pub use partition::stray::PartitionDir;
@@ -144,6 +146,7 @@ pub use topic::{
     config::{CleanupPolicy, ConfigChange, ConfigEntry, ConfigSource, TopicCompression, TopicConfig},
     partitioner::{DefaultPartitioner, PartitionContext, Partitioner, RoundRobin, partition_for_key},
 };
+#[doc(inline)]
 pub use types::{
     Compression, Durability, IsolationLevel, Offset, ParseError, Timestamp, TimestampType, TopicId,
     TopicPartition,
