@@ -291,6 +291,8 @@ impl Catalog {
             config: config.to_properties(),
         };
         let logs = self.make(identities, named, &config)?;
+        // As it is after a reopening.
+        let config = config.partitions(count);
         event!(INFO, topic = name, partitions = count, "created a topic");
         let topic = Topic::new(&self.shared, id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
