@@ -81,7 +81,8 @@ fn work(log: &Streamlog, topic: &str) -> Result<()> {
 #[test]
 fn settings_of_an_opening() {
     type Set = fn(Builder, u64, Duration) -> Builder;
-    let settings: [(&str, Set); 2] = [
+    let settings: [(&str, Set); 3] = [
+        ("wait_for_lock", |builder, _, time| builder.wait_for_lock(time)),
         ("max_open_files", |builder, size, _| builder.max_open_files(size as usize)),
         ("retention_check_interval", |builder, _, time| builder.retention_check_interval(time)),
     ];

@@ -216,6 +216,16 @@ fn a_log_in_memory_and_one_that_is_only_read_say_the_same() {
 }
 
 #[test]
+fn a_temporary_directory_outlives_the_child() {
+    let mut log = Some(Streamlog::temporary().unwrap());
+    let dir = log.as_ref().unwrap().dir().to_path_buf();
+    assert_eq!(in_child(|| log.take().unwrap().close().is_err().into()), Some(0));
+    assert!(dir.exists());
+    log.unwrap().close().unwrap();
+    assert!(!dir.exists());
+}
+
+#[test]
 fn a_child_of_a_busy_program_never_waits_for_a_lock() {
     let dir = quick_dir();
     let log = Streamlog::open(dir.path()).unwrap();

@@ -187,3 +187,46 @@ fn handles_that_end_at_the_same_time_in_many_threads_close_the_log_once() {
         assert!(Streamlog::open(dir.path()).unwrap().recovery_report().was_clean);
     }
 }
+
+#[test]
+fn a_temporary_log_goes_with_its_close_or_its_last_handle() {
+    let log = Streamlog::temporary().unwrap();
+    let dir = log.dir().to_path_buf();
+    let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    assert_ne!(Streamlog::temporary().unwrap().dir(), dir, "each has its own");
+    drop(log);
+    partition.append(&[RecordData::new("x")]).unwrap();
+    assert!(dir.join("t-0").is_dir());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+    drop(partition);
+    assert!(!dir.exists());
+
+    let log = Streamlog::temporary().unwrap();
+    let (dir, producer) = (log.dir().to_path_buf(), log.producer().unwrap());
+    log.close().unwrap();
+    assert!(!dir.exists(), "a handle that is still held is closed");
+    drop(producer);
+}
+
+#[test]
+fn an_opening_waits_for_the_writer_before_it_as_long_as_it_was_told_to() {
+    let dir = quick_dir();
+    let log = begin(dir.path());
+    let begun = std::time::Instant::now();
+    let patience = Duration::from_millis(50);
+    let refused = Streamlog::builder(dir.path()).wait_for_lock(patience).open().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::AlreadyOpen);
+    assert!(begun.elapsed() >= patience);
+
+    // The settings go to another thread, which opens.
+    let settings = Streamlog::builder(dir.path()).on_recovery_progress(|_| true).wait_for_lock(Duration::MAX);
+    let next = thread::spawn(move || settings.open().unwrap());
+    let last = log.topic("t").unwrap().partition(0).unwrap().append(&[RecordData::new("last")]).unwrap();
+    log.close().unwrap();
+    let next = next.join().unwrap();
+    assert_eq!(next.topic("t").unwrap().partition(0).unwrap().log_end_offset(), last.end);
+}

@@ -6,6 +6,7 @@
 
 mod direct;
 mod names;
+pub mod temporary;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod whole;
 

@@ -87,6 +87,7 @@
 //! | [`read_mode`](crate::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
 //! | [`max_open_files`](crate::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: about half of a small limit, below 512 of a large one |
 //! | [`retention_check_interval`](crate::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
+//! | [`wait_for_lock`](crate::Builder::wait_for_lock) | not at all | how long an opening waits for the writer before it |
 //! | [`on_recovery_progress`](crate::Builder::on_recovery_progress) | | told about once per mebibyte after a crash; may cancel |
 //!
 //! # Producers

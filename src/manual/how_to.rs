@@ -343,7 +343,8 @@
 //! # Testing
 //!
 //! [`Streamlog::in_memory`](crate::Streamlog::in_memory) is the engine on a file system in memory. Everything is the same
-//! but for the medium; it is gone with its last handle.
+//! but for the medium; it is gone with its last handle. [`Streamlog::temporary`](crate::Streamlog::temporary) is on disk, in a
+//! directory that goes with it.
 //!
 //! ```
 //! use streamlog::{Error, ErrorKind, RecordData, Streamlog, TopicConfig};
@@ -417,7 +418,7 @@
 //!
 //! | what you see | what it means | what to do |
 //! |---|---|---|
-//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other |
+//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other; [`wait_for_lock`](crate::Builder::wait_for_lock) where it is on its way out |
 //! | [`Forked`](crate::Error::Forked) | the handle is a copy of one of the parent process | open the log in this process |
 //! | `TornTail` in the [recovery report](crate::Streamlog::recovery_report) | a crash cut a write short; nothing acknowledged as durable was lost | nothing |
 //! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written, or a producer of another library wrote a batch that cannot be read | look at the disk; restore, or copy what can be read: the error's [`next_offset`](crate::Error::next_offset) and [`Consumer::skip_damage`](crate::Consumer::skip_damage) go past the damage |

@@ -5,7 +5,7 @@ use crate::{
     env::{
         Env,
         memory::MemoryEnv,
-        real::RealEnv,
+        real::{RealEnv, temporary::TemporaryDir},
         sync::{AtomicBool, Mutex},
         trace::event,
     },
@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-type Progress = Box<dyn FnMut(&RecoveryProgress) -> bool>;
+type Progress = Box<dyn FnMut(&RecoveryProgress) -> bool + Send>;
 
 /// Retention is looked at no more often than this: an idle log costs nothing that shows.
 const SHORTEST_RETENTION_CHECK: Duration = Duration::from_millis(100);
@@ -38,8 +38,10 @@ pub struct Builder {
     read_mode: ReadMode,
     max_open_files: Option<usize>,
     retention_check: Duration,
+    wait_for_lock: Duration,
     on_progress: Option<Progress>,
     upkeep: Upkeep,
+    temporary: Option<TemporaryDir>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -54,6 +56,14 @@ impl std::fmt::Debug for Builder {
 impl Builder {
     pub(super) fn new(dir: &Path) -> Self {
         Self::with_env(RealEnv::new(), dir)
+    }
+
+    /// A log in a directory of its own, which goes with it.
+    pub(super) fn temporary() -> Result<Self> {
+        let env = RealEnv::new();
+        let made = TemporaryDir::new(|| env.random());
+        let dir = made.map_err(|e| Error::io("create a directory in", std::env::temp_dir(), e))?;
+        Ok(Builder { temporary: Some(dir), ..Self::with_env(env, Path::new("")) })
     }
 
     pub(super) fn in_memory() -> Self {
@@ -76,7 +86,9 @@ impl Builder {
             read_mode: ReadMode::Mapped,
             max_open_files: None,
             retention_check: Duration::from_secs(300),
+            wait_for_lock: Duration::ZERO,
             on_progress: None,
+            temporary: None,
             upkeep: Upkeep::default(),
         }
     }
@@ -143,10 +155,32 @@ impl Builder {
         self
     }
 
+    /// How long an opening for writing waits for another handle to close the directory before it fails with `AlreadyOpen`.
+    /// Default: not at all.
+    ///
+    /// For a program that is started again while the process that ran before is still on its way out: its lock goes when
+    /// the system has ended it. `Duration::MAX` waits for as long as it takes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # use std::time::Duration;
+    /// # use streamlog::Streamlog;
+    /// let log = Streamlog::builder(dir.path().join("log")).wait_for_lock(Duration::from_secs(5)).open()?;
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wait_for_lock(mut self, time: Duration) -> Self {
+        self.wait_for_lock = time;
+        self
+    }
+
     /// Called while an opening after a crash looks at the tails of partitions, about once per mebibyte. `false` cancels
     /// the opening, which then fails with `Cancelled` and can be tried again.
     #[must_use]
-    pub fn on_recovery_progress(mut self, callback: impl FnMut(&RecoveryProgress) -> bool + 'static) -> Self {
+    pub fn on_recovery_progress(
+        mut self,
+        callback: impl FnMut(&RecoveryProgress) -> bool + Send + 'static,
+    ) -> Self {
         self.on_progress = Some(Box::new(callback));
         self
     }
@@ -163,6 +197,9 @@ impl Builder {
             let reason = "0 files cannot be read or written; it is at least 1".to_string();
             return Err(Error::InvalidConfig { key: "max_open_files".into(), reason });
         }
+        if let Some(temporary) = &self.temporary {
+            self.dir = temporary.path().to_path_buf();
+        }
         self.dir = absolute(&*self.env, &self.dir)?;
         if self.create && !self.read_only {
             create_dirs(&*self.env, &self.dir)?;
@@ -176,7 +213,10 @@ impl Builder {
         if let Some(env) = self.env.hold(&self.dir).map_err(|e| Error::io("open", &self.dir, e))? {
             self.env = env;
         }
-        let lock = if self.read_only { None } else { Some(lock::acquire(&*self.env, &self.dir)?) };
+        let lock = match self.read_only {
+            true => None,
+            false => Some(lock::wait_for(&*self.env, &self.dir, self.wait_for_lock)?),
+        };
         let options = SharedOptions {
             read_only: self.read_only,
             read_mode: self.read_mode,
@@ -199,6 +239,7 @@ impl Builder {
             report,
             lock: Mutex::new(lock),
             closed: AtomicBool::new(false),
+            temporary: Mutex::new(self.temporary),
         });
         Ok(Streamlog { inner })
     }

@@ -74,6 +74,7 @@ impl Inner {
         self.catalog.changes.wake_all();
         self.catalog.changes.wake_all();
         *self.lock.lock() = None;
+        drop(self.temporary.lock().take());
         match (result, self.background.take_error()) {
             (Ok(()), Some(error)) => Err(error),
             (result, _) => result,

@@ -4,14 +4,32 @@
 //! never blocks. What the file says (process id, host, start time) is for the message to the second comer.
 
 use crate::{
-    env::{Env, Lock},
+    env::{Env, Lock, sync::Signal},
     error::{Error, Result},
     storage::{layout::LOCK, sidecar::read_file},
 };
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
+
+/// How long one who waits for a lock waits between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Takes the lock of a directory, or says who has had it for so long.
+pub(super) fn wait_for(env: &dyn Env, dir: &Path, time: Duration) -> Result<Box<dyn Lock>> {
+    let deadline = env.monotonic().saturating_add(time);
+    loop {
+        let now = env.monotonic();
+        match acquire(env, dir) {
+            Err(Error::AlreadyOpen { .. }) if now < deadline => {
+                let nobody = Signal::new();
+                env.wait(&nobody, nobody.epoch(), Some(deadline.min(now.saturating_add(LOOK_EVERY))));
+            }
+            done => return done,
+        }
+    }
+}
 
 /// Takes the lock of a directory, or says who has it.
-pub(super) fn acquire(env: &dyn Env, dir: &Path) -> Result<Box<dyn Lock>> {
+fn acquire(env: &dyn Env, dir: &Path) -> Result<Box<dyn Lock>> {
     let path = dir.join(LOCK);
     let lock = match env.lock(&path) {
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

@@ -20,6 +20,7 @@ pub use stats::{DiskUsage, Health, Stats, TopicUsage};
 use crate::{
     env::{
         Lock,
+        real::temporary::TemporaryDir,
         sync::{AtomicBool, Mutex},
     },
     error::Result,
@@ -68,6 +69,8 @@ struct Inner {
     offsets: Arc<OffsetStore>,
     background: Arc<background::Background>,
     closed: AtomicBool,
+    /// The directory, where it goes with the log.
+    temporary: Mutex<Option<TemporaryDir>>,
 }
 
 impl fmt::Debug for Streamlog {
@@ -110,6 +113,30 @@ impl Streamlog {
     /// last handle is.
     pub fn in_memory() -> Result<Streamlog> {
         Builder::in_memory().open()
+    }
+
+    /// A log on disk, in a new directory that goes with it: for tests that want real files, and for data that one run of a
+    /// program spills. [`Streamlog::dir`] says where it is, below [`std::env::temp_dir`].
+    ///
+    /// The directory is removed by [`Streamlog::close`] and when the last handle is dropped. What a process leaves that is
+    /// killed stays there until somebody clears that place.
+    ///
+    /// ```
+    /// # use streamlog::{Streamlog, TopicConfig};
+    /// let log = Streamlog::temporary()?;
+    /// let dir = log.dir().to_path_buf();
+    /// log.create_topic("orders", TopicConfig::default())?;
+    /// assert!(dir.join("orders-0").is_dir());
+    /// log.close()?;
+    /// assert!(!dir.exists());
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Streamlog::open`].
+    pub fn temporary() -> Result<Streamlog> {
+        Builder::temporary()?.open()
     }
 
     /// Opens a directory for reading only, also while another process writes it. Nothing in it is changed.
