@@ -43,7 +43,7 @@
 //! | message.timestamp.after.max.ms | 9223372036854775807 | 3600000 | Kafka's, before 4.0: a clock that is wrong must not stop an embedding program |
 //! | compression.type | producer | producer | |
 //! | compression.gzip.level | -1 | -1 | |
-//! | compression.lz4.level | 9 | 9 | |
+//! | compression.lz4.level | 9 | 9 | no other value: the LZ4 in here has no levels |
 //! | compression.zstd.level | 3 | 3 | |
 //! | flush.messages | 9223372036854775807 | 9223372036854775807 | |
 //! | flush.ms | 9223372036854775807 | 9223372036854775807 | |

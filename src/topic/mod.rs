@@ -206,7 +206,6 @@ fn log_config(config: &TopicConfig) -> LogConfig {
     let compression_level = match compression {
         Some(Compression::Gzip) => Some(values.compression_gzip_level),
         Some(Compression::Zstd) => Some(values.compression_zstd_level),
-        Some(Compression::Lz4) => Some(values.compression_lz4_level),
         _ => None,
     };
     LogConfig {

@@ -142,7 +142,8 @@ impl TopicConfig {
         self.with("compression.gzip.level", |v| v.compression_gzip_level = level)
     }
 
-    /// LZ4's level: 1 to 17. Default: 9, as Kafka's `compression.lz4.level`. It is used where the topic compresses.
+    /// LZ4's level. Default: 9, as Kafka's `compression.lz4.level`. No other is accepted: the LZ4 of this library has one
+    /// speed, which is that of Kafka's lowest levels.
     #[must_use]
     pub fn compression_lz4_level(self, level: i32) -> Self {
         self.with("compression.lz4.level", |v| v.compression_lz4_level = level)

@@ -62,6 +62,14 @@ fn check_single(values: &TopicValues) -> Result<()> {
     if values.compression_gzip_level == 0 {
         return Err(invalid("compression.gzip.level", "0 is out of range: it must be from 1 to 9, or -1"));
     }
+    let defaults = TopicValues::default();
+    if values.compression_lz4_level != defaults.compression_lz4_level {
+        let reason = format!(
+            "{} would have no effect: the LZ4 of this library has no levels; leave it at {}, or take zstd or gzip, which have",
+            values.compression_lz4_level, defaults.compression_lz4_level
+        );
+        return Err(invalid("compression.lz4.level", reason));
+    }
     if ![Duration::ZERO, FILE_DELETE_DELAY].contains(&values.file_delete_delay) {
         return Err(invalid(
             "file.delete.delay.ms",
