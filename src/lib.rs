@@ -78,8 +78,16 @@
 //!
 //! # Features
 //!
-//! `gzip`, `snappy`, `lz4`, `zstd`: Kafka's codecs. `tracing`: events for a subscriber. `sim`: a simulated machine whose
-//! disk loses what was not flushed, for tests of your own. All off by default.
+//! `gzip`, `snappy`, `lz4`, `zstd`: Kafka's codecs. `tracing`: events for a subscriber. `serde`: values can be serialized.
+//! `sim`: a simulated machine whose disk loses what was not flushed, for tests of your own. All off by default.
+//!
+//! With `serde`, an [`Offset`] is a number, a [`Timestamp`] Kafka's number of milliseconds, and what has a text form is
+//! that text: a [`TopicPartition`] (`"orders-3"`, also as the key of a map), a [`TopicId`], [`Durability`],
+//! [`Compression`], [`IsolationLevel`], [`TimestampType`], [`AutoOffsetReset`], [`CleanupPolicy`], [`TopicCompression`].
+//! [`Stats`], [`DiskUsage`], [`TopicUsage`] and [`OffsetAndMetadata`] are maps of their fields; a field that is missing
+//! is zero or empty. All of these can be read back. [`Health`], [`RecoveryReport`], [`RecordMetadata`],
+//! [`GroupDescription`], [`CommittedOffset`], [`OffsetReset`], [`OffsetAndTimestamp`] and [`ListedOffset`] can only be
+//! written, with errors and paths as text for people.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Unit tests are compiled by the package in `tests/` alone, which has what they depend on.

@@ -4,10 +4,14 @@
 //! I/O or knows about files. What `Display` writes, `FromStr` reads back as the same value.
 
 mod parse;
+mod serialized;
 mod timestamp;
 
 pub use parse::ParseError;
 pub(crate) use parse::{canonical, read_iso_duration, write_iso_duration};
+pub(crate) use serialized::serde_as_text;
+#[cfg(feature = "serde")]
+pub(crate) use serialized::shown;
 pub use timestamp::Timestamp;
 
 use std::{fmt, ops, str::FromStr};

@@ -20,6 +20,7 @@ use std::{fmt, sync::Arc};
 /// # let _ = noted;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(default))]
 #[non_exhaustive]
 pub struct OffsetAndMetadata {
     /// The next offset to read.
@@ -43,6 +44,7 @@ impl From<Offset> for OffsetAndMetadata {
 
 /// An offset that a group committed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CommittedOffset {
     /// The next offset to read.

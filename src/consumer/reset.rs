@@ -71,9 +71,12 @@ impl FromStr for AutoOffsetReset {
     }
 }
 
+crate::types::serde_as_text!(AutoOffsetReset);
+
 /// Why a position was not what had been committed or sought. A group that has committed nothing for a partition is no such
 /// case: it begins where [`AutoOffsetReset`] says, and nothing is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ResetReason {
     /// The position was before the log start (retention, or deleted records) or beyond the end.
@@ -98,6 +101,7 @@ impl fmt::Display for ResetReason {
 
 /// A position that was not what had been committed or sought. As text, a sentence for log lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OffsetReset {
     /// The partition.

@@ -188,6 +188,14 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// As the text of `Display`.
+#[cfg(feature = "serde")]
+impl serde::Serialize for ErrorKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::ErrorKind;

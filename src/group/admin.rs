@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// A group, as [`Streamlog::describe_group`](crate::Streamlog::describe_group) finds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GroupDescription {
     /// Its name.

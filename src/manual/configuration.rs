@@ -120,4 +120,5 @@
 //! |---|---|
 //! | `gzip`, `snappy`, `lz4`, `zstd` | that codec, for reading and writing. `zstd` builds C code |
 //! | `tracing` | events for those who watch |
+//! | `serde` | offsets, timestamps, ids, figures and reports can be serialized: see [the front page](crate#features) |
 //! | `sim` | the simulated machine, to test applications with |

@@ -41,6 +41,7 @@ use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
 
 /// What recovery found of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PartitionRecovery {
     /// The partition.
@@ -53,6 +54,7 @@ pub struct PartitionRecovery {
     pub verdict: RecoveryVerdict,
     /// Segment files that the manifest does not name, or that lay behind a cut: renamed with `.aside`, not removed. Also
     /// what was cut off a log that had been closed.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
     pub put_aside: Vec<PathBuf>,
     /// The offsets of whole batches that another writer, a broker for one, has appended since the log was closed. They
     /// are part of it from now on.
@@ -60,6 +62,7 @@ pub struct PartitionRecovery {
     /// The offsets that another writer has removed from the log's beginning since it was closed.
     pub removed: Option<Range<Offset>>,
     /// Files that do not belong to the log and are still where they were, because nothing may be written.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
     pub left_in_place: Vec<PathBuf>,
 }
 
@@ -97,6 +100,7 @@ impl PartitionRecovery {
 
 /// The verdicts on the end of a log that was not closed, or was changed since.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case", tag = "verdict"))]
 #[non_exhaustive]
 pub enum RecoveryVerdict {
     /// Every batch up to the end is there.
@@ -105,6 +109,7 @@ pub enum RecoveryVerdict {
     #[non_exhaustive]
     TornTail {
         /// The file.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::path"))]
         path: PathBuf,
         /// Where it was cut, in bytes.
         position: u64,
@@ -120,6 +125,7 @@ pub enum RecoveryVerdict {
     #[non_exhaustive]
     Damage {
         /// The file.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::path"))]
         path: PathBuf,
         /// Where, in bytes.
         position: u64,
@@ -128,6 +134,7 @@ pub enum RecoveryVerdict {
     },
     /// The partition could not be opened, and every call on it answers with this error; the others can be used. The next
     /// opening of the log tries again.
+    #[non_exhaustive]
     NotOpened {
         /// The kind of the error.
         kind: ErrorKind,

@@ -13,6 +13,7 @@ use std::{ops::Range, sync::Arc};
 
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OffsetAndTimestamp {
     /// Its offset.

@@ -130,6 +130,7 @@ impl<'a> ProducerRecord<'a> {
 
 /// Where a record went. It exists only for records that were acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RecordMetadata {
     /// Its offset.

@@ -29,6 +29,7 @@ pub enum OffsetSpec {
 
 /// An answer of [`Streamlog::list_offsets`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ListedOffset {
     /// The offset.

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt, io, path::PathBuf};
 
 /// Figures of a handle at one moment, from [`Streamlog::stats`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(default))]
 #[non_exhaustive]
 pub struct Stats {
     /// Topics, those of the library itself included.
@@ -50,6 +51,7 @@ impl fmt::Display for Stats {
 
 /// What is on disk, from [`Streamlog::disk_usage`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(default))]
 #[non_exhaustive]
 pub struct DiskUsage {
     /// Bytes of all files in the directory, by their lengths.
@@ -60,6 +62,7 @@ pub struct DiskUsage {
 
 /// What a topic has on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(default))]
 #[non_exhaustive]
 pub struct TopicUsage {
     /// Bytes of record batches.
@@ -70,18 +73,23 @@ pub struct TopicUsage {
 
 /// What is wrong, from [`Streamlog::health`].
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Health {
     /// Partitions that accept no appends, and why: damage that was found, a flush that failed, files that could not be
     /// opened or followed.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
     pub refusing: Vec<(TopicPartition, Error)>,
     /// Partitions in which damage was met, by the opening, an append or a reader: the first of it, by file and position.
     /// What nobody has read since the opening is not known to be whole; what is intact can be read on.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
     pub damaged: Vec<(TopicPartition, Error)>,
     /// Segment files that were in a partition's way and belong to no log: where they are now. Nothing is wrong because of
     /// them; they can be looked at, and removed.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::placed_paths"))]
     pub put_aside: Vec<(TopicPartition, PathBuf)>,
     /// A failure of background work since the last look.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
     pub background: Option<Error>,
 }
 

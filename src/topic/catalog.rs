@@ -31,6 +31,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What an opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RecoveryReport {
     /// Whether the directory was closed cleanly, or is new, and its partitions are as they were then; nothing was looked

@@ -58,6 +58,8 @@ impl FromStr for CleanupPolicy {
     }
 }
 
+crate::types::serde_as_text!(TopicCompression, CleanupPolicy);
+
 #[cfg(test)]
 mod tests {
     use super::*;
