@@ -32,6 +32,13 @@ pub enum Error {
         /// What the operating system said.
         source: Arc<io::Error>,
     },
+    /// The directory to open does not exist, and was not to be created.
+    #[error("there is no directory {}: Streamlog::open creates it, and a reader waits until a writer has", path.display())]
+    #[non_exhaustive]
+    NotFound {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The medium, or the quota on it, is full. Nothing of the refused call was kept; appends resume when space is back.
     #[error("no space left to {operation} {}: free some space and call again; what was acknowledged is safe", path.display())]
     #[non_exhaustive]
@@ -255,11 +262,13 @@ pub enum Error {
         requested: u32,
     },
     /// No such topic.
-    #[error("there is no topic '{name}': create it with Streamlog::create_topic")]
+    #[error("there is no topic '{name}': {}", if *read_only { "its writer creates it, and Streamlog::refresh shows it then" } else { "create it with Streamlog::create_topic" })]
     #[non_exhaustive]
     UnknownTopic {
         /// The topic.
         name: String,
+        /// Whether the handle can only read, and so cannot create it.
+        read_only: bool,
     },
     /// No such partition.
     #[error("topic '{topic}' has no partition {partition}: it has {count}, numbered from 0")]
@@ -339,6 +348,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Io { .. } => ErrorKind::Io,
+            Error::NotFound { .. } => ErrorKind::NotFound,
             Error::DiskFull { .. } => ErrorKind::DiskFull,
             Error::FileTooLarge { .. } => ErrorKind::FileTooLarge,
             Error::AlreadyOpen { .. } => ErrorKind::AlreadyOpen,

@@ -1,4 +1,4 @@
-//! The words: small types that every room above speaks, and that keep one quantity from being taken for another.
+//! The words: small types that the rest of the crate is written in, and that keep one quantity from being taken for another.
 //!
 //! An [`Offset`] is not a byte position and not a sequence number, a [`Timestamp`] is not a duration. Nothing here does
 //! I/O or knows about files. What `Display` writes, `FromStr` reads back as the same value.

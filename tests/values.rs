@@ -148,6 +148,28 @@ fn what_ends_in_a_log_line_is_a_line() -> Result<()> {
 }
 
 #[test]
+fn a_reader_that_comes_before_its_writer_is_told_to_wait() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    for opened in [Streamlog::open_read_only(&path), Streamlog::builder(&path).create(false).open()] {
+        let error = opened.unwrap_err();
+        assert_eq!((error.kind(), error.is_retriable()), (ErrorKind::NotFound, false));
+        let text = error.to_string();
+        assert!(text.contains(path.to_str().unwrap()) && text.contains("a reader waits"), "{text}");
+    }
+    let writer = Streamlog::open(&path)?;
+    let reader = Streamlog::open_read_only(&path)?;
+    let (theirs, ours) = (reader.topic("t").unwrap_err(), writer.topic("t").unwrap_err());
+    assert_eq!((theirs.kind(), ours.kind()), (ErrorKind::UnknownTopic, ErrorKind::UnknownTopic));
+    assert!(!theirs.to_string().contains("create_topic"), "{theirs}");
+    assert!(ours.to_string().contains("Streamlog::create_topic"), "{ours}");
+    writer.create_topic("t", TopicConfig::default())?;
+    reader.refresh()?;
+    reader.topic("t")?;
+    Ok(())
+}
+
+#[test]
 fn bytes_have_their_type_from_this_crate() -> Result<()> {
     let log = log_with_records()?;
     let record = log.topic("t")?.partition(0)?.last(1)?.remove(0);

@@ -14,6 +14,9 @@ pub enum ErrorKind {
     /// The operating system refused an operation on a file or directory. The text names both: look there (permissions, a
     /// medium that fails, descriptors), then call again, or reopen where the log says that it is poisoned.
     Io,
+    /// The directory to open does not exist, and the opening was not to create it. Check the path; a reader that may come
+    /// before its writer waits and opens again.
+    NotFound,
     /// The medium, or the quota on it, is full. Free some space and call again: nothing of the refused call was kept, and
     /// everything acknowledged before is safe.
     DiskFull,
@@ -113,6 +116,7 @@ impl ErrorKind {
         match self {
             ErrorKind::DiskFull | ErrorKind::AlreadyOpen | ErrorKind::QueueFull | ErrorKind::Timeout => true,
             ErrorKind::Io
+            | ErrorKind::NotFound
             | ErrorKind::FileTooLarge
             | ErrorKind::OffsetOutOfRange
             | ErrorKind::NoOffset
@@ -146,6 +150,7 @@ impl ErrorKind {
     const fn words(self) -> &'static str {
         match self {
             ErrorKind::Io => "I/O error",
+            ErrorKind::NotFound => "not found",
             ErrorKind::DiskFull => "disk full",
             ErrorKind::FileTooLarge => "file too large",
             ErrorKind::AlreadyOpen => "already open",
@@ -205,7 +210,8 @@ mod tests {
     fn after(kind: ErrorKind) -> Option<ErrorKind> {
         use ErrorKind::*;
         Some(match kind {
-            Io => DiskFull,
+            Io => NotFound,
+            NotFound => DiskFull,
             DiskFull => FileTooLarge,
             FileTooLarge => AlreadyOpen,
             AlreadyOpen => OffsetOutOfRange,

@@ -14,7 +14,7 @@
 //! * [Daemons, pre-forking servers, bindings](#daemons-pre-forking-servers-bindings)
 //! * [When something is wrong](#when-something-is-wrong)
 //!
-//! The directory `examples/` has longer ones.
+//! [`patterns`](super::patterns) has whole programs, and the directory `examples/` longer ones.
 //!
 //! # Producing and consuming
 //!
@@ -157,7 +157,7 @@
 //! ```
 //!
 //! Another process tails the same way, over [`open_read_only`](crate::Streamlog::open_read_only); its consumers look for
-//! news every ten milliseconds.
+//! news every ten milliseconds. It cannot commit, and [keeps its place itself](super::patterns#following-in-another-process).
 //!
 //! # Event sourcing
 //!
@@ -333,8 +333,10 @@
 //! 5. In the broker's data directory, remove the `*-checkpoint` files and `.kafka_cleanshutdown`.
 //! 6. Start the broker. It recovers every partition, and serves it.
 //!
-//! Committed offsets are not carried over: the broker keeps its own `__consumer_offsets`. Commit them there with Kafka's
-//! `kafka-consumer-groups --reset-offsets`; the offsets are the same.
+//! Committed offsets can come along, because they are Kafka's own records: a broker with `offsets.topic.num.partitions=1`
+//! takes `__consumer_offsets-0` like any other partition, and its groups go on where they were. A broker with the usual 50
+//! partitions looks for a group in the one that its name hashes to; commit there with Kafka's `kafka-consumer-groups
+//! --reset-offsets`. The offsets are the same.
 //!
 //! Step 5 matters. A checkpoint that does not match what it finds takes the whole data directory offline. It also means
 //! that a log start which [`delete_records`](crate::Streamlog::delete_records) put into the middle of a segment is not

@@ -1,11 +1,12 @@
 //! The manual: what the crate does, and why it may be believed.
 //!
-//! The item docs say how to call a function. These pages say what happens when it is called. They hold no code; they are
-//! prose for somebody who wants to know what is on the disk, what a crash leaves of it, and where the limits are.
+//! The item docs say how to call a function. These pages say what happens when it is called: what is on the disk, what a
+//! crash leaves of it, where the limits are. Programs in them are compiled and run with the tests.
 //!
 //! | page | answers |
 //! |---|---|
 //! | [`how_to`] | how to do the usual things: tail, replay, back up, move to Kafka, test |
+//! | [`patterns`] | whole programs: an edge buffer, projections, optimistic concurrency, shutdown, metrics, retries |
 //! | [`configuration`] | which settings exist, what they are by default, and why |
 //! | [`durability`] | what an acknowledgement promises, operation by operation, and why that holds |
 //! | [`on_disk`] | which files there are, byte by byte, and what happens when one is lost |
@@ -70,6 +71,7 @@
 //! | torn tail | bytes at the end that no flush covered; they are cut |
 //! | damage | bytes that were durable and are not what was written; they are named and kept |
 //! | poisoned | nothing is written any more, because nobody knows what the medium has |
+//! | sticky | records without a key stay with one partition until a batch's worth of bytes went there |
 //! | incarnation | a life of a partition, from one unclean opening to the next; see [`durability`] |
 
 pub mod coming_from_kafka;
@@ -79,3 +81,4 @@ pub mod durability;
 pub mod how_to;
 pub mod limits;
 pub mod on_disk;
+pub mod patterns;

@@ -204,13 +204,13 @@ impl Builder {
         if self.create && !self.read_only {
             create_dirs(&*self.env, &self.dir)?;
         }
-        let metadata = self.env.metadata(&self.dir).map_err(|e| Error::io("open", &self.dir, e))?;
+        let metadata = self.env.metadata(&self.dir).map_err(|e| not_opened(&self.dir, e))?;
         if !metadata.is_dir {
             let reason = format!("{} is a file; a log is a directory", self.dir.display());
             return Err(Error::InvalidArgument { reason });
         }
         // Names are looked up in this directory from here on.
-        if let Some(env) = self.env.hold(&self.dir).map_err(|e| Error::io("open", &self.dir, e))? {
+        if let Some(env) = self.env.hold(&self.dir).map_err(|e| not_opened(&self.dir, e))? {
             self.env = env;
         }
         let lock = match self.read_only {
@@ -242,6 +242,14 @@ impl Builder {
             temporary: Mutex::new(self.temporary),
         });
         Ok(Streamlog { inner })
+    }
+}
+
+/// Why a directory cannot be opened. Where it is created, it is there.
+fn not_opened(dir: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound { path: dir.to_path_buf() },
+        _ => Error::io("open", dir, error),
     }
 }
 

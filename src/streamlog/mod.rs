@@ -146,7 +146,7 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// As for [`Streamlog::open`], except `AlreadyOpen`.
+    /// `NotFound` when the directory does not exist; else as for [`Streamlog::open`], except `AlreadyOpen`.
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Streamlog> {
         Self::builder(dir).read_only(true).open()
     }

@@ -221,7 +221,8 @@ impl Catalog {
     /// The topic of this name.
     pub fn topic(&self, name: &str) -> Result<Topic> {
         self.shared.check_open()?;
-        self.find(name).ok_or_else(|| Error::UnknownTopic { name: name.to_string() })
+        self.find(name)
+            .ok_or_else(|| Error::UnknownTopic { name: name.to_string(), read_only: self.shared.read_only })
     }
 
     /// The topic of this name, if there is one.
