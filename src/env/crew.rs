@@ -2,15 +2,20 @@
 //!
 //! Who hands in jobs works too, and takes every one that nobody has begun: where no thread is to be had, or all are
 //! busy, it does the work alone. A thread that nobody needed for a while ends.
+//!
+//! The threads are those of the process that first had work for them. A forked child has none of them, but a copy of the
+//! list with its parent's jobs, which are none of its business: it does its own work alone.
 
 use super::{
-    Job,
+    Job, machine,
+    process::Process,
     sync::{Condvar, Mutex, thread},
 };
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
     vec,
 };
@@ -30,6 +35,16 @@ static CREW: Crew =
 struct Crew {
     state: Mutex<State>,
     called: Condvar,
+}
+
+/// Whose threads they are; nobody's before the first job.
+static OWNER: AtomicU64 = AtomicU64::new(0);
+
+fn is_ours() -> bool {
+    let this = Process::this().number();
+    let owner =
+        OWNER.compare_exchange(0, this, Ordering::SeqCst, Ordering::SeqCst).unwrap_or_else(|owner| owner);
+    Process::numbered(if owner == 0 { this } else { owner }).is_this()
 }
 
 struct State {
@@ -52,6 +67,9 @@ struct Progress {
 
 /// Runs every job to its end. A panic ends its own job alone.
 pub(super) fn run_all(jobs: Vec<Job>) {
+    if !is_ours() {
+        return machine::run_in_turn(jobs);
+    }
     let hands = jobs.len().min(AT_ONCE).saturating_sub(1);
     let jobs = Arc::new(Jobs {
         state: Mutex::new(Progress { waiting: jobs.into_iter(), running: 0 }),
@@ -132,7 +150,7 @@ impl Crew {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::sync::{AtomicUsize, Ordering};
+    use crate::env::{process::in_a_child, sync::AtomicUsize};
     use std::sync::Barrier;
 
     #[test]
@@ -171,6 +189,19 @@ mod tests {
         assert_eq!(ran.load(Ordering::SeqCst), 800);
         let state = CREW.state.lock();
         assert!(state.threads <= THREADS_MAX);
+    }
+
+    #[test]
+    fn a_forked_child_does_its_work_alone_and_none_of_its_parents() {
+        let job = |ran: &Arc<Mutex<Vec<_>>>| -> Job {
+            let ran = Arc::clone(ran);
+            Box::new(move || ran.lock().push(std::thread::current().id()))
+        };
+        let ran = Arc::new(Mutex::new(Vec::new()));
+        run_all(vec![job(&ran)]);
+        ran.lock().clear();
+        in_a_child(|| run_all((0..20).map(|_| job(&ran)).collect()));
+        assert_eq!(*ran.lock(), [std::thread::current().id(); 20]);
     }
 
     #[test]
