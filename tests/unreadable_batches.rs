@@ -72,6 +72,20 @@ fn read(partition: &Partition, from: u64) -> (Vec<u64>, Option<Error>) {
     (offsets, None)
 }
 
+/// Backwards everything behind the damage comes first, then the error, and everything before it is a call away.
+fn assert_backwards(partition: &Partition, path: &Path, position: u64, how: &str) {
+    let mut batches = partition.read_backwards(10);
+    let base = |batch: streamlog::Batch| batch.base_offset().value();
+    assert_eq!(batches.next().unwrap().map(base).unwrap(), 8, "{how}");
+    assert_eq!(batches.next().unwrap().map(base).unwrap(), 6, "{how}");
+    assert_named(&batches.next().unwrap().unwrap_err(), path, position, how);
+    assert!(batches.next().is_none(), "{how}");
+    assert_eq!(batches.before(), 4, "{how}");
+    let rest: Vec<u64> =
+        partition.read_backwards(batches.before()).map(|batch| base(batch.unwrap())).collect();
+    assert_eq!(rest, [2, 0], "{how}");
+}
+
 fn assert_every_reader_names_it(partition: &Partition, path: &Path, position: u64, how: &str) {
     let (before, error) = read(partition, 0);
     let error = error.unwrap();
@@ -80,8 +94,7 @@ fn assert_every_reader_names_it(partition: &Partition, path: &Path, position: u6
     assert_eq!(read(partition, error.next_offset().unwrap().value()).0, [6, 7, 8, 9], "{how}");
     // From within it as well.
     assert_named(&read(partition, 5).1.unwrap(), path, position, how);
-    let backwards = partition.read_backwards(10).find_map(Result::err).unwrap();
-    assert_named(&backwards, path, position, how);
+    assert_backwards(partition, path, position, how);
     assert_named(&partition.last(5).unwrap_err(), path, position, how);
     assert_eq!(partition.last(4).unwrap().len(), 4, "{how}");
     let time = Timestamp::from_millis(4);
@@ -160,6 +173,7 @@ fn bytes_that_changed_have_an_offset_to_go_on_at_too() {
     assert_eq!(before, [0, 1, 2, 3]);
     assert_named(&error.unwrap(), &path, position, "a flipped bit");
     assert_eq!(read(&partition, 6).0, [6, 7, 8, 9]);
+    assert_backwards(&partition, &path, position, "a flipped bit");
     // The last batch has nothing behind it but the end of the log.
     drop((partition, log));
     let last = bytes.len() - 5;

@@ -3,7 +3,11 @@
 use super::log::{Log, floor};
 use crate::{
     codec::batch::RecordBatch,
-    error::Result,
+    error::{Error, Result},
+    storage::{
+        scan::{Found, Scanner},
+        segment::Segment,
+    },
     types::{IsolationLevel, Offset},
 };
 
@@ -30,18 +34,23 @@ impl Log {
             // Not a step behind the last one that is wanted: damage there is no concern of this reader.
             while batches.last().is_none_or(|batch| batch.header().next_offset() < before) {
                 if let Some(hole) = segment.hole_before(position, last) {
-                    // What lies before the damage is for the next step, which will come to it.
+                    // Damage, and what lies before it, is for a later step.
                     batches.clear();
                     (position, expected) = (hole.bytes.end, hole.offsets.end);
                 }
-                let Some(header) = segment.header_in_place(position, expected)? else { break };
-                if header.base_offset >= before {
-                    break;
-                }
-                let path = segment.data().path();
-                let bytes = segment.bytes(position..position + header.size())?;
-                let batch = RecordBatch::with_header(header, bytes);
-                batch.verify_crc().map_err(|e| e.in_file(path, position))?;
+                let batch = match batch_at(segment, position, expected, before) {
+                    Ok(Some(batch)) => batch,
+                    Ok(None) => break,
+                    Err(error) => {
+                        let Some(behind) = whole_behind(segment, position, expected, before)? else {
+                            return Err(error);
+                        };
+                        batches.clear();
+                        (position, expected) = behind;
+                        continue;
+                    }
+                };
+                let header = *batch.header();
                 position += header.size();
                 expected = header.next_offset();
                 if header.last_offset() >= log_start {
@@ -55,5 +64,54 @@ impl Log {
             i = i.and_then(|i| i.checked_sub(1));
         }
         Ok(Vec::new())
+    }
+}
+
+/// The batch that starts at `position`; `None` where there is none, or none below `before`.
+fn batch_at(
+    segment: &Segment,
+    position: u64,
+    expected: Offset,
+    before: Offset,
+) -> Result<Option<RecordBatch>> {
+    let header = segment.header_in_place(position, expected)?.filter(|header| header.base_offset < before);
+    let Some(header) = header else { return Ok(None) };
+    let batch = RecordBatch::with_header(header, segment.bytes(position..position + header.size())?);
+    batch.verify_crc().map_err(|error| error.in_file(segment.data().path(), position))?;
+    Ok(Some(batch))
+}
+
+/// Where, behind damage at `position`, a whole batch starts, and its base offset, if that is below `before`.
+fn whole_behind(
+    segment: &Segment,
+    position: u64,
+    expected: Offset,
+    before: Offset,
+) -> Result<Option<(u64, Offset)>> {
+    let gaps = segment.may_have_gaps();
+    let mut scanner = Scanner::new(segment.data(), segment.readable(), position, expected, gaps);
+    let start = scanner.resync()?;
+    Ok(start.map(|start| (start, scanner.expected())).filter(|(_, base)| *base < before))
+}
+
+impl Log {
+    /// Up to which offset everything before the damage that `error` names is whole.
+    #[cold]
+    pub(super) fn whole_up_to(&self, error: &Error) -> Option<Offset> {
+        let Error::Corrupt { path, position, .. } = error else { return None };
+        let segments = self.segments.snapshot();
+        let segment = segments.iter().find(|segment| segment.data().path() == path)?;
+        let mut scanner = Scanner::new(segment.data(), *position, 0, segment.base(), segment.may_have_gaps());
+        loop {
+            match scanner.next().ok()? {
+                Found::Batch(..) => {}
+                _ if scanner.position() >= *position => return Some(scanner.expected()),
+                // Damage before that damage, behind which batches are whole.
+                _ => match scanner.resync().ok()? {
+                    Some(_) => {}
+                    None => return Some(scanner.expected()),
+                },
+            }
+        }
     }
 }

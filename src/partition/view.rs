@@ -396,6 +396,9 @@ impl Iterator for Batches {
 }
 
 /// An iterator over the batches of a partition, newest first, from [`Partition::read_backwards`].
+///
+/// After an error it ends. What lies before damage is reached by reading backwards from
+/// [`before`](BackwardBatches::before).
 pub struct BackwardBatches {
     log: Arc<Log>,
     before: Offset,
@@ -414,6 +417,11 @@ impl fmt::Debug for BackwardBatches {
 }
 
 impl BackwardBatches {
+    /// The offset before which the next batch lies; after damage, the offset where that begins.
+    pub fn before(&self) -> Offset {
+        self.before
+    }
+
     fn step(&mut self) -> Result<Option<Batch>> {
         loop {
             if let Some(batch) = self.held.pop() {
@@ -424,7 +432,10 @@ impl BackwardBatches {
                 }
                 return Batch::decode(&batch, &self.log, self.log.offsets().log_start(), to).map(Some);
             }
-            self.held = self.log.batches_before(self.before, IsolationLevel::ReadUncommitted)?;
+            let found = self.log.batches_before(self.before, IsolationLevel::ReadUncommitted);
+            self.held = found.inspect_err(|error| {
+                self.before = self.log.whole_up_to(error).map_or(self.before, |whole| whole.min(self.before));
+            })?;
             if self.held.is_empty() {
                 return Ok(None);
             }
