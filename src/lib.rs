@@ -91,7 +91,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Unit tests are compiled by the package in `tests/` alone, which has what they depend on.
-#![cfg(any(not(test), feature = "__unit_tests"))]
+#![cfg_attr(test, cfg(feature = "__unit_tests"))]
 
 #[macro_use]
 #[doc(hidden)]
