@@ -90,8 +90,8 @@
 //! written, with errors and paths as text for people.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Unit tests are compiled by the package in `tests/` alone, which has what they depend on.
-#![cfg_attr(test, cfg(feature = "__unit_tests"))]
+// Unit tests and the documentation's examples are compiled by the package in `tests/` alone, which has what they depend on.
+#![cfg_attr(any(test, doctest), cfg(feature = "__unit_tests"))]
 
 #[macro_use]
 #[doc(hidden)]
