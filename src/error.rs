@@ -94,7 +94,7 @@ pub enum Error {
     },
     /// A record, or a batch that must stay whole, is larger than its topic or the segment size allows. Nothing was written.
     #[error(
-        "{size} bytes are more than the {max} that fit: split the data, or raise what limits them (the topic's max.message.bytes or segment.bytes, the producer's buffer_memory)"
+        "{size} bytes are more than the {max} of {limit}: split the data, or raise the limit where it can be"
     )]
     #[non_exhaustive]
     RecordTooLarge {
@@ -102,6 +102,8 @@ pub enum Error {
         size: u64,
         /// The largest size allowed, in bytes.
         max: u64,
+        /// What allows no more: "the topic's max.message.bytes", "the producer's buffer_memory", ...
+        limit: &'static str,
     },
     /// Records that [`Producer::enqueue`](crate::Producer::enqueue) had accepted were not acknowledged, and are not tried
     /// again. The record of a call that reports this was not taken either.

@@ -170,6 +170,26 @@ fn a_reader_that_comes_before_its_writer_is_told_to_wait() -> Result<()> {
 }
 
 #[test]
+fn a_record_that_is_too_large_names_the_one_limit_that_it_met() -> Result<()> {
+    let log = Streamlog::in_memory()?;
+    log.create_topic("small", TopicConfig::default().max_message_bytes(2000))?;
+    log.create_topic("large", TopicConfig::default().max_message_bytes(200_000))?;
+    let producer = log.producer_builder().batch_size(10_000).buffer_memory(50_000).build()?;
+    let value = "x".repeat(100_000);
+    let small = producer.send(ProducerRecord::new("small", &value)).unwrap_err();
+    let large = producer.enqueue(ProducerRecord::new("large", &value)).unwrap_err();
+    for (error, met, others) in [
+        (small, "max.message.bytes", ["segment.bytes", "buffer_memory"]),
+        (large, "buffer_memory", ["segment.bytes", "max.message.bytes"]),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+        let text = error.to_string();
+        assert!(text.contains(met) && !others.iter().any(|other| text.contains(other)), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn bytes_have_their_type_from_this_crate() -> Result<()> {
     let log = log_with_records()?;
     let record = log.topic("t")?.partition(0)?.last(1)?.remove(0);

@@ -235,7 +235,7 @@ impl BatchBuilder {
         }
         let plain = self.buffer.len() - HEADER_LEN;
         if plain > max {
-            return Err(Error::RecordTooLarge { size: plain as u64, max: max as u64 });
+            return Err(Error::RecordTooLarge { size: plain as u64, max: max as u64, limit: DECOMPRESSED });
         }
         let mut packed = Vec::with_capacity(HEADER_LEN + self.buffer.len() / 2);
         packed.resize(HEADER_LEN, 0);
@@ -578,9 +578,12 @@ fn invalid_delta(delta: i32, next: i32) -> Error {
     Error::InvalidArgument { reason }
 }
 
+/// What bounds a batch before it is compressed.
+const DECOMPRESSED: &str = "what readers decompress";
+
 #[cold]
 fn too_large(size: usize) -> Error {
-    Error::RecordTooLarge { size: size as u64, max: MAX_BATCH as u64 }
+    Error::RecordTooLarge { size: size as u64, max: MAX_BATCH as u64, limit: "a batch in Kafka's format" }
 }
 
 #[cfg(test)]

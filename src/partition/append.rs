@@ -71,9 +71,9 @@ impl Log {
         }
         let base_offset = self.offsets.log_end() + u64::from(planted!(offsets_with_gaps));
         let active = self.ready(&mut writer)?;
-        let (size, max) = (batch.size(), active.config.max_message_bytes.min(active.config.segment_bytes));
+        let (size, (max, limit)) = (batch.size(), active.config.max_batch());
         if size > max {
-            return Err(Error::RecordTooLarge { size, max });
+            return Err(Error::RecordTooLarge { size, max, limit });
         }
         let stamp = match active.config.timestamp_type {
             TimestampType::CreateTime => Stamp::CreateTime,

@@ -46,6 +46,14 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// The size of the largest batch in bytes, and the setting that says so.
+    pub fn max_batch(&self) -> (u64, &'static str) {
+        if self.segment_bytes < self.max_message_bytes {
+            return (self.segment_bytes, "the topic's segment.bytes");
+        }
+        (self.max_message_bytes, "the topic's max.message.bytes")
+    }
+
     /// Whether a record may carry `timestamp` (Kafka's `LogValidator`).
     pub fn check_timestamp(&self, timestamp: Timestamp, now: impl FnOnce() -> Timestamp) -> Result<()> {
         if timestamp.as_millis() < -1 {

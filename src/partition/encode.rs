@@ -150,9 +150,9 @@ pub fn append(
 pub fn seal(builder: BatchBuilder, config: &LogConfig, preferred: Compression) -> Result<SealedBatch> {
     let (codec, level) = config.codec(preferred);
     let sealed = builder.seal(codec, level)?;
-    let max = config.max_message_bytes.min(config.segment_bytes);
+    let (max, limit) = config.max_batch();
     if sealed.size() > max {
-        return Err(Error::RecordTooLarge { size: sealed.size(), max });
+        return Err(Error::RecordTooLarge { size: sealed.size(), max, limit });
     }
     Ok(sealed)
 }
