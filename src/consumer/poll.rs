@@ -54,6 +54,7 @@ impl Consumer {
     /// [`skip_damage`](Self::skip_damage) or a [`seek`](Self::seek), and other partitions go on with the next poll.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.check_process()?;
+        self.catalog.shared().do_chores();
         let mut deadline = None;
         let mut passed = Vec::new();
         loop {

@@ -30,14 +30,14 @@
 //! | key | ours | Kafka's | why ours differs, or what is special |
 //! |---|---|---|---|
 //! | streamlog.durability | flushed | – | Kafka flushes rarely and trusts its replicas; here is one disk |
-//! | segment.bytes | 268435456 | 1073741824 | retention removes whole segments, and a directory here is smaller than a broker's; 512 is the least (Kafka 4: 1048576) |
+//! | segment.bytes | 268435456 | 1073741824 | not set, it is an eighth of `retention.bytes` where that is smaller, and at least `max.message.bytes`; retention removes whole segments, and a directory here is smaller than a broker's; 512 is the least (Kafka 4: 1048576) |
 //! | segment.ms | 604800000 | 604800000 | |
 //! | segment.jitter.ms | 0 | 0 | |
 //! | segment.index.bytes | 10485760 | 10485760 | at least 24 (Kafka: 4, which rolls at every batch) |
 //! | index.interval.bytes | 4096 | 4096 | |
 //! | max.message.bytes | 1048588 | 1048588 | not set, it is `segment.bytes` where that is smaller |
 //! | retention.ms | -1 | 604800000 | nobody loses data by not reading this table |
-//! | retention.bytes | -1 | -1 | |
+//! | retention.bytes | -1 | -1 | the most that is kept where `segment.bytes` is not set; where both are, the least, as in Kafka |
 //! | message.timestamp.type | CreateTime | CreateTime | |
 //! | message.timestamp.before.max.ms | 9223372036854775807 | 9223372036854775807 | |
 //! | message.timestamp.after.max.ms | 9223372036854775807 | 3600000 | Kafka's, before 4.0: a clock that is wrong must not stop an embedding program |
@@ -72,8 +72,10 @@
 //!
 //! A topic's size on disk is bounded by retention only. A segment goes as a whole, when its *newest* record is older than
 //! `retention.ms`, or when the partition would still hold `retention.bytes` without it. When it is
-//! the active one's turn, an empty segment is rolled first. Retention is applied with each checkpoint and, by the background
-//! thread or [`maintain`](crate::Streamlog::maintain), every five minutes.
+//! the active one's turn, an empty segment is rolled first. By size it is applied by the append that makes a partition too
+//! large. By time it is applied soon after an opening, every five minutes from then on, and with each checkpoint: by the
+//! background thread, and where that is forbidden, inside `send`, `enqueue`, `append`, `poll` and
+//! [`maintain`](crate::Streamlog::maintain). An opening too short for that applies it when it is closed.
 //!
 //! # Opening
 //!

@@ -228,6 +228,29 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
+//! # A buffer of at most so many bytes, and a day
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{Streamlog, TopicConfig};
+//!
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let dir = dir.path().join("log");
+//! let log = Streamlog::open(&dir)?;
+//! let config = TopicConfig::default()
+//!     .retention_bytes(50_000_000)
+//!     .retention_time(Duration::from_secs(24 * 60 * 60))
+//!     .segment_time(Duration::from_secs(60 * 60));
+//! let readings = log.topic_or_create("readings", config)?;
+//! # drop(readings);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! A partition of it never holds more than 50 MB of records, and takes about half a percent more on disk for indexes. The
+//! oldest go first, read or not: a consumer that was slower gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange), or
+//! goes on as its reset policy says. `segment_bytes` is left to follow. Segments go as a whole: one that is rolled each hour
+//! holds no record for more than a day, an hour and the five minutes between two looks.
+//!
 //! # Choosing what survives
 //!
 //! Durability is a property of the topic, and one word weaker is one word. [`durability`](super::durability) says exactly

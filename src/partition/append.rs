@@ -101,6 +101,12 @@ impl Log {
         }
         if self.must_roll(active, &header) {
             self.roll(active, base_offset, RollFor::Append)?;
+            if self.exceeds_with(&active.config, size) {
+                // What the new segment needs is freed before anything is in it; then the batch begins anew.
+                drop(writer);
+                self.shrink(size);
+                return self.append(batch);
+            }
         }
         self.begin_incarnation(active, base_offset)?;
         match self.grow(active, size) {
@@ -134,13 +140,14 @@ impl Log {
             Stamp::LogAppendTime(time) => Some(time),
             Stamp::CreateTime => None,
         };
-        Ok(Appended {
-            base_offset,
-            next_offset: header.next_offset(),
-            append_time,
-            duplicate: false,
-            must_flush: must_flush(active),
-        })
+        let must_flush = must_flush(active);
+        let excess = self.exceeds(&active.config);
+        drop(writer);
+        if excess {
+            self.shrink(0);
+        }
+        let next_offset = header.next_offset();
+        Ok(Appended { base_offset, next_offset, append_time, duplicate: false, must_flush })
     }
 
     /// Keeps the promise made for what was appended below `end`: where it must be flushed, returns when it is durable.
@@ -207,10 +214,17 @@ impl Log {
             let limit = config.segment_time.saturating_sub(active.jitter).as_millis();
             limit < u128::from(u64::MAX) && i128::from(age()) > limit as i128
         };
-        active.position + header.size() > config.segment_bytes
+        // What retention may remove by then must not stay because something new lies behind it.
+        let is_over_age = || {
+            let Some(limit) = config.retention_time else { return false };
+            let newest = active.segment.largest_timestamp().unwrap_or(Timestamp::NONE);
+            newest > Timestamp::NONE && newest < header.max_timestamp.minus(limit)
+        };
+        active.position + header.size() > config.roll_bytes
             || header.last_offset().distance_from(active.segment.base()) > i32::MAX as u64
             || active.index_is_full
             || is_old()
+            || is_over_age()
     }
 
     /// Seals the active segment and begins a new one at `base`. What is slow about it (flushing, sidecars) is left to
@@ -323,7 +337,7 @@ impl Log {
 
     /// Sets space aside for `size` more bytes, so that a full disk is met before anything is written.
     fn grow(&self, active: &mut Active, size: u64) -> Result<()> {
-        let (segment_bytes, preallocate) = (active.config.segment_bytes, active.config.preallocate);
+        let (roll_bytes, preallocate) = (active.config.roll_bytes, active.config.preallocate);
         let needed = active.position + size;
         if needed <= active.allocated {
             return Ok(());
@@ -331,8 +345,8 @@ impl Log {
         let by_zeros = active.config.durability == Durability::Flushed && size <= SMALL_BATCH && !preallocate;
         let step_max = if by_zeros { ZEROS_MAX } else { GROWTH_MAX };
         let step = active.allocated.clamp(GROWTH_MIN, step_max);
-        let grown = if preallocate { segment_bytes } else { active.allocated + step };
-        let target = grown.min(segment_bytes).max(needed);
+        let grown = if preallocate { roll_bytes } else { active.allocated + step };
+        let target = grown.min(roll_bytes).max(needed);
         let data = active.segment.data();
         match data.allocate(target) {
             // What little space is left, or a file may have, may still hold the batch itself.

@@ -11,8 +11,13 @@ use std::time::Duration;
 pub struct LogConfig {
     /// What must survive before an append is acknowledged.
     pub durability: Durability,
-    /// A segment is rolled before it would grow beyond this many bytes.
+    /// No segment is larger.
     pub segment_bytes: u64,
+    /// A segment is rolled before it would grow beyond this many bytes, if there is anything in it.
+    pub roll_bytes: u64,
+    /// The most bytes of all segments together, the active one taken for full; `None`: `retention_bytes` says how many
+    /// are kept at least, as in Kafka.
+    pub bytes_max: Option<u64>,
     /// Whether a segment's file gets all of them at once.
     pub preallocate: bool,
     /// A segment is rolled when its first batch is older than this.
@@ -96,6 +101,8 @@ impl Default for LogConfig {
         LogConfig {
             durability: Durability::Flushed,
             segment_bytes: 256 << 20,
+            roll_bytes: 256 << 20,
+            bytes_max: None,
             preallocate: false,
             segment_time: Duration::from_secs(7 * 24 * 3600),
             segment_jitter: Duration::ZERO,

@@ -4,7 +4,7 @@
 //! the first file goes, so that a crash leaves at most files that nobody names; and so is the name of the segment that
 //! it begins with, so that a crash leaves no name without a file. One removal runs at a time, beside no checkpoint.
 
-use super::{append::RollFor, log::Log};
+use super::{append::RollFor, config::LogConfig, log::Log};
 use crate::{
     codec::manifest::Entry,
     env::{sync::Ordering, trace::event},
@@ -28,18 +28,7 @@ impl Log {
         let log_start = self.offsets.log_start();
         let segments = self.segments.snapshot();
         let mut count = prefix(&segments, end, |_, upper| upper <= log_start);
-        if let Some(limit) = config.retention_bytes {
-            let mut excess = i128::from(self.size()) - i128::from(limit);
-            let removed: u64 = segments.iter().take(count).map(|s| s.readable()).sum();
-            excess -= i128::from(removed);
-            for segment in segments.iter().skip(count) {
-                excess -= i128::from(segment.readable());
-                if excess < 0 {
-                    break;
-                }
-                count += 1;
-            }
-        }
+        count = self.count_by_size(&segments, &config, count, 0);
         if let Some(limit) = config.retention_time {
             let oldest = self.shared.env.now().minus(limit);
             while let Some(segment) = segments.get(count) {
@@ -50,6 +39,72 @@ impl Log {
             }
         }
         self.remove_prefix(&segments, count, end)
+    }
+
+    /// How many segments from the front must go, of which `count` do anyway, because of the log's size; `next` bytes are
+    /// about to be appended to the active one.
+    fn count_by_size(&self, segments: &[Arc<Segment>], config: &LogConfig, count: usize, next: u64) -> usize {
+        let Some(limit) = config.retention_bytes else { return count };
+        let removed: u64 = segments.iter().take(count).map(|s| s.readable()).sum();
+        let mut left = self.size().saturating_sub(removed);
+        let active = segments.last().map_or(0, |s| s.readable());
+        let full = active.max(config.roll_bytes).max(next);
+        let mut count = count;
+        for (i, segment) in segments.iter().enumerate().skip(count) {
+            let without = left.checked_sub(segment.readable());
+            let by_kafka = without.is_some_and(|without| without >= limit);
+            let is_sealed = i + 1 < segments.len();
+            let by_bound =
+                is_sealed && config.bytes_max.is_some_and(|most| left - active.min(left) + full > most);
+            if !by_kafka && !by_bound {
+                break;
+            }
+            left = without.unwrap_or(0);
+            count += 1;
+        }
+        count
+    }
+
+    /// Whether the log, whose active segment was just rolled for `next` bytes, would hold too much with the next segment.
+    pub(super) fn exceeds_with(&self, config: &LogConfig, next: u64) -> bool {
+        let sealed = || self.segment_count() > 1;
+        config.bytes_max.is_some_and(|most| self.size().saturating_add(config.roll_bytes.max(next)) > most)
+            && sealed()
+    }
+
+    /// Whether the log holds, without its oldest segment, as much as it is to keep.
+    pub(super) fn exceeds(&self, config: &LogConfig) -> bool {
+        let Some(limit) =
+            config.retention_bytes.filter(|limit| config.bytes_max.is_none() && self.size() >= *limit)
+        else {
+            return false;
+        };
+        let segments = self.segments.snapshot();
+        let oldest = segments.first().filter(|_| segments.len() > 1);
+        oldest.is_some_and(|oldest| self.size().saturating_sub(oldest.readable()) >= limit)
+    }
+
+    /// Removes the sealed segments that the log is too large with, and flushes them first where that was not done. It is
+    /// part of an append, which does not fail because of this: what is left is tried again with the next checkpoint.
+    pub(super) fn shrink(&self, next: u64) {
+        if self.try_to_shrink(next).is_err() {
+            self.due.checkpoint_now(&self.shared);
+        }
+    }
+
+    fn try_to_shrink(&self, next: u64) -> Result<()> {
+        let _no_checkpoint = self.checkpointing.lock();
+        if self.refusal().is_some() {
+            return Ok(());
+        }
+        let end = self.offsets.log_end();
+        let segments = self.segments.snapshot();
+        let count =
+            self.count_by_size(&segments, &self.config(), 0, next).min(segments.len().saturating_sub(1));
+        if let Some(kept) = segments.get(count).filter(|_| count > 0) {
+            self.flush_to(kept.base())?;
+        }
+        self.remove_prefix(&segments, count, end).map(drop)
     }
 
     /// Makes `offset` the first that can be read (Kafka's DeleteRecords). Segments wholly below it are removed.

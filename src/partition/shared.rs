@@ -8,7 +8,7 @@ use crate::{
     env::{
         Env,
         process::Process,
-        sync::{AtomicBool, Mutex, Ordering},
+        sync::{AtomicBool, AtomicU64, Mutex, Ordering},
     },
     error::{Error, Result},
     storage::{
@@ -24,7 +24,10 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
+
+const NEVER: u64 = u64::MAX;
 
 /// What the logs of one directory share.
 pub struct Shared {
@@ -46,6 +49,10 @@ pub struct Shared {
     writing: Mutex<bool>,
     closed: AtomicBool,
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// What calls do where no thread may: see [`Shared::do_chores`].
+    chores: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// When they are due, on the monotonic clock in microseconds.
+    chores_at: AtomicU64,
     before_writing: OnceLock<fn(&Shared)>,
     /// What the opening found that the manifest does not say.
     found: Mutex<Vec<Entry>>,
@@ -105,6 +112,8 @@ impl Shared {
             writing: Mutex::new(false),
             closed: AtomicBool::new(false),
             wake: OnceLock::new(),
+            chores: OnceLock::new(),
+            chores_at: AtomicU64::new(NEVER),
             before_writing: OnceLock::new(),
             found: Mutex::default(),
             closed_at: OnceLock::new(),
@@ -230,6 +239,40 @@ impl Shared {
     /// Who is called when background work has come up.
     pub fn on_background_work(&self, wake: Box<dyn Fn() + Send + Sync>) {
         let _ = self.wake.set(wake);
+    }
+
+    /// What [`Shared::do_chores`] does when it is due.
+    pub fn on_chores(&self, chores: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.chores.set(chores);
+    }
+
+    /// The chores are due at `at` on the monotonic clock.
+    pub fn chores_due(&self, at: Duration) {
+        let micros = u64::try_from(at.as_micros()).unwrap_or(NEVER);
+        self.chores_at.fetch_min(micros, Ordering::SeqCst);
+    }
+
+    /// Called at the beginning of calls that append, send or poll, without any lock: where no thread may do it, what is
+    /// due is done here. One load where nothing ever is.
+    #[inline]
+    pub fn do_chores(&self) {
+        if self.chores_at.load(Ordering::Relaxed) != NEVER {
+            self.do_chores_if_due();
+        }
+    }
+
+    fn do_chores_if_due(&self) {
+        let at = self.chores_at.load(Ordering::SeqCst);
+        let now = self.env.monotonic().as_micros();
+        let mine = || self.chores_at.compare_exchange(at, NEVER, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if at != NEVER
+            && now >= u128::from(at)
+            && self.process.is_this()
+            && mine()
+            && let Some(chores) = self.chores.get()
+        {
+            chores();
+        }
     }
 
     /// Says that background work has come up: something to flush, a segment to finish.

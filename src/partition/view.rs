@@ -138,6 +138,7 @@ impl Partition {
             let end = self.log_end_offset();
             return Ok(end..end);
         }
+        self.log.shared.do_chores();
         let env = &self.log.shared.env;
         let mut batch = self.log.encode(records, Compression::None, || env.now())?;
         let appended = self.log.append(&mut batch)?;

@@ -108,6 +108,7 @@ impl Hub {
     /// Without a background task: does what is due, as part of a call.
     #[inline]
     pub(super) fn run_inline(&self) {
+        self.catalog.shared().do_chores();
         let is_due = || self.next_due().is_some_and(|at| at <= self.env().monotonic());
         if self.is_inline() && is_due() && self.catalog.shared().process.is_this() {
             self.run_due();

@@ -246,10 +246,10 @@ impl Streamlog {
         if self.is_read_only() { self.inner.catalog.refresh().map(drop) } else { Ok(()) }
     }
 
-    /// Retention by time needs somebody to look at the clock.
+    /// Retention needs somebody to look at the clock.
     fn wake_for_retention(&self, topic: &Topic) {
-        if topic.config().values().retention_time.is_some() {
-            self.inner.catalog.shared().wake_background();
+        if topic.config().has_retention() {
+            self.inner.background.watch_retention();
         }
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Background {
     /// The first failure that nobody was told of yet.
     error: Mutex<Option<Error>>,
     retention_check: Duration,
+    /// Whether retention was applied since the opening.
+    retained: AtomicBool,
 }
 
 struct Work {
@@ -64,10 +66,52 @@ impl Background {
             running: Mutex::new(None),
             error: Mutex::new(None),
             retention_check,
+            retained: AtomicBool::new(false),
         });
         let waker = Arc::clone(&state);
         catalog.shared().on_background_work(Box::new(move || waker.wake()));
+        if !allowed {
+            let inline = Arc::clone(&state);
+            catalog.shared().on_chores(Box::new(move || inline.retain_inline()));
+        }
         state
+    }
+
+    /// A topic has a retention: somebody looks at the clock from now on, for the first time soon.
+    pub(super) fn watch_retention(self: &Arc<Self>) {
+        let Some(catalog) = self.catalog.upgrade() else { return };
+        let shared = catalog.shared();
+        match self.allowed {
+            _ if shared.read_only => {}
+            true => self.wake(),
+            false => shared.chores_due(shared.env.monotonic()),
+        }
+    }
+
+    /// Applies the retention of all topics. What goes wrong is told by `health` and by closing.
+    fn retain(&self, catalog: &Catalog) {
+        self.retained.store(true, Ordering::SeqCst);
+        for log in catalog.logs() {
+            if let Some(done) = self.attempt(|| log.apply_retention()) {
+                self.note(done.map(drop));
+            }
+        }
+    }
+
+    /// As part of a call, where no thread may do it.
+    fn retain_inline(&self) {
+        let Some(catalog) = self.catalog.upgrade().filter(|catalog| catalog.has_retention()) else { return };
+        self.retain(&catalog);
+        let shared = catalog.shared();
+        shared.chores_due(shared.env.monotonic().saturating_add(self.retention_check));
+    }
+
+    /// An opening that was shorter than it takes to come to it applies retention at its end.
+    pub(super) fn retain_at_last(&self, catalog: &Catalog) {
+        if !self.retained.load(Ordering::SeqCst) && !catalog.shared().read_only && catalog.has_retention() {
+            // The next opening tries again.
+            catalog.logs().iter().for_each(|log| drop(log.apply_retention()));
+        }
     }
 
     /// Whether the thread runs.
@@ -105,7 +149,8 @@ impl Background {
         }
         let (Some(catalog), Some(hub)) = (self.catalog.upgrade(), self.hub.upgrade()) else { return };
         let env = Arc::clone(&catalog.shared().env);
-        let next_retention = env.monotonic().saturating_add(self.retention_check);
+        // What is too old when the log is opened goes soon, not after an interval that the program may not live to see.
+        let next_retention = env.monotonic();
         let work = Work { catalog, hub, state: Arc::clone(self), next_retention };
         let inline = Arc::clone(&work.hub);
         match env.spawn("work", Arc::clone(&self.signal), Box::new(work)) {
@@ -188,11 +233,7 @@ impl Work {
             return;
         }
         self.next_retention = now.saturating_add(self.state.retention_check);
-        for log in self.catalog.logs() {
-            if let Some(done) = self.state.attempt(|| log.apply_retention()) {
-                self.state.note(done.map(drop));
-            }
-        }
+        self.state.retain(&self.catalog);
     }
 }
 

@@ -241,6 +241,9 @@ impl Builder {
             closed: AtomicBool::new(false),
             temporary: Mutex::new(self.temporary),
         });
+        if inner.catalog.has_retention() {
+            inner.background.watch_retention();
+        }
         Ok(Streamlog { inner })
     }
 }

@@ -63,6 +63,7 @@ impl Inner {
         }
         let clients = self.close_clients(patience);
         self.background.stop();
+        self.background.retain_at_last(&self.catalog);
         // Whatever became of the producers' records: the logs end, or they would be written after the lock is given up.
         let result = self.catalog.last_call(|| {
             let logs = self.close_logs();

@@ -240,6 +240,11 @@ impl Catalog {
         self.topics.read().values().flat_map(|t| t.logs().to_vec()).collect()
     }
 
+    /// Whether segments of any topic are removed after some time, or beyond some size.
+    pub fn has_retention(&self) -> bool {
+        self.topics.read().values().any(|topic| topic.config().has_retention())
+    }
+
     /// The log of a partition.
     pub fn log(&self, partition: &TopicPartition) -> Result<Arc<Log>> {
         self.topic(&partition.topic)?.log(partition.partition)

@@ -211,6 +211,8 @@ fn log_config(config: &TopicConfig) -> LogConfig {
     LogConfig {
         durability: values.durability,
         segment_bytes: values.segment_bytes,
+        roll_bytes: config.roll_bytes(),
+        bytes_max: config.bytes_max(),
         preallocate: values.preallocate,
         segment_time: values.segment_time,
         segment_jitter: values.segment_jitter,

@@ -36,7 +36,9 @@ impl TopicConfig {
         self.with("streamlog.durability", |v| v.durability = durability)
     }
 
-    /// The size in bytes at which a segment is full: 512 to 2 147 483 647. Default: 256 MiB.
+    /// The size in bytes at which a segment is full: 512 to 2 147 483 647. Default: 256 MiB, or, where
+    /// [`retention_bytes`](Self::retention_bytes) is set, an eighth of that where it is smaller (but at least
+    /// [`max_message_bytes`](Self::max_message_bytes)).
     ///
     /// Kafka's `segment.bytes`, there 1 GiB (and, since 4.0, at least 1 MiB). Retention removes whole segments, so the
     /// smaller default follows its limits more closely.
@@ -94,8 +96,21 @@ impl TopicConfig {
         self.with("retention.ms", |v| v.retention_time = time)
     }
 
-    /// The size in bytes below which a partition is never cut, and above which its oldest segments are removed; `None`
-    /// keeps everything. Default: `None`, as Kafka's `retention.bytes`.
+    /// The most bytes of records that a partition holds; beyond, its oldest segments are removed. `None` keeps everything.
+    /// Default: `None`, as Kafka's `retention.bytes`.
+    ///
+    /// Where [`segment_bytes`](Self::segment_bytes) is not set, segments are rolled at an eighth of this (at 16 KiB at
+    /// least), and a new one begins only once there is room for all of it: between three quarters and all of the limit is
+    /// kept, and never more, whatever thread appends and however fast. The append that rolls waits for a removal, and for
+    /// a flush where what goes was never flushed. On disk it is `bytes` (what is preallocated is part of it) and the
+    /// indexes: about 20 bytes for each [`index_interval_bytes`](Self::index_interval_bytes), half a percent by default,
+    /// and a few blocks per segment. Only a limit below 128 KiB, or a batch that is larger than an eighth of it, may take
+    /// a partition beyond: a batch of any permitted size is accepted.
+    ///
+    /// Where `segment_bytes` is set, Kafka's rule holds: the oldest segment goes as soon as the others hold `bytes`. So at
+    /// least that much is kept, and at most `bytes` and one segment.
+    ///
+    /// What a reader still holds of a removed segment takes space on disk until it is dropped.
     #[must_use]
     pub fn retention_bytes(self, bytes: impl Into<Option<u64>>) -> Self {
         let bytes = bytes.into();

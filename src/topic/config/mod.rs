@@ -23,6 +23,12 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 /// topic name makes a directory's name of 255 bytes.
 pub const MAX_PARTITIONS: u32 = 100_000;
 
+/// Where segments follow the retention by size, into how many parts they divide it.
+const RETAINED_SEGMENTS: u64 = 8;
+
+/// The smallest part at which a segment is rolled then, in bytes.
+const ROLL_BYTES_MIN: u64 = 16 << 10;
+
 /// Kafka's default of `file.delete.delay.ms`.
 const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);
 
@@ -227,6 +233,23 @@ impl TopicConfig {
         &self.values
     }
 
+    /// The most bytes that a partition may hold: `retention.bytes`, where `segment.bytes` is left to follow it. Where both
+    /// were set, Kafka's rule holds.
+    pub(crate) fn bytes_max(&self) -> Option<u64> {
+        self.values.retention_bytes.filter(|_| !self.set.contains("segment.bytes"))
+    }
+
+    /// At which size a segment is rolled. A batch that is larger gets a segment of its own.
+    pub(crate) fn roll_bytes(&self) -> u64 {
+        let share = self.bytes_max().map(|bytes| (bytes / RETAINED_SEGMENTS).max(ROLL_BYTES_MIN));
+        share.map_or(self.values.segment_bytes, |share| share.min(self.values.segment_bytes))
+    }
+
+    /// Whether segments are removed after some time, or beyond some size.
+    pub(crate) fn has_retention(&self) -> bool {
+        self.values.retention_time.is_some() || self.values.retention_bytes.is_some()
+    }
+
     fn apply(&mut self, key: &str, value: &str) -> Result<()> {
         let setting = Setting::named(key).ok_or_else(|| unknown(key))?;
         setting.read(&mut self.values, value).map_err(|reason| invalid(key, reason))?;
@@ -246,6 +269,14 @@ impl TopicConfig {
 
     /// Brings the defaults that depend on other settings up to date.
     fn derive(&mut self) {
+        if !self.set.contains("segment.bytes") {
+            let least = match self.set.contains("max.message.bytes") {
+                true => self.values.max_message_bytes,
+                false => values::DEFAULT_MAX_MESSAGE_BYTES,
+            };
+            let share = self.values.retention_bytes.map_or(u64::MAX, |bytes| bytes / RETAINED_SEGMENTS);
+            self.values.segment_bytes = share.max(least).min(TopicValues::default().segment_bytes);
+        }
         if !self.set.contains("max.message.bytes") {
             self.values.max_message_bytes = values::DEFAULT_MAX_MESSAGE_BYTES.min(self.values.segment_bytes);
         }
