@@ -95,7 +95,7 @@ const HANDLES: [(&str, Make); 10] = [
     ("a producer", |log| Box::new(log.producer().unwrap())),
     ("a producer's builder", |log| Box::new(Some(log.producer_builder()))),
     ("a consumer", |log| Box::new(log.consumer("g").unwrap())),
-    ("a consumer's builder", |log| Box::new(log.consumer_builder("g"))),
+    ("a consumer's builder", |log| Box::new(log.consumer_builder("h"))),
     ("a topic", |log| Box::new(log.topic("t").unwrap())),
     ("one of all topics", |log| Box::new(log.topics().unwrap().remove(0))),
     ("a new topic", |log| Box::new(log.create_topic("new", TopicConfig::default()).unwrap())),
