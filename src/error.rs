@@ -5,12 +5,13 @@
 //! and what was found. [`is_retriable`](Error::is_retriable) says whether the same call may succeed later without
 //! anything else being done, and [`ErrorKind`] what to do about each.
 
+mod display;
 mod kind;
 
 pub use kind::ErrorKind;
 
 use crate::types::{Compression, Offset, ParseError, Timestamp, TopicPartition};
-use std::{borrow::Cow, io, path::Path, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, fmt, io, path::Path, path::PathBuf, sync::Arc};
 
 /// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -18,11 +19,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A failure. After any of them the log is unchanged, or says that it is poisoned.
 ///
 /// Variants may get more fields: a pattern ends with `..`.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file or directory.
-    #[error("could not {operation} {}: {source}", path.display())]
     #[non_exhaustive]
     Io {
         /// What was tried: "open", "read", "write", "flush", ...
@@ -33,14 +33,12 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// The directory to open does not exist, and was not to be created.
-    #[error("there is no directory {}: Streamlog::open creates it, and a reader waits until a writer has", path.display())]
     #[non_exhaustive]
     NotFound {
         /// The directory.
         path: PathBuf,
     },
     /// The medium, or the quota on it, is full. Nothing of the refused call was kept; appends resume when space is back.
-    #[error("no space left to {operation} {}: free some space and call again; what was acknowledged is safe", path.display())]
     #[non_exhaustive]
     DiskFull {
         /// What was tried.
@@ -50,7 +48,6 @@ pub enum Error {
     },
     /// A file may not become as large as it would: by the limit of the process, or that of its file system. Nothing of the
     /// refused call was kept.
-    #[error("{} may not grow as far as it must to {operation} it: raise the limit on file sizes (ulimit -f), or choose a smaller segment.bytes or batch", path.display())]
     FileTooLarge {
         /// What was tried.
         operation: &'static str,
@@ -58,7 +55,6 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another handle, in this process or another, has this directory open for writing.
-    #[error("{} is already open for writing{}: a directory has one writer, which every producer, consumer, topic and partition of its log keeps open; close it there, or open it here with Streamlog::open_read_only", dir.display(), holder(pid))]
     #[non_exhaustive]
     AlreadyOpen {
         /// The log's directory.
@@ -67,9 +63,6 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// An offset outside what the partition holds.
-    #[error(
-        "offset {requested} of {partition} is out of range: it holds {earliest} up to, not including, {latest}"
-    )]
     #[non_exhaustive]
     OffsetOutOfRange {
         /// The partition.
@@ -82,9 +75,6 @@ pub enum Error {
         latest: Offset,
     },
     /// A position has neither a committed offset nor a policy that says where to begin.
-    #[error(
-        "{partition} has no committed offset for group '{group}', and auto_offset_reset is None: seek, or choose Earliest, Latest or ByDuration"
-    )]
     #[non_exhaustive]
     NoOffset {
         /// The partition.
@@ -93,9 +83,6 @@ pub enum Error {
         group: String,
     },
     /// A record, or a batch that must stay whole, is larger than its topic or the segment size allows. Nothing was written.
-    #[error(
-        "{size} bytes are more than the {max} of {limit}: split the data, or raise the limit where it can be"
-    )]
     #[non_exhaustive]
     RecordTooLarge {
         /// The size it would have, in bytes.
@@ -109,9 +96,6 @@ pub enum Error {
     /// again. The record of a call that reports this was not taken either.
     ///
     /// [`Producer::take_undelivered`](crate::Producer::take_undelivered) hands the records back, in their order.
-    #[error(
-        "{records} records of {partition} that were enqueued earlier were not acknowledged and are not tried again: {cause}. Producer::take_undelivered hands them back"
-    )]
     Undelivered {
         /// The partition.
         partition: TopicPartition,
@@ -121,10 +105,8 @@ pub enum Error {
         cause: Arc<Error>,
     },
     /// The producer's buffer is full and the call may not wait.
-    #[error("the producer's buffer is full: wait for deliveries, or raise its size")]
     QueueFull,
     /// Time ran out. The work may still complete later where it had begun.
-    #[error("timed out after {after:?} waiting for {what}")]
     #[non_exhaustive]
     Timeout {
         /// What was awaited.
@@ -133,19 +115,14 @@ pub enum Error {
         after: std::time::Duration,
     },
     /// The consumer was woken by its wake-up handle.
-    #[error("woken by the consumer's wake-up handle")]
     Wakeup,
     /// A newer instance with the same identity took over; this one must stop.
-    #[error("fenced: {reason}")]
     #[non_exhaustive]
     Fenced {
         /// Who took over, and how that was seen.
         reason: String,
     },
     /// A producer's batch does not follow its last one.
-    #[error(
-        "producer {producer_id} sent sequence {found} to {partition}, which expects {expected}: a batch is missing, or this one was sent long ago"
-    )]
     #[non_exhaustive]
     OutOfOrderSequence {
         /// The partition.
@@ -158,7 +135,6 @@ pub enum Error {
         found: i32,
     },
     /// A transactional call came in a state that does not allow it.
-    #[error("invalid transaction state: {reason}")]
     #[non_exhaustive]
     InvalidTransactionState {
         /// What was asked and what the state is.
@@ -169,7 +145,6 @@ pub enum Error {
     ///
     /// Where a partition goes on behind the damage, `next_offset` says so: [`Partition::read`](crate::Partition::read)
     /// from there, or [`Consumer::skip_damage`](crate::Consumer::skip_damage), goes past it.
-    #[error("damage in {} at byte {position}: {reason}{}", path.display(), goes_on_at(next_offset))]
     #[non_exhaustive]
     Corrupt {
         /// The file.
@@ -183,7 +158,6 @@ pub enum Error {
         next_offset: Option<Offset>,
     },
     /// A file of a version, or with a feature, that this release does not know. Nothing was changed.
-    #[error("{} has {found}; this release of streamlog reads {supported}{}", path.display(), newer(supported))]
     #[non_exhaustive]
     UnsupportedFormat {
         /// The file.
@@ -194,14 +168,12 @@ pub enum Error {
         supported: String,
     },
     /// A batch is compressed, or should be, with a codec that this build does not contain.
-    #[error("compression '{codec}' is not in this build: enable the cargo feature `{codec}` of streamlog")]
     #[non_exhaustive]
     CodecUnavailable {
         /// The codec.
         codec: Compression,
     },
     /// A setting has a value that it cannot have.
-    #[error("invalid value for {key}: {reason}")]
     #[non_exhaustive]
     InvalidConfig {
         /// The setting.
@@ -210,7 +182,6 @@ pub enum Error {
         reason: String,
     },
     /// A topic name that Kafka would refuse too.
-    #[error("'{name}' cannot name a topic: {reason}")]
     #[non_exhaustive]
     InvalidTopic {
         /// The name.
@@ -219,7 +190,6 @@ pub enum Error {
         reason: String,
     },
     /// A record that its topic does not accept. Nothing of its batch was written.
-    #[error("record {index} of the batch was refused: {reason}")]
     #[non_exhaustive]
     InvalidRecord {
         /// Its index in the batch, from 0.
@@ -228,7 +198,6 @@ pub enum Error {
         reason: String,
     },
     /// A record's timestamp lies outside what its topic accepts.
-    #[error("timestamp {timestamp} was refused: {reason}")]
     #[non_exhaustive]
     InvalidTimestamp {
         /// The timestamp.
@@ -237,24 +206,18 @@ pub enum Error {
         reason: String,
     },
     /// An argument that the call cannot work with.
-    #[error("invalid argument: {reason}")]
     #[non_exhaustive]
     InvalidArgument {
         /// What is wrong with it.
         reason: String,
     },
     /// The topic to create exists.
-    #[error("topic '{name}' already exists")]
     #[non_exhaustive]
     TopicExists {
         /// The topic.
         name: String,
     },
     /// The topic exists with another number of partitions than asked for. Nothing was changed.
-    #[error(
-        "topic '{topic}' has {found} partitions, and {requested} were asked for: {}, or leave the number out of the configuration to take the topic as it is",
-        if requested > found { "Streamlog::add_partitions adds some, after which keys go to other partitions" } else { "partitions cannot be removed; ask for as many as there are" }
-    )]
     PartitionsDiffer {
         /// The topic.
         topic: String,
@@ -264,7 +227,6 @@ pub enum Error {
         requested: u32,
     },
     /// No such topic.
-    #[error("there is no topic '{name}': {}", if *read_only { "its writer creates it, and Streamlog::refresh shows it then" } else { "create it with Streamlog::create_topic" })]
     #[non_exhaustive]
     UnknownTopic {
         /// The topic.
@@ -273,7 +235,6 @@ pub enum Error {
         read_only: bool,
     },
     /// No such partition.
-    #[error("topic '{topic}' has no partition {partition}: it has {count}, numbered from 0")]
     #[non_exhaustive]
     UnknownPartition {
         /// The topic.
@@ -284,14 +245,12 @@ pub enum Error {
         count: u32,
     },
     /// No such group.
-    #[error("there is no group '{name}'")]
     #[non_exhaustive]
     UnknownGroup {
         /// The group.
         name: String,
     },
     /// An earlier failure left it open what is on the medium: nothing is written any more, what was durable can be read.
-    #[error("{} was poisoned by an earlier failure and accepts no writes until it is reopened: {cause}", path.display())]
     #[non_exhaustive]
     Poisoned {
         /// The partition's or the log's directory.
@@ -300,7 +259,6 @@ pub enum Error {
         cause: Arc<Error>,
     },
     /// The handle, or the partition for the reason given, can only be read.
-    #[error("read-only: {reason}")]
     #[non_exhaustive]
     ReadOnly {
         /// Why.
@@ -308,9 +266,6 @@ pub enum Error {
     },
     /// The handle was opened by another process, which forked this one. Nothing was done with it: what a child wrote would
     /// lie where its parent writes next.
-    #[error(
-        "the log in {} was opened by process {opened_by}, which forked this one: let go of every handle that was inherited and open the log here, once it is closed there, or with Streamlog::open_read_only", dir.display()
-    )]
     #[non_exhaustive]
     Forked {
         /// The log's directory.
@@ -319,14 +274,12 @@ pub enum Error {
         opened_by: u32,
     },
     /// The handle was closed, or its topic deleted.
-    #[error("{what} is closed")]
     #[non_exhaustive]
     Closed {
         /// What was closed: "the log", "the deleted topic 'orders'", ...
         what: Cow<'static, str>,
     },
     /// The caller's progress callback asked to stop.
-    #[error("cancelled while {during}")]
     #[non_exhaustive]
     Cancelled {
         /// What was going on.
@@ -492,23 +445,23 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 /// What the operating system said, and which limits there are.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{source}: no idle file was left to close; lower max_open_files of the builder, or raise the limit of the process (ulimit -n)"
-)]
+#[derive(Debug)]
 struct OutOfDescriptors {
     source: io::Error,
 }
 
-fn goes_on_at(next_offset: &Option<Offset>) -> String {
-    next_offset.map_or(String::new(), |next| format!("; reading can go on at offset {next}"))
+impl fmt::Display for OutOfDescriptors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OutOfDescriptors { source } = self;
+        write!(
+            f,
+            "{source}: no idle file was left to close; lower max_open_files of the builder, or raise the limit of the process (ulimit -n)"
+        )
+    }
 }
 
-/// What to do about a format that is not supported, where what is says nothing of that.
-fn newer(supported: &str) -> &'static str {
-    if supported.contains(": ") { "" } else { ": open it with a newer one" }
-}
-
-fn holder(pid: &Option<u32>) -> String {
-    pid.map_or(String::new(), |pid| format!(" by process {pid}"))
+impl std::error::Error for OutOfDescriptors {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
 }

@@ -119,7 +119,7 @@ pub fn encode_committed_snapshot(snapshot: &CommittedSnapshot) -> Vec<u8> {
         put(life.topic_id.as_ref().map_or(&[][..], |id| id.as_bytes()));
         put(life.incarnation.map(u32::to_be_bytes).as_ref().map_or(&[][..], |bytes| bytes));
     }
-    let crc = crc32fast::hash(&body);
+    let crc = crate::codec::crc::crc32(&body);
     [MAGIC.as_slice(), &VERSION.to_be_bytes(), &crc.to_be_bytes(), &body].concat()
 }
 
@@ -135,7 +135,7 @@ pub fn decode_committed_snapshot(bytes: &[u8]) -> Result<CommittedSnapshot, Deco
         return Err(DecodeError::Unsupported { found, supported: "version 1" });
     }
     let crc = cursor.u32()?;
-    if crc != crc32fast::hash(cursor.rest()) {
+    if crc != crate::codec::crc::crc32(cursor.rest()) {
         return Err(cursor.malformed("the checksum does not match"));
     }
     let topic_id = TopicId::from_bytes(cursor.array()?);
@@ -225,7 +225,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_is_decoded_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let head = [MAGIC.as_slice(), &VERSION.to_be_bytes(), &crc32fast::hash(&body).to_be_bytes()].concat();
+            let head = [MAGIC.as_slice(), &VERSION.to_be_bytes(), &crate::codec::crc::crc32(&body).to_be_bytes()].concat();
             let _ = decode_committed_snapshot(&[head, body].concat());
         }
     }

@@ -121,7 +121,7 @@ mod gzip {
         let mut deflate = flate2::write::DeflateEncoder::new(&mut *out, level);
         let done = deflate.write_all(input).and_then(|()| deflate.finish().map(|_| ()));
         done.map_err(|error| Error::InvalidArgument { reason: format!("gzip failed: {error}") })?;
-        out.extend_from_slice(&crc32fast::hash(input).to_le_bytes());
+        out.extend_from_slice(&crate::codec::crc::crc32(input).to_le_bytes());
         // Modulo 2^32, by the format.
         out.extend_from_slice(&(input.len() as u32).to_le_bytes());
         Ok(())

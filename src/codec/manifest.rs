@@ -51,7 +51,7 @@ pub fn encode_header(epoch: u64, out: &mut Vec<u8>) {
     out.extend(MAGIC);
     out.extend([0; 8]);
     out.extend(epoch.to_be_bytes());
-    out.extend(crc32fast::hash(&out[start..]).to_be_bytes());
+    out.extend(crate::codec::crc::crc32(&out[start..]).to_be_bytes());
 }
 
 /// The epoch of a file that begins with `bytes`.
@@ -61,7 +61,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<u64, DecodeError> {
     if !header.starts_with(MAGIC) {
         return Err(DecodeError::malformed(0, "a manifest begins with SLMANIF1"));
     }
-    if crc32fast::hash(&header[..24]) != be32(header, 24) {
+    if crate::codec::crc::crc32(&header[..24]) != be32(header, 24) {
         return Err(DecodeError::malformed(24, "the checksum of the header does not match"));
     }
     match be32(header, 8) {
@@ -102,7 +102,7 @@ fn encode_record(code: u16, out: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>
 }
 
 fn record_crc(head: &[u8], payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = crate::codec::crc::Crc32::new();
     hasher.update(head);
     hasher.update(payload);
     hasher.finalize()

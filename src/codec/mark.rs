@@ -70,7 +70,7 @@ impl Mark {
         bytes[48..52].copy_from_slice(&self.recovery_position.to_be_bytes());
         bytes[52] = u8::from(self.failed);
         bytes[53..57].copy_from_slice(&self.index_checksum.to_be_bytes());
-        let crc = crc32fast::hash(&bytes[..60]);
+        let crc = crate::codec::crc::crc32(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_be_bytes());
         bytes
     }
@@ -79,7 +79,7 @@ impl Mark {
     pub fn decode(bytes: &[u8; MARK_BYTES]) -> Option<Self> {
         let crc = u32::from_be_bytes(part(bytes, 60));
         // The CRC of zeros is not zero, so a slot that was never written fails here too.
-        if crc32fast::hash(&bytes[..60]) != crc || bytes[57..60] != [0; 3] {
+        if crate::codec::crc::crc32(&bytes[..60]) != crc || bytes[57..60] != [0; 3] {
             return None;
         }
         let offset = |at| Offset::from_i64(i64::from_be_bytes(part(bytes, at)));
@@ -147,7 +147,7 @@ mod tests {
         // A checksum that matches makes a negative offset no better.
         let mut bytes = sample().encode();
         bytes[20] = 0x80;
-        let crc = crc32fast::hash(&bytes[..60]);
+        let crc = crate::codec::crc::crc32(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(Mark::decode(&bytes), None);
     }

@@ -28,13 +28,12 @@ pub mod varint;
 mod vectors;
 
 use crate::types::Compression;
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// Why bytes could not be decoded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// The bytes break a rule of their format.
-    #[error("at byte {position}: {reason}")]
     Malformed {
         /// Where, in bytes from the start of what was decoded.
         position: u64,
@@ -42,7 +41,6 @@ pub enum DecodeError {
         reason: Cow<'static, str>,
     },
     /// The bytes are of a version that this release does not know.
-    #[error("found {found}, this release reads {supported}")]
     Unsupported {
         /// What they say of themselves.
         found: String,
@@ -50,9 +48,22 @@ pub enum DecodeError {
         supported: &'static str,
     },
     /// The records are compressed with a codec that this build does not contain.
-    #[error("compression '{0}' is not in this build")]
     CodecUnavailable(Compression),
 }
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::Malformed { position, reason } => write!(f, "at byte {position}: {reason}"),
+            DecodeError::Unsupported { found, supported } => {
+                write!(f, "found {found}, this release reads {supported}")
+            }
+            DecodeError::CodecUnavailable(codec) => write!(f, "compression '{codec}' is not in this build"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
 
 impl DecodeError {
     /// A broken rule at `position`.

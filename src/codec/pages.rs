@@ -38,7 +38,7 @@ impl PageSums {
         for sum in &self.sums {
             bytes.extend_from_slice(&sum.to_be_bytes());
         }
-        let own = crc32fast::hash(&bytes);
+        let own = crate::codec::crc::crc32(&bytes);
         bytes.extend_from_slice(&own.to_be_bytes());
         bytes
     }
@@ -82,7 +82,7 @@ impl PageSums {
     pub fn verify_page(&self, index: usize, bytes: &[u8]) -> bool {
         let range = self.page_range(index);
         bytes.len() as u64 == range.end - range.start
-            && self.sums.get(index).is_some_and(|sum| *sum == crc32fast::hash(bytes))
+            && self.sums.get(index).is_some_and(|sum| *sum == crate::codec::crc::crc32(bytes))
     }
 }
 
@@ -94,7 +94,7 @@ fn check_own_crc(bytes: &[u8]) -> Result<(), DecodeError> {
     let Some((body, expected)) = bytes.split_last_chunk::<SUM_LEN>() else {
         return Err(DecodeError::malformed(bytes.len(), "a list of page checksums ends early"));
     };
-    let (expected, found) = (u32::from_be_bytes(*expected), crc32fast::hash(body));
+    let (expected, found) = (u32::from_be_bytes(*expected), crate::codec::crc::crc32(body));
     if expected != found {
         let reason = format!("checksum {expected:08x} expected, {found:08x} found");
         return Err(DecodeError::malformed(body.len(), reason));
@@ -110,7 +110,7 @@ pub struct PageSummer {
     size: u64,
     sums: Vec<u32>,
     /// The page that is not full yet.
-    page: crc32fast::Hasher,
+    page: crate::codec::crc::Crc32,
 }
 
 impl PageSummer {
@@ -124,7 +124,7 @@ impl PageSummer {
         let mut resumed = PageSummer { size: sums.size, sums: sums.sums.clone(), page: Default::default() };
         if !sums.size.is_multiple_of(PAGE_SIZE) {
             let unfinished = resumed.sums.pop().unwrap_or_default();
-            resumed.page = crc32fast::Hasher::new_with_initial(unfinished);
+            resumed.page = crate::codec::crc::Crc32::new_with_initial(unfinished);
         }
         resumed
     }
@@ -179,7 +179,7 @@ mod tests {
     fn a_list_has_a_fixed_layout() {
         let body = hex("534c5047 0001 00000003 0000000000000009 cbf43926");
         let bytes = sums(b"123456789").encode();
-        assert_eq!(bytes, [body.as_slice(), &crc32fast::hash(&body).to_be_bytes()].concat());
+        assert_eq!(bytes, [body.as_slice(), &crate::codec::crc::crc32(&body).to_be_bytes()].concat());
         assert_eq!(sums(&[]).encode().len(), 22);
     }
 
@@ -218,7 +218,7 @@ mod tests {
     fn a_list_whose_length_does_not_match_its_size_is_refused_though_its_checksum_holds() {
         let resealed = |body: &str| {
             let body = hex(body);
-            PageSums::decode(&[body.as_slice(), &crc32fast::hash(&body).to_be_bytes()].concat())
+            PageSums::decode(&[body.as_slice(), &crate::codec::crc::crc32(&body).to_be_bytes()].concat())
         };
         assert!(resealed("534c5047 0001 00000003 0000000000000009 cbf43926").is_ok());
         assert!(resealed("534c5047 0001 00000003 0000000000010001 cbf43926").is_err());
@@ -253,7 +253,7 @@ mod tests {
             let _ = PageSums::decode(&bytes);
             let _ = PageSums { generation: 0, size, sums: vec![1] }.verify_page(index, &bytes);
             let body = [b"SLPG\x00\x01".as_slice(), &bytes].concat();
-            let _ = PageSums::decode(&[body.as_slice(), &crc32fast::hash(&body).to_be_bytes()].concat());
+            let _ = PageSums::decode(&[body.as_slice(), &crate::codec::crc::crc32(&body).to_be_bytes()].concat());
         }
 
         #[test]

@@ -162,7 +162,7 @@ pub fn encode_producers(producers: &[ProducerBatches]) -> Vec<u8> {
             bytes.extend_from_slice(&batch.timestamp.as_millis().to_be_bytes());
         }
     }
-    let crc = crc32fast::hash(&bytes);
+    let crc = crate::codec::crc::crc32(&bytes);
     [PRODUCERS_MAGIC.as_slice(), &PRODUCERS_VERSION.to_be_bytes(), &crc.to_be_bytes(), &bytes].concat()
 }
 
@@ -177,7 +177,7 @@ pub fn decode_producers(bytes: &[u8]) -> Result<Vec<ProducerBatches>, DecodeErro
         let found = format!("a list of producers of version {version}");
         return Err(DecodeError::Unsupported { found, supported: "version 1" });
     }
-    check_crc(&mut cursor, crc32fast::hash)?;
+    check_crc(&mut cursor, crate::codec::crc::crc32)?;
     let count = cursor.u32()?;
     let mut producers: Vec<ProducerBatches> = Vec::new();
     for _ in 0..count {
@@ -309,7 +309,7 @@ mod tests {
         let body = "00000001 0000000000000009 0002 01 0000002c 000000000000000e 00000004 0000000000000007";
         assert_eq!(bytes[10..], hex(body));
         assert_eq!(bytes[..6], *b"SLPB\x00\x01");
-        assert_eq!(bytes[6..10], crc32fast::hash(&hex(body)).to_be_bytes());
+        assert_eq!(bytes[6..10], crate::codec::crc::crc32(&hex(body)).to_be_bytes());
         assert_eq!(decode_producers(&bytes), Ok(vec![one]));
     }
 
@@ -328,7 +328,7 @@ mod tests {
         let resealed = |body: &str| {
             let body = hex(body);
             decode_producers(
-                &[b"SLPB\x00\x01".as_slice(), &crc32fast::hash(&body).to_be_bytes(), &body].concat(),
+                &[b"SLPB\x00\x01".as_slice(), &crate::codec::crc::crc32(&body).to_be_bytes(), &body].concat(),
             )
         };
         let batch = "0000002c 000000000000000e 00000004 0000000000000007";
@@ -394,7 +394,7 @@ mod tests {
             let _ = decode_snapshot(&body);
             let _ = decode_producers(&body);
             let _ = decode_snapshot(&[[0, 1].as_slice(), &crc32c(&body).to_be_bytes(), &body].concat());
-            let sealed = [b"SLPB\x00\x01".as_slice(), &crc32fast::hash(&body).to_be_bytes(), &body].concat();
+            let sealed = [b"SLPB\x00\x01".as_slice(), &crate::codec::crc::crc32(&body).to_be_bytes(), &body].concat();
             let _ = decode_producers(&sealed);
         }
 

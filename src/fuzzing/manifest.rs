@@ -23,7 +23,7 @@ const PAYLOAD: usize = 12;
 pub fn manifest(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let mut file = input(data, some_manifest);
-    mend(&mut file, 24, 0..24, crc32fast::hash);
+    mend(&mut file, 24, 0..24, crate::codec::crc::crc32);
     let epoch = decode_header(&file).unwrap_or(EPOCH);
     let body = file.get_mut(HEADER_BYTES..).unwrap_or_default();
     if choice.is_multiple_of(2) {
@@ -64,7 +64,7 @@ fn mend_records(mut body: &mut [u8]) {
         let (record, rest) = body.split_at_mut(end);
         let mut covered = record[..HEAD].to_vec();
         covered.extend_from_slice(&record[PAYLOAD..]);
-        record[HEAD..PAYLOAD].copy_from_slice(&crc32fast::hash(&covered).to_be_bytes());
+        record[HEAD..PAYLOAD].copy_from_slice(&crate::codec::crc::crc32(&covered).to_be_bytes());
         body = rest;
     }
 }
@@ -131,7 +131,7 @@ pub fn mark(data: &[u8]) {
     let slot = Mark::blank(&TopicId::from_bytes([1; 16]), 0).encode();
     let mut slot = edited(slot.to_vec(), data);
     slot.resize(MARK_BYTES, 0);
-    mend(&mut slot, MARK_BYTES - 4, 0..MARK_BYTES - 4, crc32fast::hash);
+    mend(&mut slot, MARK_BYTES - 4, 0..MARK_BYTES - 4, crate::codec::crc::crc32);
     let Some(slot) = slot.first_chunk::<MARK_BYTES>() else { return };
     if let Some(mark) = Mark::decode(slot) {
         assert_eq!(&mark.encode(), slot);

@@ -139,7 +139,7 @@ fn some_batches(id: i64) -> ProducerBatches {
 
 fn our_producers(mut bytes: Vec<u8>) {
     let end = bytes.len();
-    mend(&mut bytes, 6, 10..end, crc32fast::hash);
+    mend(&mut bytes, 6, 10..end, crate::codec::crc::crc32);
     let Ok(producers) = decode_producers(&bytes) else { return };
     assert_eq!(encode_producers(&producers), bytes);
     for batch in producers.iter().flat_map(|producer| &producer.batches) {
@@ -196,7 +196,7 @@ pub fn pages(data: &[u8]) {
     let mut bytes =
         input(data, || PageSums { generation: 3, size: 2 * PAGE_SIZE + 1, sums: vec![1, 2, 3] }.encode());
     if let Some(end) = bytes.len().checked_sub(4) {
-        mend(&mut bytes, end, 0..end, crc32fast::hash);
+        mend(&mut bytes, end, 0..end, crate::codec::crc::crc32);
     }
     if let Ok(sums) = PageSums::decode(&bytes) {
         assert_eq!(sums.encode(), bytes);

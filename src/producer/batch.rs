@@ -19,23 +19,33 @@ use crate::{
     },
     types::{Compression, Offset, Timestamp},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 /// `send_all` makes this much durable at a time, in bytes and in records.
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_RECORDS: u64 = 1 << 16;
 
 /// Where [`Producer::send_all`] stopped.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("after {acknowledged} acknowledged records: {error}")]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SendAllError {
     /// So many records from the first on were acknowledged. Of those behind them some may have been written, but none
     /// after the first refused one.
     pub acknowledged: u64,
     /// What stopped it.
-    #[source]
     pub error: Error,
+}
+
+impl fmt::Display for SendAllError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after {} acknowledged records: {}", self.acknowledged, self.error)
+    }
+}
+
+impl std::error::Error for SendAllError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
 }
 
 impl From<SendAllError> for Error {

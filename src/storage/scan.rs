@@ -496,7 +496,7 @@ pub fn is_of_another_version(batch: &[u8]) -> bool {
     let stored = |at: usize| batch.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     let Some(magic) = batch.get(16) else { return false };
     match magic {
-        0 | 1 => batch.get(16..).map(crc32fast::hash) == stored(12),
+        0 | 1 => batch.get(16..).map(crate::codec::crc::crc32) == stored(12),
         _ => batch.get(CRC_START..).map(crc32c) != stored(17),
     }
 }

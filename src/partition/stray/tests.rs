@@ -303,7 +303,7 @@ fn short_messages_of_an_old_version_are_not_torn() {
         message.extend(vec![0xff; body - 2]);
         let mut entry = 3u64.to_be_bytes().to_vec();
         entry.extend((message.len() as u32 + 4).to_be_bytes());
-        entry.extend(crc32fast::hash(&message).to_be_bytes());
+        entry.extend(crate::codec::crc::crc32(&message).to_be_bytes());
         entry.extend(&message);
         for before in [vec![], vec![batch(0, 3)]] {
             let env = env();
@@ -332,7 +332,7 @@ fn an_unknown_version_is_refused() {
     let mut ancient = batch(3, 1);
     // Those versions have their checksum here, of everything behind it.
     ancient[16] = 1;
-    let crc = crc32fast::hash(&ancient[16..]);
+    let crc = crate::codec::crc::crc32(&ancient[16..]);
     ancient[12..16].copy_from_slice(&crc.to_be_bytes());
     put_segment(&env, 0, &[batch(0, 3), ancient]);
     let refused = PartitionDir::open(env as Arc<dyn Env>, Path::new(DIR)).unwrap_err();

@@ -33,7 +33,7 @@ impl Sidecars {
 
 /// The checksum of index files with this content, never [`UNKNOWN`].
 pub fn checksum(offsets: &[u8], times: &[u8], aborted: &[AbortedTransaction]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = crate::codec::crc::Crc32::new();
     for part in [offsets, times, &encode(aborted)] {
         hasher.update(&(part.len() as u64).to_be_bytes());
         hasher.update(part);
