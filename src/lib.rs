@@ -72,8 +72,10 @@
 //!
 //! # Threads
 //!
-//! Everything is synchronous. A handle starts at most one thread, and only when something has to happen by itself:
-//! records that linger, data of a `Written` topic to flush, retention. [`Builder::background_thread`] forbids it.
+//! Everything is synchronous. A handle starts one thread when something has to happen by itself (records that linger, data
+//! of a `Written` topic to flush, retention), and up to seven when a call makes several partitions durable, which end when
+//! nobody needs them. [`Streamlog::stats`] counts them, [`Streamlog::close`] joins them,
+//! [`Builder::background_thread`] forbids them all.
 //! Handles are cheap clones; producers are shared by threads, a consumer belongs to one at a time.
 //!
 //! # Features

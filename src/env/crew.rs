@@ -1,10 +1,8 @@
-//! Threads that are kept for short jobs: a job does not wait for a thread to begin.
+//! Threads that an open log keeps for short jobs: a job does not wait for a thread to begin.
 //!
-//! Who hands in jobs works too, and takes every one that nobody has begun: where no thread is to be had, or all are
-//! busy, it does the work alone. A thread that nobody needed for a while ends.
-//!
-//! The threads are those of the process that first had work for them. A forked child has none of them, but a copy of the
-//! list with its parent's jobs, which are none of its business: it does its own work alone.
+//! The caller works too, and takes every job that nobody has begun: where no thread is to be had, or all are busy, it does
+//! the work alone. A thread that nobody needed for a while ends. Those that are left end, and are waited for, when the crew
+//! is dismissed, at the latest when it is dropped. A forked child has none of them, and does its own work alone.
 
 use super::{
     Job, machine,
@@ -13,9 +11,9 @@ use super::{
 };
 use std::{
     collections::VecDeque,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
     vec,
 };
@@ -24,34 +22,31 @@ use std::{
 const AT_ONCE: usize = 8;
 
 /// How many threads are kept for all callers.
-const THREADS_MAX: usize = 15;
+const THREADS_MAX: usize = AT_ONCE - 1;
 
 /// How long a thread waits for work.
 const IDLE: Duration = Duration::from_secs(5);
 
-static CREW: Crew =
-    Crew { state: Mutex::new(State { calls: VecDeque::new(), threads: 0, idle: 0 }), called: Condvar::new() };
-
-struct Crew {
-    state: Mutex<State>,
-    called: Condvar,
+/// The threads of one log.
+pub(super) struct Crew {
+    shared: Arc<Shared>,
+    process: Process,
 }
 
-/// Whose threads they are; nobody's before the first job.
-static OWNER: AtomicU64 = AtomicU64::new(0);
-
-fn is_ours() -> bool {
-    let this = Process::this().number();
-    let owner =
-        OWNER.compare_exchange(0, this, Ordering::SeqCst, Ordering::SeqCst).unwrap_or_else(|owner| owner);
-    Process::numbered(if owner == 0 { this } else { owner }).is_this()
+struct Shared {
+    state: Mutex<State>,
+    called: Condvar,
 }
 
 struct State {
     /// Whose jobs wait for a hand, once for each hand that is wanted.
     calls: VecDeque<Arc<Jobs>>,
-    threads: usize,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// Threads that have come to their end, or are about to.
+    ended: Vec<thread::JoinHandle<()>>,
     idle: usize,
+    /// Whether there may be threads.
+    open: bool,
 }
 
 /// The jobs of one caller.
@@ -65,20 +60,99 @@ struct Progress {
     running: usize,
 }
 
-/// Runs every job to its end. A panic ends its own job alone.
-pub(super) fn run_all(jobs: Vec<Job>) {
-    if !is_ours() {
-        return machine::run_in_turn(jobs);
+impl fmt::Debug for Crew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crew").finish_non_exhaustive()
     }
-    let hands = jobs.len().min(AT_ONCE).saturating_sub(1);
-    let jobs = Arc::new(Jobs {
-        state: Mutex::new(Progress { waiting: jobs.into_iter(), running: 0 }),
-        ended: Condvar::new(),
-    });
-    CREW.call(&jobs, hands);
-    jobs.work();
-    CREW.state.lock().calls.retain(|call| !Arc::ptr_eq(call, &jobs));
-    jobs.wait();
+}
+
+impl Crew {
+    /// A crew without a thread.
+    pub(super) fn new() -> Crew {
+        let state =
+            State { calls: VecDeque::new(), threads: Vec::new(), ended: Vec::new(), idle: 0, open: true };
+        let shared = Arc::new(Shared { state: Mutex::new(state), called: Condvar::new() });
+        Crew { shared, process: Process::this() }
+    }
+
+    /// Runs every job to its end. A panic ends its own job alone.
+    pub(super) fn run_all(&self, jobs: Vec<Job>) {
+        if !self.process.is_this() {
+            return machine::run_in_turn(jobs);
+        }
+        let hands = jobs.len().min(AT_ONCE).saturating_sub(1);
+        let jobs = Arc::new(Jobs {
+            state: Mutex::new(Progress { waiting: jobs.into_iter(), running: 0 }),
+            ended: Condvar::new(),
+        });
+        self.call(&jobs, hands);
+        jobs.work();
+        self.shared.state.lock().calls.retain(|call| !Arc::ptr_eq(call, &jobs));
+        jobs.wait();
+    }
+
+    /// Asks for this many hands.
+    fn call(&self, jobs: &Arc<Jobs>, hands: usize) {
+        let mut state = self.shared.state.lock();
+        if !state.open {
+            return;
+        }
+        let free = state.idle.saturating_sub(state.calls.len());
+        let new = hands.saturating_sub(free).min(THREADS_MAX - state.threads.len().min(THREADS_MAX));
+        for _ in 0..hands {
+            state.calls.push_back(Arc::clone(jobs));
+        }
+        for _ in 0..new {
+            let shared = Arc::clone(&self.shared);
+            let begun = thread::Builder::new().name("streamlog-flush".into()).spawn(move || shared.serve());
+            state.threads.extend(begun);
+        }
+        let ended = std::mem::take(&mut state.ended);
+        drop(state);
+        for _ in 0..hands.min(free) {
+            self.shared.called.notify_one();
+        }
+        join(ended);
+    }
+
+    /// How many threads there are.
+    pub(super) fn len(&self) -> usize {
+        self.shared.state.lock().threads.len()
+    }
+
+    /// From now on there are none, and callers do their work alone. Returns when those that there were have ended.
+    pub(super) fn dismiss(&self) {
+        let mut state = self.shared.state.lock();
+        state.open = false;
+        let mut threads = std::mem::take(&mut state.threads);
+        threads.append(&mut state.ended);
+        drop(state);
+        self.shared.called.notify_all();
+        join(threads);
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        if self.process.is_this() {
+            return self.dismiss();
+        }
+        // A forked child has no such threads, and nothing to say to the system about them.
+        if let Some(mut state) = self.shared.state.try_lock() {
+            let State { threads, ended, .. } = &mut *state;
+            threads.drain(..).chain(ended.drain(..)).for_each(std::mem::forget);
+        }
+    }
+}
+
+/// Waits for the end of threads that are told to end. One that lets go of the last handle does not wait for itself.
+fn join(threads: Vec<thread::JoinHandle<()>>) {
+    let this = thread::current().id();
+    for thread in threads {
+        if thread.thread().id() != this {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Jobs {
@@ -105,28 +179,7 @@ impl Jobs {
     }
 }
 
-impl Crew {
-    /// Asks for this many hands.
-    fn call(&'static self, jobs: &Arc<Jobs>, hands: usize) {
-        let mut state = self.state.lock();
-        let free = state.idle.saturating_sub(state.calls.len());
-        let new = hands.saturating_sub(free).min(THREADS_MAX - state.threads);
-        state.threads += new;
-        for _ in 0..hands {
-            state.calls.push_back(Arc::clone(jobs));
-        }
-        drop(state);
-        for _ in 0..hands.min(free) {
-            self.called.notify_one();
-        }
-        for _ in 0..new {
-            let begun = thread::Builder::new().name("streamlog-jobs".into()).spawn(|| self.serve());
-            if begun.is_err() {
-                self.state.lock().threads -= 1;
-            }
-        }
-    }
-
+impl Shared {
     fn serve(&self) {
         let mut state = self.state.lock();
         loop {
@@ -136,11 +189,20 @@ impl Crew {
                 drop(jobs);
                 state = self.state.lock();
             }
+            if !state.open {
+                return;
+            }
             state.idle += 1;
             let timed_out = self.called.wait_until(&mut state, Instant::now() + IDLE).timed_out();
             state.idle -= 1;
             if timed_out && state.calls.is_empty() {
-                state.threads -= 1;
+                // Where it is not there any more, the one who dismissed it waits for it.
+                let this = thread::current().id();
+                let own = state.threads.iter().position(|thread| thread.thread().id() == this);
+                if let Some(own) = own {
+                    let handle = state.threads.swap_remove(own);
+                    state.ended.push(handle);
+                }
                 return;
             }
         }
@@ -150,11 +212,12 @@ impl Crew {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::{process::in_a_child, sync::AtomicUsize};
+    use crate::env::sync::{AtomicUsize, Ordering};
     use std::sync::Barrier;
 
     #[test]
     fn jobs_run_side_by_side_in_threads_that_are_kept() {
+        let crew = Crew::new();
         for _ in 0..50 {
             // Each waits for the other: one thread alone would never come to the end.
             let both = Arc::new(Barrier::new(2));
@@ -164,15 +227,14 @@ mod tests {
                     both.wait();
                 })
             };
-            run_all(vec![job(&both), job(&both)]);
+            crew.run_all(vec![job(&both), job(&both)]);
         }
-        let state = CREW.state.lock();
-        assert!((1..=THREADS_MAX).contains(&state.threads), "{} threads", state.threads);
+        assert!((1..=THREADS_MAX).contains(&crew.len()), "{} threads", crew.len());
     }
 
     #[test]
     fn many_callers_share_the_threads_and_all_their_jobs_run() {
-        let ran = Arc::new(AtomicUsize::new(0));
+        let (crew, ran) = (Crew::new(), Arc::new(AtomicUsize::new(0)));
         std::thread::scope(|scope| {
             for _ in 0..40 {
                 scope.spawn(|| {
@@ -182,33 +244,19 @@ mod tests {
                             ran.fetch_add(1, Ordering::SeqCst);
                         })
                     });
-                    run_all(jobs.collect());
+                    crew.run_all(jobs.collect());
                 });
             }
         });
         assert_eq!(ran.load(Ordering::SeqCst), 800);
-        let state = CREW.state.lock();
-        assert!(state.threads <= THREADS_MAX);
-    }
-
-    #[test]
-    fn a_forked_child_does_its_work_alone_and_none_of_its_parents() {
-        let job = |ran: &Arc<Mutex<Vec<_>>>| -> Job {
-            let ran = Arc::clone(ran);
-            Box::new(move || ran.lock().push(std::thread::current().id()))
-        };
-        let ran = Arc::new(Mutex::new(Vec::new()));
-        run_all(vec![job(&ran)]);
-        ran.lock().clear();
-        in_a_child(|| run_all((0..20).map(|_| job(&ran)).collect()));
-        assert_eq!(*ran.lock(), [std::thread::current().id(); 20]);
+        assert!(crew.len() <= THREADS_MAX);
     }
 
     #[test]
     fn a_job_may_hand_in_jobs() {
-        let ran = Arc::new(AtomicUsize::new(0));
+        let (crew, ran) = (Arc::new(Crew::new()), Arc::new(AtomicUsize::new(0)));
         let outer = (0..30).map(|_| -> Job {
-            let ran = Arc::clone(&ran);
+            let (crew, ran) = (Arc::clone(&crew), Arc::clone(&ran));
             Box::new(move || {
                 let inner = (0..3).map(|_| -> Job {
                     let ran = Arc::clone(&ran);
@@ -216,10 +264,51 @@ mod tests {
                         ran.fetch_add(1, Ordering::SeqCst);
                     })
                 });
-                run_all(inner.collect());
+                crew.run_all(inner.collect());
             })
         });
-        run_all(outer.collect());
+        crew.run_all(outer.collect());
         assert_eq!(ran.load(Ordering::SeqCst), 90);
+    }
+
+    #[test]
+    fn a_crew_that_was_dismissed_has_no_thread_and_its_callers_work_alone() {
+        let (crew, ran) = (Crew::new(), Arc::new(AtomicUsize::new(0)));
+        let this = std::thread::current().id();
+        let run = |alone: bool| {
+            let jobs = (0..20).map(|_| -> Job {
+                let ran = Arc::clone(&ran);
+                Box::new(move || {
+                    assert!(!alone || std::thread::current().id() == this);
+                    ran.fetch_add(1, Ordering::SeqCst);
+                })
+            });
+            crew.run_all(jobs.collect());
+        };
+        run(false);
+        let living = Arc::downgrade(&crew.shared);
+        crew.dismiss();
+        // What a thread held is gone with it.
+        assert_eq!((crew.len(), living.strong_count()), (0, 1));
+        run(true);
+        assert_eq!((crew.len(), ran.load(Ordering::SeqCst)), (0, 40));
+    }
+
+    #[test]
+    fn a_crew_that_is_dropped_by_one_of_its_own_threads_does_not_wait_for_it() {
+        let crew = Arc::new(Crew::new());
+        let (both, ran) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)));
+        let jobs = (0..2).map(|_| -> Job {
+            let (own, both, ran) = (Arc::clone(&crew), Arc::clone(&both), Arc::clone(&ran));
+            Box::new(move || {
+                both.wait();
+                drop(own);
+                ran.fetch_add(1, Ordering::SeqCst);
+            })
+        });
+        let jobs: Vec<Job> = jobs.collect();
+        crew.run_all(jobs);
+        drop(crew);
+        assert_eq!(ran.load(Ordering::SeqCst), 2);
     }
 }

@@ -131,6 +131,12 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>>;
     /// Runs every job to its end, several at a time where the machine can, before it returns.
     fn run_all(&self, jobs: Vec<Job>);
+    /// How many threads are kept for such jobs.
+    fn job_threads(&self) -> usize {
+        0
+    }
+    /// Keeps none from now on: returns when those that there were have ended. Later jobs are the caller's.
+    fn end_job_threads(&self) {}
 }
 
 /// What is flushed as a whole.

@@ -28,12 +28,13 @@ use std::{
 #[derive(Debug)]
 pub struct RealEnv {
     names: names::Names,
+    crew: crew::Crew,
 }
 
 impl RealEnv {
     /// The machine this runs on.
     pub fn new() -> Arc<RealEnv> {
-        Arc::new(RealEnv { names: names::Names::default() })
+        Arc::new(RealEnv { names: names::Names::default(), crew: crew::Crew::new() })
     }
 }
 
@@ -112,7 +113,7 @@ impl Env for RealEnv {
     }
 
     fn hold(&self, dir: &Path) -> io::Result<Option<Arc<dyn Env>>> {
-        Ok(Some(Arc::new(RealEnv { names: names::Names::below(dir)? })))
+        Ok(Some(Arc::new(RealEnv { names: names::Names::below(dir)?, crew: crew::Crew::new() })))
     }
 
     /// Some file systems have no such call and say so (CIFS before Linux 4.17, 9p, several FUSE, the top of an
@@ -181,7 +182,15 @@ impl Env for RealEnv {
     }
 
     fn run_all(&self, jobs: Vec<Job>) {
-        crew::run_all(jobs);
+        self.crew.run_all(jobs);
+    }
+
+    fn job_threads(&self) -> usize {
+        self.crew.len()
+    }
+
+    fn end_job_threads(&self) {
+        self.crew.dismiss();
     }
 }
 

@@ -85,7 +85,7 @@
 //! |---|---|---|
 //! | [`read_only`](crate::Builder::read_only) | no | no lock is taken and nothing is changed |
 //! | [`create`](crate::Builder::create) | yes | the directory is made where it does not exist |
-//! | [`background_thread`](crate::Builder::background_thread) | allowed | one thread, started by the first thing that needs it |
+//! | [`background_thread`](crate::Builder::background_thread) | allowed | one thread for what has a time, up to seven for flushes at the same time; none with `false` |
 //! | [`read_mode`](crate::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
 //! | [`max_open_files`](crate::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: about half of a small limit, below 512 of a large one |
 //! | [`retention_check_interval`](crate::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |

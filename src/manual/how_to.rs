@@ -393,8 +393,10 @@
 //! # Running without a background thread
 //!
 //! A handle starts one thread, `streamlog-work`, when something needs it: a `Written` topic with data to flush, a rolled
-//! segment to finish, retention by time. A program that wants no threads but its own forbids it and calls
-//! [`maintain`](crate::Streamlog::maintain) now and then. Appending to a `Flushed` topic needs neither.
+//! segment to finish, retention by time. One act over several partitions (`send_batch`, a lingering batch in each) flushes
+//! them at the same time, in up to seven threads `streamlog-flush`. A program that wants no threads but its own forbids all
+//! of them and calls [`maintain`](crate::Streamlog::maintain) now and then; several flushes run one after the other then.
+//! Appending to a `Flushed` topic needs neither.
 //!
 //! ```
 //! # let dir = tempfile::tempdir().unwrap();
@@ -412,7 +414,7 @@
 //!     clicks.append(&[RecordData::new("home")])?;
 //!     log.maintain()?; // flushes what is due, takes checkpoints, applies retention
 //! }
-//! assert!(!log.stats().background_thread);
+//! assert!(!log.stats().background_thread && log.stats().flush_threads == 0);
 //! log.close()?;
 //! # Ok::<(), streamlog::Error>(())
 //! ```

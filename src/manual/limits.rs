@@ -34,8 +34,7 @@
 //! | writers of a directory | 1 | others get `AlreadyOpen` with the pid of the one |
 //! | read-only handles | any | |
 //! | remembered batches per producer | 5 | Kafka's bound; an older retry is `OutOfOrderSequence` |
-//! | threads of a handle | 1 | none with [`background_thread(false)`](crate::Builder::background_thread), or opened for reading |
-//! | threads for flushing several partitions at once | 15, of all handles of a process | begun when they are needed, and kept for five seconds |
+//! | threads of a handle | 1, and up to 7 while several partitions are flushed at once | [counted](crate::Streamlog::stats), joined by `close`; none with [`background_thread(false)`](crate::Builder::background_thread) or opened for reading |
 //!
 //! # What things cost
 //!

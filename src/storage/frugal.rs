@@ -108,4 +108,12 @@ impl Env for Frugal {
     fn run_all(&self, jobs: Vec<Job>) {
         self.env.run_all(jobs);
     }
+
+    fn job_threads(&self) -> usize {
+        self.env.job_threads()
+    }
+
+    fn end_job_threads(&self) {
+        self.env.end_job_threads();
+    }
 }

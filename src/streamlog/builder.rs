@@ -107,9 +107,15 @@ impl Builder {
         self
     }
 
-    /// Whether the handle may start its one background thread, `streamlog-work`, which it does when there is something
-    /// to do: records that linger, data of a `Written` topic to flush, retention. Without it that work is done inside
-    /// other calls and in [`Streamlog::maintain`]. Default: yes.
+    /// Whether the handle may start threads. Default: yes. They are started by the first thing that needs them,
+    /// [`stats`](Streamlog::stats) counts them, and [`close`](Streamlog::close) returns when they have ended:
+    ///
+    /// * `streamlog-work`, one: records that linger, data of a `Written` topic to flush, checkpoints, retention;
+    /// * `streamlog-flush`, at most seven: one act that makes several partitions durable flushes them at the same time.
+    ///   They end by themselves when nobody needed them for five seconds.
+    ///
+    /// With `false` there is none. What needs a time is then done inside later calls and in [`Streamlog::maintain`], and
+    /// several flushes run one after the other in the thread that asks for them.
     #[must_use]
     pub fn background_thread(mut self, allowed: bool) -> Self {
         self.threads = allowed;
@@ -212,6 +218,9 @@ impl Builder {
         // Names are looked up in this directory from here on.
         if let Some(env) = self.env.hold(&self.dir).map_err(|e| not_opened(&self.dir, e))? {
             self.env = env;
+        }
+        if !self.threads {
+            self.env.end_job_threads();
         }
         let lock = match self.read_only {
             true => None,

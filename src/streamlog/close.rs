@@ -71,8 +71,8 @@ impl Inner {
             clients.and(logs)
         });
         self.catalog.shared().pool.retire();
+        self.catalog.shared().env.end_job_threads();
         // Consumers that sleep find out.
-        self.catalog.changes.wake_all();
         self.catalog.changes.wake_all();
         *self.lock.lock() = None;
         drop(self.temporary.lock().take());

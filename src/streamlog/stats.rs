@@ -27,8 +27,10 @@ pub struct Stats {
     pub mapped_files: usize,
     /// Indexes of sealed segments that are held in memory; a quarter of what may be open at most.
     pub loaded_indexes: usize,
-    /// Whether the background thread runs.
+    /// Whether the background thread, `streamlog-work`, runs.
     pub background_thread: bool,
+    /// Threads named `streamlog-flush`, at most seven: see [`Builder::background_thread`](crate::Builder::background_thread).
+    pub flush_threads: usize,
 }
 
 /// One line of `name=value` pairs, for log lines.
@@ -130,6 +132,7 @@ impl Streamlog {
             mapped_files,
             loaded_indexes: pool.indexes_held(),
             background_thread: self.inner.background.is_running(),
+            flush_threads: self.inner.catalog.shared().env.job_threads(),
         }
     }
 
