@@ -138,6 +138,7 @@ pub use partition::stray::PartitionDir;
 pub use partition::{
     encode::RecordData,
     owned::{OwnedRecordsOf, Records},
+    payload::Payload,
     recover::{PartitionRecovery, RecoveryVerdict},
     stray::{ProducerSnapshot, TransactionIndex},
     survey::{DamagedRange, PartitionDirReport, TornEnd},

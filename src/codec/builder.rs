@@ -35,6 +35,19 @@ pub enum Stamp {
     LogAppendTime(Timestamp),
 }
 
+/// A header: its name, and its value, which may be null.
+pub trait HeaderParts {
+    /// Both.
+    fn parts(&self) -> (&str, Option<&[u8]>);
+}
+
+impl HeaderParts for (&str, Option<&[u8]>) {
+    #[inline]
+    fn parts(&self) -> (&str, Option<&[u8]>) {
+        *self
+    }
+}
+
 /// A batch that is being filled.
 #[derive(Debug)]
 pub struct BatchBuilder {
@@ -94,7 +107,19 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&str, Option<&[u8]>)],
     ) -> Result<(), Error> {
-        self.append_at(self.next_delta, timestamp, key, value, headers)
+        self.append_at_with(self.next_delta, timestamp, key, value, headers)
+    }
+
+    /// As [`append`](Self::append), with headers of any shape.
+    #[inline]
+    pub fn append_with<H: HeaderParts>(
+        &mut self,
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[H],
+    ) -> Result<(), Error> {
+        self.append_at_with(self.next_delta, timestamp, key, value, headers)
     }
 
     /// Appends a record at `offset_delta` from the batch's base offset, beyond that of the last record.
@@ -106,6 +131,18 @@ impl BatchBuilder {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &[(&str, Option<&[u8]>)],
+    ) -> Result<(), Error> {
+        self.append_at_with(offset_delta, timestamp, key, value, headers)
+    }
+
+    #[inline]
+    fn append_at_with<H: HeaderParts>(
+        &mut self,
+        offset_delta: i32,
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[H],
     ) -> Result<(), Error> {
         let millis = timestamp.as_millis();
         if millis < -1 {
@@ -136,7 +173,7 @@ impl BatchBuilder {
 
     /// Writes a record of any size, or refuses it.
     #[inline(never)]
-    fn write_long(&mut self, fields: Fields<'_>, headers: &[(&str, Option<&[u8]>)]) -> Result<(), Error> {
+    fn write_long<H: HeaderParts>(&mut self, fields: Fields<'_>, headers: &[H]) -> Result<(), Error> {
         let Fields { timestamp, offset, key, value } = fields;
         let body = size_of_body(timestamp, offset, key, value, headers);
         // The length's own bytes, and those of the header's last fields, are counted at their largest.
@@ -385,12 +422,12 @@ impl SealedBatch {
 
 /// Bytes of a record behind its length. Numbers come in zigzag form.
 #[inline(always)]
-fn size_of_body(
+fn size_of_body<H: HeaderParts>(
     timestamp_delta: u64,
     offset_delta: u64,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
-    headers: &[(&str, Option<&[u8]>)],
+    headers: &[H],
 ) -> usize {
     let fixed = 1 + size_unsigned(timestamp_delta) + size_unsigned(offset_delta);
     let body = fixed.saturating_add(size_of_nullable(key)).saturating_add(size_of_nullable(value));
@@ -402,9 +439,10 @@ fn size_of_nullable(part: Option<&[u8]>) -> usize {
     part.map_or(1, |part| size_unsigned((part.len() as u64) << 1) + part.len())
 }
 
-fn size_of_headers(headers: &[(&str, Option<&[u8]>)]) -> usize {
-    headers.iter().fold(size_unsigned((headers.len() as u64) << 1), |size, (name, value)| {
-        size.saturating_add(size_of_nullable(Some(name.as_bytes()))).saturating_add(size_of_nullable(*value))
+fn size_of_headers<H: HeaderParts>(headers: &[H]) -> usize {
+    headers.iter().fold(size_unsigned((headers.len() as u64) << 1), |size, header| {
+        let (name, value) = header.parts();
+        size.saturating_add(size_of_nullable(Some(name.as_bytes()))).saturating_add(size_of_nullable(value))
     })
 }
 
@@ -527,7 +565,7 @@ fn write_short(out: &mut Vec<u8>, Fields { timestamp, offset, key, value }: Fiel
 }
 
 /// Writes a record whose sizes are known to fit.
-fn write_record(out: &mut Vec<u8>, body: usize, fields: Fields<'_>, headers: &[(&str, Option<&[u8]>)]) {
+fn write_record<H: HeaderParts>(out: &mut Vec<u8>, body: usize, fields: Fields<'_>, headers: &[H]) {
     let mut head = Head { bytes: [0; HEAD], len: 0 };
     head.number((body as u64) << 1);
     // The attributes, which are always 0.
@@ -551,14 +589,15 @@ fn write_record(out: &mut Vec<u8>, body: usize, fields: Fields<'_>, headers: &[(
     }
 }
 
-fn write_headers(out: &mut Vec<u8>, headers: &[(&str, Option<&[u8]>)]) {
+fn write_headers<H: HeaderParts>(out: &mut Vec<u8>, headers: &[H]) {
     let mut head = Head { bytes: [0; HEAD], len: 0 };
     head.number((headers.len() as u64) << 1);
-    for (name, value) in headers {
+    for header in headers {
+        let (name, value) = header.parts();
         head.length(Some(name.as_bytes()));
         head.flush(out);
         out.extend_from_slice(name.as_bytes());
-        head.length(*value);
+        head.length(value);
         head.flush(out);
         out.extend_from_slice(value.unwrap_or_default());
     }

@@ -1,36 +1,41 @@
 //! Records into a batch, by the rules of their topic.
 
-use super::{config::LogConfig, log::Log};
+use super::{config::LogConfig, log::Log, payload::Payload};
 use crate::{
     codec::{
-        builder::{BatchBuilder, SealedBatch},
+        builder::{BatchBuilder, HeaderParts, SealedBatch},
         record::Record,
     },
     error::{Error, Result},
     types::{Compression, Timestamp},
 };
-use std::cell::Cell;
+use std::{borrow::Cow, cell::Cell};
 
-/// A record to be appended to a partition: key, value and headers are borrowed until they are in the batch.
+/// A record to be appended to a partition: key, value and headers are borrowed until they are in the batch, or its own.
 ///
 /// ```
 /// use streamlog::RecordData;
 /// let record = RecordData::new("21.5").key("sensor-7").header("unit", "celsius");
 /// let gone = RecordData::tombstone("sensor-8");
-/// # let _ = (record, gone);
+/// let many: Vec<_> = (0..10).map(|i| RecordData::new(format!("reading {i}"))).collect();
+/// # let _ = (record, gone, many);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RecordData<'a> {
-    pub(crate) key: Option<&'a [u8]>,
-    pub(crate) value: Option<&'a [u8]>,
-    pub(crate) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub(crate) key: Option<Payload<'a>>,
+    pub(crate) value: Option<Payload<'a>>,
+    pub(crate) headers: Vec<Header<'a>>,
     pub(crate) timestamp: Option<Timestamp>,
 }
 
+/// A name and a value, which may be null.
+pub(crate) type Header<'a> = (Cow<'a, str>, Option<Payload<'a>>);
+
 impl<'a> RecordData<'a> {
     /// A record with this value and no key.
-    pub fn new<V: AsRef<[u8]> + ?Sized>(value: &'a V) -> Self {
-        RecordData { value: Some(value.as_ref()), ..Self::default() }
+    #[inline]
+    pub fn new(value: impl Into<Payload<'a>>) -> Self {
+        RecordData { value: Some(value.into()), ..Self::default() }
     }
 
     /// A record whose key and value are null.
@@ -39,28 +44,29 @@ impl<'a> RecordData<'a> {
     }
 
     /// A record that says that `key` is gone: its value is null.
-    pub fn tombstone<K: AsRef<[u8]> + ?Sized>(key: &'a K) -> Self {
-        RecordData { key: Some(key.as_ref()), ..Self::default() }
+    pub fn tombstone(key: impl Into<Payload<'a>>) -> Self {
+        RecordData { key: Some(key.into()), ..Self::default() }
     }
 
     /// Gives it a key.
+    #[inline]
     #[must_use]
-    pub fn key<K: AsRef<[u8]> + ?Sized>(mut self, key: &'a K) -> Self {
-        self.key = Some(key.as_ref());
+    pub fn key(mut self, key: impl Into<Payload<'a>>) -> Self {
+        self.key = Some(key.into());
         self
     }
 
     /// Adds a header. Names may repeat; their order is kept.
     #[must_use]
-    pub fn header<V: AsRef<[u8]> + ?Sized>(mut self, name: &'a str, value: &'a V) -> Self {
-        self.headers.push((name, Some(value.as_ref())));
+    pub fn header(mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Payload<'a>>) -> Self {
+        self.headers.push((name.into(), Some(value.into())));
         self
     }
 
     /// Adds a header whose value is null.
     #[must_use]
-    pub fn null_header(mut self, name: &'a str) -> Self {
-        self.headers.push((name, None));
+    pub fn null_header(mut self, name: impl Into<Cow<'a, str>>) -> Self {
+        self.headers.push((name.into(), None));
         self
     }
 
@@ -70,17 +76,52 @@ impl<'a> RecordData<'a> {
         self.timestamp = Some(timestamp);
         self
     }
+
+    /// A record of these parts, all borrowed.
+    pub(crate) fn borrowed(
+        key: Option<&'a [u8]>,
+        value: Option<&'a [u8]>,
+        headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+        timestamp: Timestamp,
+    ) -> Self {
+        RecordData {
+            key: key.map(Payload::from),
+            value: value.map(Payload::from),
+            headers: headers.map(|(name, value)| (name.into(), value.map(Payload::from))).collect(),
+            timestamp: Some(timestamp),
+        }
+    }
+
+    /// The key's bytes.
+    #[inline]
+    pub(crate) fn key_bytes(&self) -> Option<&[u8]> {
+        self.key.as_ref().map(|key| &*key.0)
+    }
+
+    /// The value's bytes.
+    #[inline]
+    pub(crate) fn value_bytes(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(|value| &*value.0)
+    }
+
+    /// Puts it into a batch.
+    #[inline]
+    pub(crate) fn put(&self, builder: &mut BatchBuilder, timestamp: Timestamp) -> Result<()> {
+        builder.append_with(timestamp, self.key_bytes(), self.value_bytes(), &self.headers)
+    }
+}
+
+impl HeaderParts for Header<'_> {
+    #[inline]
+    fn parts(&self) -> (&str, Option<&[u8]>) {
+        (&self.0, self.1.as_ref().map(|value| &*value.0))
+    }
 }
 
 impl<'a> From<Record<'a>> for RecordData<'a> {
     /// The same key, value, headers and timestamp, null where they are null.
     fn from(record: Record<'a>) -> Self {
-        RecordData {
-            key: record.key,
-            value: record.value,
-            headers: record.headers.collect(),
-            timestamp: Some(record.timestamp),
-        }
+        RecordData::borrowed(record.key, record.value, record.headers, record.timestamp)
     }
 }
 
@@ -143,7 +184,7 @@ pub fn append(
         }
         None => time_of_call,
     };
-    builder.append(timestamp, record.key, record.value, &record.headers)
+    record.put(builder, timestamp)
 }
 
 /// Seals a batch with its topic's codec, and refuses one that the topic would not take.

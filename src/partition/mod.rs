@@ -19,6 +19,7 @@ pub mod observe;
 pub mod offsets;
 pub mod open;
 pub mod owned;
+pub mod payload;
 pub mod producer_state;
 pub mod read;
 pub mod recover;

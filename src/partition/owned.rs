@@ -121,12 +121,8 @@ impl Batch {
 impl<'a> From<&'a OwnedRecord> for RecordData<'a> {
     /// The same key, value, headers and timestamp, null where they are null.
     fn from(record: &'a OwnedRecord) -> Self {
-        RecordData {
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-            headers: record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect(),
-            timestamp: Some(record.timestamp),
-        }
+        let headers = record.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
+        RecordData::borrowed(record.key.as_deref(), record.value.as_deref(), headers, record.timestamp)
     }
 }
 

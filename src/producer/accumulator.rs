@@ -230,7 +230,7 @@ impl OpenBatch {
             None => self.time(core),
         };
         let (index, before) = (self.builder.count(), self.builder.len());
-        self.builder.append(timestamp, data.key, data.value, &data.headers)?;
+        data.put(&mut self.builder, timestamp)?;
         let delivery = Delivery::new(Arc::clone(&self.promise), index, timestamp);
         Ok((delivery, self.builder.len() - before))
     }
@@ -254,9 +254,10 @@ fn looks(core: &Core) -> u32 {
 /// At least the bytes that a record takes in any batch.
 #[inline]
 pub(super) fn bound_of(data: &RecordData<'_>) -> usize {
-    let fixed = RECORD_OVERHEAD + data.key.map_or(0, <[u8]>::len) + data.value.map_or(0, <[u8]>::len);
+    let fixed =
+        RECORD_OVERHEAD + data.key_bytes().map_or(0, <[u8]>::len) + data.value_bytes().map_or(0, <[u8]>::len);
     data.headers.iter().fold(fixed, |sum, (name, value)| {
-        sum.saturating_add(HEADER_OVERHEAD + name.len() + value.map_or(0, <[u8]>::len))
+        sum.saturating_add(HEADER_OVERHEAD + name.len() + value.as_ref().map_or(0, |value| value.0.len()))
     })
 }
 
@@ -335,7 +336,7 @@ impl Accumulator {
         let open = state.open.as_mut().filter(|open| open.has_room(bound_of(data)))?;
         let timestamp = open.time(&self.core);
         let (index, before) = (open.builder.count(), open.builder.len());
-        open.builder.append(timestamp, data.key, data.value, &data.headers).ok()?;
+        data.put(&mut open.builder, timestamp).ok()?;
         let bytes = open.builder.len() - before;
         Some((Delivery::new(Arc::clone(&open.promise), index, timestamp), bytes))
     }

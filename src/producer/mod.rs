@@ -316,7 +316,7 @@ impl Inner {
             return Ok(partition);
         }
         let count = state.topic.partition_count();
-        let (key, value) = (record.data.key, record.data.value);
+        let (key, value) = (record.data.key_bytes(), record.data.value_bytes());
         let context = || PartitionContext::new(state.topic.name(), key, value, count);
         match &self.partitioner {
             Choice::Default(_) if count == 1 => Ok(0),

@@ -1,12 +1,13 @@
 //! What goes into a producer, and what comes back: a record for a topic, and where it went.
 //!
-//! A [`ProducerRecord`] borrows everything; its bytes are copied once, into the batch.
+//! A [`ProducerRecord`] borrows what it is made of, or has its own; its bytes are copied once, into the batch.
 
 use crate::{
-    partition::encode::RecordData,
+    partition::{encode::RecordData, payload::Payload},
     topic::Topic,
     types::{Offset, Timestamp, TopicPartition},
 };
+use std::borrow::Cow;
 
 /// The topic of a record: its name, or a handle that was resolved before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +47,17 @@ impl<'a> From<&'a Topic> for TopicRef<'a> {
     }
 }
 
-/// A record to be produced. Topic, key, value and headers are borrowed until they are in the batch.
+/// A record to be produced. Key, value and headers are borrowed until they are in the batch, or given away: whatever is a
+/// [`Payload`] is taken, such as `&str`, `&[u8]`, `String` and `Vec<u8>`.
 ///
 /// ```
 /// use streamlog::ProducerRecord;
 /// let record = ProducerRecord::new("readings", "21.5").key("sensor-7").header("unit", "celsius");
 /// let gone = ProducerRecord::tombstone("readings", "sensor-8");
 /// let neither_key_nor_value = ProducerRecord::null("readings").header("beat", "17");
-/// # let _ = (record, gone, neither_key_nor_value);
+/// // Records of their own, so that a closure can make them.
+/// let many = (0..10).map(|i| ProducerRecord::new("readings", format!("{i}.5")).key(format!("sensor-{i}")));
+/// # let _ = (record, gone, many.count(), neither_key_nor_value);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProducerRecord<'a> {
@@ -65,7 +69,7 @@ pub struct ProducerRecord<'a> {
 impl<'a> ProducerRecord<'a> {
     /// A record with this value and no key.
     #[inline]
-    pub fn new<V: AsRef<[u8]> + ?Sized>(topic: impl Into<TopicRef<'a>>, value: &'a V) -> Self {
+    pub fn new(topic: impl Into<TopicRef<'a>>, value: impl Into<Payload<'a>>) -> Self {
         ProducerRecord { topic: topic.into(), partition: None, data: RecordData::new(value) }
     }
 
@@ -75,28 +79,28 @@ impl<'a> ProducerRecord<'a> {
     }
 
     /// A record that says that `key` is gone: its value is null.
-    pub fn tombstone<K: AsRef<[u8]> + ?Sized>(topic: impl Into<TopicRef<'a>>, key: &'a K) -> Self {
+    pub fn tombstone(topic: impl Into<TopicRef<'a>>, key: impl Into<Payload<'a>>) -> Self {
         ProducerRecord { topic: topic.into(), partition: None, data: RecordData::tombstone(key) }
     }
 
     /// Gives it a key, which also decides its partition. An empty key is a key.
     #[inline]
     #[must_use]
-    pub fn key<K: AsRef<[u8]> + ?Sized>(mut self, key: &'a K) -> Self {
+    pub fn key(mut self, key: impl Into<Payload<'a>>) -> Self {
         self.data = self.data.key(key);
         self
     }
 
     /// Adds a header. Names may repeat; their order is kept.
     #[must_use]
-    pub fn header<V: AsRef<[u8]> + ?Sized>(mut self, name: &'a str, value: &'a V) -> Self {
+    pub fn header(mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Payload<'a>>) -> Self {
         self.data = self.data.header(name, value);
         self
     }
 
     /// Adds a header whose value is null.
     #[must_use]
-    pub fn null_header(mut self, name: &'a str) -> Self {
+    pub fn null_header(mut self, name: impl Into<Cow<'a, str>>) -> Self {
         self.data = self.data.null_header(name);
         self
     }

@@ -72,12 +72,8 @@ impl UndeliveredRecord {
     pub fn to_record(&self) -> ProducerRecord<'_> {
         let TopicPartition { topic, partition } = &self.topic_partition;
         let headers = self.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
-        let data = RecordData {
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            headers: headers.collect(),
-            timestamp: Some(self.timestamp),
-        };
+        let (key, value) = (self.key.as_deref(), self.value.as_deref());
+        let data = RecordData::borrowed(key, value, headers, self.timestamp);
         ProducerRecord { topic: TopicRef::Name(topic), partition: Some(*partition), data }
     }
 }

@@ -225,3 +225,20 @@ fn a_record_may_have_neither_a_key_nor_a_value() {
     assert!(found.iter().all(|record| record.key.is_none() && record.value.is_none()));
     assert_eq!(found[0].headers, [("beat".to_string(), Some("17".into()))]);
 }
+
+#[test]
+fn a_closure_can_make_records_of_its_own() {
+    let world = World::new();
+    let topic = world.topic("t", 1);
+    let producer = world.producer();
+    let made = || (0..3).map(|i| ProducerRecord::new("t", format!("{i}")).key(vec![i]));
+    producer.send(ProducerRecord::new("t", format!("n {}", 1)).header(format!("h{}", 1), [7])).unwrap();
+    assert_eq!(producer.send_all(made()).unwrap(), 3);
+    producer.send_batch(&made().collect::<Vec<_>>()).unwrap();
+    made().for_each(|record| drop(producer.enqueue(record).unwrap()));
+    producer.flush().unwrap();
+    assert_eq!(values(&topic, 0), ["n 1", "0", "1", "2", "0", "1", "2", "0", "1", "2"]);
+    let first = topic.partition(0).unwrap().read(0).next().unwrap().unwrap();
+    let header = first.iter().next().unwrap().headers.next();
+    assert_eq!(header, Some(("h1", Some(&[7][..]))));
+}
