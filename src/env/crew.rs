@@ -212,7 +212,10 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::sync::{AtomicUsize, Ordering};
+    use crate::env::{
+        process::in_a_child,
+        sync::{AtomicUsize, Ordering},
+    };
     use std::sync::Barrier;
 
     #[test]
@@ -269,6 +272,19 @@ mod tests {
         });
         crew.run_all(outer.collect());
         assert_eq!(ran.load(Ordering::SeqCst), 90);
+    }
+
+    #[test]
+    fn a_forked_child_does_its_work_alone_and_none_of_its_parents() {
+        let job = |ran: &Arc<Mutex<Vec<_>>>| -> Job {
+            let ran = Arc::clone(ran);
+            Box::new(move || ran.lock().push(std::thread::current().id()))
+        };
+        let (crew, ran) = (Crew::new(), Arc::new(Mutex::new(Vec::new())));
+        crew.run_all(vec![job(&ran)]);
+        ran.lock().clear();
+        in_a_child(|| crew.run_all((0..20).map(|_| job(&ran)).collect()));
+        assert_eq!(*ran.lock(), [std::thread::current().id(); 20]);
     }
 
     #[test]

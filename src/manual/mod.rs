@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`how_to`] | how to do the usual things: tail, replay, back up, move to Kafka, test |
 //! | [`patterns`] | whole programs: an edge buffer, projections, optimistic concurrency, shutdown, metrics, retries |
+//! | [`from_async_code`] | what blocks, and how to call it from a runtime |
 //! | [`configuration`] | which settings exist, what they are by default, and why |
 //! | [`durability`] | what an acknowledgement promises, operation by operation, and why that holds |
 //! | [`on_disk`] | which files there are, byte by byte, and what happens when one is lost |
@@ -78,6 +79,7 @@ pub mod coming_from_kafka;
 pub mod configuration;
 pub mod cost;
 pub mod durability;
+pub mod from_async_code;
 pub mod how_to;
 pub mod limits;
 pub mod on_disk;
