@@ -29,16 +29,6 @@ impl Process {
         })
     }
 
-    /// What tells it from others; never 0.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-
-    /// The one with this number.
-    pub fn numbered(number: u64) -> Process {
-        Process(number)
-    }
-
     /// Whether it is the one that calls.
     #[inline]
     pub fn is_this(self) -> bool {
