@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     let producer = log.producer_builder().partitioner(LargeCustomersFirst).build()?;
     for i in 0..1000 {
         let customer = if i % 2 == 0 { "acme".to_string() } else { format!("customer-{}", i % 37) };
-        producer.enqueue(ProducerRecord::new("invoices", &format!("invoice {i}")).key(&customer))?;
+        producer.enqueue(ProducerRecord::new("invoices", format!("invoice {i}")).key(&customer))?;
     }
     // A record can always name its partition itself.
     let placed = producer.send(ProducerRecord::new("invoices", "by hand").key("acme").partition(3))?;

@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         ];
         for (i, (item, change)) in events.into_iter().enumerate() {
             // First the event, durable; then the state. A crash in between loses nothing.
-            producer.send(ProducerRecord::new("stock", &change.to_string()).key(item))?;
+            producer.send(ProducerRecord::new("stock", change.to_string()).key(item))?;
             apply(&mut live, item, change);
             if i == 4 {
                 after_five = live.clone();

@@ -51,7 +51,7 @@ fn main() -> Result<()> {
 
 fn produce(producer: &Producer) -> Result<()> {
     for i in 0..RECORDS {
-        producer.send(ProducerRecord::new("metrics", &i.to_be_bytes()).key(&format!("metric-{}", i % 10)))?;
+        producer.send(ProducerRecord::new("metrics", &i.to_be_bytes()).key(format!("metric-{}", i % 10)))?;
     }
     Ok(())
 }

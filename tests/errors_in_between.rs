@@ -23,7 +23,7 @@ fn small_segments() -> TopicConfig {
 
 fn fill(partition: &Partition, count: usize) {
     for i in 0..count {
-        partition.append(&[RecordData::new(&format!("{i:0200}"))]).unwrap();
+        partition.append(&[RecordData::new(format!("{i:0200}"))]).unwrap();
     }
 }
 
@@ -69,7 +69,7 @@ fn a_handle_on_a_deleted_topic_never_shows_another_one_of_its_name() {
     log.delete_topic("t").unwrap();
     let new = topic(&log, "t", TopicConfig::default());
     for _ in 0..3 {
-        new.append(&[RecordData::new(&"x".repeat(200))]).unwrap();
+        new.append(&[RecordData::new("x".repeat(200))]).unwrap();
     }
     assert_eq!(old.read(0).next().unwrap().unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(old.read_backwards(3).next().unwrap().unwrap_err().kind(), ErrorKind::Closed);
@@ -359,12 +359,12 @@ fn a_failed_roll_leaves_nothing_in_the_way_of_the_next_one() {
             fill(&partition, 3);
             env.inject(Fault::new(kind).skip(skip));
             env.inject(Fault::new(kind).on(Operation::Remove));
-            let first = partition.append(&[RecordData::new(&"y".repeat(200))]);
+            let first = partition.append(&[RecordData::new("y".repeat(200))]);
             env.clear_faults();
             if first.is_ok() {
                 continue;
             }
-            match partition.append(&[RecordData::new(&"z".repeat(200))]) {
+            match partition.append(&[RecordData::new("z".repeat(200))]) {
                 Ok(range) => assert_eq!(range.start, 3),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Poisoned, "{kind:?} at {skip}: {error}"),
             }

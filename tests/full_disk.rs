@@ -163,7 +163,7 @@ fn fill_and_resume(small: &Small, durability: Durability, left: usize) {
 fn append_batch_of_values(partition: &Partition) {
     let end = partition.log_end_offset().value();
     for i in end..end + 10 {
-        partition.append(&[RecordData::new(&value(i))]).unwrap();
+        partition.append(&[RecordData::new(value(i))]).unwrap();
     }
 }
 

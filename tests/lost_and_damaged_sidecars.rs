@@ -40,7 +40,7 @@ fn build(root: &Path) -> [std::path::PathBuf; 2] {
     partition.flush().unwrap();
     // A tail that no checkpoint covers.
     for i in RECORDS..RECORDS + 30 {
-        partition.append(&[RecordData::new(&value(i)).timestamp(time_of(i))]).unwrap();
+        partition.append(&[RecordData::new(value(i)).timestamp(time_of(i))]).unwrap();
     }
     image(&living, &killed);
     log.close().unwrap();

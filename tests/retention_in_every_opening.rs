@@ -185,7 +185,7 @@ fn a_size_that_is_changed_holds_from_then_on_and_segments_follow_it() {
     let shown = TopicConfig::from_kafka_properties([("retention.bytes", "80000000")]).unwrap();
     assert!(shown.entries().iter().any(|entry| entry.key == "segment.bytes" && entry.value == "10000000"));
     assert_eq!(shown.to_properties().len(), 1);
-    let error = partition.append(&[RecordData::new(&vec![0; 2 << 20])]).unwrap_err();
+    let error = partition.append(&[RecordData::new(vec![0; 2 << 20])]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
 }
 

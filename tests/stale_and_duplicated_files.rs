@@ -100,7 +100,7 @@ fn shown(dir: &Path, context: &str) -> Shown {
         let found = partition.offset_for_timestamp(time(offset)).unwrap();
         assert_eq!(found.map(|f| f.offset.value()), Some(offset), "{context}");
     }
-    let appended = partition.append(&[RecordData::new(&value(next)).key(&key(next)).timestamp(time(next))]);
+    let appended = partition.append(&[RecordData::new(value(next)).key(key(next)).timestamp(time(next))]);
     if error.is_none() {
         let given = appended.unwrap_or_else(|error| panic!("{context}: all was read, but: {error}"));
         assert_eq!(given.start, next, "{context}");

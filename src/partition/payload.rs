@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::{borrow::Cow, fmt};
 
 /// A key or a value on its way into the log: borrowed from whatever reads as bytes (`&str`, `&String`, `&[u8]`, `&Vec<u8>`,
-/// `&Bytes`, ...), or owned (`String`, `Vec<u8>`, `Bytes`, arrays).
+/// `&Bytes`, ...), or owned (`String`, `Vec<u8>`, `Bytes`).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Payload<'a>(pub(crate) Cow<'a, [u8]>);
 
@@ -48,12 +48,6 @@ impl From<Bytes> for Payload<'_> {
     }
 }
 
-impl<const N: usize> From<[u8; N]> for Payload<'_> {
-    fn from(bytes: [u8; N]) -> Self {
-        Payload(Cow::Owned(bytes.to_vec()))
-    }
-}
-
 impl<'a> From<Cow<'a, [u8]>> for Payload<'a> {
     fn from(bytes: Cow<'a, [u8]>) -> Self {
         Payload(bytes)
@@ -82,12 +76,11 @@ mod tests {
         assert!(
             is_borrowed(Cow::Borrowed("abc").into()) && is_borrowed(Cow::Borrowed(b"abc".as_slice()).into())
         );
-        let owned: [Payload<'static>; 6] = [
+        let owned: [Payload<'static>; 5] = [
             text.clone().into(),
             text.clone().into_bytes().into(),
             text.clone().into_bytes().into_boxed_slice().into(),
             Bytes::from(text).into(),
-            (*b"abc").into(),
             Cow::<str>::Owned("abc".to_string()).into(),
         ];
         assert!(owned.iter().all(|payload| *payload == Payload::from("abc")));

@@ -53,7 +53,7 @@ fn a_transaction_index_that_is_missing_or_wrong_is_built_again_from_the_data() {
             for producer in 1..=2 {
                 transactional(partition.log(), producer, round, &format!("{producer} {round}"));
             }
-            partition.append(&[RecordData::new(&format!("plain {round}"))]).unwrap();
+            partition.append(&[RecordData::new(format!("plain {round}"))]).unwrap();
             end(partition.log(), 1, false);
             end(partition.log(), 2, true);
             expected.extend([format!("2 {round}"), format!("plain {round}")]);

@@ -135,7 +135,7 @@ fn compressed_batches_read_back() {
     producer.flush().unwrap();
     assert_eq!(values(&topic, 0), texts);
     // More than max.message.bytes, until it is compressed.
-    producer.enqueue(ProducerRecord::new("t", &vec![b'a'; 3 << 20])).unwrap();
+    producer.enqueue(ProducerRecord::new("t", vec![b'a'; 3 << 20])).unwrap();
     producer.flush().unwrap();
     assert_eq!(values(&topic, 0)[500].len(), 3 << 20);
 }

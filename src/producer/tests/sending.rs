@@ -232,7 +232,7 @@ fn a_closure_can_make_records_of_its_own() {
     let topic = world.topic("t", 1);
     let producer = world.producer();
     let made = || (0..3).map(|i| ProducerRecord::new("t", format!("{i}")).key(vec![i]));
-    producer.send(ProducerRecord::new("t", format!("n {}", 1)).header(format!("h{}", 1), [7])).unwrap();
+    producer.send(ProducerRecord::new("t", format!("n {}", 1)).header(format!("h{}", 1), vec![7])).unwrap();
     assert_eq!(producer.send_all(made()).unwrap(), 3);
     producer.send_batch(&made().collect::<Vec<_>>()).unwrap();
     made().for_each(|record| drop(producer.enqueue(record).unwrap()));
