@@ -495,3 +495,40 @@ fn damage_that_only_a_reader_or_the_first_append_met_is_part_of_the_health() {
     );
     assert_eq!(log.health().damaged.len(), 1);
 }
+
+#[test]
+fn who_only_reads_goes_on_behind_damage_in_the_last_segment_as_a_writer_does() {
+    let root = quick_dir();
+    for left in Left::all(root.path()) {
+        let (bad, more) = (left.places[9], left.places[20]);
+        let resumes = left.places[10].base;
+        for missing in ["", "index", "timeindex", "snapshot", "pages", "marks"] {
+            let context = format!("{} {} without {missing:?}", left.durability, left.clean);
+            let dir = root.path().join("damaged");
+            image(&left.dir, &dir);
+            change(&dir, bad.start + 70, |byte| byte ^ 1);
+            change(&dir, more.start + 70, |byte| byte ^ 1);
+            files(&dir.join("t-0"), missing).iter().for_each(|file| fs::remove_file(file).unwrap());
+            if missing == "marks" && left.clean {
+                fs::remove_file(dir.join("marks")).unwrap();
+                files(&dir.join("t-0"), "index").iter().for_each(|file| fs::remove_file(file).unwrap());
+            }
+            let reading = Streamlog::open_read_only(&dir).unwrap();
+            let partition = reading.topic("t").unwrap().partition(0).unwrap();
+            if partition.high_watermark() != left.end {
+                // What a killed process of a topic that is only written has left: nobody said that it was durable.
+                assert!(!left.clean && left.durability == Durability::Written, "{context}");
+                continue;
+            }
+            let (next, error) = read_from(&partition, 0);
+            assert_eq!(next, bad.base, "{context}");
+            assert_eq!(error.unwrap().next_offset().unwrap(), resumes, "{context}");
+            let (next, error) = read_from(&partition, resumes);
+            assert_eq!(next, more.base, "{context}");
+            let resumes = error.unwrap().next_offset().unwrap();
+            assert_eq!(resumes, left.places[21].base, "{context}");
+            let (next, error) = read_from(&partition, resumes.value());
+            assert!(error.is_none() && next == left.end, "{context}: {error:?}");
+        }
+    }
+}

@@ -266,6 +266,8 @@ impl Observer {
         let segments = log.segments.snapshot();
         let Some(replay) = self.replay.as_mut() else { return Ok(()) };
         let mut damaged = false;
+        // Without a mark, a closed log was durable up to where it ended.
+        let flushed = flushed.or_else(|| state.closed.as_ref().map(|closed| closed.next_offset));
         let is_changed = self.seen.is_some();
         loop {
             let Some(segment) = segments.get(replay.segment).cloned() else { break };
@@ -291,7 +293,8 @@ impl Observer {
                 damaged = true;
                 match &next {
                     Some(next) => pass_damage(replay, &segment, len, next.base(), reason)?,
-                    None => note_damage(&segment, &stop, flushed, reason),
+                    None if pass_damage_of_the_last(replay, &segment, len, flushed, reason)? => continue,
+                    None => {}
                 }
             }
             match next {
@@ -344,6 +347,25 @@ fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, re
         replay.next_offset = end;
     }
     Ok(())
+}
+
+/// Goes on behind damage in the last segment, of which everything below `flushed` was durable. Says whether it came to
+/// there: where the end is missing, that is left with the segment as an error.
+fn pass_damage_of_the_last(
+    replay: &mut Replay,
+    segment: &Segment,
+    len: u64,
+    flushed: Offset,
+    reason: &str,
+) -> Result<bool> {
+    let behind =
+        replay.scan_past_damage(segment, len, Bounds::below(flushed), Source::Cache, &mut |_, _| {})?;
+    learn(segment, replay);
+    if behind.next_offset < flushed {
+        let reason = if let Why::Bad(reason) = &behind.why { reason } else { reason };
+        note_damage(segment, &behind, flushed, reason);
+    }
+    Ok(behind.next_offset >= flushed)
 }
 
 /// Leaves with the segment that nothing can be read from `stop` up to `flushed`.
