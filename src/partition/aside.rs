@@ -6,8 +6,9 @@ use crate::{
     error::{Error, Result},
     storage::{
         layout::{ASIDE, SegmentFile},
+        scan::{Found, Scanner},
         segment::Segment,
-        sidecar::remove_if_there,
+        sidecar::{remove_if_there, remove_segment_files},
     },
     types::Offset,
 };
@@ -27,12 +28,44 @@ impl Recovery<'_> {
             other => other.map_err(|e| Error::io("list", dir, e))?,
         };
         for entry in entries {
+            if self.was_removed(&entry.name)? {
+                remove_if_there(&*self.shared.env, &dir.join(&entry.name))?;
+                if let Some(base) = SegmentFile::Log.parse(&entry.name) {
+                    remove_segment_files(&*self.shared.env, dir, base)?;
+                }
+                continue;
+            }
             let Some(base) = SegmentFile::Log.parse(&entry.name) else { continue };
             if self.segments.iter().all(|s| s.base() != base) && !planted!(leave_strays) {
                 self.put_segment_aside(base)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a file is that of a segment, or was put aside as one, whose records all lie below the log start, and so were
+    /// removed: a death came between the manifest's word and the file.
+    fn was_removed(&self, name: &str) -> Result<bool> {
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let state = self.shared.manifest.state();
+        let log_start = state.partition(&id, partition).map_or(Offset::ZERO, |p| p.log_start);
+        let own = name.split_once(&format!(".{ASIDE}")).map_or(name, |(own, _)| own);
+        let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
+        let Some(base) = SegmentFile::Log.parse(own).filter(|base| *base < first.min(log_start)) else {
+            return Ok(false);
+        };
+        if self.shared.read_only {
+            return Ok(false);
+        }
+        let file = self.shared.pool.existing(self.identity.dir.join(name), false);
+        let mut scanner = Scanner::new(&file, file.len()?, 0, base, true);
+        loop {
+            match scanner.next()? {
+                Found::Batch(..) if scanner.expected() <= log_start => {}
+                Found::End => return Ok(true),
+                _ => return Ok(false),
+            }
+        }
     }
 
     pub(super) fn put_segment_aside(&mut self, base: Offset) -> Result<()> {

@@ -155,12 +155,13 @@ impl Log {
         Ok(())
     }
 
-    fn write_snapshot(
+    /// Writes what is known of the producers at `at`; nothing where the log begins and nobody is known.
+    pub(super) fn write_snapshot(
         &self,
         at: Offset,
         snapshot: &(Vec<ProducerEntry>, Vec<ProducerBatches>),
     ) -> Result<()> {
-        if at <= self.offsets.log_start() {
+        if at == Offset::ZERO || at <= self.offsets.log_start() && snapshot.0.is_empty() {
             return Ok(());
         }
         let env = &*self.shared.env;

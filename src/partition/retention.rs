@@ -174,6 +174,7 @@ impl Log {
             None if self.roll_empty(end)? => end,
             None => return Ok(0),
         };
+        self.keep_producers(below)?;
         // The manifest is about to name the segment that begins there as the first one, durably.
         let dir = &self.identity.dir;
         if !planted!(retention_leaves_a_nameless_segment) {
@@ -200,6 +201,18 @@ impl Log {
         let results: Vec<Result<()>> = removed.map(|segment| segment.remove_files()).collect();
         results.into_iter().collect::<Result<()>>()?;
         Ok(count)
+    }
+
+    /// Writes down what producers did below `below`, which only the segments say that are about to go.
+    fn keep_producers(&self, below: Offset) -> Result<()> {
+        let snapshot = match &*self.writer.lock() {
+            super::log::Writer::Ready(active) | super::log::Writer::Loaded(active) => {
+                active.pending.iter().find(|seal| seal.next_base == below).map(|seal| seal.snapshot.clone())
+            }
+            _ => None,
+        };
+        let Some(snapshot) = snapshot.filter(|snapshot| !snapshot.0.is_empty()) else { return Ok(()) };
+        self.shared.making_room(|| self.write_snapshot(below, &snapshot))
     }
 
     /// Seals the active segment although nothing is to be appended; `false` when the log does not end at `end` any more.

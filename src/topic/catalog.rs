@@ -407,7 +407,8 @@ impl Catalog {
         let entry = Entry::TopicConfigured { id: topic.id(), config: config.to_properties() };
         self.shared.manifest.append_to_make_room(&[entry], Flush::Now)?;
         topic.set_config(config);
-        Ok(())
+        // What was appended meanwhile was so under the old settings, and is visible.
+        topic.logs().iter().filter(|_| !planted!(alter_without_flush)).try_for_each(|log| log.flush())
     }
 
     /// Deletes a topic. That it is gone is durable when this returns; readers that hold its data keep it until they

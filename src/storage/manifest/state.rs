@@ -138,7 +138,9 @@ impl ManifestState {
             }
             Entry::TopicDeleted { id } => self.delete_topic(id)?,
             Entry::LogStart { id, partition, offset } => {
-                self.partition_mut(id, *partition)?.log_start = *offset
+                let partition = self.partition_mut(id, *partition)?;
+                partition.log_start = *offset;
+                partition.forget_lives();
             }
             Entry::SegmentCreated { id, partition, base } => {
                 self.partition_mut(id, *partition)?.create_segment(*base)?;
@@ -426,10 +428,20 @@ impl PartitionState {
         match self.incarnations.last() {
             Some((last, _)) if *last >= number => Err(format!("incarnation {number} comes after {last}")),
             _ => {
+                // What lay there and behind was lost: of the lives that wrote it nothing is left.
+                self.incarnations.retain(|(_, first)| *first < first_offset);
                 self.incarnations.push((number, first_offset));
+                self.forget_lives();
                 Ok(())
             }
         }
+    }
+
+    /// Forgets the lives that ended below the log start. An offset that can still be read is never theirs, and who has one
+    /// of them by heart finds that a later life began below it, as before.
+    fn forget_lives(&mut self) {
+        let ended = self.incarnations.iter().skip(1).take_while(|(_, first)| *first < self.log_start).count();
+        self.incarnations.drain(..ended);
     }
 
     /// Entries that make a new partition this one, but for `closed`.

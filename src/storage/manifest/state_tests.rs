@@ -143,7 +143,11 @@ impl Model {
                 segments.extend(with.iter().map(|(base, s)| SegmentEntry { base: *base, sealed: Some(*s) }));
                 segments.sort_by_key(|s| s.base);
             }
-            Entry::LogStart { id, partition, offset } => self.partition(&id, partition)?.log_start = offset,
+            Entry::LogStart { id, partition, offset } => {
+                let partition = self.partition(&id, partition)?;
+                partition.log_start = offset;
+                forget_lives(partition);
+            }
             Entry::Truncated { id, partition, next_offset } => {
                 let segments = &mut self.partition(&id, partition)?.segments;
                 let first = segments.first().map(|s| s.base);
@@ -153,11 +157,13 @@ impl Model {
                 }
             }
             Entry::Incarnation { id, partition, number, first_offset } => {
-                let lives = &mut self.partition(&id, partition)?.incarnations;
-                if lives.iter().any(|(last, _)| *last >= number) {
+                let partition = self.partition(&id, partition)?;
+                if partition.incarnations.iter().any(|(last, _)| *last >= number) {
                     return None;
                 }
-                lives.push((number, first_offset));
+                partition.incarnations.retain(|(_, first)| *first < first_offset);
+                partition.incarnations.push((number, first_offset));
+                forget_lives(partition);
             }
             Entry::Opened { epoch } => {
                 (self.opened, self.clean) = (epoch, false);
@@ -184,6 +190,13 @@ impl Model {
             }
         }
         Some(())
+    }
+}
+
+/// Of the lives that ended below the log start nothing is said.
+fn forget_lives(partition: &mut PartitionState) {
+    while partition.incarnations.get(1).is_some_and(|(_, first)| *first < partition.log_start) {
+        partition.incarnations.remove(0);
     }
 }
 

@@ -1,0 +1,106 @@
+//! Deaths pile nothing up: what the manifest says is removed is removed by the next opening, and of lives of which no offset
+//! is left the manifest forgets. (I4, I11, I15)
+
+use streamlog::{
+    Builder, RecordData, Streamlog, TopicConfig,
+    sim::{Crash, SimEnv},
+};
+
+fn open(env: &SimEnv) -> Streamlog {
+    Builder::env(env, "/data").background_thread(false).open().unwrap()
+}
+
+/// The bases of the segment files, whatever was done to their names.
+fn bases(env: &SimEnv) -> Vec<u64> {
+    let files = env.files().into_keys().filter_map(|path| {
+        let name = path.strip_prefix("/data/t-0/")?.to_string();
+        name.contains(".log").then(|| name[..20].parse().unwrap())
+    });
+    files.collect()
+}
+
+#[test]
+fn a_death_in_the_middle_of_a_removal_leaves_no_file_of_what_was_removed() {
+    let env = SimEnv::new(1);
+    let log = open(&env);
+    let config = TopicConfig::default().segment_bytes(600);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    for i in 0..6 {
+        partition.append(&[RecordData::new(&[i; 400])]).unwrap();
+    }
+    env.record();
+    log.delete_records("t", 0, 4).unwrap();
+    let recording = env.recording();
+    let mut cursor = recording.cursor();
+    let (mut between, mut cases) = (0, 0);
+    loop {
+        for crash in [Crash::Kill, Crash::Prefix, Crash::Subset] {
+            let env = cursor.crash(crash, cases);
+            cases += 1;
+            let found = bases(&env);
+            let log = open(&env);
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            let start = partition.log_start_offset().value();
+            assert!([0, 4].contains(&start));
+            let left = bases(&env);
+            let gone = |base: &&u64| start == 4 && **base < 4 && log.stats().segments == 2;
+            between += found.iter().filter(gone).count();
+            assert_eq!(left.iter().filter(gone).count(), 0, "{left:?}");
+            let read: Vec<u8> = partition
+                .read(start)
+                .flat_map(|b| b.unwrap().iter().map(|record| record.value.unwrap()[0]).collect::<Vec<_>>())
+                .collect();
+            assert_eq!(read, (start as u8..6).collect::<Vec<_>>());
+        }
+        if cursor.advance().is_none() {
+            break;
+        }
+    }
+    assert!(between > 0);
+}
+
+#[test]
+fn what_lies_beside_a_log_and_was_not_removed_is_kept() {
+    let env = SimEnv::new(1);
+    let log = open(&env);
+    let config = TopicConfig::default().segment_bytes(600);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    for i in 0..6 {
+        partition.append(&[RecordData::new(&[i; 400])]).unwrap();
+    }
+    let files = env.files();
+    log.delete_records("t", 0, 4).unwrap();
+    let env = env.crash(Crash::Kill, 1);
+    // Under the name of one that was removed, one whose records were not.
+    let name = |base: u64| format!("/data/t-0/{base:020}.log");
+    env.overwrite(name(0), &files[&name(0)]).unwrap();
+    env.overwrite(name(1), &files[&name(5)]).unwrap();
+    let log = open(&env);
+    let files = env.files();
+    assert!(!files.contains_key(&name(0)) && !files.contains_key(&(name(0) + ".aside")));
+    assert!(files.contains_key(&(name(1) + ".aside")));
+    assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_start_offset(), 4);
+}
+
+#[test]
+fn hundreds_of_deaths_leave_a_small_manifest() {
+    let mut env = SimEnv::new(1);
+    let config = TopicConfig::default().segment_bytes(600).retention_bytes(2000);
+    let log = open(&env);
+    log.create_topic("t", config).unwrap();
+    for life in 0..300 {
+        env = env.crash(Crash::Kill, life);
+        let log = open(&env);
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new(&[1; 400])]).unwrap();
+        assert_eq!(u64::from(partition.incarnation_of(life)), life + 1);
+        // A life that appends nothing.
+        let dies = env.crash(Crash::Kill, life);
+        let idle = open(&dies);
+        env = dies.crash(Crash::Kill, life);
+        drop((log, idle));
+    }
+    let manifest = env.files().remove("/data/manifest").unwrap();
+    let said = manifest.iter().rposition(|byte| *byte != 0).unwrap();
+    assert!(said < 2000, "{said} bytes");
+}
