@@ -33,8 +33,24 @@ impl Reader {
             self.topics = topics;
         }
         let records = self.consumer.poll(Duration::ZERO)?;
+        self.see_what_was_removed(model)?;
         let whole = env.is_none_or(|env| env.struck() == 0);
         Ok(follow(model, &records, whole))
+    }
+
+    /// A poll of a log without threads looks at the clock first, and may have moved starts.
+    fn see_what_was_removed(&self, model: &mut Model) -> Result<(), Error> {
+        for (name, topic) in model.topics.iter_mut().filter(|(_, topic)| topic.retention) {
+            for (number, part) in (0u32..).zip(&mut topic.parts) {
+                let start = self.consumer.beginning_offsets(&[TopicPartition::new(*name, number)])?;
+                let start = start.values().next().map_or(0, |start| start.value());
+                if start > part.start {
+                    part.power = part.power.max(start);
+                    part.start = start;
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn commit(&mut self, topic: &str, partition: u32, offset: u64) -> Result<(), Error> {
