@@ -359,6 +359,10 @@ pub fn go_on(
         };
         make(session, &create, false, calls)?;
     }
+    // A life that only looked, or not even that: its close is a clean one.
+    if rng.one_in(5) {
+        make(session, &Op::Reopen, false, calls)?;
+    }
     for topic in topics {
         for size in [20, 250] {
             if size > 20 && rng.one_in(2) {

@@ -152,7 +152,7 @@ impl Model {
                 let made = TopicModel { id: None, durability, settings, retention, parts };
                 self.topics.entry(topic).or_insert(made).set(op);
             }
-            Op::Append { .. } | Op::SendAcross { .. } => {
+            Op::Append { .. } | Op::SendAcross { .. } | Op::Follow { .. } => {
                 for (topic, partition, count, size) in op.appends() {
                     self.append(topic, partition, count, size, true);
                 }
@@ -178,7 +178,7 @@ impl Model {
                     }
                 }
             }
-            Op::CommitAt { topic, partition, .. } => {
+            Op::CommitAt { topic, partition, .. } | Op::Reset { topic, partition, .. } => {
                 let target = op.commit_target(self);
                 if let Some(part) = self.part_mut(topic, partition) {
                     part.commit(target);

@@ -5,8 +5,9 @@ use crate::model::{Model, Rec};
 use crate::workload::{Change, DIR, How, Op, Rng};
 use std::{sync::Arc, sync::Mutex, time::Duration};
 use streamlog::{
-    Builder, Compression, ConfigChange, Durability, Error, ErrorKind, Offset, Partition, Producer,
-    ProducerRecord, RecordData, RecoveryVerdict, Streamlog, Timestamp, TopicConfig, sim::SimEnv,
+    AutoOffsetReset, Builder, Compression, ConfigChange, Durability, Error, ErrorKind, GroupReset, Offset,
+    Partition, Producer, ProducerRecord, RecordData, RecoveryVerdict, ResetTo, Streamlog, Timestamp,
+    TopicConfig, TopicPartition, sim::SimEnv,
 };
 
 /// What a watcher saw of a partition: at this operation, readers could go so far.
@@ -197,6 +198,16 @@ impl Session {
                     other => other?,
                 }
             }
+            Op::Reset { topic, partition, .. } => {
+                let target = op.commit_target(&self.model);
+                let to = ResetTo::Offset(Offset::new(target));
+                let reset = GroupReset::to(to).partition(TopicPartition::new(topic, partition));
+                let now = self.log()?.reset_group_offsets(GROUP, &reset)?;
+                if now.values().map(|offset| offset.value()).ne([target]) {
+                    return Ok(Err(format!("reset to {target}, and the group is at {now:?} (I9)")));
+                }
+            }
+            Op::Follow { topic, partition, size } => return self.follow(topic, partition, size),
             Op::SendAcross { ref parts } => return self.send_across(parts),
             Op::Alter { topic, ref change } => {
                 let change_of = |(key, value)| match value {
@@ -252,6 +263,34 @@ impl Session {
         let start = sent.first().map_or(Offset::ZERO, |m| m.offset);
         let end = sent.last().map_or(Offset::ZERO, |m| m.offset + 1);
         Ok((start, end, if in_order { count.into() } else { u64::MAX / 2 }))
+    }
+
+    /// What comes after a subscription from the latest offset on is read, and nothing else.
+    fn follow(
+        &mut self,
+        topic: &'static str,
+        partition: u32,
+        size: u32,
+    ) -> Result<Result<(), String>, Error> {
+        let expected = self.model.part(topic, partition).map_or(0, |p| p.end());
+        let latest = self.log()?.consumer_builder_without_group().auto_offset_reset(AutoOffsetReset::Latest);
+        let mut tail = latest.build()?;
+        tail.subscribe(self.model.topics.keys())?;
+        let (start, ..) =
+            self.append(&Op::Append { topic, partition, count: 1, size, how: How::Partition })?;
+        if start.value() != expected {
+            return Ok(Err(format!("appended at {start}, expected {expected} (I2)")));
+        }
+        let mut seen = Vec::new();
+        // A poll may keep to one partition.
+        for _ in 0..4 * self.model.topics.len().max(1) {
+            let records = tail.poll(Duration::ZERO)?;
+            seen.extend(records.iter().map(|r| (r.topic().to_string(), r.partition(), r.offset.value())));
+        }
+        if seen != [(topic.to_string(), partition, expected)] {
+            return Ok(Err(format!("latest, and then offset {expected} came: {seen:?} was polled (I9)")));
+        }
+        Ok(Ok(()))
     }
 
     /// What is larger than it may be is refused; nothing makes it smaller.

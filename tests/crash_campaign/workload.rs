@@ -76,6 +76,18 @@ pub enum Op {
     },
     /// Its consumer ends, and what the group has committed is forgotten.
     Forget,
+    /// An administrator moves what the group has committed to so many quarters of a partition; its consumer goes on.
+    Reset {
+        topic: &'static str,
+        partition: u32,
+        quarters: u64,
+    },
+    /// A consumer of no group subscribes from the latest offset on; then one record is appended, and it must get that one.
+    Follow {
+        topic: &'static str,
+        partition: u32,
+        size: u32,
+    },
 }
 
 /// What is altered of a topic, in one call.
@@ -148,7 +160,7 @@ impl Op {
 
     pub fn commit_target(&self, model: &Model) -> u64 {
         match *self {
-            Op::CommitAt { topic, partition, quarters } => {
+            Op::CommitAt { topic, partition, quarters } | Op::Reset { topic, partition, quarters } => {
                 model.part(topic, partition).map_or(0, |p| p.start + (p.end() - p.start) * quarters / 4)
             }
             _ => 0,
@@ -159,6 +171,7 @@ impl Op {
     pub fn appends(&self) -> Vec<(&'static str, u32, u32, u32)> {
         match self {
             Op::Append { topic, partition, count, size, .. } => vec![(*topic, *partition, *count, *size)],
+            Op::Follow { topic, partition, size } => vec![(*topic, *partition, 1, *size)],
             Op::SendAcross { parts } => parts.clone(),
             _ => Vec::new(),
         }
@@ -196,6 +209,8 @@ impl Op {
             Op::Append { topic, partition, .. }
             | Op::Flush { topic, partition }
             | Op::CommitAt { topic, partition, .. }
+            | Op::Reset { topic, partition, .. }
+            | Op::Follow { topic, partition, .. }
             | Op::AdvanceStart { topic, partition, .. } => model.part(topic, partition).is_some(),
             Op::Delete { topic } | Op::Alter { topic, .. } => model.topics.contains_key(topic),
             Op::AddPartitions { topic, count } => {
@@ -323,7 +338,7 @@ fn draw_append(rng: &mut Rng, topic: &'static str, partition: u32) -> Op {
 fn draw_op(rng: &mut Rng) -> Op {
     let topic = if rng.one_in(4) { "b" } else { "a" };
     let partition = u32::from(rng.one_in(5));
-    match rng.below(36) {
+    match rng.below(39) {
         0..=10 => draw_append(rng, topic, partition),
         11 | 12 => Op::Flush { topic, partition },
         13 | 14 => Op::AdvanceStart { topic, partition, quarters: 1 + rng.below(4) },
@@ -339,6 +354,8 @@ fn draw_op(rng: &mut Rng) -> Op {
         29..=31 => draw_send_across(rng),
         32 | 33 => Op::Alter { topic, change: draw_change(rng) },
         34 => Op::Forget,
+        35 => Op::Reset { topic, partition, quarters: rng.below(5) },
+        36 | 37 => Op::Follow { topic, partition, size: rng.below(300) as u32 },
         _ => draw_create(rng, topic),
     }
 }
@@ -439,6 +456,8 @@ pub fn exhaustive() -> Vec<Workload> {
         commit(4),
         Op::Forget,
         Op::Resume { close: false },
+        Op::Reset { topic: "a", partition: 0, quarters: 1 },
+        Op::Follow { topic: "a", partition: 0, size: 10 },
     ];
     let mut found = Vec::new();
     for base in &bases {
