@@ -54,6 +54,7 @@ impl Consumer {
     /// `InvalidArgument` where no partition of this consumer stands before this damage, because it went elsewhere
     /// since, or was unassigned. Nothing is moved then.
     pub fn skip_damage(&mut self, error: &Error) -> Result<(TopicPartition, Range<Offset>)> {
+        self.check_process()?;
         let (Error::Corrupt { path, .. }, Some(next)) = (error, error.next_offset()) else {
             return Err(error.clone());
         };

@@ -238,6 +238,8 @@ impl Streamlog {
         if is_left && !planted!(a_helper_wakes_nobody) {
             // The thread may have looked while this had it in hand.
             catalog.shared().wake_background();
+        } else if result.is_ok() {
+            self.inner.background.mended();
         }
         result
     }

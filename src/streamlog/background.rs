@@ -124,6 +124,11 @@ impl Background {
         self.error.lock().take()
     }
 
+    /// Everything that is due was done: what kept it from being done before has passed.
+    pub(super) fn mended(&self) {
+        self.error.lock().take_if(|error| error.can_pass());
+    }
+
     /// Ends the thread, which finishes what it is doing.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -239,7 +244,7 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
-    use crate::Streamlog;
+    use crate::{Error, Streamlog};
 
     #[test]
     fn work_that_panics_shows_in_the_health_of_the_handle_and_ends_alone() {
@@ -251,5 +256,19 @@ mod tests {
         let error = log.health().background.unwrap().to_string();
         assert!(error.contains("background work") && error.contains("panicked"), "{error}");
         assert!(log.health().is_good(), "it is told once");
+    }
+
+    #[test]
+    fn a_full_disk_that_has_passed_is_nothing_that_health_or_close_reports() {
+        let full = || Error::DiskFull { operation: "write", path: "t-0".into() };
+        let log = Streamlog::in_memory().unwrap();
+        log.inner.background.note(Err(full()));
+        log.maintain().unwrap();
+        assert!(log.health().is_good());
+        log.inner.background.note(Err(full()));
+        log.close().unwrap();
+        let log = Streamlog::in_memory().unwrap();
+        log.inner.background.note(Err(Error::io("flush", "t-0", std::io::Error::other("gone"))));
+        assert!(log.close().is_err());
     }
 }

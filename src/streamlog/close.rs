@@ -77,7 +77,8 @@ impl Inner {
         *self.lock.lock() = None;
         drop(self.temporary.lock().take());
         match (result, self.background.take_error()) {
-            (Ok(()), Some(error)) => Err(error),
+            // What a full disk kept the background from was done by this call.
+            (Ok(()), Some(error)) if !error.can_pass() => Err(error),
             (result, _) => result,
         }
     }
