@@ -391,14 +391,17 @@ fn is_run_under(limit: &str, name: &str) -> bool {
     if std::env::var_os("STREAMLOG_UNDER_A_LIMIT").is_some() {
         return false;
     }
-    let status = std::process::Command::new("sh")
+    // Its output goes through pipes: a limit on file sizes is also one on the file that this test's output may go to.
+    let output = std::process::Command::new("sh")
         .args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env("STREAMLOG_UNDER_A_LIMIT", "1")
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "{status}");
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{}: {said}", output.status);
     true
 }
 

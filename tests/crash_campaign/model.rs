@@ -122,6 +122,12 @@ impl Model {
         self.topics.get_mut(topic)?.parts.get_mut(partition as usize)
     }
 
+    /// Retention, where there is one, may go up to the end.
+    pub fn may_retain_less(&mut self) {
+        let topics = self.topics.values_mut().filter(|t| t.retention);
+        topics.flat_map(|t| &mut t.parts).for_each(|p| p.start = p.end());
+    }
+
     fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
         self.topics.values_mut().flat_map(|t| &mut t.parts)
     }

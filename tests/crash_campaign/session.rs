@@ -58,7 +58,11 @@ impl Session {
     pub fn start_with(env: SimEnv, log: Streamlog, mut model: Model, serial: u64) -> Session {
         model.serial = serial;
         let (log, watched) = (Some(log), Arc::default());
-        Session { env, log, model, background: false, watched, producer: None, reader: None }
+        let mut session =
+            Session { env, log, model, background: false, watched, producer: None, reader: None };
+        // What looked at it may have polled, and a poll removes what is over age. All else that is wrong shows later.
+        session.learn(&Op::Maintain { after_secs: 0 }).ok();
+        session
     }
 
     /// Notes from now on how far readers could go at each operation, in topics where that is a promise.
@@ -182,8 +186,13 @@ impl Session {
                 self.log = Some(open(&self.env, self.background)?);
                 // A full medium may have kept what a recovery found from being written down.
                 let without_a_fault = self.env.struck() == struck;
-                if without_a_fault && !self.log()?.recovery_report().was_clean {
-                    return Ok(Err("a closed log was recovered".into()));
+                // What an interrupted roll left without a name goes aside when it is seen, which is told, and is all.
+                let report = self.log()?.recovery_report();
+                let nothing_else = report.partitions.iter().all(|p| {
+                    p.verdict == RecoveryVerdict::Whole && p.bytes_read == 0 && !p.put_aside.is_empty()
+                });
+                if without_a_fault && !report.was_clean && !nothing_else {
+                    return Ok(Err(format!("a closed log was recovered: {report:?}")));
                 }
             }
             Op::Forget => {
