@@ -43,10 +43,20 @@ impl fmt::Display for Error {
                 f,
                 "{size} bytes are more than the {max} of {limit}: split the data, or raise the limit where it can be"
             ),
-            Error::Undelivered { partition, records, cause } => write!(
-                f,
-                "{records} records of {partition} that were enqueued earlier were not acknowledged and are not tried again: {cause}. Producer::take_undelivered hands them back"
-            ),
+            Error::Undelivered { partition, records, cause } => {
+                write!(
+                    f,
+                    "{records} records of {partition} that were enqueued earlier were not acknowledged and are not tried again: "
+                )?;
+                match &**cause {
+                    // Its own text says to call again, which is not what helps here.
+                    Error::DiskFull { operation, path } => {
+                        write!(f, "no space left to {operation} {}", path.display())?;
+                    }
+                    cause => write!(f, "{cause}")?,
+                }
+                write!(f, ". Producer::take_undelivered hands them back")
+            }
             Error::QueueFull => {
                 write!(f, "the producer's buffer is full: wait for deliveries, or raise its size")
             }

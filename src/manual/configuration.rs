@@ -71,7 +71,9 @@
 //! `flush.ms` add nothing.
 //!
 //! A topic's size on disk is bounded by retention only. A segment goes as a whole, when its *newest* record is older than
-//! `retention.ms`, or when the partition would still hold `retention.bytes` without it. When it is
+//! `retention.ms`, or for its size. Where `segment.bytes` is not set, `retention.bytes` is the most that a partition holds:
+//! its oldest segment goes before the newest gets its first batch. Where it is set, Kafka's rule holds, and
+//! `retention.bytes` is the least: a segment goes when the partition would still hold as much without it. When it is
 //! the active one's turn, an empty segment is rolled first. By size it is applied by the append that makes a partition too
 //! large. By time it is applied soon after an opening, every five minutes from then on, and with each checkpoint: by the
 //! background thread, and where that is forbidden, inside `send`, `enqueue`, `append`, `poll` and

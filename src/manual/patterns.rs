@@ -293,8 +293,10 @@
 //! order of a key across the change is lost. Each partition costs a directory, a few files and an index in memory.
 //!
 //! **Segments** are the unit of removal. Retention removes a segment when all of it may go, so a limit is followed to within
-//! one segment: a tenth of `retention_bytes`, or of what comes in a tenth of `retention_time`, is a good size. Larger ones
-//! mean fewer files; smaller ones than a few megabytes mean many.
+//! one segment. With `retention_bytes` leave `segment_bytes` alone: it is then an eighth of the limit, and the limit is the
+//! most that a partition holds; set by hand, it makes the limit the least that is kept, as in Kafka. With `retention_time`,
+//! what comes in a tenth of that time is a good size. Larger segments mean fewer files; ones of less than a few megabytes
+//! mean many.
 //!
 //! # Which errors to retry
 //!

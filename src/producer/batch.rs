@@ -86,7 +86,7 @@ impl Producer {
     ///
     /// As for [`Producer::send`]; `RecordTooLarge` when a partition's part exceeds its topic's `max.message.bytes`. A
     /// record or part that is refused leaves every partition untouched. When writing fails, parts of other partitions
-    /// may be in the log: a transaction makes them one.
+    /// may be in the log: transactions, which would make them one, are not in this release.
     pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
         self.inner.core.check_process()?;
         let mut parts = Parts::default();
