@@ -178,14 +178,13 @@ impl Session {
             Op::Reopen => {
                 self.watched.lock().unwrap().clear();
                 self.reader = None;
-                let struck = self.env.struck();
                 if let Some(log) = self.log.take() {
                     log.close()?;
                 }
                 self.producer = None;
                 self.log = Some(open(&self.env, self.background)?);
                 // A full medium may have kept what a recovery found from being written down.
-                let without_a_fault = self.env.struck() == struck;
+                let without_a_fault = self.env.struck() == 0;
                 // What an interrupted roll left without a name goes aside when it is seen, which is told, and is all.
                 let report = self.log()?.recovery_report();
                 let nothing_else = report.partitions.iter().all(|p| {
