@@ -19,15 +19,20 @@ fn bases(env: &SimEnv) -> Vec<u64> {
     files.collect()
 }
 
-#[test]
-fn a_death_in_the_middle_of_a_removal_leaves_no_file_of_what_was_removed() {
-    let env = SimEnv::new(1);
-    let log = open(&env);
+/// A topic of six records, each in a segment of its own.
+fn append_six_segments(log: &Streamlog) {
     let config = TopicConfig::default().segment_bytes(600);
     let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
     for i in 0..6 {
         partition.append(&[RecordData::new(&[i; 400])]).unwrap();
     }
+}
+
+#[test]
+fn a_death_in_the_middle_of_a_removal_leaves_no_file_of_what_was_removed() {
+    let env = SimEnv::new(1);
+    let log = open(&env);
+    append_six_segments(&log);
     env.record();
     log.delete_records("t", 0, 4).unwrap();
     let recording = env.recording();
@@ -63,11 +68,7 @@ fn a_death_in_the_middle_of_a_removal_leaves_no_file_of_what_was_removed() {
 fn what_lies_beside_a_log_and_was_not_removed_is_kept() {
     let env = SimEnv::new(1);
     let log = open(&env);
-    let config = TopicConfig::default().segment_bytes(600);
-    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
-    for i in 0..6 {
-        partition.append(&[RecordData::new(&[i; 400])]).unwrap();
-    }
+    append_six_segments(&log);
     let files = env.files();
     log.delete_records("t", 0, 4).unwrap();
     let env = env.crash(Crash::Kill, 1);
