@@ -2,6 +2,9 @@
 //!
 //! `planted!(name)` stands where the mistake would be made. Without the feature `__planted` it is the constant `false`
 //! and leaves nothing in the code. With it, it is a switch of the calling thread, off unless `plant` turned it on.
+//!
+//! Each mistake is noticed by a test: those listed here by the one that the list names, all others by the promise they break
+//! in `tests/promises`, which sees to it that none is forgotten.
 
 /// Whether the mistake of this name is to be made.
 #[cfg(not(feature = "__planted"))]
@@ -37,7 +40,8 @@ mod switch {
         PLANTED.get().is_some_and(|planted| planted == name)
     }
 
-    /// Every mistake there is a place for.
+    /// Those that show on a disk, and the crash campaign is to notice. Other mistakes stand beside the promises that they
+    /// break, in `tests/promises`.
     pub const NAMES: &[&str] = &[
         "acknowledge_before_flush",
         "publish_before_flush",
@@ -92,7 +96,6 @@ mod switch {
         &["ignore_a_failed_write", "give_up_when_interrupted", "take_space_for_granted"];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.
-    #[cfg(all(test, streamlog_shuttle))]
     pub const RACES: &[&str] = &[
         "believe_a_flush_that_runs",
         "a_flush_wakes_nobody",
@@ -109,7 +112,4 @@ mod switch {
 }
 
 #[cfg(feature = "__planted")]
-pub use switch::{NAMES, OUTSIDE, is_planted, plant};
-
-#[cfg(all(test, feature = "__planted", streamlog_shuttle))]
-pub use switch::RACES;
+pub use switch::{NAMES, OUTSIDE, RACES, is_planted, plant};

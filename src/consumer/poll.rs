@@ -70,8 +70,13 @@ impl Consumer {
                 self.follow_writer()?;
             }
             self.follow_catalog();
-            self.commit_when_due()?;
+            if !planted!(commit_one_poll_early) {
+                self.commit_when_due()?;
+            }
             let mut records = self.collect()?;
+            if planted!(commit_one_poll_early) {
+                self.commit_when_due()?;
+            }
             passed.append(&mut records.passed);
             if records.is_empty() && !timeout.is_zero() {
                 let now = self.policy.env.monotonic();

@@ -355,6 +355,7 @@
 //! | a crash after any disk operation, and in the recovery from it; an error at any operation, also of that recovery; a cache that lies after a failed flush; a full medium | simulated disk, workloads from a seed, held against a model | `tests/crash_campaign` |
 //! | calls in any order, with reopening, death and power cuts among them | proptest and a model, on the simulated disk and on the real one | `tests/model.rs` |
 //! | the same, chosen by coverage; hostile bytes for every decoder, and a whole hostile directory | libFuzzer; the inputs it kept are tried by every `cargo test` | `fuzz` |
+//! | a promise of this manual, or of a method's documentation, that is not kept | each promise is a line with its words, a test and the planted mistakes that break it | `tests/promises` |
 //! | threads that meet in another order | shuttle, in place of locks, atomics and threads | `.ci/run shuttle` |
 //! | races, and memory that is used after it was freed | ThreadSanitizer and AddressSanitizer on `tests/stress.rs`, after a mistake made on purpose that they have to report; miri on the room with unsafe code | `.ci/run sanitizers`, `.ci/run miri` |
 //! | a bit of any file that flips | any bit, one at a time (a run tries some, `STREAMLOG_EVERY_BIT=all` every one): of a closed store and a killed one, and of a partition's directory opened on its own | `tests/golden_store.rs`, `tests/golden_partition.rs` |
@@ -383,9 +384,10 @@
 //!   are tried; each seed tries other crashes of them. What it ever found is kept by name and runs first.
 //!   `cargo test --release --test crash_campaign -- --nocapture` ends with a line of figures; a debug build does a small
 //!   share.
-//! * **Mistakes that are planted**, behind the feature `__planted`: some sixty places where the engine can be made to do the
-//!   wrong thing, such as acknowledging before the flush. The campaign has to notice each of those that a disk can show,
-//!   shuttle's claims those that threads can, the tests with strace those that only a kernel shows.
+//! * **Mistakes that are planted**, behind the feature `__planted`: places where the engine can be made to do the wrong thing,
+//!   such as acknowledging before the flush. The campaign has to notice each of those that a crash can show, shuttle's
+//!   claims those that threads can, the tests with strace those that only a kernel shows. All others break a promise, and
+//!   stand beside it in `tests/promises`.
 //! * **Power cuts** count what was acknowledged before the cut. The machine lives on, other than in a real one, and on ext4
 //!   a flush that was under way may return success after the cut without having reached the medium.
 //!

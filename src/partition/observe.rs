@@ -214,7 +214,11 @@ impl Observer {
         } else {
             self.find_its_segment(&segments);
         }
-        self.follow(mark.as_ref().map(|m| m.flushed_offset), state)
+        let flushed = mark.as_ref().map(|mark| match planted!(show_what_is_being_flushed) {
+            false => mark.flushed_offset,
+            true => mark.flushing_offset,
+        });
+        self.follow(flushed, state)
     }
 
     /// Where a closed log's file is shorter than it was, all of it is gone through, to find what is left.

@@ -72,7 +72,10 @@ impl SegmentIndex {
     /// Adds a batch that is about to be, or was, appended. Says whether it got an entry.
     pub fn add(&mut self, batch: IndexedBatch) -> bool {
         let relative_offset = relative(self.base, batch.last_offset);
-        if batch.max_timestamp > self.largest.map_or(Timestamp::NONE, |(t, _)| t) {
+        let largest = self.largest_timestamp();
+        if batch.max_timestamp > largest
+            || planted!(index_the_last_of_equal_times) && batch.max_timestamp == largest
+        {
             self.largest = Some((batch.max_timestamp, relative_offset));
         }
         let is_due = self.since_entry > self.interval;

@@ -1,0 +1,172 @@
+//! What the manual and the documentation promise, the test that holds them to it, and the mistakes that this test must
+//! notice. A promise that no planted mistake can break is not tested.
+//!
+//! The table is in `reading.rs` (consumers, commits, groups, resets, read-only handles, times, producers, wake-ups) and in
+//! `keeping.rs` (durability, the manifest, large batches, retention, sidecars, opening). A line of it is
+//!
+//! ```text
+//! the_claim_as_a_function: "file", "the promise in its own words" => [mistakes];
+//! ```
+//!
+//! Each function runs as it is, and once more with each of its mistakes, on a simulated machine without threads, where
+//! it takes milliseconds. Promises that take more are kept by other tests, which plant their mistakes themselves; their
+//! lines are in `ELSEWHERE`.
+//!
+//! The table is held to its word as well: the passages stand in their files, the tests and the mistakes exist, and no
+//! mistake in `src/` is without a test that must notice it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod keeping;
+mod reading;
+mod world;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    panic::catch_unwind,
+    path::{Path, PathBuf},
+};
+use streamlog::planted;
+
+/// A promise, and who holds us to it.
+pub struct Promise {
+    /// The function that does; in this directory, or in the file after the `@`.
+    pub test: &'static str,
+    /// The file that makes the promise.
+    pub file: &'static str,
+    /// In these words.
+    pub says: &'static str,
+    /// What must not go unnoticed.
+    pub mistakes: &'static [&'static str],
+}
+
+/// Makes the table of a file, and a test of each of its lines.
+macro_rules! promises {
+    ($($test:ident: $file:literal, $says:literal => [$($mistake:ident),+ $(,)?];)+) => {
+        pub const HERE: &[crate::Promise] = &[$(crate::Promise {
+            test: stringify!($test),
+            file: $file,
+            says: $says,
+            mistakes: &[$(stringify!($mistake)),+],
+        }),+];
+
+        mod kept {
+            $(
+                #[test]
+                fn $test() {
+                    crate::hold(super::$test, &[$(stringify!($mistake)),+]);
+                }
+            )+
+        }
+    };
+}
+pub(crate) use promises;
+
+/// The claim holds, and no longer does with any of these mistakes.
+fn hold(claim: fn(), mistakes: &[&'static str]) {
+    claim();
+    for mistake in mistakes {
+        println!("-- with {mistake} planted, what follows must fail");
+        planted::plant(Some(mistake));
+        let went_unnoticed = catch_unwind(claim).is_ok();
+        planted::plant(None);
+        assert!(!went_unnoticed, "the claim holds with {mistake} planted, and should not");
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn table() -> impl Iterator<Item = &'static Promise> {
+    let here = reading::HERE.iter().chain(keeping::HERE);
+    here.chain(reading::ELSEWHERE).chain(keeping::ELSEWHERE)
+}
+
+/// Documentation as its reader sees it: without the signs of comments, links, code and emphasis, on one line.
+fn prose(text: &str) -> String {
+    let mut words = String::new();
+    for line in text.lines() {
+        let line = line.trim_start();
+        let line = line.strip_prefix("//!").or_else(|| line.strip_prefix("///")).unwrap_or(line);
+        words.extend([line, " "]);
+    }
+    let mut seen = String::new();
+    let mut rest = words.as_str();
+    while let Some(end) = rest.find("](") {
+        seen.push_str(&rest[..end]);
+        rest = &rest[end..][rest[end..].find(')').map_or(2, |close| close + 1)..];
+    }
+    seen.push_str(rest);
+    seen.retain(|c| !matches!(c, '[' | ']' | '`' | '*'));
+    seen.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_promise_is_made_in_these_words() {
+    for Promise { test, file, says, .. } in table() {
+        let text = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{test}: {file}: {e}"));
+        assert!(prose(&text).contains(&prose(says)), "{test}: {file} does not say (any more): {says}");
+    }
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    for Promise { test, .. } in reading::ELSEWHERE.iter().chain(keeping::ELSEWHERE) {
+        let (name, file) = test.split_once('@').unwrap_or_else(|| panic!("{test} is in no file"));
+        let text = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{test}: {e}"));
+        assert!(text.contains(&format!("fn {name}()")), "{file} has no function {name}");
+    }
+}
+
+/// The mistakes that have a place in `src/`.
+fn planted_in(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            planted_in(&path, found);
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            let names = text.split("planted!(").skip(1).filter_map(|rest| rest.split_once(')'));
+            found.extend(names.map(|(name, _)| name.to_string()).filter(|name| name != "name"));
+        }
+    }
+}
+
+#[test]
+fn every_mistake_has_a_place_and_a_test() {
+    let mut placed = BTreeSet::new();
+    planted_in(&root().join("src"), &mut placed);
+    let theirs = [planted::NAMES, planted::OUTSIDE, planted::RACES].into_iter().flatten().copied();
+    let theirs: BTreeSet<String> = theirs.map(String::from).collect();
+    let mut tested = theirs.clone();
+    for Promise { mistakes, .. } in reading::HERE.iter().chain(keeping::HERE) {
+        tested.extend(mistakes.iter().map(|mistake| mistake.to_string()));
+    }
+    for Promise { test, mistakes, .. } in reading::ELSEWHERE.iter().chain(keeping::ELSEWHERE) {
+        assert!(!mistakes.is_empty(), "{test} notices nothing");
+        let unknown = mistakes.iter().find(|mistake| !theirs.contains(**mistake));
+        assert!(unknown.is_none(), "{test}: no list in src/planted.rs has {unknown:?}");
+    }
+    assert_eq!(placed, tested, "planted in src/ on the left, noticed by tests on the right");
+}
+
+#[test]
+fn every_mistake_of_a_list_is_planted_by_the_tests_of_that_list() {
+    for (mistakes, file) in [
+        (planted::OUTSIDE, "tests/system_calls.rs"),
+        (planted::RACES, "src/streamlog/tests/interleavings.rs"),
+    ] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let forgotten = mistakes.iter().find(|name| !text.contains(&format!("\"{name}\"")));
+        assert!(forgotten.is_none(), "{file} does not plant {forgotten:?}");
+    }
+}
+
+#[test]
+fn no_promise_is_listed_twice() {
+    let mut seen = BTreeSet::new();
+    for Promise { file, says, test, .. } in table() {
+        assert!(seen.insert((file, prose(says))), "{test}: {file}: {says}");
+    }
+}
