@@ -2,7 +2,8 @@
 //!
 //! A [`Streamlog`] is a directory opened by your process. In it are topics; a topic has partitions; a partition is an
 //! ordered log of records that only grows at its end. Producers append, consumers read in order and remember how far
-//! they came. There is no server, no runtime and no network.
+//! they came. There is no server, no runtime and no network. The words are Kafka's; the [manual](manual#words) explains
+//! those that are used with care.
 //!
 //! ```
 //! use std::time::Duration;

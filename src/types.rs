@@ -258,7 +258,8 @@ pub enum IsolationLevel {
     /// Every record below the high watermark.
     #[default]
     ReadUncommitted,
-    /// Records outside transactions and those of committed ones, below the last stable offset.
+    /// Records outside transactions and those of committed ones, below the
+    /// [last stable offset](crate::Partition::last_stable_offset).
     ReadCommitted,
 }
 

@@ -68,7 +68,7 @@
 //!
 //! # Going back
 //!
-//! Nothing has to be converted, and groups can keep their places. [`how_to`](super::how_to#moving-data-to-kafka) has the steps.
+//! Nothing has to be converted, and groups can keep their places. [`operating`](super::operating#moving-data-to-kafka) has the steps.
 //!
 //! The way back is an opening. Records that a broker appended to a partition that was closed here, in the same segment or
 //! in new ones, are part of the log; [`RecoveryReport`](crate::RecoveryReport) lists them, and later appends carry the

@@ -5,7 +5,8 @@
 //!
 //! | page | answers |
 //! |---|---|
-//! | [`how_to`] | how to do the usual things: tail, replay, back up, move to Kafka, test |
+//! | [`how_to`] | how to do the usual things: produce, consume, tail, replay, bound a buffer, test |
+//! | [`operating`] | backing up, moving to Kafka, daemons and forks, and what to do when something is wrong |
 //! | [`patterns`] | whole programs: an edge buffer, projections, optimistic concurrency, shutdown, metrics, retries |
 //! | [`from_async_code`] | what blocks, and how to call it from a runtime |
 //! | [`configuration`] | which settings exist, what they are by default, and why |
@@ -67,13 +68,16 @@
 //! |---|---|
 //! | written | the operating system has it; it survives the process |
 //! | flushed, durable | the medium has it; it survives the power |
-//! | checkpoint | a point below which recovery reads nothing |
+//! | checkpoint | a point below which recovery reads nothing: everything before it is durable and known to be whole |
 //! | mark | our note, per partition, of how far data is durable; see [`on_disk`] |
 //! | torn tail | bytes at the end that no flush covered; they are cut |
 //! | damage | bytes that were durable and are not what was written; they are named and kept |
 //! | poisoned | nothing is written any more, because nobody knows what the medium has |
 //! | sticky | records without a key stay with one partition until a batch's worth of bytes went there |
 //! | incarnation | a life of a partition, from one unclean opening to the next; see [`durability`] |
+//! | aside | of a file that belongs to no log and was in the way: renamed, kept, and reported; see [`operating`](operating#when-something-is-wrong) |
+//! | undelivered | of a record that `enqueue` accepted and that finally could not be written; it is handed back |
+//! | clean | of a close or an opening: everything was flushed and noted, so that the next opening reads no records |
 
 pub mod coming_from_kafka;
 pub mod configuration;
@@ -83,4 +87,5 @@ pub mod from_async_code;
 pub mod how_to;
 pub mod limits;
 pub mod on_disk;
+pub mod operating;
 pub mod patterns;

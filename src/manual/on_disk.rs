@@ -71,7 +71,7 @@
 //!
 //! **A missing manifest** is not taken for a new directory as long as a partition's directory holds segments: opening
 //! fails, for reading as well, and names the file. No data is touched, and
-//! [`PartitionDir`](super::how_to#reading-a-brokers-directory) reads each partition.
+//! [`PartitionDir`](super::operating#reading-a-brokers-directory) reads each partition.
 //!
 //! **Missing marks** cost more than time. They are what tells a torn tail from damage, and each partition has had a
 //! durable one since before it had records. Where it is lost, after a crash, the partition is read from its start. A bad
@@ -316,5 +316,5 @@
 //!   opening removes `.kafka_cleanshutdown`, so that a broker would look for itself. The checkpoints stay, as a broker's
 //!   do.
 //! * A topic's configuration is in the manifest. A broker keeps it in its metadata log, so a topic that moves to Kafka is
-//!   created there with its settings first: see [`how_to`](super::how_to#moving-data-to-kafka).
+//!   created there with its settings first: see [`operating`](super::operating#moving-data-to-kafka).
 //! * `meta.properties` says node 1 and has random ids. It is written once.

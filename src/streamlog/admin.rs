@@ -216,8 +216,8 @@ impl Streamlog {
         self.follow()
     }
 
-    /// Does the background work now: what lingers, flushes and checkpoints that are due, retention, leftovers of
-    /// deletions. For handles without a background thread; harmless on others.
+    /// Does the background work now: what lingers, flushes and [checkpoints](crate::manual#words) that are due, retention,
+    /// leftovers of deletions. For handles without a background thread; harmless on others.
     ///
     /// # Errors
     ///

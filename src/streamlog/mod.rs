@@ -43,7 +43,7 @@ use std::{
 ///
 /// It belongs to the process that opened it. In a child made by `fork`, each call of it, and of everything made with it, fails with
 /// [`Forked`](crate::Error::Forked); closing and dropping it there does nothing. See
-/// [the manual](crate::manual::how_to#daemons-pre-forking-servers-bindings).
+/// [the manual](crate::manual::operating#daemons-pre-forking-servers-bindings).
 ///
 /// ```no_run
 /// use streamlog::{Streamlog, TopicConfig};

@@ -53,7 +53,7 @@ pub trait Partitioner: Send + Sync {
 /// Kafka's own choice: keys by murmur2, records without a key by the sticky rule of
 /// [KIP-794](https://cwiki.apache.org/confluence/display/KAFKA/KIP-794%3A+Strictly+Uniform+Sticky+Partitioner).
 ///
-/// The sticky partition of a topic is drawn at random, uniformly over all its partitions, and kept until `batch_size`
+/// The [sticky](crate::manual#words) partition of a topic is drawn at random, uniformly over all its partitions, and kept until `batch_size`
 /// bytes were appended to it. The draws come from a seed: equal seeds and calls give equal partitions.
 pub struct DefaultPartitioner {
     batch_size: u64,
