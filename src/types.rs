@@ -3,6 +3,7 @@
 //! An [`Offset`] is not a byte position and not a sequence number, a [`Timestamp`] is not a duration. Nothing here does
 //! I/O or knows about files. What `Display` writes, `FromStr` reads back as the same value.
 
+pub(crate) mod name;
 mod parse;
 mod serialized;
 mod timestamp;

@@ -7,7 +7,7 @@
 use super::DecodeError;
 #[allow(unused_imports, reason = "its users come with the rooms above")]
 pub use super::epochs::LeaderEpochs;
-use crate::types::{Offset, TopicId, TopicPartition};
+use crate::types::{Offset, TopicId, TopicPartition, name::check_topic};
 use std::{borrow::Cow, collections::BTreeSet, fmt, str::FromStr};
 
 const CHECKPOINT_VERSION: &str = "0";
@@ -22,7 +22,7 @@ pub fn encode_offsets(entries: &[(TopicPartition, Offset)]) -> String {
 pub fn decode_offsets(text: &str) -> Result<Vec<(TopicPartition, Offset)>, DecodeError> {
     let entries = decode_lines(text, |line| {
         let [topic, partition, offset] = fields(line)?;
-        check_topic(topic)?;
+        check_topic(topic).map_err(|rule| format!("{} is no topic's name: {rule}", shown(topic)))?;
         Ok((TopicPartition::new(topic, partition_number(partition)?), offset_number(offset)?))
     })?;
     let mut seen = BTreeSet::new();
@@ -122,15 +122,6 @@ fn partition_number(text: &str) -> Result<u32, Cow<'static, str>> {
         Ok(_) => Ok(partition),
         Err(_) => Err(format!("{partition} is beyond Kafka's partitions").into()),
     }
-}
-
-/// Kafka's rule for topic names, which keeps paths made of them inside their directory.
-fn check_topic(topic: &str) -> Result<(), Cow<'static, str>> {
-    let legal = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
-    if topic.len() > 249 || topic == "." || topic == ".." || !topic.bytes().all(legal) {
-        return Err(format!("{} is not a topic's name", shown(topic)).into());
-    }
-    Ok(())
 }
 
 /// What a stranger wrote, short and escaped, fit for a message.

@@ -6,11 +6,10 @@ use super::{
     reset::{AutoOffsetReset, Policy},
 };
 use crate::{
-    codec::message::MAX_STRING_LEN,
     error::{Error, Result},
     partition::keeper::Keeper,
     topic::catalog::Catalog,
-    types::IsolationLevel,
+    types::{IsolationLevel, name::check_group},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -126,10 +125,12 @@ impl ConsumerBuilder {
             None if self.auto_commit.is_some() => {
                 return refuse("auto_commit", "a consumer without a group commits nothing");
             }
-            Some(group) if group.is_empty() || group.len() > MAX_STRING_LEN => {
-                return refuse("group", "a group's name has 1 to 32767 bytes");
+            Some(group) => {
+                if let Err(rule) = check_group(group) {
+                    return refuse("group", &rule);
+                }
             }
-            _ => {}
+            None => {}
         }
         let policy = Policy {
             env: Arc::clone(&self.catalog.shared().env),

@@ -9,7 +9,7 @@ use crate::{
         },
         mark::{MARK_BYTES, Mark},
     },
-    types::{Offset, Timestamp, TopicId},
+    types::{Offset, Timestamp, TopicId, name::TopicName},
 };
 
 const EPOCH: u64 = 5;
@@ -99,11 +99,12 @@ fn some_entries() -> Vec<Entry> {
         largest_timestamp: Timestamp::NONE,
         index_checksum: 8,
     };
+    let Ok(name) = TopicName::new("topic") else { return Vec::new() };
     let config = vec![("retention.ms".to_string(), "1".to_string())];
     vec![
         Entry::TopicCreated {
             id,
-            name: "topic".to_string(),
+            name,
             internal: false,
             partitions: 1,
             first_slot: 0,

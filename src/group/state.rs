@@ -17,7 +17,10 @@ use crate::{
     error::{Error, Result},
     partition::{log::Log, read::LogReader, view::shows_records},
     storage::sidecar::{read_file, replace_file},
-    types::{IsolationLevel, Offset, Timestamp, TopicPartition},
+    types::{
+        IsolationLevel, Offset, Timestamp, TopicPartition,
+        name::{TopicName, check_group},
+    },
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -185,10 +188,15 @@ pub(super) fn key(group: &str, partition: &TopicPartition) -> OffsetKey {
     }
 }
 
+/// The partition that a key is about, where the API would have let that group commit for it.
 fn partition_of(key: &OffsetKey) -> Result<TopicPartition, DecodeError> {
     let number = u32::try_from(key.partition)
         .map_err(|_| DecodeError::malformed(0u64, format!("partition {} is negative", key.partition)))?;
-    Ok(TopicPartition::new(key.topic.as_str(), number))
+    let refused = |rule| DecodeError::malformed(0u64, rule);
+    check_group(&key.group).map_err(refused)?;
+    let topic = TopicName::new(key.topic.as_str());
+    let topic = topic.map_err(|rule| refused(format!("{:?} is no topic's name: {rule}", key.topic)))?;
+    Ok(TopicPartition::new(topic.as_str(), number))
 }
 
 fn insert(groups: &mut Groups, entry: CommittedEntry) -> Result<(), DecodeError> {

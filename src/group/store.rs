@@ -15,7 +15,6 @@ use crate::{
             INCARNATION_HEADER, OffsetKey, OffsetValue, TOPIC_ID_HEADER, encode_group_metadata_key,
             encode_incarnation, encode_offset_key, encode_offset_value,
         },
-        message::MAX_STRING_LEN,
     },
     consumer::{
         CommittedOffset,
@@ -25,7 +24,7 @@ use crate::{
     error::{Error, Result},
     partition::{commit, log::Log},
     topic::{catalog::Catalog, config::TopicConfig},
-    types::{Compression, Durability, Offset, Timestamp, TopicPartition},
+    types::{Compression, Durability, Offset, Timestamp, TopicPartition, name::check_group},
 };
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -222,8 +221,8 @@ impl OffsetStore {
     fn check(&self, group: &str, commit: &OffsetCommit) -> Result<()> {
         let name = &commit.log.identity.name;
         let refuse = |reason: String| Err(Error::InvalidArgument { reason });
-        if group.is_empty() || group.len() > MAX_STRING_LEN {
-            return refuse(format!("a group's name has 1 to {MAX_STRING_LEN} bytes, not {}", group.len()));
+        if let Err(rule) = check_group(group) {
+            return refuse(rule);
         }
         if !Arc::ptr_eq(&self.catalog.log(name)?, &commit.log) {
             return Err(Error::deleted(&name.topic));

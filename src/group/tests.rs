@@ -7,11 +7,12 @@ use super::{
     OFFSETS_TOPIC, OffsetStore,
     admin::{GroupReset, ResetTo},
     state::SNAPSHOT,
-    store::Upkeep,
+    store::{Line, Upkeep},
 };
 use crate::{
     codec::batch::BatchHeader,
-    codec::coordinator::{CoordinatorKey, OffsetKey, decode_key, decode_offset_value},
+    codec::committed::{CommittedEntry, Life},
+    codec::coordinator::{CoordinatorKey, OffsetKey, OffsetValue, decode_key, decode_offset_value},
     consumer::{
         AutoOffsetReset, Consumer, ConsumerBuilder, OffsetAndMetadata,
         coordinator::{Coordinator, OffsetCommit},
@@ -109,6 +110,30 @@ fn a_commit_is_kafkas_records_in_one_batch() {
     let found = &consumer.committed(&[partition("t", 0)]).unwrap()[&partition("t", 0)];
     let found = found.as_ref().unwrap();
     assert_eq!((found.offset, &*found.metadata, found.lag), (Offset::new(2), "noted", Some(1)));
+}
+
+#[test]
+fn a_name_that_nobody_could_have_committed_is_damage_and_not_a_name() {
+    for (group, topic) in [("", "t"), ("g", ""), ("g", "../t"), ("g", "a/b"), ("g", "..")] {
+        let env = filled();
+        let catalog = open(&env);
+        let store = OffsetStore::new(Arc::clone(&catalog));
+        commit(&store, "before", "t", 0, 1).unwrap();
+        let key = OffsetKey { group: group.into(), topic: topic.into(), partition: 0 };
+        let metadata = String::new();
+        let value = OffsetValue {
+            offset: 1,
+            leader_epoch: -1,
+            metadata,
+            commit_timestamp: Timestamp::from_millis(0),
+        };
+        let committed = CommittedEntry { key: key.clone(), value, life: Life::default() };
+        for line in [Line::Tombstone(key), Line::Value(committed)] {
+            let error = store.write_many(vec![line]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{group:?} {topic:?}: {error}");
+            assert!(error.to_string().contains("at offset 1"), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::{
         segment::Segment,
         sidecar::read_file,
     },
-    types::{Offset, TopicId, TopicPartition},
+    types::{Offset, TopicId, TopicPartition, name::parse_dir_name},
 };
 use std::{
     fmt, io,
@@ -309,9 +309,8 @@ fn check_is_partition(dir: &Path, entries: &[DirEntry]) -> Result<()> {
 
 /// The partition that a directory is named after; `None` when it goes by another name.
 fn name_of(dir: &Path) -> Option<TopicPartition> {
-    let (topic, number) = dir.file_name()?.to_str()?.rsplit_once('-')?;
-    let digits = !topic.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    number.parse().ok().filter(|_| digits).map(|number| TopicPartition::new(topic, number))
+    let (topic, number) = parse_dir_name(dir.file_name()?.to_str()?)?;
+    Some(TopicPartition::new(topic, number))
 }
 
 /// Where the directory above says that the log begins: Kafka's checkpoint, and the manifest of a log of ours, which

@@ -272,7 +272,7 @@ impl Catalog {
 
     fn create_any(&self, name: &str, internal: bool, config: TopicConfig) -> Result<Topic> {
         self.shared.check_writable()?;
-        name::validate(name)?;
+        let valid = name::validate(name)?;
         config.validate()?;
         config.check_codec()?;
         let count = config.partition_count();
@@ -291,7 +291,7 @@ impl Catalog {
             (0..count).map(|p| self.identity(id, &shared_name, p, first_slot + p)).collect();
         let named = Entry::TopicCreated {
             id,
-            name: name.to_string(),
+            name: valid,
             internal,
             partitions: count,
             first_slot,

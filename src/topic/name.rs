@@ -1,83 +1,25 @@
-//! Topic names and the names of partition directories, by Kafka's rules.
-//!
-//! A valid name is safe as part of a path: no separator, no `.` or `..`, and with its partition's number it fits into
-//! the 255 bytes that file systems allow. Reading a directory's name and writing it are inverses: what
-//! [`parse_dir_name`] accepts, [`dir_name`] gives back byte for byte.
+//! Topic names as the API takes them. The rules are in `types`, where names that are read from files meet the same ones.
 
-use crate::error::{Error, Result};
+pub use crate::types::name::{collides, dir_name, is_internal, parse_dir_name};
 
-/// The longest topic name: with a `-` and five digits of a partition it makes 255 bytes.
-pub const MAX_LENGTH: usize = 249;
+use crate::{
+    error::{Error, Result},
+    types::name::TopicName,
+};
 
-/// The topics that Kafka keeps for itself. Users read them, and never write them.
-const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
-
-/// Checks Kafka's rule: 1 to 249 characters of `[a-zA-Z0-9._-]`, and not `.` or `..`.
+/// The name, by Kafka's rule: 1 to 249 characters of `[a-zA-Z0-9._-]`, and not `.` or `..`.
 ///
 /// # Errors
 ///
 /// [`Error::InvalidTopic`] with the rule that is broken.
-pub fn validate(name: &str) -> Result<()> {
-    let invalid = |reason: String| Err(Error::InvalidTopic { name: name.to_string(), reason });
-    if name.is_empty() {
-        return invalid("a name has at least one character".to_string());
-    }
-    if name == "." || name == ".." {
-        return invalid("'.' and '..' name directories".to_string());
-    }
-    if let Some((at, c)) = name.char_indices().find(|(_, c)| !is_legal(*c)) {
-        return invalid(format!(
-            "it has {c:?} at byte {at}; letters and digits of ASCII, '.', '_' and '-' are allowed"
-        ));
-    }
-    if name.len() > MAX_LENGTH {
-        return invalid(format!("it has {} characters; {MAX_LENGTH} are allowed", name.len()));
-    }
-    Ok(())
-}
-
-fn is_legal(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
-}
-
-/// Whether two names are too alike to exist side by side.
-///
-/// They are when they differ only by `.` and `_`, as in Kafka (whose metrics confuse them), or only by case, because a
-/// directory must survive a file system that ignores case. A name collides with itself.
-pub fn collides(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().map(folded).eq(b.bytes().map(folded))
-}
-
-fn folded(byte: u8) -> u8 {
-    if byte == b'.' { b'_' } else { byte.to_ascii_lowercase() }
-}
-
-/// Whether the topic is one of Kafka's own, like `__consumer_offsets`.
-pub fn is_internal(name: &str) -> bool {
-    INTERNAL.contains(&name)
-}
-
-/// The name of a partition's directory: `<topic>-<partition>`.
-pub fn dir_name(topic: &str, partition: u32) -> String {
-    format!("{topic}-{partition}")
-}
-
-/// The topic and the partition that a directory's name tells; `None` when it names no partition.
-///
-/// The name is split at its last `-`. Only what [`dir_name`] writes for a valid topic is accepted: `t-01` and `t-+1` are
-/// other directories than `t-1`, and none of ours. Kafka's `...-delete`, `...-future` and `...-stray` are `None`.
-pub fn parse_dir_name(name: &str) -> Option<(&str, u32)> {
-    let (topic, number) = name.rsplit_once('-')?;
-    let canonical = number.bytes().all(|b| b.is_ascii_digit()) && (number == "0" || !number.starts_with('0'));
-    let partition = number.parse().ok().filter(|_| canonical)?;
-    validate(topic).ok()?;
-    Some((topic, partition))
+pub fn validate(name: &str) -> Result<TopicName> {
+    TopicName::new(name).map_err(|reason| Error::InvalidTopic { name: name.to_string(), reason })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::{error::ErrorKind, types::name::TOPIC_NAME_MAX};
     use proptest::prelude::*;
 
     #[test]
@@ -147,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_longest_name_and_partition_fit_into_a_file_name() {
-        let longest = dir_name(&"x".repeat(MAX_LENGTH), crate::topic::config::MAX_PARTITIONS - 1);
+        let longest = dir_name(&"x".repeat(TOPIC_NAME_MAX), crate::topic::config::MAX_PARTITIONS - 1);
         assert_eq!(longest.len(), 255);
     }
 

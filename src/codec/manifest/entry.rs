@@ -4,7 +4,10 @@
 //! that are there before anything is set aside for them, and no byte is left over.
 
 use crate::codec::DecodeError;
-use crate::types::{Offset, Timestamp, TopicId};
+use crate::types::{
+    Offset, Timestamp, TopicId,
+    name::{TOPIC_PARTITIONS_MAX, TopicName, is_internal},
+};
 
 /// A fact about topics, partitions and segments. Facts are in the order in which they became true.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +16,7 @@ pub enum Entry {
     /// A topic exists; its partitions have the marks slots from `first_slot` on.
     TopicCreated {
         id: TopicId,
-        name: String,
+        name: TopicName,
         internal: bool,
         partitions: u32,
         first_slot: u32,
@@ -268,16 +271,21 @@ struct Input<'a> {
 impl<'a> Input<'a> {
     fn entry(&mut self, code: u16) -> Result<Option<Entry>, DecodeError> {
         Ok(Some(match code {
-            2 => Entry::TopicCreated {
-                id: self.id()?,
-                name: self.text()?,
-                internal: self.flag()?,
-                partitions: self.u32()?,
-                first_slot: self.u32()?,
-                config: self.config()?,
-            },
+            2 => {
+                let (id, name) = (self.id()?, self.topic_name()?);
+                Entry::TopicCreated {
+                    id,
+                    internal: self.internal(&name)?,
+                    name,
+                    partitions: self.partitions()?,
+                    first_slot: self.u32()?,
+                    config: self.config()?,
+                }
+            }
             3 => Entry::TopicConfigured { id: self.id()?, config: self.config()? },
-            4 => Entry::PartitionsAdded { id: self.id()?, count: self.u32()?, first_slot: self.u32()? },
+            4 => {
+                Entry::PartitionsAdded { id: self.id()?, count: self.partitions()?, first_slot: self.u32()? }
+            }
             5 => Entry::TopicDeleted { id: self.id()? },
             6 => Entry::SegmentCreated { id: self.id()?, partition: self.u32()?, base: self.offset()? },
             7 => {
@@ -369,6 +377,38 @@ impl<'a> Input<'a> {
         match std::str::from_utf8(self.take(len)?) {
             Ok(text) => Ok(text.to_string()),
             Err(_) => Err(DecodeError::malformed(start, "a text is not UTF-8")),
+        }
+    }
+
+    /// What no caller could have named a topic, nobody here has. It would become part of a path.
+    fn topic_name(&mut self) -> Result<TopicName, DecodeError> {
+        let start = self.position;
+        let name = self.text()?;
+        let shown: String = name.chars().take(80).collect();
+        TopicName::new(name)
+            .map_err(|rule| DecodeError::malformed(start, format!("{shown:?} is no topic's name: {rule}")))
+    }
+
+    /// Whether a topic is the library's own, which its name says too.
+    fn internal(&mut self, name: &TopicName) -> Result<bool, DecodeError> {
+        match self.flag()? {
+            said if said == is_internal(name) => Ok(said),
+            said => {
+                let said = if said { "is" } else { "is not" };
+                let reason = format!("topic '{name}' {said} said to be one of Kafka's own");
+                Err(DecodeError::malformed(self.position - 1, reason))
+            }
+        }
+    }
+
+    /// How many partitions a topic has.
+    fn partitions(&mut self) -> Result<u32, DecodeError> {
+        match self.u32()? {
+            count @ 1..=TOPIC_PARTITIONS_MAX => Ok(count),
+            count => {
+                let reason = format!("a topic has 1 to {TOPIC_PARTITIONS_MAX} partitions, not {count}");
+                Err(DecodeError::malformed(self.position - 4, reason))
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The manifest's bytes: what they are, and what is left of them after a cut or a flipped bit.
 
 use super::*;
-use crate::types::{Offset, Timestamp, TopicId};
+use crate::types::{Offset, Timestamp, TopicId, name::TopicName};
 
 pub(crate) fn samples() -> Vec<Entry> {
     let id = TopicId::from_bytes([7; 16]);
@@ -26,7 +26,7 @@ pub(crate) fn samples() -> Vec<Entry> {
         Entry::Opened { epoch: u64::MAX },
         Entry::TopicCreated {
             id,
-            name: "a".into(),
+            name: TopicName::new("__consumer_offsets").unwrap(),
             internal: true,
             partitions: 2,
             first_slot: 0,
@@ -219,5 +219,47 @@ fn a_payload_that_lies_about_its_counts_is_refused() {
         }
         payload.push(0);
         assert!(Entry::decode(entry.code(), &payload).is_err());
+    }
+}
+
+/// The payload of a topic's creation, with any name.
+fn created(name: &str, internal: u8, partitions: u32) -> Vec<u8> {
+    let mut payload = [7; 16].to_vec();
+    payload.extend((name.len() as u32).to_be_bytes());
+    payload.extend(name.as_bytes());
+    payload.push(internal);
+    payload.extend(partitions.to_be_bytes());
+    payload.extend([0; 8]);
+    payload
+}
+
+#[test]
+fn what_could_not_have_been_created_is_refused() {
+    let long = "x".repeat(250);
+    for name in ["", ".", "..", "../outside/t", "/tmp/t", "a/b", "a\\b", "a\0", "a b", "\u{e4}", &long] {
+        match Entry::decode(2, &created(name, 0, 1)) {
+            Err(DecodeError::Malformed { position: 16, reason }) => {
+                assert!(reason.contains("no topic's name"), "{reason}")
+            }
+            other => panic!("{name:?}: {other:?}"),
+        }
+    }
+    assert!(Entry::decode(2, &created("orders", 0, 1)).is_ok());
+    assert!(Entry::decode(2, &created("__consumer_offsets", 1, 1)).is_ok());
+    for (name, internal, partitions) in [
+        ("orders", 1, 1),
+        ("__consumer_offsets", 0, 1),
+        ("orders", 0, 0),
+        ("orders", 0, 100_001),
+        ("orders", 2, 1),
+    ] {
+        assert!(
+            Entry::decode(2, &created(name, internal, partitions)).is_err(),
+            "{name} {internal} {partitions}"
+        );
+    }
+    for count in [0u32, 100_001, u32::MAX] {
+        let payload = [&[7; 16][..], &count.to_be_bytes(), &[0; 4]].concat();
+        assert!(Entry::decode(4, &payload).is_err(), "{count}");
     }
 }

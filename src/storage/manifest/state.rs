@@ -7,7 +7,10 @@
 
 use crate::codec::manifest::{Entry, PartitionClosed, SealedSegment, TakenIn};
 use crate::storage::scan::LEADER_EPOCH;
-use crate::types::{Offset, TopicId};
+use crate::types::{
+    Offset, TopicId,
+    name::{TopicName, folded},
+};
 use std::collections::{BTreeMap, HashMap};
 
 /// The most partitions that all topics together may have: a short entry must not ask for all memory.
@@ -27,6 +30,7 @@ pub struct ManifestState {
     topics: BTreeMap<u64, TopicState>,
     next_turn: u64,
     by_id: HashMap<TopicId, u64>,
+    /// By the form that all names share that may not exist side by side.
     by_name: HashMap<String, u64>,
 }
 
@@ -47,7 +51,7 @@ pub struct TopicState {
     /// Its identity.
     pub id: TopicId,
     /// Its name.
-    pub name: String,
+    pub name: TopicName,
     /// Whether it is streamlog's own.
     pub internal: bool,
     /// Its partitions, by number.
@@ -113,7 +117,8 @@ impl ManifestState {
 
     /// The topic with this name.
     pub fn topic_named(&self, name: &str) -> Option<&TopicState> {
-        self.topics.get(self.by_name.get(name)?)
+        let name = TopicName::new(name).ok()?;
+        self.topics.get(self.by_name.get(&folded(&name))?).filter(|topic| topic.name == name)
     }
 
     /// A partition by its topic and number.
@@ -176,7 +181,7 @@ impl ManifestState {
     fn create_topic(
         &mut self,
         id: &TopicId,
-        name: &str,
+        name: &TopicName,
         internal: bool,
         partitions: u32,
         first_slot: u32,
@@ -185,16 +190,16 @@ impl ManifestState {
         if self.by_id.contains_key(id) {
             return Err(format!("topic {id} is created a second time"));
         }
-        if self.by_name.contains_key(name) {
-            return Err(format!("a second topic is named '{name}'"));
+        if let Some(other) = self.by_name.get(&folded(name)).and_then(|turn| self.topics.get(turn)) {
+            return Err(format!("a second topic is named '{name}', beside '{}'", other.name));
         }
         if partitions == 0 {
             return Err(format!("topic '{name}' has no partitions"));
         }
         let partitions = self.take_slots(first_slot, partitions)?;
-        let (name, config) = (name.to_string(), config.to_vec());
+        let (name, config) = (name.clone(), config.to_vec());
         self.by_id.insert(*id, self.next_turn);
-        self.by_name.insert(name.clone(), self.next_turn);
+        self.by_name.insert(folded(&name), self.next_turn);
         self.topics.insert(self.next_turn, TopicState { id: *id, name, internal, partitions, config });
         self.next_turn += 1;
         Ok(())
@@ -230,7 +235,7 @@ impl ManifestState {
     fn delete_topic(&mut self, id: &TopicId) -> Result<(), String> {
         let turn = self.by_id.remove(id).ok_or_else(|| format!("there is no topic {id}"))?;
         if let Some(topic) = self.topics.remove(&turn) {
-            self.by_name.remove(&topic.name);
+            self.by_name.remove(&folded(&topic.name));
             self.partitions -= topic.partitions.len();
         }
         Ok(())

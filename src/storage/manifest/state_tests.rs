@@ -27,8 +27,8 @@ pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
     (0..14, place, 0..4u32, 0..40u32).prop_map(|(kind, (id, partition, at), n, slot)| match kind {
         0 | 1 => Entry::TopicCreated {
             id,
-            name: format!("t{n}"),
-            internal: n == 1,
+            name: TopicName::new(format!("t{n}")).unwrap(),
+            internal: false,
             partitions: n,
             first_slot: slot,
             config: vec![("k".into(), n.to_string())],
@@ -233,7 +233,7 @@ fn a_short_entry_cannot_ask_for_all_memory() {
     let mut state = ManifestState::default();
     let created = Entry::TopicCreated {
         id: id(1),
-        name: "a".into(),
+        name: TopicName::new("a").unwrap(),
         internal: false,
         partitions: u32::MAX,
         first_slot: 0,
@@ -248,7 +248,7 @@ fn many_segments_are_said_in_several_entries() {
     let mut state = ManifestState::default();
     let created = Entry::TopicCreated {
         id: id(1),
-        name: "a".into(),
+        name: TopicName::new("a").unwrap(),
         internal: false,
         partitions: 1,
         first_slot: 0,
@@ -265,4 +265,27 @@ fn many_segments_are_said_in_several_entries() {
     let mut again = ManifestState::default();
     state.entries().iter().for_each(|entry| again.apply(entry).unwrap());
     assert_eq!(again, state);
+}
+
+#[test]
+fn topics_whose_directories_some_file_system_confuses_do_not_exist_side_by_side() {
+    let mut state = ManifestState::default();
+    let created = |n: u8, name: &str| Entry::TopicCreated {
+        id: id(n),
+        name: TopicName::new(name).unwrap(),
+        internal: false,
+        partitions: 1,
+        first_slot: n.into(),
+        config: vec![],
+    };
+    state.apply(&created(1, "a.b")).unwrap();
+    for other in ["a.b", "a_b", "A.b", "A_B"] {
+        let refused = state.apply(&created(2, other)).unwrap_err();
+        assert!(refused.contains("'a.b'"), "{refused}");
+    }
+    state.apply(&created(2, "a-b")).unwrap();
+    assert_eq!(state.topic_named("a_b"), None);
+    assert_eq!(state.topic_named("a.b").map(|topic| topic.id), Some(id(1)));
+    state.apply(&Entry::TopicDeleted { id: id(1) }).unwrap();
+    state.apply(&created(3, "A_b")).unwrap();
 }

@@ -21,7 +21,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 /// The most partitions a topic can have: the number of the last one still has five digits, with which the longest
 /// topic name makes a directory's name of 255 bytes.
-pub const MAX_PARTITIONS: u32 = 100_000;
+pub const MAX_PARTITIONS: u32 = crate::types::name::TOPIC_PARTITIONS_MAX;
 
 /// Where segments follow the retention by size, into how many parts they divide it.
 const RETAINED_SEGMENTS: u64 = 8;
