@@ -421,6 +421,16 @@ impl Error {
         Error::Corrupt { path, position, reason: reason.into(), next_offset: None }
     }
 
+    /// The same damage, for one who knows that what lies before `whole` is not damaged.
+    pub(crate) fn not_before(self, whole: u64) -> Self {
+        match self {
+            Error::Corrupt { path, position, reason, next_offset } => {
+                Error::Corrupt { path, position: position.max(whole), reason, next_offset }
+            }
+            other => other,
+        }
+    }
+
     /// The same damage, past which reading goes on at `next`.
     pub(crate) fn going_on_at(self, next: Offset) -> Self {
         match self {

@@ -91,7 +91,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` when a partition is not assigned, or for a negative time; those of reading. None is moved then.
+    /// `InvalidArgument` when a partition is not assigned, or for a negative time; `Corrupt` where the record may lie in
+    /// damage. None is moved then.
     pub fn seek_to_timestamp(&mut self, partitions: &[TopicPartition], timestamp: Timestamp) -> Result<()> {
         check_time(timestamp)?;
         self.seek_each(partitions, |log, consumer| {
@@ -206,7 +207,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// `UnknownTopic`, `UnknownPartition`, `InvalidArgument` for a negative time, and those of reading.
+    /// `UnknownTopic`, `UnknownPartition`, `InvalidArgument` for a negative time, and `Corrupt` where a record that is asked
+    /// for may lie in damage.
     pub fn offsets_for_times(
         &self,
         times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,

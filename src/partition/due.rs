@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     types::Durability,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How much may be appended before a checkpoint is due.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
@@ -89,7 +89,7 @@ impl Log {
     ///
     /// What kept a checkpoint from being taken, or a flush from beginning; it is tried again later. A failed flush has
     /// poisoned the log.
-    pub fn run_due(&self, now: Duration) -> Result<Option<Duration>> {
+    pub fn run_due(self: &Arc<Self>, now: Duration) -> Result<Option<Duration>> {
         let due = &self.due;
         let is_due = |time: &AtomicU64| time.load(Ordering::SeqCst) <= micros(now);
         if is_due(&due.checkpoint) {

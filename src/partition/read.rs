@@ -288,11 +288,13 @@ impl LogReader {
     /// Records below the bound are not there.
     fn missing(&self, goal: &Goal<'_>) -> Error {
         let last = floor(goal.segments, self.next_offset).and_then(|i| goal.segments.get(i));
-        let (path, position) = match last {
-            Some(segment) => (segment.data().path(), segment.readable()),
-            None => (self.log.identity.dir.as_path(), 0),
-        };
-        Error::corrupt(path, position, format!("the records from offset {} on are missing", self.next_offset))
+        match last {
+            Some(segment) => segment.ends_early(segment.readable(), self.next_offset),
+            None => {
+                let reason = format!("the records from offset {} on are missing", self.next_offset);
+                Error::corrupt(&self.log.identity.dir, 0, reason)
+            }
+        }
     }
 
     fn read_from(&mut self, place: Left, bounds: Bounds, max_bytes: u64) -> Result<Fetched> {

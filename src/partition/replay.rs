@@ -284,7 +284,7 @@ impl Replay {
             let hole = Hole { bytes: position..found, offsets: offset..scanner.expected(), reason };
             on_met(self, Met::Hole(&hole));
             segment.add_hole(hole);
-            self.index.force_next_entry();
+            self.index.pass_damage(offset);
         };
         self.bytes_read += scanner.bytes_read;
         self.position = scanner.position();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 impl Log {
     /// Removes the segments that retention allows to go, and says how many went.
-    pub fn apply_retention(&self) -> Result<usize> {
+    pub fn apply_retention(self: &Arc<Self>) -> Result<usize> {
         let _no_checkpoint = self.checkpointing.lock();
         if self.refusal().is_some() {
             // Of what is damaged nothing is removed, and what is poisoned or closed is not written any more.
@@ -29,16 +29,30 @@ impl Log {
         let segments = self.segments.snapshot();
         let mut count = prefix(&segments, end, |_, upper| upper <= log_start);
         count = self.count_by_size(&segments, &config, count, 0);
-        if let Some(limit) = config.retention_time {
-            let oldest = self.shared.env.now().minus(limit);
-            while let Some(segment) = segments.get(count) {
-                if self.age_of(segment)? >= oldest {
-                    break;
-                }
-                count += 1;
+        count = self.count_by_age(&segments, &config, count, end)?;
+        self.remove_prefix(&segments, count, end)
+    }
+
+    /// How many segments from the front must go, of which `count` do anyway, because of their age. One whose age damage
+    /// hides stays, and the damage is part of the log's health.
+    fn count_by_age(
+        self: &Arc<Self>,
+        segments: &[Arc<Segment>],
+        config: &LogConfig,
+        count: usize,
+        end: Offset,
+    ) -> Result<usize> {
+        let Some(limit) = config.retention_time else { return Ok(count) };
+        let oldest = self.shared.env.now().minus(limit);
+        for (i, segment) in segments.iter().enumerate().skip(count) {
+            let end = segments.get(i + 1).map_or(end, |next| next.base());
+            match self.time_of(segment, end) {
+                Ok(time) if time < oldest => {}
+                Ok(_) | Err(Error::Corrupt { .. }) => return Ok(i),
+                Err(error) => return Err(error),
             }
         }
-        self.remove_prefix(&segments, count, end)
+        Ok(segments.len().max(count))
     }
 
     /// How many segments from the front must go, of which `count` do anyway, because of the log's size; `next` bytes are
@@ -112,7 +126,7 @@ impl Log {
     /// # Errors
     ///
     /// `OffsetOutOfRange` beyond the high watermark. At or below the log start nothing happens.
-    pub fn advance_log_start(&self, offset: Offset) -> Result<Offset> {
+    pub fn advance_log_start(self: &Arc<Self>, offset: Offset) -> Result<Offset> {
         let high_watermark = self.offsets.high_watermark();
         let log_start = self.offsets.log_start();
         if offset > high_watermark {
@@ -240,9 +254,10 @@ impl Log {
         }
     }
 
-    /// What time retention goes by: the largest timestamp, or the file's own where no record has one.
-    fn age_of(&self, segment: &Segment) -> Result<Timestamp> {
-        let largest = segment.largest_timestamp()?;
+    /// What time retention goes by: the largest timestamp of the records below `end`, or the file's own where no record has
+    /// one.
+    fn time_of(self: &Arc<Self>, segment: &Segment, end: Offset) -> Result<Timestamp> {
+        let largest = self.largest_timestamp_of(segment, end)?;
         if largest > Timestamp::NONE {
             return Ok(largest);
         }

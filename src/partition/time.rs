@@ -1,4 +1,8 @@
 //! Finding records by time (Kafka's ListOffsets).
+//!
+//! What is always true: an answer stands on every record before it. What a segment holds is known from its seal, or from
+//! indexes that were built when all of it was there, so that damage hides nothing that they rule out. Where neither
+//! says enough, the records themselves are gone through, and damage on the way is the answer.
 
 use super::{
     log::Log,
@@ -7,6 +11,7 @@ use super::{
 use crate::{
     codec::batch::RecordBatch,
     error::{Error, Result},
+    storage::segment::Segment,
     types::{IsolationLevel, Offset, Timestamp},
 };
 use std::{ops::Range, sync::Arc};
@@ -38,7 +43,12 @@ pub fn check_time(time: Timestamp) -> Result<()> {
 impl Log {
     /// The first record at or behind the log start whose timestamp is `timestamp` or later, below the bound of
     /// `isolation`. It is looked for in the first segment whose largest timestamp is late enough and, unlike in Kafka, in
-    /// the next such one where that timestamp lies before the log start.
+    /// the next such one where the record with that timestamp lies before the log start.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading. Where the record that is asked for may lie in damage it is `Corrupt`, also if others that are
+    /// late enough follow: a later one is never taken for the first.
     pub fn offset_for_timestamp(
         self: &Arc<Self>,
         timestamp: Timestamp,
@@ -67,24 +77,41 @@ impl Log {
         isolation: IsolationLevel,
     ) -> Result<Option<OffsetAndTimestamp>> {
         let segments = self.segments.snapshot();
-        let log_start = self.offsets.log_start();
+        let (log_start, log_end) = (self.offsets.log_start(), self.offsets.log_end());
         for (i, segment) in segments.iter().enumerate() {
-            if segment.largest_timestamp()? < timestamp || segment.readable() == 0 {
+            // Of a log that somebody else writes, segments may be known beyond its end.
+            let end = segments.get(i + 1).map_or(log_end, |next| next.base().min(log_end));
+            if end <= segment.base().max(log_start) {
                 continue;
             }
-            let end = segments.get(i + 1).map_or(self.offsets.log_end(), |next| next.base());
-            let from = segment.floor_of_time(timestamp)?.max(log_start);
+            let Some(from) = segment.floor_of_time(timestamp, end)? else { continue };
             let found = self.first_record(
-                from,
+                from.max(log_start),
                 end,
                 |batch| batch.header().max_timestamp >= timestamp,
                 |t| t >= timestamp,
             )?;
-            if found.is_some() || segment.base() >= log_start {
+            if found.is_some() {
                 return Ok(found.filter(|f| f.offset < self.offsets.bound(isolation)));
             }
         }
         Ok(None)
+    }
+
+    /// The largest timestamp of `segment`, which ends at `end`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` where damage hides it.
+    pub(super) fn largest_timestamp_of(
+        self: &Arc<Self>,
+        segment: &Segment,
+        end: Offset,
+    ) -> Result<Timestamp> {
+        match segment.largest_timestamp_below(end)? {
+            Some(largest) => Ok(largest),
+            None => self.largest_between(segment.base().max(self.offsets.log_start()), end),
+        }
     }
 
     /// The first record that has the largest timestamp of the log (KIP-734).
@@ -99,9 +126,12 @@ impl Log {
         let mut best: Option<(Timestamp, Range<Offset>)> = None;
         for (i, segment) in segments.iter().enumerate() {
             let end = segments.get(i + 1).map_or(log_end, |next| next.base());
+            if end.min(bound) <= segment.base().max(start) {
+                continue;
+            }
             // The index also knows of records that cannot be read any more, or not yet.
             let largest = if segment.base() >= start && end <= bound {
-                segment.largest_timestamp()?
+                self.largest_timestamp_of(segment, end)?
             } else {
                 self.largest_between(segment.base().max(start), end.min(bound))?
             };
@@ -147,8 +177,7 @@ impl Log {
         Ok(largest)
     }
 
-    /// The first record in `from..end` of a batch that `batch_fits`, whose time `fits`. Only the first such batch that
-    /// has any record at or behind the log start decides.
+    /// The first record in `from..end` of a batch that `batch_fits`, whose time `fits`.
     fn first_record(
         self: &Arc<Self>,
         from: Offset,
@@ -160,10 +189,10 @@ impl Log {
         let mut reader =
             LogReader::new(Arc::clone(self), IsolationLevel::ReadUncommitted, from.max(log_start));
         let mut step = Step::default();
-        loop {
+        while reader.next_offset() < end {
             let fetched = reader.fetch(step.take())?;
             if fetched.batches.is_empty() {
-                return Ok(None);
+                break;
             }
             for batch in fetched.batches {
                 if batch.header().base_offset >= end {
@@ -183,6 +212,7 @@ impl Log {
                 }
             }
         }
+        Ok(None)
     }
 }
 

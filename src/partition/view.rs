@@ -173,7 +173,7 @@ impl Partition {
     }
 
     /// The batches before `before`, newest first. Within a batch the records are in the order of offsets:
-    /// [`Batch::into_reversed`] turns them.
+    /// [`Batch::into_reversed`] turns them. Damage on the way, and a file that ends too early, is an error.
     pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
         BackwardBatches {
             log: Arc::clone(&self.log),
@@ -184,11 +184,12 @@ impl Partition {
         }
     }
 
-    /// The newest `count` records, oldest of them first.
+    /// The newest `count` records, oldest of them first; fewer where the partition has no more.
     ///
     /// # Errors
     ///
-    /// As for reading: `Corrupt` names file and position.
+    /// `Corrupt` where one of them is damaged, or its file ends before it. Older ones are never taken for them: to have
+    /// what lies before the damage, [read backwards](Self::read_backwards) past it.
     pub fn last(&self, count: usize) -> Result<Vec<OwnedRecord>> {
         let mut newest_first = Vec::new();
         for batch in self.read_backwards(Offset::MAX) {
@@ -206,7 +207,9 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a negative time; as for reading.
+    /// `InvalidArgument` for a negative time. `Corrupt` where the record may lie in damage: a later one is never taken for
+    /// the first. What lies behind can be looked through by reading from the error's
+    /// [`next_offset`](Error::next_offset).
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<OffsetAndTimestamp>> {
         check_time(timestamp)?;
         self.log.offset_for_timestamp(timestamp, IsolationLevel::ReadUncommitted)
@@ -216,7 +219,7 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// As for reading.
+    /// `Corrupt` where a record with a larger one may lie in damage.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<OffsetAndTimestamp>> {
         self.log.offset_of_max_timestamp()
     }

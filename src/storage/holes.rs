@@ -40,6 +40,14 @@ impl Holes {
         self.list.lock().iter().find(|hole| hole.offsets.contains(&offset)).cloned()
     }
 
+    /// From which offset on there is damage.
+    pub fn begin(&self) -> Option<Offset> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        self.list.lock().first().map(|hole| hole.offsets.start)
+    }
+
     /// The one that begins at `position`.
     pub fn at(&self, position: u64) -> Option<Hole> {
         if !self.any.load(Ordering::Acquire) {

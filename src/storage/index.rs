@@ -36,6 +36,16 @@ pub struct SegmentIndex {
     /// The largest timestamp so far and the last offset of the first batch that has it.
     largest: Option<(Timestamp, u32)>,
     last_time: Timestamp,
+    seen: Seen,
+}
+
+/// What an index was built from: it says nothing of batches that were not seen.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// The offset behind the last batch.
+    next: Offset,
+    /// Where the first damage begins that was passed over.
+    damage: Option<Offset>,
 }
 
 impl SegmentIndex {
@@ -49,6 +59,7 @@ impl SegmentIndex {
             times: Vec::new(),
             largest: None,
             last_time: Timestamp::NONE,
+            seen: Seen { next: base, damage: None },
         }
     }
 
@@ -66,12 +77,14 @@ impl SegmentIndex {
             index.last_time = entry.timestamp;
             index.largest = Some((entry.timestamp, entry.relative_offset));
         }
+        index.seen.next = end;
         index
     }
 
     /// Adds a batch that is about to be, or was, appended. Says whether it got an entry.
     pub fn add(&mut self, batch: IndexedBatch) -> bool {
         let relative_offset = relative(self.base, batch.last_offset);
+        self.seen.next = self.seen.next.max(batch.last_offset + 1);
         let largest = self.largest_timestamp();
         if batch.max_timestamp > largest
             || planted!(index_the_last_of_equal_times) && batch.max_timestamp == largest
@@ -91,9 +104,21 @@ impl SegmentIndex {
         is_due
     }
 
-    /// The next batch gets an entry, so that it can be found without reading what lies before it.
-    pub fn force_next_entry(&mut self) {
+    /// From `offset` on something is damaged: it is not in the index, and the next batch gets an entry, so that it can be
+    /// found without reading what lies before it.
+    pub fn pass_damage(&mut self, offset: Offset) {
         self.since_entry = u64::MAX / 2;
+        self.seen.damage.get_or_insert(offset);
+    }
+
+    /// Whether damage was passed over: such an index is not to be kept, for what it says of times is not all.
+    pub fn has_passed_damage(&self) -> bool {
+        self.seen.damage.is_some()
+    }
+
+    /// What it says of times.
+    pub fn known_times(&self) -> KnownTimes<'_> {
+        KnownTimes { entries: &self.times, largest: self.largest_timestamp(), seen: Some(self.seen) }
     }
 
     /// Adds the entry that closes the time index: the largest timestamp of all, where it has none yet.
@@ -133,7 +158,7 @@ impl SegmentIndex {
 
     /// The index as it stands, for searching.
     pub fn freeze(self) -> IndexBytes {
-        IndexBytes { offsets: self.offsets.into(), times: self.times.into() }
+        IndexBytes { offsets: self.offsets.into(), times: self.times.into(), seen: Some(self.seen) }
     }
 }
 
@@ -144,16 +169,51 @@ pub struct IndexBytes {
     pub offsets: Bytes,
     /// The time index, checked for its order.
     pub times: Bytes,
+    /// `None` for files whose checksum says that they are what was written.
+    seen: Option<Seen>,
+}
+
+impl IndexBytes {
+    /// Indexes as they were written when all batches were there.
+    pub fn as_written(offsets: Bytes, times: Bytes) -> Self {
+        IndexBytes { offsets, times, seen: None }
+    }
+
+    /// What it says of times.
+    pub fn known_times(&self) -> KnownTimes<'_> {
+        let view = TimeIndexView::new(&self.times);
+        let last = view.len().checked_sub(1).and_then(|i| view.get(i));
+        let largest = last.map_or(Timestamp::NONE, |e| e.timestamp);
+        KnownTimes { entries: &self.times, largest, seen: self.seen }
+    }
+}
+
+/// What the indexes of a segment say of times, and of how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownTimes<'a> {
+    entries: &'a [u8],
+    /// The largest timestamp; [`Timestamp::NONE`] when there is none.
+    pub largest: Timestamp,
+    seen: Option<Seen>,
+}
+
+impl KnownTimes<'_> {
+    /// The last entry at or below `timestamp`.
+    pub fn floor(&self, timestamp: Timestamp) -> Option<TimeEntry> {
+        TimeIndexView::new(self.entries).floor(timestamp)
+    }
+
+    /// From which offset on the index does not know every batch of a segment that ends at `end`, in which offsets may be
+    /// missing where there are `gaps`; `None` where it knows all.
+    pub fn unseen_from(&self, end: Offset, gaps: bool) -> Option<Offset> {
+        let seen = self.seen?;
+        seen.damage.or_else(|| (seen.next < end && !gaps).then_some(seen.next))
+    }
 }
 
 /// The last offset entry at or below `offset`.
 pub fn floor_offset(offsets: &[u8], base: Offset, offset: Offset) -> Option<OffsetEntry> {
     OffsetIndexView::new(offsets).floor(relative(base, offset))
-}
-
-/// The last time entry at or below `timestamp`.
-pub fn floor_time(times: &[u8], timestamp: Timestamp) -> Option<TimeEntry> {
-    TimeIndexView::new(times).floor(timestamp)
 }
 
 /// An offset relative to its segment's base. That is below 2^31 in what this library writes; brokers before Kafka 1.1 let a

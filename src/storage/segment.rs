@@ -257,13 +257,18 @@ impl Segment {
     }
 
     /// A segment's file that is not there is damage, and not just something that could not be opened.
-    fn or_missing<T>(&self, result: Result<T>) -> Result<T> {
+    pub fn or_missing<T>(&self, result: Result<T>) -> Result<T> {
         match result {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Err(Error::corrupt(self.data.path(), 0, "the file of a segment is missing"))
             }
             other => other,
         }
+    }
+
+    /// The error of a reader who finds the data to end at `position`, and wants what should follow from `offset` on.
+    pub fn ends_early(&self, position: u64, offset: Offset) -> Error {
+        Error::corrupt(self.data.path(), position, format!("the records from offset {offset} on are missing"))
     }
 
     /// The file has less than was written. What it has stays readable.

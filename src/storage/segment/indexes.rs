@@ -20,7 +20,7 @@ use crate::{
     storage::{
         bound::Holder,
         files::FilePool,
-        index::{self, IndexBytes, IndexedBatch, SegmentIndex},
+        index::{self, IndexBytes, IndexedBatch, KnownTimes, SegmentIndex},
         layout::SegmentFile,
         scan::Found,
         sidecar::{write_file, write_unflushed},
@@ -94,35 +94,61 @@ impl Drop for Cached {
 
 impl Segment {
     /// The largest timestamp of the segment, as it was when sealed or from the closing time entry; [`Timestamp::NONE`]
-    /// when it has none.
+    /// when it has none. Of a segment that is not whole it is that of what is left.
     pub fn largest_timestamp(&self) -> Result<Timestamp> {
         if let Some(known) = self.largest.get() {
             return Ok(*known);
         }
-        if let Indexes::Active(index) = &*self.index.read() {
-            return Ok(index.largest_timestamp());
-        }
-        let index = self.load_index()?;
-        let view = TimeIndexView::new(&index.times);
-        let last = view.len().checked_sub(1).and_then(|i| view.get(i));
-        Ok(last.map_or(Timestamp::NONE, |e| e.timestamp))
+        self.with_times(|times| times.largest)
     }
 
-    /// From which offset on records as late as `timestamp` can be.
-    pub fn floor_of_time(&self, timestamp: Timestamp) -> Result<Offset> {
+    /// The largest timestamp of the records below `end`, where the segment ends; `None` where damage hides it.
+    pub fn largest_timestamp_below(&self, end: Offset) -> Result<Option<Timestamp>> {
+        match self.largest.get() {
+            Some(known) => Ok(Some(*known)),
+            None if self.unseen_from(end)?.is_some() => Ok(None),
+            None => self.largest_timestamp().map(Some),
+        }
+    }
+
+    /// From which offset on a record as late as `timestamp` can be in the segment, which ends at `end`: not behind the
+    /// place from which on its batches are not known. `None` where all its records are known to be earlier.
+    pub fn floor_of_time(&self, timestamp: Timestamp, end: Offset) -> Result<Option<Offset>> {
+        if self.largest.get().is_some_and(|largest| *largest < timestamp) {
+            return Ok(None);
+        }
+        let unseen = self.unseen_from(end)?;
         // The entry's own offset may carry its timestamp, so a search for an equal one begins before it.
         let before = Timestamp::from_millis(timestamp.as_millis().saturating_sub(1));
-        let entry = match &*self.index.read() {
-            Indexes::Active(index) => Some(index::floor_time(index.times(), before)),
-            Indexes::Loaded(index) => Some(index::floor_time(&index.times, before)),
-            Indexes::Cached(cached) => cached.held().map(|index| index::floor_time(&index.times, before)),
-            Indexes::OnDisk => None,
+        let (largest, entry) = self.with_times(|times| (times.largest, times.floor(before)))?;
+        if unseen.is_none() && largest < timestamp {
+            return Ok(None);
+        }
+        let floor = entry.map_or(self.base, |e| self.base + u64::from(e.relative_offset));
+        Ok(Some(unseen.map_or(floor, |unseen| unseen.min(floor))))
+    }
+
+    /// From which offset on damage, or an early end of the file, may hide what the segment held below `end`.
+    fn unseen_from(&self, end: Offset) -> Result<Option<Offset>> {
+        let by_index = self.with_times(|times| times.unseen_from(end, self.may_have_gaps()))?;
+        Ok(by_index.into_iter().chain(self.holes.begin()).min())
+    }
+
+    /// Asks the indexes about times. Those that nobody vouches for are built from the data: what they say of times cannot
+    /// be checked otherwise.
+    fn with_times<T>(&self, ask: impl Fn(KnownTimes<'_>) -> T) -> Result<T> {
+        let is_vouched_for = self.index_checksum() != UNKNOWN || planted!(trust_an_index);
+        let known = match &*self.index.read() {
+            Indexes::Active(index) => Some(ask(index.known_times())),
+            Indexes::Loaded(index) => Some(ask(index.known_times())),
+            Indexes::Cached(cached) if is_vouched_for => cached.held().map(|index| ask(index.known_times())),
+            Indexes::Cached(_) | Indexes::OnDisk => None,
         };
-        let entry = match entry {
-            Some(entry) => entry,
-            None => index::floor_time(&self.load_index()?.times, before),
-        };
-        Ok(entry.map_or(self.base, |e| self.base + u64::from(e.relative_offset)))
+        match known {
+            Some(known) => Ok(known),
+            None if is_vouched_for => Ok(ask(self.load_index()?.known_times())),
+            None => Ok(ask(self.rebuild_index()?.known_times())),
+        }
     }
 
     /// Where to begin looking, by an index that is believed only as far as it was checked.
@@ -188,7 +214,7 @@ impl Segment {
         if !as_written && (expected != UNKNOWN || !self.plausible(&offsets, &times)) {
             return self.build_into(guard);
         }
-        let index = IndexBytes { offsets: offsets.into(), times: times.into() };
+        let index = IndexBytes::as_written(offsets.into(), times.into());
         let cached = Cached::new(&self.pool, index.clone());
         *guard = Indexes::Cached(Arc::clone(&cached));
         drop(guard);
@@ -197,8 +223,11 @@ impl Segment {
     }
 
     fn build_into(&self, mut guard: RwLockWriteGuard<'_, Indexes>) -> Result<IndexBytes> {
-        let index = self.scan_index()?.freeze();
-        self.rebuilt.store(true, Ordering::Relaxed);
+        let index = self.scan_index()?;
+        // What does not know all of the segment is not written down: it would be believed to.
+        let is_whole = !index.has_passed_damage() || planted!(keep_an_index_that_passed_damage);
+        self.rebuilt.store(is_whole, Ordering::Relaxed);
+        let index = index.freeze();
         *guard = Indexes::Loaded(index.clone());
         Ok(index)
     }
@@ -226,19 +255,18 @@ impl Segment {
         let mut index = SegmentIndex::new(self.base, self.index_interval);
         let limit = self.readable();
         let mut scanner = self.scanner(limit, 0, self.base);
+        let whole = self.sealed.get().map_or(limit, |(_, size)| *size);
         loop {
             match self.or_missing(scanner.next())? {
                 Found::Batch(batch, position) => {
                     index.add(indexed(batch.header(), position));
+                    continue;
                 }
-                Found::End if scanner.position() >= limit => break,
-                Found::Unsupported(_) => break,
-                Found::Bad(_) | Found::End => {
-                    if scanner.resync()?.is_none() {
-                        break;
-                    }
-                    index.force_next_entry();
-                }
+                Found::End if scanner.position() >= whole => break,
+                Found::Unsupported(_) | Found::Bad(_) | Found::End => index.pass_damage(scanner.expected()),
+            }
+            if scanner.resync()?.is_none() {
+                break;
             }
         }
         index.close();
