@@ -7,6 +7,7 @@
 
 mod display;
 mod kind;
+pub(crate) mod memory;
 
 pub use kind::ErrorKind;
 

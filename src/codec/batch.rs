@@ -21,7 +21,7 @@
 //! count that agree, so that no offset in it overflows; whether its bytes are those that were written is known after
 //! [`RecordBatch::verify_crc`] only.
 
-use super::{DecodeError, compress::decompress, crc::crc32c, record::Records};
+use super::{DecodeError, compress::decompress_records, crc::crc32c, record::Records};
 use crate::types::{Compression, Offset, Timestamp, TimestampType};
 use bytes::Bytes;
 
@@ -354,7 +354,7 @@ impl RecordBatch {
                 Records::new(&self.header, section, true)
             }
             codec => {
-                let raw = decompress(codec, &section, max_decompressed)
+                let raw = decompress_records(codec, &section, self.header.record_count, max_decompressed)
                     .map_err(|error| error.shifted(HEADER_LEN as u64))?;
                 Records::new(&self.header, raw.into(), false)
             }

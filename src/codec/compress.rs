@@ -6,7 +6,8 @@
 //! * zstd: an ordinary frame, streamed, so without its content's size.
 //!
 //! Each is behind the cargo feature of its name. Always true when decompressing: what comes out is counted while it
-//! comes out, and one byte more than allowed is an error; what a stream says of its own size is a hint to nobody. What
+//! comes out, and one byte more than allowed, or than the records need, is an error (see [`output`]); what a stream says
+//! of its own size is a hint to nobody; where there is no memory for it, that is an error as well. What
 //! lies behind the end of a stream is passed over where Kafka's readers do: behind a gzip stream what does not begin
 //! like another one, behind an lz4 frame everything, behind the last chunk of snappy up to three bytes, behind a zstd
 //! frame nothing. (zstd reserves the window that a frame asks for, up to 128 MiB as Kafka does, but touches
@@ -14,6 +15,8 @@
 
 #[cfg(feature = "lz4")]
 mod lz4;
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "snappy", feature = "zstd"))]
+mod output;
 #[cfg(feature = "snappy")]
 mod snappy;
 #[cfg(feature = "lz4")]
@@ -21,6 +24,8 @@ mod xxh32;
 
 use super::DecodeError;
 use crate::{error::Error, types::Compression};
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "snappy", feature = "zstd"))]
+use output::Output;
 
 /// How far decompression of one batch goes: what has more is neither written nor read.
 pub const MAX_DECOMPRESSED: usize = 1 << 30;
@@ -64,36 +69,39 @@ pub fn compress(
 
 /// Decompresses `input` into at most `max` bytes.
 pub fn decompress(compression: Compression, input: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
+    decompress_some(compression, input, None, max)
+}
+
+/// As [`decompress`], for so many records: what is none of them ends it early.
+pub fn decompress_records(
+    compression: Compression,
+    input: &[u8],
+    records: u32,
+    max: usize,
+) -> Result<Vec<u8>, DecodeError> {
+    decompress_some(compression, input, Some(records), max)
+}
+
+fn decompress_some(
+    compression: Compression,
+    input: &[u8],
+    records: Option<u32>,
+    max: usize,
+) -> Result<Vec<u8>, DecodeError> {
+    let _ = records;
     match compression {
-        Compression::None if input.len() > max => Err(too_large(max)),
+        Compression::None if input.len() > max => Err(DecodeError::TooLarge(max)),
         Compression::None => Ok(input.to_vec()),
         #[cfg(feature = "gzip")]
-        Compression::Gzip => gzip::decompress(input, max),
+        Compression::Gzip => gzip::decompress(input, Output::new(max, records)),
         #[cfg(feature = "snappy")]
-        Compression::Snappy => snappy::decompress(input, max),
+        Compression::Snappy => snappy::decompress(input, Output::new(max, records)),
         #[cfg(feature = "lz4")]
-        Compression::Lz4 => lz4::decompress(input, max),
+        Compression::Lz4 => lz4::decompress(input, Output::new(max, records)),
         #[cfg(feature = "zstd")]
-        Compression::Zstd => zstd_frame::decompress(input, max),
+        Compression::Zstd => zstd_frame::decompress(input, Output::new(max, records)),
         #[allow(unreachable_patterns, reason = "reached in builds without some codec")]
         codec => Err(DecodeError::CodecUnavailable(codec)),
-    }
-}
-
-#[cold]
-fn too_large(max: usize) -> DecodeError {
-    DecodeError::malformed(0u64, format!("decompressed, it is larger than the {max} bytes allowed"))
-}
-
-/// Appends what `from` has to `out`, which grows as bytes come, to its end or to one byte beyond `max` in all.
-#[cfg(any(feature = "gzip", feature = "zstd"))]
-fn read_capped(from: impl std::io::Read, max: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-    use std::io::Read;
-    let left = (max - out.len()) as u64;
-    match from.take(left.saturating_add(1)).read_to_end(out) {
-        Ok(_) if out.len() > max => Err(too_large(max)),
-        Ok(_) => Ok(()),
-        Err(error) => Err(DecodeError::malformed(0u64, format!("it does not decompress: {error}"))),
     }
 }
 
@@ -127,16 +135,16 @@ mod gzip {
         Ok(())
     }
 
-    pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
-        let mut out = Vec::with_capacity(input.len().saturating_mul(4).min(max));
+    pub(super) fn decompress(input: &[u8], mut out: Output) -> Result<Vec<u8>, DecodeError> {
+        out.expect(input.len().saturating_mul(4));
         let mut rest = input;
         loop {
             let mut stream = flate2::bufread::GzDecoder::new(rest);
             // As Java's GZIPInputStream: another stream may follow, anything else is no concern of the reader's.
             if rest.len() < input.len() && (rest.len() < SHORTEST || stream.header().is_none()) {
-                return Ok(out);
+                return Ok(out.finish());
             }
-            read_capped(&mut stream, max, &mut out)?;
+            out.take_all(&mut stream)?;
             rest = stream.into_inner();
         }
     }
@@ -161,14 +169,14 @@ mod zstd_frame {
         done.map_err(|error| Error::InvalidArgument { reason: format!("zstd failed: {error}") })
     }
 
-    pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
+    pub(super) fn decompress(input: &[u8], mut out: Output) -> Result<Vec<u8>, DecodeError> {
         if input.is_empty() {
             return Err(DecodeError::malformed(0u64, "there is no zstd frame"));
         }
         let decoder = zstd::stream::Decoder::with_buffer(input)
             .map_err(|error| DecodeError::malformed(0u64, format!("zstd failed: {error}")))?;
-        let mut out = Vec::with_capacity(input.len().saturating_mul(4).min(max));
-        read_capped(decoder, max, &mut out).map(|()| out)
+        out.expect(input.len().saturating_mul(4));
+        out.take_all(decoder).map(|()| out.finish())
     }
 }
 

@@ -49,6 +49,10 @@ pub enum DecodeError {
     },
     /// The records are compressed with a codec that this build does not contain.
     CodecUnavailable(Compression),
+    /// Decompressed, the records have more bytes than these, which are all that was allowed.
+    TooLarge(usize),
+    /// Decompressed, the records have at least so many bytes, for which there is no memory. It says nothing of the bytes.
+    OutOfMemory(usize),
 }
 
 impl fmt::Display for DecodeError {
@@ -59,6 +63,12 @@ impl fmt::Display for DecodeError {
                 write!(f, "found {found}, this release reads {supported}")
             }
             DecodeError::CodecUnavailable(codec) => write!(f, "compression '{codec}' is not in this build"),
+            DecodeError::TooLarge(max) => {
+                write!(f, "decompressed, it is larger than the {max} bytes allowed")
+            }
+            DecodeError::OutOfMemory(bytes) => {
+                write!(f, "decompressed, it has at least {bytes} bytes, for which there is no memory")
+            }
         }
     }
 }
@@ -94,6 +104,12 @@ impl DecodeError {
                 supported: supported.to_string(),
             },
             DecodeError::CodecUnavailable(codec) => crate::error::Error::CodecUnavailable { codec },
+            error @ DecodeError::TooLarge(_) => crate::error::Error::corrupt(path, base, error.to_string()),
+            error @ DecodeError::OutOfMemory(_) => {
+                let reason = format!("the batch at byte {base}: {error}");
+                let source = std::io::Error::new(std::io::ErrorKind::OutOfMemory, reason);
+                crate::error::Error::io("decompress a batch of", path, source)
+            }
         }
     }
 }

@@ -28,6 +28,11 @@ pub struct PageSums {
 }
 
 impl PageSums {
+    /// How many bytes the `.pages` file of a `.log` of `size` bytes has.
+    pub fn encoded_len(size: u64) -> u64 {
+        (HEADER_LEN + SUM_LEN) as u64 + page_count(size).saturating_mul(SUM_LEN as u64)
+    }
+
     /// A `.pages` file.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_LEN + (self.sums.len() + 1) * SUM_LEN);

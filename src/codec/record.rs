@@ -29,7 +29,7 @@ use bytes::Bytes;
 use std::{borrow::Cow, sync::Arc};
 
 /// The fewest bytes of a record: five varints, the attributes and its own length, of one byte each.
-const MIN_RECORD: u64 = 7;
+pub(super) const MIN_RECORD: u64 = 7;
 
 /// A record, borrowed from its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -144,6 +144,13 @@ pub struct ProducerBatches {
     pub batches: Vec<BatchMeta>,
 }
 
+/// The most bytes that a `.producers` file of so many producers has.
+pub fn encoded_producers_max(producers: usize) -> u64 {
+    const HEADER: u64 = 4 + 2 + 4 + 4;
+    const PRODUCER: u64 = 8 + 2 + 1 + (MAX_BATCHES * BATCH_LEN) as u64;
+    HEADER + PRODUCER.saturating_mul(producers as u64)
+}
+
 /// A `.producers` file of producers named once each. Of each one's batches the newest [`MAX_BATCHES`] are kept.
 pub fn encode_producers(producers: &[ProducerBatches]) -> Vec<u8> {
     let mut sorted: Vec<&ProducerBatches> = producers.iter().collect();

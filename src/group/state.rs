@@ -16,7 +16,7 @@ use crate::{
     env::Env,
     error::{Error, Result},
     partition::{log::Log, read::LogReader, view::shows_records},
-    storage::sidecar::{read_file, replace_file},
+    storage::sidecar::{SIDECAR_MAX, TEXT_MAX, read_hint, replace_file},
     types::{
         IsolationLevel, Offset, Timestamp, TopicPartition,
         name::{TopicName, check_group},
@@ -155,7 +155,9 @@ fn snapshot_path(log: &Log) -> PathBuf {
 
 /// The sidecar of `log`, when it is whole, of this log, and of a stretch that the log still continues.
 fn read_snapshot(env: &dyn Env, log: &Arc<Log>) -> Option<CommittedSnapshot> {
-    let bytes = read_file(env, &snapshot_path(log)).ok().flatten()?;
+    // It has nothing that the log does not have, at more bytes.
+    let most = log.size().saturating_add(TEXT_MAX).min(SIDECAR_MAX);
+    let bytes = read_hint(env, &snapshot_path(log), most).ok().flatten()?;
     let snapshot = decode_committed_snapshot(&bytes).ok()?;
     let end = log.incarnation_end(snapshot.incarnation).unwrap_or(Offset::MAX).min(log.offsets().log_end());
     // One that is older than the log start is found out by following the log from where it ends.

@@ -104,6 +104,7 @@ fn a_commit_is_kafkas_records_in_one_batch() {
     let raw = crate::storage::sidecar::read_file(
         &*catalog.shared().env,
         &log.log().identity.dir.join("00000000000000000000.log"),
+        u64::MAX,
     );
     let header = BatchHeader::parse(&raw.unwrap().unwrap()).unwrap();
     assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (-1, -1, 0));

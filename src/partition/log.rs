@@ -8,7 +8,7 @@
 
 use super::{
     config::LogConfig, due::Due, flush::Flusher, offsets::Offsets, producer_state::ProducerState,
-    shared::Shared, waiters::Waiters,
+    shared::Shared, unreadable::Unreadable, waiters::Waiters,
 };
 use crate::{
     codec::{
@@ -67,6 +67,8 @@ pub struct Log {
     pub(super) size: AtomicU64,
     /// The first damage that somebody met.
     pub(super) damage: Mutex<Option<Error>>,
+    /// Batches that need not be tried again.
+    pub(super) unreadable: Unreadable,
     /// The leader epoch that appended batches carry: the last one found.
     pub(super) leader_epoch: AtomicI32,
     /// Files that were in the way, and where they are now.

@@ -30,6 +30,7 @@ pub mod stray;
 pub mod survey;
 mod suspect;
 pub mod time;
+mod unreadable;
 pub mod view;
 mod visible;
 pub mod waiters;

@@ -79,6 +79,7 @@ impl Observer {
             leader_epoch: AtomicI32::new(LEADER_EPOCH),
             put_aside: Mutex::default(),
             unusable: Unusable::default(),
+            unreadable: Default::default(),
             identity,
         });
         let mut observer = Observer { log, replay: None, seen: None, changed: None };

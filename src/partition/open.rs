@@ -209,6 +209,7 @@ impl Log {
             leader_epoch: AtomicI32::new(LEADER_EPOCH),
             put_aside: Mutex::default(),
             unusable: Unusable::default(),
+            unreadable: Default::default(),
         };
         log.recount();
         Arc::new(log)

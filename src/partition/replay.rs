@@ -14,7 +14,7 @@ use crate::{
         batch::RecordBatch,
         checkpoint::{LeaderEpochs, decode_epochs},
         index::AbortedTransaction,
-        snapshot::{ProducerEntry, decode_producers, decode_snapshot},
+        snapshot::{ProducerEntry, decode_producers, decode_snapshot, encoded_producers_max},
     },
     env::Env,
     error::Result,
@@ -24,7 +24,7 @@ use crate::{
         layout::{LEADER_EPOCHS, SegmentFile},
         scan::{EpochsAround, Found, Scanner, Source},
         segment::{Segment, indexed},
-        sidecar::read_file,
+        sidecar::{CHECKPOINT_MAX, SNAPSHOT_MAX, read_hint},
     },
     types::Offset,
 };
@@ -373,11 +373,12 @@ pub(super) fn whole_batches_beyond(
 
 /// The producers as of `offset`; `None` where no valid snapshot says. At the start of a log nothing is remembered.
 fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> Result<Option<ProducerState>> {
-    let snapshot = read_file(env, &SegmentFile::Snapshot.path(dir, offset))?;
+    let snapshot = read_hint(env, &SegmentFile::Snapshot.path(dir, offset), SNAPSHOT_MAX)?;
     let Some(entries) = snapshot.and_then(|bytes| decode_snapshot(&bytes).ok()) else {
         return Ok((offset <= start).then(ProducerState::default));
     };
-    let longer = read_file(env, &SegmentFile::Producers.path(dir, offset))?;
+    let most = encoded_producers_max(entries.len());
+    let longer = read_hint(env, &SegmentFile::Producers.path(dir, offset), most)?;
     let longer = longer.and_then(|bytes| decode_producers(&bytes).ok());
     if longer.is_none() && entries.iter().any(|e| e.last_offset >= 0) {
         // Kafka's snapshot keeps one batch of each producer, and a retry may be of any of the last five.
@@ -388,8 +389,10 @@ fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> R
 
 /// The leader epochs of a partition by their checkpoint, as far as they begin at or before `end`.
 pub(super) fn read_epochs(env: &dyn Env, dir: &Path, end: Offset) -> LeaderEpochs {
-    let text =
-        read_file(env, &dir.join(LEADER_EPOCHS)).ok().flatten().and_then(|b| String::from_utf8(b).ok());
+    let text = read_hint(env, &dir.join(LEADER_EPOCHS), CHECKPOINT_MAX)
+        .ok()
+        .flatten()
+        .and_then(|b| String::from_utf8(b).ok());
     let entries = text.and_then(|text| decode_epochs(&text).ok()).unwrap_or_default();
     let mut epochs = LeaderEpochs::from_entries(&entries);
     epochs.truncate_from_end(end + 1);

@@ -16,7 +16,7 @@ use crate::{
         layout::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_CONTENT, META_PROPERTIES},
         manifest::{Access, Flush, Manifest},
         marks::Marks,
-        sidecar::{read_file, remove_if_there, replace_file},
+        sidecar::{TEXT_MAX, read_file, remove_if_there, replace_file},
     },
     types::{Timestamp, TopicId},
 };
@@ -168,7 +168,7 @@ impl Shared {
     /// change, and everywhere where Kafka's mark of a clean stop is not the one that our close left.
     pub fn names_may_differ(&self, dir: &Path) -> Result<bool> {
         let closed_at = self.closed_at.get_or_init(|| {
-            let mark = read_file(&*self.env, &self.dir.join(CLEAN_SHUTDOWN)).ok().flatten();
+            let mark = read_file(&*self.env, &self.dir.join(CLEAN_SHUTDOWN), TEXT_MAX).ok().flatten();
             mark.filter(|mark| mark == CLEAN_SHUTDOWN_CONTENT)?;
             self.env.metadata(&self.dir.join("manifest")).ok().map(|found| found.modified)
         });

@@ -11,7 +11,7 @@ use super::{
     offsets::OffsetSet,
     replay::Replay,
     shared::{Shared, SharedOptions},
-    survey::{PartitionDirReport, Survey, choose_segments, offsets_of},
+    survey::{PartitionDirReport, Survey, Unpacked, choose_segments, offsets_of},
     view::Partition,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
         layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
         manifest::{Access, Manifest},
         segment::Segment,
-        sidecar::read_file,
+        sidecar::{CHECKPOINT_MAX, SNAPSHOT_MAX, TEXT_MAX, read_file},
     },
     types::{Offset, TopicId, TopicPartition, name::parse_dir_name},
 };
@@ -165,7 +165,8 @@ impl PartitionDir {
         let config = LogConfig::default();
         let segments = choose_segments(&shared.pool, &identity, &entries, config.index_interval_bytes)?;
         let report = PartitionDirReport::default();
-        let mut survey = Survey { env: &**env, identity: &identity, segments, report };
+        let unpacked = Unpacked::default();
+        let mut survey = Survey { env: &**env, identity: &identity, segments, report, unpacked };
         let replay = survey.run(log_start, &offsets_of(SegmentFile::Snapshot, &entries))?;
         survey.miss(replay.as_ref(), flushed)?;
         let (segments, report) = (survey.segments, survey.report);
@@ -244,7 +245,7 @@ impl PartitionDir {
         let mut found = Vec::new();
         for offset in offsets_of(kind, &entries) {
             let path = kind.path(dir, offset);
-            if let Some(bytes) = read_file(&**env, &path)? {
+            if let Some(bytes) = read_file(&**env, &path, SNAPSHOT_MAX)? {
                 found.push(decode(&path, offset, &bytes)?);
             }
         }
@@ -329,7 +330,7 @@ fn known_log_start(env: &Arc<dyn Env>, above: &Path, name: &TopicPartition) -> R
 
 /// The offset that a checkpoint of Kafka's has for a partition.
 pub(super) fn checkpointed(env: &dyn Env, path: PathBuf, name: &TopicPartition) -> Result<Option<Offset>> {
-    let Some(bytes) = read_file(env, &path)? else { return Ok(None) };
+    let Some(bytes) = read_file(env, &path, CHECKPOINT_MAX)? else { return Ok(None) };
     let text = text_of(&path, &bytes)?;
     let offsets = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;
     Ok(offsets.into_iter().find(|(of, _)| of == name).map(|(_, offset)| offset))
@@ -341,7 +342,7 @@ fn text_of<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
 
 fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(PARTITION_METADATA);
-    let Some(bytes) = read_file(env, &path)? else { return Ok(None) };
+    let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
     decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))
 }
 

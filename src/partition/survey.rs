@@ -1,7 +1,7 @@
 //! Going through all segments of a directory that nobody vouches for.
 //!
 //! Without a manifest and without a mark the bytes of the `.log` files are the only truth: every batch is checked once,
-//! its records included,
+//! its records included (compressed ones as far as [`Unpacked`] goes),
 //! gaps between offsets are allowed (a compacted log has them), and the indexes are built anew. Where whole batches
 //! follow something bad, that is damage, which readers come to as an error; where none follow, the log ends there.
 //! Nothing is changed on disk.
@@ -9,12 +9,13 @@
 use super::{
     log::Identity,
     replay::{Bounds, Earlier, Met, Replay, Stop, Why, read_epochs},
-    visible::decode,
+    visible::decode_within,
 };
 use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, HEADER_LEN, RecordBatch},
+        compress::MAX_DECOMPRESSED,
         index::AbortedTransaction,
         snapshot::{ProducerEntry, decode_snapshot},
     },
@@ -26,9 +27,9 @@ use crate::{
         layout::{RECOVERY_POINTS, SegmentFile},
         scan::{EpochsAround, Found, Scanner, Source},
         segment::Segment,
-        sidecar::read_file,
+        sidecar::{SNAPSHOT_MAX, read_hint},
     },
-    types::Offset,
+    types::{Compression, Offset},
 };
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
@@ -43,7 +44,8 @@ pub struct PartitionDirReport {
     pub torn_end: Option<TornEnd>,
     /// Damage in front of whole batches, and batches that are whole but cannot be read, in the order of offsets. Reading
     /// one answers `Corrupt`; what lies around it can be read. Batches of a codec that this build does not contain are
-    /// not among them.
+    /// not among them, nor those whose content was not looked at: an opening decompresses 32 MiB and eight times the
+    /// size of the compressed batches, and leaves the rest to those who read it.
     pub damage: Vec<DamagedRange>,
 }
 
@@ -83,10 +85,15 @@ impl DamagedRange {
 
     /// A batch whose checksum is right and whose content is not what any reader reads. One of a codec that this build
     /// does not contain may be sound.
-    fn of_unreadable(segment: &Segment, batch: &RecordBatch, position: u64) -> Option<Self> {
-        let reason = match decode(batch) {
-            Ok(_) | Err(DecodeError::CodecUnavailable(_)) => return None,
-            Err(error) => format!("its checksum is right, and its content is not: {error}"),
+    fn of_unreadable(
+        segment: &Segment,
+        batch: &RecordBatch,
+        position: u64,
+        unpacked: &mut Unpacked,
+    ) -> Option<Self> {
+        let reason = match unpacked.decode(batch)? {
+            DecodeError::CodecUnavailable(_) | DecodeError::OutOfMemory(_) => return None,
+            error => format!("its checksum is right, and its content is not: {error}"),
         };
         let header = batch.header();
         Some(DamagedRange {
@@ -98,12 +105,59 @@ impl DamagedRange {
     }
 }
 
+/// How much a survey may decompress: a few kilobytes can become a gigabyte, and an opening takes no longer than what is
+/// there is large. Batches beyond that are checked by those who read them.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    left: u64,
+}
+
+impl Unpacked {
+    /// What may be decompressed of any directory.
+    const LEAST: u64 = 32 << 20;
+    /// What each byte of a batch adds to that.
+    const PER_BYTE: u64 = 8;
+    /// How much a byte of a batch became before its content was found to be bad, at most in most codecs.
+    const LIKELY_AT_MOST: u64 = 255;
+
+    /// Why the content of `batch` cannot be read; `None` where it can, or is not looked at.
+    fn decode(&mut self, batch: &RecordBatch) -> Option<DecodeError> {
+        if batch.header().compression() == Compression::None {
+            return decode_within(batch, 0).err();
+        }
+        self.left = self.left.saturating_add(batch.header().size() * Self::PER_BYTE);
+        let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(MAX_DECOMPRESSED);
+        match decode_within(batch, max) {
+            Ok(records) => {
+                self.left -= records.byte_len() as u64;
+                None
+            }
+            Err(DecodeError::TooLarge(max)) if max < MAX_DECOMPRESSED => {
+                self.left = 0;
+                None
+            }
+            Err(error) => {
+                // It may have come to this at its end.
+                self.left = self.left.saturating_sub(batch.header().size() * Self::LIKELY_AT_MOST);
+                Some(error)
+            }
+        }
+    }
+}
+
+impl Default for Unpacked {
+    fn default() -> Self {
+        Unpacked { left: Self::LEAST }
+    }
+}
+
 /// A walk over all segments of a directory.
 pub(super) struct Survey<'a> {
     pub env: &'a dyn Env,
     pub identity: &'a Identity,
     pub segments: Vec<Arc<Segment>>,
     pub report: PartitionDirReport,
+    pub unpacked: Unpacked,
 }
 
 impl Survey<'_> {
@@ -150,12 +204,12 @@ impl Survey<'_> {
         bounds: Bounds,
     ) -> Result<Stop> {
         let mut aborts: Option<Vec<AbortedTransaction>> = None;
-        let damage = &mut self.report.damage;
+        let (damage, unpacked) = (&mut self.report.damage, &mut self.unpacked);
         let stop = replay.scan_past_damage(segment, len, bounds, Source::Cache, &mut |replay, met| {
             let hole = match met {
                 Met::Hole(hole) => hole,
                 Met::Batch(batch, position) => {
-                    damage.extend(DamagedRange::of_unreadable(segment, batch, position));
+                    damage.extend(DamagedRange::of_unreadable(segment, batch, position, unpacked));
                     return;
                 }
             };
@@ -248,7 +302,8 @@ impl Survey<'_> {
         snapshots: &[Offset],
     ) -> Result<Option<(Offset, Vec<ProducerEntry>)>> {
         for offset in snapshots.iter().filter(|offset| **offset > log_start) {
-            let bytes = read_file(self.env, &SegmentFile::Snapshot.path(&self.identity.dir, *offset))?;
+            let path = SegmentFile::Snapshot.path(&self.identity.dir, *offset);
+            let bytes = read_hint(self.env, &path, SNAPSHOT_MAX)?;
             if let Some(entries) = bytes.and_then(|bytes| decode_snapshot(&bytes).ok()) {
                 return Ok(Some((*offset, entries)));
             }

@@ -22,9 +22,17 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The records of a batch, decompressed and checked.
-pub(super) fn decode(batch: &RecordBatch) -> Result<ValidRecords, DecodeError> {
-    batch.records(MAX_DECOMPRESSED).and_then(Records::validate)
+/// The records of a batch, decompressed into at most `max` bytes and checked.
+pub(super) fn decode_within(batch: &RecordBatch, max: usize) -> Result<ValidRecords, DecodeError> {
+    #[cfg(test)]
+    DECODED.set(DECODED.get() + 1);
+    batch.records(max).and_then(Records::validate)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many batches this thread has decoded.
+    pub(super) static DECODED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 impl Log {
@@ -32,9 +40,15 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// `Corrupt`, and `CodecUnavailable`.
+    /// `Corrupt`, and `CodecUnavailable`; `Io` where there is no memory for what it decompresses to.
     pub fn decode(&self, batch: &RecordBatch) -> Result<ValidRecords> {
-        decode(batch).map_err(|error| self.unreadable(batch.header(), error))
+        let header = batch.header();
+        let decoded = match self.unreadable.why(header) {
+            None => decode_within(batch, MAX_DECOMPRESSED)
+                .inspect_err(|error| self.unreadable.note(header, error)),
+            Some(known) => Err(known),
+        };
+        decoded.map_err(|error| self.unreadable(header, error))
     }
 
     /// The error about a batch whose checksum is right and whose content cannot be read. The positions of `error` count

@@ -17,7 +17,7 @@ use super::{
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
     scan::{Found, LEADER_EPOCH, Scanner, is_of_another_version, out_of_place},
-    sidecar::{read_file, remove_segment_files, write_file},
+    sidecar::{read_hint, remove_segment_files, write_file},
 };
 use crate::{
     codec::{
@@ -295,7 +295,7 @@ impl Segment {
 
     fn load_pages(&self, generation: u32, size: u64) -> Option<Arc<CheckedPages>> {
         let path = SegmentFile::Pages.path(&self.dir, self.base);
-        let bytes = read_file(&**self.pool.env(), &path).ok().flatten();
+        let bytes = read_hint(&**self.pool.env(), &path, PageSums::encoded_len(size)).ok().flatten();
         let sums = bytes.and_then(|bytes| PageSums::decode(&bytes).ok());
         let sums = sums.filter(|sums| sums.generation == generation && sums.size == size);
         let pages = sums.map(|sums| Arc::new(CheckedPages::new(sums)));

@@ -1,9 +1,15 @@
 //! Small files beside the data, read and written as a whole.
+//!
+//! How long one is says a stranger. What is longer than its content can need is not read, and counts as damaged;
+//! entries of an index are read piece by piece, as far as they are in order.
 
 use super::layout::SegmentFile;
 use crate::{
-    env::{Env, File, Open, read_exact_at, write_all_at},
-    error::{Error, Result},
+    env::{Env, File, Open, read_exact_at, read_full_at, write_all_at},
+    error::{
+        Error, Result,
+        memory::{grow, out_of_memory},
+    },
     types::Offset,
 };
 use std::{
@@ -12,8 +18,17 @@ use std::{
     sync::Arc,
 };
 
-/// Sidecars larger than this are not read: an index of a segment below 2 GiB is far smaller.
-const SIDECAR_MAX: u64 = 1 << 30;
+/// The most that a text of few lines has: `LOCK`, `partition.metadata`, what a broker leaves behind a clean stop.
+pub const TEXT_MAX: u64 = 64 << 10;
+/// The most that a checkpoint of Kafka's has: a line for each leader epoch, or for each partition of a broker.
+pub const CHECKPOINT_MAX: u64 = 16 << 20;
+/// The most that a snapshot of producers has: 46 bytes for each, which take several times that in memory.
+pub const SNAPSHOT_MAX: u64 = 32 << 20;
+/// The most that is read of any sidecar.
+pub const SIDECAR_MAX: u64 = 64 << 20;
+
+/// How much of an index is read at a time: whole entries of every kind.
+const PIECE: usize = 8 * 12 * 34 * 20;
 
 /// Removes all files that belong to a base offset.
 pub fn remove_segment_files(env: &dyn Env, dir: &Path, base: Offset) -> Result<()> {
@@ -29,18 +44,86 @@ pub fn remove_if_there(env: &dyn Env, path: &Path) -> Result<()> {
 }
 
 /// The whole of a sidecar; `None` when there is none.
-pub fn read_file(env: &dyn Env, path: &Path) -> Result<Option<Vec<u8>>> {
+///
+/// # Errors
+///
+/// `Corrupt` for one of more than `most` bytes.
+pub fn read_file(env: &dyn Env, path: &Path, most: u64) -> Result<Option<Vec<u8>>> {
+    let Some((file, len)) = open_file(env, path)? else { return Ok(None) };
+    if len > most {
+        return Err(Error::corrupt(
+            path,
+            most,
+            format!("{len} bytes, of which such a file has {most} at most"),
+        ));
+    }
+    let mut bytes = Vec::new();
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if !grow(&mut bytes, len) {
+        return Err(Error::io("read", path, out_of_memory(len)));
+    }
+    bytes.resize(len, 0);
+    read_exact_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
+    Ok(Some(bytes))
+}
+
+/// As [`read_file`], of a file that nobody needs: `None` as well when it is too long to be what it should.
+pub fn read_hint(env: &dyn Env, path: &Path, most: u64) -> Result<Option<Vec<u8>>> {
+    match read_file(env, path, most) {
+        Err(Error::Corrupt { .. }) => Ok(None),
+        other => other,
+    }
+}
+
+/// The entries at the beginning of an index that are in order.
+#[derive(Debug)]
+pub struct Entries {
+    /// Their bytes.
+    pub bytes: Vec<u8>,
+    /// Whether the file has nothing else.
+    pub are_all: bool,
+}
+
+/// As much of an index as is in order, and has at most `most` bytes; `None` when there is none. `in_order` says how many
+/// of the bytes that it is given, which are whole entries, are.
+pub fn read_entries(
+    env: &dyn Env,
+    path: &Path,
+    entry: usize,
+    most: u64,
+    in_order: impl Fn(&[u8]) -> usize,
+) -> Result<Option<Entries>> {
+    let Some((file, len)) = open_file(env, path)? else { return Ok(None) };
+    let end = usize::try_from(len.min(most)).unwrap_or(usize::MAX);
+    let mut bytes = Vec::new();
+    while bytes.len() < end {
+        let start = bytes.len();
+        let piece = (end - start).min(PIECE);
+        if !grow(&mut bytes, piece) {
+            return Err(Error::io("read", path, out_of_memory(start + piece)));
+        }
+        bytes.resize(start + piece, 0);
+        let room = bytes.get_mut(start..).unwrap_or_default();
+        let read = read_full_at(&*file, room, start as u64).map_err(|e| Error::io("read", path, e))?;
+        bytes.truncate(start + read);
+        // Together with the last one before, which they follow.
+        let from = start.saturating_sub(entry);
+        let valid = from + in_order(bytes.get(from..).unwrap_or_default());
+        if valid < bytes.len() {
+            bytes.truncate(valid);
+            break;
+        }
+    }
+    Ok(Some(Entries { are_all: bytes.len() as u64 == len, bytes }))
+}
+
+fn open_file(env: &dyn Env, path: &Path) -> Result<Option<(Arc<dyn File>, u64)>> {
     let file = match env.open(path, Open::Read) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|e| Error::io("open", path, e))?,
     };
     let len = file.len().map_err(|e| Error::io("measure", path, e))?;
-    if len > SIDECAR_MAX {
-        return Err(Error::corrupt(path, 0, format!("{len} bytes are more than such a file can have")));
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    read_exact_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
-    Ok(Some(bytes))
+    Ok(Some((file, len)))
 }
 
 /// Replaces the content of a sidecar in place and flushes it. What a crash leaves half written is found out by its
@@ -67,4 +150,59 @@ pub fn replace_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
     env.rename(&beside, path).map_err(|e| Error::io("rename", path, e))?;
     let dir = path.parent().unwrap_or(Path::new("."));
     env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        codec::index::{OffsetEntry, OffsetIndexView},
+        env::memory::MemoryEnv,
+    };
+
+    fn valid(bytes: &[u8]) -> usize {
+        OffsetIndexView::new_checked(bytes).1
+    }
+
+    #[test]
+    fn entries_are_read_as_far_as_they_are_in_order_and_no_piece_more() {
+        let env = MemoryEnv::new();
+        let path = Path::new("/x.index");
+        let mut index = Vec::new();
+        (1..=40_000).for_each(|i| OffsetEntry { relative_offset: i, position: i }.encode(&mut index));
+        assert!(index.len() > 4 * PIECE);
+        write_file(&*env, path, &index).unwrap();
+        let read = |most| read_entries(&*env, path, OffsetEntry::ENCODED_LEN, most, valid).unwrap().unwrap();
+        let all = read(u64::MAX);
+        assert!(all.are_all && all.bytes == index);
+        let some = read(80_000);
+        assert!(!some.are_all && some.bytes == index[..80_000]);
+        for at in [0, 8, PIECE - 8, PIECE, PIECE + 8, 3 * PIECE, index.len() - 8] {
+            let mut broken = index.clone();
+            // One that does not follow the one before it, also where that is in another piece.
+            broken[at..at + 8].fill(0);
+            write_file(&*env, path, &broken).unwrap();
+            let beginning = read(u64::MAX);
+            assert!(!beginning.are_all && beginning.bytes == index[..at], "{at}");
+        }
+        // A gibibyte of zeros, of which one piece is looked at.
+        write_file(&*env, path, &[]).unwrap();
+        env.open(path, Open::Write).unwrap().set_len(1 << 30).unwrap();
+        let none = read(u64::MAX);
+        assert!(!none.are_all && none.bytes.is_empty() && none.bytes.capacity() <= 2 * PIECE);
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_it_can_be_is_not_read() {
+        let env = MemoryEnv::new();
+        let path = Path::new("/x.snapshot");
+        assert!(read_file(&*env, path, 10).unwrap().is_none());
+        write_file(&*env, path, &[7; 10]).unwrap();
+        assert_eq!(read_file(&*env, path, 10).unwrap().unwrap(), [7; 10]);
+        let error = read_file(&*env, path, 9).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains("/x.snapshot"));
+        assert!(read_hint(&*env, path, 9).unwrap().is_none());
+        env.open(path, Open::Write).unwrap().set_len(1 << 40).unwrap();
+        assert!(read_file(&*env, path, SIDECAR_MAX).is_err());
+    }
 }

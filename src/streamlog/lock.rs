@@ -6,7 +6,10 @@
 use crate::{
     env::{Env, Lock, sync::Signal},
     error::{Error, Result},
-    storage::{layout::LOCK, sidecar::read_file},
+    storage::{
+        layout::LOCK,
+        sidecar::{TEXT_MAX, read_file},
+    },
 };
 use std::{io, path::Path, time::Duration};
 
@@ -44,6 +47,6 @@ fn acquire(env: &dyn Env, dir: &Path) -> Result<Box<dyn Lock>> {
 }
 
 fn holder(env: &dyn Env, path: &Path) -> Option<u32> {
-    let text = String::from_utf8(read_file(env, path).ok()??).ok()?;
+    let text = String::from_utf8(read_file(env, path, TEXT_MAX).ok()??).ok()?;
     text.split_whitespace().next()?.parse().ok()
 }

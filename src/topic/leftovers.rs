@@ -9,7 +9,10 @@ use crate::{
     codec::checkpoint::decode_partition_metadata,
     error::{Error, Result},
     partition::{open::aside_name, shared::Shared},
-    storage::{layout::PARTITION_METADATA, sidecar::read_file},
+    storage::{
+        layout::PARTITION_METADATA,
+        sidecar::{TEXT_MAX, read_file},
+    },
     types::TopicId,
 };
 use std::path::Path;
@@ -73,7 +76,7 @@ fn is_going(name: &str) -> bool {
 }
 
 fn topic_of(shared: &Shared, dir: &Path) -> Option<TopicId> {
-    let bytes = read_file(&*shared.env, &dir.join(PARTITION_METADATA)).ok()??;
+    let bytes = read_file(&*shared.env, &dir.join(PARTITION_METADATA), TEXT_MAX).ok()??;
     decode_partition_metadata(str::from_utf8(&bytes).ok()?).ok()
 }
 

@@ -6,7 +6,7 @@
 //! block sizes up to 4 MiB, checksums of blocks verified, one of the content skipped, bytes behind the frame passed over;
 //! what else the flags can ask for is refused.
 
-use super::{too_large, xxh32::xxh32};
+use super::{output::Output, xxh32::xxh32};
 use crate::{codec::DecodeError, error::Error};
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
@@ -44,16 +44,15 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
+pub(super) fn decompress(input: &[u8], mut out: Output) -> Result<Vec<u8>, DecodeError> {
     let mut frame = Frame::open(input)?;
-    let mut out = Vec::new();
-    while frame.block(max, &mut out)? {}
+    while frame.block(&mut out)? {}
     if frame.flags & HAS_CONTENT_CHECKSUM != 0 {
         // Kafka does not verify it either: the batch has a checksum of its own.
         frame.take(4)?;
     }
     // Nor does it look at what lies behind.
-    Ok(out)
+    Ok(out.finish())
 }
 
 /// A frame whose descriptor was read.
@@ -105,7 +104,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Appends the next block to `out`; false at the end mark.
-    fn block(&mut self, max: usize, out: &mut Vec<u8>) -> Result<bool, DecodeError> {
+    fn block(&mut self, out: &mut Output) -> Result<bool, DecodeError> {
         let word = self.word()?;
         if word == 0 {
             return Ok(false);
@@ -119,28 +118,23 @@ impl<'a> Frame<'a> {
             return Err(self.malformed("the checksum of an lz4 block is wrong"));
         }
         if word & STORED == 0 {
-            self.unpack(block, max, out)?;
-        } else if block.len() > max - out.len() {
-            return Err(too_large(max));
+            self.unpack(block, out)?;
         } else {
-            out.extend_from_slice(block);
+            out.push(block)?;
         }
         Ok(true)
     }
 
-    fn unpack(&self, block: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    fn unpack(&self, block: &[u8], out: &mut Output) -> Result<(), DecodeError> {
         let start = out.len();
         // A byte of a block yields at most 255, so that a short block never gets much room.
         let likely = self.block_max.min(block.len().saturating_mul(255).saturating_add(64));
-        let room = likely.min(max - start);
-        out.resize(start + room, 0);
-        match lz4_flex::block::decompress_into(block, &mut out[start..]) {
-            Ok(length) => {
-                out.truncate(start + length);
-                Ok(())
-            }
+        let room = likely.min(out.left());
+        match lz4_flex::block::decompress_into(block, out.room(room)?) {
+            Ok(length) => out.keep(start + length),
+            // There is no room for one byte more than is allowed.
             Err(lz4_flex::block::DecompressError::OutputTooSmall { .. }) if room < likely => {
-                Err(too_large(max))
+                out.room(1).map(drop)
             }
             Err(error) => Err(self.malformed(format!("the lz4 block is bad: {error}"))),
         }

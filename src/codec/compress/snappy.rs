@@ -7,7 +7,7 @@
 //!
 //! A raw block says how long it will be, which is believed only as far as a block of its size can go.
 
-use super::too_large;
+use super::output::Output;
 use crate::{codec::DecodeError, error::Error};
 
 const MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
@@ -30,12 +30,11 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
+pub(super) fn decompress(input: &[u8], mut out: Output) -> Result<Vec<u8>, DecodeError> {
     let mut decoder = snap::raw::Decoder::new();
-    let mut out = Vec::new();
     if !input.starts_with(&MAGIC) {
-        block(&mut decoder, input, max, &mut out)?;
-        return Ok(out);
+        block(&mut decoder, input, &mut out)?;
+        return Ok(out.finish());
     }
     let mut rest = skip_header(input).ok_or_else(|| torn(input, input))?;
     // Fewer bytes than a length has are an end to Kafka.
@@ -49,11 +48,11 @@ pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeErro
             .ok()
             .and_then(|length| after.split_at_checked(length))
             .ok_or_else(|| torn(input, rest))?;
-        block(&mut decoder, chunk, max, &mut out)
+        block(&mut decoder, chunk, &mut out)
             .map_err(|error| error.shifted((input.len() - rest.len()) as u64 + 4))?;
         rest = after;
     }
-    Ok(out)
+    Ok(out.finish())
 }
 
 /// The versions in the header are not looked at: no other was ever written.
@@ -65,12 +64,7 @@ fn torn(input: &[u8], rest: &[u8]) -> DecodeError {
     DecodeError::malformed(input.len() - rest.len(), "a snappy chunk or header does not fit in its batch")
 }
 
-fn block(
-    decoder: &mut snap::raw::Decoder,
-    block: &[u8],
-    max: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), DecodeError> {
+fn block(decoder: &mut snap::raw::Decoder, block: &[u8], out: &mut Output) -> Result<(), DecodeError> {
     let malformed =
         |error: snap::Error| DecodeError::malformed(0u64, format!("the snappy block is bad: {error}"));
     let length = snap::raw::decompress_len(block).map_err(malformed)?;
@@ -79,11 +73,7 @@ fn block(
         let reason = format!("a snappy block of {} bytes cannot become {length}", block.len());
         return Err(DecodeError::malformed(0u64, reason));
     }
-    let start = out.len();
-    if length > max - start {
-        return Err(too_large(max));
-    }
-    out.resize(start + length, 0);
-    decoder.decompress(block, &mut out[start..]).map_err(malformed)?;
-    Ok(())
+    let end = out.len() + length;
+    decoder.decompress(block, out.room(length)?).map_err(malformed)?;
+    out.keep(end)
 }

@@ -8,10 +8,7 @@ use super::{
     sidecars::{UNKNOWN, checksum},
 };
 use crate::{
-    codec::{
-        batch::BatchHeader,
-        index::{AbortedTransaction, OffsetIndexView, TimeIndexView},
-    },
+    codec::{batch::BatchHeader, index::AbortedTransaction},
     env::{
         Env,
         sync::{AtomicBool, Mutex, Ordering, RwLockWriteGuard},
@@ -23,7 +20,7 @@ use crate::{
         index::{self, IndexBytes, IndexedBatch, KnownTimes, SegmentIndex},
         layout::SegmentFile,
         scan::Found,
-        sidecar::{write_file, write_unflushed},
+        sidecar::{Entries, write_file, write_unflushed},
     },
     types::{Offset, Timestamp},
 };
@@ -214,7 +211,7 @@ impl Segment {
         if !as_written && (expected != UNKNOWN || !self.plausible(&offsets, &times)) {
             return self.build_into(guard);
         }
-        let index = IndexBytes::as_written(offsets.into(), times.into());
+        let index = IndexBytes::as_written(offsets.bytes.into(), times.bytes.into());
         let cached = Cached::new(&self.pool, index.clone());
         *guard = Indexes::Cached(Arc::clone(&cached));
         drop(guard);
@@ -232,12 +229,11 @@ impl Segment {
         Ok(index)
     }
 
-    fn plausible(&self, offsets: &[u8], times: &[u8]) -> bool {
-        let in_order = OffsetIndexView::new_checked(offsets).1 == offsets.len()
-            && TimeIndexView::new_checked(times).1 == times.len();
+    fn plausible(&self, offsets: &Entries, times: &Entries) -> bool {
+        let in_order = offsets.are_all && times.are_all;
         // A segment with data has at least its closing time entry, unless no record has a timestamp: rare enough to
         // be looked at again each time.
-        in_order && (!times.is_empty() || self.readable() == 0)
+        in_order && (!times.bytes.is_empty() || self.readable() == 0)
     }
 
     fn rebuild_index(&self) -> Result<IndexBytes> {
@@ -354,7 +350,8 @@ impl Segment {
         else {
             return Ok(None);
         };
-        let index = SegmentIndex::from_files(self.base, self.index_interval, &offsets, &times, end);
+        let (offsets, times) = (&offsets.bytes, &times.bytes);
+        let index = SegmentIndex::from_files(self.base, self.index_interval, offsets, times, end);
         aborted.retain(|t| t.last_offset < end);
         let believed = match expected {
             UNKNOWN => !index.times().is_empty(),

@@ -6,28 +6,40 @@
 
 use super::Segment;
 use crate::{
-    codec::index::AbortedTransaction,
+    codec::{
+        batch::HEADER_LEN,
+        index::{AbortedTransaction, OffsetEntry, OffsetIndexView, TimeEntry, TimeIndexView},
+    },
     error::Result,
-    storage::{index::IndexBytes, layout::SegmentFile, sidecar::read_file},
+    storage::{
+        index::IndexBytes,
+        layout::SegmentFile,
+        sidecar::{Entries, read_entries},
+    },
 };
 
 /// Stands for a checksum that nobody knows.
 pub const UNKNOWN: u32 = 0;
 
-/// The index files as they were read.
+/// The index files as they were read: the entries at their beginning that are in order.
 pub(super) struct Sidecars {
     /// The offset index, unless there is no file.
-    pub offsets: Option<Vec<u8>>,
+    pub offsets: Option<Entries>,
     /// The time index, unless there is no file.
-    pub times: Option<Vec<u8>>,
+    pub times: Option<Entries>,
     /// The aborted transactions, none where there is no file; `None` where that is not their list.
     pub aborted: Option<Vec<AbortedTransaction>>,
 }
 
 impl Sidecars {
-    /// `None` where a file is missing or none at all.
+    /// `None` where a file is missing, or has more than entries in order.
     pub(super) fn checksum(&self) -> Option<u32> {
-        Some(checksum(self.offsets.as_ref()?, self.times.as_ref()?, self.aborted.as_ref()?))
+        let (offsets, times) = (self.offsets.as_ref()?, self.times.as_ref()?);
+        (offsets.are_all && times.are_all).then_some(checksum(
+            &offsets.bytes,
+            &times.bytes,
+            self.aborted.as_ref()?,
+        ))
     }
 }
 
@@ -72,13 +84,28 @@ impl Segment {
         self.rebuilt.swap(false, super::Ordering::Relaxed)
     }
 
+    /// What the index files hold. A stranger's may be of any length: no more of one is read than is in order, and than
+    /// there can be batches in the segment.
     pub(super) fn read_sidecars(&self) -> Result<Sidecars> {
-        let read = |kind: SegmentFile| read_file(&**self.pool.env(), &kind.path(&self.dir, self.base));
-        let aborted = read(SegmentFile::TransactionIndex)?;
+        let read = |kind: SegmentFile, entry: usize, in_order: fn(&[u8]) -> usize| {
+            let most = match self.readable() {
+                // It is not known yet.
+                0 => u64::MAX,
+                readable => (readable / HEADER_LEN as u64 + 1).saturating_mul(entry as u64),
+            };
+            read_entries(&**self.pool.env(), &kind.path(&self.dir, self.base), entry, most, in_order)
+        };
+        let offsets = |bytes: &[u8]| OffsetIndexView::new_checked(bytes).1;
+        let times = |bytes: &[u8]| TimeIndexView::new_checked(bytes).1;
+        let aborted = |bytes: &[u8]| AbortedTransaction::decode_all(bytes).map_or(0, |_| bytes.len());
+        let aborted = read(SegmentFile::TransactionIndex, AbortedTransaction::ENCODED_LEN, aborted)?;
+        let decoded = |aborted: Entries| {
+            AbortedTransaction::decode_all(&aborted.bytes).ok().filter(|_| aborted.are_all)
+        };
         Ok(Sidecars {
-            offsets: read(SegmentFile::OffsetIndex)?,
-            times: read(SegmentFile::TimeIndex)?,
-            aborted: aborted.map_or(Some(Vec::new()), |bytes| AbortedTransaction::decode_all(&bytes).ok()),
+            offsets: read(SegmentFile::OffsetIndex, OffsetEntry::ENCODED_LEN, offsets)?,
+            times: read(SegmentFile::TimeIndex, TimeEntry::ENCODED_LEN, times)?,
+            aborted: aborted.map_or(Some(Vec::new()), decoded),
         })
     }
 }
