@@ -106,6 +106,10 @@ mod switch {
         "append_to_a_log_that_closes",
         "a_failed_flush_wakes_nobody",
         "append_wakes_no_consumer",
+        "a_close_wakes_no_consumer",
+        "a_poll_looks_before_the_epoch",
+        "a_wakeup_is_told_before_it_is_noted",
+        "a_topic_that_goes_wakes_nobody",
         "a_batch_on_its_way_is_forgotten",
         "a_helper_wakes_nobody",
     ];

@@ -80,11 +80,16 @@ impl Consumer {
     fn commit_positions(&mut self) -> Result<()> {
         let group = self.group()?;
         self.follow_catalog();
-        let committable = self.places.iter().filter(|place| place.is_committable());
+        let committable = self.places.iter().filter(|place| match planted!(commit_what_changed_here_alone) {
+            false => place.is_committable(),
+            true => place.is_uncommitted(),
+        });
         let commits: Vec<OffsetCommit> = committable
             .filter_map(|place| {
                 let log = Arc::clone(place.log());
-                Some(OffsetCommit { log, offset: place.position()?, metadata: String::new() })
+                let never_back = place.committed.filter(|_| planted!(a_commit_never_goes_back));
+                let offset = place.position().max(never_back)?;
+                Some(OffsetCommit { log, offset, metadata: String::new() })
             })
             .collect();
         self.commit(&group, &commits)
@@ -125,6 +130,7 @@ impl Consumer {
         self.check_process()?;
         let group = self.group()?;
         let RecordPlace { partition, topic_id, next_offset } = record.place();
+        let next_offset = next_offset.saturating_sub(u64::from(planted!(commit_the_record_itself)));
         let topic = self.catalog.find(&partition.topic).filter(|topic| topic.id() == topic_id);
         let log = topic.ok_or_else(|| Error::deleted(&partition.topic))?.log(partition.partition)?;
         self.commit(&group, &[OffsetCommit { log, offset: next_offset, metadata: String::new() }])
@@ -172,7 +178,9 @@ impl Consumer {
         if now < auto.next {
             return Ok(());
         }
-        auto.next = now.saturating_add(auto.every);
+        if !planted!(commit_with_every_poll) {
+            auto.next = now.saturating_add(auto.every);
+        }
         self.commit_positions()
     }
 

@@ -215,7 +215,9 @@ impl Consumer {
     /// A failure of an automatic commit; the consumer then reads on.
     pub fn unsubscribe(&mut self) -> Result<()> {
         self.check_process()?;
-        self.commit_automatically()?;
+        if !planted!(who_turns_away_commits_nothing) {
+            self.commit_automatically()?;
+        }
         self.interest = Interest::Nothing;
         self.read(Vec::new(), Chosen::Now);
         Ok(())
@@ -242,6 +244,7 @@ impl Consumer {
     /// A failure of that commit. The consumer is gone all the same.
     pub fn close(mut self) -> Result<()> {
         match self.check_process() {
+            Ok(()) if planted!(a_close_commits_nothing) => Ok(()),
             Ok(()) => self.commit_automatically(),
             Err(_) => Ok(()),
         }
@@ -255,7 +258,7 @@ impl Consumer {
     /// Takes in topics and partitions that came, and topics that went.
     fn follow_catalog(&mut self) {
         let version = self.catalog.changes.version();
-        if version == self.catalog_version {
+        if version == self.catalog_version || planted!(partitions_that_come_are_missed) {
             return;
         }
         self.catalog_version = version;
@@ -287,7 +290,8 @@ impl Consumer {
         let mut replaced = BTreeSet::new();
         self.places.retain(|place| {
             let log = logs.get(place.name());
-            let stays = log.is_some_and(|log| Arc::ptr_eq(log, place.log()));
+            let stays = log.is_some_and(|log| Arc::ptr_eq(log, place.log()))
+                && !planted!(who_assigns_again_begins_again);
             if log.is_some() && !stays {
                 replaced.insert(place.name().clone());
             }
@@ -296,7 +300,8 @@ impl Consumer {
         for (name, log) in logs {
             if let Err(at) = self.places.binary_search_by(|place| place.name().cmp(&name)) {
                 let is_younger = chosen == Chosen::Before || replaced.contains(&name);
-                let since = (!is_younger).then(|| self.policy.now(&log));
+                let has_past = !is_younger || planted!(what_is_added_begins_at_its_end);
+                let since = has_past.then(|| self.policy.now(&log));
                 self.places.insert(at, Place::new(log, self.policy.isolation, &self.signal, since));
                 self.unbegun = true;
             }
@@ -314,7 +319,9 @@ impl Consumer {
         };
         let unbegun = self.places.iter_mut().filter(|p| p.position().is_none());
         for (place, committed) in unbegun.zip(&committed) {
-            match self.policy.begin(place.log(), committed.as_ref(), place.since) {
+            let late =
+                planted!(the_latest_is_decided_by_the_first_poll).then(|| self.policy.now(place.log()));
+            match self.policy.begin(place.log(), committed.as_ref(), late.or(place.since)) {
                 Ok((offset, reset)) => {
                     place.seek(offset);
                     place.committed = (committed.is_some() && reset.is_none()).then_some(offset);
@@ -353,6 +360,9 @@ fn mixed() -> Error {
 impl Drop for Consumer {
     fn drop(&mut self) {
         if self.check_process().is_ok() {
+            if planted!(a_drop_commits) {
+                let _ = self.commit_automatically();
+            }
             self.catalog.changes.unwatch(&self.signal);
         }
     }

@@ -123,8 +123,10 @@ impl Place {
     pub(super) fn seek(&mut self, offset: Offset) {
         self.reader.seek(offset);
         self.step = Step::default();
-        self.fetched.clear();
-        self.current = None;
+        if !planted!(a_seek_keeps_what_was_fetched) {
+            self.fetched.clear();
+            self.current = None;
+        }
         self.failure = None;
         self.position = offset;
         self.begun = true;
@@ -140,10 +142,13 @@ impl Place {
             return;
         }
         self.paused = paused;
+        if planted!(a_pause_drops_what_was_fetched) {
+            self.current = None;
+        }
         let waiters = &self.log().waiters;
         if paused {
             waiters.remove(&self.signal);
-        } else {
+        } else if !planted!(what_is_resumed_wakes_nobody) {
             waiters.register(&self.signal, self.isolation);
         }
     }
@@ -187,7 +192,7 @@ impl Place {
 
     /// Whether a poll has nothing to do here. A few loads.
     pub(super) fn is_idle(&self) -> bool {
-        if self.paused {
+        if self.paused && !planted!(what_is_paused_is_read) {
             return true;
         }
         let at_end = || {
@@ -255,7 +260,7 @@ impl Place {
             }
             Err(Error::OffsetOutOfRange { .. }) => {
                 let (to, reset) = policy.reset(self.reader.log(), self.position, ResetReason::OutOfRange)?;
-                resets.extend(reset);
+                resets.extend(reset.filter(|_| !planted!(a_reset_on_the_way_without_a_word)));
                 self.seek(to);
                 Ok(to < self.log().offsets().bound(self.isolation))
             }
@@ -269,7 +274,8 @@ impl Place {
         let mut cursor = Cursor::default();
         if batch.header().base_offset < self.position {
             let mut iter = records.iter();
-            while iter.next().is_some_and(|record| record.offset < self.position) {
+            let target = self.position + u64::from(planted!(a_seek_lands_behind_its_record));
+            while iter.next().is_some_and(|record| record.offset < target) {
                 cursor = iter.cursor();
             }
         }
@@ -281,9 +287,10 @@ impl Place {
         let (start, left, next_offset) = (current.cursor, current.left(), current.next_offset);
         let bytes = current.records.byte_len().saturating_sub(start.position);
         let log = Arc::clone(self.reader.log());
-        if left <= room.records && bytes <= room.bytes {
-            room.records -= left;
-            room.bytes -= bytes;
+        let fits = left <= room.records || planted!(a_poll_takes_whole_batches);
+        if fits && (bytes <= room.bytes || planted!(a_poll_counts_no_bytes)) {
+            room.records = room.records.saturating_sub(left);
+            room.bytes = room.bytes.saturating_sub(bytes);
             self.position = next_offset;
             return Some(Chunk { log, records: current.records, start, count: left, next_offset });
         }
@@ -294,13 +301,14 @@ impl Place {
         while taken < room.records && iter.cursor().position - start.position < room.bytes {
             let Some(record) = iter.next() else { break };
             // Where offsets do not rise, the whole batch is given again to the one who comes back.
-            position = if records.in_order() { record.offset.saturating_add(1) } else { self.position };
+            let next = record.offset.saturating_add(u64::from(!planted!(a_position_is_the_last_record)));
+            position = if records.in_order() { next } else { self.position };
             taken += 1;
         }
         current.cursor = iter.cursor();
         room.records -= taken;
         room.bytes = room.bytes.saturating_sub(current.cursor.position - start.position);
-        if taken == 0 || taken == left {
+        if taken == 0 || taken == left || planted!(the_rest_of_a_batch_is_skipped) {
             position = next_offset;
         } else {
             self.current = Some(current);

@@ -32,8 +32,15 @@ impl WakeupHandle {
         if !self.process.is_this() {
             return;
         }
-        self.woken.store(true, Ordering::SeqCst);
-        self.signal.notify();
+        if planted!(a_wakeup_is_told_before_it_is_noted) {
+            self.signal.notify();
+        }
+        if !planted!(a_wakeup_between_polls_is_lost) {
+            self.woken.store(true, Ordering::SeqCst);
+        }
+        if !planted!(a_wakeup_is_told_before_it_is_noted) {
+            self.signal.notify();
+        }
     }
 }
 
@@ -59,7 +66,8 @@ impl Consumer {
         let mut passed = Vec::new();
         loop {
             let seen = self.signal.epoch();
-            if self.woken.load(Ordering::SeqCst) && self.woken.swap(false, Ordering::SeqCst) {
+            let once = || self.woken.swap(planted!(a_wakeup_stays), Ordering::SeqCst);
+            if self.woken.load(Ordering::SeqCst) && once() {
                 return Err(Error::Wakeup);
             }
             self.catalog.shared().check_open()?;
@@ -83,6 +91,8 @@ impl Consumer {
                 let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
                 if deadline.is_none_or(|deadline| now < deadline) {
                     let until = [deadline, self.look_again(now)].into_iter().flatten().min();
+                    let seen =
+                        if planted!(a_poll_looks_before_the_epoch) { self.signal.epoch() } else { seen };
                     self.policy.env.wait(&self.signal, seen, until);
                     continue;
                 }
@@ -104,8 +114,10 @@ impl Consumer {
 
     /// When a waiting poll has something to do although nobody notified it.
     fn look_again(&self, now: Duration) -> Option<Duration> {
-        let follow = self.catalog.shared().read_only.then_some(now.saturating_add(FOLLOW_EVERY));
-        let commit = self.auto_commit.map(|auto| match self.has_uncommitted() {
+        let follows = self.catalog.shared().read_only && !planted!(a_follower_sleeps_on);
+        let follow = follows.then_some(now.saturating_add(FOLLOW_EVERY));
+        let auto_commit = self.auto_commit.filter(|_| !planted!(a_waiting_poll_commits_nothing));
+        let commit = auto_commit.map(|auto| match self.has_uncommitted() {
             true => auto.next,
             // Others may have moved what the group has; to see to that is not worth spinning.
             false => auto.next.max(now.saturating_add(FOLLOW_EVERY)),
@@ -150,7 +162,7 @@ impl Consumer {
                     last.next_offset = now;
                 }
                 // Who was served last comes last in the next poll.
-                self.turn = (at + 1) % count;
+                self.turn = if planted!(the_first_partition_comes_first) { 0 } else { (at + 1) % count };
             } else if let Some(now) = moved {
                 records.passed.push((place.name().clone(), now));
             }

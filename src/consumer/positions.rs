@@ -98,7 +98,12 @@ impl Consumer {
         self.seek_each(partitions, |log, consumer| {
             let isolation = consumer.policy.isolation;
             let found = log.offset_for_timestamp(timestamp, isolation)?;
-            Ok(found.map_or_else(|| log.offsets().bound(isolation), |found| found.offset))
+            let offsets = log.offsets();
+            let nowhere = || match planted!(no_such_time_is_the_beginning) {
+                false => offsets.bound(isolation),
+                true => offsets.log_start(),
+            };
+            Ok(found.map_or_else(nowhere, |found| found.offset))
         })
     }
 

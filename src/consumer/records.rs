@@ -326,7 +326,10 @@ impl<'a> ConsumerRecord<'a> {
             timestamp_type: self.timestamp_type,
             key: self.key_bytes(),
             value: self.value_bytes(),
-            headers: self.headers.into_iter().map(|(n, v)| (n.to_string(), v.map(share))).collect(),
+            headers: match planted!(an_owned_record_has_no_headers) {
+                false => self.headers.into_iter().map(|(n, v)| (n.to_string(), v.map(share))).collect(),
+                true => Vec::new(),
+            },
         }
     }
 

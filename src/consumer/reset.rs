@@ -162,7 +162,8 @@ impl Policy {
             return Ok((to, (from < to).then_some(OffsetReset { partition, from, to, reason })));
         };
         let offset = committed.value.offset;
-        if committed.topic_id.is_some_and(|id| id != log.identity.topic_id) {
+        let is_another = |id| id != log.identity.topic_id && !planted!(a_topic_is_its_name);
+        if committed.topic_id.is_some_and(is_another) {
             return self.reset_since(log, since, offset, ResetReason::TopicRecreated);
         }
         let end = committed.incarnation.and_then(|number| log.incarnation_end(number));
@@ -202,13 +203,16 @@ impl Policy {
     fn target(&self, log: &Arc<Log>, since: Option<Since>) -> Result<Option<Offset>> {
         let start = log.offsets().log_start();
         Ok(match (self.auto, since) {
-            (AutoOffsetReset::None, _) => None,
+            (AutoOffsetReset::None, _) if !planted!(none_is_the_earliest) => None,
+            (AutoOffsetReset::None, _) => Some(start),
             (AutoOffsetReset::Earliest, _) | (_, None) => Some(start),
             (AutoOffsetReset::Latest, Some(since)) => Some(since.end),
             (AutoOffsetReset::ByDuration(age), Some(since)) => {
-                let found = log.offset_for_timestamp(since.time.minus(age), self.isolation)?;
+                let edge = Duration::from_millis(planted!(a_duration_without_its_edge).into());
+                let found = log.offset_for_timestamp(since.time.minus(age).plus(edge), self.isolation)?;
                 // Whatever its timestamp, what came since is not passed over.
-                Some(found.map_or(since.end, |found| found.offset.min(since.end)))
+                let latest = if planted!(what_came_since_is_passed_over) { Offset::MAX } else { since.end };
+                Some(found.map_or(since.end, |found| found.offset.min(latest)))
             }
         })
     }

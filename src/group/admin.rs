@@ -229,10 +229,16 @@ fn target(log: &Arc<Log>, to: ResetTo, committed: Option<Offset>) -> Result<Opti
         }
         ResetTo::Offset(offset) => offset,
         ResetTo::ShiftBy(by) => match committed {
-            Some(offset) if by < 0 => offset.saturating_sub(by.unsigned_abs()),
+            Some(offset) if by < 0 && !planted!(a_shift_forgets_its_sign) => {
+                offset.saturating_sub(by.unsigned_abs())
+            }
             Some(offset) => offset.saturating_add(by.unsigned_abs()),
+            None if planted!(a_shift_begins_at_the_start) => start,
             None => return Ok(None),
         },
     };
+    if planted!(a_reset_leaves_the_log) {
+        return Ok(Some(wanted));
+    }
     Ok(Some(wanted.max(start).min(end.max(start))))
 }

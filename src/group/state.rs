@@ -112,7 +112,7 @@ impl State {
                     let partition = partition_of(&key).map_err(at)?;
                     if let Some(offsets) = self.groups.get_mut(&key.group) {
                         offsets.remove(&partition);
-                        if offsets.is_empty() {
+                        if offsets.is_empty() || planted!(a_tombstone_forgets_the_group) {
                             self.groups.remove(&key.group);
                         }
                     }

@@ -104,7 +104,7 @@ impl OffsetStore {
     pub(super) fn with_state<T>(&self, look: impl FnOnce(Option<&mut State>) -> T) -> Result<T> {
         let shared = self.catalog.shared();
         shared.check_open()?;
-        if shared.read_only {
+        if shared.read_only && !planted!(an_observer_keeps_old_commits) {
             self.catalog.refresh()?;
         }
         let mut state = self.state.lock();
@@ -288,11 +288,12 @@ impl Coordinator for OffsetStore {
 
 /// Those of `commits` that `group` does not have as they are.
 fn news<'a>(state: &State, group: &str, commits: &[&'a OffsetCommit]) -> Vec<&'a OffsetCommit> {
-    let offsets = state.groups.get(group);
+    let offsets = state.groups.get(group).filter(|_| !planted!(everything_is_news));
     let is_news = |commit: &&&OffsetCommit| {
         let had = offsets.and_then(|offsets| offsets.get(&commit.log.identity.name));
         had.is_none_or(|had| {
-            had.offset != commit.offset || had.metadata != commit.metadata || had.life != life_of(&commit.log)
+            let is_noted_anew = had.metadata != commit.metadata && !planted!(metadata_is_no_news);
+            had.offset != commit.offset || is_noted_anew || had.life != life_of(&commit.log)
         })
     };
     commits.iter().filter(is_news).copied().collect()
@@ -303,7 +304,8 @@ impl OffsetStore {
     pub(super) fn describe(&self, partition: &TopicPartition, entry: super::state::Entry) -> CommittedOffset {
         let log = self.catalog.log(partition).ok();
         let same = log.filter(|log| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id));
-        let lag = same.map(|log| log.offsets().high_watermark().distance_from(entry.offset));
+        let is_read = entry.offset + u64::from(planted!(a_lag_leaves_out_a_record));
+        let lag = same.map(|log| log.offsets().high_watermark().distance_from(is_read));
         CommittedOffset { offset: entry.offset, metadata: entry.metadata, timestamp: entry.timestamp, lag }
     }
 }

@@ -59,7 +59,11 @@ impl<'a> RecordData<'a> {
     /// Adds a header. Names may repeat; their order is kept.
     #[must_use]
     pub fn header(mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Payload<'a>>) -> Self {
-        self.headers.push((name.into(), Some(value.into())));
+        let name = name.into();
+        if planted!(a_header_replaces_its_namesake) {
+            self.headers.retain(|(other, _)| *other != name);
+        }
+        self.headers.push((name, Some(value.into())));
         self
     }
 
@@ -107,14 +111,19 @@ impl<'a> RecordData<'a> {
     /// Puts it into a batch.
     #[inline]
     pub(crate) fn put(&self, builder: &mut BatchBuilder, timestamp: Timestamp) -> Result<()> {
-        builder.append_with(timestamp, self.key_bytes(), self.value_bytes(), &self.headers)
+        let value = match planted!(a_null_value_is_empty) {
+            false => self.value_bytes(),
+            true => self.value_bytes().or(Some(&[])),
+        };
+        builder.append_with(timestamp, self.key_bytes(), value, &self.headers)
     }
 }
 
 impl HeaderParts for Header<'_> {
     #[inline]
     fn parts(&self) -> (&str, Option<&[u8]>) {
-        (&self.0, self.1.as_ref().map(|value| &*value.0))
+        let value = self.1.as_ref().map(|value| &*value.0);
+        (&self.0, if planted!(a_null_header_is_empty) { value.or(Some(&[])) } else { value })
     }
 }
 

@@ -315,14 +315,18 @@ impl Observer {
         let end = replay.next_offset.max(known);
         let bound = match log.config().durability {
             // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
-            Durability::Flushed if state.closed.is_none() => flushed.map_or(end, |flushed| flushed.min(end)),
+            Durability::Flushed if state.closed.is_none() && !planted!(show_what_is_only_written) => {
+                flushed.map_or(end, |flushed| flushed.min(end))
+            }
             _ => end,
         };
         replay.producers.on_high_watermark(bound);
         let stable = replay.producers.first_unstable_offset().unwrap_or(bound).min(bound);
         let before = (log.offsets.high_watermark(), log.offsets.last_stable());
         let set = log.offsets.change(|set| {
-            set.log_start = state.log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base()));
+            if !planted!(an_observer_keeps_its_log_start) {
+                set.log_start = state.log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base()));
+            }
             set.log_end = end;
             set.high_watermark = bound;
             set.last_stable = stable;

@@ -174,7 +174,10 @@ impl LogReader {
     fn fetch_now(&mut self, max_bytes: u64) -> Result<Fetched> {
         self.log.check_open()?;
         let offsets = self.log.offsets();
-        let bound = offsets.bound(self.isolation);
+        let bound = match planted!(read_what_is_not_durable) {
+            false => offsets.bound(self.isolation),
+            true => offsets.log_end(),
+        };
         let log_start = offsets.log_start();
         if self.next_offset < log_start || self.next_offset > offsets.log_end() {
             return Err(Error::OffsetOutOfRange {

@@ -89,9 +89,9 @@ impl Log {
                 from.max(log_start),
                 end,
                 |batch| batch.header().max_timestamp >= timestamp,
-                |t| t >= timestamp,
+                |t| t > timestamp || t == timestamp && !planted!(a_time_is_earlier_than_itself),
             )?;
-            if found.is_some() {
+            if found.is_some() || planted!(what_was_removed_hides_what_follows) {
                 return Ok(found.filter(|f| f.offset < self.offsets.bound(isolation)));
             }
         }
@@ -135,7 +135,8 @@ impl Log {
             } else {
                 self.largest_between(segment.base().max(start), end.min(bound))?
             };
-            if !largest.is_none() && best.as_ref().is_none_or(|(t, _)| largest > *t) {
+            let is_larger = |t| largest > t || planted!(the_last_of_the_largest_times) && largest == t;
+            if !largest.is_none() && best.as_ref().is_none_or(|(t, _)| is_larger(*t)) {
                 best = Some((largest, segment.base()..end));
             }
         }

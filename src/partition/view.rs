@@ -193,7 +193,11 @@ impl Partition {
     pub fn last(&self, count: usize) -> Result<Vec<OwnedRecord>> {
         let mut newest_first = Vec::new();
         for batch in self.read_backwards(Offset::MAX) {
-            newest_first.extend(batch?.into_reversed());
+            let mut records = batch?.into_reversed();
+            if planted!(last_takes_the_oldest_of_a_batch) {
+                records.reverse();
+            }
+            newest_first.extend(records);
             if newest_first.len() >= count {
                 break;
             }
@@ -264,6 +268,7 @@ impl fmt::Debug for Batch {
 impl Batch {
     /// Decodes a batch; of its records those in `from..to` are shown.
     pub(crate) fn decode(batch: &RecordBatch, log: &Log, from: Offset, to: Offset) -> Result<Self> {
+        let from = if planted!(a_read_begins_with_its_batch) { Offset::ZERO } else { from };
         Ok(Batch { header: *batch.header(), records: log.decode(batch)?, from, to })
     }
 

@@ -138,7 +138,7 @@ impl Drop for Locked<'_> {
 impl Drop for Waker<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.must_wake {
+        if self.must_wake && !planted!(what_is_enqueued_wakes_nobody) {
             self.hub.wake();
         }
     }
@@ -316,8 +316,12 @@ impl Accumulator {
     /// Where the record at `index` of a batch went.
     pub(super) fn metadata(&self, appended: &Appended, index: u32, timestamp: Timestamp) -> RecordMetadata {
         RecordMetadata {
-            offset: appended.base_offset + u64::from(index),
-            timestamp: appended.append_time.unwrap_or(timestamp),
+            offset: appended.base_offset
+                + u64::from(if planted!(a_delivery_is_its_batch) { 0 } else { index }),
+            timestamp: appended
+                .append_time
+                .filter(|_| !planted!(the_time_of_the_append_is_not_told))
+                .unwrap_or(timestamp),
             duplicate: appended.duplicate,
             topic_partition: self.log.identity.name.clone(),
         }

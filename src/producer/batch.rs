@@ -92,7 +92,8 @@ impl Producer {
         let mut parts = Parts::default();
         let mut places = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
-            let place = self.add(&mut parts, record, usize::MAX);
+            let limit = if planted!(a_part_is_several_batches) { 1 } else { usize::MAX };
+            let place = self.add(&mut parts, record, limit);
             places.push(place.map_err(|error| indexed(error, index, records.len()))?);
         }
         let appended = self.write(parts)?;
@@ -140,6 +141,7 @@ impl Producer {
             match self.add(&mut parts, &record, CHUNK_BYTES) {
                 Ok(_) => count += 1,
                 Err(error) => {
+                    count += u64::from(planted!(a_refused_record_is_acknowledged));
                     refused = Some(error);
                     break;
                 }
@@ -163,12 +165,18 @@ impl Producer {
     /// Writes all parts, if none is known to be refused, and makes them durable with one commit.
     fn write(&self, mut parts: Parts) -> Result<Vec<(Arc<Accumulator>, Vec<Appended>)>> {
         for part in &mut parts.parts {
+            if planted!(a_part_is_refused_while_it_is_written) {
+                break;
+            }
             part.seal()?;
             part.accumulator.check()?;
         }
         let mut done = Vec::with_capacity(parts.parts.len());
         let mut failure = None;
-        for part in parts.parts {
+        for mut part in parts.parts {
+            if planted!(a_part_is_refused_while_it_is_written) {
+                part.seal()?;
+            }
             let mut appended = Vec::with_capacity(part.batches.len());
             for mut batch in part.batches {
                 match part.accumulator.send(&mut batch) {

@@ -30,7 +30,7 @@ impl Promise {
 
     /// Says how it ended. Only the first word counts.
     pub(super) fn settle(&self, outcome: Result<Appended>) {
-        if self.outcome.set(outcome).is_ok() {
+        if self.outcome.set(outcome).is_ok() && !planted!(what_is_settled_wakes_nobody) {
             self.settled.notify();
         }
     }

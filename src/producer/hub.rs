@@ -187,7 +187,7 @@ impl Hub {
         let told = accumulators.iter().filter_map(|accumulator| accumulator.take_error());
         let told: Vec<Error> = told.collect();
         let failures = cores.iter().filter_map(|core| core.undelivered.take_failure());
-        let failures: Vec<Error> = failures.collect();
+        let failures: Vec<Error> = failures.filter(|_| !planted!(what_was_told_is_no_failure)).collect();
         failures.into_iter().chain(told).next().map_or(Ok(()), Err)
     }
 

@@ -312,7 +312,8 @@ impl Producer {
 impl Inner {
     #[inline]
     fn partition_of(&self, state: &TopicState, record: &ProducerRecord<'_>) -> Result<u32> {
-        if let Some(partition) = record.partition {
+        let chosen = record.partition.filter(|_| !planted!(a_key_beats_the_partition_that_is_named));
+        if let Some(partition) = chosen {
             return Ok(partition);
         }
         let count = state.topic.partition_count();
@@ -360,7 +361,9 @@ impl Drop for Inner {
             return;
         }
         let Some(accumulators) = core.close("the producer") else { return core.forget() };
-        let deadline = core.env().monotonic().saturating_add(DROP_TIME);
+        let patience =
+            if planted!(a_dropped_producer_drops_its_records) { Duration::ZERO } else { DROP_TIME };
+        let deadline = core.env().monotonic().saturating_add(patience);
         if core.hub.is_inline() {
             core.hub.finish(&accumulators, deadline);
         } else {

@@ -123,7 +123,7 @@ impl<'a> ProducerRecord<'a> {
     /// Whether the partitioner may send it anywhere.
     #[inline]
     pub(super) fn is_placed_freely(&self) -> bool {
-        self.data.key.is_none() && self.partition.is_none()
+        self.partition.is_none() && (self.data.key.is_none() || planted!(a_key_moves_those_without))
     }
 
     /// The name of its topic.

@@ -113,9 +113,10 @@ impl TopicState {
     fn is(&self, topic: &TopicRef<'_>) -> bool {
         let same = match topic {
             TopicRef::Name(name) => self.topic.name() == *name,
+            TopicRef::Topic(topic) if planted!(a_handle_is_a_name) => self.topic.name() == topic.name(),
             TopicRef::Topic(topic) => self.topic.is_same(topic),
         };
-        same && !self.topic.is_deleted()
+        same && (!self.topic.is_deleted() || planted!(a_deleted_topic_is_still_at_hand))
     }
 
     /// The accumulator of a partition.

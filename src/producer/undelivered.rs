@@ -74,7 +74,8 @@ impl UndeliveredRecord {
         let headers = self.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
         let (key, value) = (self.key.as_deref(), self.value.as_deref());
         let data = RecordData::borrowed(key, value, headers, self.timestamp);
-        ProducerRecord { topic: TopicRef::Name(topic), partition: Some(*partition), data }
+        let partition = (!planted!(what_came_back_goes_anywhere)).then_some(*partition);
+        ProducerRecord { topic: TopicRef::Name(topic), partition, data }
     }
 }
 
@@ -115,6 +116,9 @@ impl Taking<'_> {
         let topic_partition = accumulator.log().identity.name.clone();
         self.kept.bytes += body.len();
         self.kept.batches.push_back(Lost { topic_partition, body, may_be_in_log });
+        if planted!(the_last_failure_comes_back_first) {
+            self.kept.batches.rotate_right(1);
+        }
         while self.kept.bytes > self.limit {
             let Some(oldest) = self.kept.batches.pop_front() else { break };
             self.kept.bytes -= oldest.body.len();

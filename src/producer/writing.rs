@@ -112,7 +112,7 @@ impl Accumulator {
     /// Nothing of `batch` was kept. What keeps the queue from being written keeps `batch` from it too.
     pub(super) fn send(self: &Arc<Self>, batch: &mut SealedBatch) -> Result<Appended> {
         // What this thread enqueued before, or another thread that it heard of, has made it busy.
-        if !self.is_busy() {
+        if !self.is_busy() || planted!(a_send_overtakes_what_was_enqueued) {
             return self.log().append(batch);
         }
         let out = self.out.lock();
@@ -131,7 +131,9 @@ impl Accumulator {
 
     fn write_queued(self: &Arc<Self>, out: &MutexGuard<'_, ()>, attempt: Attempt) {
         let mut state = self.lock();
-        state.close_open();
+        if !planted!(a_flush_leaves_the_open_batch) {
+            state.close_open();
+        }
         let count = state.queue.len();
         drop(state);
         for _ in 0..count {
@@ -173,6 +175,9 @@ impl Accumulator {
             Err(refused) => {
                 let (body, error) = *refused;
                 state.queue.push_front(QueuedBatch { body, promise, reserved });
+                if planted!(what_is_tried_again_comes_last) {
+                    state.queue.rotate_left(1);
+                }
                 if self.stays(&mut state, &error) {
                     Step::Stuck
                 } else {
@@ -258,7 +263,12 @@ impl Accumulator {
                 }
             }
             Err(_) if state.written.is_empty() => {}
-            Err(error) if self.stays(&mut state, error) => {}
+            Err(error) if self.stays(&mut state, error) => {
+                if planted!(what_is_only_not_flushed_is_written_again) {
+                    let written = std::mem::take(&mut state.written).into_iter().map(WrittenBatch::unwritten);
+                    state.queue.extend(written);
+                }
+            }
             Err(error) => self.give_up_written(&mut state, error.clone()),
         }
     }
@@ -285,11 +295,8 @@ impl Accumulator {
     /// Gives up what is written and not durable, and what waits behind it.
     fn give_up_written(&self, state: &mut Locked<'_>, cause: Error) {
         state.close_open();
-        let written = std::mem::take(&mut state.written).into_iter().map(|batch| {
-            let WrittenBatch { sealed, promise, reserved, .. } = batch;
-            (QueuedBatch { body: Body::Sealed(sealed), promise, reserved }, true)
-        });
-        let mut lost: Vec<_> = written.collect();
+        let written = std::mem::take(&mut state.written).into_iter();
+        let mut lost: Vec<_> = written.map(|batch| (batch.unwritten(), true)).collect();
         lost.extend(std::mem::take(&mut state.queue).into_iter().map(|batch| (batch, false)));
         self.give_up(state, cause, lost);
     }
@@ -356,6 +363,14 @@ impl State {
             error.counts_also(before);
         }
         self.error = Some(error);
+    }
+}
+
+impl WrittenBatch {
+    /// The batch as it was before it was written.
+    fn unwritten(self) -> QueuedBatch {
+        let WrittenBatch { sealed, promise, reserved, .. } = self;
+        QueuedBatch { body: Body::Sealed(sealed), promise, reserved }
     }
 }
 

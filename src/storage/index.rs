@@ -124,7 +124,7 @@ impl SegmentIndex {
     /// Adds the entry that closes the time index: the largest timestamp of all, where it has none yet.
     pub fn close(&mut self) {
         if let Some((timestamp, relative_offset)) = self.largest
-            && timestamp > self.last_time
+            && (timestamp > self.last_time || planted!(equal_times_get_an_entry_each))
         {
             TimeEntry { timestamp, relative_offset }.encode(&mut self.times);
             self.last_time = timestamp;

@@ -73,7 +73,9 @@ impl Inner {
         self.catalog.shared().pool.retire();
         self.catalog.shared().env.end_job_threads();
         // Consumers that sleep find out.
-        self.catalog.changes.wake_all();
+        if !planted!(a_close_wakes_no_consumer) {
+            self.catalog.changes.wake_all();
+        }
         *self.lock.lock() = None;
         drop(self.temporary.lock().take());
         match (result, self.background.take_error()) {

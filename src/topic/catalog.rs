@@ -469,7 +469,7 @@ impl Catalog {
         let _one_at_a_time = self.admin.lock();
         self.shared.check_open()?;
         let changed = self.shared.manifest.observe()?;
-        if changed {
+        if changed && !planted!(an_observer_knows_the_topics_of_its_opening) {
             self.take_in_topics()?;
             self.changes.happened();
         }

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 use streamlog::{
-    Builder, Consumer, ConsumerRecords, Partition, ProducerRecord, Streamlog, TopicConfig, TopicPartition,
-    sim::SimEnv,
+    Builder, Consumer, ConsumerBuilder, ConsumerRecords, Partition, ProducerRecord, RecordData, Streamlog,
+    Timestamp, TopicConfig, TopicPartition, sim::SimEnv,
 };
 
 /// Without waiting.
@@ -29,8 +29,17 @@ impl World {
 
     /// A log with topic `t`.
     pub fn with(config: TopicConfig) -> World {
+        World::of(config, false)
+    }
+
+    /// A log with topic `t` and a background task, which runs inside waits.
+    pub fn with_tasks() -> World {
+        World::of(TopicConfig::default(), true)
+    }
+
+    fn of(config: TopicConfig, tasks: bool) -> World {
         let env = SimEnv::new(1);
-        let log = open(&env);
+        let log = Builder::env(&env, "/log").background_thread(tasks).open().unwrap();
         log.create_topic("t", config).unwrap();
         World { env, log }
     }
@@ -50,9 +59,19 @@ impl World {
         self.log.producer().unwrap().send(record).unwrap();
     }
 
+    /// Appends these values to partition 0 of topic `t` as one batch.
+    pub fn append(&self, values: &[&str]) {
+        let records: Vec<_> = values.iter().map(|value| RecordData::new(*value)).collect();
+        self.partition().append(&records).unwrap();
+    }
+
     /// A consumer of group `g` that reads topic `t`.
     pub fn consumer(&self) -> Consumer {
-        let mut consumer = self.log.consumer("g").unwrap();
+        self.consumer_with(|builder| builder)
+    }
+
+    pub fn consumer_with(&self, set: impl FnOnce(ConsumerBuilder) -> ConsumerBuilder) -> Consumer {
+        let mut consumer = set(self.log.consumer_builder("g")).build().unwrap();
         consumer.subscribe(["t"]).unwrap();
         consumer
     }
@@ -61,6 +80,14 @@ impl World {
     pub fn committed(&self) -> Option<u64> {
         let group = self.log.describe_group("g").unwrap();
         group.committed.iter().find(|(partition, _)| *partition == t(0)).map(|(_, c)| c.offset.value())
+    }
+
+    /// The time on the machine's clock.
+    pub fn now(&self) -> Timestamp {
+        let clock = self.log.topic_or_create("clock", TopicConfig::default()).unwrap();
+        let ticked = clock.partition(0).unwrap();
+        ticked.append(&[RecordData::null()]).unwrap();
+        ticked.last(1).unwrap()[0].timestamp
     }
 
     /// Another handle beside this one, which reads only.

@@ -111,14 +111,18 @@ impl Segment {
     /// From which offset on a record as late as `timestamp` can be in the segment, which ends at `end`: not behind the
     /// place from which on its batches are not known. `None` where all its records are known to be earlier.
     pub fn floor_of_time(&self, timestamp: Timestamp, end: Offset) -> Result<Option<Offset>> {
-        if self.largest.get().is_some_and(|largest| *largest < timestamp) {
+        let is_earlier = |largest: Timestamp| {
+            largest < timestamp || planted!(the_latest_of_a_segment_is_missed) && largest == timestamp
+        };
+        if self.largest.get().is_some_and(|largest| is_earlier(*largest)) {
             return Ok(None);
         }
         let unseen = self.unseen_from(end)?;
         // The entry's own offset may carry its timestamp, so a search for an equal one begins before it.
-        let before = Timestamp::from_millis(timestamp.as_millis().saturating_sub(1));
+        let one = i64::from(!planted!(search_behind_the_equal_entry));
+        let before = Timestamp::from_millis(timestamp.as_millis().saturating_sub(one));
         let (largest, entry) = self.with_times(|times| (times.largest, times.floor(before)))?;
-        if unseen.is_none() && largest < timestamp {
+        if unseen.is_none() && is_earlier(largest) {
             return Ok(None);
         }
         let floor = entry.map_or(self.base, |e| self.base + u64::from(e.relative_offset));

@@ -11,7 +11,7 @@ use crate::{
         sync::{Signal, thread},
     },
     planted,
-    types::Durability,
+    types::{Durability, TopicPartition},
 };
 use shuttle::{
     FailurePersistence,
@@ -394,7 +394,33 @@ fn pipeline() {
 
 #[test]
 fn producers_consumers_and_the_background_thread_wake_each_other() {
-    explore_with_mistakes(pipeline, &["append_wakes_no_consumer"]);
+    let mistakes = ["append_wakes_no_consumer", "a_close_wakes_no_consumer", "a_poll_looks_before_the_epoch"];
+    explore_with_mistakes(pipeline, &mistakes);
+}
+
+/// Consumers that wait without an end: one is woken, the topic of the other goes.
+fn waits_that_end() {
+    let disk = Disk::new();
+    let log = open(&disk);
+    topic(&log, Durability::Written);
+    let [mut woken, mut bereft] = [0; 2].map(|_| log.consumer_builder_without_group().build().unwrap());
+    woken.subscribe(["t"]).unwrap();
+    bereft.assign([TopicPartition::new("t", 0)]).unwrap();
+    let wakeup = woken.wakeup_handle();
+    let woken = spawn(move || woken.poll(Duration::MAX).unwrap_err());
+    let bereft = spawn(move || bereft.poll(Duration::MAX).unwrap_err());
+    wakeup.wakeup();
+    assert!(matches!(woken.join().unwrap(), Error::Wakeup));
+    log.delete_topic("t").unwrap();
+    assert!(matches!(bereft.join().unwrap(), Error::Closed { .. }));
+}
+
+#[test]
+fn a_poll_without_an_end_ends_with_a_wakeup_and_with_its_topic() {
+    explore_with_mistakes(
+        waits_that_end,
+        &["a_wakeup_is_told_before_it_is_noted", "a_topic_that_goes_wakes_nobody"],
+    );
 }
 
 /// Somebody helps the background thread, which looks while the helper has an accumulator in hand that is not due yet.

@@ -1,0 +1,81 @@
+//! Handles that read only, beside a writer.
+
+use crate::{promises, world::*};
+use std::time::Duration;
+use streamlog::{ErrorKind, ProducerRecord, Streamlog, TopicConfig, sim::Crash};
+
+promises! {
+    who_only_reads_sees_what_a_power_cut_leaves: "src/manual/durability.rs",
+        "In a Flushed topic it shows what the mark says is flushed"
+        => [show_what_is_being_flushed, show_what_is_only_written];
+    who_only_reads_learns_of_topics: "src/manual/durability.rs",
+        "It reads the manifest, and again when the writer added to it or replaced it"
+        => [an_observer_knows_the_topics_of_its_opening];
+    who_only_reads_sees_where_the_log_begins: "src/streamlog/admin.rs",
+        "For a read-only handle: takes in what the writer did since" => [an_observer_keeps_its_log_start];
+    who_only_reads_is_told_of_news: "src/manual/how_to.rs", "its consumers look for news every ten milliseconds"
+        => [a_follower_sleeps_on];
+    who_only_reads_goes_on_from_what_was_committed: "src/consumer/mod.rs",
+        "it goes on from what its group committed" => [an_observer_keeps_old_commits];
+}
+
+fn end(log: &Streamlog) -> u64 {
+    log.topic("t").unwrap().partition(0).unwrap().high_watermark().value()
+}
+
+fn who_only_reads_sees_what_a_power_cut_leaves() {
+    let world = World::new(1);
+    world.send("a");
+    world.env.record();
+    world.send("b");
+    let recording = world.env.recording();
+    let mut cursor = recording.cursor();
+    while let Some(operation) = cursor.advance() {
+        let seen = end(&observer(&cursor.crash(Crash::Kill, 1)));
+        let kept = end(&open(&cursor.crash(Crash::Nothing, 1)));
+        assert!(seen <= kept, "operation {operation}: {seen} are shown, a power cut leaves {kept}");
+    }
+}
+
+fn who_only_reads_learns_of_topics() {
+    let world = World::new(1);
+    let observer = world.observer();
+    world.log.create_topic("u", TopicConfig::default()).unwrap();
+    let _ = world.log.add_partitions("t", 2).unwrap();
+    assert_eq!(observer.topic("u").unwrap().partition_count(), 1);
+    assert_eq!(observer.topic("t").unwrap().partition_count(), 2);
+    world.log.delete_topic("u").unwrap();
+    assert_eq!(observer.topic("u").unwrap_err().kind(), ErrorKind::UnknownTopic);
+}
+
+fn who_only_reads_sees_where_the_log_begins() {
+    let world = World::new(1);
+    world.append(&["a", "b"]);
+    let observer = world.observer();
+    world.log.delete_records("t", 0, 1).unwrap();
+    observer.refresh().unwrap();
+    let partition = observer.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.log_start_offset(), 1);
+}
+
+fn who_only_reads_is_told_of_news() {
+    let world = World::with_tasks();
+    let producer = world.log.producer_builder().linger(secs(1)).build().unwrap();
+    let observer = world.observer();
+    let mut consumer = observer.consumer_builder_without_group().build().unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    producer.enqueue(ProducerRecord::new("t", "a")).unwrap();
+    assert_eq!(values(&consumer.poll(Duration::MAX).unwrap()), ["a"]);
+}
+
+fn who_only_reads_goes_on_from_what_was_committed() {
+    let world = World::new(1);
+    world.append(&["a", "b"]);
+    let observer = world.observer();
+    assert_eq!(observer.groups().unwrap(), Vec::<String>::new());
+    let mut consumer = world.consumer();
+    for offset in [1, 2] {
+        consumer.commit_offsets([(t(0), streamlog::Offset::new(offset))]).unwrap();
+        assert_eq!(observer.describe_group("g").unwrap().committed[0].1.offset, offset);
+    }
+}
