@@ -11,6 +11,16 @@
 //! | 3 | zero |
 //! | 4 | CRC-32 of the bytes before |
 //!
+//! One slot is the manifest's own:
+//!
+//! | bytes | |
+//! |---|---|
+//! | 16, 4 | zero, the id of no topic; `MANI` |
+//! | 8, 8 | epoch and number of the manifest's file |
+//! | 8 | this many bytes of it are durable |
+//! | 16 | zero |
+//! | 4 | CRC-32 of the bytes before |
+//!
 //! Numbers are big-endian. A slot that is not wholly right says nothing at all: whoever reads it falls back to what is
 //! known without it.
 
@@ -97,6 +107,45 @@ impl Mark {
                 _ => return None,
             },
             index_checksum: u32::from_be_bytes(part(bytes, 53)),
+        })
+    }
+}
+
+/// How far the manifest's file is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManifestMark {
+    /// The file's epoch.
+    pub epoch: u64,
+    /// The file's number among the manifests of the log.
+    pub number: u64,
+    /// So many bytes of it are durable.
+    pub durable: u64,
+}
+
+/// Where the id of a topic would be, and its partition.
+const OF_THE_MANIFEST: [u8; 20] = *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0MANI";
+
+impl ManifestMark {
+    /// The bytes of its slot.
+    pub fn encode(&self) -> [u8; MARK_BYTES] {
+        let mut bytes = [0; MARK_BYTES];
+        bytes[..20].copy_from_slice(&OF_THE_MANIFEST);
+        bytes[20..28].copy_from_slice(&self.epoch.to_be_bytes());
+        bytes[28..36].copy_from_slice(&self.number.to_be_bytes());
+        bytes[36..44].copy_from_slice(&self.durable.to_be_bytes());
+        let crc = crate::codec::crc::crc32(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    /// What a slot says; `None` when it is not whole, or a partition's.
+    pub fn decode(bytes: &[u8; MARK_BYTES]) -> Option<Self> {
+        let crc = u32::from_be_bytes(part(bytes, 60));
+        let of_the_manifest = bytes[..20] == OF_THE_MANIFEST && bytes[44..60] == [0; 16];
+        (of_the_manifest && crate::codec::crc::crc32(&bytes[..60]) == crc).then(|| ManifestMark {
+            epoch: u64::from_be_bytes(part(bytes, 20)),
+            number: u64::from_be_bytes(part(bytes, 28)),
+            durable: u64::from_be_bytes(part(bytes, 36)),
         })
     }
 }

@@ -124,6 +124,8 @@ fn some_entries() -> Vec<Entry> {
         Entry::Closed { partitions: vec![(id, 0, closed)] },
         Entry::TopicDeleted { id },
         Entry::SlotsUsed { next: 2 },
+        Entry::Numbered { number: 4, slot: 3 },
+        Entry::MarksDurable { said: 100 },
     ]
 }
 

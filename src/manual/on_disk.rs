@@ -59,8 +59,8 @@
 //! | file | is | lost or damaged |
 //! |---|---|---|
 //! | `.log` | the data | named as damage where it was durable; see [`durability`](super::durability) |
-//! | `manifest` | truth about what exists | damaged: opening fails and names the byte. Missing: see below |
-//! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start; see below |
+//! | `manifest` | truth about what exists | damaged, cut short, or of an earlier day: opening fails and names the byte. Missing: see below |
+//! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start; see below. Of an earlier day: opening fails and names the slot |
 //! | `.index`, `.timeindex`, `.txnindex` | hints | found out by a checksum and rebuilt from the `.log` when next needed |
 //! | `.pages` | a second check | batches are checked by their own checksums alone |
 //! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
@@ -69,8 +69,8 @@
 //!
 //! Three of these deserve a sentence more.
 //!
-//! **A missing manifest** is not taken for a new directory as long as a partition's directory holds segments: opening
-//! fails, for reading as well, and names the file. No data is touched, and
+//! **A missing manifest** is not taken for a new directory as long as a partition's directory holds segments, or the marks
+//! know of one: opening fails, for reading as well, and names the file. No data is touched, and
 //! [`PartitionDir`](super::operating#reading-a-brokers-directory) reads each partition.
 //!
 //! **Missing marks** cost more than time. They are what tells a torn tail from damage, and each partition has had a
@@ -138,6 +138,9 @@
 //! | 15 | slots used | the lowest slot that was never used (4) |
 //! | 24 | taken in | partition, first offset (8), the offset behind the last (8), leader epoch of the last (4): another writer appended these while the log was closed |
 //!
+//! | 32793 | numbered (25, skippable) | number of this file among the manifests of the log (8), slot of its own mark (4) |
+//! | 32794 | marks durable (26, skippable) | the marks were durable when they said that so many bytes of this file were (8) |
+//!
 //! Numbers of types are never given again. Type 9 is how a rewritten file lists sealed segments. Compaction and tiering
 //! will use it, the generation, and the place; in this release the generation is 0 and the place is local.
 //!
@@ -154,8 +157,20 @@
 //! The same happens when the file is beyond 64 KiB and three quarters of it are history. On a full medium the first
 //! append goes into the old file instead: freeing space must not need space.
 //!
+//! **The reserve**: behind the last append the file is zeros, space that it has and does not use: 32 KiB in a new file.
+//! Appends that come before space is freed (deletions, removed segments, a close) may use it up; all others leave at
+//! least 16 KiB, and are refused with [`DiskFull`](crate::Error::DiskFull) where those cannot be had. So a manifest is
+//! longer than what it says, and a copy without the zeros is as good.
+//!
 //! **Read back**: an append whose bytes are not all right is a torn tail, and ignored, unless a later mark says that they
 //! were durable. Then it is damage: opening fails with [`Corrupt`](crate::Error::Corrupt) and the position.
+//!
+//! **Its end**: a file cannot say of itself that its end was cut off, so the marks do. One slot there is the manifest's
+//! own, written after each flush: which file it is, and how much of it is durable. Less, or another file, is no log with
+//! fewer topics but damage. The manifest in turn notes what the marks had said durably, with the next append after a
+//! flush of theirs, so marks of an earlier day are found out as well. Every opening compares the two, and changes nothing
+//! where they do not agree. Files of the first release have no such slot until they are first written to; of a manifest
+//! that ends early, marks of partitions that it does not name tell there.
 //!
 //! # `marks`
 //!
@@ -174,6 +189,17 @@
 //! | 52 | 1 | 1 after a failed flush |
 //! | 53 | 4 | checksum of that segment's indexes up to there; 0: not known |
 //! | 57 | 3 | zero |
+//! | 60 | 4 | CRC-32 of bytes 0 to 59 |
+//!
+//! One slot is the manifest's own, from the first append on that this release makes:
+//!
+//! | slot | bytes | |
+//! |---|---|---|
+//! | 0 | 20 | zero (16), `MANI` |
+//! | 20 | 8 | epoch of the manifest |
+//! | 28 | 8 | its number |
+//! | 36 | 8 | so many bytes of it are durable |
+//! | 44 | 16 | zero |
 //! | 60 | 4 | CRC-32 of bytes 0 to 59 |
 //!
 //! A slot never crosses a sector, so a power cut leaves the old one or the new one. A slot that is not wholly right, or

@@ -40,7 +40,7 @@ pub struct Shared {
     /// Which topics and segments exist.
     pub manifest: Manifest,
     /// How far each partition is durable.
-    pub marks: Marks,
+    pub marks: Arc<Marks>,
     /// Whether nothing may be written.
     pub read_only: bool,
     /// Who opened it: nobody else uses it, a child that was forked least of all.
@@ -101,10 +101,11 @@ impl Shared {
         access: Access,
     ) -> Result<Arc<Self>> {
         let env = Arc::clone(pool.env());
+        let marks = Arc::new(Marks::open(Arc::clone(&env), dir, access)?);
         Ok(Arc::new(Shared {
             pool,
-            manifest,
-            marks: Marks::open(Arc::clone(&env), dir, access)?,
+            manifest: manifest.marked_in(Arc::clone(&marks)),
+            marks,
             dir: dir.to_path_buf(),
             read_only: options.read_only,
             process: Process::this(),

@@ -12,17 +12,21 @@
 //!   others leave it whole, and are refused where the medium is too full for that.
 //! * A file that is mostly history gives way to a new one in the same manner. Each file has its own epoch, which is how
 //!   an observer notices.
+//! * The marks say how much of which file is durable, so that a file that was cut short, or put back from an earlier day,
+//!   is none to go on from.
 //! * After a failed flush, or a failed write that could not be taken back, nothing is written any more.
 
+mod end;
 mod state;
 
 #[allow(unused_imports, reason = "words of the rooms above")]
-pub use state::{ManifestState, PartitionState, SegmentEntry, TopicState};
+pub use state::{ManifestState, OwnMark, PartitionState, SegmentEntry, TopicState};
 
 use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAYLOAD_MAX, Reader};
 use crate::env::sync::Mutex;
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
 use crate::error::{Error, Result};
+use crate::storage::marks::Marks;
 use crate::types::TopicId;
 use std::path::{Path, PathBuf};
 use std::{io, sync::Arc};
@@ -58,6 +62,8 @@ enum Room {
 const RESERVE_LEAST: u64 = 16 << 10;
 /// The reserve where it is allocated anew.
 const RESERVE: u64 = 32 << 10;
+/// What a mark takes that says, at most, what the marks are known to have said.
+const MARK_ALONE_BYTES: u64 = MARK_BYTES as u64 + 20;
 /// A file smaller than this is left alone, however much of it is history.
 const REWRITE_BYTES: u64 = 64 << 10;
 /// More than any manifest has: a file of this size is not one.
@@ -72,6 +78,8 @@ pub struct Manifest {
     dir: PathBuf,
     path: PathBuf,
     access: Access,
+    /// What is told how much of the file is durable.
+    marks: Option<Arc<Marks>>,
     /// Taken before `state`, and held while files are read and written.
     inner: Mutex<Inner>,
     /// Held for a moment only, so that whoever asks never waits for a file.
@@ -131,6 +139,7 @@ impl Manifest {
             dir: dir.to_path_buf(),
             path: dir.join("manifest"),
             access,
+            marks: None,
             inner: Mutex::default(),
             state: Mutex::default(),
             deleted: Mutex::default(),
@@ -192,6 +201,7 @@ impl Manifest {
         if !deletes && let Err(failure) = self.rewrite_history(&mut inner) {
             self.settle(&mut inner, failure);
         }
+        self.publish_own(&inner);
         Ok(())
     }
 
@@ -301,16 +311,21 @@ impl Manifest {
             return Ok(());
         }
         inner.sync(&self.path)?;
-        // A mark alone, which nobody flushes: what was just flushed can from now on be damaged, but not be taken for a
-        // torn tail. Without it nothing else is lost, so it does not use up the reserve; a file that could not be cut
-        // again is the next caller's trouble.
-        if inner.allocated >= inner.len + MARK_BYTES as u64 + RESERVE_LEAST
+        self.note_end(inner);
+        self.write_mark_alone(inner);
+        Ok(())
+    }
+
+    /// A mark alone, which nobody flushes: what was just flushed can from now on be damaged, but not be taken for a torn
+    /// tail. Without it nothing else is lost, so it does not use up the reserve; a file that could not be cut again is
+    /// the next caller's trouble.
+    fn write_mark_alone(&self, inner: &mut Inner) {
+        if inner.allocated >= inner.len + MARK_ALONE_BYTES + RESERVE_LEAST
             && let Err(failure @ Failure::Final(_)) = self.write_in_place(inner, Room::Free, &[])
         {
             self.settle(inner, failure);
         }
         inner.dirty = false;
-        Ok(())
     }
 
     fn write_in_place(&self, inner: &mut Inner, room: Room, entries: &[Entry]) -> Result<(), Failure> {
@@ -319,8 +334,11 @@ impl Manifest {
             let blanked = inner.blank_torn(&*file);
             blanked.map_err(|e| Failure::Final(Error::io("truncate", &self.path, e)))?;
         }
+        let said = self.newly_said(inner);
+        let all: Vec<_> = said.iter().map(|said| Entry::MarksDurable { said: *said }).collect();
+        let all = [all.as_slice(), entries].concat();
         let mut bytes = Vec::new();
-        codec::encode_append(inner.epoch, inner.durable, entries, &mut bytes);
+        codec::encode_append(inner.epoch, inner.durable, &all, &mut bytes);
         inner.allocate(&*file, bytes.len() as u64, room).map_err(|e| {
             // The length is as it was.
             Failure::Undone(Error::io("allocate", &self.path, e))
@@ -337,6 +355,9 @@ impl Manifest {
         }
         inner.len += bytes.len() as u64;
         inner.dirty = true;
+        if let Some(said) = said {
+            inner.ahead.know_said(said);
+        }
         Ok(())
     }
 
@@ -347,7 +368,7 @@ impl Manifest {
         }
         // To look costs as much as the state is large, so a fraction of that must have been written since.
         inner.look_again = inner.len + inner.len / 8;
-        let live = encode_file(inner.epoch, &inner.ahead).len() as u64;
+        let live = encode_file(inner.epoch, &inner.ahead, inner.ahead.own()).len() as u64;
         if live.saturating_mul(4) < inner.len { self.rewrite(inner) } else { Ok(()) }
     }
 
@@ -359,7 +380,8 @@ impl Manifest {
                 other => break other,
             }
         };
-        let bytes = encode_file(epoch, &inner.ahead);
+        let own = self.marks.as_ref().and_then(|_| inner.ahead.next_own());
+        let bytes = encode_file(epoch, &inner.ahead, own);
         let tmp = self.dir.join("manifest.tmp");
         let (file, allocated) = self.write_tmp(&tmp, &bytes).inspect_err(|_| {
             // What stays behind is removed by the next attempt.
@@ -384,6 +406,8 @@ impl Manifest {
             ahead: std::mem::take(&mut inner.ahead),
             ..Inner::default()
         };
+        inner.ahead.set_own(own);
+        self.note_end_durably(inner);
         Ok(())
     }
 
@@ -459,10 +483,12 @@ impl Inner {
 }
 
 /// A whole file whose entries make this state.
-fn encode_file(epoch: u64, state: &ManifestState) -> Vec<u8> {
+fn encode_file(epoch: u64, state: &ManifestState, own: Option<OwnMark>) -> Vec<u8> {
     let mut bytes = Vec::new();
     codec::encode_header(epoch, &mut bytes);
-    for entries in state.entries().chunks(ENTRIES_PER_APPEND) {
+    let mut entries = state.entries();
+    entries.extend(own.map(|own| Entry::Numbered { number: own.number, slot: own.slot }));
+    for entries in entries.chunks(ENTRIES_PER_APPEND) {
         codec::encode_append(epoch, 0, entries, &mut bytes);
     }
     // The file gets its name when it is durable: nothing before this mark can ever be taken for a torn tail.

@@ -5,11 +5,11 @@
 //! cut once it was flushed. The file is made when the first mark is written.
 
 use super::manifest::Access;
-use crate::codec::mark::{MARK_BYTES, Mark};
+use crate::codec::mark::{MARK_BYTES, ManifestMark, Mark};
 use crate::env::sync::{AtomicBool, Mutex, Ordering};
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
 use crate::error::{Error, Result};
-use crate::types::TopicId;
+use crate::types::{Offset, TopicId};
 use std::path::{Path, PathBuf};
 use std::{io, sync::Arc};
 
@@ -24,6 +24,8 @@ pub struct Marks {
     file: Mutex<Option<Arc<dyn File>>>,
     /// Whether a mark was written that no flush covers.
     dirty: AtomicBool,
+    /// What was said of the manifest last, and what of it is durable.
+    said: Mutex<(Option<ManifestMark>, Option<ManifestMark>)>,
     /// Held during a flush, which must not keep marks from being written; what made one fail.
     poisoned: Mutex<Option<Arc<Error>>>,
 }
@@ -33,7 +35,7 @@ impl Marks {
     pub fn open(env: Arc<dyn Env>, dir: &Path, access: Access) -> Result<Marks> {
         let (dir, path) = (dir.to_path_buf(), dir.join("marks"));
         let (file, dirty, poisoned) = (Mutex::default(), AtomicBool::new(false), Mutex::default());
-        let marks = Marks { env, dir, path, access, file, dirty, poisoned };
+        let marks = Marks { env, dir, path, access, file, dirty, said: Mutex::default(), poisoned };
         if access == Access::ReadWrite {
             *marks.file.lock() = marks.open_file(Open::Write)?;
         }
@@ -42,35 +44,88 @@ impl Marks {
 
     /// Writes the mark of a partition into its slot, without a flush.
     pub fn write(&self, slot: u32, mark: &Mark) -> Result<()> {
-        if self.access == Access::ReadOnly {
-            return Err(Error::ReadOnly { reason: "the log was opened to be read".into() });
-        }
-        let file = self.file_to_write()?;
-        write_all_at(&*file, &mark.encode(), position(slot))
-            .map_err(|e| Error::io("write", &self.path, e))?;
-        // After the write: a flush that begins in between covers the mark, and the next one does so once more.
+        self.write_slot(slot, &mark.encode())?;
         self.dirty.store(true, Ordering::SeqCst);
         Ok(())
     }
 
+    /// Writes the manifest's own mark into its slot, without a flush.
+    pub fn write_manifest(&self, slot: u32, mark: &ManifestMark) -> Result<()> {
+        self.write_slot(slot, &mark.encode())?;
+        self.said.lock().0 = Some(*mark);
+        self.dirty.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// What is durably said of the manifest, as far as this handle said it.
+    pub fn said_durably(&self) -> Option<ManifestMark> {
+        self.said.lock().1
+    }
+
+    /// Writes a slot. The caller says that there is something to flush after that: a flush that begins in between covers
+    /// it, and the next one does so once more.
+    fn write_slot(&self, slot: u32, bytes: &[u8; MARK_BYTES]) -> Result<()> {
+        if self.access == Access::ReadOnly {
+            return Err(Error::ReadOnly { reason: "the log was opened to be read".into() });
+        }
+        let file = self.file_to_write()?;
+        write_all_at(&*file, bytes, position(slot)).map_err(|e| Error::io("write", &self.path, e))
+    }
+
     /// The mark in a slot, if it is whole and of this partition.
     pub fn read(&self, slot: u32, topic: &TopicId, partition: u32) -> Result<Option<Mark>> {
-        let file = match self.access {
-            Access::ReadWrite => self.file.lock().clone(),
-            Access::ReadOnly => self.open_file(Open::Read)?,
-        };
-        let Some(file) = file else { return Ok(None) };
+        let mark = self.read_slot(slot, Mark::decode)?;
+        Ok(mark.filter(|mark| mark.topic == *topic && mark.partition == partition))
+    }
+
+    /// The manifest's own mark in a slot, if it is whole.
+    pub fn read_manifest(&self, slot: u32) -> Result<Option<ManifestMark>> {
+        self.read_slot(slot, ManifestMark::decode)
+    }
+
+    fn read_slot<T>(&self, slot: u32, decode: impl Fn(&[u8; MARK_BYTES]) -> Option<T>) -> Result<Option<T>> {
+        let Some(file) = self.file_to_read()? else { return Ok(None) };
         let mut before = None;
         loop {
             let mut bytes = [0; MARK_BYTES];
             let read = read_full_at(&*file, &mut bytes, position(slot))
                 .map_err(|e| Error::io("read", &self.path, e))?;
-            let mark = Mark::decode(&bytes).filter(|_| read == MARK_BYTES);
+            let mark = decode(&bytes).filter(|_| read == MARK_BYTES);
             // Half of an old and half of a new one is read while another process writes: the next look shows another.
             if mark.is_some() || before.replace(bytes) == Some(bytes) {
-                return Ok(mark.filter(|mark| mark.topic == *topic && mark.partition == partition));
+                return Ok(mark);
             }
         }
+    }
+
+    /// The first slot from `from` on that says something which only a manifest that knows of it can have let it say: the
+    /// manifest's own mark, or that records of a partition are durable. No more than [`SLOTS_SEEN`] are looked at.
+    pub fn find_in_use(&self, from: u32) -> Result<Option<(u32, InUse)>> {
+        let Some(file) = self.file_to_read()? else { return Ok(None) };
+        let mut piece = vec![0; 1024 * MARK_BYTES];
+        let mut slot = from;
+        while slot - from < SLOTS_SEEN {
+            let read = read_full_at(&*file, &mut piece, position(slot));
+            let read = read.map_err(|e| Error::io("read", &self.path, e))?;
+            let (slots, _) = piece.get(..read).unwrap_or_default().as_chunks::<MARK_BYTES>();
+            let found = (slot..).zip(slots).find_map(|(slot, bytes)| Some((slot, InUse::of(bytes)?)));
+            let next = slot.checked_add(1024).filter(|_| found.is_none() && read == piece.len());
+            let Some(next) = next else { return Ok(found) };
+            slot = next;
+        }
+        Ok(None)
+    }
+
+    fn file_to_read(&self) -> Result<Option<Arc<dyn File>>> {
+        match self.access {
+            Access::ReadWrite => Ok(self.file.lock().clone()),
+            Access::ReadOnly => self.open_file(Open::Read),
+        }
+    }
+
+    /// Where a slot lies in the file, and the file.
+    pub fn place_of(&self, slot: u32) -> (&Path, u64) {
+        (&self.path, position(slot))
     }
 
     /// Makes every mark written so far durable.
@@ -84,11 +139,14 @@ impl Marks {
         }
         let file = self.file.lock().clone();
         let Some(file) = file.filter(|_| self.dirty.swap(false, Ordering::SeqCst)) else { return Ok(()) };
+        let said = self.said.lock().0;
         file.sync_data().map_err(|error| {
             let error = Error::io("flush", &self.path, error);
             *poisoned = Some(Arc::new(error.clone()));
             error
-        })
+        })?;
+        self.said.lock().1 = said;
+        Ok(())
     }
 
     fn file_to_write(&self) -> Result<Arc<dyn File>> {
@@ -112,6 +170,29 @@ impl Marks {
     }
 }
 
+/// How many slots are looked at that no manifest names: as many as all partitions of a log may have.
+const SLOTS_SEEN: u32 = 1 << 20;
+
+/// What a slot says that nobody named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// How much of the manifest is durable.
+    Manifest(ManifestMark),
+    /// That records of a partition are.
+    Partition(Mark),
+}
+
+impl InUse {
+    /// A partition's slot is written before the manifest names it; flushed records it has only afterwards.
+    fn of(bytes: &[u8; MARK_BYTES]) -> Option<InUse> {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return None;
+        }
+        let partition = || Mark::decode(bytes).filter(|mark| mark.flushed_offset > Offset::ZERO);
+        ManifestMark::decode(bytes).map(InUse::Manifest).or_else(|| partition().map(InUse::Partition))
+    }
+}
+
 fn position(slot: u32) -> u64 {
     u64::from(slot) * MARK_BYTES as u64
 }
@@ -119,7 +200,7 @@ fn position(slot: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{env::memory::MemoryEnv, types::Offset};
+    use crate::env::memory::MemoryEnv;
 
     fn topic(n: u8) -> TopicId {
         TopicId::from_bytes([n; 16])

@@ -99,6 +99,7 @@ impl Catalog {
             shared: Arc::clone(&shared),
         };
         lost_manifest::check(&shared)?;
+        shared.manifest.check_end()?;
         let begun = shared.env.monotonic();
         let (states, was_clean): (Vec<TopicState>, bool) = {
             let state = shared.manifest.state();

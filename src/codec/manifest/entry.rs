@@ -57,6 +57,10 @@ pub enum Entry {
     SlotsUsed { next: u32 },
     /// The batches of these offsets were appended by another writer while the log was closed, a broker for one.
     TakenIn { id: TopicId, partition: u32, taken_in: TakenIn },
+    /// The file is the `number`-th manifest of the log, and the marks say in `slot` how much of it is durable.
+    Numbered { number: u64, slot: u32 },
+    /// The marks were durable when they said that so many bytes of this file were.
+    MarksDurable { said: u64 },
 }
 
 /// Batches that another writer appended to a log. Their leader epochs are its own.
@@ -116,6 +120,9 @@ pub struct PartitionClosed {
 /// The type of a record that may be skipped by who does not know it.
 pub(super) const COMPATIBLE: u16 = 0x8000;
 
+const NUMBERED: u16 = 25 | COMPATIBLE;
+const MARKS_DURABLE: u16 = 26 | COMPATIBLE;
+
 const SEALED_BYTES: usize = 33;
 const CLOSED_BYTES: usize = 64;
 
@@ -138,6 +145,8 @@ impl Entry {
             Entry::Closed { .. } => 14,
             Entry::SlotsUsed { .. } => 15,
             Entry::TakenIn { .. } => 24,
+            Entry::Numbered { .. } => NUMBERED,
+            Entry::MarksDurable { .. } => MARKS_DURABLE,
         }
     }
 
@@ -204,6 +213,11 @@ impl Entry {
                 put_offset(out, taken_in.next);
                 out.extend(taken_in.leader_epoch.to_be_bytes());
             }
+            Entry::Numbered { number, slot } => {
+                out.extend(number.to_be_bytes());
+                out.extend(slot.to_be_bytes());
+            }
+            Entry::MarksDurable { said } => out.extend(said.to_be_bytes()),
         }
     }
 
@@ -312,6 +326,8 @@ impl<'a> Input<'a> {
             13 => Entry::Opened { epoch: self.u64()? },
             14 => Entry::Closed { partitions: self.many(CLOSED_BYTES, Self::closed)? },
             15 => Entry::SlotsUsed { next: self.u32()? },
+            NUMBERED => Entry::Numbered { number: self.u64()?, slot: self.u32()? },
+            MARKS_DURABLE => Entry::MarksDurable { said: self.u64()? },
             24 => Entry::TakenIn {
                 id: self.id()?,
                 partition: self.u32()?,

@@ -58,6 +58,8 @@ pub(crate) fn samples() -> Vec<Entry> {
             taken_in: TakenIn { from: Offset::new(6), next: Offset::new(8), leader_epoch: -1 },
         },
         Entry::TopicDeleted { id },
+        Entry::Numbered { number: u64::MAX, slot: 3 },
+        Entry::MarksDurable { said: 99 },
     ]
 }
 

@@ -32,6 +32,18 @@ pub struct ManifestState {
     by_id: HashMap<TopicId, u64>,
     /// By the form that all names share that may not exist side by side.
     by_name: HashMap<String, u64>,
+    own: Option<OwnMark>,
+}
+
+/// What a file of the manifest says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnMark {
+    /// Its number among the manifests of the log: each is one more than the one before.
+    pub number: u64,
+    /// The slot in the marks file that says how much of it is durable.
+    pub slot: u32,
+    /// So much of it the marks are known to speak of, at least, durably.
+    pub said: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -131,6 +143,46 @@ impl ManifestState {
         self.next_slot
     }
 
+    /// What the file says of itself; files of the first release say nothing.
+    pub(super) fn own(&self) -> Option<OwnMark> {
+        self.own
+    }
+
+    /// What a new file with this state has to say of itself; `None` when there is no slot left for it.
+    pub(super) fn next_own(&self) -> Option<OwnMark> {
+        let (before, slot) = match self.own {
+            Some(own) => (own.number, own.slot),
+            None => (0, self.next_slot),
+        };
+        // A slot ends where the next one begins, so the last number is none.
+        let number = before.checked_add(1).filter(|_| slot != u32::MAX)?;
+        Some(OwnMark { number, slot, said: 0 })
+    }
+
+    pub(super) fn set_own(&mut self, own: Option<OwnMark>) {
+        self.own = own;
+        self.next_slot = self.next_slot.max(own.map_or(0, |own| own.slot.saturating_add(1)));
+    }
+
+    /// The file says that the marks said so, durably.
+    pub(super) fn know_said(&mut self, said: u64) {
+        if let Some(own) = &mut self.own {
+            own.said = own.said.max(said);
+        }
+    }
+
+    fn number(&mut self, number: u64, slot: u32) -> Result<(), String> {
+        if self.own.is_some() {
+            return Err("the file is numbered a second time".into());
+        }
+        let is_taken = self.topics().flat_map(|topic| &topic.partitions).any(|p| p.slot == slot);
+        if is_taken || slot == u32::MAX {
+            return Err(format!("slot {slot} is not the manifest's"));
+        }
+        self.set_own(Some(OwnMark { number, slot, said: 0 }));
+        Ok(())
+    }
+
     /// Adds a fact, or says why it cannot be one and changes nothing.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), String> {
         match entry {
@@ -171,6 +223,11 @@ impl ManifestState {
                 self.partition_mut(id, *partition)?.take_in(*taken_in)?;
             }
             Entry::SlotsUsed { next } => self.next_slot = self.next_slot.max(*next),
+            Entry::Numbered { number, slot } => self.number(*number, *slot)?,
+            Entry::MarksDurable { said } => match &mut self.own {
+                Some(own) => own.said = own.said.max(*said),
+                None => return Err("the file has no number, and the marks know nothing of it".into()),
+            },
         }
         if self.life == Life::New {
             self.life = Life::Open;
@@ -272,7 +329,7 @@ impl ManifestState {
         partitions.get_mut(partition as usize).ok_or_else(unknown)
     }
 
-    /// Entries that make a new state this one.
+    /// Entries that make a new state this one. What the file says of itself is not among them.
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
         if self.opened != 0 {

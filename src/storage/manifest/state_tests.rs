@@ -165,6 +165,9 @@ impl Model {
                 partition.incarnations.push((number, first_offset));
                 forget_lives(partition);
             }
+            Entry::Numbered { .. } | Entry::MarksDurable { .. } => {
+                unreachable!("about a file, not about the log")
+            }
             Entry::Opened { epoch } => {
                 (self.opened, self.clean) = (epoch, false);
                 self.topics.iter_mut().flat_map(|t| &mut t.partitions).for_each(|p| p.closed = None);
