@@ -354,6 +354,11 @@ impl File for MemoryFile {
         Some(self.inode.content.read().extents.data_end().max(position))
     }
 
+    fn data_from(&self, position: u64) -> u64 {
+        let ends = position >= self.inode.content.read().extents.data_end();
+        if ends { u64::MAX } else { position }
+    }
+
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
         Ok(Arc::new(MemoryRegion { inode: self.inode.clone(), capacity }))
     }

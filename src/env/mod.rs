@@ -173,6 +173,16 @@ pub trait File: Send + Sync + fmt::Debug {
     fn zeros_from(&self, _position: u64) -> Option<u64> {
         None
     }
+    /// Where, at `position` or behind it, something other than zeros may lie; `u64::MAX` where nothing does, `position` where
+    /// that cannot be told without reading. Only of a part of the file that nobody writes meanwhile.
+    fn data_from(&self, position: u64) -> u64 {
+        position
+    }
+    /// About how many bytes from `position` on may be something other than zeros: what a file system has stored of them,
+    /// where it says so. Of a file of thousands of holes it may be less.
+    fn data_behind(&self, position: u64) -> io::Result<u64> {
+        Ok(self.len()?.saturating_sub(position))
+    }
     /// The first `capacity` bytes of the file for reading without a copy. The file may still be shorter. `Unsupported`
     /// where no such file is mapped, however often that is asked.
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>>;

@@ -329,6 +329,34 @@ impl File for RealFile {
         None
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn data_from(&self, position: u64) -> u64 {
+        use rustix::{
+            fs::{SeekFrom, seek},
+            io::Errno,
+        };
+        match seek(&self.file, SeekFrom::Data(position)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => u64::MAX,
+            Err(_) => position,
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn data_behind(&self, position: u64) -> io::Result<u64> {
+        use rustix::fs::{SeekFrom, seek};
+        const STRETCHES: usize = 4096;
+        let (mut at, mut found) = (position, 0);
+        for _ in 0..STRETCHES {
+            let data = self.data_from(at);
+            // Where holes are not known, or there is nothing more, this fails.
+            let Ok(hole) = seek(&self.file, SeekFrom::Hole(data)) else { break };
+            found += hole.saturating_sub(data);
+            at = hole;
+        }
+        Ok(if at == position && self.data_from(at) == at { self.len()?.saturating_sub(at) } else { found })
+    }
+
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
         mapped::map(&self.file, capacity).map_err(unsupported_if_never)
     }

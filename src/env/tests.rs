@@ -134,6 +134,17 @@ fn what_is_told_to_be_zeros_is() {
             let zeros = all.get(zeros_from as usize..).unwrap_or_default();
             assert!(zeros.iter().all(|b| *b == 0), "{position}: {zeros_from}");
         }
+        for position in [0, 5, 4096, 149_999, 150_000, 150_009, 160_000, 250_000, 399_999, 400_000, u64::MAX]
+        {
+            let data = file.data_from(position);
+            assert!(data >= position, "{position}: {data}");
+            let end = data.min(400_000) as usize;
+            let zeros = all.get(position.min(400_000) as usize..end).unwrap_or_default();
+            assert!(zeros.iter().all(|b| *b == 0), "{position}: {data}");
+            let behind = file.data_behind(position).unwrap();
+            assert!(behind <= 400_000u64.saturating_sub(position), "{position}: {behind}");
+            assert!(position > 150_000 || behind >= 10, "{position}: {behind}");
+        }
     });
 }
 

@@ -29,9 +29,9 @@ pub fn grow(buf: &mut Vec<u8>, more: usize) -> bool {
     buf.try_reserve_exact(capacity - buf.len()).is_ok() && (capacity < LARGE || can_have(HEADROOM))
 }
 
-/// What a read or a mapping of `bytes` that there is no memory for ends with.
-pub fn out_of_memory(bytes: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::OutOfMemory, format!("there is no memory for {bytes} bytes"))
+/// How a read ends that there is no memory for.
+pub fn out_of_memory(what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, format!("there is no memory for {what}"))
 }
 
 fn can_have(bytes: usize) -> bool {

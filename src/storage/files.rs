@@ -17,7 +17,10 @@ use crate::{
         sync::{AtomicBool, Mutex, Ordering, RwLock},
         write_all_at,
     },
-    error::{Error, Result, is_out_of_descriptors},
+    error::{
+        Error, Result, is_out_of_descriptors,
+        memory::{has_memory_for, out_of_memory},
+    },
 };
 use bytes::Bytes;
 use std::{
@@ -365,6 +368,16 @@ impl PooledFile {
         self.with("look for data in", |file| Ok(file.zeros_from(position)))
     }
 
+    /// Where, at `position` or behind it, something other than zeros may lie; `u64::MAX` where nothing does.
+    pub fn data_from(&self, position: u64) -> Result<u64> {
+        self.with("look for data in", |file| Ok(file.data_from(position).max(position)))
+    }
+
+    /// About how many bytes from `position` on may be something other than zeros.
+    pub fn data_behind(&self, position: u64) -> Result<u64> {
+        self.with("look for data in", |file| file.data_behind(position))
+    }
+
     /// Writes all of `buf` at `position`.
     pub fn write_all(&self, buf: &[u8], position: u64) -> Result<()> {
         self.change("write", |file| write_all_at(file, buf, position))
@@ -434,6 +447,13 @@ impl PooledFile {
             return Ok(bytes);
         }
         let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        if !has_memory_for(len) {
+            return Err(Error::io(
+                "read",
+                self.path(),
+                out_of_memory(format_args!("{len} bytes from byte {} on", range.start)),
+            ));
+        }
         let mut buf = vec![0; len];
         self.with("read", |file| read_exact_at(file, &mut buf, range.start))?;
         Ok(buf.into())

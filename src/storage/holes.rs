@@ -37,7 +37,10 @@ impl Holes {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        self.list.lock().iter().find(|hole| hole.offsets.contains(&offset)).cloned()
+        let list = self.list.lock();
+        // They are in the order of offsets, too.
+        let i = list.partition_point(|hole| hole.offsets.end <= offset);
+        list.get(i).filter(|hole| hole.offsets.contains(&offset)).cloned()
     }
 
     /// From which offset on there is damage.

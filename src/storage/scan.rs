@@ -15,9 +15,12 @@ use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD, RecordBatch},
-        crc::{crc32c, crc32c_append},
+        crc::{crc32c, crc32c_append, crc32c_over_zeros},
     },
-    error::{Error, Result},
+    error::{
+        Error, Result,
+        memory::{has_memory_for, out_of_memory},
+    },
     types::Offset,
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -36,8 +39,12 @@ const LOOKED_AT: u64 = 64 << 10;
 /// The leader epoch of the batches of a new log. Nobody here raises it: there is no leader.
 pub const LEADER_EPOCH: i32 = 0;
 
+/// So much of a file is looked at for whole batches behind damage, and [`SEARCHED_TIMES`] what is stored of it.
+const SEARCHED_LEAST: u64 = 64 << 20;
+const SEARCHED_TIMES: u64 = 4;
+
 /// A batch of another version that is larger than this is believed without a look at its checksum.
-const VERSION_CHECK_MAX: usize = 64 << 20;
+pub const VERSION_CHECK_MAX: usize = 64 << 20;
 
 /// What a scan found at its position.
 #[derive(Debug)]
@@ -84,6 +91,8 @@ pub struct Scanner<'a> {
     epochs: EpochsAround,
     /// From where on all is told to be zeros, once that was asked; nowhere, once that was seen to be wrong.
     zeros_from: Option<u64>,
+    /// How many bytes may still be looked at for what may be a batch and is none, once that has begun.
+    search: Option<u64>,
     chunk: Bytes,
     chunk_start: u64,
     /// How many bytes were read.
@@ -105,6 +114,7 @@ impl<'a> Scanner<'a> {
             ceiling: Offset::MAX,
             epochs: EpochsAround::default(),
             zeros_from: None,
+            search: None,
             chunk: Bytes::new(),
             chunk_start: 0,
             bytes_read: 0,
@@ -185,7 +195,7 @@ impl<'a> Scanner<'a> {
             return Ok(Found::Bad(reason));
         }
         // A large one is checked piece by piece before memory is set aside for what it says of itself.
-        if header.size() > CHUNK as u64 && !self.checksum_holds(self.position, &header)? {
+        if header.size() > CHUNK as u64 && !self.checksum_holds(self.position, &header)?.0 {
             return Ok(Found::Bad("the checksum of the batch does not match".into()));
         }
         let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
@@ -209,17 +219,26 @@ impl<'a> Scanner<'a> {
     /// Goes on at the next whole, valid batch behind the scan's position that what follows does not belie, and says where
     /// that is. Used to tell what lies behind damage; nothing found this way is believed to follow without a gap.
     ///
-    /// Hostile bytes may claim one huge batch after the other. So the work is bounded by a multiple of what is there,
-    /// and nothing more is found after that.
+    /// Hostile bytes may claim one huge batch after the other, and lie in a file of a tebibyte that has nothing else. So
+    /// holes are passed over, the work of one scan is bounded by a multiple of what is there, and nothing more is found
+    /// after that.
     pub fn resync(&mut self) -> Result<Option<u64>> {
         let mut at = self.position + 1;
-        let mut work = self.limit.saturating_sub(at).saturating_mul(4).saturating_add(1 << 26);
+        let mut search = match self.search {
+            Some(left) => left,
+            None => {
+                let there = self.file.data_behind(at)?.min(self.limit.saturating_sub(at));
+                there.saturating_mul(SEARCHED_TIMES).saturating_add(SEARCHED_LEAST)
+            }
+        };
+        self.search = Some(search);
         while at + HEADER_LEN as u64 <= self.limit {
             let window = self.view(at, CHUNK)?;
             let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
             let behind = at + last_start as u64 + 1;
             // The magic byte first: nearly every place ends here; and nothing is in space that was only set aside.
-            let places = if is_zeros(&window) { None } else { window.get(16..=last_start + 16) };
+            let is_empty = is_zeros(&window);
+            let places = if is_empty { None } else { window.get(16..=last_start + 16) };
             let magics = places.unwrap_or_default().iter();
             for (i, _) in magics.enumerate().filter(|(_, byte)| **byte == 2) {
                 let Some(head) = window.get(i..i + HEADER_LEN) else { break };
@@ -229,16 +248,25 @@ impl<'a> Scanner<'a> {
                 if !fits || start + header.size() > self.limit {
                     continue;
                 }
-                let Some(rest) = work.checked_sub(header.size()) else { return Ok(None) };
-                work = rest;
-                if self.checksum_holds(start, &header)? && !self.is_belied(start, &header)? {
+                if search == 0 {
+                    return Ok(None);
+                }
+                let (holds, looked_at) = self.checksum_holds(start, &header)?;
+                if holds && !self.is_belied(start, &header)? {
                     self.position = start;
                     self.expected = header.base_offset;
                     return Ok(Some(start));
                 }
+                search = search.saturating_sub(looked_at);
+                self.search = Some(search);
             }
             let is_unread = self.zeros_from.is_some_and(|zeros| unread_from(zeros) <= behind);
-            at = if is_unread { self.limit } else { behind };
+            at = match is_empty {
+                _ if is_unread => self.limit,
+                // A header may begin with zeros.
+                true => behind.max(self.data_from(behind)?.saturating_sub(HEADER_LEN as u64)),
+                false => behind,
+            };
         }
         Ok(None)
     }
@@ -261,21 +289,37 @@ impl<'a> Scanner<'a> {
         Ok(after.is_none_or(|after| after.base_offset == next.next_offset()))
     }
 
-    /// Whether the checksum of the batch at `start` is that of its bytes, which are looked at piece by piece.
-    fn checksum_holds(&mut self, start: u64, header: &BatchHeader) -> Result<bool> {
+    /// Where something may lie again behind a stretch of zeros that was read up to `position`.
+    fn data_from(&self, position: u64) -> Result<u64> {
+        match self.source {
+            // What is told of holes is not told of the medium.
+            Source::MediumFrom(_) => Ok(position),
+            Source::Cache | Source::Flushed => Ok(self.file.data_from(position)?.min(self.limit)),
+        }
+    }
+
+    /// Whether the checksum of the batch at `start` is that of its bytes, which are looked at piece by piece, and at how
+    /// many of them.
+    fn checksum_holds(&mut self, start: u64, header: &BatchHeader) -> Result<(bool, u64)> {
         let (mut at, end) = (start + CRC_START as u64, start + header.size());
-        let mut crc = 0;
+        let (mut crc, mut looked_at) = (0, 0);
         while at < end {
             let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
             let bytes = self.view(at, wanted)?;
             let piece = bytes.get(..wanted.min(bytes.len())).unwrap_or_default();
             if piece.is_empty() {
-                return Ok(false);
+                return Ok((false, looked_at));
             }
             crc = crc32c_append(crc, piece);
             at += piece.len() as u64;
+            looked_at += piece.len() as u64;
+            if piece.len() == CHUNK && is_zeros(piece) {
+                let data = self.data_from(at)?.clamp(at, end);
+                crc = crc32c_over_zeros(crc, data - at);
+                at = data;
+            }
         }
-        Ok(crc == header.crc)
+        Ok((crc == header.crc, looked_at))
     }
 
     fn out_of_place(&self, header: &BatchHeader) -> Option<String> {
@@ -378,7 +422,12 @@ impl<'a> Scanner<'a> {
         // Never more than the file has, whatever a length field says; what is at hand is not read again.
         let left = usize::try_from(self.limit.saturating_sub(start)).unwrap_or(usize::MAX);
         let held = self.skip_to(start).and_then(|skip| self.chunk.get(skip..)).map_or(0, <[u8]>::len);
-        let mut buf = self.room(held, least.max(CHUNK).min(left));
+        let len = least.max(CHUNK).min(left);
+        if !has_memory_for(len) {
+            let source = out_of_memory(format_args!("a batch of {len} bytes at byte {position}"));
+            return Err(Error::io("read", self.file.path(), source));
+        }
+        let mut buf = self.room(held, len);
         let kept = held.min(buf.len());
         let read = self.read(buf.get_mut(kept..).unwrap_or_default(), start + kept as u64)?;
         buf.truncate(kept + read);
@@ -402,7 +451,9 @@ impl<'a> Scanner<'a> {
                 buf.advance(buf.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT));
                 buf.truncate(len);
                 let front = held.get(skip..).unwrap_or_default();
-                buf.iter_mut().zip(front).for_each(|(to, from)| *to = *from);
+                if let Some(room) = buf.get_mut(..front.len()) {
+                    room.copy_from_slice(front);
+                }
                 buf
             }
         }

@@ -16,7 +16,7 @@ use super::{
     index::SegmentIndex,
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
-    scan::{Found, LEADER_EPOCH, Scanner, is_of_another_version, out_of_place},
+    scan::{Found, LEADER_EPOCH, Scanner, VERSION_CHECK_MAX, is_of_another_version, out_of_place},
     sidecar::{read_hint, remove_segment_files, write_file},
 };
 use crate::{
@@ -247,7 +247,7 @@ impl Segment {
             ));
         }
         // In steps, so that a growing segment is mapped anew once per step and not at every read.
-        let capacity = (readable / MAP_AHEAD + 1) * MAP_AHEAD;
+        let capacity = (readable / MAP_AHEAD + 1).saturating_mul(MAP_AHEAD);
         match self.data.bytes(range, capacity) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.found_short(readable)?)
@@ -378,8 +378,10 @@ impl Segment {
         if matches!(error, DecodeError::Unsupported { .. }) {
             let size = BatchHeader::size_of_prefix(head).and_then(|size| u64::try_from(size).ok());
             let end = position.saturating_add(size.unwrap_or(0)).min(self.readable());
-            let is_foreign =
-                || self.bytes(position..end.max(position)).is_ok_and(|b| is_of_another_version(&b));
+            let is_foreign = || {
+                end.saturating_sub(position) > VERSION_CHECK_MAX as u64
+                    || self.bytes(position..end.max(position)).is_ok_and(|b| is_of_another_version(&b))
+            };
             if !self.versions.load(Ordering::Relaxed) {
                 return Error::corrupt(self.data.path(), position, error.to_string());
             }
@@ -480,7 +482,8 @@ impl Segment {
             if read == 0 || piece.iter().take(read).any(|byte| *byte != 0) {
                 return Ok(read == 0);
             }
-            at += read as u64;
+            // A long stretch of nothing is not read to its end.
+            at = self.data.data_from(at + read as u64)?;
         }
         Ok(true)
     }

@@ -60,7 +60,7 @@ pub fn read_file(env: &dyn Env, path: &Path, most: u64) -> Result<Option<Vec<u8>
     let mut bytes = Vec::new();
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     if !grow(&mut bytes, len) {
-        return Err(Error::io("read", path, out_of_memory(len)));
+        return Err(Error::io("read", path, out_of_memory(format_args!("its {len} bytes"))));
     }
     bytes.resize(len, 0);
     read_exact_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
@@ -100,7 +100,11 @@ pub fn read_entries(
         let start = bytes.len();
         let piece = (end - start).min(PIECE);
         if !grow(&mut bytes, piece) {
-            return Err(Error::io("read", path, out_of_memory(start + piece)));
+            return Err(Error::io(
+                "read",
+                path,
+                out_of_memory(format_args!("{} of its bytes", start + piece)),
+            ));
         }
         bytes.resize(start + piece, 0);
         let room = bytes.get_mut(start..).unwrap_or_default();

@@ -351,6 +351,13 @@ impl File for SimFile {
         Some(world.disk.content(self.ino).ok()?.data_end().max(position))
     }
 
+    fn data_from(&self, position: u64) -> u64 {
+        match self.zeros_from(position) {
+            Some(zeros_from) if zeros_from <= position => u64::MAX,
+            _ => position,
+        }
+    }
+
     fn region(&self, capacity: u64) -> io::Result<Arc<dyn Region>> {
         drop(self.plain(Operation::Map)?);
         let path = Arc::clone(&self.path);

@@ -232,3 +232,78 @@ fn a_scan_goes_on_after_an_error_as_if_there_had_been_none() {
         });
     }
 }
+
+/// Checks a file of a tebibyte that has these bytes at its beginning, and nothing else.
+fn with_a_tebibyte(bytes: &[u8], check: impl Fn(&PooledFile)) {
+    let env = MemoryEnv::new();
+    let path = Path::new("/file");
+    let file = env.open(path, Open::CreateNew).unwrap();
+    write_all_at(&*file, bytes, 0).unwrap();
+    file.set_len(TEBIBYTE).unwrap();
+    check(&FilePool::new(env, ReadMode::Pread, 4).file(path.into(), Open::Write, Some(file)));
+}
+
+const TEBIBYTE: u64 = 1 << 40;
+
+#[test]
+fn what_was_never_written_is_not_read_to_its_end() {
+    let last = [&[0; 100][..], &batch(1, 100)].concat();
+    with_a_tebibyte(&[batch(0, 100), last].concat(), |file| {
+        for source in [Source::Cache, Source::Flushed] {
+            let mut scanner =
+                Scanner::new(file, TEBIBYTE, 0, Offset::ZERO, false).reading(source).below(Offset::new(9));
+            assert!(matches!(scanner.next().unwrap(), Found::Batch(_, 0)));
+            assert!(matches!(scanner.next().unwrap(), Found::End));
+            assert!(scanner.resync().unwrap().is_some(), "behind a hundred zeros");
+            assert!(matches!(scanner.next().unwrap(), Found::Batch(..)));
+            assert!(matches!(scanner.next().unwrap(), Found::End));
+            assert_eq!(scanner.resync().unwrap(), None);
+            assert!(scanner.bytes_read < 8 << 20, "{source:?}: {}", scanner.bytes_read);
+        }
+    });
+}
+
+#[test]
+fn the_sum_of_a_batch_is_told_without_reading_the_zeros_at_its_end() {
+    let value = [&[7; 100][..], &vec![0; 5 << 20]].concat();
+    let mut builder = BatchBuilder::new();
+    builder.append(Timestamp::from_millis(7), None, Some(&value), &[]).unwrap();
+    let mut sealed = builder.seal(Compression::None, None).unwrap();
+    let bytes = sealed.finish(Offset::ZERO, 0, Stamp::CreateTime).to_vec();
+    with_a_tebibyte(&bytes[..500], |file| {
+        let mut scanner = Scanner::new(file, TEBIBYTE, 0, Offset::ZERO, false);
+        let Found::Batch(batch, 0) = scanner.next().unwrap() else { panic!("no batch") };
+        assert!(batch.bytes() == bytes.as_slice());
+    });
+    // One of two gibibytes, whose sum is another.
+    let mut large = bytes[..500].to_vec();
+    large[8..12].copy_from_slice(&(i32::MAX - 12).to_be_bytes());
+    with_a_tebibyte(&large, |file| {
+        let mut scanner = Scanner::new(file, TEBIBYTE, 0, Offset::ZERO, false);
+        let Found::Bad(reason) = scanner.next().unwrap() else { panic!("no batch of ours") };
+        assert!(reason.contains("checksum"), "{reason}");
+        assert!(scanner.bytes_read < 8 << 20, "{}", scanner.bytes_read);
+    });
+}
+
+#[test]
+fn batches_that_are_none_cost_a_multiple_of_what_is_there_and_no_more() {
+    // Each says it reaches to the end.
+    const CLAIMS: usize = 4000;
+    let mut bytes = vec![0xaa; 100];
+    for i in 0..CLAIMS {
+        let mut claim = batch(1 + i as u64, 10)[..61].to_vec();
+        claim[8..12].copy_from_slice(&((61 * (CLAIMS - i) - 12) as u32).to_be_bytes());
+        bytes.extend(claim);
+    }
+    with_file(0, &[(0, &bytes)], |file| {
+        let mut scanner = Scanner::new(file, bytes.len() as u64, 0, Offset::ZERO, true);
+        assert!(matches!(scanner.next().unwrap(), Found::Bad(_)));
+        let begun = scanner.search;
+        assert_eq!(scanner.resync().unwrap(), None);
+        let most = SEARCHED_LEAST + SEARCHED_TIMES * bytes.len() as u64;
+        assert!(begun.is_none() && scanner.search.is_some_and(|left| left < most));
+        // All of them together would be more than that.
+        assert!((CLAIMS * bytes.len() / 2) as u64 > most && scanner.search == Some(0));
+    });
+}
