@@ -348,6 +348,16 @@
 //! fewer records, and older committed offsets, than a writing handle that recovered the log showed, until that one writes
 //! or is closed. Where a mark cannot be read, it shows what the next writer will find.
 //!
+//! What the mark, or the close, says was durable, and the files lack, is damage: the report of the opening and
+//! [`health`](crate::Streamlog::health) name it, and reading it is [`Corrupt`](crate::Error::Corrupt), with the offset
+//! where reading goes on. A writing handle finds the same, and so does [`PartitionDir`](crate::PartitionDir), which asks the
+//! manifest and the mark beside its directory.
+//!
+//! Beside a writer a file may be gone because retention removed it, or be another one because a recovery wrote it anew.
+//! Before a read-only handle calls anything damage, it asks the manifest again and opens the files anew. That holds for a
+//! read that fails, too: what was removed meanwhile is [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange), also where
+//! nobody called [`refresh`](crate::Streamlog::refresh).
+//!
 //! # How to check this
 //!
 //! | what goes wrong | how | where |
@@ -360,6 +370,8 @@
 //! | races, and memory that is used after it was freed | ThreadSanitizer and AddressSanitizer on `tests/stress.rs`, after a mistake made on purpose that they have to report; miri on the room with unsafe code | `.ci/run sanitizers`, `.ci/run miri` |
 //! | a bit of any file that flips | any bit, one at a time (a run tries some, `STREAMLOG_EVERY_BIT=all` every one): of a closed store and a killed one, and of a partition's directory opened on its own | `tests/golden_store.rs`, `tests/golden_partition.rs` |
 //! | files that are cut short, missing, damaged, of an unknown version | by hand, with the verdict that is expected | `tests/damaged_files.rs`, `tests/lost_and_damaged_sidecars.rs` |
+//! | a durable segment that is missing, empty or short, after a close and after a kill; an older manifest; a lost mark; each for a writer, for both ways to read beside one, and for a directory on its own | by hand | `tests/what_the_mark_promises.rs` |
+//! | a writer that rolls, removes, dies and recovers beside processes that only read | a writer and two observers for each life; `STREAMLOG_OBSERVED_LIVES=600` for a campaign | `tests/observers_beside_a_writer.rs` |
 //! | a file of an earlier day put back, a copy of one under another's name | each of a closed and a killed log; reads and seeks held against what was written | `tests/stale_and_duplicated_files.rs` |
 //! | `SIGKILL` | again and again, on a directory that grows old | `tests/killed_processes.rs` |
 //! | `SIGKILL` where holes, blocks and caches are others' | ext4, ext2, XFS, btrfs, tmpfs, overlayfs; what is left is opened as it is, and as copies with every zero written out and with every zero block a hole | `tests/other_file_systems.rs` |

@@ -339,6 +339,7 @@ impl Log {
     /// Runs `look`, which reads segments, again where it failed and retention has taken one of them away meanwhile;
     /// `Closed` where the topic was deleted.
     pub(super) fn looking<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
+        let mut first = true;
         loop {
             self.check_open()?;
             let state = || (self.segments.version(), self.offsets.log_start());
@@ -347,12 +348,29 @@ impl Log {
                 // What failed may be a segment that is gone; a missing file is told as damage.
                 Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
                     if state() != before && !planted!(removed_files_are_missed) => {}
+                Err(Error::Io { .. } | Error::Corrupt { .. }) if self.was_left_behind(first)? => {
+                    first = false
+                }
                 Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                     return self.noting_damage(Err(self.check_open().err().unwrap_or(error)), Offset::ZERO);
                 }
                 done => return done,
             }
         }
+    }
+
+    /// For a log that is only followed, after a look that has failed: takes in what the writer did, and says whether to look
+    /// again. What was found missing or damaged may have been removed, or replaced; the `first` look is tried again in any
+    /// case, for another thread may have followed the writer meanwhile.
+    #[cold]
+    pub(super) fn was_left_behind(&self, first: bool) -> Result<bool> {
+        if !self.shared.read_only || planted!(believe_a_list_that_may_be_old) {
+            return Ok(false);
+        }
+        let state = || (self.segments.version(), self.offsets.log_start());
+        let before = state();
+        self.shared.follow_writer()?;
+        Ok(first || state() != before)
     }
 
     /// Returns when no checkpoint and no retention is under way.

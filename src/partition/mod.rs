@@ -13,6 +13,7 @@ pub mod config;
 pub mod due;
 pub mod encode;
 pub mod flush;
+mod follow;
 pub mod keeper;
 pub mod log;
 pub mod observe;

@@ -2,16 +2,23 @@
 //!
 //! A read-only opening follows: in a `Flushed` topic up to what the mark says is durable, in the others up to the last
 //! whole, chained, valid batch in the file. It changes nothing on disk, and shows the same when no writer lives.
+//!
+//! What the manifest and the mark say is read before the files. So whatever they promise was in the files then; where it
+//! is not there a moment later, the writer may have removed it by retention, or put another file in its place. An
+//! observer therefore looks a second time, at files that it opens anew, before it says that something is missing: it is
+//! damage only where the manifest says of the partition what it said before. How it goes through the files, and what
+//! becomes of damage, is in `follow`.
 
 use super::{
     changed::{is_as_closed, names_in, with_what_is_there},
     config::LogConfig,
     due::Due,
     flush::Flusher,
+    follow::{Followed, Missing},
     log::{Identity, Log, SegmentList, Unusable, Writer},
     offsets::{OffsetSet, Offsets},
-    recover::{PartitionRecovery, RecoveryVerdict},
-    replay::{Bounds, KnownEnd, Replay, Stop, Why},
+    recover::{MISSING, PartitionRecovery, RecoveryVerdict},
+    replay::{KnownEnd, Replay},
     shared::Shared,
     waiters::Waiters,
 };
@@ -19,25 +26,32 @@ use crate::{
     codec::{manifest::PartitionClosed, mark::Mark},
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, RwLock},
     error::{Error, Result},
-    storage::{
-        holes::Hole,
-        layout::SegmentFile,
-        manifest::PartitionState,
-        scan::{LEADER_EPOCH, Source},
-        segment::Segment,
-    },
-    types::{Durability, Offset},
+    storage::{layout::SegmentFile, manifest::PartitionState, scan::LEADER_EPOCH, segment::Segment},
+    types::Offset,
 };
-use std::{io, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
+
+/// How often an observer looks again where the manifest changes from look to look. Then it leaves the question to the
+/// next time.
+const LOOKS: usize = 8;
 
 /// How far an observer has followed a log.
 #[derive(Debug)]
 pub struct Observer {
-    log: Arc<Log>,
-    replay: Option<Replay>,
+    pub(super) log: Arc<Log>,
+    pub(super) replay: Option<Replay>,
+    /// The base offset of the segment that the replay stands in.
+    pub(super) at: Offset,
     /// What lies in the directory of a closed log that is not as it was then.
     seen: Option<Seen>,
-    changed: Option<PartitionRecovery>,
+    /// What the opening found.
+    found: Option<PartitionRecovery>,
+    /// What the manifest said when the files were found to end early.
+    doubt: Option<PartitionState>,
+    /// The first thing that was found missing.
+    pub(super) missing: Option<Missing>,
+    /// The last life of the log that the manifest knows.
+    life: Option<(u32, Offset)>,
 }
 
 /// A closed log that was changed.
@@ -82,31 +96,64 @@ impl Observer {
             unreadable: Default::default(),
             identity,
         });
-        let mut observer = Observer { log, replay: None, seen: None, changed: None };
-        if let Some(closed) = &state.closed {
-            let (shared, identity) = (&observer.log.shared, &observer.log.identity);
-            if !is_as_closed(shared, identity, state, closed)? {
-                let seen = with_what_is_there(shared, identity, state, closed)?;
-                let last_named = state.segments.last().map_or(Offset::ZERO, |last| last.base);
-                observer.seen = Some(Seen { closed: *closed, last_named, state: seen });
-            }
-        }
-        observer.refresh(state)?;
+        let mut observer = Observer {
+            log,
+            replay: None,
+            at: Offset::ZERO,
+            seen: None,
+            found: None,
+            doubt: None,
+            missing: None,
+            life: None,
+        };
+        let state = observer.see_what_changed(state)?;
+        observer.refresh(&state)?;
         if let Some(closed) = observer.seen.as_ref().map(|seen| seen.closed) {
             observer.drop_what_does_not_follow();
-            let changed = observer.what_changed(state, &closed)?;
-            if let RecoveryVerdict::Damage { path, position, reason } = &changed.verdict {
-                let damage = Error::corrupt(path, *position, reason.clone());
-                observer.log.damage.lock().get_or_insert(damage);
-            }
-            observer.changed = Some(changed);
+            observer.found = Some(observer.what_changed(&state, &closed)?);
+        } else if let Some(missing) = &observer.missing {
+            let log = &observer.log;
+            let whole = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
+            let bytes_read = observer.replay.as_ref().map_or(0, |replay| replay.bytes_read);
+            observer.found = Some(PartitionRecovery { verdict: missing.verdict(), bytes_read, ..whole });
         }
         Ok(observer)
     }
 
-    /// What differs from the clean close that the manifest speaks of; `None` where nothing does.
-    pub fn changed(&self) -> Option<&PartitionRecovery> {
-        self.changed.as_ref()
+    /// Looks whether a closed log is as it was closed, and says by which state it is followed. What differs is another
+    /// writer's only where the log was still closed when that was seen.
+    fn see_what_changed<'a>(&mut self, state: &'a PartitionState) -> Result<Cow<'a, PartitionState>> {
+        let (shared, identity) = (&self.log.shared, &self.log.identity);
+        let mut state = Cow::Borrowed(state);
+        for _ in 0..LOOKS {
+            let Some(closed) = state.closed else { break };
+            if is_as_closed(shared, identity, &state, &closed)? {
+                break;
+            }
+            match self.manifest_says()? {
+                Some(now) if now != *state => state = Cow::Owned(now),
+                _ => {
+                    let seen = with_what_is_there(shared, identity, &state, &closed)?;
+                    let last_named = state.segments.last().map_or(Offset::ZERO, |last| last.base);
+                    self.seen = Some(Seen { closed, last_named, state: seen });
+                    break;
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    /// What the manifest says of the partition now; `None` where it was deleted.
+    fn manifest_says(&self) -> Result<Option<PartitionState>> {
+        let (manifest, identity) = (&self.log.shared.manifest, &self.log.identity);
+        manifest.observe()?;
+        Ok(manifest.state().partition(&identity.topic_id, identity.name.partition).cloned())
+    }
+
+    /// What the opening has to tell: how a closed log differs from what it was then, and what is missing. `None` where
+    /// that is nothing.
+    pub fn found(&self) -> Option<&PartitionRecovery> {
+        self.found.as_ref()
     }
 
     /// Has readers meet this error until the log can be followed again.
@@ -123,7 +170,7 @@ impl Observer {
             let last = reached.max(seen.last_named);
             seen.state.segments.retain(|segment| segment.base <= last);
             let state = seen.state.clone();
-            self.take_in_segments(&state);
+            self.take_in_segments(&state, true);
         }
     }
 
@@ -155,12 +202,8 @@ impl Observer {
             .filter(|name| segments.iter().take(at + 1).all(|segment| segment.base() != name.base))
             .map(|name| SegmentFile::Log.path(&log.identity.dir, name.base))
             .collect();
-        if next < closed.next_offset {
-            let reason = format!(
-                "the data ends at offset {next}, and ended at {} when the log was closed",
-                closed.next_offset
-            );
-            changed.verdict = RecoveryVerdict::Damage { path, position, reason };
+        if let Some(missing) = &self.missing {
+            changed.verdict = missing.verdict();
         } else if let Some(segment) = segments.get(at)
             && !segment.only_zeros_from(position, len)?
         {
@@ -182,209 +225,162 @@ impl Observer {
 
     /// Takes in what the writer did since the last time.
     pub fn refresh(&mut self, state: &PartitionState) -> Result<()> {
-        // Once somebody has opened it for writing, the manifest knows.
-        drop(self.seen.take_if(|seen| state.closed != Some(seen.closed)));
-        let state = self.seen.as_ref().map_or(state, |seen| &seen.state).clone();
-        self.refresh_to(&state)?;
+        let mut state = Cow::Borrowed(state);
+        for _ in 0..LOOKS {
+            // Once somebody has opened it for writing, the manifest knows.
+            drop(self.seen.take_if(|seen| state.closed != Some(seen.closed)));
+            let is_sure = self.doubt.as_ref() == Some(&*state) || planted!(call_it_damage_at_the_first_look);
+            match self.look(&state, is_sure)? {
+                Followed::ToTheEnd => {
+                    self.doubt = None;
+                    break;
+                }
+                // What cannot be told from damage by another look: the next time begins with that.
+                Followed::EndsEarly => break,
+                Followed::MayEndEarly => {}
+            }
+            self.open_files_anew();
+            let now = self.manifest_says()?;
+            self.doubt = Some(state.into_owned());
+            let Some(now) = now else { break };
+            state = Cow::Owned(now);
+        }
         self.log.unusable.set(None);
         Ok(())
     }
 
-    fn refresh_to(&mut self, state: &PartitionState) -> Result<()> {
-        let log = &self.log;
-        let identity = &log.identity;
-        let mark = log.shared.marks.read(identity.slot, &identity.topic_id, identity.name.partition)?;
-        self.take_in_segments(state);
-        let segments = log.segments.snapshot();
-        let Some(first) = segments.first() else { return Ok(()) };
-        let begins = self.replay.as_ref().is_none_or(|r| r.next_offset < first.base());
-        if begins {
-            let known = known_end(state, mark.as_ref());
-            let env = &*log.shared.env;
-            let start = state.log_start;
-            // The state is that of the log that the manifest knows, also where another segment begins at its end.
-            let known_segments = match &self.seen {
-                Some(seen) => segments.iter().take_while(|s| s.base() <= seen.last_named).count(),
-                None => segments.len(),
-            };
-            let known_segments = segments.get(..known_segments.max(1)).unwrap_or_default();
-            self.replay = Replay::begin(env, identity, known_segments, start, known)?;
-        }
-        if begins && self.seen.is_some() {
-            self.start_over_where_it_is_shorter(&segments)?;
-        } else {
-            self.find_its_segment(&segments);
-        }
-        let flushed = mark.as_ref().map(|mark| match planted!(show_what_is_being_flushed) {
-            false => mark.flushed_offset,
-            true => mark.flushing_offset,
-        });
-        self.follow(flushed, state)
+    /// A file that has not what it should may have lost its name to another: a recovery that could not believe the cache
+    /// writes it anew.
+    fn open_files_anew(&self) {
+        let segments = self.log.segments.snapshot();
+        let last = segments.iter().filter(|segment| segment.base() >= self.at);
+        last.for_each(|segment| segment.data().replaced());
+        // Readers look at them again, too.
+        self.log.segments.change(|_| {});
     }
 
-    /// Where a closed log's file is shorter than it was, all of it is gone through, to find what is left.
-    fn start_over_where_it_is_shorter(&mut self, segments: &[Arc<Segment>]) -> Result<()> {
-        let Some(replay) = self.replay.as_mut() else { return Ok(()) };
-        let Some(segment) = segments.get(replay.segment) else { return Ok(()) };
-        let len = segment.data().len();
-        match len {
-            Ok(len) if len >= replay.position => Ok(()),
-            Err(Error::Io { ref source, .. }) if source.kind() != io::ErrorKind::NotFound => len.map(drop),
-            _ => {
-                let epochs = std::mem::take(&mut replay.epochs);
-                *replay = Replay::at_base(replay.segment, segment, Default::default(), epochs);
-                Ok(())
+    /// Follows the log as far as it goes by the manifest's `state`, which a closed log that was changed adds to.
+    fn look(&mut self, state: &PartitionState, is_sure: bool) -> Result<Followed> {
+        match self.seen.take() {
+            None => self.look_by(state, None, is_sure),
+            Some(seen) => {
+                let followed = self.look_by(&seen.state, Some(seen.last_named), is_sure);
+                self.seen = Some(seen);
+                followed
             }
         }
     }
 
-    /// The list may have lost its front since.
-    fn find_its_segment(&mut self, segments: &[Arc<Segment>]) {
-        let Some(replay) = self.replay.as_mut() else { return };
-        let behind = segments.iter().position(|s| s.base() > replay.next_offset).unwrap_or(segments.len());
-        let floor = super::log::floor(segments, replay.next_offset).unwrap_or(0);
-        replay.segment = floor.min(behind.saturating_sub(1));
+    /// Behind the segment `last_named` of a log that was changed, others may follow.
+    fn look_by(
+        &mut self,
+        state: &PartitionState,
+        last_named: Option<Offset>,
+        is_sure: bool,
+    ) -> Result<Followed> {
+        if self.begins_a_life_below(state) {
+            // What was followed beyond its beginning is not what it wrote there.
+            self.replay = None;
+        }
+        let (shared, identity) = (Arc::clone(&self.log.shared), &self.log.identity);
+        let mark = shared.marks.read(identity.slot, &identity.topic_id, identity.name.partition)?;
+        if state.segments.is_empty() {
+            return Err(Error::corrupt(&identity.dir, 0, "the manifest names no segment of this partition"));
+        }
+        let goes_on = self.finds_its_segment(state);
+        self.take_in_segments(state, goes_on);
+        let segments = self.log.segments.snapshot();
+        if !goes_on {
+            let known = known_end(state, mark.as_ref());
+            // The state is that of the log that the manifest knows, also where another segment begins at its end.
+            let named = match last_named {
+                Some(last) => segments.iter().take_while(|segment| segment.base() <= last).count(),
+                None => segments.len(),
+            };
+            let named = segments.get(..named.max(1)).unwrap_or_default();
+            self.replay = Replay::begin(&*shared.env, &self.log.identity, named, state.log_start, known)?;
+            let is_as_closed = state.closed.is_some() && last_named.is_none();
+            if !is_as_closed && !self.looks_for_earlier_files(&segments, is_sure)? {
+                self.replay = None;
+                return Ok(Followed::MayEndEarly);
+            }
+            self.at = self.segment_of(&segments);
+        }
+        self.follow(state, mark.as_ref(), last_named, is_sure)
     }
 
-    fn take_in_segments(&self, state: &PartitionState) {
+    /// Whether a life of the log has begun, since the last look, below what was followed of the life before: of which
+    /// that was lost.
+    fn begins_a_life_below(&mut self, state: &PartitionState) -> bool {
+        let life = state.incarnations.last().copied();
+        let before = std::mem::replace(&mut self.life, life);
+        let followed = self.replay.as_ref().map_or(Offset::ZERO, |replay| replay.next_offset);
+        life != before && life.is_some_and(|(_, first)| first < followed)
+    }
+
+    /// Whether the files of the segments before the replay's are there, or are known to be missing; `false` where the
+    /// manifest has to be asked again.
+    fn looks_for_earlier_files(&mut self, segments: &[Arc<Segment>], is_sure: bool) -> Result<bool> {
+        let before = self.replay.as_ref().map_or(0, |replay| replay.segment);
+        let before = segments.get(..before).unwrap_or_default();
+        if before.is_empty() {
+            return Ok(true);
+        }
+        let names = names_in(&*self.log.shared.env, &self.log.identity.dir)?;
+        let is_missing =
+            |segment: &&Arc<Segment>| names.binary_search_by_key(&segment.base(), |name| name.base).is_err();
+        match before.iter().find(is_missing) {
+            None => Ok(true),
+            Some(segment) if is_sure => {
+                self.miss(segment, 0, MISSING.into());
+                Ok(true)
+            }
+            Some(_) => Ok(false),
+        }
+    }
+
+    /// Whether the segment that the replay stands in still exists; its number may be another one.
+    fn finds_its_segment(&mut self, state: &PartitionState) -> bool {
+        let Some(replay) = self.replay.as_mut() else { return false };
+        let place = |base: Offset| state.segments.binary_search_by_key(&base, |segment| segment.base);
+        // One that was removed may have ended where the first one begins now.
+        match place(self.at).or_else(|_| place(replay.next_offset)) {
+            Ok(i) => {
+                replay.segment = i;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The base offset of the one that the replay stands in.
+    pub(super) fn segment_of(&self, segments: &[Arc<Segment>]) -> Offset {
+        let at = self.replay.as_ref().and_then(|replay| segments.get(replay.segment));
+        at.map_or(self.at, |segment| segment.base())
+    }
+
+    /// Has the log show the segments of `state`; those that are known stay the same where the replay goes on in them.
+    fn take_in_segments(&self, state: &PartitionState, goes_on: bool) {
         let log = &self.log;
+        // The start first, so that readers of what goes away find that it went.
+        if let Some(first) = state.segments.first().filter(|_| !planted!(an_observer_keeps_its_log_start)) {
+            log.offsets.change(|set| set.log_start = set.log_start.max(state.log_start).max(first.base));
+        }
         let known = log.segments.snapshot();
         let same = known.len() == state.segments.len()
             && known.iter().zip(&state.segments).all(|(a, b)| a.base() == b.base);
-        if same {
+        if same && goes_on {
             return;
         }
         let config = log.config();
         let fresh = state.segments.iter().map(|entry| {
-            known
-                .iter()
-                .find(|s| s.base() == entry.base)
-                .cloned()
-                .unwrap_or_else(|| Log::listed(&log.shared, &log.identity, &config, state, entry, 0))
+            let at = known.binary_search_by_key(&entry.base, |segment| segment.base());
+            let held = at.ok().and_then(|at| known.get(at)).filter(|_| goes_on).cloned();
+            held.unwrap_or_else(|| Log::listed(&log.shared, &log.identity, &config, state, entry, 0))
         });
         let fresh: Vec<_> = fresh.collect();
         log.segments.change(|list| *list = fresh);
     }
-
-    fn follow(&mut self, flushed: Option<Offset>, state: &PartitionState) -> Result<()> {
-        let log = Arc::clone(&self.log);
-        let segments = log.segments.snapshot();
-        let Some(replay) = self.replay.as_mut() else { return Ok(()) };
-        let mut damaged = false;
-        // Without a mark, a closed log was durable up to where it ended.
-        let flushed = flushed.or_else(|| state.closed.as_ref().map(|closed| closed.next_offset));
-        let is_changed = self.seen.is_some();
-        loop {
-            let Some(segment) = segments.get(replay.segment).cloned() else { break };
-            if segment.base() == replay.next_offset {
-                replay.position = 0;
-                replay.index = segment.empty_index();
-            }
-            let len = match segment.data().len() {
-                Ok(len) => len,
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => break,
-                Err(error) => return Err(error),
-            };
-            let stop = replay.scan(&segment, len, Source::Cache, &mut |_| true)?;
-            if let Why::Unsupported(error) = stop.why {
-                return Err(error.in_file(segment.data().path(), stop.position));
-            }
-            learn(&segment, replay);
-            let next = segments.get(replay.segment + 1).cloned();
-            if let (Why::Bad(reason), Some(flushed)) = (&stop.why, flushed)
-                && stop.next_offset < flushed
-            {
-                // The mark was read before the bytes: what it speaks of was whole then. Readers come to the error.
-                damaged = true;
-                match &next {
-                    Some(next) => pass_damage(replay, &segment, len, next.base(), reason)?,
-                    None if pass_damage_of_the_last(replay, &segment, len, flushed, reason)? => continue,
-                    None => {}
-                }
-            }
-            match next {
-                // Of a closed log, what does not end well is continued by nothing.
-                Some(_) if is_changed && matches!(stop.why, Why::Bad(_)) => break,
-                Some(next) if next.base() == replay.next_offset => replay.enter(replay.segment + 1, &next),
-                _ => break,
-            }
-        }
-        // Where the log ended when it was closed; what is missing below, readers come to as an error.
-        let closed_at = state.closed.as_ref().map_or(Offset::ZERO, |closed| closed.next_offset);
-        let known = if damaged { flushed.unwrap_or(closed_at) } else { closed_at };
-        let end = replay.next_offset.max(known);
-        let bound = match log.config().durability {
-            // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
-            Durability::Flushed if state.closed.is_none() && !planted!(show_what_is_only_written) => {
-                flushed.map_or(end, |flushed| flushed.min(end))
-            }
-            _ => end,
-        };
-        replay.producers.on_high_watermark(bound);
-        let stable = replay.producers.first_unstable_offset().unwrap_or(bound).min(bound);
-        let before = (log.offsets.high_watermark(), log.offsets.last_stable());
-        let set = log.offsets.change(|set| {
-            if !planted!(an_observer_keeps_its_log_start) {
-                set.log_start = state.log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base()));
-            }
-            set.log_end = end;
-            set.high_watermark = bound;
-            set.last_stable = stable;
-        });
-        log.recount();
-        log.waiters.notify(set.high_watermark > before.0, set.last_stable > before.1);
-        Ok(())
-    }
-}
-
-/// Leaves with the segment what was learned of it.
-fn learn(segment: &Segment, replay: &Replay) {
-    // Closed, so that it knows the largest timestamp so far.
-    let mut index = replay.index.clone();
-    index.close();
-    segment.set_index(index);
-    segment.set_aborted(replay.aborted.clone());
-    segment.publish(replay.position);
-}
-
-/// Goes on behind damage in a segment that another one, which begins at `end`, follows.
-fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, reason: &str) -> Result<()> {
-    replay.scan_past_damage(segment, len, Bounds::below(end), Source::Cache, &mut |_, _| {})?;
-    learn(segment, replay);
-    if replay.next_offset < end {
-        replay.note_missing_end(segment, len, end, reason.to_string());
-        replay.next_offset = end;
-    }
-    Ok(())
-}
-
-/// Goes on behind damage in the last segment, of which everything below `flushed` was durable. Says whether it came to
-/// there: where the end is missing, that is left with the segment as an error.
-fn pass_damage_of_the_last(
-    replay: &mut Replay,
-    segment: &Segment,
-    len: u64,
-    flushed: Offset,
-    reason: &str,
-) -> Result<bool> {
-    let behind =
-        replay.scan_past_damage(segment, len, Bounds::below(flushed), Source::Cache, &mut |_, _| {})?;
-    learn(segment, replay);
-    if behind.next_offset < flushed {
-        let reason = if let Why::Bad(reason) = &behind.why { reason } else { reason };
-        note_damage(segment, &behind, flushed, reason);
-    }
-    Ok(behind.next_offset >= flushed)
-}
-
-/// Leaves with the segment that nothing can be read from `stop` up to `flushed`.
-fn note_damage(segment: &Segment, stop: &Stop, flushed: Offset, reason: &str) {
-    if segment.check_hole(stop.position).is_ok() {
-        let reason = format!("{reason}; everything below offset {flushed} was durable");
-        let (bytes, offsets) = (stop.position..stop.position + 1, stop.next_offset..flushed);
-        segment.add_hole(Hole { bytes, offsets, reason });
-    }
-    segment.publish(stop.position + 1);
 }
 
 /// The last point of the log whose state the sidecars know.

@@ -158,8 +158,23 @@ impl LogReader {
     /// `OffsetOutOfRange` when the place is not in the log (any more), `Corrupt` when the bytes there are not what was
     /// written; the reader stays where it is.
     pub fn fetch(&mut self, max_bytes: u64) -> Result<Fetched> {
-        let fetched = self.fetch_now(max_bytes);
+        let fetched = self.fetch_now(max_bytes).or_else(|error| self.fetch_again(max_bytes, error));
         self.log.noting_damage(fetched, self.next_offset)
+    }
+
+    /// What has failed may be behind a writer that this log only follows.
+    #[cold]
+    fn fetch_again(&mut self, max_bytes: u64, error: Error) -> Result<Fetched> {
+        let (from, mut error, mut first) = (self.next_offset, error, true);
+        while matches!(error, Error::Corrupt { .. } | Error::Io { .. }) && self.log.was_left_behind(first)? {
+            first = false;
+            self.seek(from);
+            error = match self.fetch_now(max_bytes) {
+                Err(error) => error,
+                fetched => return fetched,
+            };
+        }
+        Err(error)
     }
 
     /// Takes back the queue of a fetch whose batches are done with, if it is small: who follows a log's end needs it again

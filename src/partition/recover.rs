@@ -361,7 +361,7 @@ impl Recovery<'_> {
             if self.len_of(i)?.is_some() {
                 continue;
             }
-            if i == 0 || self.segments.get(i).is_some_and(|segment| segment.base() < self.durable) {
+            if i == 0 || self.was_durable(i)? {
                 self.missing_below(&mut replay, i)?;
                 return Ok(replay);
             }
@@ -391,7 +391,7 @@ impl Recovery<'_> {
             }
             let Some(next) = self.segments.get(i + 1).cloned() else { break };
             if self.len_of(i + 1)?.is_none() {
-                match next.base() < self.durable {
+                match self.was_durable(i + 1)? {
                     true => self.missing_below(&mut replay, i + 1)?,
                     false => self.missing_above(i + 1)?,
                 }
@@ -401,6 +401,12 @@ impl Recovery<'_> {
             replay.enter(i + 1, &next);
         }
         Ok(replay)
+    }
+
+    /// Whether the file of segment `i`, which is missing, held what was durable, as far as anybody knows.
+    fn was_durable(&self, i: usize) -> Result<bool> {
+        let below = self.segments.get(i).is_some_and(|segment| segment.base() < self.durable);
+        Ok(below || (self.mark_is_lost && self.any_batch_from(i + 1)?))
     }
 
     /// The length of a segment's file; `None` when there is none.
@@ -662,4 +668,4 @@ fn is_of_another_writer(segment: &Segment, stop: &Stop, len: u64) -> Result<bool
     Ok(matches!(scanner.next()?, Found::Batch(..)))
 }
 
-const MISSING: &str = "the file of a segment is missing";
+pub(super) const MISSING: &str = "the file of a segment is missing";

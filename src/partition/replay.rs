@@ -40,6 +40,13 @@ pub(super) struct Stop {
     pub why: Why,
 }
 
+impl Stop {
+    /// Whether what follows is something else than the end of the data.
+    pub fn is_bad(&self) -> bool {
+        matches!(self.why, Why::Bad(_))
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Why {
     /// The data ends here; what may follow is space set aside.

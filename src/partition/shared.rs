@@ -54,6 +54,8 @@ pub struct Shared {
     /// When they are due, on the monotonic clock in microseconds.
     chores_at: AtomicU64,
     before_writing: OnceLock<fn(&Shared)>,
+    /// For an opening that only reads: takes in what the writer did.
+    follow: OnceLock<Box<dyn Fn() -> Result<()> + Send + Sync>>,
     /// What the opening found that the manifest does not say.
     found: Mutex<Vec<Entry>>,
     /// When a clean close was written down; `None` where somebody else has been here since.
@@ -116,6 +118,7 @@ impl Shared {
             chores: OnceLock::new(),
             chores_at: AtomicU64::new(NEVER),
             before_writing: OnceLock::new(),
+            follow: OnceLock::new(),
             found: Mutex::default(),
             closed_at: OnceLock::new(),
             env,
@@ -245,6 +248,16 @@ impl Shared {
     /// What [`Shared::do_chores`] does when it is due.
     pub fn on_chores(&self, chores: Box<dyn Fn() + Send + Sync>) {
         let _ = self.chores.set(chores);
+    }
+
+    /// What [`Shared::follow_writer`] does.
+    pub fn on_follow(&self, follow: Box<dyn Fn() -> Result<()> + Send + Sync>) {
+        let _ = self.follow.set(follow);
+    }
+
+    /// Takes in what a writer did, where this opening only reads. Called without any lock.
+    pub fn follow_writer(&self) -> Result<()> {
+        self.follow.get().map_or(Ok(()), |follow| follow())
     }
 
     /// The chores are due at `at` on the monotonic clock.

@@ -11,7 +11,7 @@ use super::{
     offsets::OffsetSet,
     replay::Replay,
     shared::{Shared, SharedOptions},
-    survey::{PartitionDirReport, Survey, Unpacked, choose_segments, offsets_of},
+    survey::{Missed, PartitionDirReport, Survey, Unpacked, choose_segments, offsets_of},
     view::Partition,
 };
 use crate::{
@@ -26,7 +26,8 @@ use crate::{
     storage::{
         files::ReadMode,
         layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
-        manifest::{Access, Manifest},
+        manifest::{Access, Manifest, PartitionState},
+        marks::Marks,
         segment::Segment,
         sidecar::{CHECKPOINT_MAX, SNAPSHOT_MAX, TEXT_MAX, read_file},
     },
@@ -40,7 +41,7 @@ use std::{
 };
 
 /// How often an opening begins anew because a file went away meanwhile, as a live broker's retention does it.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 50;
 
 /// How many descriptors are held at once.
 const OPEN_FILES: usize = 64;
@@ -130,49 +131,58 @@ impl PartitionDir {
     }
 
     pub(crate) fn open(env: Arc<dyn Env>, dir: &Path) -> Result<PartitionDir> {
-        let mut attempt = 1;
-        loop {
-            match Self::try_open(&env, dir) {
-                Err(Error::Io { path, source, .. })
-                    if attempt < ATTEMPTS && path != dir && source.kind() == io::ErrorKind::NotFound =>
-                {
-                    attempt += 1;
-                }
-                done => return done,
+        let mut above = Above::of(&env, dir)?;
+        for _ in 1..ATTEMPTS {
+            let opened = Self::try_open(&env, dir, &above);
+            let is_gone =
+                |path: &Path, source: &io::Error| path != dir && source.kind() == io::ErrorKind::NotFound;
+            match &opened {
+                Ok((_, Missed::Something)) => {}
+                Err(Error::Io { path, source, .. }) if is_gone(path, source) => {}
+                _ => return opened.map(|(opened, _)| opened),
             }
+            // It may have been removed since the directory above was asked.
+            let now = Above::of(&env, dir)?;
+            if now == above && opened.is_ok() {
+                return opened.map(|(opened, _)| opened);
+            }
+            above = now;
         }
+        // A writer that removes as fast as this looks: what it promised may be gone.
+        let above = Above { flushed: Offset::ZERO, durable: Offset::ZERO, ..above };
+        Self::try_open(&env, dir, &above).map(|(opened, _)| opened)
     }
 
-    fn try_open(env: &Arc<dyn Env>, dir: &Path) -> Result<PartitionDir> {
+    fn try_open(env: &Arc<dyn Env>, dir: &Path, above: &Above) -> Result<(PartitionDir, Missed)> {
         let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
         check_is_partition(dir, &entries)?;
         let options =
             SharedOptions { read_only: true, read_mode: ReadMode::Pread, max_open_files: OPEN_FILES };
         let shared = Shared::detached(Arc::clone(env), dir, options)?;
-        let name = name_of(dir);
-        let (log_start, flushed) = match (&name, dir.parent()) {
-            (Some(name), Some(above)) => {
-                // Where it cannot be read, nothing is known to be missing.
-                let flushed = checkpointed(&**env, above.join(RECOVERY_POINTS), name).ok().flatten();
-                (known_log_start(env, above, name)?, flushed.unwrap_or(Offset::ZERO))
-            }
-            _ => (Offset::ZERO, Offset::ZERO),
-        };
         let topic_id = read_topic_id(&**env, dir).ok().flatten().unwrap_or(TopicId::from_bytes([0; 16]));
         let lossy = || dir.file_name().map_or("partition".into(), |n| n.to_string_lossy().into_owned());
-        let name = name.unwrap_or_else(|| TopicPartition::new(lossy(), 0));
+        let name = name_of(dir).unwrap_or_else(|| TopicPartition::new(lossy(), 0));
         let identity = Identity { topic_id, name, dir: dir.to_path_buf(), slot: 0, internal: false };
         let config = LogConfig::default();
         let segments = choose_segments(&shared.pool, &identity, &entries, config.index_interval_bytes)?;
         let report = PartitionDirReport::default();
+        let (log_start, durable) = (above.log_start, above.durable);
+        let missed = Missed::Nothing;
         let unpacked = Unpacked::default();
-        let mut survey = Survey { env: &**env, identity: &identity, segments, report, unpacked };
+        let mut survey =
+            Survey { env: &**env, identity: &identity, segments, durable, missed, report, unpacked };
+        if let Some(first) = above.state.as_ref().and_then(|state| state.segments.first()) {
+            survey.miss_beginning(log_start, first.base);
+        }
         let replay = survey.run(log_start, &offsets_of(SegmentFile::Snapshot, &entries))?;
-        survey.miss(replay.as_ref(), flushed)?;
-        let (segments, report) = (survey.segments, survey.report);
+        match durable >= above.flushed {
+            true => survey.miss(replay.as_ref(), durable, "the log's manifest or mark")?,
+            false => survey.miss(replay.as_ref(), above.flushed, RECOVERY_POINTS)?,
+        }
+        let (segments, missed, report) = (survey.segments, survey.missed, survey.report);
         let epochs = replay.as_ref().map(|r| r.epochs.entries().to_vec()).unwrap_or_default();
         let log = assemble(&shared, identity, config, log_start, segments, replay);
-        Ok(PartitionDir { partition: Partition::new(log, Keeper::default()), report, epochs })
+        Ok((PartitionDir { partition: Partition::new(log, Keeper::default()), report, epochs }, missed))
     }
 
     /// The partition, to read from.
@@ -314,18 +324,45 @@ fn name_of(dir: &Path) -> Option<TopicPartition> {
     Some(TopicPartition::new(topic, number))
 }
 
-/// Where the directory above says that the log begins: Kafka's checkpoint, and the manifest of a log of ours, which
-/// learns of it sooner.
-fn known_log_start(env: &Arc<dyn Env>, above: &Path, name: &TopicPartition) -> Result<Offset> {
-    let mut start = checkpointed(&**env, above.join(LOG_STARTS), name)?.unwrap_or(Offset::ZERO);
-    // Whatever is wrong with a manifest concerns those who open the log.
-    if let Ok(manifest) = Manifest::open(Arc::clone(env), above, Access::ReadOnly)
-        && let Some(topic) = manifest.state().topic_named(&name.topic)
-        && let Some(partition) = usize::try_from(name.partition).ok().and_then(|i| topic.partitions.get(i))
-    {
-        start = start.max(partition.log_start);
+/// What the directory above says of a partition.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Above {
+    /// Where the log begins: by Kafka's checkpoint, or the manifest of a log of ours, which learns of it sooner.
+    log_start: Offset,
+    /// Everything below was durable: by Kafka's checkpoint of recovery points.
+    flushed: Offset,
+    /// Everything below was durable, without gaps: by the manifest and the mark of a log of ours.
+    durable: Offset,
+    /// What the manifest says.
+    state: Option<PartitionState>,
+}
+
+impl Above {
+    /// Asked before the directory itself: what was durable then is there.
+    fn of(env: &Arc<dyn Env>, dir: &Path) -> Result<Above> {
+        let (Some(name), Some(above)) = (name_of(dir), dir.parent()) else { return Ok(Above::default()) };
+        let log_start = checkpointed(&**env, above.join(LOG_STARTS), &name)?.unwrap_or(Offset::ZERO);
+        // Where it cannot be read, nothing is known to be missing.
+        let flushed = checkpointed(&**env, above.join(RECOVERY_POINTS), &name).ok().flatten();
+        let mut known = Above { log_start, flushed: flushed.unwrap_or(Offset::ZERO), ..Above::default() };
+        // Whatever is wrong with a manifest concerns those who open the log.
+        if let Ok(manifest) = Manifest::open(Arc::clone(env), above, Access::ReadOnly)
+            && let Some(topic) = manifest.state().topic_named(&name.topic)
+            && let Some(state) = usize::try_from(name.partition).ok().and_then(|i| topic.partitions.get(i))
+        {
+            known.log_start = known.log_start.max(state.log_start);
+            let id = read_topic_id(&**env, dir).ok().flatten();
+            if id.is_none_or(|id| id == topic.id) {
+                let closed = state.closed.map(|closed| closed.next_offset);
+                let marks = Marks::open(Arc::clone(env), above, Access::ReadOnly);
+                let mark = marks.and_then(|marks| marks.read(state.slot, &topic.id, name.partition)).ok();
+                let flushed = mark.flatten().map(|mark| mark.flushed_offset);
+                known.durable = closed.or(flushed).unwrap_or_default().max(state.log_start);
+                known.state = Some(state.clone());
+            }
+        }
+        Ok(known)
     }
-    Ok(start)
 }
 
 /// The offset that a checkpoint of Kafka's has for a partition.

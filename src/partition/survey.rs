@@ -8,6 +8,7 @@
 
 use super::{
     log::Identity,
+    recover::MISSING,
     replay::{Bounds, Earlier, Met, Replay, Stop, Why, read_epochs},
     visible::decode_within,
 };
@@ -24,7 +25,7 @@ use crate::{
     storage::{
         files::FilePool,
         holes::Hole,
-        layout::{RECOVERY_POINTS, SegmentFile},
+        layout::SegmentFile,
         scan::{EpochsAround, Found, Scanner, Source},
         segment::Segment,
         sidecar::{SNAPSHOT_MAX, read_hint},
@@ -151,11 +152,21 @@ impl Default for Unpacked {
     }
 }
 
+/// Whether something is not there that others said was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missed {
+    Nothing,
+    Something,
+}
+
 /// A walk over all segments of a directory.
 pub(super) struct Survey<'a> {
     pub env: &'a dyn Env,
     pub identity: &'a Identity,
     pub segments: Vec<Arc<Segment>>,
+    /// Everything below was durable, and no offset is missing in it: a log of ours, which says so.
+    pub durable: Offset,
+    pub missed: Missed,
     pub report: PartitionDirReport,
     pub unpacked: Unpacked,
 }
@@ -249,6 +260,14 @@ impl Survey<'_> {
                 let reason = format!("zeros behind offset {}, and offset {next} follows", stop.next_offset);
                 self.note_missing_end(replay, segment, len, next, reason);
             }
+            (Some(next), _) if stop.next_offset < next.min(self.durable) => {
+                let reason = format!(
+                    "the data ends at offset {}, and offset {next} follows; everything below offset {} was durable",
+                    stop.next_offset, self.durable
+                );
+                self.missed = Missed::Something;
+                self.note_missing_end(replay, segment, len, next, reason);
+            }
             (None, Why::Bad(reason)) => {
                 let (path, bytes) = (segment.data().path().to_path_buf(), len - stop.position);
                 self.report.torn_end = Some(TornEnd { path, position: stop.position, bytes, reason });
@@ -260,14 +279,31 @@ impl Survey<'_> {
         ends
     }
 
-    /// Says so when the log ends before offset `flushed`, up to which Kafka's checkpoint knows it to be durable.
-    pub fn miss(&mut self, replay: Option<&Replay>, flushed: Offset) -> Result<()> {
+    /// Says so when a log of ours begins behind `log_start`, which lies in the segment at `base`, and nobody says that
+    /// another writer has removed what lies between.
+    pub fn miss_beginning(&mut self, log_start: Offset, base: Offset) {
+        let begins = self.segments.first().map_or(self.durable, |first| first.base());
+        let epochs = read_epochs(self.env, &self.identity.dir, Offset::MAX);
+        let is_removed = epochs.entries().first().is_some_and(|(_, first)| *first >= begins);
+        if log_start >= begins.min(self.durable) || is_removed {
+            return;
+        }
+        self.missed = Missed::Something;
+        let path = SegmentFile::Log.path(&self.identity.dir, base);
+        let reason = format!("{MISSING}; everything below offset {} was durable", self.durable);
+        let offsets = log_start..begins;
+        self.report.damage.push(DamagedRange { path, bytes: 0..0, offsets, reason });
+    }
+
+    /// Says so when the log ends before offset `flushed`, up to which it was durable by what `source` says.
+    pub fn miss(&mut self, replay: Option<&Replay>, flushed: Offset, source: &str) -> Result<()> {
         let (Some(replay), Some(last)) = (replay, self.segments.last()) else { return Ok(()) };
         let end = replay.next_offset;
         if end >= flushed {
             return Ok(());
         }
-        let known = format!("{RECOVERY_POINTS} says that everything below offset {flushed} was durable");
+        self.missed = Missed::Something;
+        let known = format!("{source} says that everything below offset {flushed} was durable");
         let torn = match self.report.torn_end.take() {
             Some(torn) => TornEnd { reason: format!("{}; {known}", torn.reason), ..torn },
             None => TornEnd {

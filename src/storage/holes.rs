@@ -32,6 +32,11 @@ impl Holes {
         self.any.store(true, Ordering::Release);
     }
 
+    /// Forgets all of them.
+    pub fn clear(&self) {
+        self.list.lock().clear();
+    }
+
     /// The one that `offset` may have been in.
     pub fn over(&self, offset: Offset) -> Option<Hole> {
         if !self.any.load(Ordering::Acquire) {

@@ -191,6 +191,11 @@ impl Segment {
         self.holes.push(hole);
     }
 
+    /// Forgets all damage: the data is gone through once more from its beginning.
+    pub fn forget_damage(&self) {
+        self.holes.clear();
+    }
+
     /// The error of a reader who has come to damage at `position`; fine where there is none.
     pub fn check_hole(&self, position: u64) -> Result<()> {
         match self.holes.at(position) {

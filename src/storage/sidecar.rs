@@ -5,7 +5,7 @@
 
 use super::layout::SegmentFile;
 use crate::{
-    env::{Env, File, Open, read_exact_at, read_full_at, write_all_at},
+    env::{Env, File, Open, read_full_at, write_all_at},
     error::{
         Error, Result,
         memory::{grow, out_of_memory},
@@ -63,7 +63,9 @@ pub fn read_file(env: &dyn Env, path: &Path, most: u64) -> Result<Option<Vec<u8>
         return Err(Error::io("read", path, out_of_memory(format_args!("its {len} bytes"))));
     }
     bytes.resize(len, 0);
-    read_exact_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
+    // It may have become shorter since: another process replaces it, and its checksum tells.
+    let read = read_full_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
+    bytes.truncate(read);
     Ok(Some(bytes))
 }
 

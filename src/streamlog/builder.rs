@@ -236,6 +236,9 @@ impl Builder {
         let (catalog, report) = Catalog::open(shared, &mut *go_on)?;
         event!(INFO, dir = %self.dir.display(), clean = report.was_clean, elapsed = ?report.elapsed, "opened");
         let catalog = Arc::new(catalog);
+        if self.read_only {
+            catalog.follow_on_request();
+        }
         let threads = self.threads && !self.read_only;
         let hub = Hub::new(Arc::clone(&catalog));
         hub.set_inline(!threads);

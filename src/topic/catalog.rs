@@ -24,7 +24,7 @@ use crate::{
         recover::{PartitionRecovery, RecoveryVerdict},
         shared::Shared,
     },
-    storage::manifest::{Flush, PartitionState, TopicState},
+    storage::manifest::{Flush, ManifestState, PartitionState, TopicState},
     types::{Offset, TopicId, TopicPartition},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -83,6 +83,8 @@ pub struct Catalog {
     admin: Mutex<()>,
     /// What a read-only opening follows.
     observers: Mutex<Vec<Observer>>,
+    /// The manifest's state whose topics it has taken in.
+    taken_in: Mutex<Arc<ManifestState>>,
     /// Topics and partitions that come, and topics that go.
     pub changes: Changes,
 }
@@ -95,6 +97,7 @@ impl Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
             observers: Mutex::default(),
+            taken_in: Mutex::new(shared.manifest.state()),
             changes: Changes::default(),
             shared: Arc::clone(&shared),
         };
@@ -102,7 +105,7 @@ impl Catalog {
         shared.manifest.check_end()?;
         let begun = shared.env.monotonic();
         let (states, was_clean): (Vec<TopicState>, bool) = {
-            let state = shared.manifest.state();
+            let state = catalog.taken_in.lock();
             (state.topics().cloned().collect(), state.is_clean())
         };
         if !was_clean && !planted!(forget_to_flush_what_was_found) {
@@ -182,9 +185,9 @@ impl Catalog {
     ) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
         if self.shared.read_only {
             let observer = Observer::open(&self.shared, identity, config, state)?;
-            let (log, changed) = (Arc::clone(observer.log()), observer.changed().cloned());
+            let (log, found) = (Arc::clone(observer.log()), observer.found().cloned());
             self.observers.lock().push(observer);
-            return Ok((log, changed));
+            return Ok((log, found));
         }
         match &state.closed {
             Some(closed) => Log::open_closed(&self.shared, identity, config, state, closed, go_on),
@@ -465,16 +468,27 @@ impl Catalog {
         end()
     }
 
+    /// From now on whoever reads of a log, and finds that it may be behind its writer, has what that did taken in.
+    pub fn follow_on_request(self: &Arc<Self>) {
+        let catalog = Arc::downgrade(self);
+        self.shared.on_follow(Box::new(move || {
+            catalog.upgrade().map_or(Ok(()), |catalog| catalog.refresh().map(drop))
+        }));
+    }
+
     /// For a read-only opening: takes in what the writer did. Says whether topics came or went.
     pub fn refresh(&self) -> Result<bool> {
         let _one_at_a_time = self.admin.lock();
         self.shared.check_open()?;
-        let changed = self.shared.manifest.observe()?;
+        self.shared.manifest.observe()?;
+        let state = self.shared.manifest.state();
+        // A partition may have asked the manifest meanwhile, too.
+        let changed = !Arc::ptr_eq(&state, &self.taken_in.lock());
         if changed && !planted!(an_observer_knows_the_topics_of_its_opening) {
-            self.take_in_topics()?;
+            self.take_in_topics(&state)?;
+            *self.taken_in.lock() = Arc::clone(&state);
             self.changes.happened();
         }
-        let state = self.shared.manifest.state();
         for observer in self.observers.lock().iter_mut() {
             let identity = &observer.log().identity;
             let found = state.partition(&identity.topic_id, identity.name.partition).cloned();
@@ -489,8 +503,8 @@ impl Catalog {
         Ok(changed)
     }
 
-    fn take_in_topics(&self) -> Result<()> {
-        let states: Vec<TopicState> = self.shared.manifest.state().topics().cloned().collect();
+    fn take_in_topics(&self, state: &ManifestState) -> Result<()> {
+        let states: Vec<TopicState> = state.topics().cloned().collect();
         let known = self.topics(true);
         for topic in &known {
             if states.iter().all(|s| s.id != topic.id()) {

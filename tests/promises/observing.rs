@@ -2,7 +2,10 @@
 
 use crate::{promises, world::*};
 use std::time::Duration;
-use streamlog::{ErrorKind, ProducerRecord, Streamlog, TopicConfig, sim::Crash};
+use streamlog::{
+    ErrorKind, ProducerRecord, RecordData, RecoveryVerdict, Streamlog, TopicConfig,
+    sim::{Crash, Fault, FaultKind, Operation},
+};
 
 promises! {
     who_only_reads_sees_what_a_power_cut_leaves: "src/manual/durability.rs",
@@ -17,6 +20,12 @@ promises! {
         => [a_follower_sleeps_on];
     who_only_reads_goes_on_from_what_was_committed: "src/consumer/mod.rs",
         "it goes on from what its group committed" => [an_observer_keeps_old_commits];
+    what_was_durable_and_is_not_there_is_damage_to_one_who_only_reads: "src/manual/durability.rs",
+        "What the mark, or the close, says was durable, and the files lack, is damage" => [show_less_than_was_durable];
+    a_file_that_a_recovery_wrote_anew_is_no_damage: "src/manual/durability.rs",
+        "it asks the manifest again and opens the files anew" => [call_it_damage_at_the_first_look];
+    what_was_removed_beside_a_reader_is_no_damage: "src/manual/durability.rs",
+        "what was removed meanwhile is OffsetOutOfRange" => [believe_a_list_that_may_be_old];
 }
 
 fn end(log: &Streamlog) -> u64 {
@@ -78,4 +87,61 @@ fn who_only_reads_goes_on_from_what_was_committed() {
         consumer.commit_offsets([(t(0), streamlog::Offset::new(offset))]).unwrap();
         assert_eq!(observer.describe_group("g").unwrap().committed[0].1.offset, offset);
     }
+}
+
+fn what_was_durable_and_is_not_there_is_damage_to_one_who_only_reads() {
+    let world = World::new(1);
+    world.send("a");
+    world.send("b");
+    let env = world.env.crash(Crash::Kill, 1);
+    env.overwrite("/log/t-0/00000000000000000000.log", b"").unwrap();
+    let log = observer(&env);
+    let [found] = &log.recovery_report().partitions[..] else { panic!("nothing is reported") };
+    assert!(matches!(found.verdict, RecoveryVerdict::Damage { .. }), "{found:?}");
+    assert!(!log.health().is_good());
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.high_watermark(), 2);
+    let error = partition.read(0).next().unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.next_offset()), (ErrorKind::Corrupt, Some(2.into())));
+}
+
+fn a_file_that_a_recovery_wrote_anew_is_no_damage() {
+    let World { env, log } = World::new(1);
+    env.refuse_reads_past_the_cache();
+    let topic = log.topic("t").unwrap();
+    topic.partition(0).unwrap().append(&[RecordData::new("a")]).unwrap();
+    let observer = observer(&env);
+    // The writer ends in the middle of a flush.
+    env.inject(Fault::new(FaultKind::Io).on(Operation::Sync).path(".log").forever());
+    topic.partition(0).unwrap().append(&[RecordData::new("lost")]).unwrap_err();
+    drop(topic);
+    log.close().unwrap_err();
+    env.clear_faults();
+    let log = open(&env);
+    let written = log.topic("t").unwrap().partition(0).unwrap();
+    for value in ["b", "c", "d"] {
+        written.append(&[RecordData::new(value)]).unwrap();
+    }
+    observer.refresh().unwrap();
+    assert!(observer.health().is_good(), "{}", observer.health());
+    let partition = observer.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.high_watermark(), written.high_watermark());
+    assert_eq!(partition.last(10).unwrap(), written.last(10).unwrap());
+}
+
+fn what_was_removed_beside_a_reader_is_no_damage() {
+    let world = World::with(TopicConfig::default().segment_bytes(512));
+    for _ in 0..10 {
+        world.send(&"x".repeat(300));
+    }
+    world.partition().flush().unwrap();
+    let observer = world.observer();
+    let partition = observer.topic("t").unwrap().partition(0).unwrap();
+    world.log.delete_records("t", 0, 8).unwrap();
+    let error = partition.read(0).next().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange, "{error}");
+    assert!(observer.health().is_good(), "{}", observer.health());
+    world.log.delete_records("t", 0, 9).unwrap();
+    assert_eq!(partition.last(10).unwrap().len(), 1);
+    assert!(observer.health().is_good(), "{}", observer.health());
 }
