@@ -67,7 +67,7 @@ impl Consumer {
     /// operating system says. It is then not known which of these offsets a later opening finds, but none of them is
     /// half there.
     pub fn commit_sync(&mut self) -> Result<()> {
-        self.check_process()?;
+        self.check_open()?;
         self.group()?;
         self.follow_catalog();
         match self.places.iter().find_map(|place| place.beyond_end()) {
@@ -106,7 +106,7 @@ impl Consumer {
         &mut self,
         offsets: impl IntoIterator<Item = (TopicPartition, M)>,
     ) -> Result<()> {
-        self.check_process()?;
+        self.check_open()?;
         let group = self.group()?;
         self.follow_catalog();
         let mut commits = Vec::new();
@@ -127,7 +127,7 @@ impl Consumer {
     ///
     /// As for [`commit_sync`](Self::commit_sync); `Closed` when the record's topic was deleted.
     pub fn commit_record<R: PolledRecord + ?Sized>(&mut self, record: &R) -> Result<()> {
-        self.check_process()?;
+        self.check_open()?;
         let group = self.group()?;
         let RecordPlace { partition, topic_id, next_offset } = record.place();
         let next_offset = next_offset.saturating_sub(u64::from(planted!(commit_the_record_itself)));
@@ -146,7 +146,7 @@ impl Consumer {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>> {
-        self.check_process()?;
+        self.check_open()?;
         let group = self.group()?;
         let committed = self.coordinator.committed(&group, partitions)?;
         let of_today = |partition: &TopicPartition, id| {

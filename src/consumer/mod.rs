@@ -162,7 +162,7 @@ impl Consumer {
     /// `UnknownTopic` when there is no such topic, unlike Kafka, so that a misspelled name is not waited for in silence;
     /// `InvalidArgument` while partitions are [`assign`](Self::assign)ed; a failure of an automatic commit.
     pub fn subscribe<T: AsRef<str>>(&mut self, topics: impl IntoIterator<Item = T>) -> Result<()> {
-        self.catalog.shared().check_open()?;
+        self.check_open()?;
         if self.interest == Interest::Partitions {
             return Err(mixed());
         }
@@ -194,7 +194,7 @@ impl Consumer {
     /// `UnknownTopic`, `UnknownPartition`; `InvalidArgument` while topics are [`subscribe`](Self::subscribe)d to; a
     /// failure of an automatic commit.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
-        self.catalog.shared().check_open()?;
+        self.check_open()?;
         if matches!(self.interest, Interest::Topics(_)) {
             return Err(mixed());
         }
@@ -214,7 +214,7 @@ impl Consumer {
     ///
     /// A failure of an automatic commit; the consumer then reads on.
     pub fn unsubscribe(&mut self) -> Result<()> {
-        self.check_process()?;
+        self.check_open()?;
         if !planted!(who_turns_away_commits_nothing) {
             self.commit_automatically()?;
         }
@@ -248,6 +248,11 @@ impl Consumer {
             Ok(()) => self.commit_automatically(),
             Err(_) => Ok(()),
         }
+    }
+
+    /// `Closed` once the log was closed, `Forked` in a child of the process that opened it.
+    fn check_open(&self) -> Result<()> {
+        self.catalog.shared().check_open()
     }
 
     /// `Forked` in a child of the process that opened the log.

@@ -19,7 +19,7 @@ impl Consumer {
     ///
     /// `InvalidArgument` when the partition is not assigned.
     pub fn seek(&mut self, partition: &TopicPartition, offset: impl Into<Offset>) -> Result<()> {
-        self.check_process()?;
+        self.check_open()?;
         self.follow_catalog();
         self.place_mut(partition)?.seek(offset.into());
         Ok(())
@@ -54,7 +54,7 @@ impl Consumer {
     /// `InvalidArgument` where no partition of this consumer stands before this damage, because it went elsewhere
     /// since, or was unassigned. Nothing is moved then.
     pub fn skip_damage(&mut self, error: &Error) -> Result<(TopicPartition, Range<Offset>)> {
-        self.check_process()?;
+        self.check_open()?;
         let (Error::Corrupt { path, .. }, Some(next)) = (error, error.next_offset()) else {
             return Err(error.clone());
         };
@@ -112,7 +112,7 @@ impl Consumer {
         partitions: &[TopicPartition],
         to: impl Fn(&Arc<Log>, &Consumer) -> Result<Offset>,
     ) -> Result<()> {
-        self.check_process()?;
+        self.check_open()?;
         self.follow_catalog();
         let all = if partitions.is_empty() { self.assignment() } else { partitions.to_vec() };
         let mut targets = Vec::new();
@@ -144,7 +144,7 @@ impl Consumer {
     }
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
-        self.check_process()?;
+        self.check_open()?;
         self.follow_catalog();
         partitions.iter().try_for_each(|partition| self.place(partition).map(drop))?;
         for partition in partitions {
@@ -167,7 +167,7 @@ impl Consumer {
     /// `InvalidArgument` when the partition is not assigned; `NoOffset` or `OffsetOutOfRange` when there is no place to
     /// begin and the policy is [`AutoOffsetReset::None`](super::AutoOffsetReset::None).
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
-        self.check_process()?;
+        self.check_open()?;
         self.follow_catalog();
         if self.place(partition)?.position().is_none() {
             self.begin()?;
@@ -218,6 +218,7 @@ impl Consumer {
         &self,
         times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,
     ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>> {
+        self.check_open()?;
         let find = |(partition, time): (TopicPartition, Timestamp)| {
             check_time(time)?;
             let found = self.catalog.log(&partition)?.offset_for_timestamp(time, self.policy.isolation)?;
@@ -235,6 +236,7 @@ impl Consumer {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.check_open()?;
         let start = |p: &TopicPartition| Ok((p.clone(), self.catalog.log(p)?.offsets().log_start()));
         partitions.iter().map(start).collect()
     }
@@ -246,6 +248,7 @@ impl Consumer {
     ///
     /// `UnknownTopic`, `UnknownPartition`.
     pub fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.check_open()?;
         let end =
             |p: &TopicPartition| Ok((p.clone(), self.catalog.log(p)?.offsets().bound(self.policy.isolation)));
         partitions.iter().map(end).collect()

@@ -109,7 +109,8 @@ impl Partition {
         if self.log.is_of_this_process() { self.log.segment_count() } else { 0 }
     }
 
-    /// Appends records as one batch: all of them are in the log, at consecutive offsets, or none.
+    /// Appends records as one batch: all of them are in the log, at consecutive offsets, or none. No records are no
+    /// batch: they only ask whether the partition takes any.
     ///
     /// Returns their offsets once they are as durable as the topic's configuration says: in a `Flushed` topic they
     /// survive a power cut.
@@ -135,8 +136,9 @@ impl Partition {
     pub(crate) fn append_to_any(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
         self.log.check_process()?;
         if records.is_empty() {
+            self.log.check_open()?;
             let end = self.log_end_offset();
-            return Ok(end..end);
+            return self.log.refusal().map_or(Ok(end..end), Err);
         }
         self.log.shared.do_chores();
         let env = &self.log.shared.env;

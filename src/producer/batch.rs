@@ -88,7 +88,7 @@ impl Producer {
     /// record or part that is refused leaves every partition untouched. When writing fails, parts of other partitions
     /// may be in the log: transactions, which would make them one, are not in this release.
     pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
-        self.inner.core.check_process()?;
+        self.inner.core.check_usable()?;
         let mut parts = Parts::default();
         let mut places = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
@@ -132,7 +132,7 @@ impl Producer {
         &self,
         records: &mut impl Iterator<Item = ProducerRecord<'a>>,
     ) -> Result<(u64, Option<Error>)> {
-        self.inner.core.check_process()?;
+        self.inner.core.check_usable()?;
         let mut parts = Parts::default();
         let (mut bytes, mut count, mut refused) = (0usize, 0, None);
         while bytes < CHUNK_BYTES && count < CHUNK_RECORDS {

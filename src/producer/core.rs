@@ -65,6 +65,12 @@ impl Core {
         if self.process.seems_this() { Ok(()) } else { Err(self.hub.catalog().shared().forked()) }
     }
 
+    /// `Closed` once the producer or its log was closed, `Forked` in a child of the process that opened that.
+    pub(super) fn check_usable(&self) -> Result<()> {
+        self.check_process()?;
+        self.check_open()
+    }
+
     /// `Closed` once the producer or its log was closed.
     pub(super) fn check_open(&self) -> Result<()> {
         match self.registry.lock().closed {

@@ -234,8 +234,7 @@ impl Producer {
     /// all. Where a disk stays full, it takes as long as `max_block` says until that is certain.
     pub fn flush(&self) -> Result<()> {
         let core = &self.inner.core;
-        core.check_process()?;
-        core.check_open()?;
+        core.check_usable()?;
         core.hub.flush(std::slice::from_ref(core), &core.accumulators())
     }
 

@@ -130,9 +130,9 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// `UnknownPartition` when there is none of this number, `Closed` when the topic was deleted.
+    /// `UnknownPartition` when there is none of this number, `Closed` when the topic was deleted or the log closed.
     pub fn partition(&self, partition: u32) -> Result<Partition> {
-        self.inner.shared.check_process()?;
+        self.inner.shared.check_open()?;
         self.log(partition).map(|log| Partition::new(log, self.keeper.clone()))
     }
 
