@@ -3,19 +3,22 @@
 
 mod support;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, path::Path, sync::Mutex, time::Duration};
 use streamlog::*;
 use support::quick_dir;
 
 /// The types whose calls are in the table, with the files that have their methods.
 const HANDLES: &[(&str, &[&str])] = &[
-    ("Streamlog", &["streamlog/mod.rs", "streamlog/admin.rs", "streamlog/clients.rs", "streamlog/close.rs", "streamlog/stats.rs"]),
+    (
+        "Streamlog",
+        &[
+            "streamlog/mod.rs",
+            "streamlog/admin.rs",
+            "streamlog/clients.rs",
+            "streamlog/close.rs",
+            "streamlog/stats.rs",
+        ],
+    ),
     ("Topic", &["topic/mod.rs"]),
     ("Partition", &["partition/view.rs", "partition/owned.rs"]),
     ("BackwardBatches", &["partition/view.rs"]),
@@ -80,6 +83,10 @@ fn streamlog(log: &Streamlog) {
         "Streamlog::consumer" => log.consumer("g");
         "Streamlog::consumer_builder" => log.consumer_builder("g").build();
         "Streamlog::consumer_builder_without_group" => log.consumer_builder_without_group().build();
+        "Streamlog::consumer_without_group" => {
+            #[allow(deprecated, reason = "as long as it is there")]
+            log.consumer_without_group().build()
+        };
         "Streamlog::groups" => log.groups();
         "Streamlog::describe_group" => log.describe_group("g");
         "Streamlog::describe_group_on" => log.describe_group_on("g", ["t"]);

@@ -2,7 +2,8 @@
 //!
 //! Whoever needs a flush while one runs waits for the next one (leader and followers). The mark says before and after
 //! how far a flush goes, so that an opening after a crash knows what was promised and whether one was in flight. A
-//! failed flush is final: it poisons the log, everybody who waits gets the same error, and nothing is tried again.
+//! failed flush is final: it poisons the log, everybody who waits gets the same error, and nothing is tried again. So is
+//! one that ends in a panic.
 //!
 //! In a `Flushed` topic the mark speaks of a batch before it is written: where that cannot be said, nothing is appended.
 //! Where it must be said anew before the flush, and cannot, the flush does not begin: its callers get the error, the log
@@ -20,7 +21,7 @@ use crate::{
     storage::{manifest::Flush, segment::Segment},
     types::{Durability, Offset},
 };
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// Who flushes, and how far it got.
 #[derive(Debug)]
@@ -50,6 +51,22 @@ struct Work {
     names: bool,
     /// How many records it takes off those that flush.messages counts.
     records: u64,
+}
+
+/// The turn of one who flushes for all. Where it ends in a panic nobody knows what is on the medium: the log is poisoned,
+/// and who waits hears of it.
+struct Turn<'a>(&'a Log);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if planted!(a_flush_that_panics_goes_on) {
+            return;
+        }
+        let Turn(log) = self;
+        let reason = io::Error::other("the flush ended in a panic");
+        let error = log.poison(&Error::io("flush", &log.identity.dir, reason));
+        log.end_turn(&Err(error));
+    }
 }
 
 impl Flusher {
@@ -108,23 +125,30 @@ impl Log {
     /// Flushes everything that is appended now, for all who wait. An error that came before anything was flushed is the
     /// leader's alone; whoever waits leads next and meets it too.
     fn lead(&self) -> Result<()> {
+        let turn = Turn(self);
         let result = self.flush_once();
+        std::mem::forget(turn);
+        self.end_turn(&result);
+        result.map(drop)
+    }
+
+    /// Says what a flush came to, and lets the next one begin.
+    fn end_turn(&self, result: &Result<Offset>) {
         let mut state = self.flusher.state.lock();
         state.running = false;
-        match &result {
+        match result {
             Ok(end) => state.flushed = state.flushed.max(*end),
             Err(error @ Error::Poisoned { .. }) => state.failed = Some(error.clone()),
             Err(_) => {}
         }
         drop(state);
-        let forgets = match &result {
+        let forgets = match result {
             Ok(_) => planted!(a_flush_wakes_nobody),
             Err(_) => planted!(a_failed_flush_wakes_nobody),
         };
         if !forgets {
             self.flusher.done.notify();
         }
-        result.map(drop)
     }
 
     fn flush_once(&self) -> Result<Offset> {

@@ -1,13 +1,16 @@
 //! Durability, the manifest, large batches, retention, sidecars, opening and recovery.
 
 use crate::{Promise, promises, world::*};
-use streamlog::{ProducerRecord, sim::Crash};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use streamlog::{ErrorKind, ProducerRecord, RecordData, sim::Crash};
 
 promises! {
     what_was_acknowledged_survives_a_power_cut: "src/manual/durability.rs",
         "its flush has returned | all of it survives | all of it survives" => [acknowledge_before_flush];
     a_manifest_that_was_cut_short_is_no_log_with_fewer_topics: "src/manual/on_disk.rs",
         "Less, or another file, is no log with fewer topics but damage" => [forget_where_the_manifest_ends];
+    a_panic_leaves_nobody_waiting: "src/partition/flush.rs",
+        "the log is poisoned, and who waits hears of it" => [a_flush_that_panics_goes_on];
 }
 
 pub const ELSEWHERE: &[Promise] = &[];
@@ -28,4 +31,40 @@ fn a_manifest_that_was_cut_short_is_no_log_with_fewer_topics() {
     after.overwrite("/log/manifest", &manifest[..name]).unwrap();
     let opened = streamlog::Builder::env(&after, "/log").read_only(true).open();
     assert_eq!(opened.unwrap_err().kind(), streamlog::ErrorKind::Corrupt);
+}
+
+/// Wherever in an append that is: what comes after it has an answer, and what is shown is what was appended.
+fn a_panic_leaves_nobody_waiting() {
+    let mut poisoned = 0;
+    for operation in 1.. {
+        let world = World::new(1);
+        world.send("a");
+        let partition = world.partition();
+        let at = world.env.operations() + operation;
+        world.env.watch(move |number| assert_ne!(number, at, "a mistake in the middle"));
+        let first = catch_unwind(AssertUnwindSafe(|| partition.append(&[RecordData::new("b")])));
+        world.env.watch(|_| {});
+        if first.is_ok() {
+            break;
+        }
+        let Ok(after) = catch_unwind(AssertUnwindSafe(|| partition.append(&[RecordData::new("c")]))) else {
+            // Closing would wait as well.
+            std::mem::forget((world, partition));
+            panic!("operation {operation}: what comes after it waits for ever");
+        };
+        if after.is_err_and(|error| error.kind() == ErrorKind::Poisoned) {
+            assert!(!world.log.health().is_good());
+            poisoned += 1;
+        }
+        let shown: Vec<_> = partition.records(0).map(|record| record.unwrap().value.unwrap()).collect();
+        assert!(["a", "a b", "a c", "a b c"].contains(&&*join(&shown)), "operation {operation}: {shown:?}");
+        drop(partition);
+        let _ = world.log.close();
+    }
+    assert!(poisoned > 0);
+}
+
+fn join(values: &[impl AsRef<[u8]>]) -> String {
+    let values: Vec<_> = values.iter().map(|value| String::from_utf8_lossy(value.as_ref())).collect();
+    values.join(" ")
 }
