@@ -3,7 +3,7 @@
 //! Pure. An error is the reason, without the key: a sentence that quotes what was found (shortened when it is long) and
 //! says what is accepted.
 
-use super::settings::{REFUSED, SETTINGS};
+use super::settings::{MEANT, REFUSED, SETTINGS};
 use super::values::CleanupPolicy;
 use crate::types::Durability;
 use std::time::Duration;
@@ -78,8 +78,18 @@ pub(super) fn unknown_key(key: &str) -> String {
         return (*reason).to_string();
     }
     let key = shown(key);
+    let mut words = key.split(['.', '-', '_', ' ']).map(|word| word.strip_suffix('s').unwrap_or(word));
+    if let Some((_, reason)) = words.find_map(|word| MEANT.iter().find(|(meant, _)| *meant == word)) {
+        return (*reason).to_string();
+    }
     let nearest = SETTINGS.iter().map(|setting| setting.key).min_by_key(|known| unlikeness(key, known));
-    format!("no topic has such a setting; the nearest is {}", nearest.unwrap_or_default())
+    // One that has little in common with it would only mislead.
+    match nearest.filter(|known| unlikeness(key, known) * 3 <= key.len()) {
+        Some(nearest) => format!("no topic has such a setting; the nearest is {nearest}"),
+        None => {
+            "no topic has such a setting; streamlog::manual::configuration lists those that it has".into()
+        }
+    }
 }
 
 /// The beginning of a text, long enough to be recognized.
@@ -169,7 +179,16 @@ mod tests {
             let reason = unknown_key(wrong);
             assert!(reason.ends_with(&format!(" {right}")), "{wrong}: {reason}");
         }
-        assert!(unknown_key("num.partitions").contains("TopicConfig::partitions"));
+        for key in ["num.partitions", "partitions", "partition.count", "partitions-count"] {
+            assert!(unknown_key(key).contains("TopicConfig::partitions"), "{key}");
+        }
+        for key in ["replication.factor", "default.replication.factor", "replicas"] {
+            assert!(unknown_key(key).contains("one copy"), "{key}");
+        }
+        for key in ["", "owner", "team.name", "max.poll.records", "acks", "name", "é"] {
+            let reason = unknown_key(key);
+            assert!(reason.contains("manual::configuration"), "{key}: {reason}");
+        }
     }
 
     #[test]

@@ -289,15 +289,20 @@ pub(super) static SETTINGS: [Setting; 37] = [
 ];
 
 /// Keys that are Kafka's and cannot be set, with the reason.
-pub(super) const REFUSED: [(&str, &str); 5] = [
+pub(super) const REFUSED: [(&str, &str); 3] = [
     ("message.format.version", "Kafka 4 removed it: batches are written in format v2 alone; leave it out"),
     (
         "message.timestamp.difference.max.ms",
         "Kafka 4 removed it: set message.timestamp.before.max.ms and message.timestamp.after.max.ms",
     ),
     ("internal.segment.bytes", "it is for Kafka's own tests: segment.bytes may be as small as 512 here"),
-    ("num.partitions", "the number of partitions is not a property of a topic: use TopicConfig::partitions"),
-    ("replication.factor", "there is one copy of a partition; leave it out"),
+];
+
+/// What a key that no setting has means that has one of these words in it, in the singular or the plural.
+pub(super) const MEANT: [(&str, &str); 3] = [
+    ("partition", "the number of partitions is not a property of a topic: use TopicConfig::partitions"),
+    ("replica", "there is one copy of a partition; leave it out"),
+    ("replication", "there is one copy of a partition; leave it out"),
 ];
 
 /// In milliseconds without their unit: so it stands in every manifest.
