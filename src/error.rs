@@ -62,6 +62,9 @@ pub enum Error {
         dir: PathBuf,
         /// The process that holds it, where it could be read.
         pid: Option<u32>,
+        /// Whether that is this process for certain. Then there is nobody to wait for, and the error is not
+        /// [retriable](Error::is_retriable): open it once and hand out clones, or close it first, in all of its handles.
+        by_this_process: bool,
     },
     /// An offset outside what the partition holds.
     #[non_exhaustive]
@@ -83,7 +86,8 @@ pub enum Error {
         /// The group.
         group: String,
     },
-    /// A record, or a batch that must stay whole, is larger than its topic or the segment size allows. Nothing was written.
+    /// A record, or a batch that must stay whole, is larger than its topic or the segment size allows. Nothing was written
+    /// of the batch.
     #[non_exhaustive]
     RecordTooLarge {
         /// The size it would have, in bytes.
@@ -92,6 +96,9 @@ pub enum Error {
         max: u64,
         /// What allows no more: "the topic's max.message.bytes", "the producer's buffer_memory", ...
         limit: &'static str,
+        /// The index, from 0, of the record that is too large by itself, where a call had several; `None` where it had
+        /// one, or where only all of them together are too large.
+        index: Option<usize>,
     },
     /// Records that [`Producer::enqueue`](crate::Producer::enqueue) had accepted were not acknowledged, and are not tried
     /// again. The record of a call that reports this was not taken either.
@@ -348,7 +355,8 @@ impl Error {
     }
 
     /// Whether the same call may succeed later although nothing is done but waiting, or making room:
-    /// [`ErrorKind::is_retriable`] has the list.
+    /// [`ErrorKind::is_retriable`] has the list. Of these only `AlreadyOpen` is not retriable where it is this process
+    /// itself that has the log open.
     ///
     /// ```
     /// use std::time::Duration;
@@ -366,7 +374,13 @@ impl Error {
     /// # Ok::<(), streamlog::Error>(())
     /// ```
     pub fn is_retriable(&self) -> bool {
-        self.kind().is_retriable()
+        let waits_for_itself = matches!(self, Error::AlreadyOpen { by_this_process: true, .. });
+        self.kind().is_retriable() && !waits_for_itself
+    }
+
+    /// More than `limit` allows.
+    pub(crate) fn too_large(size: u64, max: u64, limit: &'static str) -> Self {
+        Error::RecordTooLarge { size, max, limit, index: None }
     }
 
     /// Counts the records of another failure of this partition, of which nobody was told yet.

@@ -272,7 +272,7 @@ impl BatchBuilder {
         }
         let plain = self.buffer.len() - HEADER_LEN;
         if plain > max {
-            return Err(Error::RecordTooLarge { size: plain as u64, max: max as u64, limit: DECOMPRESSED });
+            return Err(Error::too_large(plain as u64, max as u64, DECOMPRESSED));
         }
         let mut packed = Vec::with_capacity(HEADER_LEN + self.buffer.len() / 2);
         packed.resize(HEADER_LEN, 0);
@@ -622,7 +622,7 @@ const DECOMPRESSED: &str = "what readers decompress";
 
 #[cold]
 fn too_large(size: usize) -> Error {
-    Error::RecordTooLarge { size: size as u64, max: MAX_BATCH as u64, limit: "a batch in Kafka's format" }
+    Error::too_large(size as u64, MAX_BATCH as u64, "a batch in Kafka's format")
 }
 
 #[cfg(test)]

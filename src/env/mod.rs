@@ -17,6 +17,7 @@
 mod crew;
 #[cfg(test)]
 mod forward;
+pub mod held;
 mod machine;
 pub mod mapped;
 pub mod memory;

@@ -25,7 +25,12 @@ impl fmt::Display for Error {
                 "{} may not grow as far as it must to {operation} it: raise the limit on file sizes (ulimit -f), or choose a smaller segment.bytes or batch",
                 path.display()
             ),
-            Error::AlreadyOpen { dir, pid } => write!(
+            Error::AlreadyOpen { dir, by_this_process: true, .. } => write!(
+                f,
+                "{} is already open for writing in this process: use clones of that Streamlog, or close it first; every producer, consumer, topic and partition of it keeps it open",
+                dir.display()
+            ),
+            Error::AlreadyOpen { dir, pid, .. } => write!(
                 f,
                 "{} is already open for writing{}: a directory has one writer, which every producer, consumer, topic and partition of its log keeps open; close it there, or open it here with Streamlog::open_read_only",
                 dir.display(),
@@ -39,10 +44,15 @@ impl fmt::Display for Error {
                 f,
                 "{partition} has no committed offset for group '{group}', and auto_offset_reset is None: seek, or choose Earliest, Latest or ByDuration"
             ),
-            Error::RecordTooLarge { size, max, limit } => write!(
-                f,
-                "{size} bytes are more than the {max} of {limit}: split the data, or raise the limit where it can be"
-            ),
+            Error::RecordTooLarge { size, max, limit, index } => {
+                if let Some(index) = index {
+                    write!(f, "the record at index {index}: ")?;
+                }
+                write!(
+                    f,
+                    "{size} bytes are more than the {max} of {limit}: split the data, or raise the limit where it can be"
+                )
+            }
             Error::Undelivered { partition, records, cause } => {
                 write!(
                     f,

@@ -24,7 +24,7 @@ pub enum ErrorKind {
     /// batches: nothing of the refused call was kept.
     FileTooLarge,
     /// Another handle has the directory open for writing. Close it there, wait until its process has ended, or open
-    /// read-only.
+    /// read-only. Where it is a handle of the same process, which the error says, use clones of that one.
     AlreadyOpen,
     /// The offset lies below the log start, where retention removed it, or past the end. Seek to an offset that exists,
     /// or choose an `auto_offset_reset`.
@@ -104,7 +104,7 @@ impl ErrorKind {
     /// | kind | what to wait for |
     /// |---|---|
     /// | [`DiskFull`](Self::DiskFull) | space on the medium |
-    /// | [`AlreadyOpen`](Self::AlreadyOpen) | the end of the other writer |
+    /// | [`AlreadyOpen`](Self::AlreadyOpen) | the end of the other writer; nothing where that is this process, see [`Error::is_retriable`](crate::Error::is_retriable) |
     /// | [`QueueFull`](Self::QueueFull) | deliveries |
     /// | [`Timeout`](Self::Timeout) | what was waited for before |
     ///

@@ -73,7 +73,7 @@ impl Log {
         let active = self.ready(&mut writer)?;
         let (size, (max, limit)) = (batch.size(), active.config.max_batch());
         if size > max {
-            return Err(Error::RecordTooLarge { size, max, limit });
+            return Err(Error::too_large(size, max, limit));
         }
         let stamp = match active.config.timestamp_type {
             TimestampType::CreateTime => Stamp::CreateTime,

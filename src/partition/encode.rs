@@ -164,7 +164,32 @@ pub fn encode(
     for (index, record) in records.iter().enumerate() {
         append(&mut builder, record, config, time_of_call).map_err(|e| in_batch(e, index, records.len()))?;
     }
-    seal(builder, config, preferred)
+    let sealed = seal(builder, config, preferred);
+    match sealed {
+        Err(error) if records.len() > 1 => {
+            Err(which_is_too_large(error, records.iter().enumerate(), config, preferred))
+        }
+        sealed => sealed,
+    }
+}
+
+/// The error that `records`, in one batch, were refused with: where they are too large, that of the first which would be
+/// so alone, if there is one.
+#[cold]
+pub fn which_is_too_large<'a, 'b: 'a>(
+    error: Error,
+    records: impl Iterator<Item = (usize, &'a RecordData<'b>)>,
+    config: &LogConfig,
+    preferred: Compression,
+) -> Error {
+    if !matches!(error, Error::RecordTooLarge { .. }) {
+        return error;
+    }
+    let mut refused = records.filter_map(|(index, record)| {
+        let alone = encode(std::slice::from_ref(record), config, preferred, || Timestamp::NONE).err()?;
+        Some(in_batch(alone, index, usize::MAX))
+    });
+    refused.find(|alone| matches!(alone, Error::RecordTooLarge { .. })).unwrap_or(error)
 }
 
 impl Log {
@@ -202,7 +227,7 @@ pub fn seal(builder: BatchBuilder, config: &LogConfig, preferred: Compression) -
     let sealed = builder.seal(codec, level)?;
     let (max, limit) = config.max_batch();
     if sealed.size() > max {
-        return Err(Error::RecordTooLarge { size: sealed.size(), max, limit });
+        return Err(Error::too_large(sealed.size(), max, limit));
     }
     Ok(sealed)
 }
@@ -210,8 +235,10 @@ pub fn seal(builder: BatchBuilder, config: &LogConfig, preferred: Compression) -
 /// Says which record of a batch was refused, where there are several.
 pub fn in_batch(error: Error, index: usize, count: usize) -> Error {
     match error {
-        Error::RecordTooLarge { .. } => error,
         _ if count == 1 => error,
+        Error::RecordTooLarge { size, max, limit, .. } => {
+            Error::RecordTooLarge { size, max, limit, index: Some(index) }
+        }
         other => Error::InvalidRecord { index, reason: other.to_string() },
     }
 }

@@ -117,8 +117,9 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// `InvalidTopic` for internal topics, `RecordTooLarge` when the batch exceeds `max.message.bytes`, `InvalidTimestamp`, `InvalidRecord`, `DiskFull`, `Io`,
-    /// `Corrupt`, `ReadOnly`, `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the
+    /// `InvalidTopic` for internal topics, `RecordTooLarge` when the batch exceeds `max.message.bytes`, `InvalidTimestamp`
+    /// for one record and `InvalidRecord`, with the index, for one of several, `DiskFull`, `Io`, `Corrupt`, `ReadOnly`,
+    /// `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the
     /// partition takes no more appends, nobody reads the batch, and whether it is there after the next opening is
     /// unknown.
     ///

@@ -456,11 +456,7 @@ impl Accumulator {
         let (size, max) = (sealed.size(), core.memory.limit());
         let reserved = usize::try_from(size).unwrap_or(usize::MAX);
         if reserved > max {
-            return Err(Error::RecordTooLarge {
-                size,
-                max: max as u64,
-                limit: "the producer's buffer_memory",
-            });
+            return Err(Error::too_large(size, max as u64, "the producer's buffer_memory"));
         }
         if !core.memory.reserve(reserved) {
             return Ok(Pushed::NoMemory);

@@ -14,7 +14,7 @@ use crate::{
         append::Appended,
         commit::commit,
         config::LogConfig,
-        encode::{append, in_batch, seal},
+        encode::{append, in_batch, seal, which_is_too_large},
         log::Log,
     },
     types::{Compression, Offset, Timestamp},
@@ -84,7 +84,8 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// As for [`Producer::send`]; `RecordTooLarge` when a partition's part exceeds its topic's `max.message.bytes`. A
+    /// As for [`Producer::send`]; `RecordTooLarge` when a partition's part exceeds its topic's `max.message.bytes`. What is
+    /// wrong with one of the records has its `index`: `RecordTooLarge`, and `InvalidRecord` for every rule of its topic. A
     /// record or part that is refused leaves every partition untouched. When writing fails, parts of other partitions
     /// may be in the log: transactions, which would make them one, are not in this release.
     pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
@@ -95,6 +96,9 @@ impl Producer {
             let limit = if planted!(a_part_is_several_batches) { 1 } else { usize::MAX };
             let place = self.add(&mut parts, record, limit);
             places.push(place.map_err(|error| indexed(error, index, records.len()))?);
+        }
+        if !planted!(a_part_is_refused_while_it_is_written) {
+            parts.seal(records, &places)?;
         }
         let appended = self.write(parts)?;
         let metadata = places.into_iter().filter_map(|(part, index, timestamp)| {
@@ -108,7 +112,8 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// As for [`Producer::send`], with how far it got.
+    /// As for [`Producer::send`], with how far it got. A record that is refused has its `index`, counted from the first
+    /// record of the call: in `RecordTooLarge`, and in `InvalidRecord` for every rule of its topic.
     pub fn send_all<'a>(
         &self,
         records: impl IntoIterator<Item = ProducerRecord<'a>>,
@@ -120,7 +125,10 @@ impl Producer {
             let (count, refused) = chunk.map_err(|error| SendAllError { acknowledged, error })?;
             acknowledged += count;
             match refused {
-                Some(error) => return Err(SendAllError { acknowledged, error }),
+                Some(error) => {
+                    let index = usize::try_from(acknowledged).unwrap_or(usize::MAX);
+                    return Err(SendAllError { acknowledged, error: indexed(error, index, usize::MAX) });
+                }
                 None if count == 0 => return Ok(acknowledged),
                 None => {}
             }
@@ -220,6 +228,21 @@ fn acknowledge(done: &[(Arc<Accumulator>, Vec<Appended>)]) -> Result<()> {
 }
 
 impl Parts {
+    /// Ends each part's batch, where these records went to their places.
+    fn seal(&mut self, records: &[ProducerRecord<'_>], places: &[Place]) -> Result<()> {
+        for (number, part) in self.parts.iter_mut().enumerate() {
+            part.seal().map_err(|error| {
+                let of_all = records.iter().map(|record| &record.data).enumerate().zip(places);
+                let own = of_all.filter(|(_, place)| place.0 == number).map(|(record, _)| record);
+                match records.len() {
+                    1 => error,
+                    _ => which_is_too_large(error, own, &part.config, part.compression),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// A partition's part, and its number.
     fn of(&mut self, accumulator: Arc<Accumulator>, batch_size: usize) -> (usize, &mut Part) {
         let next = self.parts.len();
@@ -278,10 +301,15 @@ impl Part {
     }
 }
 
-/// Names the record that was refused, unless the error says as much without.
+/// Names the record that was refused, unless the error says as much without: by its topic.
 fn indexed(error: Error, index: usize, count: usize) -> Error {
     match error {
-        Error::InvalidTimestamp { .. } | Error::InvalidRecord { .. } => in_batch(error, index, count),
+        Error::InvalidTimestamp { .. } | Error::InvalidRecord { .. } | Error::RecordTooLarge { .. } => {
+            in_batch(error, index, count)
+        }
+        Error::InvalidArgument { reason } if count > 1 => {
+            Error::InvalidArgument { reason: format!("the record at index {index}: {reason}") }
+        }
         other => other,
     }
 }

@@ -4,7 +4,11 @@
 //! never blocks. What the file says (process id, host, start time) is for the message to the second comer.
 
 use crate::{
-    env::{Env, Lock, sync::Signal},
+    env::{
+        Env, Lock,
+        held::{self, Held},
+        sync::Signal,
+    },
     error::{Error, Result},
     storage::{
         layout::LOCK,
@@ -36,17 +40,71 @@ fn acquire(env: &dyn Env, dir: &Path) -> Result<Box<dyn Lock>> {
     let path = dir.join(LOCK);
     let lock = match env.lock(&path) {
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-            return Err(Error::AlreadyOpen { dir: dir.to_path_buf(), pid: holder(env, &path) });
+            let (pid, by_this_process) = holder(env, &path);
+            return Err(Error::AlreadyOpen { dir: dir.to_path_buf(), pid, by_this_process });
         }
         other => other.map_err(|e| Error::io("lock", &path, e))?,
     };
     let (pid, host) = env.identity();
     let text = format!("{pid} {host} {}\n", env.now());
-    lock.write(text.as_bytes()).map_err(|e| Error::io("write", &path, e))?;
-    Ok(lock)
+    let own = Own { _held: held::hold(&text), lock };
+    own.write(text.as_bytes()).map_err(|e| Error::io("write", &path, e))?;
+    Ok(Box::new(own))
 }
 
-fn holder(env: &dyn Env, path: &Path) -> Option<u32> {
-    let text = String::from_utf8(read_file(env, path, TEXT_MAX).ok()??).ok()?;
-    text.split_whitespace().next()?.parse().ok()
+/// The process that has the lock, and whether it is this one.
+fn holder(env: &dyn Env, path: &Path) -> (Option<u32>, bool) {
+    let text = read_file(env, path, TEXT_MAX).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(text) = text else { return (None, false) };
+    let pid = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
+    (pid, held::holds(&text))
+}
+
+/// A lock that this process is known to hold.
+#[derive(Debug)]
+struct Own {
+    lock: Box<dyn Lock>,
+    _held: Held,
+}
+
+impl Lock for Own {
+    fn write(&self, content: &[u8]) -> io::Result<()> {
+        self.lock.write(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Error, Streamlog};
+
+    #[test]
+    fn who_opens_a_log_twice_is_told_that_it_was_itself_and_not_to_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Streamlog::builder(dir.path()).open();
+        let log = open().unwrap();
+        let error = open().unwrap_err();
+        let own = std::process::id();
+        assert!(
+            matches!(error, Error::AlreadyOpen { pid: Some(pid), by_this_process: true, .. } if pid == own)
+        );
+        assert!(!error.is_retriable());
+        assert!(error.to_string().contains("in this process"), "{error}");
+        log.close().unwrap();
+        Streamlog::open(dir.path()).unwrap().close().unwrap();
+    }
+
+    #[test]
+    fn another_process_is_not_taken_for_this_one_because_of_its_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Streamlog::open(dir.path()).unwrap();
+        // As in another container: the same id and host.
+        let lock = dir.path().join("LOCK");
+        let text = std::fs::read_to_string(&lock).unwrap();
+        let (of_this, _) = text.trim_end().rsplit_once(' ').unwrap();
+        std::fs::write(&lock, format!("{of_this} 1234567890123\n")).unwrap();
+        let error = Streamlog::open(dir.path()).unwrap_err();
+        assert!(matches!(error, Error::AlreadyOpen { pid: Some(_), by_this_process: false, .. }));
+        assert!(error.is_retriable(), "{error}");
+        drop(log);
+    }
 }

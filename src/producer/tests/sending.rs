@@ -90,6 +90,54 @@ fn a_batch_that_is_refused_touches_no_partition() {
     assert_eq!([0, 1].map(|p| topic.partition(p).unwrap().log_end_offset()), [Offset::ZERO; 2]);
 }
 
+/// What kind of error it is, and which record it names.
+fn refused(error: Error) -> (ErrorKind, Option<usize>) {
+    let index = match &error {
+        Error::RecordTooLarge { index, .. } => *index,
+        Error::InvalidRecord { index, .. } => Some(*index),
+        _ => None,
+    };
+    let is_named = index.is_none_or(|index| error.to_string().contains(&format!(" {index}")));
+    assert!(is_named, "{error}");
+    (error.kind(), index)
+}
+
+#[test]
+fn a_record_that_is_refused_among_others_is_named() {
+    let world = World::new();
+    let config = TopicConfig::default().partitions(2).max_message_bytes(4000);
+    let topic = world.catalog.create("t", config).unwrap();
+    let producer = world.producer();
+    let (half, large) = (vec![b'x'; 2500], vec![b'x'; 5000]);
+    let of = |value: &[u8], time: i64| {
+        let value = value.to_vec();
+        ProducerRecord::new("t", value).partition(1).timestamp(Timestamp::from_millis(time))
+    };
+    let ok = || ProducerRecord::new("t", "fine").partition(0);
+    let cases = [
+        (vec![ok(), of(b"x", 0), of(&large, 0), of(&large, 0)], (ErrorKind::RecordTooLarge, Some(2))),
+        (vec![ok(), of(&large, 0)], (ErrorKind::RecordTooLarge, Some(1))),
+        (vec![of(&large, 0)], (ErrorKind::RecordTooLarge, None)),
+        (vec![ok(), ok(), of(b"x", -5)], (ErrorKind::InvalidRecord, Some(2))),
+        (vec![of(b"x", -5)], (ErrorKind::InvalidTimestamp, None)),
+    ];
+    for (records, expected) in cases {
+        assert_eq!(refused(producer.send_batch(&records).unwrap_err()), expected);
+        let partition = topic.partition(1).unwrap();
+        let data: Vec<_> = records.iter().map(|record| record.data.clone()).collect();
+        assert_eq!(refused(partition.append(&data).unwrap_err()), expected);
+        let stopped = producer.send_all(records.clone()).unwrap_err();
+        let (kind, index) = refused(stopped.error);
+        assert!([expected.0, ErrorKind::InvalidRecord].contains(&kind));
+        assert_eq!(index, Some(stopped.acknowledged as usize));
+        assert_eq!(index, expected.1.or(Some(0)));
+    }
+    // None of them alone.
+    let both = [of(&half, 0), of(&half, 0)];
+    assert_eq!(refused(producer.send_batch(&both).unwrap_err()), (ErrorKind::RecordTooLarge, None));
+    assert_eq!(producer.send_all(both).unwrap(), 2);
+}
+
 #[test]
 fn a_partition_that_refuses_keeps_the_batch_from_the_others() {
     let world = World::new();
