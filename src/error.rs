@@ -103,12 +103,17 @@ pub enum Error {
     /// Records that [`Producer::enqueue`](crate::Producer::enqueue) had accepted were not acknowledged, and are not tried
     /// again. The record of a call that reports this was not taken either.
     ///
-    /// [`Producer::take_undelivered`](crate::Producer::take_undelivered) hands the records back, in their order.
+    /// [`Producer::take_undelivered`](crate::Producer::take_undelivered) hands the records back, in their order; `forgotten`
+    /// says how many it cannot.
     Undelivered {
         /// The partition.
         partition: TopicPartition,
         /// How many records.
         records: u64,
+        /// How many records of this producer, of these and of those before them, are not kept for
+        /// [`Producer::take_undelivered`](crate::Producer::take_undelivered): nobody took those that failed before, and all
+        /// of them together take more than its `buffer_memory`. Those that failed first are forgotten first.
+        forgotten: u64,
         /// What kept them out. Where that could have passed, it did not within the producer's `max_block`.
         cause: Arc<Error>,
     },
@@ -386,12 +391,14 @@ impl Error {
     /// Counts the records of another failure of this partition, of which nobody was told yet.
     pub(crate) fn counts_also(&mut self, later: &Error) {
         if let (
-            Error::Undelivered { partition, records, .. },
-            Error::Undelivered { partition: of, records: more, .. },
+            Error::Undelivered { partition, records, forgotten, .. },
+            Error::Undelivered { partition: of, records: more, forgotten: all, .. },
         ) = (self, later)
-            && partition == of
         {
-            *records += *more;
+            *forgotten = (*forgotten).max(*all);
+            if partition == of {
+                *records += *more;
+            }
         }
     }
 

@@ -173,6 +173,7 @@ fn producer(producer: &Producer, topic: Option<&Topic>) {
     }
     harmless! {
         "Producer::close" => producer.close().unwrap();
+        "Producer::forgotten_undelivered" => assert_eq!(producer.forgotten_undelivered(), 0);
         "Producer::take_undelivered" => assert!(producer.take_undelivered().is_empty());
     }
 }

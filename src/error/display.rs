@@ -53,7 +53,7 @@ impl fmt::Display for Error {
                     "{size} bytes are more than the {max} of {limit}: split the data, or raise the limit where it can be"
                 )
             }
-            Error::Undelivered { partition, records, cause } => {
+            Error::Undelivered { partition, records, forgotten, cause } => {
                 write!(
                     f,
                     "{records} records of {partition} that were enqueued earlier were not acknowledged and are not tried again: "
@@ -65,7 +65,14 @@ impl fmt::Display for Error {
                     }
                     cause => write!(f, "{cause}")?,
                 }
-                write!(f, ". Producer::take_undelivered hands them back")
+                write!(f, ". Producer::take_undelivered hands them back")?;
+                match forgotten {
+                    0 => Ok(()),
+                    forgotten => write!(
+                        f,
+                        ", but {forgotten} of all that failed, the first ones, are not kept any more: nobody took them, and they take more than buffer_memory"
+                    ),
+                }
             }
             Error::QueueFull => {
                 write!(f, "the producer's buffer is full: wait for deliveries, or raise its size")

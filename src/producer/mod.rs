@@ -258,8 +258,9 @@ impl Producer {
     /// The records that were accepted and failed for good, each partition's in its order, since the last call of this.
     ///
     /// An [`Error::Undelivered`] says that there are some; a closed producer has them too. They are kept for whoever asks up
-    /// to the size of the buffer ([`buffer_memory`](ProducerBuilder::buffer_memory)), beside it; where more fail, those
-    /// that failed first are forgotten. Only a batch whose writing ended in a panic cannot be handed back.
+    /// to the size of the buffer ([`buffer_memory`](ProducerBuilder::buffer_memory)), beside it; where more fail before
+    /// anybody takes them, those that failed first are forgotten, and [`forgotten_undelivered`](Self::forgotten_undelivered)
+    /// and every such error count them. A batch whose writing ended in a panic cannot be handed back either, and counts.
     ///
     /// ```
     /// # use streamlog::{Error, ProducerRecord, Streamlog, TopicConfig};
@@ -279,6 +280,14 @@ impl Producer {
     pub fn take_undelivered(&self) -> Vec<UndeliveredRecord> {
         let core = &self.inner.core;
         if core.process.is_this() { core.undelivered.take() } else { Vec::new() }
+    }
+
+    /// How many records were accepted, failed for good and are not kept for
+    /// [`take_undelivered`](Self::take_undelivered), since the producer was built: those that failed first, where nobody took
+    /// them and more came than `buffer_memory` holds. Taking them after every failure keeps this at 0.
+    pub fn forgotten_undelivered(&self) -> u64 {
+        let core = &self.inner.core;
+        if core.process.is_this() { core.undelivered.forgotten() } else { 0 }
     }
 
     /// Does `work` with the accumulator of the record's partition.

@@ -2,7 +2,7 @@
 //!
 //! Always true: the records of one partition lie here in the order in which they were enqueued; their batches take no more
 //! bytes than the producer's buffer may, beside those that it holds. Where there are more, the oldest go: they are those
-//! that somebody was told of and did not take.
+//! that somebody was told of and did not take. They are counted, and every failure from then on says how many.
 
 use super::{
     ProducerRecord, TopicRef,
@@ -56,6 +56,8 @@ pub(super) struct Undelivered {
 struct Kept {
     batches: VecDeque<Lost>,
     bytes: usize,
+    /// How many records were given up and are not kept.
+    forgotten: u64,
     /// The first failure since the last flush.
     failure: Option<Error>,
 }
@@ -94,6 +96,11 @@ impl Undelivered {
         self.kept.lock().failure.take()
     }
 
+    /// How many records were given up and are not kept.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.kept.lock().forgotten
+    }
+
     /// Everything that is kept, in the order in which it was given up.
     pub(super) fn take(&self) -> Vec<UndeliveredRecord> {
         let mut kept = self.kept.lock();
@@ -122,8 +129,15 @@ impl Taking<'_> {
         while self.kept.bytes > self.limit {
             let Some(oldest) = self.kept.batches.pop_front() else { break };
             self.kept.bytes -= oldest.body.len();
+            self.kept.forgotten += u64::from(oldest.body.count());
             event!(WARN, partition = %oldest.topic_partition, records = oldest.body.count(), "records that were not delivered are forgotten: nobody took them back");
         }
+    }
+
+    /// Says how many records in all are not kept, after `more` of which nothing is left.
+    pub(super) fn forgotten(&mut self, more: u64) -> u64 {
+        self.kept.forgotten += more;
+        self.kept.forgotten
     }
 
     /// Notes what is told of them: the first failure since the last flush, with the records of later ones that its

@@ -313,19 +313,22 @@ impl Accumulator {
 
     fn give_up(&self, state: &mut Locked<'_>, cause: Error, lost: Vec<(QueuedBatch, bool)>) {
         let records = lost.iter().map(|(batch, _)| u64::from(batch.body.count())).sum();
-        let error = self.undelivered(records, cause);
         let mut taking = self.core().undelivered.open();
+        let mut failed = Vec::with_capacity(lost.len());
         for (QueuedBatch { body, promise, reserved }, may_be_in_log) in lost {
             taking.keep(self, body, may_be_in_log);
-            self.fail(&promise, reserved, &error);
+            failed.push((promise, reserved));
         }
+        let error = self.undelivered(records, taking.forgotten(0), cause);
+        failed.iter().for_each(|(promise, reserved)| self.fail(promise, *reserved, &error));
         taking.note(&error);
         state.stuck = None;
         state.tell(error);
     }
 
-    fn undelivered(&self, records: u64, cause: Error) -> Error {
-        Error::Undelivered { partition: self.log().identity.name.clone(), records, cause: Arc::new(cause) }
+    fn undelivered(&self, records: u64, forgotten: u64, cause: Error) -> Error {
+        let partition = self.log().identity.name.clone();
+        Error::Undelivered { partition, records, forgotten, cause: Arc::new(cause) }
     }
 
     fn fail(&self, promise: &Promise, reserved: usize, error: &Error) {
@@ -388,9 +391,11 @@ impl Drop for InHand<'_> {
         let cause = Error::io("write", &accumulator.log().identity.dir, reason);
         let mut state = accumulator.lock();
         state.writing = false;
-        let error = accumulator.undelivered(u64::from(count), cause.clone());
+        let mut taking = accumulator.core().undelivered.open();
+        let error =
+            accumulator.undelivered(u64::from(count), taking.forgotten(u64::from(count)), cause.clone());
         accumulator.fail(&promise, reserved, &error);
-        accumulator.core().undelivered.open().note(&error);
+        taking.note(&error);
         state.tell(error);
         accumulator.give_up_queued(&mut state, cause);
     }

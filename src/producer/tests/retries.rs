@@ -329,10 +329,15 @@ fn what_nobody_takes_back_stays_within_the_size_of_the_buffer() {
     let builder = disk.producer().batch_size(1000).buffer_memory(4000).max_block(Duration::ZERO);
     let producer = builder.build().unwrap();
     let values: Vec<String> = (0..20).map(|i| format!("{i:0400}")).collect();
+    let mut told = 0;
     for value in &values {
         producer.enqueue(record(value)).unwrap();
         disk.fill();
-        producer.flush().unwrap_err();
+        let error = producer.flush().unwrap_err();
+        let Error::Undelivered { records: 1, forgotten, .. } = error else { panic!("{error}") };
+        assert_eq!(forgotten, producer.forgotten_undelivered());
+        assert_eq!(forgotten > 0, error.to_string().contains(&format!("{forgotten} of all")), "{error}");
+        told = forgotten;
         disk.free();
     }
     let kept = producer.take_undelivered();
@@ -340,6 +345,7 @@ fn what_nobody_takes_back_stays_within_the_size_of_the_buffer() {
         kept.iter().map(|record| String::from_utf8_lossy(record.value.as_ref().unwrap()).into_owned());
     assert_eq!(newest.collect::<Vec<_>>(), values[values.len() - kept.len()..]);
     assert!((5..10).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(told + kept.len() as u64, 20, "each is handed back or counted");
 }
 
 #[test]
