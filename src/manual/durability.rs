@@ -403,7 +403,7 @@
 //! * **Power cuts** count what was acknowledged before the cut. The machine lives on, other than in a real one, and on ext4
 //!   a flush that was under way may return success after the cut without having reached the medium.
 //!
-//! A crash in a few lines:
+//! A crash in a few lines, with `streamlog = { path = "../streamlog", features = ["sim"] }` among the `[dev-dependencies]`:
 //!
 //! ```
 //! use streamlog::{Builder, Durability, RecordData, TopicConfig, sim::{Crash, SimEnv}};

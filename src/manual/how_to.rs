@@ -300,4 +300,12 @@
 //! ```
 //!
 //! With the feature `sim` a test can go further: let the power fail at any operation, let the disk be full, let a flush
-//! lie, and open what is left. [`durability`](super::durability#how-to-check-this) has a program.
+//! lie, and open what is left. It is a feature of the tests alone:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! streamlog = { path = "../streamlog", features = ["sim"] }
+//! ```
+//!
+//! [`durability`](super::durability#how-to-check-this) has a program, and the page of `streamlog::sim` one that lets the
+//! machine die after every operation.

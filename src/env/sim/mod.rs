@@ -1,7 +1,13 @@
 //! A simulated machine: a disk that behaves as badly as real ones do, a clock that jumps, background work without
 //! threads. Everything it does follows from its seed.
 //!
-//! Test your own application with it: run it on a [`SimEnv`], let the machine die, open the log again on what is left.
+//! Test your own application with it: run it on a [`SimEnv`], let the machine die, open the log again on what is left. It is
+//! behind the feature `sim`, which tests alone need:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! streamlog = { path = "../streamlog", features = ["sim"] }
+//! ```
 //!
 //! ```
 //! use streamlog::{Builder, RecordData, TopicConfig, sim::{Crash, SimEnv}};
@@ -17,10 +23,55 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! What is always true:
+//! # To die after every operation
+//!
+//! Each [`Operation`] has a number. The first one on a machine is 1, and every later one, reads and those that fail
+//! included, has the next; a machine that comes up after a crash counts from 1 again. [`SimEnv::operations`] is the number
+//! of the last one, so what it says after a call tells which operations came before that call returned. The same program
+//! with the same seed has the same operations under the same numbers, on every computer, as long as one thread uses the
+//! machine; another release of this library may have others.
+//!
+//! [`SimEnv::record`] begins a [`Recording`], and a [`Cursor`] goes through it from change to change: it stands after the
+//! operation whose number [`Cursor::advance`] returns, and operations that changed nothing are passed over. A machine can
+//! [die](Cursor::crash) wherever it stands, without the program running again:
+//!
+//! ```
+//! use streamlog::{Builder, ProducerRecord, TopicConfig, sim::{Crash, SimEnv}};
+//!
+//! let machine = SimEnv::new(42);
+//! let log = Builder::env(&machine, "/data").background_thread(false).open()?;
+//! log.create_topic("payments", TopicConfig::default())?;
+//! let producer = log.producer()?;
+//!
+//! machine.record();
+//! let mut acknowledged_at = Vec::new();
+//! for payment in ["ten pounds to ada", "five to grace"] {
+//!     producer.send(ProducerRecord::new("payments", payment))?;
+//!     acknowledged_at.push(machine.operations());
+//! }
+//! let recording = machine.recording();
+//!
+//! let mut places = 0;
+//! let mut cursor = recording.cursor();
+//! while let Some(operation) = cursor.advance() {
+//!     let promised = acknowledged_at.iter().filter(|at| **at <= operation).count() as u64;
+//!     for crash in Crash::ALL {
+//!         // The seed decides what of the unflushed changes is left.
+//!         let rebooted = cursor.crash(crash, operation);
+//!         let log = Builder::env(&rebooted, "/data").background_thread(false).open()?;
+//!         let end = log.topic("payments")?.partition(0)?.log_end_offset();
+//!         assert!(end >= promised, "after {crash:?} at operation {operation}: {end} of {promised}");
+//!         places += 1;
+//!     }
+//! }
+//! assert!(places > 50);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! # What is always true
 //!
 //! * What was flushed survives every [`Crash`]; of what was not, any part may. Lengths, bytes and names go separately.
-//! * Every operation has a number; a [`Recording`] of a run gives the disk after any of them without running again.
+//! * A [`Recording`] of a run gives the disk after any of its operations without running again.
 //! * A task that was spawned runs inside waits, joins and [`SimEnv::pump`], on the calling thread. A wait that nothing
 //!   can end panics: it would hang on a real machine. One thread at a time is meant to use a simulated machine.
 //! * A reader of a mapping that touches what was never written, or lies behind the end of its file, is noted in
@@ -174,7 +225,7 @@ impl SimEnv {
         self.world.lock().disk.used()
     }
 
-    /// How many operations there were.
+    /// How many operations there were: the number of the last one, 0 before the first.
     pub fn operations(&self) -> u64 {
         self.world.lock().operations
     }

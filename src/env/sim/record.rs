@@ -37,7 +37,8 @@ impl Recording {
         self.entries.iter().filter(|e| e.change.is_some()).count()
     }
 
-    /// Every operation: its number, what it was, and on which path.
+    /// Every operation since [`SimEnv::record`]: its number on the machine, what it was, and on which path. One that changed
+    /// the disk in several steps is there once for each.
     pub fn operations(&self) -> impl Iterator<Item = (u64, Operation, &str)> {
         self.entries.iter().map(|e| (e.number, e.operation, e.path.as_str()))
     }
@@ -57,7 +58,8 @@ pub struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// Goes on to the next change of the disk and says which operation it was; `None` at the end.
+    /// Goes on to the next change of the disk and says which operation made it, by its number on the machine; `None` at the
+    /// end. The cursor then stands after that change.
     pub fn advance(&mut self) -> Option<u64> {
         loop {
             let entry = self.recording.entries.get(self.next)?;
