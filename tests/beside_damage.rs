@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    AutoOffsetReset, Error, GroupReset, OffsetSpec, Partition, PartitionDir, RecordData, ResetTo, Streamlog,
-    Timestamp, TopicConfig, TopicPartition,
+    AutoOffsetReset, ConfigChange, Error, GroupReset, OffsetSpec, Partition, PartitionDir, RecordData,
+    ResetTo, Streamlog, Timestamp, TopicConfig, TopicPartition,
 };
 use support::*;
 
@@ -303,12 +303,8 @@ fn try_all(clean: bool, check: fn(&Store, &Path, &Partition, &str, &mut Tried)) 
             }
             for read_only in [true, false] {
                 let context = format!("{context}, read-only {read_only}");
-                let opened = Streamlog::builder(&dir).read_only(read_only).open();
-                let Ok(log) = opened else { continue };
-                let partition = match log.topic("t").and_then(|topic| topic.partition(0)) {
-                    Ok(partition) => partition,
-                    Err(_) => continue,
-                };
+                let log = Streamlog::builder(&dir).read_only(read_only).open().expect(&context);
+                let partition = log.topic("t").unwrap().partition(0).unwrap();
                 if clean || !read_only {
                     assert_eq!(partition.high_watermark(), store.times.len() as u64, "{context}");
                 }
@@ -401,4 +397,22 @@ fn every_way_to_look_for_a_time_names_the_damage_and_moves_nothing() {
 fn log_age(time: Timestamp) -> Duration {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now - Duration::from_millis(time.as_millis() as u64)
+}
+
+#[test]
+fn retention_by_age_keeps_a_segment_whose_age_damage_hides_and_removes_those_before_it() {
+    let root = quick_dir();
+    let store = Store::new(root.path(), true);
+    let dir = root.path().join("harmed");
+    let file = store.logs().len() - 1;
+    let damaged = places(&store.logs()[file])[0];
+    store.harm(&dir, Harm::Flip { file, at: damaged.start + 66 }, Indexes::Gone);
+    let log = Streamlog::open(&dir).unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    // Everything that can be read is decades old.
+    log.alter_topic("t", &[ConfigChange::set("retention.ms", "3600000")]).unwrap();
+    log.maintain().unwrap();
+    assert_eq!((partition.log_start_offset().value(), partition.segment_count()), (damaged.base, 1));
+    let health = log.health();
+    assert!(matches!(&*health.damaged, [(_, Error::Corrupt { .. })]), "{health}");
 }

@@ -17,7 +17,10 @@ use crate::{
         record::{Records, ValidRecords},
     },
     error::{Error, Result},
-    storage::{scan::Scanner, segment::Segment},
+    storage::{
+        scan::Scanner,
+        segment::{Located, Segment},
+    },
     types::Offset,
 };
 use std::sync::Arc;
@@ -130,6 +133,10 @@ impl Log {
 fn segment_of<'a>(segments: &'a [Arc<Segment>], header: &BatchHeader) -> Option<(&'a Segment, u64)> {
     let segment = floor(segments, header.base_offset).and_then(|i| segments.get(i))?;
     let offset = header.base_offset;
-    let found = segment.locate(offset).or_else(|_| segment.locate_past_damage(offset)).ok()??;
-    (found.header == *header).then_some((&**segment, found.position))
+    let is_it = |found: &Located| found.header == *header;
+    let by_index = segment.locate(offset).ok().flatten().filter(is_it);
+    let found = by_index.or_else(|| segment.locate_past_damage(offset).ok().flatten().filter(is_it));
+    // Where neither leads to it, because another batch has its offsets too, each batch is looked at.
+    let position = found.map(|found| found.position).or_else(|| segment.position_of(header));
+    position.map(|position| (&**segment, position))
 }
