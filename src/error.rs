@@ -8,6 +8,7 @@
 mod display;
 mod kind;
 pub(crate) mod memory;
+pub(crate) mod wrong_kind;
 
 pub use kind::ErrorKind;
 
@@ -412,7 +413,7 @@ impl Error {
     }
 
     /// What the operating system said of `operation` on `path`; a full medium becomes [`Error::DiskFull`], a limit on file
-    /// sizes [`Error::FileTooLarge`].
+    /// sizes [`Error::FileTooLarge`], a link or a FIFO in the place of a file [`Error::Corrupt`].
     pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
         let source = if is_out_of_descriptors(&source) {
@@ -420,6 +421,9 @@ impl Error {
         } else {
             source
         };
+        if let Some(wrong) = wrong_kind::WrongKind::of(&source) {
+            return Error::corrupt(wrong.place(&path), 0, wrong.to_string());
+        }
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { operation, path },
             io::ErrorKind::FileTooLarge => Error::FileTooLarge { operation, path },

@@ -2,7 +2,8 @@
 //!
 //! A tree of directories and files in memory that answers as the real one does, down to the kinds of its errors. What
 //! it holds is gone with the last handle on it; flushing is free, and reading past the cache reads the same. Clock,
-//! threads and waits are the machine's. Paths have one root, with or without a leading slash.
+//! threads and waits are the machine's. Paths have one root, with or without a leading slash. Only tests can make links
+//! here, and none is followed anywhere.
 //!
 //! One mutex guards the tree, one lock each the content of a file; the tree's may be held while a file's is taken, never
 //! the other way round.
@@ -10,7 +11,9 @@
 mod extents;
 
 use super::sync::{AtomicBool, Mutex, Ordering, RwLock, Signal};
-use super::{DirEntry, Env, File, Job, Lock, Metadata, Open, Region, Running, Task, machine};
+use super::{
+    DirEntry, Env, File, FileKind, Job, Lock, Metadata, Open, Region, Running, Task, WrongKind, machine,
+};
 use crate::types::Timestamp;
 use bytes::Bytes;
 use extents::Extents;
@@ -36,6 +39,23 @@ struct Dir {
 enum Node {
     Dir(Dir),
     File(Arc<Inode>),
+    #[cfg_attr(not(test), allow(dead_code, reason = "nobody else makes one"))]
+    Link,
+}
+
+impl Node {
+    fn kind(&self) -> FileKind {
+        match self {
+            Node::Dir(_) => FileKind::Dir,
+            Node::File(_) => FileKind::File,
+            Node::Link => FileKind::Link,
+        }
+    }
+
+    /// An error that says that this is not what was looked for, a number of names above the end of the path.
+    fn is_no(&self, expected: FileKind, above: usize) -> io::Error {
+        WrongKind { found: self.kind(), expected: Some(expected), above }.into_io()
+    }
 }
 
 /// A file, whatever its name is now.
@@ -55,13 +75,26 @@ impl MemoryEnv {
         Arc::new(MemoryEnv { root: Mutex::new(Dir::new()) })
     }
 
+    /// Makes a symbolic link. Where it leads does not matter: nobody goes there.
+    #[cfg(test)]
+    pub fn symlink(&self, at: &Path) -> io::Result<()> {
+        let mut root = self.root.lock();
+        match root.parent_of(at)? {
+            Some((dir, name)) if !dir.entries.contains_key(name) => {
+                dir.put(name, Node::Link);
+                Ok(())
+            }
+            _ => Err(ErrorKind::AlreadyExists.into()),
+        }
+    }
+
     fn open_inode(&self, path: &Path, how: Open) -> io::Result<Arc<Inode>> {
         let mut root = self.root.lock();
         let Some((dir, name)) = root.parent_of(path)? else { return Err(ErrorKind::IsADirectory.into()) };
         match (dir.entries.get(name), how) {
             (Some(_), Open::CreateNew) => Err(ErrorKind::AlreadyExists.into()),
-            (Some(Node::Dir(_)), _) => Err(ErrorKind::IsADirectory.into()),
             (Some(Node::File(inode)), _) => Ok(inode.clone()),
+            (Some(other), _) => Err(other.is_no(FileKind::File, 0)),
             (None, Open::Read | Open::Write) => Err(ErrorKind::NotFound.into()),
             (None, Open::Create | Open::CreateNew) => {
                 let inode = Arc::new(Inode::new());
@@ -100,12 +133,14 @@ impl Dir {
         self.entries.remove(name)
     }
 
-    /// The directory under these names.
-    fn walk(&mut self, names: &[&OsStr]) -> io::Result<&mut Dir> {
-        names.iter().try_fold(self, |dir, name| match dir.entries.get_mut(*name) {
-            Some(Node::Dir(next)) => Ok(next),
-            Some(Node::File(_)) => Err(ErrorKind::NotADirectory.into()),
-            None => Err(ErrorKind::NotFound.into()),
+    /// The directory under these names, behind which a path has `more`.
+    fn walk(&mut self, names: &[&OsStr], more: usize) -> io::Result<&mut Dir> {
+        names.iter().zip((0..names.len()).rev()).try_fold(self, |dir, (name, above)| {
+            match dir.entries.get_mut(*name) {
+                Some(Node::Dir(next)) => Ok(next),
+                Some(other) => Err(other.is_no(FileKind::Dir, above + more)),
+                None => Err(ErrorKind::NotFound.into()),
+            }
         })
     }
 
@@ -113,7 +148,7 @@ impl Dir {
     fn parent_of<'a, 'p>(&'a mut self, path: &'p Path) -> io::Result<Option<(&'a mut Dir, &'p OsStr)>> {
         let names = names(path);
         let Some((last, before)) = names.split_last() else { return Ok(None) };
-        Ok(Some((self.walk(before)?, last)))
+        Ok(Some((self.walk(before, 1)?, last)))
     }
 }
 
@@ -136,11 +171,11 @@ impl Env for MemoryEnv {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let mut root = self.root.lock();
-        let entries = root.walk(&names(dir))?.entries.iter();
+        let entries = root.walk(&names(dir), 0)?.entries.iter();
         // The order of the names' bytes, which the tree has, is the order of the strings.
         let listed = entries.filter_map(|(name, node)| {
             let name = name.to_str()?.to_owned();
-            Some(DirEntry { name, is_dir: matches!(node, Node::Dir(_)) })
+            Some(DirEntry { name, kind: node.kind() })
         });
         Ok(listed.collect())
     }
@@ -156,6 +191,7 @@ impl Env for MemoryEnv {
                 let content = inode.content.read();
                 Ok(Metadata { len: content.extents.len(), is_dir: false, modified: content.modified })
             }
+            Some(Node::Link) => Err(WrongKind { found: FileKind::Link, expected: None, above: 0 }.into_io()),
         }
     }
 
@@ -181,7 +217,7 @@ impl Env for MemoryEnv {
                 return Err(ErrorKind::DirectoryNotEmpty.into());
             }
             Some(Node::Dir(_)) if !moves_dir => return Err(ErrorKind::IsADirectory.into()),
-            Some(Node::File(_)) if moves_dir => return Err(ErrorKind::NotADirectory.into()),
+            Some(Node::File(_) | Node::Link) if moves_dir => return Err(ErrorKind::NotADirectory.into()),
             _ => {}
         }
         let (dir, name) = root.parent_of(from)?.ok_or_else(invalid)?;
@@ -196,8 +232,8 @@ impl Env for MemoryEnv {
         let Some((dir, name)) = root.parent_of(path)? else { return Err(ErrorKind::IsADirectory.into()) };
         match dir.entries.get(name) {
             None => Err(ErrorKind::NotFound.into()),
-            Some(Node::Dir(_)) => Err(ErrorKind::IsADirectory.into()),
-            Some(Node::File(_)) => {
+            Some(found @ Node::Dir(_)) => Err(found.is_no(FileKind::File, 0)),
+            Some(Node::File(_) | Node::Link) => {
                 dir.take(name);
                 Ok(())
             }
@@ -209,7 +245,7 @@ impl Env for MemoryEnv {
         let Some((dir, name)) = root.parent_of(path)? else { return Err(ErrorKind::InvalidInput.into()) };
         match dir.entries.get(name) {
             None => Err(ErrorKind::NotFound.into()),
-            Some(Node::File(_)) => Err(ErrorKind::NotADirectory.into()),
+            Some(found @ (Node::File(_) | Node::Link)) => Err(found.is_no(FileKind::Dir, 0)),
             Some(Node::Dir(found)) if !found.entries.is_empty() => Err(ErrorKind::DirectoryNotEmpty.into()),
             Some(Node::Dir(_)) => {
                 dir.take(name);
@@ -219,7 +255,7 @@ impl Env for MemoryEnv {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.root.lock().walk(&names(dir)).map(drop)
+        self.root.lock().walk(&names(dir), 0).map(drop)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

@@ -7,6 +7,10 @@
 //!   [`write_all_at`] finish the job.
 //! * Bytes written are visible to every reader of the file at once. They are durable after [`File::sync_data`]
 //!   returned `Ok`, together with the file's length. A new name is durable after [`Env::sync_dir`] on its directory.
+//! * Names are looked up without following symbolic links, but for those on the way to the directory that is held (or, where
+//!   none is, to the last name of a path). Regular files and directories are all that there is: what else has the name that
+//!   was asked for (a link, a FIFO, a socket, a device) is a [`WrongKind`] before anything of it is opened for good, read
+//!   or waited for. It can be renamed and removed, which concerns the name alone.
 //! * A [`Region`] shows what is written to its file later, and outlives the file's name and its descriptor.
 //! * [`Env::wait`] returns when the signal was notified after `seen` was taken, or at the deadline, or for no reason.
 //!   A simulated environment runs background tasks and moves its clock there, so nothing may block elsewhere for
@@ -33,6 +37,8 @@ pub mod trace;
 #[cfg(test)]
 pub(crate) use forward::forward_to_file;
 
+#[allow(unused_imports, reason = "words of the rooms above")]
+pub use crate::error::wrong_kind::{FileKind, WrongKind};
 use crate::types::Timestamp;
 use bytes::Bytes;
 use std::{
@@ -62,8 +68,20 @@ pub enum Open {
 pub struct DirEntry {
     /// The name; entries whose name is not UTF-8 are not listed.
     pub name: String,
+    /// What it is. A link is one, whatever it leads to.
+    pub kind: FileKind,
+}
+
+impl DirEntry {
     /// Whether it is a directory.
-    pub is_dir: bool,
+    pub fn is_dir(&self) -> bool {
+        self.kind == FileKind::Dir
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind == FileKind::File
+    }
 }
 
 /// What is known of a file without reading it.
@@ -85,11 +103,11 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Lists a directory, in the order of the names.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
-    /// What is known of a file or directory. `NotFound` when there is none.
+    /// What is known of a file or directory. `NotFound` when there is none, and a [`WrongKind`] where it is neither.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
     /// Gives a file or directory another name, replacing a file that had it, at once for every observer.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file's name. Who has it open keeps reading it.
+    /// Removes a name, of whatever is no directory. Who has the file open keeps reading it.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
@@ -156,6 +174,11 @@ pub trait File: Send + Sync + fmt::Debug {
     fn sync_data(&self) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Whether the file had other names beside this one when it was opened (hard links), as in a backup that was made of
+    /// them: what is written here would be seen there.
+    fn has_other_names(&self) -> bool {
+        false
+    }
     /// Cuts or lengthens the file; new bytes are zero.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the file at least `len` bytes long, with space set aside for them, so that writing there needs no more.

@@ -63,13 +63,10 @@ fn unsupported_if_never(error: io::Error) -> io::Error {
 
 impl Env for RealEnv {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        let file = self.names.open(path, how)?;
-        // Unix opens a directory for reading, and then reads nothing of it.
-        if how == Open::Read && file.metadata()?.is_dir() {
-            return Err(ErrorKind::IsADirectory.into());
-        }
+        let names::Opened { file, has_other_names } = self.names.open(path, how)?;
         Ok(Arc::new(RealFile {
             file,
+            has_other_names,
             direct: direct::Direct::default(),
             grown_by_zeros: AtomicBool::new(false),
             #[cfg(not(unix))]
@@ -141,14 +138,27 @@ impl Env for RealEnv {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file = self.names.open(path, Open::Create)?;
         loop {
-            match file.try_lock() {
-                Err(fs::TryLockError::Error(e)) if e.kind() == ErrorKind::Interrupted => {}
-                done => break done?,
+            let names::Opened { file, has_other_names } = self.names.open(path, Open::Create)?;
+            try_lock(&file)?;
+            // Whoever had it may have put another in its place, which is now the one that counts.
+            #[cfg(unix)]
+            if !self.names.is_at(&file, path)? {
+                continue;
             }
+            let holder = std::process::id();
+            if !has_other_names {
+                return Ok(Box::new(RealLock { file, holder }));
+            }
+            // What is noted in it would be seen under the other name. Nobody else gets past the one that is held.
+            self.names.remove_file(path)?;
+            let own = match self.names.open(path, Open::CreateNew) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
+                own => own?.file,
+            };
+            try_lock(&own)?;
+            return Ok(Box::new(RealLock { file: own, holder }));
         }
-        Ok(Box::new(RealLock { file, holder: std::process::id() }))
     }
 
     fn now(&self) -> Timestamp {
@@ -194,6 +204,16 @@ impl Env for RealEnv {
     }
 }
 
+/// Locks a file, unless somebody has: `WouldBlock`.
+fn try_lock(file: &fs::File) -> io::Result<()> {
+    loop {
+        match file.try_lock() {
+            Err(fs::TryLockError::Error(e)) if e.kind() == ErrorKind::Interrupted => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
 /// A file whose lock lasts as long as this value.
 ///
 /// The system's lock lasts as long as any copy of the descriptor. A thread that starts a program makes one, which the
@@ -227,6 +247,7 @@ impl Lock for RealLock {
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
+    has_other_names: bool,
     /// The way past the cache.
     direct: direct::Direct,
     /// Whether space was set aside by writing zeros, for want of another way.
@@ -272,6 +293,10 @@ impl File for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn has_other_names(&self) -> bool {
+        self.has_other_names
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

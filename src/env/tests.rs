@@ -51,7 +51,7 @@ fn content(file: &dyn File) -> Vec<u8> {
 }
 
 fn list(env: &dyn Env, dir: &Path) -> Vec<String> {
-    env.list(dir).unwrap().into_iter().map(|e| if e.is_dir { e.name + "/" } else { e.name }).collect()
+    env.list(dir).unwrap().into_iter().map(|e| if e.is_dir() { e.name + "/" } else { e.name }).collect()
 }
 
 #[test]
@@ -453,6 +453,8 @@ fn a_task_that_panics_ends_alone() {
     }
     everywhere(|env, _| env.spawn("panics", Arc::new(Signal::new()), Box::new(Panics)).unwrap().join());
 }
+
+mod kinds;
 
 #[derive(Clone, Debug)]
 enum Op {

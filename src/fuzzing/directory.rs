@@ -103,7 +103,7 @@ fn files(env: &dyn Env) -> Vec<PathBuf> {
     while let Some(dir) = dirs.pop() {
         for entry in env.list(&dir).unwrap_or_default() {
             let path = dir.join(&entry.name);
-            if entry.is_dir { dirs.push(path) } else { found.push(path) }
+            if entry.is_dir() { dirs.push(path) } else { found.push(path) }
         }
     }
     found.sort();

@@ -305,11 +305,10 @@ impl Log {
         match create() {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 let path = SegmentFile::Log.path(dir, base);
-                let found = env.metadata(&path).map_err(|e| Error::io("measure", &path, e))?;
-                if found.is_dir || found.len > 0 {
-                    self.put_stray_aside(base)?;
-                } else {
+                if env.metadata(&path).is_ok_and(|found| !found.is_dir && found.len == 0) {
                     remove_segment_files(env, dir, base)?;
+                } else {
+                    self.put_stray_aside(base)?;
                 }
                 create()
             }

@@ -5,6 +5,7 @@ use crate::{
     env::{Env, trace::event},
     error::{Error, Result},
     storage::{
+        apart::free_aside_name,
         layout::{ASIDE, SegmentFile},
         scan::{Found, Scanner},
         segment::Segment,
@@ -28,7 +29,7 @@ impl Recovery<'_> {
             other => other.map_err(|e| Error::io("list", dir, e))?,
         };
         for entry in entries {
-            if self.was_removed(&entry.name)? {
+            if entry.is_file() && self.was_removed(&entry.name)? {
                 remove_if_there(&*self.shared.env, &dir.join(&entry.name))?;
                 if let Some(base) = SegmentFile::Log.parse(&entry.name) {
                     remove_segment_files(&*self.shared.env, dir, base)?;
@@ -134,18 +135,4 @@ fn put_segment_aside(
     // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
     env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
     Ok(Some(aside))
-}
-
-/// A name beside `path` that is free.
-pub(super) fn free_aside_name(env: &dyn Env, path: &Path) -> PathBuf {
-    let mut n = 0;
-    loop {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(if n == 0 { format!(".{ASIDE}") } else { format!(".{ASIDE}{n}") });
-        let candidate = PathBuf::from(name);
-        if env.metadata(&candidate).is_err() {
-            return candidate;
-        }
-        n += 1;
-    }
 }

@@ -13,7 +13,6 @@ use super::{
     replay::{Replay, read_epochs},
     shared::Shared,
     stray::checkpointed,
-    suspect::copy_range,
 };
 use crate::{
     codec::manifest::{Entry, PartitionClosed, Place, SealedSegment, TakenIn},
@@ -21,6 +20,7 @@ use crate::{
     error::{Error, Result},
     partition::log::Log,
     storage::{
+        apart::{copy_range, free_aside_name},
         layout::{LOG_STARTS, SegmentFile},
         manifest::PartitionState,
         segment::{Segment, sidecars::UNKNOWN},
@@ -34,7 +34,7 @@ use std::{io, ops::Range, path::Path, sync::Arc};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub base: Offset,
-    pub is_dir: bool,
+    pub is_file: bool,
 }
 
 /// The names of segments in a directory, ascending; none where there is no directory.
@@ -45,7 +45,7 @@ pub(super) fn names_in(env: &dyn Env, dir: &Path) -> Result<Vec<Name>> {
         other => other.map_err(|e| Error::io("list", dir, e))?,
     };
     let named = |entry: &crate::env::DirEntry| {
-        Some(Name { base: SegmentFile::Log.parse(&entry.name)?, is_dir: entry.is_dir })
+        Some(Name { base: SegmentFile::Log.parse(&entry.name)?, is_file: entry.is_file() })
     };
     let mut names: Vec<_> = entries.iter().filter_map(named).collect();
     names.sort();
@@ -108,7 +108,7 @@ pub(super) fn with_what_is_there(
 
 /// Whether a segment of this name may hold what was appended behind the end of a closed log.
 fn continues(name: &Name, closed: &PartitionClosed) -> bool {
-    !name.is_dir && name.base >= closed.next_offset
+    name.is_file && name.base >= closed.next_offset
 }
 
 /// Where a log begins whose first segments another writer has removed, as a broker's retention does. Its checkpoint of
@@ -183,7 +183,7 @@ impl Recovery<'_> {
     pub(super) fn put_tail_aside(&mut self, segment: &Segment, position: u64) -> Result<bool> {
         let (env, dir) = (&*self.shared.env, &self.identity.dir);
         let path = segment.data().path();
-        let aside = super::aside::free_aside_name(env, path);
+        let aside = free_aside_name(env, path);
         let copied = copy_range(env, path, position, &aside)
             .and_then(|()| env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e)));
         match copied {

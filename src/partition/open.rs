@@ -25,6 +25,7 @@ use crate::{
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     storage::{
+        apart::is_no_file,
         index,
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
         manifest::{PartitionState, SegmentEntry},
@@ -438,7 +439,10 @@ fn clear_leftovers(shared: &Shared, identity: &Identity) -> Result<()> {
     let mut has_data = false;
     for entry in entries.iter().filter(|e| SegmentFile::Log.parse(&e.name).is_some()) {
         let path = dir.join(&entry.name);
-        has_data |= env.metadata(&path).map_err(|e| Error::io("measure", &path, e))?.len > 0;
+        has_data |= match env.metadata(&path) {
+            Err(e) if is_no_file(&e) => true,
+            found => found.map_err(|e| Error::io("measure", &path, e))?.len > 0,
+        };
     }
     if !has_data {
         return remove_segment_files(env, dir, Offset::ZERO);

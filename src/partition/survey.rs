@@ -351,7 +351,7 @@ impl Survey<'_> {
 /// The base offsets of all files of this kind, ascending.
 pub(super) fn offsets_of(kind: SegmentFile, entries: &[DirEntry]) -> Vec<Offset> {
     let mut offsets: Vec<Offset> =
-        entries.iter().filter(|e| !e.is_dir).filter_map(|e| kind.parse(&e.name)).collect();
+        entries.iter().filter(|e| !e.is_dir()).filter_map(|e| kind.parse(&e.name)).collect();
     offsets.sort();
     offsets
 }

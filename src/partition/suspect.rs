@@ -9,15 +9,11 @@ use super::{
     recover::{HandsOff, Recovery},
 };
 use crate::{
-    env::{Env, Open, read_full_at, write_all_at},
     error::{Error, Result},
-    storage::{scan::Source, sidecar::remove_if_there},
+    storage::{apart::copy_anew, scan::Source},
     types::Offset,
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::io;
 
 impl Recovery<'_> {
     /// The cache may show what a failed flush lost: when one was in flight or had failed, or when flushing fails now.
@@ -86,70 +82,5 @@ impl Recovery<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Writes a file anew under its own name, so that what its reader sees is what the medium has.
-fn copy_anew(env: &dyn Env, path: &Path) -> Result<()> {
-    let mut beside = path.as_os_str().to_os_string();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    remove_if_there(env, &beside)?;
-    let copied = copy(env, path, &beside);
-    if copied.is_err() {
-        // The error that is told is the first one; what stays behind is removed by the next attempt.
-        let _ = remove_if_there(env, &beside);
-    }
-    copied?;
-    env.rename(&beside, path).map_err(|e| Error::io("rename", &beside, e))?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
-}
-
-fn copy(env: &dyn Env, from: &Path, to: &Path) -> Result<()> {
-    copy_range(env, from, 0, to)
-}
-
-/// Copies what a file has from `start` on into a new one, which is flushed. Where the one has nothing, the other gets
-/// nothing: a file of a tebibyte may hold a few bytes.
-pub(super) fn copy_range(env: &dyn Env, from: &Path, start: u64, to: &Path) -> Result<()> {
-    let source = env.open(from, Open::Read).map_err(|e| Error::io("open", from, e))?;
-    let target = env.open(to, Open::CreateNew).map_err(|e| Error::io("create", to, e))?;
-    let len = source.len().map_err(|e| Error::io("measure", from, e))?;
-    let mut piece = vec![0; 1 << 20];
-    let mut position = start;
-    loop {
-        position = source.data_from(position).max(position);
-        if position >= len {
-            break;
-        }
-        let read = read_full_at(&*source, &mut piece, position).map_err(|e| Error::io("read", from, e))?;
-        let Some(content) = piece.get(..read).filter(|content| !content.is_empty()) else { break };
-        write_all_at(&*target, content, position - start).map_err(|e| Error::io("write", to, e))?;
-        position += read as u64;
-    }
-    target.set_len(len.saturating_sub(start)).map_err(|e| Error::io("truncate", to, e))?;
-    target.sync_data().map_err(|e| Error::io("flush", to, e))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::env::memory::MemoryEnv;
-
-    #[test]
-    fn what_a_file_does_not_have_is_not_copied() {
-        let env = MemoryEnv::new();
-        let (from, to) = (Path::new("/from"), Path::new("/to"));
-        let file = env.open(from, Open::CreateNew).unwrap();
-        write_all_at(&*file, &[7; 3 << 20], 0).unwrap();
-        file.set_len(1 << 40).unwrap();
-        copy_range(&*env, from, 1000, to).unwrap();
-        let copy = env.open(to, Open::Read).unwrap();
-        assert_eq!(copy.len().unwrap(), (1 << 40) - 1000);
-        let mut bytes = vec![0; 4 << 20];
-        read_full_at(&*copy, &mut bytes, 0).unwrap();
-        let (content, rest) = bytes.split_at((3 << 20) - 1000);
-        assert!(content.iter().all(|byte| *byte == 7) && rest.iter().all(|byte| *byte == 0));
     }
 }

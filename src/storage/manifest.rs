@@ -26,6 +26,7 @@ use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAY
 use crate::env::sync::Mutex;
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
 use crate::error::{Error, Result};
+use crate::storage::apart::remove_if_there;
 use crate::storage::marks::Marks;
 use crate::types::TopicId;
 use std::path::{Path, PathBuf};
@@ -210,7 +211,9 @@ impl Manifest {
         let mut inner = self.inner.lock();
         let kept = inner.len + RESERVE_LEAST / 2;
         let lends = self.access == Access::ReadWrite && !inner.torn && inner.allocated > kept;
-        let lent = lends && inner.file.as_ref().is_some_and(|file| file.set_len(kept).is_ok());
+        let lent = lends
+            && inner.may_be_changed()
+            && inner.file.as_ref().is_some_and(|file| file.set_len(kept).is_ok());
         if lent {
             (inner.allocated, inner.dirty) = (kept, true);
         }
@@ -298,7 +301,7 @@ impl Manifest {
     fn write(&self, inner: &mut Inner, room: Room, entries: &[Entry], flush: Flush) -> Result<(), Failure> {
         if !inner.mine {
             match self.rewrite(inner) {
-                Err(Failure::Undone(Error::DiskFull { .. })) if inner.file.is_some() => {}
+                Err(Failure::Undone(Error::DiskFull { .. })) if inner.may_be_changed() => {}
                 other => return other,
             }
         }
@@ -414,10 +417,7 @@ impl Manifest {
     /// The file, and how long it is.
     fn write_tmp(&self, tmp: &Path, bytes: &[u8]) -> Result<(Arc<dyn File>, u64), Failure> {
         let undone = |operation| move |e| Failure::Undone(Error::io(operation, tmp, e));
-        match self.env.remove_file(tmp) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(undone("remove")(e)),
-            _ => {}
-        }
+        remove_if_there(&*self.env, tmp).map_err(Failure::Undone)?;
         let file = self.env.open(tmp, Open::CreateNew).map_err(undone("create"))?;
         write_all_at(&*file, bytes, 0).map_err(undone("write"))?;
         // Without a reserve it is no better than the file it is to follow.
@@ -435,6 +435,11 @@ impl Manifest {
 }
 
 impl Inner {
+    /// Whether the file may be written in place: that of a backup by hard links is not.
+    fn may_be_changed(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| !file.has_other_names())
+    }
+
     /// Sees to it that `more` bytes can be appended, and that the reserve is whole behind them; where only the latter
     /// cannot be had, `room` decides.
     fn allocate(&mut self, file: &dyn File, more: u64, room: Room) -> io::Result<()> {

@@ -4,7 +4,7 @@
 //! reads as none. Writing one is a single `pwrite` without a flush, so a mark survives the process at once and a power
 //! cut once it was flushed. The file is made when the first mark is written.
 
-use super::manifest::Access;
+use super::{apart::copy_anew, manifest::Access};
 use crate::codec::mark::{MARK_BYTES, ManifestMark, Mark};
 use crate::env::sync::{AtomicBool, Mutex, Ordering};
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
@@ -151,8 +151,15 @@ impl Marks {
 
     fn file_to_write(&self) -> Result<Arc<dyn File>> {
         let mut file = self.file.lock();
-        if let Some(file) = &*file {
-            return Ok(file.clone());
+        if let Some(known) = file.clone() {
+            if !known.has_other_names() {
+                return Ok(known);
+            }
+            copy_anew(&*self.env, &self.path)?;
+            *file = self.open_file(Open::Write)?;
+            if let Some(own) = &*file {
+                return Ok(own.clone());
+            }
         }
         let made = self.env.open(&self.path, Open::Create).map_err(|e| Error::io("create", &self.path, e))?;
         self.env.sync_dir(&self.dir).map_err(|e| Error::io("flush", &self.dir, e))?;

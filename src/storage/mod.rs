@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows about topics' settings, producers or waiting readers; it knows bytes, positions and offsets.
 
+pub mod apart;
 pub mod bound;
 pub mod files;
 mod frugal;

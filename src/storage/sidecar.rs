@@ -3,7 +3,12 @@
 //! How long one is says a stranger. What is longer than its content can need is not read, and counts as damaged;
 //! entries of an index are read piece by piece, as far as they are in order.
 
-use super::layout::SegmentFile;
+pub use super::apart::remove_if_there;
+
+use super::{
+    apart::{beside, is_no_file, make_way},
+    layout::SegmentFile,
+};
 use crate::{
     env::{Env, File, Open, read_full_at, write_all_at},
     error::{
@@ -12,11 +17,7 @@ use crate::{
     },
     types::Offset,
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 /// The most that a text of few lines has: `LOCK`, `partition.metadata`, what a broker leaves behind a clean stop.
 pub const TEXT_MAX: u64 = 64 << 10;
@@ -33,14 +34,6 @@ const PIECE: usize = 8 * 12 * 34 * 20;
 /// Removes all files that belong to a base offset.
 pub fn remove_segment_files(env: &dyn Env, dir: &Path, base: Offset) -> Result<()> {
     SegmentFile::ALL.iter().try_for_each(|kind| remove_if_there(env, &kind.path(dir, base)))
-}
-
-/// Removes a file unless there is none.
-pub fn remove_if_there(env: &dyn Env, path: &Path) -> Result<()> {
-    match env.remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
-        _ => Ok(()),
-    }
 }
 
 /// The whole of a sidecar; `None` when there is none.
@@ -69,7 +62,8 @@ pub fn read_file(env: &dyn Env, path: &Path, most: u64) -> Result<Option<Vec<u8>
     Ok(Some(bytes))
 }
 
-/// As [`read_file`], of a file that nobody needs: `None` as well when it is too long to be what it should.
+/// As [`read_file`], of a file that nobody needs: `None` as well when it is too long to be what it
+/// should, or is no file.
 pub fn read_hint(env: &dyn Env, path: &Path, most: u64) -> Result<Option<Vec<u8>>> {
     match read_file(env, path, most) {
         Err(Error::Corrupt { .. }) => Ok(None),
@@ -95,7 +89,12 @@ pub fn read_entries(
     most: u64,
     in_order: impl Fn(&[u8]) -> usize,
 ) -> Result<Option<Entries>> {
-    let Some((file, len)) = open_file(env, path)? else { return Ok(None) };
+    let opened = match open_file(env, path) {
+        // Of what is no file nothing is in order.
+        Err(Error::Corrupt { .. }) => return Ok(Some(Entries { bytes: Vec::new(), are_all: false })),
+        opened => opened?,
+    };
+    let Some((file, len)) = opened else { return Ok(None) };
     let end = usize::try_from(len.min(most)).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
     while bytes.len() < end {
@@ -139,21 +138,51 @@ pub fn write_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
     file.sync_data().map_err(|e| Error::io("flush", path, e))
 }
 
-/// Replaces the content of a sidecar in place. Whoever flushes it gets the file.
+/// Replaces the content of a sidecar in place. Whoever flushes it gets the file. What has its name and is no file makes
+/// way, and a file that has other names as well loses this one.
 pub fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc<dyn File>> {
-    let file = env.open(path, Open::Create).map_err(|e| Error::io("create", path, e))?;
-    write_all_at(&*file, content, 0).map_err(|e| Error::io("write", path, e))?;
-    file.set_len(content.len() as u64).map_err(|e| Error::io("truncate", path, e))?;
+    let create = |how| env.open(path, how).map_err(|e| Error::io("create", path, e));
+    let file = match env.open(path, Open::Create) {
+        Err(e) if is_no_file(&e) => {
+            make_way(env, path)?;
+            create(Open::CreateNew)?
+        }
+        Ok(file) if file.has_other_names() => {
+            remove_if_there(env, path)?;
+            create(Open::CreateNew)?
+        }
+        file => file.map_err(|e| Error::io("create", path, e))?,
+    };
+    fill(&*file, path, content)?;
     Ok(file)
+}
+
+/// Makes `content` the whole of a file.
+fn fill(file: &dyn File, path: &Path, content: &[u8]) -> Result<()> {
+    write_all_at(file, content, 0).map_err(|e| Error::io("write", path, e))?;
+    file.set_len(content.len() as u64).map_err(|e| Error::io("truncate", path, e))
 }
 
 /// Replaces a file as a whole: written beside it, flushed, renamed, the directory flushed.
 pub fn replace_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
-    let mut beside = path.as_os_str().to_os_string();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    write_file(env, &beside, content)?;
-    env.rename(&beside, path).map_err(|e| Error::io("rename", path, e))?;
+    let beside = beside(path);
+    let file = match env.open(&beside, Open::CreateNew) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            remove_if_there(env, &beside)?;
+            env.open(&beside, Open::CreateNew)
+        }
+        file => file,
+    };
+    let file = file.map_err(|e| Error::io("create", &beside, e))?;
+    fill(&*file, &beside, content)?;
+    file.sync_data().map_err(|e| Error::io("flush", &beside, e))?;
+    if let Err(error) = env.rename(&beside, path) {
+        if !env.metadata(path).is_ok_and(|found| found.is_dir) {
+            return Err(Error::io("rename", path, error));
+        }
+        make_way(env, path)?;
+        env.rename(&beside, path).map_err(|e| Error::io("rename", path, e))?;
+    }
     let dir = path.parent().unwrap_or(Path::new("."));
     env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
 }

@@ -149,7 +149,7 @@ impl Streamlog {
         let dir = &self.inner.dir;
         for entry in env.list(dir).map_err(|e| Error::io("list", dir, e))? {
             let path = self.inner.dir.join(&entry.name);
-            if !entry.is_dir {
+            if !entry.is_dir() {
                 usage.total += env.metadata(&path).map_or(0, |m| m.len);
                 continue;
             }

@@ -31,7 +31,7 @@ pub(super) fn remove_all(shared: &Shared) -> Result<()> {
     let mut result = Ok(());
     for entry in shared.env.list(dir).map_err(|e| Error::io("list", dir, e))? {
         let path = dir.join(&entry.name);
-        if !entry.is_dir {
+        if !entry.is_dir() {
             continue;
         }
         if is_going(&entry.name) {
@@ -62,7 +62,7 @@ fn remove_files(shared: &Shared, dir: &Path) -> Result<()> {
     let env = &*shared.env;
     let mut entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
     entries.sort_by_key(|entry| entry.name == PARTITION_METADATA);
-    for entry in entries.iter().filter(|e| !e.is_dir) {
+    for entry in entries.iter().filter(|e| !e.is_dir()) {
         let path = dir.join(&entry.name);
         env.remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
     }

@@ -15,7 +15,7 @@ pub(super) fn check(shared: &Shared) -> Result<()> {
         return Ok(());
     }
     let list = |dir: &Path| shared.env.list(dir).map_err(|e| Error::io("list", dir, e));
-    for entry in list(&shared.dir)?.iter().filter(|e| e.is_dir && name::parse_dir_name(&e.name).is_some()) {
+    for entry in list(&shared.dir)?.iter().filter(|e| e.is_dir() && name::parse_dir_name(&e.name).is_some()) {
         if list(&shared.dir.join(&entry.name))?
             .iter()
             .any(|file| SegmentFile::Log.parse(&file.name).is_some())

@@ -2,28 +2,33 @@
 //!
 //! A log that is open holds its directory, and every name below it is looked up from there: whatever becomes of the
 //! program's working directory, of the links on the way or of the directory's own name, the log's files are those that
-//! it had when it was opened. Outside Unix there is no such look-up, and the absolute path has to do.
+//! it had when it was opened.
+//!
+//! A directory may be a stranger's, also where it has our names in it. Below the one that is held no link is followed, at
+//! no place of a path; elsewhere none at its end, where a file is to be opened. What is opened is neither waited for
+//! (`O_NONBLOCK`: a FIFO would be) nor believed to be a file before `fstat` says so. Outside Unix there is no such look-up:
+//! the absolute path has to do, and a look at each name before it is used.
 
 #[cfg(unix)]
-pub(super) use below::Names;
+pub(super) use below::{Names, Opened};
 #[cfg(not(unix))]
-pub(super) use by_path::Names;
+pub(super) use by_path::{Names, Opened};
 
 #[cfg(unix)]
 mod below {
     use crate::{
-        env::{DirEntry, Metadata, Open},
+        env::{DirEntry, FileKind, Metadata, Open, WrongKind},
         types::Timestamp,
     };
     use rustix::{
-        fs::{self, AtFlags, CWD, FileType, Mode, OFlags},
+        fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Stat},
         io::Errno,
     };
     use std::{
         fs::File,
         io,
         os::fd::{AsFd, BorrowedFd, OwnedFd},
-        path::{Path, PathBuf},
+        path::{Component, Path, PathBuf},
         time::{Duration, UNIX_EPOCH},
     };
 
@@ -39,11 +44,50 @@ mod below {
         dir: OwnedFd,
     }
 
+    /// A file that was opened, and is one.
+    #[derive(Debug)]
+    pub(in crate::env::real) struct Opened {
+        pub(in crate::env::real) file: File,
+        /// Whether it had other names when it was opened.
+        pub(in crate::env::real) has_other_names: bool,
+    }
+
+    /// The directory in which a name is looked up, and the name.
+    struct Place<'a> {
+        dir: Dir<'a>,
+        name: &'a Path,
+        /// Where links are followed: on the way, and at the end of what names a directory.
+        links: AtFlags,
+    }
+
+    enum Dir<'a> {
+        Known(BorrowedFd<'a>),
+        Opened(OwnedFd),
+    }
+
     /// A directory to look names up in needs not be readable for that, where the system has a word for it.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const TO_LOOK_UP: OFlags = OFlags::PATH;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const TO_LOOK_UP: OFlags = OFlags::RDONLY;
+
+    /// Neither a link is followed, nor a FIFO or a device waited for, nor a terminal made this process's own.
+    const AS_IT_IS: OFlags =
+        OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+    impl Place<'_> {
+        fn dir(&self) -> BorrowedFd<'_> {
+            match &self.dir {
+                Dir::Known(dir) => *dir,
+                Dir::Opened(dir) => dir.as_fd(),
+            }
+        }
+
+        /// What an error of the system's means for who asked for something of the kind `expected`.
+        fn error(&self, error: Errno, expected: FileKind) -> io::Error {
+            explain(self.dir(), self.name, error, Some(expected), 0)
+        }
+    }
 
     impl Names {
         /// Names below `dir` are looked up in what is there now.
@@ -54,39 +98,58 @@ mod below {
         }
 
         /// Where `path` is looked up, and as what.
-        fn place<'a>(&'a self, path: &'a Path) -> (BorrowedFd<'a>, &'a Path) {
+        fn place<'a>(&'a self, path: &'a Path) -> io::Result<Place<'a>> {
             let below = |held: &'a Held| Some((held.dir.as_fd(), path.strip_prefix(&held.path).ok()?));
             match self.held.as_ref().and_then(below) {
-                Some((dir, rest)) if rest.as_os_str().is_empty() => (dir, Path::new(".")),
-                Some(found) => found,
-                None => (CWD, path),
+                Some((dir, rest)) => step_down(dir, rest),
+                None => Ok(Place { dir: Dir::Known(CWD), name: path, links: AtFlags::empty() }),
             }
         }
 
-        pub(in crate::env::real) fn open(&self, path: &Path, how: Open) -> io::Result<File> {
+        pub(in crate::env::real) fn open(&self, path: &Path, how: Open) -> io::Result<Opened> {
             let flags = match how {
                 Open::Read => OFlags::RDONLY,
                 Open::Write => OFlags::RDWR,
                 Open::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
                 Open::Create => OFlags::RDWR | OFlags::CREATE,
             };
-            self.open_with(path, flags)
+            let place = self.place(path)?;
+            let mode = Mode::from_raw_mode(0o666);
+            let opened = again(|| fs::openat(place.dir(), place.name, flags | AS_IT_IS, mode));
+            let file: File = opened.map_err(|e| place.error(e, FileKind::File))?.into();
+            let found = fs::fstat(&file)?;
+            match kind_of(&found) {
+                FileKind::File => Ok(Opened { file, has_other_names: found.st_nlink > 1 }),
+                found => Err(WrongKind { found, expected: Some(FileKind::File), above: 0 }.into_io()),
+            }
+        }
+
+        /// Whether `file` is what `path` names now.
+        pub(in crate::env::real) fn is_at(&self, file: &File, path: &Path) -> io::Result<bool> {
+            let place = self.place(path)?;
+            let (opened, named) =
+                (fs::fstat(file)?, fs::statat(place.dir(), place.name, AtFlags::SYMLINK_NOFOLLOW));
+            match named {
+                Err(Errno::NOENT) => Ok(false),
+                named => {
+                    let named = named?;
+                    Ok((opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino))
+                }
+            }
         }
 
         /// A directory, to be flushed or listed.
         pub(in crate::env::real) fn open_dir(&self, path: &Path) -> io::Result<File> {
-            self.open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)
-        }
-
-        fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-            let (dir, name) = self.place(path);
-            let mode = Mode::from_raw_mode(0o666);
-            Ok(again(|| fs::openat(dir, name, flags | OFlags::CLOEXEC, mode))?.into())
+            let place = self.place(path)?;
+            let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            flags.set(OFlags::NOFOLLOW, !place.links.is_empty());
+            let opened = again(|| fs::openat(place.dir(), place.name, flags, Mode::empty()));
+            Ok(opened.map_err(|e| place.error(e, FileKind::Dir))?.into())
         }
 
         pub(in crate::env::real) fn create_dir(&self, path: &Path) -> io::Result<()> {
-            let (dir, name) = self.place(path);
-            Ok(fs::mkdirat(dir, name, Mode::from_raw_mode(0o777))?)
+            let place = self.place(path)?;
+            Ok(fs::mkdirat(place.dir(), place.name, Mode::from_raw_mode(0o777))?)
         }
 
         pub(in crate::env::real) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -98,40 +161,95 @@ mod below {
                 if matches!(name, "." | "..") {
                     continue;
                 }
-                let is_dir = match entry.file_type() {
-                    FileType::Directory => true,
-                    // A link counts as what it leads to.
-                    FileType::Symlink | FileType::Unknown => is_dir(&dir, name),
-                    _ => false,
+                let kind = match entry.file_type() {
+                    FileType::Unknown => match fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                        // It went away meanwhile.
+                        Err(Errno::NOENT) => continue,
+                        found => kind_of(&found?),
+                    },
+                    known => of_type(known),
                 };
-                entries.push(DirEntry { name: name.to_owned(), is_dir });
+                entries.push(DirEntry { name: name.to_owned(), kind });
             }
             Ok(entries)
         }
 
         pub(in crate::env::real) fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-            let (dir, name) = self.place(path);
-            let found = fs::statat(dir, name, AtFlags::empty())?;
-            Ok(Metadata {
-                len: u64::try_from(found.st_size).unwrap_or(0),
-                is_dir: FileType::from_raw_mode(found.st_mode) == FileType::Directory,
-                modified: modified(found.st_mtime as i64, found.st_mtime_nsec as u64),
-            })
+            let place = self.place(path)?;
+            let found = fs::statat(place.dir(), place.name, place.links)?;
+            match kind_of(&found) {
+                kind @ (FileKind::File | FileKind::Dir) => Ok(Metadata {
+                    len: u64::try_from(found.st_size).unwrap_or(0),
+                    is_dir: kind == FileKind::Dir,
+                    modified: modified(found.st_mtime as i64, found.st_mtime_nsec as u64),
+                }),
+                found => Err(WrongKind { found, expected: None, above: 0 }.into_io()),
+            }
         }
 
         pub(in crate::env::real) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            let ((from_dir, from), (to_dir, to)) = (self.place(from), self.place(to));
-            Ok(fs::renameat(from_dir, from, to_dir, to)?)
+            let (from, to) = (self.place(from)?, self.place(to)?);
+            Ok(fs::renameat(from.dir(), from.name, to.dir(), to.name)?)
         }
 
         pub(in crate::env::real) fn remove_file(&self, path: &Path) -> io::Result<()> {
-            let (dir, name) = self.place(path);
-            Ok(fs::unlinkat(dir, name, AtFlags::empty())?)
+            let place = self.place(path)?;
+            fs::unlinkat(place.dir(), place.name, AtFlags::empty())
+                .map_err(|e| place.error(e, FileKind::File))
         }
 
         pub(in crate::env::real) fn remove_dir(&self, path: &Path) -> io::Result<()> {
-            let (dir, name) = self.place(path);
-            Ok(fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
+            let place = self.place(path)?;
+            fs::unlinkat(place.dir(), place.name, AtFlags::REMOVEDIR)
+                .map_err(|e| place.error(e, FileKind::Dir))
+        }
+    }
+
+    /// The place of `rest` below `dir`, which is reached one name at a time and through directories alone.
+    fn step_down<'a>(dir: BorrowedFd<'a>, rest: &'a Path) -> io::Result<Place<'a>> {
+        let links = AtFlags::SYMLINK_NOFOLLOW;
+        let mut names = rest.components();
+        let Some(last) = names.next_back() else {
+            return Ok(Place { dir: Dir::Known(dir), name: Path::new("."), links });
+        };
+        let mut at = Dir::Known(dir);
+        let above = names.clone().count();
+        for (i, name) in names.chain([last]).enumerate() {
+            let Component::Normal(name) = name else { return Err(io::ErrorKind::InvalidInput.into()) };
+            if i == above {
+                return Ok(Place { dir: at, name: Path::new(name), links });
+            }
+            let here = Place { dir: at, name: Path::new(name), links };
+            let flags = TO_LOOK_UP | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = again(|| fs::openat(here.dir(), here.name, flags, Mode::empty()));
+            at = Dir::Opened(
+                opened.map_err(|e| explain(here.dir(), here.name, e, Some(FileKind::Dir), above - i))?,
+            );
+        }
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+
+    /// What an error of the system's means for who asked for something of the kind `expected`: perhaps that something
+    /// else is there. Which error that is differs from system to system, so a look tells.
+    fn explain(
+        dir: BorrowedFd<'_>,
+        name: &Path,
+        error: Errno,
+        expected: Option<FileKind>,
+        above: usize,
+    ) -> io::Error {
+        // By these nothing is said of what is there.
+        let others = [Errno::NOENT, Errno::EXIST, Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE];
+        if !others.contains(&error)
+            && let Ok(found) = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|found| kind_of(&found))
+            && expected != Some(found)
+        {
+            return WrongKind { found, expected, above }.into_io();
+        }
+        match error {
+            // Only of a file that is leased to somebody (as by Samba) and was not to be waited for. It is no lock of ours.
+            Errno::WOULDBLOCK => io::ErrorKind::ResourceBusy.into(),
+            other => other.into(),
         }
     }
 
@@ -145,9 +263,19 @@ mod below {
         }
     }
 
-    fn is_dir(dir: &File, name: &str) -> bool {
-        fs::statat(dir, name, AtFlags::empty())
-            .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
+    fn kind_of(found: &Stat) -> FileKind {
+        of_type(FileType::from_raw_mode(found.st_mode))
+    }
+
+    fn of_type(found: FileType) -> FileKind {
+        match found {
+            FileType::RegularFile => FileKind::File,
+            FileType::Directory => FileKind::Dir,
+            FileType::Symlink => FileKind::Link,
+            FileType::Fifo => FileKind::Fifo,
+            FileType::Socket => FileKind::Socket,
+            _ => FileKind::Device,
+        }
     }
 
     fn modified(seconds: i64, nanoseconds: u64) -> Timestamp {
@@ -162,7 +290,7 @@ mod below {
 #[cfg(not(unix))]
 mod by_path {
     use crate::{
-        env::{DirEntry, Metadata, Open},
+        env::{DirEntry, FileKind, Metadata, Open, WrongKind},
         types::Timestamp,
     };
     use std::{fs, io, path::Path};
@@ -171,12 +299,34 @@ mod by_path {
     #[derive(Debug, Default)]
     pub(in crate::env::real) struct Names;
 
+    /// A file that was opened, and is one.
+    #[derive(Debug)]
+    pub(in crate::env::real) struct Opened {
+        pub(in crate::env::real) file: fs::File,
+        pub(in crate::env::real) has_other_names: bool,
+    }
+
+    fn kind_of(found: fs::FileType) -> FileKind {
+        match found {
+            found if found.is_symlink() => FileKind::Link,
+            found if found.is_dir() => FileKind::Dir,
+            found if found.is_file() => FileKind::File,
+            _ => FileKind::Device,
+        }
+    }
+
     impl Names {
         pub(in crate::env::real) fn below(_dir: &Path) -> io::Result<Self> {
             Ok(Names)
         }
 
-        pub(in crate::env::real) fn open(&self, path: &Path, how: Open) -> io::Result<fs::File> {
+        pub(in crate::env::real) fn open(&self, path: &Path, how: Open) -> io::Result<Opened> {
+            if let Ok(found) = fs::symlink_metadata(path).map(|found| kind_of(found.file_type()))
+                && found != FileKind::File
+                && how != Open::CreateNew
+            {
+                return Err(WrongKind { found, expected: Some(FileKind::File), above: 0 }.into_io());
+            }
             let mut options = fs::OpenOptions::new();
             options.read(true);
             match how {
@@ -185,7 +335,7 @@ mod by_path {
                 Open::CreateNew => options.write(true).create_new(true),
                 Open::Create => options.write(true).create(true).truncate(false),
             };
-            options.open(path)
+            Ok(Opened { file: options.open(path)?, has_other_names: false })
         }
 
         pub(in crate::env::real) fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -197,8 +347,7 @@ mod by_path {
             for entry in fs::read_dir(path)? {
                 let entry = entry?;
                 let Ok(name) = entry.file_name().into_string() else { continue };
-                let is_dir = fs::metadata(entry.path()).is_ok_and(|target| target.is_dir());
-                entries.push(DirEntry { name, is_dir });
+                entries.push(DirEntry { name, kind: kind_of(entry.file_type()?) });
             }
             Ok(entries)
         }

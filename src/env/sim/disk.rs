@@ -5,7 +5,10 @@
 //! of a disk costs a reference per file.
 
 use super::{content::Content, rng::Rng};
-use crate::types::Timestamp;
+use crate::{
+    env::{FileKind, WrongKind},
+    types::Timestamp,
+};
 use std::{collections::BTreeMap, io, io::ErrorKind, path::Component, path::Path, sync::Arc};
 
 /// A file or directory, whatever its name is.
@@ -29,7 +32,8 @@ pub(super) enum Change {
         dir: Ino,
         name: Arc<str>,
         ino: Ino,
-        is_dir: bool,
+        /// What it is in the beginning.
+        body: Body,
     },
     Unlink {
         dir: Ino,
@@ -66,7 +70,19 @@ pub(super) struct Node {
 pub(super) enum Body {
     File(Arc<Content>),
     Dir(Arc<Entries>),
+    /// A symbolic link, and where it leads, from the root.
+    Link(Arc<str>),
 }
+
+/// A directory below which no link is followed, as the one who holds it names it.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub path: Arc<Path>,
+    pub dir: Ino,
+}
+
+/// How many links may follow one another.
+const LINKS_MAX: usize = 40;
 
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
@@ -83,14 +99,14 @@ impl Body {
     fn content(&mut self) -> Option<&mut Content> {
         match self {
             Body::File(content) => Some(Arc::make_mut(content)),
-            Body::Dir(_) => None,
+            Body::Dir(_) | Body::Link(_) => None,
         }
     }
 
     fn entries(&mut self) -> Option<&mut Entries> {
         match self {
             Body::Dir(entries) => Some(Arc::make_mut(entries)),
-            Body::File(_) => None,
+            Body::File(_) | Body::Link(_) => None,
         }
     }
 }
@@ -115,28 +131,59 @@ impl Change {
 impl Disk {
     pub(super) fn new(now: Timestamp) -> Disk {
         let mut disk = Disk { nodes: Vec::new(), pending: Vec::new() };
-        disk.nodes.push(Node::new(true, now));
+        disk.nodes.push(Node::new(Body::new(true), now));
         disk
     }
 
-    /// The file or directory under `path`.
-    pub(super) fn find(&self, path: &Path) -> io::Result<Ino> {
-        self.walk(&names(path))
+    /// What `path` names: the last name may be that of a link below the directory that is held.
+    pub(super) fn find(&self, held: Option<&Held>, path: &Path) -> io::Result<Ino> {
+        let (start, rest, links) = below(held, path);
+        self.walk(start, &names(rest), 0, links)
     }
 
-    fn walk(&self, names: &[&str]) -> io::Result<Ino> {
-        names.iter().try_fold(ROOT, |at, name| {
-            self.entries(at)?.get(*name).copied().ok_or_else(|| ErrorKind::NotFound.into())
-        })
+    /// Where the names lead from `start` on, over so many links at most, behind which a path has `more` names.
+    fn walk(&self, start: Ino, way: &[&str], more: usize, links: usize) -> io::Result<Ino> {
+        let mut at = start;
+        for (name, above) in way.iter().zip((more..way.len() + more).rev()) {
+            let found = *self.entries(at)?.get(*name).ok_or(ErrorKind::NotFound)?;
+            at = match &self.nodes[found].live {
+                Body::Link(target) if links > 0 => {
+                    self.walk(ROOT, &names(Path::new(&**target)), 0, links - 1)?
+                }
+                Body::File(_) | Body::Link(_) if above > 0 => {
+                    return Err(self.is_no(found, FileKind::Dir, above));
+                }
+                _ => found,
+            };
+        }
+        Ok(at)
     }
 
     /// The directory that `path` is in, and its name there. The root is in none.
-    pub(super) fn parent<'p>(&self, path: &'p Path) -> io::Result<Option<(Ino, &'p str)>> {
-        let names = names(path);
+    pub(super) fn parent<'p>(
+        &self,
+        held: Option<&Held>,
+        path: &'p Path,
+    ) -> io::Result<Option<(Ino, &'p str)>> {
+        let (start, rest, links) = below(held, path);
+        let names = names(rest);
         let Some((last, before)) = names.split_last() else { return Ok(None) };
-        let dir = self.walk(before)?;
+        let dir = self.walk(start, before, 1, links)?;
         self.entries(dir)?;
         Ok(Some((dir, last)))
+    }
+
+    pub(super) fn kind(&self, ino: Ino) -> FileKind {
+        match &self.nodes[ino].live {
+            Body::File(_) => FileKind::File,
+            Body::Dir(_) => FileKind::Dir,
+            Body::Link(_) => FileKind::Link,
+        }
+    }
+
+    /// An error that says that this is not what was looked for, a number of names above the end of the path.
+    pub(super) fn is_no(&self, ino: Ino, expected: FileKind, above: usize) -> io::Error {
+        WrongKind { found: self.kind(ino), expected: Some(expected), above }.into_io()
     }
 
     pub(super) fn is_dir(&self, ino: Ino) -> bool {
@@ -146,14 +193,14 @@ impl Disk {
     pub(super) fn entries(&self, ino: Ino) -> io::Result<&Entries> {
         match &self.nodes[ino].live {
             Body::Dir(entries) => Ok(entries),
-            Body::File(_) => Err(ErrorKind::NotADirectory.into()),
+            Body::File(_) | Body::Link(_) => Err(self.is_no(ino, FileKind::Dir, 0)),
         }
     }
 
     pub(super) fn content(&self, ino: Ino) -> io::Result<&Content> {
         match &self.nodes[ino].live {
             Body::File(content) => Ok(content),
-            Body::Dir(_) => Err(ErrorKind::IsADirectory.into()),
+            Body::Dir(_) | Body::Link(_) => Err(self.is_no(ino, FileKind::File, 0)),
         }
     }
 
@@ -191,9 +238,9 @@ impl Disk {
                 self.pending.retain(|c| !c.covered_by(*ino));
                 return;
             }
-            Change::Make { dir, ino, is_dir, .. } => {
+            Change::Make { dir, ino, body, .. } => {
                 if self.nodes.len() == *ino {
-                    self.nodes.push(Node::new(*is_dir, now));
+                    self.nodes.push(Node::new(body.clone(), now));
                 }
                 self.part(*dir);
                 self.nodes[*dir].modified = now;
@@ -333,8 +380,16 @@ impl Disk {
 }
 
 impl Node {
-    pub(super) fn new(is_dir: bool, now: Timestamp) -> Node {
-        Node { live: Body::new(is_dir), durable: None, lost: false, written: 0, modified: now }
+    pub(super) fn new(live: Body, now: Timestamp) -> Node {
+        Node { live, durable: None, lost: false, written: 0, modified: now }
+    }
+}
+
+/// Where a path is looked up, and over how many links: none below a directory that is held.
+fn below<'p>(held: Option<&Held>, path: &'p Path) -> (Ino, &'p Path, usize) {
+    match held.and_then(|held| Some((held.dir, path.strip_prefix(&held.path).ok()?))) {
+        Some((dir, rest)) => (dir, rest, 0),
+        None => (ROOT, path, LINKS_MAX),
     }
 }
 

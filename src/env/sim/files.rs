@@ -3,11 +3,11 @@
 use super::{
     FaultKind, Operation, SimEnv, World,
     content::MAX_LEN,
-    disk::{Body, Change, Ino, names},
+    disk::{Body, Change, Held, Ino, names},
 };
 use crate::{
     env::{
-        DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Region, Running, Task,
+        DirEntry, Env, File, FileKind, Flushed, Job, Lock, Metadata, Open, Region, Running, Task, WrongKind,
         sync::{MutexGuard, Signal},
     },
     types::Timestamp,
@@ -39,12 +39,14 @@ impl SimEnv {
 
     fn open_ino(&self, path: &Path, how: Open, operation: Operation) -> io::Result<Ino> {
         let mut world = self.begin(operation, path)?;
-        let Some((dir, name)) = world.disk.parent(path)? else { return Err(ErrorKind::IsADirectory.into()) };
+        let Some((dir, name)) = world.disk.parent(self.held.as_ref(), path)? else {
+            return Err(ErrorKind::IsADirectory.into());
+        };
         let found = world.disk.entries(dir)?.get(name).copied();
         match (found, how) {
             (Some(_), Open::CreateNew) => Err(ErrorKind::AlreadyExists.into()),
-            (Some(ino), _) if world.disk.is_dir(ino) => Err(ErrorKind::IsADirectory.into()),
-            (Some(ino), _) => Ok(ino),
+            (Some(ino), _) if world.disk.kind(ino) == FileKind::File => Ok(ino),
+            (Some(ino), _) => Err(world.disk.is_no(ino, FileKind::File, 0)),
             (None, Open::Read | Open::Write) => Err(ErrorKind::NotFound.into()),
             (None, Open::Create | Open::CreateNew) => world.make(dir, name, false),
         }
@@ -71,7 +73,7 @@ impl World {
             return Err(FaultKind::DiskFull.error());
         }
         let ino = self.disk.nodes.len();
-        self.change(Change::Make { dir, name: name.into(), ino, is_dir });
+        self.change(Change::Make { dir, name: name.into(), ino, body: Body::new(is_dir) });
         Ok(ino)
     }
 }
@@ -89,7 +91,7 @@ impl Env for SimEnv {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut world = self.begin(Operation::Create, path)?;
-        match world.disk.parent(path)? {
+        match world.disk.parent(self.held.as_ref(), path)? {
             Some((dir, name)) if !world.disk.entries(dir)?.contains_key(name) => {
                 world.make(dir, name, true).map(drop)
             }
@@ -99,19 +101,22 @@ impl Env for SimEnv {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let world = self.begin(Operation::List, dir)?;
-        let entries = world.disk.entries(world.disk.find(dir)?)?.iter();
-        Ok(entries
-            .map(|(name, ino)| DirEntry { name: name.to_string(), is_dir: world.disk.is_dir(*ino) })
-            .collect())
+        let entries = world.disk.entries(world.disk.find(self.held.as_ref(), dir)?)?.iter();
+        let listed =
+            entries.map(|(name, ino)| DirEntry { name: name.to_string(), kind: world.disk.kind(*ino) });
+        Ok(listed.collect())
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         let world = self.begin(Operation::Metadata, path)?;
-        let ino = world.disk.find(path)?;
+        let ino = world.disk.find(self.held.as_ref(), path)?;
         let node = world.disk.nodes.get(ino).ok_or(ErrorKind::NotFound)?;
         Ok(match &node.live {
             Body::Dir(_) => Metadata { len: 0, is_dir: true, modified: node.modified },
             Body::File(content) => Metadata { len: content.len(), is_dir: false, modified: node.modified },
+            Body::Link(_) => {
+                return Err(WrongKind { found: FileKind::Link, expected: None, above: 0 }.into_io());
+            }
         })
     }
 
@@ -120,9 +125,9 @@ impl Env for SimEnv {
         let (old, new) = (names(from), names(to));
         let invalid = || io::Error::from(ErrorKind::InvalidInput);
         let disk = &world.disk;
-        let (from_dir, from_name) = disk.parent(from)?.ok_or_else(invalid)?;
+        let (from_dir, from_name) = disk.parent(self.held.as_ref(), from)?.ok_or_else(invalid)?;
         let ino = *disk.entries(from_dir)?.get(from_name).ok_or(ErrorKind::NotFound)?;
-        let (to_dir, to_name) = disk.parent(to)?.ok_or_else(invalid)?;
+        let (to_dir, to_name) = disk.parent(self.held.as_ref(), to)?.ok_or_else(invalid)?;
         if old == new {
             return Ok(());
         }
@@ -153,10 +158,12 @@ impl Env for SimEnv {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut world = self.begin(Operation::Remove, path)?;
-        let Some((dir, name)) = world.disk.parent(path)? else { return Err(ErrorKind::IsADirectory.into()) };
+        let Some((dir, name)) = world.disk.parent(self.held.as_ref(), path)? else {
+            return Err(ErrorKind::IsADirectory.into());
+        };
         let ino = *world.disk.entries(dir)?.get(name).ok_or(ErrorKind::NotFound)?;
         if world.disk.is_dir(ino) {
-            return Err(ErrorKind::IsADirectory.into());
+            return Err(world.disk.is_no(ino, FileKind::File, 0));
         }
         world.change(Change::Unlink { dir, name: name.into(), ino });
         Ok(())
@@ -164,7 +171,9 @@ impl Env for SimEnv {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut world = self.begin(Operation::Remove, path)?;
-        let Some((dir, name)) = world.disk.parent(path)? else { return Err(ErrorKind::InvalidInput.into()) };
+        let Some((dir, name)) = world.disk.parent(self.held.as_ref(), path)? else {
+            return Err(ErrorKind::InvalidInput.into());
+        };
         let ino = *world.disk.entries(dir)?.get(name).ok_or(ErrorKind::NotFound)?;
         if !world.disk.entries(ino)?.is_empty() {
             return Err(ErrorKind::DirectoryNotEmpty.into());
@@ -173,9 +182,20 @@ impl Env for SimEnv {
         Ok(())
     }
 
+    fn hold(&self, dir: &Path) -> io::Result<Option<Arc<dyn Env>>> {
+        let found = {
+            let world = self.world.lock();
+            let found = world.disk.find(None, dir)?;
+            world.disk.entries(found)?;
+            found
+        };
+        let held = Some(Held { path: dir.into(), dir: found });
+        Ok(Some(Arc::new(SimEnv { world: Arc::clone(&self.world), held })))
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.begin(Operation::SyncDir, dir)?;
-        let ino = world.disk.find(dir)?;
+        let ino = world.disk.find(self.held.as_ref(), dir)?;
         world.disk.entries(ino)?;
         world.change(Change::Sync { ino });
         Ok(())

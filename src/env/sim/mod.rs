@@ -121,6 +121,8 @@ const TICK: Duration = Duration::from_micros(1);
 #[derive(Clone)]
 pub struct SimEnv {
     world: Arc<Mutex<World>>,
+    /// Where names are looked up that lie below.
+    held: Option<disk::Held>,
 }
 
 struct World {
@@ -176,7 +178,7 @@ impl SimEnv {
             tasks: Vec::new(),
             watcher: None,
         };
-        SimEnv { world: Arc::new(Mutex::new(world)) }
+        SimEnv { world: Arc::new(Mutex::new(world)), held: None }
     }
 
     /// The machine as it comes up after it died now. This one goes on unharmed.
@@ -264,6 +266,30 @@ impl SimEnv {
         super::write_all_at(&*file, content, 0)?;
         file.sync_data()?;
         self.sync_dir(path.as_ref().parent().unwrap_or(Path::new("/")))
+    }
+
+    /// Makes a symbolic link behind everybody's back, flushed: what is named `at` leads to `target`, whether there is such
+    /// a thing or not. A `target` without a root begins in the link's directory.
+    ///
+    /// A log's directory may be reached through links. Below it none is followed.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without the directory, `AlreadyExists` where the name is taken.
+    pub fn symlink(&self, target: impl AsRef<Path>, at: impl AsRef<Path>) -> io::Result<()> {
+        let at = at.as_ref();
+        let target = at.parent().unwrap_or(Path::new("/")).join(target);
+        let mut world = self.world.lock();
+        match world.disk.parent(None, at)? {
+            Some((dir, name)) if !world.disk.entries(dir)?.contains_key(name) => {
+                let ino = world.disk.nodes.len();
+                let body = disk::Body::Link(target.to_string_lossy().into());
+                world.change(Change::Make { dir, name: name.into(), ino, body });
+                world.change(Change::Sync { ino: dir });
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::AlreadyExists.into()),
+        }
     }
 
     /// Calls `watcher` with its number before each operation: a look into the middle of calls. It must not use the
