@@ -1,7 +1,7 @@
 """The rules of the house that no compiler knows, looked up in src/ and in the manifests.
 
 Every file introduces itself, is short enough to hold one idea, imports only from the rooms below its own, and leaves
-unsafe code to the one file that argues for it. The package of the tests compiles the library that users get, and runs
+unsafe code to the one file that argues for it. Files are reached by name in one place. The package of the tests compiles the library that users get, and runs
 every file of tests there is.
 """
 
@@ -31,6 +31,14 @@ FLOOR = {room: floor for floor, rooms in enumerate(LADDER) for room in rooms}
 ROOFS = {"lib", "bin", "manual", "fuzzing"}
 UNSAFE = "env/mapped.rs"
 LINES_MAX = 700
+# Files are reached by name through an environment, which follows no link and opens nothing but files. These hold one (its
+# directory of temporary files is its own), or read a name of the system's.
+DOORS = ("env/real.rs", "env/real/", "env/machine.rs")
+# They hold no more than the type of an open file.
+HOLDERS = ("env/mapped.rs",)
+BY_NAME = r"\bfs::\w+|\bFile::(?:open|create|options)\w*|\bOpenOptions\b|\.(?:try_)?exists\(\)|\.(?:canonicalize|read_link|read_dir|symlink_metadata|is_symlink)\(\)"
+# Compiled for tests alone.
+FIXTURES = ("codec/fixtures.rs", "codec/batch/broker_files.rs")
 
 
 def without_comments(text):
@@ -76,6 +84,10 @@ def faults(src, path):
     code = without_comments(text)
     if name.as_posix() != UNSAFE and re.search(r"\bunsafe\s*(\{|fn\b|impl\b|extern\b|trait\b)", code):
         yield f"has unsafe code, which belongs in src/{UNSAFE}"
+    if not name.as_posix().startswith(DOORS + FIXTURES) and not is_test_file(name):
+        for found in sorted(set(re.findall(BY_NAME, without_tests(code)))):
+            if not (name.as_posix() in HOLDERS and found == "fs::File"):
+                yield f"reaches a file by name with {found}, which only an environment may: see src/env/mod.rs"
     room = pathlib.Path(name.parts[0]).stem
     if room in ROOFS:
         return

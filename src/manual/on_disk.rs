@@ -40,6 +40,7 @@
 //! |---|---|---|
 //! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | the next attempt writes over it |
 //! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay behind a cut; the end of a closed log that somebody changed | you |
+//! | any other name of ours with `.aside` | something that is no file and was in a sidecar's way: see [below](#what-is-no-file) | you |
 //! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | the first write of the next opening, [`maintain`](crate::Streamlog::maintain) |
 //! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
 //!
@@ -67,7 +68,35 @@
 //! | `partition.metadata`, `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
 //! | `LOCK` | an advisory lock | made again. Do not remove it while the log is open |
 //!
-//! Three of these deserve a sentence more.
+//! # What is no file
+//!
+//! A directory may come from a stranger. The log's own directory may be reached through symbolic links; below it none is
+//! followed, at no place of a path, and only regular files and directories are opened. A link, a FIFO, a socket or a device
+//! in the place of a file (or a directory there, or a file in the place of a directory) is never read, written, waited for or
+//! gone through. What becomes of it depends on what it stands for:
+//!
+//! | in the place of | what happens |
+//! |---|---|
+//! | `manifest`, `marks`, `LOCK` | the opening fails with [`Corrupt`](crate::Error::Corrupt), which names the path and says what is there |
+//! | a `.log`, a partition's directory | the same error, from the opening of that partition or from reading there; other partitions are not concerned |
+//! | `.index`, `.timeindex`, `.txnindex`, `.pages`, `.snapshot`, `.producers`, `leader-epoch-checkpoint`, `consumer-offsets.snapshot` | it counts as a damaged one, and is built again. When that is written, what is there is renamed to `*.aside` |
+//! | `.kafka_cleanshutdown`, `*-checkpoint`, `meta.properties`, `partition.metadata` | nothing here needs them. What replaces one takes the name; a directory is renamed to `*.aside` first |
+//! | `*.tmp` | the name is removed; a directory is renamed to `*.aside` |
+//! | `...-delete` | a link with such a name is left alone; in a directory with such a name links are removed, and what they lead to is not |
+//!
+//! The same holds for names that files contain: a manifest cannot name a topic that
+//! [`create_topic`](crate::Streamlog::create_topic) would refuse.
+//!
+//! **Files with other names.** Backups are often made of hard links. The bytes of a sealed `.log` never change, so a link to
+//! one is a copy. Other files change in place, and where one is found to have another name when it is opened, a copy takes
+//! its place before the first change: a closed log that was copied with `cp -al` stays as it was copied, whichever of the
+//! two is opened. (That first change takes the space and time of the copy, for the active `.log` as much as
+//! `segment.bytes`. On a full medium it is refused with `DiskFull`.) A link that is made to the active `.log`, to `marks` or
+//! to an index of an *open* log goes on changing with it.
+//!
+//! # When these are missing
+//!
+//! Three files deserve a sentence more.
 //!
 //! **A missing manifest** is not taken for a new directory as long as a partition's directory holds segments, or the marks
 //! know of one: opening fails, for reading as well, and names the file. No data is touched, and

@@ -207,9 +207,8 @@ impl Builder {
             self.dir = temporary.path().to_path_buf();
         }
         self.dir = absolute(&*self.env, &self.dir)?;
-        if self.create && !self.read_only {
-            create_dirs(&*self.env, &self.dir)?;
-        }
+        let creates = self.create && !self.read_only;
+        let was_there = creates && !create_dirs(&*self.env, &self.dir)?;
         let metadata = self.env.metadata(&self.dir).map_err(|e| not_opened(&self.dir, e))?;
         if !metadata.is_dir {
             let reason = format!("{} is a file; a log is a directory", self.dir.display());
@@ -218,6 +217,9 @@ impl Builder {
         // Names are looked up in this directory from here on.
         if let Some(env) = self.env.hold(&self.dir).map_err(|e| not_opened(&self.dir, e))? {
             self.env = env;
+        }
+        if was_there {
+            flush_found_name(&*self.env, &self.dir)?;
         }
         if !self.threads {
             self.env.end_job_threads();
@@ -285,14 +287,17 @@ fn share_of(descriptors: Option<u64>) -> usize {
     descriptors.map_or(MOST, |limit| (limit / 4).clamp(LEAST, MOST)) as usize
 }
 
-/// Makes a directory and what is missing above it, each name durable.
-fn create_dirs(env: &dyn Env, dir: &Path) -> Result<()> {
+/// Makes a directory and what is missing above it, each name durable; says whether it had to be made.
+fn create_dirs(env: &dyn Env, dir: &Path) -> Result<bool> {
     match env.create_dir(dir) {
         Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return flush_found_name(env, dir),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
-            create_dirs(env, parent.ok_or_else(|| Error::io("create", dir, e))?)?;
+            let parent = parent.ok_or_else(|| Error::io("create", dir, e))?;
+            if !create_dirs(env, parent)? {
+                flush_found_name(env, parent)?;
+            }
             env.create_dir(dir).map_err(|e| Error::io("create", dir, e))?;
         }
         Err(e) => return Err(Error::io("create", dir, e)),
@@ -304,7 +309,8 @@ fn create_dirs(env: &dyn Env, dir: &Path) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => env.sync_dir(dir),
         other => other,
     }
-    .map_err(|e| Error::io("flush", parent, e))
+    .map_err(|e| Error::io("flush", parent, e))?;
+    Ok(true)
 }
 
 /// A directory without a manifest may have been made a moment ago by a process that died before its name was durable.
