@@ -1,7 +1,7 @@
 //! Directories of a stranger: whatever their files say of sizes, a process of 512 MiB opens them, reads what can be read
 //! and is done within five seconds of processor time. What it reads is right, and an error names a file. (I13)
 //!
-//! Each case is a closed log in which something was changed. A child under `ulimit -v` and `ulimit -t` opens it in every
+//! Each case is a log, closed or left by a death, in which something was changed. A child under `ulimit -v` and `ulimit -t` opens it in every
 //! way and reads it in every direction.
 
 #![cfg(target_os = "linux")]
@@ -26,8 +26,8 @@ const DIR: &str = "STREAMLOG_HOSTILE_DIR";
 const RECORDS: u64 = 600;
 const MIB: usize = 1 << 20;
 
-/// A closed log of several segments, and offsets committed for it.
-fn sound(dir: &Path) {
+/// A log of several segments, and offsets committed for it: as it is when it was closed, and as a death leaves it.
+fn sound(dir: &Path, killed: &Path) {
     let log = Streamlog::open(dir).unwrap();
     let partition = log.create_topic("t", TopicConfig::default().segment_bytes(16 << 10)).unwrap();
     let partition = partition.partition(0).unwrap();
@@ -37,6 +37,7 @@ fn sound(dir: &Path) {
     let mut consumer = log.consumer("g").unwrap();
     consumer.commit_offsets([(TopicPartition::new("t", 0), Offset::new(5))]).unwrap();
     drop(consumer);
+    image(dir, killed);
     log.close().unwrap();
 }
 
@@ -151,7 +152,7 @@ enum Whole {
     No,
 }
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 30] = [
     ("nothing", Whole::Yes, |_| {}),
     ("all but data of a gibibyte", Whole::Yes, |dir| {
         let is_sidecar =
@@ -175,6 +176,11 @@ const CASES: [Case; 24] = [
     ("a checkpoint of log starts of a gibibyte", Whole::No, |dir| {
         stretch(&dir.join("log-start-offset-checkpoint"), 1 << 30);
     }),
+    ("a manifest of 900 MiB of zeros", Whole::No, |dir| {
+        stretch(&dir.join("manifest"), 0);
+        stretch(&dir.join("manifest"), 900 << 20);
+    }),
+    ("marks of a gibibyte", Whole::Yes, |dir| stretch(&dir.join("marks"), 1 << 30)),
     ("snapshots whose counts fit", Whole::Yes, |dir| {
         for log in logs(dir) {
             let path = log.with_extension("snapshot");
@@ -184,6 +190,36 @@ const CASES: [Case; 24] = [
                 write_at(&path, &count.to_be_bytes(), 6);
             }
         }
+    }),
+    ("snapshots of many producers", Whole::Yes, |dir| {
+        let mut bytes = 100_000u32.to_be_bytes().to_vec();
+        for i in 0..100_000u64 {
+            bytes.extend(i.to_be_bytes());
+            bytes.extend([0, 0]);
+            bytes.extend([0xff; 12]);
+            bytes.extend([0; 12]);
+            bytes.extend([0xff; 12]);
+        }
+        let crc = crc_fast::crc32_iscsi(&bytes);
+        let bytes = [&[0, 1][..], &crc.to_be_bytes(), &bytes].concat();
+        let snapshots = files(&dir.join("t-0")).into_iter();
+        for path in snapshots.filter(|path| path.extension().is_some_and(|e| e == "snapshot")) {
+            fs::write(path, &bytes).unwrap();
+        }
+    }),
+    ("a checkpoint of 60,000 leader epochs", Whole::Yes, |dir| {
+        let lines: String = (0..60_000).map(|i| format!("{i} {i}\n")).collect();
+        fs::write(dir.join("t-0/leader-epoch-checkpoint"), format!("0\n60000\n{lines}")).unwrap();
+    }),
+    ("a checkpoint of 60,000 leader epochs that begin at one offset", Whole::Yes, |dir| {
+        let lines: String = (0..60_000).rev().map(|i| format!("{i} 7\n")).collect();
+        fs::write(dir.join("t-0/leader-epoch-checkpoint"), format!("0\n60000\n{lines}")).unwrap();
+    }),
+    ("a bomb among the committed offsets", Whole::Yes, |dir| {
+        let path = dir.join("__consumer_offsets-0/00000000000000000000.log");
+        let len = fs::metadata(&path).unwrap().len();
+        let base = batch(1, 3, 1, &lz4(&record((1 << 30) - 4 * MIB as i32 - 15), 255));
+        write_at(&path, &base, len);
     }),
     ("lists of producers that end early", Whole::Yes, |dir| {
         for log in logs(dir) {
@@ -439,13 +475,17 @@ fn a_strangers_directory_is_opened_in_little_memory_and_time() {
         return println!("SKIPPED: this shell sets no limits");
     }
     let root = quick_dir();
-    let original = root.path().join("sound");
-    sound(&original);
+    let (closed, killed) = (root.path().join("closed"), root.path().join("killed"));
+    sound(&closed, &killed);
     let chosen = std::env::var("STREAMLOG_HOSTILE_CASE").unwrap_or_default();
     let mut failures = Vec::new();
-    for (name, whole, spoil) in CASES.iter().filter(|(name, ..)| name.contains(&chosen)) {
+    let all = CASES.iter().filter(|(name, ..)| name.contains(&chosen));
+    // What takes long is tried on one of the two.
+    let takes_long = |name: &str| name.contains("snappy") || name.contains("every few gibibytes");
+    let lives = all.flat_map(|case| [(&closed, case), (&killed, case)]);
+    for (original, (name, whole, spoil)) in lives.filter(|(o, case)| *o == &closed || !takes_long(case.0)) {
         let dir = root.path().join("spoiled");
-        image(&original, &dir);
+        image(original, &dir);
         spoil(&dir);
         let begun = std::time::Instant::now();
         let output = Command::new("sh")
@@ -457,7 +497,11 @@ fn a_strangers_directory_is_opened_in_little_memory_and_time() {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let read = said.lines().find_map(|line| line.split_once("READ ")).map_or("", |(_, counts)| counts);
-        println!("{name}: {read:?} in {:?}", begun.elapsed());
+        println!(
+            "{name}, {}: {read:?} in {:?}",
+            original.file_name().unwrap().to_str().unwrap(),
+            begun.elapsed()
+        );
         let all = format!("{RECORDS} {RECORDS} {RECORDS}");
         if !output.status.success() || (*whole == Whole::Yes && read != all) {
             let errors = String::from_utf8_lossy(&output.stderr);

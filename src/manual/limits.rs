@@ -12,7 +12,7 @@
 //! | headers of a record | 0 | what fits into a batch; names that are written are UTF-8 | `RecordTooLarge` |
 //! | record batch | 61 bytes | `max.message.bytes`: 1 MiB + 12 by default, at most 2³¹ - 1; and never more than `segment.bytes` | `RecordTooLarge` |
 //! | records in a batch | 1 | what fits | `RecordTooLarge` |
-//! | a batch, decompressed | | 1 GiB | `Corrupt` |
+//! | a batch, decompressed | | 1 GiB; and what there is memory for | `Corrupt`; `Io` |
 //! | segment | 512 bytes | 2³¹ - 1 bytes; 256 MiB by default | `InvalidConfig` |
 //! | offsets in a segment | | 2³¹ - 1; beyond, it is rolled | |
 //! | offset | 0 | 2⁶³ - 1 | |
@@ -46,6 +46,26 @@
 //! | memory of a reader | what it holds: a `Bytes` keeps its mapping until it is dropped |
 //! | descriptors and mappings | `max_open_files`, each; more only while they are in use |
 //! | a file before a roll or a close | up to 64 MiB more than its data |
+//!
+//! # What a stranger's files can cost
+//!
+//! A file may say anything of its sizes, and be as long as it likes. An opening takes time and memory for what is there:
+//!
+//! | what | costs |
+//! |---|---|
+//! | a hole in a file | nothing where the file system tells of it, whatever the file's length; else a read of zeros |
+//! | a batch that says it is large | a pass over what is stored of it. Only one whose checksum is right gets memory |
+//! | bytes behind damage that look like a batch and are none | in one pass over a segment, four times what is stored of it and 64 MiB |
+//! | a compressed batch | Decompression ends within a mebibyte at what is no record, and where the records end. A batch that cannot be read is decompressed once, and not for each reader that comes to it |
+//! | `PartitionDir`, which looks into batches | it decompresses 32 MiB and eight times the size of the compressed batches; the rest is checked when it is read |
+//! | an index | as much is read as is in order and can belong to the segment |
+//! | `.snapshot`, `.producers` | 32 MiB, some 700,000 producers; what fits these. A larger one counts as damaged |
+//! | `leader-epoch-checkpoint`, other checkpoints | 1 MiB; 16 MiB. A larger one counts as damaged |
+//! | `partition.metadata`, `LOCK` | 64 KiB |
+//!
+//! Where a process may not have the memory for what it reads (`ulimit -v`), the answer is [`Io`](crate::Error::Io) with
+//! file and position. Linux promises more memory than it has, and a limit of a container cannot be asked for: there, a
+//! gibibyte that a batch rightly decompresses to is taken.
 //!
 //! Remembered producers are not forgotten by time in this release; Kafka forgets one after a day.
 //!

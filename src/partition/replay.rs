@@ -24,7 +24,7 @@ use crate::{
         layout::{LEADER_EPOCHS, SegmentFile},
         scan::{EpochsAround, Found, Scanner, Source},
         segment::{Segment, indexed},
-        sidecar::{CHECKPOINT_MAX, SNAPSHOT_MAX, read_hint},
+        sidecar::{EPOCHS_MAX, SNAPSHOT_MAX, read_hint},
     },
     types::Offset,
 };
@@ -396,7 +396,7 @@ fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> R
 
 /// The leader epochs of a partition by their checkpoint, as far as they begin at or before `end`.
 pub(super) fn read_epochs(env: &dyn Env, dir: &Path, end: Offset) -> LeaderEpochs {
-    let text = read_hint(env, &dir.join(LEADER_EPOCHS), CHECKPOINT_MAX)
+    let text = read_hint(env, &dir.join(LEADER_EPOCHS), EPOCHS_MAX)
         .ok()
         .flatten()
         .and_then(|b| String::from_utf8(b).ok());

@@ -29,7 +29,7 @@ use crate::{
         manifest::{Access, Manifest, PartitionState},
         marks::Marks,
         segment::Segment,
-        sidecar::{CHECKPOINT_MAX, SNAPSHOT_MAX, TEXT_MAX, read_file},
+        sidecar::{OFFSETS_MAX, SNAPSHOT_MAX, TEXT_MAX, read_file},
     },
     types::{Offset, TopicId, TopicPartition, name::parse_dir_name},
 };
@@ -367,7 +367,7 @@ impl Above {
 
 /// The offset that a checkpoint of Kafka's has for a partition.
 pub(super) fn checkpointed(env: &dyn Env, path: PathBuf, name: &TopicPartition) -> Result<Option<Offset>> {
-    let Some(bytes) = read_file(env, &path, CHECKPOINT_MAX)? else { return Ok(None) };
+    let Some(bytes) = read_file(env, &path, OFFSETS_MAX)? else { return Ok(None) };
     let text = text_of(&path, &bytes)?;
     let offsets = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;
     Ok(offsets.into_iter().find(|(of, _)| of == name).map(|(_, offset)| offset))

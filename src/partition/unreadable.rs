@@ -26,7 +26,10 @@ impl Unreadable {
     /// Why the batch with `header` cannot be read, where that is known.
     #[inline]
     pub(super) fn why(&self, header: &BatchHeader) -> Option<DecodeError> {
-        if self.any.load(Ordering::Acquire) { self.look_up(header) } else { None }
+        if !self.any.load(Ordering::Acquire) || planted!(try_what_cannot_be_read_again) {
+            return None;
+        }
+        self.look_up(header)
     }
 
     #[cold]
@@ -104,6 +107,10 @@ mod tests {
             assert_eq!(partition.read(1).next().unwrap().unwrap_err().to_string(), error.to_string());
         }
         assert_eq!(tried(), 0, "once is enough");
+        crate::planted::plant(Some("try_what_cannot_be_read_again"));
+        assert!(poll().is_err());
+        crate::planted::plant(None);
+        assert_eq!(tried(), 1, "this test would notice");
         assert_eq!(partition.read(2).map(|batch| batch.unwrap().iter().count()).sum::<usize>(), 1);
     }
 

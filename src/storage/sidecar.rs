@@ -21,8 +21,10 @@ use std::{io, path::Path, sync::Arc};
 
 /// The most that a text of few lines has: `LOCK`, `partition.metadata`, what a broker leaves behind a clean stop.
 pub const TEXT_MAX: u64 = 64 << 10;
-/// The most that a checkpoint of Kafka's has: a line for each leader epoch, or for each partition of a broker.
-pub const CHECKPOINT_MAX: u64 = 16 << 20;
+/// The most that a checkpoint of leader epochs has: some fifty thousand changes of a partition's leader.
+pub const EPOCHS_MAX: u64 = 1 << 20;
+/// The most that a checkpoint of offsets has, with a line for each partition of a broker.
+pub const OFFSETS_MAX: u64 = 16 << 20;
 /// The most that a snapshot of producers has: 46 bytes for each, which take several times that in memory.
 pub const SNAPSHOT_MAX: u64 = 32 << 20;
 /// The most that is read of any sidecar.

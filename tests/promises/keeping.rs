@@ -13,7 +13,20 @@ promises! {
         "the log is poisoned, and who waits hears of it" => [a_flush_that_panics_goes_on];
 }
 
-pub const ELSEWHERE: &[Promise] = &[];
+pub const ELSEWHERE: &[Promise] = &[
+    Promise {
+        test: "a_batch_that_does_not_decompress_is_tried_once_by_all_readers_together@src/partition/unreadable.rs",
+        file: "src/manual/limits.rs",
+        says: "A batch that cannot be read is decompressed once",
+        mistakes: &["try_what_cannot_be_read_again"],
+    },
+    Promise {
+        test: "a_bomb_that_goes_off_is_noticed@src/codec/compress/output.rs",
+        file: "src/manual/limits.rs",
+        says: "Decompression ends within a mebibyte at what is no record",
+        mistakes: &["decompress_without_a_look"],
+    },
+];
 
 fn what_was_acknowledged_survives_a_power_cut() {
     let world = World::new(1);

@@ -148,7 +148,8 @@ fn planted_in(dir: &Path, found: &mut BTreeSet<String>) {
 fn every_mistake_has_a_place_and_a_test() {
     let mut placed = BTreeSet::new();
     planted_in(&root().join("src"), &mut placed);
-    let theirs = [planted::NAMES, planted::OUTSIDE, planted::RACES].into_iter().flatten().copied();
+    let theirs =
+        [planted::NAMES, planted::OUTSIDE, planted::INSIDE, planted::RACES].into_iter().flatten().copied();
     let theirs: BTreeSet<String> = theirs.map(String::from).collect();
     let mut tested = theirs.clone();
     for Promise { mistakes, .. } in here() {
@@ -174,6 +175,12 @@ fn every_mistake_of_a_list_is_planted_by_the_tests_of_that_list() {
         let text = fs::read_to_string(root().join(file)).unwrap();
         let forgotten = mistakes.iter().find(|name| !text.contains(&format!("\"{name}\"")));
         assert!(forgotten.is_none(), "{file} does not plant {forgotten:?}");
+    }
+    for name in planted::INSIDE {
+        let test = elsewhere().find(|promise| promise.mistakes.contains(name)).map(|promise| promise.test);
+        let file = test.and_then(|test| test.split_once('@')).map_or("", |(_, file)| file);
+        let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(text.contains(&format!("plant(Some(\"{name}\"))")), "{file:?} does not plant {name}");
     }
 }
 

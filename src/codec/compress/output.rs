@@ -115,7 +115,7 @@ impl Output {
 
     /// Follows the lengths of the records that have come.
     fn follow(&mut self) -> Result<(), DecodeError> {
-        if self.bytes.len() < LOOKED_AT {
+        if self.bytes.len() < LOOKED_AT || planted!(decompress_without_a_look) {
             return Ok(());
         }
         let Some(mut left) = self.left else { return Ok(()) };
@@ -188,6 +188,16 @@ mod tests {
         let mut out = Output::new(MAX_DECOMPRESSED, None);
         out.room(LOOKED_AT).unwrap();
         assert!(out.keep(LOOKED_AT).is_ok());
+    }
+
+    #[test]
+    fn a_bomb_that_goes_off_is_noticed() {
+        let noticed = || unpacked(&vec![0; 2 << 20], 1).iter().all(Result::is_err);
+        assert!(noticed());
+        crate::planted::plant(Some("decompress_without_a_look"));
+        let went_unnoticed = !noticed();
+        crate::planted::plant(None);
+        assert!(went_unnoticed);
     }
 
     #[test]
