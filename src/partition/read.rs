@@ -435,8 +435,10 @@ impl Place<'_> {
 }
 
 /// About `max_bytes` from `position` on, and what vouches for them. A stretch ends before the first page that is not
-/// what was written; one that begins in such a page ends with it.
+/// what was written; one that begins in such a page ends with it. It ends before known damage, which may be that the file
+/// has no bytes there.
 fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64) -> Result<(Bytes, Trust)> {
+    let readable = segment.next_hole(position).map_or(readable, |hole| hole.min(readable));
     let end = readable.min(position.saturating_add(max_bytes.max(HEADER_LEN as u64)));
     let (end, trust) = match segment.check_pages(position..end)? {
         PagesVerdict::Unknown => (end, Trust::Checksum),

@@ -56,6 +56,16 @@ impl Holes {
         self.list.lock().first().map(|hole| hole.offsets.start)
     }
 
+    /// Where the first one behind `position` begins.
+    pub fn next_behind(&self, position: u64) -> Option<u64> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let list = self.list.lock();
+        let at = list.partition_point(|hole| hole.bytes.start <= position);
+        list.get(at).map(|hole| hole.bytes.start)
+    }
+
     /// The one that begins at `position`.
     pub fn at(&self, position: u64) -> Option<Hole> {
         if !self.any.load(Ordering::Acquire) {

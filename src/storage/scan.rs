@@ -224,6 +224,9 @@ impl<'a> Scanner<'a> {
     /// after that.
     pub fn resync(&mut self) -> Result<Option<u64>> {
         let mut at = self.position + 1;
+        if at.saturating_add(HEADER_LEN as u64) > self.limit {
+            return Ok(None);
+        }
         let mut search = match self.search {
             Some(left) => left,
             None => {
@@ -401,6 +404,10 @@ impl<'a> Scanner<'a> {
     fn view(&mut self, position: u64, len: usize) -> Result<Bytes> {
         let available = usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX);
         let wanted = len.min(available);
+        // A file of which nothing may be read need not be there.
+        if wanted == 0 {
+            return Ok(Bytes::new());
+        }
         if let Some(skip) = self.skip_to(position)
             && skip.checked_add(wanted).is_some_and(|end| end <= self.chunk.len())
         {

@@ -207,6 +207,11 @@ impl Segment {
         }
     }
 
+    /// Where the first damage behind `position` begins. Its bytes need not be there.
+    pub fn next_hole(&self, position: u64) -> Option<u64> {
+        self.holes.next_behind(position)
+    }
+
     /// The damage at `position` that ends before `offset`: who wants that one goes on behind it.
     pub fn hole_before(&self, position: u64, offset: Offset) -> Option<Hole> {
         self.holes.at(position).filter(|hole| hole.offsets.end <= offset)
