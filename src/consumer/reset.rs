@@ -34,7 +34,9 @@ pub enum AutoOffsetReset {
     /// as it is at that moment, which [`resets`](super::ConsumerRecords::resets) reports.
     Latest,
     /// At the first record whose timestamp is at most this long before that same moment; like [`Latest`](Self::Latest)
-    /// when there is none, and in partitions that did not exist then.
+    /// when there is none, and in partitions that did not exist then. Where that record may lie in damage the poll fails
+    /// with `Corrupt` until the program [seeks](super::Consumer::seek): past it, to the error's
+    /// [`next_offset`](crate::Error::next_offset), for one.
     ByDuration(Duration),
     /// Nowhere: the poll fails with `NoOffset` or `OffsetOutOfRange` until the program seeks.
     None,

@@ -201,7 +201,8 @@
 //!
 //! [`offset_for_timestamp`](crate::Partition::offset_for_timestamp) finds the first record whose timestamp is at or after
 //! a moment. It reads an index and a few batches. Timestamps need not be in order; then "first" means the first in the
-//! order of offsets, as in Kafka.
+//! order of offsets, as in Kafka. Where that record may lie in damage, the answer is [`Corrupt`](crate::Error::Corrupt), and
+//! not a later record.
 //!
 //! ```
 //! use streamlog::{RecordData, Streamlog, Timestamp, TopicConfig};

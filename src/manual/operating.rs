@@ -146,13 +146,13 @@
 //!
 //! | what you see | what it means | what to do |
 //! |---|---|---|
-//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other; [`wait_for_lock`](crate::Builder::wait_for_lock) where it is on its way out |
+//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other; [`wait_for_lock`](crate::Builder::wait_for_lock) where it is on its way out. Where the error says that it is this process: clones of that handle |
 //! | [`Forked`](crate::Error::Forked) | the handle is a copy of one of the parent process | open the log in this process |
 //! | `TornTail` in the [recovery report](crate::Streamlog::recovery_report) | a crash cut a write short; nothing acknowledged as durable was lost | nothing |
-//! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written, or a producer of another library wrote a batch that cannot be read | look at the disk; restore, or copy what can be read: the error's [`next_offset`](crate::Error::next_offset) and [`Consumer::skip_damage`](crate::Consumer::skip_damage) go past the damage |
+//! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written, or a producer of another library wrote a batch that cannot be read | look at the disk; restore, or copy what can be read: the error's [`next_offset`](crate::Error::next_offset) and [`Consumer::skip_damage`](crate::Consumer::skip_damage) go past the damage. The record of a time that may lie in it, and newest records that do, are `Corrupt` too, and retention by age keeps a segment whose age it hides |
 //! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | look at the disk; close and open again |
 //! | [`DiskFull`](crate::Error::DiskFull) | nothing of the call was kept | free space, perhaps with `delete_records`; call again |
-//! | [`Undelivered`](crate::Error::Undelivered) | records that were enqueued and accepted did not get in, and are not tried again | [take them back](crate::Producer::take_undelivered): see [how to](super::how_to#pipelined-and-nothing-lost) |
+//! | [`Undelivered`](crate::Error::Undelivered) | records that were enqueued and accepted did not get in, and are not tried again | [take them back](crate::Producer::take_undelivered), after every such error, or the first ones are [forgotten](crate::Producer::forgotten_undelivered): see [how to](super::how_to#pipelined-and-nothing-lost) |
 //! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this, or a Kafka broker before 0.11 | open it with that one; the text says how to bring old formats up to date |
 //! | [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) | retention, or `delete_records`, was faster than the reader; the error has the range | go on from its beginning |
 //! | `*.aside` files, `*-stray` directories | bytes that no manifest names were found, and kept | look at them with `PartitionDir` (an `.aside` file in a directory of its own, under its old name); remove them |
