@@ -3,8 +3,8 @@
 //! `planted!(name)` stands where the mistake would be made. Without the feature `__planted` it is the constant `false`
 //! and leaves nothing in the code. With it, it is a switch of the calling thread, off unless `plant` turned it on.
 //!
-//! Each mistake is noticed by a test: those listed here by the one that the list names, all others by the promise they break
-//! in `tests/promises`, which sees to it that none is forgotten.
+//! Each mistake is noticed by a test: those listed here by the one that the list names, all others by that of the promise they
+//! break. The table of `tests/promises` has them all and sees to it that none is forgotten.
 
 /// Whether the mistake of this name is to be made.
 #[cfg(not(feature = "__planted"))]
@@ -24,7 +24,10 @@ macro_rules! planted {
 
 #[cfg(feature = "__planted")]
 mod switch {
-    use std::cell::Cell;
+    use std::{
+        cell::Cell,
+        panic::{AssertUnwindSafe, catch_unwind},
+    };
 
     thread_local! {
         static PLANTED: Cell<Option<&'static str>> = const { Cell::new(None) };
@@ -33,6 +36,18 @@ mod switch {
     /// From now on this thread makes this mistake, or none.
     pub fn plant(name: Option<&'static str>) {
         PLANTED.set(name);
+    }
+
+    /// Panics unless the claim holds as it is and fails with each of these mistakes.
+    pub fn hold(claim: impl Fn(), mistakes: &[&'static str]) {
+        claim();
+        for mistake in mistakes {
+            println!("-- with {mistake} planted, what follows must fail");
+            plant(Some(mistake));
+            let went_unnoticed = catch_unwind(AssertUnwindSafe(&claim)).is_ok();
+            plant(None);
+            assert!(!went_unnoticed, "the claim holds with {mistake} planted, and should not");
+        }
     }
 
     /// Whether this thread makes the mistake of this name.
@@ -115,8 +130,15 @@ mod switch {
         "a_topic_that_goes_wakes_nobody",
         "a_batch_on_its_way_is_forgotten",
         "a_helper_wakes_nobody",
+        "what_is_freed_wakes_nobody",
     ];
 }
 
 #[cfg(feature = "__planted")]
-pub use switch::{INSIDE, NAMES, OUTSIDE, RACES, is_planted, plant};
+pub use switch::{INSIDE, NAMES, OUTSIDE, RACES, hold, is_planted, plant};
+
+/// Without the feature, that the claim holds is all there is to see.
+#[cfg(all(test, not(feature = "__planted")))]
+pub fn hold(claim: impl Fn(), _mistakes: &[&'static str]) {
+    claim();
+}

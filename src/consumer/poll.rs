@@ -86,7 +86,7 @@ impl Consumer {
                 self.commit_when_due()?;
             }
             passed.append(&mut records.passed);
-            if records.is_empty() && !timeout.is_zero() {
+            if records.is_empty() && !timeout.is_zero() && !planted!(a_poll_does_not_wait) {
                 let now = self.policy.env.monotonic();
                 let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
                 if deadline.is_none_or(|deadline| now < deadline) {

@@ -191,7 +191,7 @@ impl Consumer {
     pub fn current_lag(&mut self, partition: &TopicPartition) -> Result<u64> {
         let position = self.position(partition)?;
         let end = self.place(partition)?.log().offsets().bound(self.policy.isolation);
-        Ok(end.distance_from(position))
+        Ok(end.distance_from(position + u64::from(planted!(the_last_record_is_no_lag))))
     }
 
     /// How long ago the next record that a poll returns was made, by its timestamp: how far the consumer is behind in
@@ -249,8 +249,11 @@ impl Consumer {
     /// `UnknownTopic`, `UnknownPartition`.
     pub fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Offset>> {
         self.check_open()?;
-        let end =
-            |p: &TopicPartition| Ok((p.clone(), self.catalog.log(p)?.offsets().bound(self.policy.isolation)));
+        let bound = |log: Arc<Log>| match planted!(an_end_is_what_is_written) {
+            false => log.offsets().bound(self.policy.isolation),
+            true => log.offsets().log_end(),
+        };
+        let end = |p: &TopicPartition| Ok((p.clone(), bound(self.catalog.log(p)?)));
         partitions.iter().map(end).collect()
     }
 }

@@ -131,7 +131,7 @@ impl State {
         let snapshot = CommittedSnapshot {
             topic_id: log.identity.topic_id,
             incarnation: log.incarnation_of(Offset::MAX).0,
-            next_offset: self.reader.next_offset(),
+            next_offset: self.reader.next_offset() + u64::from(planted!(a_sidecar_says_more_than_it_has)),
             entries: entries(&self.groups).collect(),
         };
         replace_file(env, &snapshot_path(log), &encode_committed_snapshot(&snapshot))
@@ -161,7 +161,8 @@ fn read_snapshot(env: &dyn Env, log: &Arc<Log>) -> Option<CommittedSnapshot> {
     let snapshot = decode_committed_snapshot(&bytes).ok()?;
     let end = log.incarnation_end(snapshot.incarnation).unwrap_or(Offset::MAX).min(log.offsets().log_end());
     // One that is older than the log start is found out by following the log from where it ends.
-    let fits = snapshot.topic_id == log.identity.topic_id && snapshot.next_offset <= end;
+    let is_its_own = snapshot.topic_id == log.identity.topic_id || planted!(believe_anothers_sidecar);
+    let fits = is_its_own && snapshot.next_offset <= end;
     fits.then_some(snapshot)
 }
 

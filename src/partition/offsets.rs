@@ -88,6 +88,7 @@ impl Offsets {
     pub fn bound(&self, isolation: IsolationLevel) -> Offset {
         match isolation {
             IsolationLevel::ReadUncommitted => self.high_watermark(),
+            IsolationLevel::ReadCommitted if planted!(read_what_is_undecided) => self.high_watermark(),
             IsolationLevel::ReadCommitted => self.last_stable(),
         }
     }

@@ -477,9 +477,11 @@ pub(crate) fn shows_records(header: &BatchHeader, aborted: &[AbortedTransaction]
                 t.producer_id == header.producer_id
                     && t.first_offset <= header.last_offset()
                     && header.last_offset() < t.last_offset
+                    && !planted!(show_what_was_aborted)
             })
     };
-    !header.is_control() && header.record_count > 0 && !is_aborted()
+    let is_control = header.is_control() && !planted!(show_what_controls);
+    !is_control && header.record_count > 0 && !is_aborted()
 }
 
 #[cfg(test)]

@@ -265,6 +265,7 @@ pub(super) fn bound_of(data: &RecordData<'_>) -> usize {
 pub(super) fn limit_of(config: &LogConfig, compression: Compression, batch_size: usize) -> usize {
     let max = usize::try_from(config.max_message_bytes.min(config.segment_bytes)).unwrap_or(usize::MAX);
     match config.codec(compression) {
+        (Compression::None, _) if planted!(a_batch_takes_what_comes) => max,
         (Compression::None, _) => batch_size.min(max),
         _ => batch_size.min(max / 4 * 3),
     }
@@ -482,7 +483,7 @@ impl Accumulator {
         }
         let after = core.settings.max_block;
         let deadline = begun.saturating_add(after);
-        if !may_wait || after.is_zero() {
+        if !may_wait || after.is_zero() || planted!(a_full_buffer_does_not_wait) {
             return Err(Error::QueueFull);
         }
         if now >= deadline {

@@ -108,7 +108,9 @@ impl Core {
         registry.closed = Some(what);
         let accumulators = registry.accumulators.clone();
         drop(registry);
-        accumulators.iter().for_each(|accumulator| accumulator.close(what));
+        if !planted!(who_is_closed_takes_more) {
+            accumulators.iter().for_each(|accumulator| accumulator.close(what));
+        }
         Some(accumulators)
     }
 

@@ -51,7 +51,9 @@ impl Memory {
     pub(super) fn release(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::SeqCst);
         debug_assert!(before >= bytes);
-        self.freed.notify();
+        if !planted!(what_is_freed_wakes_nobody) {
+            self.freed.notify();
+        }
     }
 
     pub(super) fn limit(&self) -> usize {

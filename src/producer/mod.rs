@@ -332,6 +332,7 @@ impl Inner {
             Choice::Default(partitioner) => Ok(partitioner.partition(&context())),
             Choice::Custom(partitioner) => match partitioner.partition(&context()) {
                 partition if partition < count => Ok(partition),
+                partition if planted!(a_wrong_choice_is_bent) => Ok(partition % count),
                 partition => Err(Error::InvalidArgument {
                     reason: format!(
                         "the partitioner chose partition {partition} of topic '{}', which has {count}",

@@ -106,6 +106,9 @@ impl Undelivered {
         let mut kept = self.kept.lock();
         kept.bytes = 0;
         let batches = std::mem::take(&mut kept.batches);
+        if planted!(the_last_one_is_not_given_back) {
+            return batches.into_iter().rev().skip(1).rev().flat_map(Lost::into_records).collect();
+        }
         drop(kept);
         batches.into_iter().flat_map(Lost::into_records).collect()
     }

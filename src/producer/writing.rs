@@ -17,7 +17,7 @@ use crate::{
     env::sync::MutexGuard,
     error::{Error, Result},
     partition::append::Appended,
-    types::Offset,
+    types::{Compression, Offset},
 };
 use std::{io, sync::Arc, time::Duration};
 
@@ -193,7 +193,9 @@ impl Accumulator {
         let mut sealed = match body {
             Body::Sealed(sealed) => sealed,
             Body::Filled(builder, config) => {
-                let (codec, level) = config.codec(self.core().settings.compression);
+                let ours = self.core().settings.compression;
+                let ours = if planted!(a_producers_codec_is_forgotten) { Compression::None } else { ours };
+                let (codec, level) = config.codec(ours);
                 builder.seal_or_keep(codec, level).map_err(|refused| {
                     let (builder, error) = *refused;
                     Box::new((Body::Filled(builder, config), error))

@@ -75,6 +75,18 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "Forgets a group and all it has committed. That is durable when this returns",
         mistakes: &["remember_what_was_forgotten"],
     },
+    Promise {
+        test: "what_the_sidecar_does_not_cover_is_read_from_the_log@src/group/tests/upkeep.rs",
+        file: "src/manual/on_disk.rs",
+        says: "the offset that it is as of",
+        mistakes: &["a_sidecar_says_more_than_it_has"],
+    },
+    Promise {
+        test: "the_sidecar_of_another_log_is_not_believed@src/group/tests/upkeep.rs",
+        file: "src/manual/on_disk.rs",
+        says: "id of the topic, and the incarnation, of the log that it is made of",
+        mistakes: &["believe_anothers_sidecar"],
+    },
 ];
 
 fn automatically(builder: ConsumerBuilder) -> ConsumerBuilder {

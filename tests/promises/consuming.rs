@@ -50,6 +50,15 @@ promises! {
         => [a_reset_on_the_way_without_a_word];
     what_was_committed_for_another_topic_is_no_place: "src/consumer/reset.rs",
         "The offset was committed for a topic of this name that has been deleted since" => [a_topic_is_its_name];
+    a_poll_waits_as_long_as_it_may: "src/consumer/poll.rs",
+        "When there are none, it waits for some, and returns none when timeout is over" => [a_poll_does_not_wait];
+    the_lag_of_a_consumer_is_what_it_has_not_read: "src/consumer/positions.rs",
+        "How many offsets lie between the position and the end" => [the_last_record_is_no_lag];
+    the_end_is_that_of_readers: "src/consumer/positions.rs",
+        "The offset behind the last record of each of these partitions, assigned or not, that a consumer of this isolation level can read"
+        => [an_end_is_what_is_written];
+    damage_is_skipped_by_the_one_who_stands_there: "src/consumer/positions.rs",
+        "because it went elsewhere since, or was unassigned" => [any_damage_is_skipped];
     an_owned_record_is_the_record: "src/consumer/records.rs", "The record with bytes that outlive the poll"
         => [an_owned_record_has_no_headers];
 }
@@ -66,6 +75,18 @@ pub const ELSEWHERE: &[Promise] = &[
         file: "src/manual/durability.rs",
         says: "never silently reset",
         mistakes: &["reset_without_a_word"],
+    },
+    Promise {
+        test: "read_committed_waits_for_the_decision_and_drops_what_was_aborted@src/consumer/tests/reading.rs",
+        file: "src/manual/coming_from_kafka.rs",
+        says: "read-committed readers skip what was aborted",
+        mistakes: &["show_what_was_aborted", "show_what_controls"],
+    },
+    Promise {
+        test: "read_committed_waits_for_the_decision_and_drops_what_was_aborted@src/consumer/tests/reading.rs",
+        file: "src/partition/view.rs",
+        says: "Where read-committed readers stop: before the first transaction that is not decided",
+        mistakes: &["read_what_is_undecided"],
     },
 ];
 
@@ -297,4 +318,50 @@ fn an_owned_record_is_the_record() {
         (headers, borrowed.key, borrowed.value)
     );
     assert_eq!((owned.offset, owned.next_offset), (borrowed.offset, borrowed.next_offset));
+}
+
+fn a_poll_waits_as_long_as_it_may() {
+    let world = World::new(1);
+    let mut consumer = world.consumer();
+    let begun = world.now();
+    assert!(consumer.poll(secs(60)).unwrap().is_empty());
+    let waited = world.now().as_millis() - begun.as_millis();
+    assert!((60_000..61_000).contains(&waited), "{waited} ms");
+}
+
+fn the_lag_of_a_consumer_is_what_it_has_not_read() {
+    let (_world, mut consumer) = one_by_one(&["a", "b", "c"]);
+    for lag in [3, 2, 1, 0] {
+        assert_eq!(consumer.current_lag(&t(0)).unwrap(), lag);
+        poll(&mut consumer);
+    }
+}
+
+fn the_end_is_that_of_readers() {
+    let world = World::new(1);
+    world.send("a");
+    world.env.inject(Fault::new(FaultKind::Io).on(Operation::Sync).path(".log").forever());
+    world.partition().append(&[RecordData::new("not durable")]).unwrap_err();
+    let consumer = world.consumer();
+    assert_eq!(consumer.end_offsets(&[t(0)]).unwrap()[&t(0)], 1);
+}
+
+fn damage_is_skipped_by_the_one_who_stands_there() {
+    let world = World::new(1);
+    world.append(&["a"]);
+    let first = world.partition().size() as usize;
+    world.append(&["b"]);
+    world.append(&["c"]);
+    let mut bytes = world.env.files()["/log/t-0/00000000000000000000.log"].clone();
+    bytes[first + 65] ^= 1;
+    world.env.overwrite("/log/t-0/00000000000000000000.log", &bytes).unwrap();
+    let mut consumer = world.consumer();
+    assert_eq!(poll(&mut consumer), ["a"]);
+    let damage = consumer.poll(NOW).unwrap_err();
+    consumer.seek(&t(0), 0).unwrap();
+    assert_eq!(consumer.skip_damage(&damage).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(poll(&mut consumer), ["a"]);
+    let damage = consumer.poll(NOW).unwrap_err();
+    assert_eq!(consumer.skip_damage(&damage).unwrap(), (t(0), Offset::new(1)..Offset::new(2)));
+    assert_eq!(poll(&mut consumer), ["c"]);
 }

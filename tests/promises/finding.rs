@@ -68,6 +68,16 @@ fn the_first_of_equal_times_is_found() {
         }
     }
     assert!(partition.segment_count() > 1);
+    // And to the next opening, out of the files.
+    let expected = |time| all.iter().position(|t| *t >= time).map(|offset| offset as u64);
+    let (copy, env) = (observer(&world.env), world.env.clone());
+    drop(partition);
+    world.log.close().unwrap();
+    for log in [copy, open(&env)] {
+        log.refresh().unwrap();
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert!((5..60).all(|time| found(&partition, time) == expected(time)));
+    }
 }
 
 fn the_time_index_is_kafkas() {

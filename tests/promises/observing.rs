@@ -3,7 +3,8 @@
 use crate::{promises, world::*};
 use std::time::Duration;
 use streamlog::{
-    ErrorKind, ProducerRecord, RecordData, RecoveryVerdict, Streamlog, TopicConfig,
+    ConfigChange, Durability, ErrorKind, GroupReset, Offset, ProducerRecord, RecordData, RecoveryVerdict,
+    ResetTo, Streamlog, TopicConfig,
     sim::{Crash, Fault, FaultKind, Operation},
 };
 
@@ -18,6 +19,10 @@ promises! {
         "For a read-only handle: takes in what the writer did since" => [an_observer_keeps_its_log_start];
     who_only_reads_is_told_of_news: "src/manual/how_to.rs", "its consumers look for news every ten milliseconds"
         => [a_follower_sleeps_on];
+    who_only_reads_changes_nothing: "src/manual/durability.rs", "takes no lock and changes nothing"
+        => [who_only_reads_may_write];
+    who_only_reads_sees_whole_batches: "src/manual/durability.rs",
+        "Without a live writer it shows the same, recovers nothing and cuts nothing" => [believe_without_checksums];
     who_only_reads_goes_on_from_what_was_committed: "src/consumer/mod.rs",
         "it goes on from what its group committed" => [an_observer_keeps_old_commits];
     what_was_durable_and_is_not_there_is_damage_to_one_who_only_reads: "src/manual/durability.rs",
@@ -144,4 +149,57 @@ fn what_was_removed_beside_a_reader_is_no_damage() {
     world.log.delete_records("t", 0, 9).unwrap();
     assert_eq!(partition.last(10).unwrap().len(), 1);
     assert!(observer.health().is_good(), "{}", observer.health());
+}
+
+fn who_only_reads_changes_nothing() {
+    let world = World::new(1);
+    world.append(&["a", "b"]);
+    world.consumer().commit_offsets([(t(0), Offset::new(1))]).unwrap();
+    let before = world.env.files();
+    let observer = world.observer();
+    let partition = observer.topic("t").unwrap().partition(0).unwrap();
+    let mut consumer = observer.consumer("g").unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    assert_eq!(poll(&mut consumer), ["b"]);
+    let reset = GroupReset::to(ResetTo::Latest);
+    let refused = [
+        partition.append(&[RecordData::new("c")]).map(drop),
+        observer.producer().map(drop),
+        observer.create_topic("u", TopicConfig::default()).map(drop),
+        observer.delete_topic("t"),
+        observer.delete_records("t", 0, 1).map(drop),
+        observer.alter_topic("t", &[ConfigChange::set("retention.ms", "1")]),
+        observer.add_partitions("t", 2).map(drop),
+        observer.maintain(),
+        observer.reset_group_offsets("g", &reset).map(drop),
+        observer.delete_group("g"),
+        consumer.commit_sync(),
+        consumer.commit_offsets([(t(0), Offset::ZERO)]),
+        observer.consumer_builder("g").auto_commit(secs(1)).build().map(drop),
+    ];
+    for (i, refused) in refused.into_iter().enumerate() {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::ReadOnly, "call {i}");
+    }
+    drop(consumer);
+    observer.close().unwrap();
+    assert!(world.env.files() == before, "a file is not as it was");
+}
+
+fn who_only_reads_sees_whole_batches() {
+    let world = World::with(TopicConfig::default().durability(Durability::Written));
+    let value = |i: u64| i.to_string().repeat(2000);
+    (0..3).for_each(|i| world.append(&[&value(i)]));
+    for (crash, seed) in Crash::ALL.into_iter().flat_map(|crash| (0..8).map(move |seed| (crash, seed))) {
+        let env = world.env.crash(crash, seed);
+        let before = env.files();
+        let seen: Vec<String> = {
+            let observer = observer(&env);
+            let Ok(topic) = observer.topic("t") else { continue };
+            let records = topic.partition(0).unwrap().records(0);
+            records.map(|record| record.unwrap().value_text().into_owned()).collect()
+        };
+        let whole: Vec<String> = (0..seen.len() as u64).map(value).collect();
+        assert!(seen == whole, "{crash:?} {seed}: {} records, and not the first ones", seen.len());
+        assert!(env.files() == before, "{crash:?} {seed}: a file is not as it was");
+    }
 }

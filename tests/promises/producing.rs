@@ -2,8 +2,9 @@
 
 use crate::{Promise, promises, world::*};
 use streamlog::{
-    Delivery, Durability, ErrorKind, OwnedRecord, Producer, ProducerBuilder, ProducerRecord, RecordData,
-    RoundRobin, Timestamp, TimestampType, TopicConfig, partition_for_key,
+    Compression, Delivery, Durability, ErrorKind, OwnedRecord, PartitionContext, Partitioner, Producer,
+    ProducerBuilder, ProducerRecord, RecordData, RoundRobin, Timestamp, TimestampType, TopicConfig,
+    partition_for_key,
     sim::{Fault, FaultKind, Operation},
 };
 
@@ -40,6 +41,17 @@ promises! {
         => [a_refused_record_is_acknowledged];
     a_buffer_has_an_end: "src/producer/builder.rs", "How many bytes of enqueued records may wait to be acknowledged"
         => [a_buffer_is_never_full];
+    who_finds_the_buffer_full_waits: "src/producer/mod.rs", "With the buffer full the call waits for room"
+        => [a_full_buffer_does_not_wait];
+    a_batch_has_its_size: "src/producer/builder.rs", "How large a batch of enqueued records becomes"
+        => [a_batch_takes_what_comes];
+    a_producer_has_its_codec: "src/producer/builder.rs",
+        "How batches are compressed in topics that leave it to the producer" => [a_producers_codec_is_forgotten];
+    a_closed_producer_is_closed: "src/producer/mod.rs", "Their later calls get Closed" => [who_is_closed_takes_more];
+    all_that_failed_comes_back_once: "src/producer/mod.rs", "take_undelivered hands the records back"
+        => [the_last_one_is_not_given_back];
+    a_partition_that_is_not_there_is_an_error: "src/topic/partitioner/mod.rs",
+        "An answer that is not below context.partitions fails the record with an error" => [a_wrong_choice_is_bent];
     a_name_means_the_topic_of_today: "src/streamlog/admin.rs", "A topic created again under its name is another one"
         => [a_deleted_topic_is_still_at_hand];
     a_handle_means_its_own_topic: "src/producer/record.rs",
@@ -78,6 +90,12 @@ pub const ELSEWHERE: &[Promise] = &[
         file: "src/producer/mod.rs",
         says: "the records that one thread gives to one partition are in the log in that order",
         mistakes: &["a_batch_on_its_way_is_forgotten"],
+    },
+    Promise {
+        test: "who_waits_for_room_in_the_buffer_is_woken@src/streamlog/tests/interleavings.rs",
+        file: "src/manual/configuration.rs",
+        says: "how long enqueue waits for room",
+        mistakes: &["what_is_freed_wakes_nobody"],
     },
 ];
 
@@ -387,4 +405,79 @@ fn null_is_not_empty() {
     let parts = records.iter().map(|record| [record.key.as_deref(), record.value.as_deref()]);
     let expected = [[Some(&b"k"[..]), None], [Some(b""), Some(b"")], [None, None], [None, None]];
     assert_eq!(parts.collect::<Vec<_>>(), expected);
+}
+
+fn who_finds_the_buffer_full_waits() {
+    let world = World::new(1);
+    let producer = slow(world.log.producer_builder()).batch_size(512).buffer_memory(1024).build().unwrap();
+    // There is space again after a while.
+    (0..6).for_each(|_| world.env.inject(Fault::new(FaultKind::DiskFull).on(Operation::Write).path(".log")));
+    let values: Vec<String> = (0..6).map(|i| format!("{i}{}", "x".repeat(300))).collect();
+    values.iter().for_each(|value| drop(enqueue(&producer, value)));
+    producer.flush().unwrap();
+    assert_eq!(world.env.struck(), 6);
+    assert_eq!(world.values(0), values);
+}
+
+fn a_batch_has_its_size() {
+    let world = World::new(1);
+    let producer = slow(world.log.producer_builder()).batch_size(1000).build().unwrap();
+    let (small, large) = ("x".repeat(280), "y".repeat(5000));
+    for value in [&small, &small, &small, &small, &large, &small] {
+        enqueue(&producer, value);
+    }
+    producer.flush().unwrap();
+    let counts: Vec<_> = world.partition().read(0).map(|batch| batch.unwrap().iter().count()).collect();
+    assert_eq!(counts, [3, 1, 1, 1]);
+}
+
+fn a_producer_has_its_codec() {
+    let world = World::new(1);
+    let producer = slow(world.log.producer_builder()).compression(Compression::Gzip).build().unwrap();
+    enqueue(&producer, &"x".repeat(1000));
+    producer.flush().unwrap();
+    producer.send(ProducerRecord::new("t", "x".repeat(1000))).unwrap();
+    for batch in world.partition().read(0) {
+        assert_eq!(batch.unwrap().compression(), Compression::Gzip);
+    }
+}
+
+fn a_closed_producer_is_closed() {
+    let world = World::new(1);
+    let producer = world.slow();
+    let clone = producer.clone();
+    enqueue(&producer, "a");
+    producer.close().unwrap();
+    assert_eq!(world.values(0), ["a"]);
+    let record = || ProducerRecord::new("t", "b");
+    for refused in [clone.send(record()).map(drop), clone.enqueue(record()).map(drop), clone.flush()] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+    }
+    producer.close().unwrap();
+    assert_eq!(world.values(0), ["a"]);
+}
+
+fn all_that_failed_comes_back_once() {
+    let world = World::new(3);
+    let producer = slow(world.log.producer_builder().max_block(NOW)).build().unwrap();
+    world.env.inject(Fault::new(FaultKind::DiskFull).on(Operation::Write).path(".log").forever());
+    for i in 0..6 {
+        producer.enqueue(ProducerRecord::new("t", "x").partition(i % 3)).unwrap();
+    }
+    producer.flush().unwrap_err();
+    assert_eq!(producer.take_undelivered().len(), 6);
+    assert!(producer.take_undelivered().is_empty());
+}
+
+fn a_partition_that_is_not_there_is_an_error() {
+    struct Wrong;
+    impl Partitioner for Wrong {
+        fn partition(&self, context: &PartitionContext<'_>) -> u32 {
+            context.partitions
+        }
+    }
+    let world = World::new(2);
+    let producer = world.log.producer_builder().partitioner(Wrong).build().unwrap();
+    let refused = producer.send(ProducerRecord::new("t", "x")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
 }

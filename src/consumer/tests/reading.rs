@@ -5,6 +5,7 @@ use crate::{
     codec::{builder::BatchBuilder, control::marker_batch},
     env::Open,
     error::ErrorKind,
+    planted,
     types::{Compression, IsolationLevel},
 };
 
@@ -108,6 +109,11 @@ pub(super) fn end(log: &Log, producer: i64, commit: bool) {
 
 #[test]
 fn read_committed_waits_for_the_decision_and_drops_what_was_aborted() {
+    let mistakes = ["show_what_was_aborted", "show_what_controls", "read_what_is_undecided"];
+    planted::hold(decided_and_undecided, &mistakes);
+}
+
+fn decided_and_undecided() {
     let world = World::new(1);
     let log = world.log(0);
     let mut consumer = world.consumer(|b| b.isolation_level(IsolationLevel::ReadCommitted));

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     env::{Env, Open, read_full_at},
     partition::encode::RecordData,
+    planted,
     storage::sidecar::write_file,
 };
 use std::path::PathBuf;
@@ -43,6 +44,18 @@ fn check(env: &Arc<MemoryEnv>) {
 }
 
 #[test]
+fn what_the_sidecar_does_not_cover_is_read_from_the_log() {
+    planted::hold(partly_covered, &["a_sidecar_says_more_than_it_has"]);
+}
+
+fn partly_covered() {
+    let catalog = open(&filled());
+    commit(&OffsetStore::with_upkeep(Arc::clone(&catalog), EAGER), "g", "t", 0, 1).unwrap();
+    commit(&OffsetStore::new(Arc::clone(&catalog)), "g", "t", 0, 2).unwrap();
+    assert_eq!(committed(&OffsetStore::new(catalog), "g", "t", 0), Some(2));
+}
+
+#[test]
 fn the_sidecar_missing_cut_or_damaged_changes_nothing() {
     let env = with_sidecar();
     check(&env);
@@ -77,11 +90,17 @@ fn the_sidecar_saves_reading_what_it_covers() {
 
 #[test]
 fn the_sidecar_of_another_log_is_not_believed() {
+    planted::hold(anothers_sidecar, &["believe_anothers_sidecar"]);
+}
+
+fn anothers_sidecar() {
     let env = with_sidecar();
     let foreign = read(&env);
     let other = filled();
     let store = OffsetStore::new(open(&other));
-    commit(&store, "mine", "t", 0, 1).unwrap();
+    for offset in [0, 1, 2, 3] {
+        commit(&store, "mine", "t", 0, offset).unwrap();
+    }
     write_file(&*other, &sidecar(), &foreign).unwrap();
     assert_eq!(OffsetStore::new(open(&other)).groups().unwrap(), ["mine"]);
 }

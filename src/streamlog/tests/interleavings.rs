@@ -478,3 +478,28 @@ fn close_against_deliveries() {
 fn a_delivery_beside_a_close_is_told_the_truth() {
     explore(close_against_deliveries, iterations(), FailurePersistence::Print);
 }
+
+/// Two threads share a buffer in which one record has room.
+fn room_for_one() {
+    let log = Builder::with_env(Disk::new(), Path::new("/data")).open().unwrap();
+    log.create_topic("t", TopicConfig::default()).unwrap();
+    let builder = log.producer_builder().linger(Duration::ZERO).max_block(Duration::MAX);
+    let producer = builder.batch_size(512).buffer_memory(512).build().unwrap();
+    let threads = [0; 2].map(|_| {
+        let producer = producer.clone();
+        spawn(move || {
+            let value = [7; 300];
+            producer.enqueue(ProducerRecord::new("t", &value)).unwrap();
+            producer.enqueue(ProducerRecord::new("t", &value)).unwrap()
+        })
+    });
+    for thread in threads {
+        assert!(thread.join().unwrap().wait().unwrap().offset > 0);
+    }
+    log.close().unwrap();
+}
+
+#[test]
+fn who_waits_for_room_in_the_buffer_is_woken() {
+    explore_with_mistakes(room_for_one, &["what_is_freed_wakes_nobody"]);
+}
