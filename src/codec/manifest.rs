@@ -32,6 +32,7 @@ pub use entry::{Entry, PartitionClosed, Place, SealedSegment, TakenIn};
 
 use super::DecodeError;
 use entry::COMPATIBLE;
+use std::ops::Range;
 
 /// The size of the header.
 pub const HEADER_BYTES: usize = 28;
@@ -42,6 +43,8 @@ const MAGIC: &[u8; 8] = b"SLMANIF1";
 const RECORD_HEADER_BYTES: usize = 12;
 const MARK: u16 = 1;
 const MARK_PAYLOAD_BYTES: usize = 20;
+/// Type, zero and length of every mark.
+const MARK_BEGINS: [u8; 8] = [0, MARK as u8, 0, 0, 0, 0, 0, MARK_PAYLOAD_BYTES as u8];
 /// The size of a mark without records.
 pub const MARK_BYTES: usize = RECORD_HEADER_BYTES + MARK_PAYLOAD_BYTES;
 
@@ -115,7 +118,7 @@ pub struct Append {
     pub entries: Vec<(usize, Entry)>,
 }
 
-/// Reads appends from bytes of a manifest, from the start of one of them on.
+/// Reads appends from bytes of a manifest, from the start of one of them on. The bytes may be a piece of the file.
 #[derive(Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -126,11 +129,30 @@ pub struct Reader<'a> {
     durable: u64,
 }
 
+/// What comes next in a piece of a manifest.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// An append, whose records are at these bytes, with right checksums.
+    Append(Range<usize>),
+    /// No more than this many bytes from here on tell what comes next; the piece has fewer.
+    Short(u64),
+    /// No append: from this byte on there is no whole record. What lies behind tells what that means, see [`Tail`].
+    End(usize),
+}
+
 /// A record whose checksum matches.
 struct Record<'a> {
     code: u16,
     payload: &'a [u8],
     end: usize,
+}
+
+/// What was found in the place of a record.
+enum Found<'a> {
+    Record(Record<'a>),
+    /// One of so many bytes, which are not all there.
+    Short(u64),
+    Nothing,
 }
 
 impl<'a> Reader<'a> {
@@ -155,105 +177,174 @@ impl<'a> Reader<'a> {
         self.durable
     }
 
-    /// The next append; `None` at the end or before a torn tail.
-    pub fn next(&mut self) -> Result<Option<Append>, DecodeError> {
-        while self.position < self.bytes.len() {
-            let Some(record) = record(self.bytes, self.position) else {
-                return self.torn_or_damaged(self.position);
+    /// What comes next. Each byte is looked at a few times at most, whatever the lengths say.
+    pub fn step(&mut self) -> Result<Step, DecodeError> {
+        loop {
+            let record = match find(self.bytes, self.position) {
+                Found::Record(record) => record,
+                Found::Short(needed) => return Ok(Step::Short(needed)),
+                Found::Nothing => return Ok(Step::End(self.position)),
             };
             let Some((epoch, durable, len)) = mark(&record) else {
-                let payload_at = (self.position + RECORD_HEADER_BYTES) as u64;
-                let entry = Entry::decode(record.code, record.payload).map_err(|e| e.shifted(payload_at))?;
-                if entry.is_some() {
+                if entry(self.position, &record)?.is_some() {
                     return Err(DecodeError::malformed(self.position, "an entry outside an append"));
                 }
-                self.skip_unknown(&record)?;
                 self.position = record.end;
                 continue;
             };
-            let records = record.end..record.end.saturating_add(len);
-            if epoch != self.epoch || self.bytes.get(records.clone()).is_none() {
-                return self.torn_or_damaged(self.position);
+            if epoch != self.epoch || len > PAYLOAD_MAX {
+                return Ok(Step::End(self.position));
             }
-            return match self.entries(records.clone())? {
-                Ok(entries) => {
-                    self.position = records.end;
-                    self.durable = self.durable.max(durable);
-                    Ok(Some(Append { entries }))
-                }
-                Err(bad) => self.torn_or_damaged(bad),
-            };
+            let records = record.end..record.end.saturating_add(len);
+            if self.bytes.get(records.clone()).is_none() {
+                return Ok(Step::Short((records.end - self.position) as u64));
+            }
+            if let Some(bad) = first_bad(self.bytes, records.clone()) {
+                return Ok(Step::End(bad));
+            }
+            self.position = records.end;
+            self.durable = self.durable.max(durable);
+            return Ok(Step::Append(records));
         }
-        Ok(None)
     }
 
-    /// The entries in `records`, or the position where there is no whole record.
-    fn entries(
+    /// Each entry of an append with its position.
+    pub fn entries(
         &self,
-        records: std::ops::Range<usize>,
-    ) -> Result<Result<Vec<(usize, Entry)>, usize>, DecodeError> {
+        records: Range<usize>,
+    ) -> impl Iterator<Item = Result<(usize, Entry), DecodeError>> {
         let bytes = self.bytes.get(..records.end).unwrap_or_default();
         let mut position = records.start;
-        let mut entries = Vec::new();
-        while position < records.end {
-            let Some(record) = record(bytes, position) else { return Ok(Err(position)) };
-            let payload_at = (position + RECORD_HEADER_BYTES) as u64;
-            match Entry::decode(record.code, record.payload).map_err(|e| e.shifted(payload_at))? {
-                Some(entry) => entries.push((position, entry)),
-                None => self.skip_unknown(&record)?,
+        std::iter::from_fn(move || {
+            while let Found::Record(record) = find(bytes, position) {
+                let at = std::mem::replace(&mut position, record.end);
+                match entry(at, &record) {
+                    Ok(None) => {}
+                    other => return other.map(|entry| Some((at, entry?))).transpose(),
+                }
             }
-            position = record.end;
-        }
-        Ok(Ok(entries))
+            None
+        })
     }
 
-    fn skip_unknown(&self, record: &Record<'_>) -> Result<(), DecodeError> {
-        match record.code & COMPATIBLE {
-            0 => Err(unsupported(format!("a record of type {}", record.code))),
-            _ => Ok(()),
-        }
-    }
-
-    /// The verdict on an append that is not whole, in which `bad` is the first byte without a whole record.
-    fn torn_or_damaged(&self, bad: usize) -> Result<Option<Append>, DecodeError> {
-        if !self.is_torn() {
-            return Ok(None);
-        }
-        let append = self.base.saturating_add(self.position as u64);
-        for at in self.position + 1..self.bytes.len().saturating_sub(MARK_BYTES - 1) {
-            // Cheap look first: this runs over every byte behind the bad one.
-            if self.bytes.get(at..at + 4) != Some(&[0, 1, 0, 0]) {
-                continue;
+    /// The next append of bytes that reach to the end of the file; `None` at the end or before a torn tail.
+    pub fn next(&mut self) -> Result<Option<Append>, DecodeError> {
+        let before = self.position;
+        let bad = match self.step()? {
+            Step::Append(records) => {
+                let entries = self.entries(records).collect::<Result<_, _>>();
+                // What cannot be read is not passed over.
+                entries.is_err().then(|| self.position = before);
+                return entries.map(|entries| Some(Append { entries }));
             }
-            let later = record(self.bytes, at).as_ref().and_then(mark);
-            if let Some((epoch, durable, _)) = later
-                && epoch == self.epoch
-                && durable > append
-            {
-                return Err(DecodeError::malformed(
-                    bad,
-                    format!("no whole record, though byte {at} behind it shows that one was flushed here"),
-                ));
-            }
-        }
-        Ok(None)
+            Step::Short(_) => self.position,
+            Step::End(bad) => bad,
+        };
+        let at = self.base.saturating_add(self.position as u64);
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        Tail::new(self.epoch, at, bad as u64).look_at(at, rest).map(|()| None)
     }
 }
 
+/// The entry of a record; `None` where it is of a type that may be skipped.
+fn entry(position: usize, record: &Record<'_>) -> Result<Option<Entry>, DecodeError> {
+    let payload_at = (position + RECORD_HEADER_BYTES) as u64;
+    match Entry::decode(record.code, record.payload).map_err(|e| e.shifted(payload_at))? {
+        None if record.code & COMPATIBLE == 0 => {
+            Err(unsupported(format!("a record of type {}", record.code)))
+        }
+        entry => Ok(entry),
+    }
+}
+
+/// What lies behind the last whole append of a file: zeros, a torn tail, or damage.
+#[derive(Debug)]
+pub struct Tail {
+    epoch: u64,
+    append: u64,
+    bad: u64,
+    is_torn: bool,
+}
+
+impl Tail {
+    /// How many bytes at the end of a piece the next one begins with.
+    pub const OVERLAP: usize = MARK_BYTES - 1;
+
+    /// Behind the append that ends at byte `append` of the file `epoch`; `bad` is where an error says that no whole record
+    /// is.
+    pub fn new(epoch: u64, append: u64, bad: u64) -> Self {
+        Tail { epoch, append, bad, is_torn: false }
+    }
+
+    /// Whether there was anything but zeros.
+    pub fn is_torn(&self) -> bool {
+        self.is_torn
+    }
+
+    /// Looks at a piece that lies at `position` in the file.
+    ///
+    /// # Errors
+    /// Where it is damage.
+    pub fn look_at(&mut self, position: u64, piece: &[u8]) -> Result<(), DecodeError> {
+        if piece.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        self.is_torn = true;
+        let marks = piece.len().saturating_sub(MARK_BYTES - 1);
+        for at in usize::from(position == self.append)..marks {
+            // Cheap look first: this runs over every byte behind the bad one. Nothing but a mark's own length is
+            // believed.
+            if piece.get(at..at + 8) != Some(&MARK_BEGINS) {
+                continue;
+            }
+            if let Found::Record(record) = find(piece, at)
+                && let Some((epoch, durable, _)) = mark(&record)
+                && epoch == self.epoch
+                && durable > self.append
+            {
+                let at = position.saturating_add(at as u64);
+                return Err(DecodeError::Malformed {
+                    position: self.bad,
+                    reason: format!(
+                        "no whole record, though byte {at} behind it shows that one was flushed here"
+                    )
+                    .into(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a record in `records` is not whole.
+fn first_bad(bytes: &[u8], records: Range<usize>) -> Option<usize> {
+    let bytes = bytes.get(..records.end)?;
+    let mut position = records.start;
+    while position < records.end {
+        let Found::Record(record) = find(bytes, position) else { return Some(position) };
+        position = record.end;
+    }
+    None
+}
+
 /// The record at `position`, if all of it is there and its checksum matches.
-fn record(bytes: &[u8], position: usize) -> Option<Record<'_>> {
-    let rest = bytes.get(position..)?;
-    let (header, rest) = rest.split_first_chunk::<RECORD_HEADER_BYTES>()?;
+fn find(bytes: &[u8], position: usize) -> Found<'_> {
+    let rest = bytes.get(position..).unwrap_or_default();
+    let Some((header, rest)) = rest.split_first_chunk::<RECORD_HEADER_BYTES>() else {
+        return Found::Short(RECORD_HEADER_BYTES as u64);
+    };
     let len = be32(header, 4) as usize;
     if len > PAYLOAD_MAX || header[2..4] != [0, 0] {
-        return None;
+        return Found::Nothing;
     }
-    let payload = rest.get(..len)?;
+    let Some(payload) = rest.get(..len) else {
+        return Found::Short(RECORD_HEADER_BYTES as u64 + len as u64);
+    };
     if record_crc(&header[..8], payload) != be32(header, 8) {
-        return None;
+        return Found::Nothing;
     }
     let code = u16::from_be_bytes([header[0], header[1]]);
-    Some(Record { code, payload, end: position + RECORD_HEADER_BYTES + len })
+    Found::Record(Record { code, payload, end: position + RECORD_HEADER_BYTES + len })
 }
 
 /// Epoch, durable bytes and length of the records, if this is the mark of an append.

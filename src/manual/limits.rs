@@ -30,7 +30,7 @@
 //! | partitions of a topic | 100 000 | the longest name and five digits make 255 bytes |
 //! | partitions of a directory, over all topics | 1 048 576 | |
 //! | partitions ever created in a directory | 2³² - 1 | 64 bytes each in `marks`; slots of deleted topics are not used again |
-//! | manifest | 1 GiB | 37 bytes per sealed segment once rewritten, some 140 per roll before |
+//! | manifest | 1 GiB | 37 bytes per sealed segment once rewritten, some 140 per roll before; it names no more partitions than one for each 32 bytes |
 //! | writers of a directory | 1 | others get `AlreadyOpen` with the pid of the one |
 //! | read-only handles | any | |
 //! | remembered batches per producer | 5 | Kafka's bound; an older retry is `OutOfOrderSequence` |
@@ -40,7 +40,9 @@
 //!
 //! | what | grows with |
 //! |---|---|
-//! | a clean opening | topics, partitions and segments, as entries of the manifest; not records, not bytes |
+//! | a clean opening | topics, partitions and segments, as entries of the manifest; not records, not bytes. 30,000 topics take two or three seconds at most |
+//! | reading a manifest, whatever is in it | its bytes: each is looked at a few times, whatever the lengths in it say. At once there are no more than 64 MiB of it in memory, and what its entries add up to; of zeros behind its end, 64 MiB are looked at |
+//! | looking for what a manifest has lost | the marks of slots that it does not name, of which a million are looked at |
 //! | an opening after a crash | what lies above the last checkpoints, and one directory listing per partition |
 //! | memory, at rest | segments (a few hundred bytes each), the index of each active segment, remembered producers |
 //! | memory of a reader | what it holds: a `Bytes` keeps its mapping until it is dropped |

@@ -120,7 +120,7 @@ fn later_start(
     closed: &PartitionClosed,
     names: &[Name],
 ) -> Option<Offset> {
-    let is_named = |name: &&Name| state.segments.iter().any(|segment| segment.base == name.base);
+    let is_named = |name: &&Name| state.segments.at(name.base).is_some();
     let of_another = |name: &&Name| continues(name, closed);
     let first = names.iter().find(is_named).or_else(|| names.iter().find(of_another))?;
     let began = state.segments.first()?.base;
@@ -145,7 +145,7 @@ impl Recovery<'_> {
         self.removed = (self.log_start > before).then_some(before..self.log_start);
         let last = self.segments.last().map_or(Offset::ZERO, |last| last.base());
         for name in names {
-            if state.segments.iter().any(|segment| segment.base == name.base) {
+            if state.segments.at(name.base).is_some() {
                 continue;
             }
             if continues(&name, closed) && (name.base > last || self.named == 0) {

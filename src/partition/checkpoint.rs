@@ -133,7 +133,7 @@ impl Log {
         segment.expect_index(index_checksum);
         let state = self.shared.manifest.state();
         let partition = state.partition(&self.identity.topic_id, self.identity.name.partition);
-        let entry = partition.and_then(|p| p.segments.iter().find(|s| s.base == segment.base()));
+        let entry = partition.and_then(|p| p.segments.at(segment.base()));
         match entry.and_then(|entry| entry.sealed) {
             Some(sealed) if sealed.index_checksum != index_checksum => {
                 let sealed = self.sealed_entry(segment.base(), SealedSegment { index_checksum, ..sealed });

@@ -163,9 +163,7 @@ impl Observer {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let segments = &known.state.segments;
-        let at = segments.binary_search_by_key(&segment.base(), |entry| entry.base);
-        let sealed = at.ok().and_then(|at| segments.get(at)).and_then(|entry| entry.sealed.as_ref());
+        let sealed = known.state.segments.at(segment.base()).and_then(|entry| entry.sealed);
         Ok(Some(sealed.filter(|_| is_followed).map_or(len, |sealed| len.min(sealed.bytes))))
     }
 

@@ -198,7 +198,7 @@ impl Observer {
         changed.removed = (begins > began).then_some(began..begins);
         changed.left_in_place = names_in(&*log.shared.env, &log.identity.dir)?
             .iter()
-            .filter(|name| state.segments.iter().all(|segment| segment.base != name.base))
+            .filter(|name| state.segments.at(name.base).is_none())
             .filter(|name| segments.iter().take(at + 1).all(|segment| segment.base() != name.base))
             .map(|name| SegmentFile::Log.path(&log.identity.dir, name.base))
             .collect();
@@ -312,7 +312,7 @@ impl Observer {
     /// Whether a life of the log has begun, since the last look, below what was followed of the life before: of which
     /// that was lost.
     fn begins_a_life_below(&mut self, state: &PartitionState) -> bool {
-        let life = state.incarnations.last().copied();
+        let life = state.incarnations.back().copied();
         let before = std::mem::replace(&mut self.life, life);
         let followed = self.replay.as_ref().map_or(Offset::ZERO, |replay| replay.next_offset);
         life != before && life.is_some_and(|(_, first)| first < followed)
@@ -342,14 +342,14 @@ impl Observer {
     /// Whether the segment that the replay stands in still exists; its number may be another one.
     fn finds_its_segment(&mut self, state: &PartitionState) -> bool {
         let Some(replay) = self.replay.as_mut() else { return false };
-        let place = |base: Offset| state.segments.binary_search_by_key(&base, |segment| segment.base);
         // One that was removed may have ended where the first one begins now.
-        match place(self.at).or_else(|_| place(replay.next_offset)) {
-            Ok(i) => {
+        let segments = &state.segments;
+        match segments.number_of(self.at).or_else(|| segments.number_of(replay.next_offset)) {
+            Some(i) => {
                 replay.segment = i;
                 true
             }
-            Err(_) => false,
+            None => false,
         }
     }
 
@@ -368,7 +368,7 @@ impl Observer {
         }
         let known = log.segments.snapshot();
         let same = known.len() == state.segments.len()
-            && known.iter().zip(&state.segments).all(|(a, b)| a.base() == b.base);
+            && known.iter().zip(state.segments.iter()).all(|(a, b)| a.base() == b.base);
         if same && goes_on {
             return;
         }
@@ -376,7 +376,7 @@ impl Observer {
         let fresh = state.segments.iter().map(|entry| {
             let at = known.binary_search_by_key(&entry.base, |segment| segment.base());
             let held = at.ok().and_then(|at| known.get(at)).filter(|_| goes_on).cloned();
-            held.unwrap_or_else(|| Log::listed(&log.shared, &log.identity, &config, state, entry, 0))
+            held.unwrap_or_else(|| Log::listed(&log.shared, &log.identity, &config, state, &entry, 0))
         });
         let fresh: Vec<_> = fresh.collect();
         log.segments.change(|list| *list = fresh);

@@ -105,7 +105,7 @@ impl Log {
         let set =
             OffsetSet { log_start: state.log_start, last_stable: end, high_watermark: end, log_end: end };
         let segments =
-            state.segments.iter().map(|entry| Self::listed(shared, &identity, &config, state, entry, 0));
+            state.segments.iter().map(|entry| Self::listed(shared, &identity, &config, state, &entry, 0));
         let segments = segments.collect();
         let mark = Mark::blank(&identity.topic_id, identity.name.partition);
         let writer = Writer::Refusing(error.clone());
@@ -125,7 +125,7 @@ impl Log {
         let segments: Vec<_> = state
             .segments
             .iter()
-            .map(|entry| Self::listed(shared, &identity, &config, state, entry, closed.size))
+            .map(|entry| Self::listed(shared, &identity, &config, state, &entry, closed.size))
             .collect();
         if let (Some(active), Some(SegmentEntry { sealed: None, .. })) =
             (segments.last(), state.segments.last())

@@ -223,7 +223,7 @@ impl Log {
         };
         let mark = known.unwrap_or_else(blank);
         let segments =
-            state.segments.iter().map(|entry| Log::listed(shared, &identity, &config, state, entry, 0));
+            state.segments.iter().map(|entry| Log::listed(shared, &identity, &config, state, &entry, 0));
         let mut recovery = Recovery {
             shared,
             identity: &identity,

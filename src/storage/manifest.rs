@@ -17,20 +17,23 @@
 //! * After a failed flush, or a failed write that could not be taken back, nothing is written any more.
 
 mod end;
+mod reading;
+mod segments;
 mod state;
 
 #[allow(unused_imports, reason = "words of the rooms above")]
-pub use state::{ManifestState, OwnMark, PartitionState, SegmentEntry, TopicState};
+pub use segments::{SegmentEntry, Segments};
+pub use state::{ManifestState, OwnMark, PartitionState, TopicState};
 
-use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAYLOAD_MAX, Reader};
+use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAYLOAD_MAX};
 use crate::env::sync::Mutex;
-use crate::env::{Env, File, Open, read_full_at, write_all_at};
+use crate::env::{Env, File, Open, write_all_at};
 use crate::error::{Error, Result};
 use crate::storage::apart::remove_if_there;
 use crate::storage::marks::Marks;
 use crate::types::TopicId;
 use std::path::{Path, PathBuf};
-use std::{io, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 /// Whether a handle may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +70,6 @@ const RESERVE: u64 = 32 << 10;
 const MARK_ALONE_BYTES: u64 = MARK_BYTES as u64 + 20;
 /// A file smaller than this is left alone, however much of it is history.
 const REWRITE_BYTES: u64 = 64 << 10;
-/// More than any manifest has: a file of this size is not one.
-const FILE_MAX: usize = 1 << 30;
 /// How many entries of a new file's state go into one append.
 const ENTRIES_PER_APPEND: usize = 64;
 
@@ -86,7 +87,7 @@ pub struct Manifest {
     /// Held for a moment only, so that whoever asks never waits for a file.
     state: Mutex<Arc<ManifestState>>,
     /// The topics that were deleted according to the file as it was found.
-    deleted: Mutex<Vec<TopicId>>,
+    deleted: Mutex<HashSet<TopicId>>,
 }
 
 /// What a handle knows of the file.
@@ -154,7 +155,7 @@ impl Manifest {
 
     /// The topics of whose deletion the file spoke when it was opened: the first append makes a new file, which knows of
     /// them no more. What is left of them can go.
-    pub fn deleted_before(&self) -> Vec<TopicId> {
+    pub fn deleted_before(&self) -> HashSet<TopicId> {
         let state = self.state();
         self.deleted.lock().iter().filter(|id| state.topic(id).is_none()).copied().collect()
     }
@@ -447,9 +448,20 @@ impl Inner {
         if end + RESERVE_LEAST <= self.allocated {
             return Ok(());
         }
-        let longer = end + RESERVE;
-        match file.allocate(longer) {
-            Ok(()) => self.allocated = longer,
+        // Less than that where there is no more: what was just freed is to be of use.
+        let longest = [RESERVE, RESERVE_LEAST].map(|reserve| end + reserve);
+        let mut allocated = Ok(());
+        for longer in longest {
+            allocated = file.allocate(longer);
+            if allocated.is_ok() {
+                self.allocated = longer;
+            }
+            if !matches!(&allocated, Err(e) if e.kind() == io::ErrorKind::StorageFull) {
+                break;
+            }
+        }
+        match allocated {
+            Ok(()) => {}
             // A limit on the sizes of files is no lack of space, which is what the reserve is for.
             Err(e) if room == Room::Free && e.kind() != io::ErrorKind::FileTooLarge => return Err(e),
             Err(_) if end <= self.allocated => {}
@@ -502,103 +514,9 @@ fn encode_file(epoch: u64, state: &ManifestState, own: Option<OwnMark>) -> Vec<u
     bytes
 }
 
-/// Reading.
-impl Manifest {
-    /// Reads what is new, and says whether there was any.
-    fn refresh(&self, inner: &mut Inner) -> Result<bool> {
-        // Someone may be writing. What is read in two pieces can look like damage, and does not the next time.
-        let mut attempts = if self.access == Access::ReadOnly { 3 } else { 1 };
-        loop {
-            attempts -= 1;
-            match self.read(inner) {
-                Err(Error::Corrupt { .. }) if attempts > 0 => {}
-                result => return result,
-            }
-        }
-    }
-
-    fn read(&self, inner: &mut Inner) -> Result<bool> {
-        let how = if self.access == Access::ReadOnly { Open::Read } else { Open::Write };
-        let file = match self.env.open(&self.path, how) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound && inner.file.is_none() => return Ok(false),
-            Err(e) => return Err(Error::io("open", &self.path, e)),
-        };
-        let header = self.read_from(&*file, 0, HEADER_BYTES)?;
-        let epoch = codec::decode_header(&header).map_err(|e| e.in_file(&self.path, 0))?;
-        let len = file.len().map_err(|e| Error::io("read", &self.path, e))?;
-        let more = inner.file.is_some() && inner.epoch == epoch && inner.len <= len;
-        if more && self.access == Access::ReadOnly && self.ends_at(&*file, inner.len)? {
-            return Ok(false);
-        }
-
-        // Entries are added to a copy, so that damage among them leaves the state as it was.
-        let base = if more { inner.len } else { HEADER_BYTES as u64 };
-        let bytes = self.read_from(&*file, base, FILE_MAX)?;
-        let mut state = if more { None } else { Some(ManifestState::default()) };
-        let mut reader = Reader::new(epoch, base, &bytes);
-        while let Some(append) = reader.next().map_err(|e| e.in_file(&self.path, base))? {
-            if append.entries.is_empty() {
-                continue;
-            }
-            let state = state.get_or_insert_with(|| ManifestState::clone(&self.state()));
-            for (at, entry) in &append.entries {
-                let at = base.saturating_add(*at as u64);
-                state.apply(entry).map_err(|reason| Error::corrupt(&self.path, at, reason))?;
-                if let (Entry::TopicDeleted { id }, Access::ReadWrite) = (entry, self.access) {
-                    self.deleted.lock().push(*id);
-                }
-            }
-        }
-        if !more && reader.durable() == 0 {
-            // The mark that ends what the file was made with is missing.
-            let at = base + reader.position() as u64;
-            return Err(Error::corrupt(
-                &self.path,
-                at,
-                "the file ends before the state that it was made with",
-            ));
-        }
-        (inner.epoch, inner.len, inner.torn) = (epoch, base + reader.position() as u64, reader.is_torn());
-        inner.allocated = len.max(inner.len);
-        inner.file = Some(file);
-        let Some(state) = state else { return Ok(false) };
-        if self.access == Access::ReadWrite {
-            inner.ahead = state.clone();
-        }
-        *self.state.lock() = Arc::new(state);
-        Ok(true)
-    }
-
-    /// Whether no append begins at `position`, where others ended: the file ends there, or its zeros begin.
-    fn ends_at(&self, file: &dyn File, position: u64) -> Result<bool> {
-        let mut next = [0; 4];
-        read_full_at(file, &mut next, position).map_err(|e| Error::io("read", &self.path, e))?;
-        Ok(next == [0; 4])
-    }
-
-    /// Up to `most` bytes from `position` on, fewer where the file ends.
-    fn read_from(&self, file: &dyn File, position: u64, most: usize) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut step = most.min(64 << 10);
-        loop {
-            let start = bytes.len();
-            bytes.resize(start + step, 0);
-            let read = read_full_at(file, &mut bytes[start..], position + start as u64)
-                .map_err(|e| Error::io("read", &self.path, e))?;
-            bytes.truncate(start + read);
-            if read < step || most == HEADER_BYTES {
-                return Ok(bytes);
-            }
-            if bytes.len() >= most {
-                return Err(Error::corrupt(&self.path, position, format!("more than {most} bytes")));
-            }
-            step = bytes.len().min(8 << 20);
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod faults;
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

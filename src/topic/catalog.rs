@@ -27,7 +27,11 @@ use crate::{
     storage::manifest::{Flush, ManifestState, PartitionState, TopicState},
     types::{Offset, TopicId, TopicPartition},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// What an opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -312,13 +316,12 @@ impl Catalog {
     }
 
     fn check_free(&self, name: &str) -> Result<()> {
-        let topics = self.topics.read();
-        if topics.contains_key(name) {
+        if self.topics.read().contains_key(name) {
             return Err(Error::TopicExists { name: name.to_string() });
         }
-        match topics.keys().find(|other| name::collides(other, name)) {
+        match self.shared.manifest.state().topic_like(name) {
             None => Ok(()),
-            Some(other) => Err(Error::InvalidTopic {
+            Some(TopicState { name: other, .. }) => Err(Error::InvalidTopic {
                 name: name.to_string(),
                 reason: format!(
                     "it differs from '{other}' only by '.' for '_', or by case, which some systems ignore"
@@ -505,17 +508,20 @@ impl Catalog {
 
     fn take_in_topics(&self, state: &ManifestState) -> Result<()> {
         let states: Vec<TopicState> = state.topics().cloned().collect();
-        let known = self.topics(true);
-        for topic in &known {
-            if states.iter().all(|s| s.id != topic.id()) {
+        let known: HashMap<TopicId, Topic> = self.topics(true).into_iter().map(|t| (t.id(), t)).collect();
+        let there: HashSet<TopicId> = states.iter().map(|state| state.id).collect();
+        let gone = known.values().filter(|topic| !there.contains(&topic.id()));
+        let gone: HashSet<TopicId> = gone
+            .map(|topic| {
                 topic.shut();
                 self.topics.write().remove(topic.name());
-                self.observers.lock().retain(|o| o.log().identity.topic_id != topic.id());
-            }
-        }
+                topic.id()
+            })
+            .collect();
+        self.observers.lock().retain(|o| !gone.contains(&o.log().identity.topic_id));
         for state in &states {
             let config = stored_config(&self.shared, state)?;
-            let topic = known.iter().find(|t| t.id() == state.id);
+            let topic = known.get(&state.id);
             let have = topic.map_or(0, |t| t.logs().len());
             let mut report = RecoveryReport::default();
             let mut logs = Vec::new();

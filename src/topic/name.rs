@@ -1,6 +1,8 @@
 //! Topic names as the API takes them. The rules are in `types`, where names that are read from files meet the same ones.
 
-pub use crate::types::name::{collides, dir_name, is_internal, parse_dir_name};
+#[cfg(test)]
+use crate::types::name::collides;
+pub use crate::types::name::{dir_name, is_internal, parse_dir_name};
 
 use crate::{
     error::{Error, Result},

@@ -84,14 +84,15 @@ pub fn check_group(name: &str) -> Result<(), String> {
 }
 
 /// Whether two names are too alike to exist side by side.
-///
-/// They are when they differ only by `.` and `_`, as in Kafka (whose metrics confuse them), or only by case, because a
-/// directory must survive a file system that ignores case. A name collides with itself.
+#[cfg(test)]
 pub fn collides(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().map(folded_byte).eq(b.bytes().map(folded_byte))
 }
 
-/// The form that all names share that collide with this one.
+/// The form that all names share that are too alike to exist side by side.
+///
+/// They are when they differ only by `.` and `_`, as in Kafka (whose metrics confuse them), or only by case, because a
+/// directory must survive a file system that ignores case. A name is too like itself.
 pub fn folded(name: &TopicName) -> String {
     name.bytes().map(|byte| char::from(folded_byte(byte))).collect()
 }

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Full,
     /// New files, while there is room in the old ones.
     NearlyFull,
+    /// Space behind this byte of a file, for want of it.
+    FullBeyond(u64),
     /// Flushes of files.
     Sync,
 }
@@ -94,6 +96,9 @@ impl File for FaultyFile {
     }
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.plan.step(Operation::Grow)?;
+        if matches!(*self.plan.fault.lock(), Some(Fault::FullBeyond(limit)) if len > limit) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.file.allocate(len)
     }
     fn sync_data(&self) -> io::Result<()> {

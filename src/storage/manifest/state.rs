@@ -5,16 +5,17 @@
 //! from a file finds damage that way, whoever writes them a mistake. [`ManifestState::entries`] says the same state in
 //! as few entries as it takes.
 
+use super::segments::Segments;
 use crate::codec::manifest::{Entry, PartitionClosed, SealedSegment, TakenIn};
 use crate::storage::scan::LEADER_EPOCH;
 use crate::types::{
     Offset, TopicId,
     name::{TopicName, folded},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// The most partitions that all topics together may have: a short entry must not ask for all memory.
-const PARTITIONS_MAX: usize = 1 << 20;
+pub(super) const PARTITIONS_MAX: usize = 1 << 20;
 /// Segments or partitions in one entry, where they are many.
 const LIST_MAX: usize = 10_000;
 
@@ -26,6 +27,11 @@ pub struct ManifestState {
     life: Life,
     next_slot: u32,
     partitions: usize,
+    /// How many partitions the entries made, and how many they may make.
+    made: u64,
+    made_max: Option<u64>,
+    /// The partitions that were closed.
+    closed: Vec<(TopicId, u32)>,
     /// Topics by their turn of creation.
     topics: BTreeMap<u64, TopicState>,
     next_turn: u64,
@@ -78,24 +84,15 @@ pub struct PartitionState {
     /// Its slot in the marks file.
     pub slot: u32,
     /// Its segments, by base offset.
-    pub segments: Vec<SegmentEntry>,
+    pub segments: Segments,
     /// The first offset that can be read.
     pub log_start: Offset,
     /// Its lives: number and first offset of each.
-    pub incarnations: Vec<(u32, Offset)>,
+    pub incarnations: VecDeque<(u32, Offset)>,
     /// What another writer appended, ascending.
-    pub taken_in: Vec<TakenIn>,
+    pub taken_in: VecDeque<TakenIn>,
     /// How it was when the log was closed cleanly; `None` when it was opened for writing since.
     pub closed: Option<PartitionClosed>,
-}
-
-/// A segment that exists.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SegmentEntry {
-    /// The offset of its first record.
-    pub base: Offset,
-    /// What is known of it once it takes no more appends.
-    pub sealed: Option<SealedSegment>,
 }
 
 /// Two states are equal when the same exists in them; how they came to be may differ.
@@ -129,8 +126,13 @@ impl ManifestState {
 
     /// The topic with this name.
     pub fn topic_named(&self, name: &str) -> Option<&TopicState> {
+        self.topic_like(name).filter(|topic| &*topic.name == name)
+    }
+
+    /// The topic whose name is this one, or too much like it for both to exist.
+    pub fn topic_like(&self, name: &str) -> Option<&TopicState> {
         let name = TopicName::new(name).ok()?;
-        self.topics.get(self.by_name.get(&folded(&name))?).filter(|topic| topic.name == name)
+        self.topics.get(self.by_name.get(&folded(&name))?)
     }
 
     /// A partition by its topic and number.
@@ -162,6 +164,17 @@ impl ManifestState {
     pub(super) fn set_own(&mut self, own: Option<OwnMark>) {
         self.own = own;
         self.next_slot = self.next_slot.max(own.map_or(0, |own| own.slot.saturating_add(1)));
+    }
+
+    /// How many partitions the entries that come may have made in all, those of topics that are gone included. A partition
+    /// is said in few bytes and takes many.
+    pub(super) fn limit_made(&mut self, max: Option<u64>) {
+        self.made_max = max;
+    }
+
+    /// How many partitions the entries have made.
+    pub(super) fn made(&self) -> u64 {
+        self.made
     }
 
     /// The file says that the marks said so, durably.
@@ -284,6 +297,13 @@ impl ManifestState {
         }
         let end =
             first_slot.checked_add(count).ok_or_else(|| format!("{count} slots from {first_slot} on"))?;
+        let made = self.made.saturating_add(u64::from(count));
+        if let Some(max) = self.made_max.filter(|max| made > *max) {
+            return Err(format!(
+                "{made} partitions, of which the file has no room to say more than of {max}"
+            ));
+        }
+        self.made = made;
         self.next_slot = end;
         self.partitions = total;
         Ok((first_slot..end).map(|slot| PartitionState { slot, ..PartitionState::default() }).collect())
@@ -301,8 +321,10 @@ impl ManifestState {
     fn open(&mut self, epoch: u64) {
         self.opened = epoch;
         self.life = Life::Open;
-        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.closed = None;
+        for (id, partition) in std::mem::take(&mut self.closed) {
+            if let Ok(partition) = self.partition_mut(&id, partition) {
+                partition.closed = None;
+            }
         }
     }
 
@@ -312,6 +334,7 @@ impl ManifestState {
         }
         for (id, partition, closed) in partitions {
             self.partition_mut(id, *partition)?.closed = Some(*closed);
+            self.closed.push((*id, *partition));
         }
         self.life = Life::Closed;
         Ok(())
@@ -392,30 +415,26 @@ impl TopicState {
 }
 
 impl PartitionState {
-    fn find(&self, base: Offset) -> Result<usize, usize> {
-        self.segments.binary_search_by_key(&base, |segment| segment.base)
-    }
-
     /// A segment begins there.
     pub fn create_segment(&mut self, base: Offset) -> Result<(), String> {
-        match self.find(base) {
-            Err(_) if base == Offset::MAX => Err(format!("no segment begins at offset {base}")),
-            Err(at) => {
-                self.segments.insert(at, SegmentEntry { base, sealed: None });
-                Ok(())
-            }
-            Ok(_) => Err(format!("segment {base} is created a second time")),
+        if base == Offset::MAX {
+            return Err(format!("no segment begins at offset {base}"));
+        }
+        if self.segments.insert(base) {
+            Ok(())
+        } else {
+            Err(format!("segment {base} is created a second time"))
         }
     }
 
     fn seal_segment(&mut self, base: Offset, sealed: SealedSegment) -> Result<(), String> {
-        let at = self.find(base).map_err(|_| format!("there is no segment {base} to seal"))?;
+        if self.segments.at(base).is_none() {
+            return Err(format!("there is no segment {base} to seal"));
+        }
         if sealed.next_offset < base {
             return Err(format!("segment {base} ends before it, at {}", sealed.next_offset));
         }
-        if let Some(segment) = self.segments.get_mut(at) {
-            segment.sealed = Some(sealed);
-        }
+        self.segments.seal(base, sealed);
         Ok(())
     }
 
@@ -430,10 +449,7 @@ impl PartitionState {
         if from > to || !inside || !with.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(format!("what replaces the segments from {from} to {to} is not in order there"));
         }
-        let place = |at: Result<usize, usize>| at.unwrap_or_else(|at| at);
-        let range = place(self.find(from))..place(self.find(to));
-        let with = with.iter().map(|(base, sealed)| SegmentEntry { base: *base, sealed: Some(*sealed) });
-        self.segments.splice(range, with);
+        self.segments.replace(from, to, with);
         Ok(())
     }
 
@@ -442,9 +458,14 @@ impl PartitionState {
         if more.next <= more.from {
             return Err(format!("no offsets from {} to {} can be taken in", more.from, more.next));
         }
-        self.taken_in.retain(|range| range.from < more.from);
-        self.taken_in.iter_mut().for_each(|range| range.next = range.next.min(more.from));
-        self.taken_in.push(more);
+        // They are ascending, and none reaches into the next.
+        while self.taken_in.back().is_some_and(|last| last.from >= more.from) {
+            self.taken_in.pop_back();
+        }
+        if let Some(last) = self.taken_in.back_mut() {
+            last.next = last.next.min(more.from);
+        }
+        self.taken_in.push_back(more);
         Ok(())
     }
 
@@ -454,45 +475,39 @@ impl PartitionState {
     }
 
     fn leader_epoch_at(&self, offset: Offset) -> i32 {
-        let before = self.taken_in.iter().rev().find(|range| range.next <= offset);
-        before.map_or(LEADER_EPOCH, |range| range.leader_epoch)
+        let before = self.taken_in.partition_point(|range| range.next <= offset).checked_sub(1);
+        before.and_then(|at| self.taken_in.get(at)).map_or(LEADER_EPOCH, |range| range.leader_epoch)
     }
 
     /// The one leader epoch of all batches of the segment that begins at `base`; `None` where another writer's are
     /// among them.
     pub fn leader_epoch_in(&self, base: Offset) -> Option<i32> {
-        let next = self.segments.partition_point(|segment| segment.base <= base);
-        let end = self.segments.get(next).map_or(Offset::MAX, |next| next.base);
-        let is_among = |range: &TakenIn| range.from < end && base < range.next;
-        (!self.taken_in.iter().any(is_among)).then(|| self.leader_epoch_at(base))
+        let end = self.segments.after(base).map_or(Offset::MAX, |next| next.base);
+        let of_another = self.taken_in.get(self.taken_in.partition_point(|range| range.next <= base));
+        of_another.is_none_or(|range| range.from >= end).then(|| self.leader_epoch_at(base))
     }
 
     fn remove_segments(&mut self, below: Offset) {
-        self.segments.retain(|segment| segment.base >= below);
+        self.segments.remove_below(below);
         // The last one says what epoch goes on.
-        let gone = self.taken_in.iter().filter(|range| range.next <= below).count();
-        self.taken_in.drain(..gone.saturating_sub(1));
-    }
-
-    fn truncate(&mut self, next_offset: Offset) {
-        let kept = match self.find(next_offset) {
-            // A segment that would begin at the end has no records; only the first must be there to append to.
-            Ok(at) => at.max(1),
-            Err(at) => at,
-        };
-        self.segments.truncate(kept);
-        if let Some(last) = self.segments.last_mut() {
-            last.sealed = None;
+        while self.taken_in.get(1).is_some_and(|second| second.next <= below) {
+            self.taken_in.pop_front();
         }
     }
 
+    fn truncate(&mut self, next_offset: Offset) {
+        self.segments.truncate(next_offset);
+    }
+
     fn begin_incarnation(&mut self, number: u32, first_offset: Offset) -> Result<(), String> {
-        match self.incarnations.last() {
+        match self.incarnations.back() {
             Some((last, _)) if *last >= number => Err(format!("incarnation {number} comes after {last}")),
             _ => {
                 // What lay there and behind was lost: of the lives that wrote it nothing is left.
-                self.incarnations.retain(|(_, first)| *first < first_offset);
-                self.incarnations.push((number, first_offset));
+                while self.incarnations.back().is_some_and(|(_, first)| *first >= first_offset) {
+                    self.incarnations.pop_back();
+                }
+                self.incarnations.push_back((number, first_offset));
                 self.forget_lives();
                 Ok(())
             }
@@ -502,8 +517,9 @@ impl PartitionState {
     /// Forgets the lives that ended below the log start. An offset that can still be read is never theirs, and who has one
     /// of them by heart finds that a later life began below it, as before.
     fn forget_lives(&mut self) {
-        let ended = self.incarnations.iter().skip(1).take_while(|(_, first)| *first < self.log_start).count();
-        self.incarnations.drain(..ended);
+        while self.incarnations.get(1).is_some_and(|(_, first)| *first < self.log_start) {
+            self.incarnations.pop_front();
+        }
     }
 
     /// Entries that make a new partition this one, but for `closed`.

@@ -1,5 +1,6 @@
 //! The state against a model: plain lists that are searched from the front.
 
+use super::super::segments::SegmentEntry;
 use super::*;
 use crate::codec::manifest::Place;
 use crate::types::Timestamp;
@@ -123,12 +124,14 @@ impl Model {
                 if segments.iter().any(|s| s.base == base) {
                     return None;
                 }
-                segments.push(SegmentEntry { base, sealed: None });
-                segments.sort_by_key(|s| s.base);
+                change(segments, |all| all.push(SegmentEntry { base, sealed: None }));
             }
             Entry::SegmentSealed { id, partition, base, sealed } => {
                 let segments = &mut self.partition(&id, partition)?.segments;
-                segments.iter_mut().find(|s| s.base == base)?.sealed = Some(sealed);
+                segments.iter().find(|s| s.base == base)?;
+                change(segments, |all| {
+                    all.iter_mut().filter(|s| s.base == base).for_each(|s| s.sealed = Some(sealed))
+                });
             }
             Entry::SegmentsRemoved { id, partition, below } => {
                 let partition = self.partition(&id, partition)?;
@@ -139,9 +142,12 @@ impl Model {
             }
             Entry::SegmentsReplaced { id, partition, from, to, with } => {
                 let segments = &mut self.partition(&id, partition)?.segments;
-                segments.retain(|s| s.base < from || s.base >= to);
-                segments.extend(with.iter().map(|(base, s)| SegmentEntry { base: *base, sealed: Some(*s) }));
-                segments.sort_by_key(|s| s.base);
+                let sealed =
+                    |(base, s): &(Offset, SealedSegment)| SegmentEntry { base: *base, sealed: Some(*s) };
+                change(segments, |all| {
+                    all.retain(|s| s.base < from || s.base >= to);
+                    all.extend(with.iter().map(sealed));
+                });
             }
             Entry::LogStart { id, partition, offset } => {
                 let partition = self.partition(&id, partition)?;
@@ -151,10 +157,10 @@ impl Model {
             Entry::Truncated { id, partition, next_offset } => {
                 let segments = &mut self.partition(&id, partition)?.segments;
                 let first = segments.first().map(|s| s.base);
-                segments.retain(|s| s.base < next_offset || s.base == next_offset && Some(s.base) == first);
-                if let Some(last) = segments.last_mut() {
-                    last.sealed = None;
-                }
+                change(segments, |all| {
+                    all.retain(|s| s.base < next_offset || s.base == next_offset && Some(s.base) == first);
+                    all.iter_mut().rev().take(1).for_each(|last| last.sealed = None);
+                });
             }
             Entry::Incarnation { id, partition, number, first_offset } => {
                 let partition = self.partition(&id, partition)?;
@@ -162,7 +168,7 @@ impl Model {
                     return None;
                 }
                 partition.incarnations.retain(|(_, first)| *first < first_offset);
-                partition.incarnations.push((number, first_offset));
+                partition.incarnations.push_back((number, first_offset));
                 forget_lives(partition);
             }
             Entry::Numbered { .. } | Entry::MarksDurable { .. } => {
@@ -194,6 +200,13 @@ impl Model {
         }
         Some(())
     }
+}
+
+/// Changes a list of segments, in any order.
+fn change(segments: &mut Segments, change: impl FnOnce(&mut Vec<SegmentEntry>)) {
+    let mut all: Vec<_> = segments.iter().collect();
+    change(&mut all);
+    *segments = all.into_iter().collect();
 }
 
 /// Of the lives that ended below the log start nothing is said.

@@ -1,0 +1,120 @@
+//! The segments of a partition, by base offset.
+
+use crate::codec::manifest::SealedSegment;
+use crate::types::Offset;
+use std::collections::BTreeMap;
+
+/// A segment that exists.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SegmentEntry {
+    /// The offset of its first record.
+    pub base: Offset,
+    /// What is known of it once it takes no more appends.
+    pub sealed: Option<SealedSegment>,
+}
+
+/// The segments that exist, ascending. Each change costs as much as it changes, in whatever order changes come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Segments {
+    by_base: BTreeMap<Offset, Option<SealedSegment>>,
+}
+
+fn entry((base, sealed): (&Offset, &Option<SealedSegment>)) -> SegmentEntry {
+    SegmentEntry { base: *base, sealed: *sealed }
+}
+
+impl Segments {
+    /// All of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = SegmentEntry> + DoubleEndedIterator + Clone {
+        self.by_base.iter().map(entry)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_base.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_base.is_empty()
+    }
+
+    /// The first one.
+    pub fn first(&self) -> Option<SegmentEntry> {
+        self.by_base.first_key_value().map(entry)
+    }
+
+    /// The last one, which takes appends.
+    pub fn last(&self) -> Option<SegmentEntry> {
+        self.by_base.last_key_value().map(entry)
+    }
+
+    /// The one that begins there.
+    pub fn at(&self, base: Offset) -> Option<SegmentEntry> {
+        self.by_base.get_key_value(&base).map(entry)
+    }
+
+    /// How many there are before the one that begins there.
+    pub fn number_of(&self, base: Offset) -> Option<usize> {
+        self.at(base).map(|_| self.by_base.range(..base).count())
+    }
+
+    /// The first one that begins behind `offset`.
+    pub fn after(&self, offset: Offset) -> Option<SegmentEntry> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.by_base.range((Excluded(offset), Unbounded)).next().map(entry)
+    }
+
+    /// Keeps those of which `keeps` says so.
+    pub fn retain(&mut self, keeps: impl Fn(SegmentEntry) -> bool) {
+        self.by_base.retain(|base, sealed| keeps(SegmentEntry { base: *base, sealed: *sealed }));
+    }
+
+    /// Adds one; `false` where one begins there already.
+    pub(super) fn insert(&mut self, base: Offset) -> bool {
+        let is_new = !self.by_base.contains_key(&base);
+        if is_new {
+            self.by_base.insert(base, None);
+        }
+        is_new
+    }
+
+    /// Seals the one that begins there, if there is one.
+    pub(super) fn seal(&mut self, base: Offset, sealed: SealedSegment) -> bool {
+        self.by_base.get_mut(&base).map(|of| *of = Some(sealed)).is_some()
+    }
+
+    /// Puts sealed ones in the place of those from `from` up to `to`, which are in order.
+    pub(super) fn replace(&mut self, from: Offset, to: Offset, with: &[(Offset, SealedSegment)]) {
+        let gone: Vec<Offset> = self.by_base.range(from..to).map(|(base, _)| *base).collect();
+        for base in gone {
+            self.by_base.remove(&base);
+        }
+        self.by_base.extend(with.iter().map(|(base, sealed)| (*base, Some(*sealed))));
+    }
+
+    /// Removes those that begin below.
+    pub(super) fn remove_below(&mut self, below: Offset) {
+        while self.first().is_some_and(|first| first.base < below) {
+            self.by_base.pop_first();
+        }
+    }
+
+    /// Removes those that begin behind `end`; one that begins there stays only if it is the first. The last one takes
+    /// appends again.
+    pub(super) fn truncate(&mut self, end: Offset) {
+        while self.last().is_some_and(|last| last.base > end || (last.base == end && self.len() > 1)) {
+            self.by_base.pop_last();
+        }
+        if let Some(mut last) = self.by_base.last_entry() {
+            *last.get_mut() = None;
+        }
+    }
+}
+
+#[cfg(test)]
+impl FromIterator<SegmentEntry> for Segments {
+    fn from_iter<I: IntoIterator<Item = SegmentEntry>>(entries: I) -> Self {
+        Segments { by_base: entries.into_iter().map(|entry| (entry.base, entry.sealed)).collect() }
+    }
+}
