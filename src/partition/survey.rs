@@ -348,10 +348,10 @@ impl Survey<'_> {
     }
 }
 
-/// The base offsets of all files of this kind, ascending.
+/// The base offsets of all files of this kind, ascending. What has such a name and is no file counts: it is in the place of
+/// one, as whoever opens it is told.
 pub(super) fn offsets_of(kind: SegmentFile, entries: &[DirEntry]) -> Vec<Offset> {
-    let mut offsets: Vec<Offset> =
-        entries.iter().filter(|e| !e.is_dir()).filter_map(|e| kind.parse(&e.name)).collect();
+    let mut offsets: Vec<Offset> = entries.iter().filter_map(|e| kind.parse(&e.name)).collect();
     offsets.sort();
     offsets
 }

@@ -17,6 +17,7 @@
 
 mod committing;
 mod consuming;
+mod enclosing;
 mod finding;
 mod keeping;
 mod observing;
@@ -71,7 +72,7 @@ fn root() -> PathBuf {
 /// The promises that are kept here.
 fn here() -> impl Iterator<Item = &'static Promise> {
     use {committing as c, consuming as r, finding as f, keeping as k, observing as o, producing as p};
-    [r::HERE, c::HERE, f::HERE, o::HERE, p::HERE, k::HERE].into_iter().flatten()
+    [r::HERE, c::HERE, f::HERE, o::HERE, p::HERE, k::HERE, enclosing::HERE].into_iter().flatten()
 }
 
 /// The promises that are kept by other tests.

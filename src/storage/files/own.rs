@@ -15,6 +15,7 @@ impl Descriptor {
                 !self.reopen()?.has_other_names()
             }
         };
+        let own = own || planted!(write_through_other_names);
         self.own.store(own, Ordering::Relaxed);
         Ok(own)
     }
