@@ -25,10 +25,11 @@ impl fmt::Display for Error {
                 "{} may not grow as far as it must to {operation} it: raise the limit on file sizes (ulimit -f), or choose a smaller segment.bytes or batch",
                 path.display()
             ),
-            Error::AlreadyOpen { dir, by_this_process: true, .. } => write!(
+            Error::AlreadyOpen { dir, pid, by_this_process: true } => write!(
                 f,
-                "{} is already open for writing in this process: use clones of that Streamlog, or close it first; every producer, consumer, topic and partition of it keeps it open",
-                dir.display()
+                "{} is already open for writing{}, which is this one: use clones of that Streamlog, or close it first; every producer, consumer, topic and partition of it keeps it open",
+                dir.display(),
+                holder(pid)
             ),
             Error::AlreadyOpen { dir, pid, .. } => write!(
                 f,

@@ -88,7 +88,7 @@ mod tests {
             matches!(error, Error::AlreadyOpen { pid: Some(pid), by_this_process: true, .. } if pid == own)
         );
         assert!(!error.is_retriable());
-        assert!(error.to_string().contains("in this process"), "{error}");
+        assert!(error.to_string().contains(&format!("by process {own}, which is this one")), "{error}");
         log.close().unwrap();
         Streamlog::open(dir.path()).unwrap().close().unwrap();
     }
