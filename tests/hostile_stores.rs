@@ -352,6 +352,11 @@ fn check(error: &Error, dir: &Path) -> Option<Offset> {
     let text = error.to_string();
     let is_of_no_file = matches!(error, Error::OffsetOutOfRange { .. } | Error::ReadOnly { .. });
     assert!(is_of_no_file || text.contains(dir.to_str().unwrap()), "{error:?}");
+    // Nor is what there is no memory for a place where a reader has to stay.
+    assert!(
+        !text.contains("decompressed, it has at least") || text.contains("reading can go on at"),
+        "{text}"
+    );
     error.next_offset()
 }
 

@@ -12,7 +12,7 @@ use super::log::{Log, floor};
 use crate::{
     codec::{
         DecodeError,
-        batch::{BatchHeader, RecordBatch},
+        batch::{BatchHeader, HEADER_LEN, RecordBatch},
         compress::MAX_DECOMPRESSED,
         record::{Records, ValidRecords},
     },
@@ -23,7 +23,7 @@ use crate::{
     },
     types::Offset,
 };
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// The records of a batch, decompressed into at most `max` bytes and checked.
 pub(super) fn decode_within(batch: &RecordBatch, max: usize) -> Result<ValidRecords, DecodeError> {
@@ -63,15 +63,25 @@ impl Log {
                 let reason = format!("the batch at offset {}: {reason}", header.base_offset);
                 DecodeError::malformed(position, reason)
             }
+            too_large @ DecodeError::TooLarge(_) => {
+                let reason = format!("the batch at offset {}: {too_large}", header.base_offset);
+                DecodeError::malformed(HEADER_LEN, reason)
+            }
             other => other,
         };
+        let next_offset = header.next_offset();
         let segments = self.segments.snapshot();
         let error = match segment_of(&segments, header) {
             Some((segment, position)) => error.in_file(segment.data().path(), position),
             // It was removed since it was fetched.
             None => error.in_file(&self.identity.dir, 0),
         };
-        self.note_damage(error.going_on_at(header.next_offset()), header.base_offset)
+        if let Error::Io { operation, path, source } = &error {
+            // There was no memory for it: that is no damage, and may be otherwise for somebody else.
+            let text = format!("{source}; reading can go on at offset {next_offset}");
+            return Error::io(operation, path, io::Error::new(source.kind(), text));
+        }
+        self.note_damage(error.going_on_at(next_offset), header.base_offset)
     }
 
     /// Remembers damage that somebody met who stood at offset `from`, and hands on what came of it.
