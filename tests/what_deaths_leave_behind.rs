@@ -2,8 +2,8 @@
 //! is left the manifest forgets. (I4, I11, I15)
 
 use streamlog::{
-    Builder, RecordData, Streamlog, TopicConfig,
-    sim::{Crash, SimEnv},
+    Builder, Durability, Partition, RecordData, Streamlog, TopicConfig,
+    sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };
 
 fn open(env: &SimEnv) -> Streamlog {
@@ -104,4 +104,120 @@ fn hundreds_of_deaths_leave_a_small_manifest() {
     let manifest = env.files().remove("/data/manifest").unwrap();
     let said = manifest.iter().rposition(|byte| *byte != 0).unwrap();
     assert!(said < 2000, "{said} bytes");
+}
+
+/// The partition's directory holds what belongs to its segments and to the end of the log, whole, and nothing else.
+fn check_tidy(env: &SimEnv, end: u64, at: &str) {
+    let files = env.files();
+    let names: Vec<&str> = files.keys().filter_map(|path| path.strip_prefix("/data/t-0/")).collect();
+    let bases: Vec<u64> = names.iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
+    for name in names {
+        let Some((digits, kind)) = name.split_once('.') else {
+            assert_eq!(name, "leader-epoch-checkpoint", "{at}");
+            continue;
+        };
+        let belongs = match (digits.parse::<u64>(), kind) {
+            (Ok(base), "log" | "index" | "timeindex" | "pages") => bases.contains(&base),
+            (Ok(offset), "snapshot") => offset == end || bases.contains(&offset),
+            // Records, which nobody removes.
+            (Ok(_), "log.aside") => true,
+            _ => name == "partition.metadata",
+        };
+        let is_whole =
+            !files[&format!("/data/t-0/{name}")].is_empty() || kind.contains("index") || kind == "log";
+        assert!(belongs && is_whole, "{at}: {name} of {bases:?} to {end}");
+    }
+    let above: Vec<&str> = files.keys().filter_map(|path| path.strip_prefix("/data/")).collect();
+    assert!(above.iter().all(|name| !name.ends_with(".tmp")), "{at}: {above:?}");
+}
+
+/// A topic whose appends need no flush, with segments that wait for their checkpoint.
+fn before_a_checkpoint(env: &SimEnv) -> (Streamlog, Partition) {
+    let log = open(env);
+    let config = TopicConfig::default().segment_bytes(600).durability(Durability::Written);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    for i in 0..3 {
+        partition.append(&[RecordData::new(&[i; 400])]).unwrap();
+        if i == 0 {
+            partition.flush().unwrap();
+        }
+    }
+    (log, partition)
+}
+
+#[test]
+fn a_full_disk_leaves_no_file_that_nobody_asks_for() {
+    for kind in [FaultKind::DiskFull, FaultKind::Quota, FaultKind::ShortThenFull, FaultKind::Io] {
+        let mut full = 0;
+        for at in 0.. {
+            let env = SimEnv::new(1);
+            let (log, partition) = before_a_checkpoint(&env);
+            env.inject(Fault::new(kind).skip(at));
+            let done = partition.flush();
+            let struck = env.struck() > 0;
+            env.clear_faults();
+            if !struck {
+                break;
+            }
+            // A flush that failed is final.
+            let goes_on = partition.append(&[RecordData::new("more")]).is_ok() && partition.flush().is_ok();
+            if goes_on && done.is_err() {
+                full += 1;
+                check_tidy(&env, 4, &format!("{kind:?} at {at}: {done:?}"));
+                log.close().unwrap();
+                check_tidy(&env, 4, &format!("{kind:?} at {at}, closed"));
+            }
+        }
+        assert!(full > 5, "{kind:?}: {full}");
+    }
+}
+
+#[test]
+fn a_death_at_any_moment_of_a_checkpoint_leaves_no_file_once_the_log_is_written_again() {
+    let env = SimEnv::new(1);
+    let (_log, partition) = before_a_checkpoint(&env);
+    env.record();
+    partition.flush().unwrap();
+    let recording = env.recording();
+    let mut cursor = recording.cursor();
+    let mut cases = 0;
+    loop {
+        for crash in Crash::ALL {
+            cases += 1;
+            let env = cursor.crash(crash, cases);
+            let log = open(&env);
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            partition.append(&[RecordData::new("more")]).unwrap();
+            partition.flush().unwrap();
+            let end = partition.log_end_offset().value();
+            log.close().unwrap();
+            check_tidy(&env, end, &format!("{crash:?}, case {cases}"));
+        }
+        if cursor.advance().is_none() {
+            break;
+        }
+    }
+    assert!(cases > 100);
+}
+
+#[test]
+fn what_a_removal_could_not_remove_goes_in_a_later_life_that_was_closed_cleanly() {
+    let env = SimEnv::new(1);
+    let log = open(&env);
+    append_six_segments(&log);
+    env.inject(Fault::new(FaultKind::Io).on(Operation::Remove).path("t-0").forever());
+    log.delete_records("t", 0, 4).unwrap_err();
+    env.clear_faults();
+    log.close().unwrap();
+    assert_eq!(bases(&env), [0, 1, 2, 3, 4, 5]);
+    // Names that a power cut brought back, of one that was put aside too.
+    let leftover = env.files()["/data/t-0/00000000000000000000.log"].clone();
+    env.overwrite("/data/t-0/00000000000000000000.log.aside", &leftover).unwrap();
+    env.overwrite("/data/t-0/00000000000000000002.index", b"").unwrap();
+    let log = open(&env);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.log_start_offset(), 4);
+    partition.append(&[RecordData::new("x")]).unwrap();
+    log.close().unwrap();
+    check_tidy(&env, 7, "later");
 }

@@ -89,7 +89,8 @@ impl Mark {
     pub fn decode(bytes: &[u8; MARK_BYTES]) -> Option<Self> {
         let crc = u32::from_be_bytes(part(bytes, 60));
         // The CRC of zeros is not zero, so a slot that was never written fails here too.
-        if crate::codec::crc::crc32(&bytes[..60]) != crc || bytes[57..60] != [0; 3] {
+        let is_whole = crate::codec::crc::crc32(&bytes[..60]) == crc || planted!(believe_a_torn_mark);
+        if !is_whole || bytes[57..60] != [0; 3] {
             return None;
         }
         let offset = |at| Offset::from_i64(i64::from_be_bytes(part(bytes, at)));

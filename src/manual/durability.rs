@@ -176,7 +176,7 @@
 //! in topics that are not `Flushed`, ten seconds after an append. All but the first two are background work.
 //!
 //! **A9.** *Recovery may begin at any recovery point it finds.* The mark that names P is written last, so a crash before
-//! it leaves the older point, whose snapshot is still there (4). Sidecars are replaced in place and may be torn; snapshots
+//! it leaves the older point, whose snapshot is still there (4). Sidecars are replaced by renaming, and either may be there; snapshots
 //! have checksums, the mark has that of the indexes, and what cannot be used is replayed from an earlier point. (I15)
 //!
 //! ## Retention, and deleting records
@@ -188,8 +188,8 @@
 //! 4. The files are removed, sidecars first, each segment's `.log` last.
 //!
 //! **A10.** *Only a prefix goes, and it does not come back.* After 2 the manifest names neither the segments nor an
-//! offset below the new start. A crash during 4 leaves files that no manifest names; the next opening puts them aside,
-//! where they use space until you remove them. What readers hold of a removed segment stays valid, because the operating
+//! offset below the new start. A crash during 4, or an error, leaves files that no manifest names; they go with the next
+//! retention, with a recovery, or with the first append of an opening. What readers hold of a removed segment stays valid, because the operating
 //! system keeps a file until its last descriptor and mapping is gone; a later read below the start is
 //! [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) with the range that is left. (I11)
 //!

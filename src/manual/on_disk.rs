@@ -38,13 +38,16 @@
 //!
 //! | name | what it is | who removes it |
 //! |---|---|---|
-//! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | the next attempt writes over it |
-//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay behind a cut; the end of a closed log that somebody changed | you |
+//! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | the attempt itself where it fails; after a death the next attempt, or the first append of the next opening |
+//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay behind a cut; the end of a closed log that somebody changed | you; below the log start, the first append of an opening |
+//! | files of segments below the log start; a `.snapshot` of no segment, and not of the last checkpoint | what a death, or an error, came in the way of | the first append of an opening, a recovery |
 //! | any other name of ours with `.aside` | something that is no file and was in a sidecar's way: see [below](#what-is-no-file) | you |
 //! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | the first write of the next opening, [`maintain`](crate::Streamlog::maintain) |
 //! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
 //!
-//! Records are never removed because they are unexpected. They are renamed.
+//! Records are never removed because they are unexpected. They are renamed, and count for no retention:
+//! [`DiskUsage::put_aside`](crate::DiskUsage::put_aside) says what they take. Only where all offsets of a segment lie below
+//! the log start, which the manifest says were removed, is it removed under either name.
 //! [`PartitionRecovery::put_aside`](crate::PartitionRecovery) lists what an opening renamed, and
 //! [`Health::put_aside`](crate::Health::put_aside) what came into the way since.
 //!
@@ -281,7 +284,7 @@
 //! There is about one entry per `index.interval.bytes` of log, and a last time entry that holds the largest timestamp of
 //! the segment.
 //!
-//! **Written** by a checkpoint, whole and in place, then flushed. Between checkpoints the active segment's indexes live
+//! **Written** by a checkpoint, whole: beside the old file, flushed, then renamed over it. Between checkpoints the active segment's indexes live
 //! in memory. A roll writes those of the sealed segment without a flush, for Kafka's tools; the next checkpoint writes
 //! them again. A new segment has no index files before its first checkpoint.
 //!
@@ -313,8 +316,9 @@
 //! | 10 | 4 | producers |
 //! | 14 | | for each: id (8), epoch (2), batches (1, at most 5), for each batch: last sequence (4), last offset (8), offset delta (4), largest timestamp (8) |
 //!
-//! **Written** by a checkpoint, at its offset and at the base of each segment that was rolled since. The one of the
-//! checkpoint before goes, unless a segment begins there. There is none at the log start, where nothing is known, and no
+//! **Written** by a checkpoint, at its offset and at the base of each segment that was rolled since; at a new log start
+//! it is durable before the segments go whose batches it knows of. The one of the checkpoint before goes, unless a
+//! segment begins there. There is none at the log start, where nothing is known, and no
 //! `.producers` where there are no producers.
 //!
 //! **Read** by an opening after a crash, and by the first append after a clean one. A `.snapshot` of a log with producers

@@ -1,12 +1,18 @@
-//! Segment files that no log has any more: renamed, never removed, for nothing dropped may come back under its name.
+//! Files in a partition's directory that belong to no log.
+//!
+//! Records are renamed, never removed, for nothing dropped may come back under its name; but for those that the manifest
+//! says were removed: a death came between its word and the file. What is no record goes where nothing will ask for it
+//! again: what was about to replace another file, the indexes of a segment that is gone, the snapshot of a checkpoint
+//! that failed. The first change of each life looks for such, so that neither deaths nor failures pile anything up.
 
-use super::{changed::names_in, log::Log, recover::Recovery};
+use super::{log::Log, recover::Recovery};
 use crate::{
-    env::{Env, trace::event},
+    env::{DirEntry, Env, trace::event},
     error::{Error, Result},
     storage::{
-        apart::free_aside_name,
-        layout::{ASIDE, SegmentFile},
+        apart::{free_aside_name, is_no_file},
+        files::FilePool,
+        layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
         scan::{Found, Scanner},
         segment::Segment,
         sidecar::{remove_if_there, remove_segment_files},
@@ -23,17 +29,14 @@ impl Recovery<'_> {
     /// Segment files that the manifest does not name go aside, so that nothing dropped ever comes back.
     pub(super) fn put_strays_aside(&mut self) -> Result<()> {
         let dir = &self.identity.dir;
-        let entries = match self.shared.env.list(dir) {
-            // Then all its files are missing, which will be said.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(|e| Error::io("list", dir, e))?,
-        };
-        for entry in entries {
-            if entry.is_file() && self.was_removed(&entry.name)? {
-                remove_if_there(&*self.shared.env, &dir.join(&entry.name))?;
-                if let Some(base) = SegmentFile::Log.parse(&entry.name) {
-                    remove_segment_files(&*self.shared.env, dir, base)?;
-                }
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let state = self.shared.manifest.state();
+        let log_start = state.partition(&id, partition).map_or(Offset::ZERO, |p| p.log_start);
+        let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
+        for entry in entries_of(&*self.shared.env, dir)? {
+            let may_remove = !self.shared.read_only && entry.is_file();
+            if may_remove && was_removed(&self.shared.pool, dir, &entry.name, first.min(log_start))? {
+                remove_leftover(&*self.shared.env, dir, &entry.name)?;
                 continue;
             }
             let Some(base) = SegmentFile::Log.parse(&entry.name) else { continue };
@@ -42,31 +45,6 @@ impl Recovery<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether a file is that of a segment, or was put aside as one, whose records all lie below the log start, and so were
-    /// removed: a death came between the manifest's word and the file.
-    fn was_removed(&self, name: &str) -> Result<bool> {
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let state = self.shared.manifest.state();
-        let log_start = state.partition(&id, partition).map_or(Offset::ZERO, |p| p.log_start);
-        let own = name.split_once(&format!(".{ASIDE}")).map_or(name, |(own, _)| own);
-        let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
-        let Some(base) = SegmentFile::Log.parse(own).filter(|base| *base < first.min(log_start)) else {
-            return Ok(false);
-        };
-        if self.shared.read_only {
-            return Ok(false);
-        }
-        let file = self.shared.pool.existing(self.identity.dir.join(name), false);
-        let mut scanner = Scanner::new(&file, file.len()?, 0, base, true);
-        loop {
-            match scanner.next()? {
-                Found::Batch(..) if scanner.expected() <= log_start => {}
-                Found::End => return Ok(true),
-                _ => return Ok(false),
-            }
-        }
     }
 
     pub(super) fn put_segment_aside(&mut self, base: Offset) -> Result<()> {
@@ -83,21 +61,50 @@ impl Recovery<'_> {
 
 impl Log {
     /// Puts the segment files aside that none of `segments` is, before the first append: this log may come to begin one
-    /// of that name. The opening looked, unless nothing told it to.
-    pub(super) fn put_strays_aside(&self, segments: &[Arc<Segment>]) -> Result<()> {
+    /// of that name. The opening looked, unless nothing told it to. What is left of removals and failures goes.
+    pub(super) fn tidy(&self, segments: &[Arc<Segment>]) -> Result<()> {
         if self.offsets.log_end() == Offset::ZERO {
             // A new log's directory was looked through when it was made.
             return Ok(());
         }
+        let entries = entries_of(&*self.shared.env, &self.identity.dir)?;
+        if !planted!(leftovers_stay) {
+            self.remove_leftovers(segments, &entries);
+        }
         // No segment begins where a removal may have left one.
         let first = segments.first().map_or(Offset::ZERO, |first| first.base());
-        let names = names_in(&*self.shared.env, &self.identity.dir)?;
-        for name in names.iter().filter(|name| name.base >= first) {
-            if segments.iter().all(|segment| segment.base() != name.base) {
-                self.put_stray_aside(name.base)?;
+        for base in entries.iter().filter_map(|entry| SegmentFile::Log.parse(&entry.name)) {
+            if base >= first && segments.iter().all(|segment| segment.base() != base) {
+                self.put_stray_aside(base)?;
             }
         }
         Ok(())
+    }
+
+    /// Nothing depends on it: what cannot be removed is left to the next life.
+    fn remove_leftovers(&self, segments: &[Arc<Segment>], entries: &[DirEntry]) {
+        let (env, dir) = (&*self.shared.env, &self.identity.dir);
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let log_start = self.shared.manifest.state().partition(&id, partition).map(|p| p.log_start);
+        let first = segments.first().map_or(Offset::ZERO, |first| first.base());
+        let below = first.min(log_start.unwrap_or_default());
+        let has_log = |base| entries.iter().any(|e| SegmentFile::Log.parse(&e.name) == Some(base));
+        let is_base = |base| segments.iter().any(|segment| segment.base() == base);
+        let checkpointed = self.flusher.mark().recovery_offset;
+        for name in entries.iter().filter(|entry| entry.is_file()).map(|entry| &*entry.name) {
+            let is_left = match SegmentFile::of_name(name) {
+                None | Some((SegmentFile::Log, _)) => {
+                    is_unfinished(name) || was_removed(&self.shared.pool, dir, name, below).unwrap_or(false)
+                }
+                Some((SegmentFile::Snapshot | SegmentFile::Producers, at)) => {
+                    !is_base(at) && at != checkpointed
+                }
+                Some((_, base)) => !is_base(base) && !has_log(base),
+            };
+            if is_left {
+                let _ = remove_leftover(env, dir, name);
+            }
+        }
     }
 
     /// Puts aside what has the name of the segment that would begin at `base`.
@@ -113,7 +120,7 @@ impl Log {
 }
 
 /// Renames the segment file that begins at `base`, durably, and removes its sidecars but for a snapshot of the log at
-/// `checkpointed`. Says what it is named now.
+/// `checkpointed`. Says what it is named now; an empty one goes.
 fn put_segment_aside(
     env: &dyn Env,
     dir: &Path,
@@ -122,9 +129,19 @@ fn put_segment_aside(
 ) -> Result<Option<PathBuf>> {
     let path = SegmentFile::Log.path(dir, base);
     let aside = free_aside_name(env, &path);
-    match env.rename(&path, &aside) {
+    let is_empty = match env.metadata(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(|e| Error::io("put aside", &path, e))?,
+        Err(e) if is_no_file(&e) => false,
+        found => {
+            let found = found.map_err(|e| Error::io("measure", &path, e))?;
+            !found.is_dir && found.len == 0
+        }
+    };
+    if is_empty {
+        // It has no records that anybody could look for.
+        remove_if_there(env, &path)?;
+    } else {
+        env.rename(&path, &aside).map_err(|e| Error::io("put aside", &path, e))?;
     }
     for kind in SegmentFile::ALL {
         let is_snapshot = matches!(kind, SegmentFile::Snapshot | SegmentFile::Producers);
@@ -134,5 +151,44 @@ fn put_segment_aside(
     }
     // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
     env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
-    Ok(Some(aside))
+    Ok((!is_empty).then_some(aside))
+}
+
+/// What a directory holds; nothing where there is none, for then all its files are missing, which is reported where they
+/// are looked for.
+fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<DirEntry>> {
+    match env.list(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|e| Error::io("list", dir, e)),
+    }
+}
+
+/// Whether a file was about to take another one's name.
+fn is_unfinished(name: &str) -> bool {
+    let own = name.strip_suffix(TMP).and_then(|name| name.strip_suffix('.'));
+    own.is_some_and(|own| {
+        [LEADER_EPOCHS, PARTITION_METADATA].contains(&own) || SegmentFile::of_name(own).is_some()
+    })
+}
+
+/// Whether a file is that of a segment, or was put aside as one, whose records all lie below `below`, where nothing is
+/// any more according to the manifest.
+fn was_removed(pool: &Arc<FilePool>, dir: &Path, name: &str, below: Offset) -> Result<bool> {
+    let own = put_aside_from(name).unwrap_or(name);
+    let Some(base) = SegmentFile::Log.parse(own).filter(|base| *base < below) else { return Ok(false) };
+    let file = pool.existing(dir.join(name), false);
+    let mut scanner = Scanner::new(&file, file.len()?, 0, base, true);
+    loop {
+        match scanner.next()? {
+            Found::Batch(..) if scanner.expected() <= below => {}
+            Found::End => return Ok(true),
+            _ => return Ok(false),
+        }
+    }
+}
+
+/// Removes a file; with the one of a segment goes what belongs to it.
+fn remove_leftover(env: &dyn Env, dir: &Path, name: &str) -> Result<()> {
+    remove_if_there(env, &dir.join(name))?;
+    SegmentFile::Log.parse(name).map_or(Ok(()), |base| remove_segment_files(env, dir, base))
 }

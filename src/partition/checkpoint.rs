@@ -4,7 +4,10 @@
 //! written and flushed; then the mark says that recovery begins at P. A crash in between leaves the older recovery
 //! point, and sidecars that are checked before they are used.
 
-use super::log::{Active, Log, PendingSeal, Writer};
+use super::{
+    log::{Active, Log, PendingSeal, Writer},
+    trouble::Chore,
+};
 use crate::{
     codec::{
         checkpoint::encode_epochs,
@@ -45,7 +48,15 @@ impl Log {
 
     /// As [`Log::checkpoint`], for who holds its lock.
     pub(super) fn take_checkpoint(&self) -> Result<()> {
-        let Some(capture) = self.capture()? else { return Ok(()) };
+        if let Some(capture) = self.capture()? {
+            self.write_checkpoint(&capture)?;
+            self.shared.space_found.again();
+        }
+        self.did(Chore::Checkpoint);
+        Ok(())
+    }
+
+    fn write_checkpoint(&self, capture: &Capture) -> Result<()> {
         if planted!(checkpoint_without_flush) {
             self.write_mark(|mark| mark.flushed_offset = capture.end)?;
         } else {
@@ -59,10 +70,23 @@ impl Log {
             capture.segment.write_index(index)?;
             capture.segment.write_aborted(aborted)?;
         }
+        let written = self.write_snapshot(capture.end, &capture.snapshot);
+        let done = written.and_then(|()| self.lead_here(capture));
+        if done.is_err() {
+            // The next checkpoint is of another offset, and would leave the snapshot of this one.
+            let _ = self.remove_stale_snapshot(capture.end);
+            if let Writer::Ready(active) = &mut *self.writer.lock() {
+                active.sidecars_dirty = true;
+            }
+        }
+        done
+    }
+
+    /// Has recovery begin where `capture` was taken, whose indexes and producers are written.
+    fn lead_here(&self, capture: &Capture) -> Result<()> {
         let dir = &self.identity.dir;
         let env = &*self.shared.env;
         let before = self.flusher.mark().recovery_offset;
-        self.write_snapshot(capture.end, &capture.snapshot)?;
         if !capture.epochs.is_empty() {
             replace_file(env, &dir.join(LEADER_EPOCHS), encode_epochs(&capture.epochs).as_bytes())?;
         }
@@ -77,7 +101,9 @@ impl Log {
             mark.recovery_position = u32::try_from(capture.position).unwrap_or(u32::MAX);
             mark.index_checksum = capture.indexes.as_ref().map_or(UNKNOWN, |(_, _, checksum)| *checksum);
         })?;
-        self.shared.marks.flush()?;
+        if !planted!(checkpoint_leaves_its_mark_in_the_cache) {
+            self.shared.marks.flush()?;
+        }
         event!(TRACE, partition = %self.identity.name, offset = capture.end.value(), "took a checkpoint");
         self.remove_stale_snapshot(before)?;
         self.forget_pending(&capture.pending);
@@ -145,6 +171,9 @@ impl Log {
 
     /// Writes the indexes that were built again because their files were wrong.
     fn write_rebuilt(&self, active: &Arc<Segment>) -> Result<()> {
+        if planted!(what_was_rebuilt_is_not_written) {
+            return Ok(());
+        }
         let segments = self.segments.snapshot();
         for (i, segment) in segments.iter().enumerate().filter(|(_, segment)| !Arc::ptr_eq(segment, active)) {
             if segment.take_rebuilt() {

@@ -2,10 +2,10 @@
 //!
 //! An append sets the time once; whoever does background work looks at it. Looking costs one load per log.
 
-use super::{config::LogConfig, log::Log, shared::Shared};
+use super::{config::LogConfig, log::Log, shared::Shared, trouble::Chore};
 use crate::{
     env::sync::{AtomicU64, Ordering},
-    error::Result,
+    error::{Error, Result},
     types::Durability,
 };
 use std::{sync::Arc, time::Duration};
@@ -46,7 +46,8 @@ impl Due {
         }
         let flush_within = flush_within(config);
         let unset = |time: &AtomicU64| time.load(Ordering::Relaxed) == NEVER;
-        let needs_flush = flush_within.is_some() && unset(&self.flush);
+        let needs_flush =
+            flush_within.is_some() && (unset(&self.flush) || planted!(each_append_puts_the_flush_off));
         if !needs_flush && !unset(&self.checkpoint) {
             return;
         }
@@ -90,12 +91,29 @@ impl Log {
     /// What kept a checkpoint from being taken, or a flush from beginning; it is tried again later. A failed flush has
     /// poisoned the log.
     pub fn run_due(self: &Arc<Self>, now: Duration) -> Result<Option<Duration>> {
+        self.do_due(now).map_err(|(_, error)| error)
+    }
+
+    /// As [`Log::run_due`], where errors become troubles of the log.
+    pub fn run_due_alone(self: &Arc<Self>, now: Duration) -> Option<Duration> {
+        match self.do_due(now) {
+            Ok(next) => next,
+            Err((chore, error)) => {
+                self.note_trouble(chore, error);
+                self.due.next()
+            }
+        }
+    }
+
+    fn do_due(self: &Arc<Self>, now: Duration) -> Result<Option<Duration>, (Chore, Error)> {
         let due = &self.due;
         let is_due = |time: &AtomicU64| time.load(Ordering::SeqCst) <= micros(now);
         if is_due(&due.checkpoint) {
             due.flush.store(NEVER, Ordering::SeqCst);
             due.checkpoint.store(NEVER, Ordering::SeqCst);
-            if let Err(error) = self.checkpoint().and_then(|()| self.apply_retention()) {
+            let checkpoint = self.checkpoint().map_err(|error| (Chore::Checkpoint, error));
+            let retain = || self.apply_retention().map_err(|error| (Chore::Retention, error));
+            if let Err(error) = checkpoint.and_then(|()| retain()) {
                 if self.refusal().is_none() {
                     due.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
                     self.flush_again(now);
@@ -103,10 +121,15 @@ impl Log {
                 return Err(error);
             }
         } else if is_due(&due.flush) {
+            if planted!(forget_what_came_during_a_flush) {
+                let flushed = self.flush();
+                due.flush.store(NEVER, Ordering::SeqCst);
+                return flushed.map(|()| due.next()).map_err(|error| (Chore::Flush, error));
+            }
             due.flush.store(NEVER, Ordering::SeqCst);
             if let Err(error) = self.flush() {
                 self.flush_again(now);
-                return Err(error);
+                return Err((Chore::Flush, error));
             }
         }
         Ok(due.next())
@@ -119,6 +142,9 @@ impl Log {
 
     /// What was not flushed when it was due at `now` is due again after a pause, where that can succeed.
     fn flush_again(&self, now: Duration) {
+        if planted!(a_failed_interval_flush_is_not_tried_again) {
+            return;
+        }
         let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
         if let Some(within) = flush_within(&self.config()).filter(|_| waits) {
             let at = now.saturating_add(within.max(RETRY_AFTER));
@@ -131,6 +157,7 @@ impl Log {
 fn flush_within(config: &LogConfig) -> Option<Duration> {
     match config.durability {
         Durability::Flushed => None,
+        Durability::Interval(every) if planted!(flush_ms_takes_nothing_off_the_interval) => Some(every),
         Durability::Interval(every) => Some(config.flush_time.unwrap_or(every).min(every)),
         Durability::Written => config.flush_time,
     }

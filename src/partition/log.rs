@@ -8,7 +8,7 @@
 
 use super::{
     config::LogConfig, due::Due, flush::Flusher, offsets::Offsets, producer_state::ProducerState,
-    shared::Shared, unreadable::Unreadable, waiters::Waiters,
+    shared::Shared, trouble::Troubles, unreadable::Unreadable, waiters::Waiters,
 };
 use crate::{
     codec::{
@@ -75,6 +75,10 @@ pub struct Log {
     pub(super) put_aside: Mutex<Vec<PathBuf>>,
     /// Why it cannot be used, where it could not be opened or followed.
     pub(super) unusable: Unusable,
+    /// Segments that no list has any more, and whose files could not be removed.
+    pub(super) unremoved: Mutex<Vec<Arc<Segment>>>,
+    /// What background work has failed in.
+    pub(super) troubles: Troubles,
 }
 
 impl fmt::Debug for Log {

@@ -31,6 +31,7 @@ pub mod stray;
 pub mod survey;
 mod suspect;
 pub mod time;
+pub mod trouble;
 mod unreadable;
 pub mod view;
 mod visible;

@@ -20,6 +20,7 @@ use super::{
     recover::{MISSING, PartitionRecovery, RecoveryVerdict},
     replay::{KnownEnd, Replay},
     shared::Shared,
+    trouble::Troubles,
     waiters::Waiters,
 };
 use crate::{
@@ -94,6 +95,8 @@ impl Observer {
             put_aside: Mutex::default(),
             unusable: Unusable::default(),
             unreadable: Default::default(),
+            unremoved: Mutex::default(),
+            troubles: Troubles::default(),
             identity,
         });
         let mut observer = Observer {

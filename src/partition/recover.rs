@@ -237,7 +237,7 @@ impl Log {
             named: state.segments.len(),
             taken_in: None,
             removed: None,
-            mark_is_lost: known.is_none(),
+            mark_is_lost: known.is_none() && !planted!(a_lost_mark_is_a_blank_one),
             hands_off: None,
             verdict: RecoveryVerdict::Whole,
             put_aside: Vec::new(),
@@ -517,7 +517,7 @@ impl Recovery<'_> {
             position: stop.position,
             dropped_bytes: len - stop.position + self.bytes_from(i + 1),
             reason,
-            whole_batches_beyond: beyond,
+            whole_batches_beyond: if planted!(count_nothing_behind_a_cut) { 0 } else { beyond },
         };
         let is_kept = self.was_closed || is_of_another_writer(segment, &stop, len)?;
         if !self.may_change() || (is_kept && !self.put_tail_aside(segment, stop.position)?) {

@@ -4,7 +4,7 @@
 //! the first file goes, so that a crash leaves at most files that nobody names; and so is the name of the segment that
 //! it begins with, so that a crash leaves no name without a file. One removal runs at a time, beside no checkpoint.
 
-use super::{append::RollFor, config::LogConfig, log::Log};
+use super::{append::RollFor, config::LogConfig, log::Log, trouble::Chore};
 use crate::{
     codec::manifest::Entry,
     env::{sync::Ordering, trace::event},
@@ -17,12 +17,20 @@ use std::sync::Arc;
 impl Log {
     /// Removes the segments that retention allows to go, and says how many went.
     pub fn apply_retention(self: &Arc<Self>) -> Result<usize> {
+        let removed = self.try_retention()?;
+        self.did(Chore::Retention);
+        Ok(removed)
+    }
+
+    fn try_retention(self: &Arc<Self>) -> Result<usize> {
         let _no_checkpoint = self.checkpointing.lock();
         if self.refusal().is_some() {
             // Of what is damaged nothing is removed, and what is poisoned or closed is not written any more.
             return Ok(0);
         }
         let config = self.config();
+        let before = std::mem::take(&mut *self.unremoved.lock());
+        let remains = self.remove_files(&before);
         // Before all else: what is appended from here on was not looked at.
         let end = self.offsets.log_end();
         let log_start = self.offsets.log_start();
@@ -30,7 +38,8 @@ impl Log {
         let mut count = prefix(&segments, end, |_, upper| upper <= log_start);
         count = self.count_by_size(&segments, &config, count, 0);
         count = self.count_by_age(&segments, &config, count, end)?;
-        self.remove_prefix(&segments, count, end)
+        let removed = self.remove_prefix(&segments, count, end)?;
+        remains.map(|()| removed)
     }
 
     /// How many segments from the front must go, of which `count` do anyway, because of their age. One whose age damage
@@ -66,7 +75,8 @@ impl Log {
         let mut count = count;
         for (i, segment) in segments.iter().enumerate().skip(count) {
             let without = left.checked_sub(segment.readable());
-            let by_kafka = without.is_some_and(|without| without >= limit);
+            let by_kafka = without.is_some_and(|without| without >= limit)
+                || planted!(retention_keeps_too_little) && left >= limit && i + 1 < segments.len();
             let is_sealed = i + 1 < segments.len();
             let by_bound =
                 is_sealed && config.bytes_max.is_some_and(|most| left - active.min(left) + full > most);
@@ -129,7 +139,7 @@ impl Log {
     pub fn advance_log_start(self: &Arc<Self>, offset: Offset) -> Result<Offset> {
         let high_watermark = self.offsets.high_watermark();
         let log_start = self.offsets.log_start();
-        if offset > high_watermark {
+        if offset > high_watermark && !planted!(delete_what_nobody_sees_yet) {
             return Err(Error::OffsetOutOfRange {
                 partition: self.identity.name.clone(),
                 requested: offset,
@@ -144,7 +154,9 @@ impl Log {
         }
         self.ready(&mut self.writer.lock())?;
         // The start becomes durable, so what it stands on must be.
-        self.flush_to(offset)?;
+        if !planted!(start_without_what_it_stands_on) {
+            self.flush_to(offset)?;
+        }
         self.write_start(offset)?;
         self.apply_retention()?;
         Ok(offset)
@@ -205,16 +217,28 @@ impl Log {
         self.trim_epochs(offset);
         self.segments.change(|list| list.retain(|s| s.base() >= below));
         self.forget_removed(below);
-        let removed = segments.iter().take(count);
-        let bytes: u64 = removed.clone().map(|segment| segment.readable()).sum();
+        let removed = segments.get(..count).unwrap_or_default();
+        let bytes: u64 = removed.iter().map(|segment| segment.readable()).sum();
         // What is appended meanwhile counts too, so the sum is not taken anew.
         let _ = self
             .size
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |size| Some(size.saturating_sub(bytes)));
-        // All of them go, even if one cannot.
-        let results: Vec<Result<()>> = removed.map(|segment| segment.remove_files()).collect();
-        results.into_iter().collect::<Result<()>>()?;
-        Ok(count)
+        self.remove_files(removed).map(|()| count)
+    }
+
+    /// Removes the files of segments that no list has any more. All of them go, even if one cannot: that one is tried again
+    /// with the next retention.
+    fn remove_files(&self, removed: &[Arc<Segment>]) -> Result<()> {
+        let mut first_error = Ok(());
+        for segment in removed {
+            if let Err(error) = segment.remove_files() {
+                first_error = first_error.and(Err(error));
+                if !planted!(a_file_is_removed_once) {
+                    self.unremoved.lock().push(Arc::clone(segment));
+                }
+            }
+        }
+        first_error
     }
 
     /// Writes down what producers did below `below`, which only the segments say that are about to go.
@@ -225,7 +249,10 @@ impl Log {
             }
             _ => None,
         };
-        let Some(snapshot) = snapshot.filter(|snapshot| !snapshot.0.is_empty()) else { return Ok(()) };
+        let forgets = planted!(forget_producers_of_what_goes);
+        let Some(snapshot) = snapshot.filter(|snapshot| !snapshot.0.is_empty() && !forgets) else {
+            return Ok(());
+        };
         self.shared.making_room(|| self.write_snapshot(below, &snapshot))
     }
 
@@ -257,7 +284,10 @@ impl Log {
     /// What time retention goes by: the largest timestamp of the records below `end`, or the file's own where no record has
     /// one.
     fn time_of(self: &Arc<Self>, segment: &Segment, end: Offset) -> Result<Timestamp> {
-        let largest = self.largest_timestamp_of(segment, end)?;
+        let largest = match planted!(age_by_the_first_record) {
+            true => segment.header_at(0)?.map_or(Timestamp::NONE, |header| header.max_timestamp),
+            false => self.largest_timestamp_of(segment, end)?,
+        };
         if largest > Timestamp::NONE {
             return Ok(largest);
         }
@@ -306,5 +336,60 @@ mod tests {
         log.remove_prefix(&segments, 2, end).unwrap();
         assert_eq!(log.first_base(), Some(Offset::new(2)));
         assert_eq!(log.offsets.log_start(), 2);
+    }
+
+    #[cfg(all(feature = "sim", feature = "__planted"))]
+    fn producers_outlive_the_removal_of_everything() {
+        use crate::{
+            Builder,
+            codec::builder::BatchBuilder,
+            partition::append::Appended,
+            sim::{Crash, SimEnv},
+            types::Compression,
+        };
+        fn append(log: &Log, sequence: i32) -> Appended {
+            let mut builder = BatchBuilder::new();
+            builder.append(Timestamp::from_millis(1), None, Some(b"x"), &[]).unwrap();
+            let mut batch = builder.seal(Compression::None, None).unwrap();
+            batch.set_producer(9, 0, sequence);
+            let appended = log.append(&mut batch).unwrap();
+            log.acknowledge(appended.next_offset, true).unwrap();
+            appended
+        }
+        let open = |env: &SimEnv| Builder::env(env, "/data").background_thread(false).open().unwrap();
+        let env = SimEnv::new(1);
+        let streamlog = open(&env);
+        let partition = streamlog.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        for sequence in 0..7 {
+            append(partition.log(), sequence);
+        }
+        env.record();
+        partition.log().advance_log_start(Offset::new(7)).unwrap();
+        let recording = env.recording();
+        let mut cursor = recording.cursor();
+        let mut removed = 0;
+        while cursor.advance().is_some() {
+            for (seed, crash) in (0..).zip(Crash::ALL) {
+                let streamlog = open(&cursor.crash(crash, seed));
+                let partition = streamlog.topic("t").unwrap().partition(0).unwrap();
+                removed += u32::from(partition.log_start_offset() == 7);
+                let retry = append(partition.log(), 4);
+                assert_eq!((retry.duplicate, retry.base_offset), (true, Offset::new(4)), "{crash:?}");
+                let next = append(partition.log(), 7);
+                assert_eq!((next.duplicate, next.base_offset), (false, Offset::new(7)), "{crash:?}");
+            }
+        }
+        assert!(removed > 10);
+    }
+
+    #[cfg(all(feature = "sim", feature = "__planted"))]
+    #[test]
+    fn what_producers_did_is_durable_before_the_removal_of_everything_moves_the_start() {
+        use crate::planted;
+        producers_outlive_the_removal_of_everything();
+        planted::plant(Some("forget_producers_of_what_goes"));
+        let unnoticed = std::panic::catch_unwind(producers_outlive_the_removal_of_everything).is_ok();
+        planted::plant(None);
+        assert!(!unnoticed);
     }
 }

@@ -3,6 +3,7 @@
 //! Opening writes nothing. The first change by anybody goes through [`Shared::begin_writing`], which makes it durable
 //! that the directory is in use, so that a later opening knows whether it was closed.
 
+use super::trouble::SpaceFound;
 use crate::{
     codec::{checkpoint::encode_meta_properties, manifest::Entry},
     env::{
@@ -58,6 +59,8 @@ pub struct Shared {
     follow: OnceLock<Box<dyn Fn() -> Result<()> + Send + Sync>>,
     /// What the opening found that the manifest does not say.
     found: Mutex<Vec<Entry>>,
+    /// How often there was space.
+    pub space_found: SpaceFound,
     /// When a clean close was written down; `None` where somebody else has been here since.
     closed_at: OnceLock<Option<Timestamp>>,
 }
@@ -120,6 +123,7 @@ impl Shared {
             before_writing: OnceLock::new(),
             follow: OnceLock::new(),
             found: Mutex::default(),
+            space_found: SpaceFound::default(),
             closed_at: OnceLock::new(),
             env,
         }))
@@ -144,7 +148,9 @@ impl Shared {
         found.clear();
         drop(found);
         // A crash between the two leaves Kafka's mark of a clean stop behind, which only Kafka's tools would believe.
-        remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?;
+        if !planted!(kafkas_clean_mark_stays) {
+            remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?;
+        }
         match self.write_meta_properties() {
             // The next opening that writes has another try; nothing here asks for it.
             Err(Error::DiskFull { .. }) => {}

@@ -255,7 +255,8 @@ impl PartitionDir {
         let mut found = Vec::new();
         for offset in offsets_of(kind, &entries) {
             let path = kind.path(dir, offset);
-            if let Some(bytes) = read_file(&**env, &path, SNAPSHOT_MAX)? {
+            // A full disk, or a death before the first byte, leaves an empty file of this name: it says nothing.
+            if let Some(bytes) = read_file(&**env, &path, SNAPSHOT_MAX)?.filter(|bytes| !bytes.is_empty()) {
                 found.push(decode(&path, offset, &bytes)?);
             }
         }

@@ -23,6 +23,16 @@ pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 pub const PARTITION_METADATA: &str = "partition.metadata";
 /// What is appended to the name of a file that recovery put aside.
 pub const ASIDE: &str = "aside";
+/// The extension of what is written before it takes another file's name.
+pub const TMP: &str = "tmp";
+
+/// The name that a segment file had before it was put aside; `None` where this is no such name.
+pub fn put_aside_from(name: &str) -> Option<&str> {
+    let (own, extension) = name.rsplit_once('.')?;
+    let number = extension.strip_prefix(ASIDE)?;
+    let is_segment = SegmentFile::Log.parse(own).is_some();
+    (is_segment && number.bytes().all(|b| b.is_ascii_digit())).then_some(own)
+}
 
 /// The kinds of files that a segment has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +83,11 @@ impl SegmentFile {
         dir.join(format!("{:020}.{}", base.value(), self.extension()))
     }
 
+    /// Which file of a segment has this name, and the offset that it carries; `None` for any other name.
+    pub fn of_name(name: &str) -> Option<(SegmentFile, Offset)> {
+        Self::ALL.iter().find_map(|kind| Some((*kind, kind.parse(name)?)))
+    }
+
     /// The base offset that a file name of this kind carries; `None` for any other name.
     pub fn parse(self, name: &str) -> Option<Offset> {
         let digits = name.strip_suffix(self.extension())?.strip_suffix('.')?;
@@ -97,5 +112,18 @@ mod tests {
             assert_eq!(SegmentFile::OffsetIndex.parse(foreign), None, "{foreign}");
         }
         assert_eq!(SegmentFile::Log.parse("99999999999999999999.log"), None);
+        let found = SegmentFile::of_name("00000000000000000042.snapshot");
+        assert_eq!(found, Some((SegmentFile::Snapshot, Offset::new(42))));
+    }
+
+    #[test]
+    fn what_was_put_aside_tells_what_it_was() {
+        let own = "00000000000000000042.log";
+        for number in ["", "1", "17"] {
+            assert_eq!(put_aside_from(&format!("{own}.aside{number}")), Some(own));
+        }
+        for foreign in [own, "notes.aside", "00000000000000000042.log.aside-of-mine", "42.log.aside"] {
+            assert_eq!(put_aside_from(foreign), None, "{foreign}");
+        }
     }
 }

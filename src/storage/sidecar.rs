@@ -133,15 +133,47 @@ fn open_file(env: &dyn Env, path: &Path) -> Result<Option<(Arc<dyn File>, u64)>>
     Ok(Some((file, len)))
 }
 
-/// Replaces the content of a sidecar in place and flushes it. What a crash leaves half written is found out by its
-/// checksum or order, and built again.
+/// Writes a file as a whole and flushes it: beside its name, then under it. What had the name keeps it where that fails,
+/// and nothing of the attempt stays. Flushing the directory, which makes the name durable, is the caller's.
 pub fn write_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
-    let file = write_unflushed(env, path, content)?;
-    file.sync_data().map_err(|e| Error::io("flush", path, e))
+    let beside = beside(path);
+    let written = write_beside(env, &beside, content).and_then(|()| take_name(env, &beside, path));
+    if written.is_err() && !planted!(a_failed_file_stays) {
+        // The error that is reported is the first one; what cannot be removed either is swept by a later life.
+        let _ = env.remove_file(&beside);
+    }
+    written
+}
+
+fn write_beside(env: &dyn Env, beside: &Path, content: &[u8]) -> Result<()> {
+    let file = match env.open(beside, Open::CreateNew) {
+        // A death left it. Writing into it would write into whatever else has that file as its own.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            remove_if_there(env, beside)?;
+            env.open(beside, Open::CreateNew)
+        }
+        opened => opened,
+    };
+    let file = file.map_err(|e| Error::io("create", beside, e))?;
+    write_all_at(&*file, content, 0).map_err(|e| Error::io("write", beside, e))?;
+    file.sync_data().map_err(|e| Error::io("flush", beside, e))
+}
+
+/// Gives a file its name. A directory that has it makes way.
+fn take_name(env: &dyn Env, beside: &Path, path: &Path) -> Result<()> {
+    let rename = || env.rename(beside, path).map_err(|e| Error::io("rename", path, e));
+    match rename() {
+        Err(_) if env.metadata(path).is_ok_and(|found| found.is_dir) => {
+            make_way(env, path)?;
+            rename()
+        }
+        renamed => renamed,
+    }
 }
 
 /// Replaces the content of a sidecar in place. Whoever flushes it gets the file. What has its name and is no file makes
-/// way, and a file that has other names as well loses this one.
+/// way, and a file that has other names as well loses this one. Where writing fails there is no file: half of one is worth
+/// less than none.
 pub fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc<dyn File>> {
     let create = |how| env.open(path, how).map_err(|e| Error::io("create", path, e));
     let file = match env.open(path, Open::Create) {
@@ -155,36 +187,18 @@ pub fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc
         }
         file => file.map_err(|e| Error::io("create", path, e))?,
     };
-    fill(&*file, path, content)?;
-    Ok(file)
-}
-
-/// Makes `content` the whole of a file.
-fn fill(file: &dyn File, path: &Path, content: &[u8]) -> Result<()> {
-    write_all_at(file, content, 0).map_err(|e| Error::io("write", path, e))?;
-    file.set_len(content.len() as u64).map_err(|e| Error::io("truncate", path, e))
-}
-
-/// Replaces a file as a whole: written beside it, flushed, renamed, the directory flushed.
-pub fn replace_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
-    let beside = beside(path);
-    let file = match env.open(&beside, Open::CreateNew) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            remove_if_there(env, &beside)?;
-            env.open(&beside, Open::CreateNew)
-        }
-        file => file,
-    };
-    let file = file.map_err(|e| Error::io("create", &beside, e))?;
-    fill(&*file, &beside, content)?;
-    file.sync_data().map_err(|e| Error::io("flush", &beside, e))?;
-    if let Err(error) = env.rename(&beside, path) {
-        if !env.metadata(path).is_ok_and(|found| found.is_dir) {
-            return Err(Error::io("rename", path, error));
-        }
-        make_way(env, path)?;
-        env.rename(&beside, path).map_err(|e| Error::io("rename", path, e))?;
+    let written = write_all_at(&*file, content, 0)
+        .map_err(|e| Error::io("write", path, e))
+        .and_then(|()| file.set_len(content.len() as u64).map_err(|e| Error::io("truncate", path, e)));
+    if written.is_err() {
+        let _ = env.remove_file(path);
     }
+    written.map(|()| file)
+}
+
+/// Replaces a file as a whole, durably: written beside it, flushed, renamed, the directory flushed.
+pub fn replace_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
+    write_file(env, path, content)?;
     let dir = path.parent().unwrap_or(Path::new("."));
     env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
 }

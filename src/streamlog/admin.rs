@@ -132,7 +132,8 @@ impl Streamlog {
     }
 
     /// Changes settings of a topic, in Kafka's keys and units. They hold from the next call on and survive a power cut
-    /// when this returns.
+    /// when this returns. Whatever the durability was and becomes, what was appended before, or meanwhile, is flushed when
+    /// this returns.
     ///
     /// ```
     /// # use streamlog::{ConfigChange, Streamlog, TopicConfig};
@@ -170,7 +171,8 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// `OffsetOutOfRange` beyond the high watermark.
+    /// `OffsetOutOfRange` beyond the high watermark. Files that could not be removed are tried again with the next call,
+    /// and with retention.
     pub fn delete_records(&self, topic: &str, partition: u32, before: impl Into<Offset>) -> Result<Offset> {
         self.inner.check_open()?;
         self.inner.catalog.shared().check_writable()?;
@@ -238,8 +240,6 @@ impl Streamlog {
         if is_left && !planted!(a_helper_wakes_nobody) {
             // The thread may have looked while this had it in hand.
             catalog.shared().wake_background();
-        } else if result.is_ok() {
-            self.inner.background.mended();
         }
         result
     }

@@ -11,6 +11,7 @@ use crate::{
         sync::{AtomicBool, Mutex, Ordering, Signal},
     },
     error::Error,
+    partition::trouble::Chore,
     producer::Hub,
     topic::catalog::Catalog,
 };
@@ -34,8 +35,10 @@ pub(super) struct Background {
     started: AtomicBool,
     stopping: AtomicBool,
     running: Mutex<Option<Box<dyn Running>>>,
-    /// The first failure that nobody was told of yet.
-    error: Mutex<Option<Error>>,
+    /// Work that panicked, if nobody was told of it yet.
+    panicked: Mutex<Option<Error>>,
+    /// Why the thread could not be started, until it is or somebody was told.
+    unstarted: Mutex<Option<Error>>,
     retention_check: Duration,
     /// Whether retention was applied since the opening.
     retained: AtomicBool,
@@ -64,7 +67,8 @@ impl Background {
             started: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             running: Mutex::new(None),
-            error: Mutex::new(None),
+            panicked: Mutex::new(None),
+            unstarted: Mutex::new(None),
             retention_check,
             retained: AtomicBool::new(false),
         });
@@ -92,8 +96,8 @@ impl Background {
     fn retain(&self, catalog: &Catalog) {
         self.retained.store(true, Ordering::SeqCst);
         for log in catalog.logs() {
-            if let Some(done) = self.attempt(|| log.apply_retention()) {
-                self.note(done.map(drop));
+            if let Some(Err(error)) = self.attempt(|| log.apply_retention()) {
+                log.note_trouble(Chore::Retention, error);
             }
         }
     }
@@ -119,14 +123,12 @@ impl Background {
         self.running.lock().is_some()
     }
 
-    /// The first failure since the last look.
+    /// The first failure since the last look that has not mended itself.
     pub(super) fn take_error(&self) -> Option<Error> {
-        self.error.lock().take()
-    }
-
-    /// Everything that is due was done: what kept it from being done before has passed.
-    pub(super) fn mended(&self) {
-        self.error.lock().take_if(|error| error.can_pass());
+        let of_logs = self.catalog.upgrade().map(|catalog| catalog.logs()).unwrap_or_default();
+        let troubles: Vec<Error> = of_logs.iter().filter_map(|log| log.take_trouble()).collect();
+        let unstarted = self.unstarted.lock().take();
+        self.panicked.lock().take().into_iter().chain(unstarted).chain(troubles).next()
     }
 
     /// Ends the thread, which finishes what it is doing.
@@ -163,11 +165,12 @@ impl Background {
                 inline.set_inline(false);
                 *running = Some(thread);
                 self.started.store(true, Ordering::Release);
+                *self.unstarted.lock() = None;
             }
             // Without a thread the work is done by other calls and by `maintain`.
             Err(error) => {
                 inline.set_inline(true);
-                self.note(Err(Error::io("start a thread for", "background work", error)));
+                *self.unstarted.lock() = Some(Error::io("start a thread for", "background work", error));
             }
         }
     }
@@ -178,17 +181,9 @@ impl Background {
         if done.is_none() {
             let reason =
                 io::Error::other("it panicked; it is tried again, and what it was to do may be late");
-            self.note(Err(Error::io("finish", "background work", reason)));
+            self.panicked.lock().get_or_insert(Error::io("finish", "background work", reason));
         }
         done
-    }
-
-    fn note(&self, result: Result<(), Error>) {
-        if let Err(error) = result
-            && !matches!(error, Error::Closed { .. })
-        {
-            self.error.lock().get_or_insert(error);
-        }
     }
 }
 
@@ -218,11 +213,8 @@ impl Work {
         let mut next = Duration::MAX;
         for log in self.catalog.logs() {
             let now = self.now();
-            match self.state.attempt(|| log.run_due(now)) {
-                Some(Ok(due)) => next = next.min(due.unwrap_or(Duration::MAX)),
-                // A topic that was deleted meanwhile took its files with it.
-                Some(Err(_)) if matches!(log.refusal(), Some(Error::Closed { .. })) => {}
-                Some(Err(error)) => self.state.note(Err(error)),
+            match self.state.attempt(|| log.run_due_alone(now)) {
+                Some(due) => next = next.min(due.unwrap_or(Duration::MAX)),
                 None => {
                     log.due_again(again);
                     next = next.min(again);
@@ -244,7 +236,7 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Error, Streamlog};
+    use crate::Streamlog;
 
     #[test]
     fn work_that_panics_shows_in_the_health_of_the_handle_and_ends_alone() {
@@ -256,19 +248,5 @@ mod tests {
         let error = log.health().background.unwrap().to_string();
         assert!(error.contains("background work") && error.contains("panicked"), "{error}");
         assert!(log.health().is_good(), "it is told once");
-    }
-
-    #[test]
-    fn a_full_disk_that_has_passed_is_nothing_that_health_or_close_reports() {
-        let full = || Error::DiskFull { operation: "write", path: "t-0".into() };
-        let log = Streamlog::in_memory().unwrap();
-        log.inner.background.note(Err(full()));
-        log.maintain().unwrap();
-        assert!(log.health().is_good());
-        log.inner.background.note(Err(full()));
-        log.close().unwrap();
-        let log = Streamlog::in_memory().unwrap();
-        log.inner.background.note(Err(Error::io("flush", "t-0", std::io::Error::other("gone"))));
-        assert!(log.close().is_err());
     }
 }

@@ -82,7 +82,9 @@ impl Inner {
         if !planted!(a_close_wakes_no_consumer) {
             self.catalog.changes.wake_all();
         }
-        *self.lock.lock() = None;
+        if !planted!(close_keeps_the_lock) {
+            *self.lock.lock() = None;
+        }
         drop(self.temporary.lock().take());
         match (result, self.background.take_error()) {
             // What a full disk kept the background from was done by this call.
@@ -146,6 +148,9 @@ impl Inner {
         self.write_kafkas_checkpoints(&closed)?;
         let partitions = closed.into_iter().map(|(id, name, facts)| (id, name.partition, facts)).collect();
         shared.marks.flush()?;
+        if planted!(kafkas_clean_mark_comes_first) {
+            replace_file(&*shared.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)?;
+        }
         let entries: Vec<_> = lives.into_iter().chain([Entry::Closed { partitions }]).collect();
         shared.manifest.append_to_make_room(&entries, Flush::Now)?;
         replace_file(&*shared.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)

@@ -3,6 +3,7 @@
 use super::Streamlog;
 use crate::{
     error::{Error, Result},
+    storage::layout::put_aside_from,
     topic::name,
     types::TopicPartition,
 };
@@ -58,6 +59,9 @@ impl fmt::Display for Stats {
 pub struct DiskUsage {
     /// Bytes of all files in the directory, by their lengths.
     pub total: u64,
+    /// Bytes of it that are in files put aside: segments and directories with records that no log has. They are removed
+    /// by hand, when nobody wants to look at them any more; [`Health::put_aside`] lists those of this opening.
+    pub put_aside: u64,
     /// Per topic.
     pub topics: BTreeMap<String, TopicUsage>,
 }
@@ -69,8 +73,10 @@ pub struct DiskUsage {
 pub struct TopicUsage {
     /// Bytes of record batches.
     pub records: u64,
-    /// Bytes of indexes, snapshots and space set aside.
+    /// Bytes of indexes, snapshots and preallocated space.
     pub overhead: u64,
+    /// Bytes of segments that were put aside, and count for neither.
+    pub put_aside: u64,
 }
 
 /// What is wrong, from [`Streamlog::health`].
@@ -90,7 +96,8 @@ pub struct Health {
     /// them; they can be looked at, and removed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::placed_paths"))]
     pub put_aside: Vec<(TopicPartition, PathBuf)>,
-    /// A failure of background work since the last look.
+    /// A failure of background work since the last look: forgotten as soon as the same work succeeds, by whomever it is
+    /// done, and a full disk as soon as anything finds space.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
     pub background: Option<Error>,
 }
@@ -162,14 +169,20 @@ impl Streamlog {
                 }
                 Err(_) => continue,
             };
-            let sizes = files.iter().map(|file| env.metadata(&path.join(&file.name)).map_or(0, |m| m.len));
-            let bytes: u64 = sizes.sum();
-            usage.total += bytes;
+            let (mut bytes, mut put_aside) = (0, 0);
+            for file in &files {
+                let len = env.metadata(&path.join(&file.name)).map_or(0, |m| m.len);
+                let is_aside = name::is_stray_dir(&entry.name) || put_aside_from(&file.name).is_some();
+                *if is_aside { &mut put_aside } else { &mut bytes } += len;
+            }
+            usage.total += bytes + put_aside;
+            usage.put_aside += put_aside;
             let Some((topic, _)) = name else { continue };
             let records = log.map_or(0, |log| log.size());
             let entry = usage.topics.entry(topic.to_string()).or_default();
             entry.records += records;
             entry.overhead += bytes.saturating_sub(records);
+            entry.put_aside += put_aside;
         }
         Ok(usage)
     }

@@ -18,6 +18,12 @@ pub fn validate(name: &str) -> Result<TopicName> {
     TopicName::new(name).map_err(|reason| Error::InvalidTopic { name: name.to_string(), reason })
 }
 
+/// Whether a directory holds what was in the way of a new partition: `<topic>-<partition>.<32 digits>-stray`.
+pub fn is_stray_dir(name: &str) -> bool {
+    let digits = name.strip_suffix("-stray").and_then(|name| name.rsplit_once('.')).map(|(_, digits)| digits);
+    digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use streamlog::{Builder, Error, RecordData, Result, Streamlog, TopicConfig};
+use streamlog::{Builder, ConfigChange, Error, RecordData, Result, Streamlog, TopicConfig};
 
 promises! {
     no_link_is_followed_below_the_logs_directory: "src/manual/on_disk.rs",
@@ -73,7 +73,12 @@ fn a_backup_by_hard_links_does_not_change() {
     let before: Vec<_> =
         files().map(|file| (file.file_name().unwrap().to_owned(), fs::read(file).unwrap())).collect();
     let log = open_at(&dir).unwrap();
-    log.topic("t").unwrap().partition(0).unwrap().append(&[RecordData::new("b")]).unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    partition.append(&[RecordData::new("b")]).unwrap();
+    // A roll writes indexes where they are.
+    log.alter_topic("t", &[ConfigChange::set("segment.bytes", "700")]).unwrap();
+    partition.append(&[RecordData::new(&[7; 500])]).unwrap();
+    assert_eq!(partition.segment_count(), 2);
     log.close().unwrap();
     for (name, bytes) in before {
         assert_eq!(fs::read(backup.join(&name)).unwrap(), bytes, "{name:?}");

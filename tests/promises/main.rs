@@ -21,6 +21,7 @@ mod enclosing;
 mod finding;
 mod keeping;
 mod observing;
+mod outlasting;
 mod producing;
 mod world;
 
@@ -71,15 +72,24 @@ fn root() -> PathBuf {
 
 /// The promises that are kept here.
 fn here() -> impl Iterator<Item = &'static Promise> {
-    use {committing as c, consuming as r, finding as f, keeping as k, observing as o, producing as p};
-    [r::HERE, c::HERE, f::HERE, o::HERE, p::HERE, k::HERE, enclosing::HERE].into_iter().flatten()
+    use {
+        committing as c, consuming as r, finding as f, keeping as k, observing as o, outlasting as l,
+        producing as p,
+    };
+    [r::HERE, c::HERE, f::HERE, o::HERE, p::HERE, k::HERE, l::HERE, enclosing::HERE].into_iter().flatten()
 }
 
 /// The promises that are kept by other tests.
 fn elsewhere() -> impl Iterator<Item = &'static Promise> {
-    [consuming::ELSEWHERE, committing::ELSEWHERE, producing::ELSEWHERE, keeping::ELSEWHERE]
-        .into_iter()
-        .flatten()
+    [
+        consuming::ELSEWHERE,
+        committing::ELSEWHERE,
+        producing::ELSEWHERE,
+        keeping::ELSEWHERE,
+        outlasting::ELSEWHERE,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Documentation as its reader sees it: without the signs of comments, links, code and emphasis, on one line.

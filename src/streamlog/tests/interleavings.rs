@@ -5,7 +5,7 @@
 
 use super::disk::Disk;
 use crate::{
-    Builder, Error, Partition, ProducerRecord, RecordData, Streamlog, TopicConfig,
+    Builder, ConfigChange, Error, Partition, ProducerRecord, RecordData, Streamlog, TopicConfig,
     env::{
         Env,
         sync::{Signal, thread},
@@ -502,4 +502,54 @@ fn room_for_one() {
 #[test]
 fn who_waits_for_room_in_the_buffer_is_woken() {
     explore_with_mistakes(room_for_one, &["what_is_freed_wakes_nobody"]);
+}
+
+/// An append beside the alteration of its topic from `Written` to `Flushed`.
+fn alteration_against_append() {
+    let disk = Disk::new();
+    let log = open(&disk);
+    let partition = topic(&log, Durability::Written);
+    let writer = partition.clone();
+    let thread = spawn(move || append(&writer, "beside", false).unwrap());
+    log.alter_topic("t", &[ConfigChange::set("streamlog.durability", "flushed")]).unwrap();
+    // What can be seen from here on is in a topic that shows nothing that is not flushed.
+    let (seen, size) = (partition.high_watermark().value(), partition.size());
+    let flushed = disk.flushed_len("/data/t-0/00000000000000000000.log");
+    assert!(
+        seen == 0 || flushed >= size,
+        "{seen} records are visible, {flushed} of {size} bytes are flushed"
+    );
+    thread.join().unwrap();
+}
+
+#[test]
+fn after_an_alteration_to_flushed_nothing_is_visible_that_is_not_flushed() {
+    explore_with_mistakes(alteration_against_append, &["alter_flushes_only_before"]);
+}
+
+/// An append beside the flush that its topic's interval asks for; `asked` before, so that nothing is left for that one.
+fn interval_against_append(asked: bool) {
+    let disk = Disk::new();
+    let log = open(&disk);
+    let every = Duration::from_millis(10);
+    let partition = topic(&log, Durability::Interval(every));
+    append(&partition, "early", false).unwrap();
+    if asked {
+        partition.flush().unwrap();
+    }
+    disk.advance(every);
+    let writer = partition.clone();
+    let thread = spawn(move || append(&writer, "late", false).unwrap());
+    log.maintain().unwrap();
+    thread.join().unwrap();
+    disk.advance(every);
+    log.maintain().unwrap();
+    let flushed = disk.flushed_len("/data/t-0/00000000000000000000.log");
+    assert_eq!(flushed, partition.size(), "appended longer ago than the interval");
+}
+
+#[test]
+fn what_is_appended_beside_an_interval_flush_is_flushed_within_the_next_one() {
+    explore_with_mistakes(|| interval_against_append(false), &["forget_what_came_during_a_flush"]);
+    explore_with_mistakes(|| interval_against_append(true), &["look_at_the_clock_before_the_end_is_known"]);
 }
