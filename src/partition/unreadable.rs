@@ -63,8 +63,9 @@ mod tests {
     use super::*;
     use crate::{
         Offset, ProducerRecord, Streamlog, Timestamp, TopicConfig,
-        codec::{batch::CRC_START, batch::HEADER_LEN, crc::crc32c},
+        codec::{batch::CRC_START, batch::HEADER_LEN, compress::is_available, crc::crc32c},
         partition::visible::DECODED,
+        planted,
     };
     use std::{fs, path::Path, time::Duration};
 
@@ -89,6 +90,9 @@ mod tests {
 
     #[test]
     fn a_batch_that_does_not_decompress_is_tried_once_by_all_readers_together() {
+        if !is_available(Compression::Gzip) {
+            return;
+        }
         let dir = tempfile::tempdir().unwrap();
         write(dir.path());
         let log = Streamlog::open(dir.path()).unwrap();
@@ -106,11 +110,11 @@ mod tests {
             assert_eq!(poll().unwrap_err().to_string(), error.to_string());
             assert_eq!(partition.read(1).next().unwrap().unwrap_err().to_string(), error.to_string());
         }
-        assert_eq!(tried(), 0, "once is enough");
-        crate::planted::plant(Some("try_what_cannot_be_read_again"));
-        assert!(poll().is_err());
-        crate::planted::plant(None);
-        assert_eq!(tried(), 1, "this test would notice");
+        let again = || {
+            assert!(partition.read(1).next().unwrap().is_err());
+            assert_eq!(tried(), 0, "once is enough");
+        };
+        planted::hold(again, &["try_what_cannot_be_read_again"]);
         assert_eq!(partition.read(2).map(|batch| batch.unwrap().iter().count()).sum::<usize>(), 1);
     }
 
