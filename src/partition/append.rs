@@ -267,6 +267,7 @@ impl Log {
         }
         old.seal_index();
         old.set_sealed(sealed_generation, active.position, sealed.largest_timestamp);
+        old.know_place(active.position, base);
         old.expect_index(sealed.index_checksum);
         if let Some(index) = old.closed_index() {
             // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.

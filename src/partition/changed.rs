@@ -259,6 +259,7 @@ fn seal(segment: &Arc<Segment>, next: Offset) -> Result<SealedSegment> {
         index_checksum: segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum),
     };
     segment.set_sealed(sealed.generation, sealed.bytes, sealed.largest_timestamp);
+    segment.know_place(sealed.bytes, next);
     segment.expect_index(sealed.index_checksum);
     Ok(sealed)
 }

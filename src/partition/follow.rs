@@ -5,8 +5,9 @@
 //! looks again: see `observe`.
 
 use super::{
+    changed::names_in,
     observe::Observer,
-    recover::{MISSING, RecoveryVerdict},
+    recover::{MISSING, RecoveryVerdict, know_what_a_mark_says},
     replay::{Bounds, Replay, Stop, Why, whole_batches_beyond},
 };
 use crate::{
@@ -51,6 +52,7 @@ impl Missing {
 /// What is known of a log before its files are looked at.
 struct Known<'a> {
     state: &'a PartitionState,
+    mark: Option<&'a Mark>,
     /// Everything below was durable.
     durable: Offset,
     /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
@@ -77,7 +79,8 @@ impl Observer {
             None => flushed.unwrap_or(Offset::ZERO),
         };
         let durable = durable.max(state.log_start);
-        let known = Known { state, durable, mark_is_lost: mark.is_none() && state.closed.is_none(), is_sure };
+        let mark_is_lost = mark.is_none() && state.closed.is_none();
+        let known = Known { state, mark, durable, mark_is_lost, is_sure };
         let segments = self.log.segments.snapshot();
         let followed = self.go_on(&segments, &known, last_named)?;
         self.at = self.segment_of(&segments);
@@ -220,6 +223,9 @@ impl Observer {
             return Ok(false);
         };
         self.miss(segment, stop.position, reason.clone());
+        if let Some(mark) = known.mark.filter(|_| self.knows_all(segments)) {
+            know_what_a_mark_says(segments, mark);
+        }
         let Some(replay) = self.replay.as_mut() else { return Ok(false) };
         let len = len.unwrap_or(0);
         match later.first() {
@@ -265,6 +271,13 @@ impl Observer {
         Ok(false)
     }
 
+    /// Whether the log's directory has no segment behind these: a mark may speak of one that the manifest did not name
+    /// when it was read.
+    fn knows_all(&self, segments: &[Arc<Segment>]) -> bool {
+        let names = names_in(&*self.log.shared.env, &self.log.identity.dir).unwrap_or_default();
+        names.last().map(|name| name.base) <= segments.last().map(|last| last.base())
+    }
+
     /// Something that was durable is not there.
     pub(super) fn miss(&mut self, segment: &Segment, position: u64, reason: String) {
         let path = segment.data().path();
@@ -280,6 +293,7 @@ fn learn(segment: &Segment, replay: &Replay) {
     index.close();
     segment.set_index(index);
     segment.set_aborted(replay.aborted.clone());
+    segment.know_place(replay.position, replay.next_offset);
     segment.publish(replay.position);
 }
 

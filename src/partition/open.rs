@@ -162,7 +162,10 @@ impl Log {
             let latest =
                 if planted!(forget_the_latest_time) { Timestamp::NONE } else { sealed.largest_timestamp };
             segment.set_sealed(sealed.generation, sealed.bytes, latest);
+            segment.know_place(sealed.bytes, sealed.next_offset);
             segment.expect_index(sealed.index_checksum);
+        } else if let Some(closed) = &state.closed {
+            segment.know_place(closed.size, closed.next_offset);
         }
         if entry.sealed.as_ref().is_none_or(|sealed| sealed.generation == 0) {
             segment.expect_no_gaps(state.leader_epoch_in(entry.base));
@@ -258,6 +261,7 @@ impl Log {
         new_incarnation: bool,
     ) -> Result<Active> {
         let position = segment.readable();
+        segment.know_place(position, self.offsets.log_end());
         let first_timestamp = match segment.header_at(0) {
             Ok(header) => header.map(|h| h.max_timestamp),
             Err(Error::Corrupt { .. }) => None,

@@ -362,10 +362,36 @@ impl LogReader {
             fetched.bytes += header.size();
             fetched.batches.push_back(batch);
         }
+        let behind = position + fetched.bytes;
+        if behind < readable {
+            let next = match BatchHeader::parse(stretch.get(at..).unwrap_or_default()) {
+                Ok(next) => Some(next),
+                Err(_) => segment.header_at(behind).ok().flatten(),
+            };
+            if next.is_some_and(|next| next.base_offset < fetched.next_offset) {
+                take_back(&mut fetched, &segment, behind)?;
+            }
+        }
         self.next_offset = fetched.next_offset;
         self.place = Some(Left { segment, position: position + fetched.bytes, last_in });
         Ok(fetched)
     }
+}
+
+/// Takes back the last batch of a fetch, which ends at `behind`, where that one, and not the one that follows, is wrong
+/// about the offsets that both claim.
+#[cold]
+fn take_back(fetched: &mut Fetched, segment: &Segment, behind: u64) -> Result<()> {
+    let Some(header) = fetched.batches.back().map(|batch| *batch.header()) else { return Ok(()) };
+    let position = behind - header.size();
+    let Some(reason) = segment.fault_of(position, header.base_offset)? else { return Ok(()) };
+    fetched.batches.pop_back();
+    fetched.bytes -= header.size();
+    match fetched.batches.back() {
+        Some(last) => fetched.next_offset = last.header().next_offset(),
+        None => return Err(Error::corrupt(segment.data().path(), position, reason)),
+    }
+    Ok(())
 }
 
 /// Where a fetch ended, if that segment is still one of these.

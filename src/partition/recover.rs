@@ -18,7 +18,7 @@
 use super::{
     changed::Foreign,
     config::LogConfig,
-    log::{Identity, Log, Writer},
+    log::{Identity, Log, Writer, floor},
     offsets::OffsetSet,
     open::mark_of_closing,
     replay::{Bounds, KnownEnd, Replay, Stop, Why, whole_batches_beyond},
@@ -242,6 +242,7 @@ impl Log {
             verdict: RecoveryVerdict::Whole,
             put_aside: Vec::new(),
         };
+        know_what_a_mark_says(&recovery.segments, &mark);
         match closed {
             Some(closed) => recovery.look_around(state, closed)?,
             None => recovery.put_strays_aside()?,
@@ -302,6 +303,8 @@ impl Log {
         let writer = match (verdict, last) {
             (RecoveryVerdict::Damage { path, position, reason }, last) => {
                 if let Some(last) = last {
+                    // Nothing is appended: it knows the largest timestamp from its closing entry.
+                    replay.index.close();
                     last.set_index(replay.index);
                 }
                 Writer::Refusing(Error::corrupt(path, *position, reason.clone()))
@@ -658,6 +661,20 @@ impl Recovery<'_> {
         }
         self.segments.truncate(i);
         Ok(())
+    }
+}
+
+/// The segments that a mark's positions lie in learn which offsets come there.
+pub(super) fn know_what_a_mark_says(segments: &[Arc<Segment>], mark: &Mark) {
+    let flushed = (mark.flushed_offset, mark.flushed_position);
+    let recovered = (mark.recovery_offset, mark.recovery_position);
+    for (offset, position) in [flushed, recovered] {
+        // A position that its field does not hold is not known.
+        if let Some(segment) = floor(segments, offset.saturating_sub(1)).and_then(|i| segments.get(i))
+            && position < u32::MAX
+        {
+            segment.know_place(position.into(), offset);
+        }
     }
 }
 

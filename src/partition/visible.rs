@@ -17,10 +17,7 @@ use crate::{
         record::{Records, ValidRecords},
     },
     error::{Error, Result},
-    storage::{
-        scan::Scanner,
-        segment::{Located, Segment},
-    },
+    storage::segment::{Located, Segment},
     types::Offset,
 };
 use std::{io, sync::Arc};
@@ -124,11 +121,12 @@ impl Log {
         from: Offset,
     ) -> Option<Offset> {
         let segment = segments.get(i)?;
-        let mut ends = segments.iter().skip(i + 1).map(|next| next.base()).chain([self.offsets.log_end()]);
+        // Segments may be known that lie behind the end of the log, where what leads to them is torn.
+        let log_end = self.offsets.log_end();
+        let mut ends = segments.iter().skip(i + 1).map(|next| next.base().min(log_end)).chain([log_end]);
         let ceiling = ends.find(|end| *end > from)?;
-        let gaps = segment.may_have_gaps();
-        let mut scanner =
-            Scanner::new(segment.data(), segment.readable(), position, segment.base(), gaps).below(ceiling);
+        let expected = from.max(segment.base());
+        let mut scanner = segment.scanner(segment.readable(), position, expected).below(ceiling);
         // What cannot be read has nothing to go on at.
         while let Ok(Some(_)) = scanner.resync() {
             if scanner.expected() > from {

@@ -36,6 +36,8 @@ pub struct SegmentIndex {
     /// The largest timestamp so far and the last offset of the first batch that has it.
     largest: Option<(Timestamp, u32)>,
     last_time: Timestamp,
+    /// Where the last batch that was added ends, and the offset behind it.
+    end: Option<(u64, Offset)>,
     seen: Seen,
 }
 
@@ -59,6 +61,7 @@ impl SegmentIndex {
             times: Vec::new(),
             largest: None,
             last_time: Timestamp::NONE,
+            end: None,
             seen: Seen { next: base, damage: None },
         }
     }
@@ -101,6 +104,7 @@ impl SegmentIndex {
             self.since_entry = 0;
         }
         self.since_entry += batch.size;
+        self.end = Some((u64::from(batch.position) + batch.size, batch.last_offset + 1));
         is_due
     }
 
@@ -144,6 +148,11 @@ impl SegmentIndex {
     /// The largest timestamp so far; [`Timestamp::NONE`] when there is none.
     pub fn largest_timestamp(&self) -> Timestamp {
         self.largest.map_or(Timestamp::NONE, |(t, _)| t)
+    }
+
+    /// Where the last batch that was added ends, and the offset behind it.
+    pub fn end(&self) -> Option<(u64, Offset)> {
+        self.end
     }
 
     /// The encoded offset index.

@@ -5,10 +5,12 @@
 //! bad batch is a torn tail or damage is for the caller to say, who knows what was durable.
 
 mod epochs;
+mod places;
 #[cfg(test)]
 mod tests;
 
 pub use epochs::EpochsAround;
+pub use places::KnownPlaces;
 
 use super::files::PooledFile;
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
     types::Offset,
 };
 use bytes::{Buf, Bytes, BytesMut};
+use places::Claim;
 use std::io;
 
 /// How much is read at once, at least.
@@ -89,6 +92,7 @@ pub struct Scanner<'a> {
     /// The offset that every batch lies below: the base of the next segment.
     ceiling: Offset,
     epochs: EpochsAround,
+    places: KnownPlaces,
     /// From where on all is told to be zeros, once that was asked; nowhere, once that was seen to be wrong.
     zeros_from: Option<u64>,
     /// How many bytes may still be looked at for what may be a batch and is none, once that has begun.
@@ -113,6 +117,7 @@ impl<'a> Scanner<'a> {
             versions: true,
             ceiling: Offset::MAX,
             epochs: EpochsAround::default(),
+            places: KnownPlaces::default(),
             zeros_from: None,
             search: None,
             chunk: Bytes::new(),
@@ -157,6 +162,13 @@ impl<'a> Scanner<'a> {
         self
     }
 
+    /// Knows these places, which tell whether a batch behind damage is in its own.
+    #[must_use]
+    pub fn with_places(mut self, places: KnownPlaces) -> Self {
+        self.places = places;
+        self
+    }
+
     /// Where the next batch is expected.
     pub fn position(&self) -> u64 {
         self.position
@@ -198,6 +210,10 @@ impl<'a> Scanner<'a> {
         if header.size() > CHUNK as u64 && !self.checksum_holds(self.position, &header)?.0 {
             return Ok(Found::Bad("the checksum of the batch does not match".into()));
         }
+        // Together with the header behind it, so that neither is read twice.
+        if header.size() <= CHUNK as u64 {
+            self.view(self.position, header.size() as usize + HEADER_LEN)?;
+        }
         let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
         let bytes = self.peek(size)?;
         if bytes.len() < size {
@@ -209,6 +225,9 @@ impl<'a> Scanner<'a> {
         {
             return Ok(Found::Bad(error.to_string()));
         }
+        if let Some(reason) = self.reaches_too_far(&batch)? {
+            return Ok(Found::Bad(reason));
+        }
         let position = self.position;
         self.position += header.size();
         self.expected = header.next_offset();
@@ -216,8 +235,9 @@ impl<'a> Scanner<'a> {
         Ok(Found::Batch(batch, position))
     }
 
-    /// Goes on at the next whole, valid batch behind the scan's position that what follows does not belie, and says where
-    /// that is. Used to tell what lies behind damage; nothing found this way is believed to follow without a gap.
+    /// Goes on at the next whole, valid batch behind the scan's position, and says where that is. In a log without gaps
+    /// only one whose place something else bears out. Used to tell what lies behind damage; nothing found this way is
+    /// believed to follow without a gap.
     ///
     /// Hostile bytes may claim one huge batch after the other, and lie in a file of a tebibyte that has nothing else. So
     /// holes are passed over, the work of one scan is bounded by a multiple of what is there, and nothing more is found
@@ -227,6 +247,7 @@ impl<'a> Scanner<'a> {
         if at.saturating_add(HEADER_LEN as u64) > self.limit {
             return Ok(None);
         }
+        let mut claim = Some(Claim::new(self.position, self.expected));
         let mut search = match self.search {
             Some(left) => left,
             None => {
@@ -255,7 +276,10 @@ impl<'a> Scanner<'a> {
                     return Ok(None);
                 }
                 let (holds, looked_at) = self.checksum_holds(start, &header)?;
-                if holds && !self.is_belied(start, &header)? {
+                if holds {
+                    claim = self.follow_claim(claim, start)?;
+                }
+                if holds && !self.is_out_of_its_place(start, &header, claim)? {
                     self.position = start;
                     self.expected = header.base_offset;
                     return Ok(Some(start));
@@ -272,24 +296,6 @@ impl<'a> Scanner<'a> {
             };
         }
         Ok(None)
-    }
-
-    /// Whether what follows says that the batch at `start` is not where its base offset has it, which no checksum covers
-    /// and damage before it may have reached. One that follows is believed when the one behind it bears it out.
-    fn is_belied(&mut self, start: u64, header: &BatchHeader) -> Result<bool> {
-        if self.gaps {
-            return Ok(false);
-        }
-        let behind = start + header.size();
-        let Some(next) = self.header_at(behind)? else {
-            let is_last = behind >= self.limit && self.ceiling < Offset::MAX;
-            return Ok(is_last && header.next_offset() != self.ceiling);
-        };
-        if next.base_offset == header.next_offset() {
-            return Ok(false);
-        }
-        let after = self.header_at(behind.saturating_add(next.size()))?;
-        Ok(after.is_none_or(|after| after.base_offset == next.next_offset()))
     }
 
     /// Where something may lie again behind a stretch of zeros that was read up to `position`.

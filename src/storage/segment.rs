@@ -16,7 +16,9 @@ use super::{
     index::SegmentIndex,
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
-    scan::{Found, LEADER_EPOCH, Scanner, VERSION_CHECK_MAX, is_of_another_version, out_of_place},
+    scan::{
+        Found, KnownPlaces, LEADER_EPOCH, Scanner, VERSION_CHECK_MAX, is_of_another_version, out_of_place,
+    },
     sidecar::{read_hint, remove_segment_files, write_file},
 };
 use crate::{
@@ -71,6 +73,8 @@ pub struct Segment {
     index_interval: u64,
     /// Damage that a scan has found.
     holes: Holes,
+    /// What is known of offsets in it otherwise than from its batches.
+    places: Mutex<KnownPlaces>,
     /// The generation and size it was sealed with.
     sealed: OnceLock<(u32, u64)>,
     pages: RwLock<Pages>,
@@ -155,6 +159,7 @@ impl Segment {
             aborted: Mutex::new(None),
             index_interval,
             holes: Holes::default(),
+            places: Mutex::default(),
             sealed: OnceLock::new(),
             pages: RwLock::new(Pages::Unasked),
         })
@@ -236,9 +241,40 @@ impl Segment {
 
     /// A walk over its batches below `limit`, by what is known of their order, their epochs and their version.
     pub fn scanner(&self, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
+        self.scanner_without_index(limit, position, expected).with_places(self.known_places())
+    }
+
+    /// The same, for one who holds the lock of the index.
+    fn scanner_without_index(&self, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
         Scanner::new(&self.data, limit, position, expected, self.may_have_gaps())
             .of_epoch(self.leader_epoch())
             .believing_versions(self.versions.load(Ordering::Relaxed))
+            .with_places(self.places.lock().clone())
+    }
+
+    /// Remembers that the batches up to `position` end before `offset`: the manifest or a mark says so, or they were
+    /// appended here.
+    pub fn know_place(&self, position: u64, offset: Offset) {
+        self.places.lock().add(position, offset);
+    }
+
+    fn known_places(&self) -> KnownPlaces {
+        let mut places = self.places.lock().clone();
+        if let Indexes::Active(index) = &*self.index.read()
+            && let Some((position, offset)) = index.end()
+        {
+            places.add(position, offset);
+        }
+        places
+    }
+
+    /// What is wrong with the batch at `position`, which begins at `expected`, in the light of what lies around it.
+    #[cold]
+    pub fn fault_of(&self, position: u64, expected: Offset) -> Result<Option<String>> {
+        match self.scanner(self.readable(), position, expected).next()? {
+            Found::Bad(reason) => Ok(Some(reason)),
+            Found::Batch(..) | Found::End | Found::Unsupported(_) => Ok(None),
+        }
     }
 
     /// Whether offsets may be missing between the batches.
@@ -430,6 +466,7 @@ impl Segment {
             }
             let Some(header) = self.header_in_place(position, expected)? else { return Ok(None) };
             if header.last_offset() >= offset {
+                self.check_end(position, &header)?;
                 if header.base_offset > offset {
                     // Either the offset is really not there, or a header on the way says what it did not.
                     self.check_good(start..position + HEADER_LEN as u64)?;
@@ -438,6 +475,25 @@ impl Segment {
             }
             position += header.size();
             expected = header.next_offset();
+        }
+    }
+
+    /// An error where what follows the batch at `position` does not begin where that ends. The headers that led to it
+    /// may have been damaged, for nothing but their order was checked.
+    fn check_end(&self, position: u64, header: &BatchHeader) -> Result<()> {
+        let behind = position + header.size();
+        let follows = match self.header_at(behind) {
+            Ok(Some(next)) => Some(next.base_offset),
+            Ok(None) => self.known_places().at(behind),
+            Err(_) => None,
+        };
+        let (end, gaps) = (header.next_offset(), self.may_have_gaps());
+        match follows.filter(|base| *base < end || (*base > end && !gaps)) {
+            Some(base) => {
+                let reason = format!("the batch before offset {end} is followed by offset {base}");
+                Err(Error::corrupt(self.data.path(), position, reason))
+            }
+            None => Ok(()),
         }
     }
 

@@ -116,7 +116,11 @@ pub struct Place {
 
 /// The batches of a `.log` file that nobody damaged.
 pub fn places(log: &Path) -> Vec<Place> {
-    let bytes = fs::read(log).unwrap();
+    places_in(&fs::read(log).unwrap())
+}
+
+/// The batches in the bytes of such a file.
+pub fn places_in(bytes: &[u8]) -> Vec<Place> {
     let mut places = Vec::new();
     let mut at = 0;
     while let Some(head) = bytes.get(at..at + 61) {

@@ -39,7 +39,13 @@ fn what_follows_a_long_hole_is_found() {
     let start = (6 << 20) - 5;
     for source in [Source::Cache, Source::Flushed] {
         with_file(9 << 20, &[(0, &first), (start, &last)], |file| {
-            let mut scanner = Scanner::new(file, 9 << 20, 0, Offset::ZERO, false).reading(source);
+            let scanner = || Scanner::new(file, 9 << 20, 0, Offset::ZERO, false).reading(source);
+            let mut unproven = scanner();
+            assert!(matches!(unproven.next().unwrap(), Found::Batch(_, 0)));
+            assert_eq!(unproven.resync().unwrap(), None, "nothing says that it is in its place");
+            let mut places = KnownPlaces::default();
+            places.add(start, Offset::new(1));
+            let mut scanner = scanner().with_places(places);
             assert!(matches!(scanner.next().unwrap(), Found::Batch(_, 0)));
             assert!(matches!(scanner.next().unwrap(), Found::End));
             assert_eq!(scanner.resync().unwrap(), Some(start));

@@ -254,7 +254,7 @@ impl Segment {
     fn scan_index(&self) -> Result<SegmentIndex> {
         let mut index = SegmentIndex::new(self.base, self.index_interval);
         let limit = self.readable();
-        let mut scanner = self.scanner(limit, 0, self.base);
+        let mut scanner = self.scanner_without_index(limit, 0, self.base);
         let whole = self.sealed.get().map_or(limit, |(_, size)| *size);
         loop {
             match self.or_missing(scanner.next())? {
