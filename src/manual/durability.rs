@@ -309,6 +309,7 @@
 //! | whole batches, of any leader epoch, that continue the log without a gap: in the active segment, and in segments that begin where the one before ends | part of the log ([`taken_in`](crate::PartitionRecovery::taken_in)). Later appends carry the last leader epoch |
 //! | other bytes behind the end of the log | a file of their own, named `.aside`, before they are cut off |
 //! | segments that do not continue it | renamed to `.aside` |
+//! | bytes behind the end of a sealed segment | nothing of the log: shown to nobody and left alone. [`health`](crate::Streamlog::health) tells once the segment was read |
 //! | the first segments are gone, and `leader-epoch-checkpoint` begins behind them, as after a broker's retention | a later log start ([`removed`](crate::PartitionRecovery::removed)) |
 //! | the file of a segment is missing, or the active one is shorter | `Damage`: nothing grows over it |
 //!

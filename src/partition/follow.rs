@@ -167,7 +167,8 @@ impl Observer {
             Err(error) => return Err(error),
         };
         let sealed = known.state.segments.at(segment.base()).and_then(|entry| entry.sealed);
-        Ok(Some(sealed.filter(|_| is_followed).map_or(len, |sealed| len.min(sealed.bytes))))
+        let sealed = sealed.filter(|_| is_followed);
+        Ok(Some(sealed.map_or(len, |sealed| segment.without_surplus(len, sealed.bytes))))
     }
 
     /// Takes in the batches of the segment that the replay stands in. `None` where its file is not there, or has lost

@@ -276,7 +276,8 @@ impl Log {
                 base.is_some_and(|base| self.first_base().is_some_and(|first| base < first))
             };
             let met = self.damage.lock().clone();
-            met.filter(|error| !matches!(error, Error::Corrupt { path, .. } if gone(path)))
+            let met = met.filter(|error| !matches!(error, Error::Corrupt { path, .. } if gone(path)));
+            met.or_else(|| self.segments.snapshot().iter().find_map(|segment| segment.surplus()))
         })
     }
 

@@ -412,11 +412,13 @@ impl Recovery<'_> {
         Ok(below || (self.mark_is_lost && self.any_batch_from(i + 1)?))
     }
 
-    /// The length of a segment's file; `None` when there is none.
+    /// The length of a segment's file, as far as it belongs to it; `None` when there is none.
     fn len_of(&self, i: usize) -> Result<Option<u64>> {
         let Some(segment) = self.segments.get(i) else { return Ok(None) };
+        // What somebody has written behind a segment that another one follows is none of it.
+        let sealed = segment.sealed_size().filter(|_| i + 1 < self.segments.len());
         match segment.data().len() {
-            Ok(len) => Ok(Some(len)),
+            Ok(len) => Ok(Some(sealed.map_or(len, |size| segment.without_surplus(len, size)))),
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -44,6 +44,9 @@ use std::{
 /// How far a mapping of an active segment reaches beyond its data, so that it is not made anew at every growth.
 const MAP_AHEAD: u64 = 4 << 20;
 
+/// So much of what lies behind a sealed segment's data is looked at.
+const SURPLUS_LOOKED_AT: u64 = 1 << 20;
+
 /// Stands for a leader epoch that may be any.
 const ANY_EPOCH: i32 = i32::MIN;
 
@@ -77,6 +80,8 @@ pub struct Segment {
     places: Mutex<KnownPlaces>,
     /// The generation and size it was sealed with.
     sealed: OnceLock<(u32, u64)>,
+    /// How long its file was found to be, where that is more than the size that it was sealed with.
+    longer: OnceLock<(u64, u64)>,
     pages: RwLock<Pages>,
 }
 
@@ -161,6 +166,7 @@ impl Segment {
             holes: Holes::default(),
             places: Mutex::default(),
             sealed: OnceLock::new(),
+            longer: OnceLock::new(),
             pages: RwLock::new(Pages::Unasked),
         })
     }
@@ -169,6 +175,11 @@ impl Segment {
     pub fn set_sealed(&self, generation: u32, size: u64, largest_timestamp: Timestamp) {
         let _ = self.sealed.set((generation, size));
         let _ = self.largest.set(largest_timestamp);
+    }
+
+    /// How many bytes it was sealed with.
+    pub fn sealed_size(&self) -> Option<u64> {
+        self.sealed.get().map(|(_, size)| *size)
     }
 
     /// The base offset, which names it.
@@ -339,7 +350,33 @@ impl Segment {
         }
     }
 
+    /// How much of a file of `len` bytes belongs to it, which was sealed with `size`. What somebody has written behind that
+    /// is remembered; zeros are space set aside, which a crash may leave.
+    pub fn without_surplus(&self, len: u64, size: u64) -> u64 {
+        if len > size {
+            let looked_at = len.min(size.saturating_add(SURPLUS_LOOKED_AT));
+            if !planted!(a_longer_file_is_none) && !self.only_zeros_from(size, looked_at).unwrap_or(true) {
+                let _ = self.longer.set((len, size));
+            }
+        }
+        len.min(size)
+    }
+
+    /// What is to be said of its file, where that was found to be longer than the segment.
+    pub fn surplus(&self) -> Option<Error> {
+        let (len, size) = self.longer.get()?;
+        let reason = format!(
+            "the file has {len} bytes, and had {size} when the segment was sealed: what follows is not part of the log, \
+             is shown to nobody, and is left alone"
+        );
+        Some(Error::corrupt(self.data.path(), *size, reason))
+    }
+
     fn load_pages(&self, generation: u32, size: u64) -> Option<Arc<CheckedPages>> {
+        // Done once, when it is first read.
+        if let Ok(len) = self.data.len() {
+            self.without_surplus(len, size);
+        }
         let path = SegmentFile::Pages.path(&self.dir, self.base);
         let bytes = read_hint(&**self.pool.env(), &path, PageSums::encoded_len(size)).ok().flatten();
         let sums = bytes.and_then(|bytes| PageSums::decode(&bytes).ok());

@@ -89,7 +89,8 @@ pub struct Health {
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
     pub refusing: Vec<(TopicPartition, Error)>,
     /// Partitions in which damage was met, by the opening, an append or a reader: the first of it, by file and position.
-    /// What nobody has read since the opening is not known to be whole; what is intact can be read on.
+    /// What nobody has read since the opening is not known to be whole; what is intact can be read on. A sealed segment
+    /// whose file is longer than it was is among them once it was read, although all its records are there.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
     pub damaged: Vec<(TopicPartition, Error)>,
     /// Segment files that were in a partition's way and belong to no log: where they are now. Nothing is wrong because of

@@ -11,6 +11,8 @@ promises! {
         "Less, or another file, is no log with fewer topics but damage" => [forget_where_the_manifest_ends];
     a_panic_leaves_nobody_waiting: "src/partition/flush.rs",
         "the log is poisoned, and who waits hears of it" => [a_flush_that_panics_goes_on];
+    a_sealed_segment_that_is_longer_is_told_and_left_alone: "src/streamlog/stats.rs",
+        "A sealed segment whose file is longer than it was is among them once it was read" => [a_longer_file_is_none];
 }
 
 pub const ELSEWHERE: &[Promise] = &[
@@ -33,6 +35,28 @@ fn what_was_acknowledged_survives_a_power_cut() {
     world.log.producer().unwrap().send(ProducerRecord::new("t", "kept")).unwrap();
     let after = open(&world.env.crash(Crash::Nothing, 1));
     assert_eq!(after.topic("t").unwrap().partition(0).unwrap().log_end_offset(), 1);
+}
+
+fn a_sealed_segment_that_is_longer_is_told_and_left_alone() {
+    const SEALED: &str = "/log/t-0/00000000000000000000.log";
+    let world = World::with(streamlog::TopicConfig::default().segment_bytes(512));
+    for _ in 0..5 {
+        world.send(&"x".repeat(300));
+    }
+    let killed = world.env.crash(Crash::Kill, 1);
+    world.log.close().unwrap();
+    for left in [killed, world.env.crash(Crash::Kill, 1)] {
+        let longer = [&left.files()[SEALED][..], b"x"].concat();
+        left.overwrite(SEALED, &longer).unwrap();
+        for log in [observer(&left), open(&left)] {
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            assert_eq!(partition.read(0).map(|batch| batch.unwrap().iter().count()).sum::<usize>(), 5);
+            let [(_, error)] = &log.health().damaged[..] else { panic!("nobody tells: {}", log.health()) };
+            assert!(error.to_string().contains(SEALED), "{error}");
+            assert!(log.is_read_only() || log.close().is_ok());
+        }
+        assert!(left.files()[SEALED] == longer);
+    }
 }
 
 fn a_manifest_that_was_cut_short_is_no_log_with_fewer_topics() {
