@@ -49,6 +49,8 @@ pub(super) fn names_in(env: &dyn Env, dir: &Path) -> Result<Vec<Name>> {
     };
     let mut names: Vec<_> = entries.iter().filter_map(named).collect();
     names.sort();
+    // A directory that somebody changes meanwhile may be listed with a name twice.
+    names.dedup();
     Ok(names)
 }
 

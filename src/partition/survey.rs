@@ -353,6 +353,8 @@ impl Survey<'_> {
 pub(super) fn offsets_of(kind: SegmentFile, entries: &[DirEntry]) -> Vec<Offset> {
     let mut offsets: Vec<Offset> = entries.iter().filter_map(|e| kind.parse(&e.name)).collect();
     offsets.sort();
+    // A directory that somebody changes meanwhile may be listed with a name twice.
+    offsets.dedup();
     offsets
 }
 
@@ -373,6 +375,7 @@ pub(super) fn choose_segments(
     let unfinished = entries.iter().filter_map(|e| cleaned(&e.name)).min().unwrap_or(Offset::MAX);
     let mut swaps: Vec<Offset> = named(".swap").filter(|base| *base < unfinished).collect();
     swaps.sort();
+    swaps.dedup();
     let mut replaced = swaps.first().copied().unwrap_or(Offset::ZERO)..Offset::ZERO;
     let mut chosen = Vec::new();
     for base in swaps {
