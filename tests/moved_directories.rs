@@ -166,3 +166,62 @@ fn the_usage_of_a_disk_is_known_while_topics_come_and_go() {
         }
     });
 }
+
+/// Gives the directories of two partitions each other's name.
+fn swap(dir: &Path) {
+    for (from, to) in [("a-0", "aside"), ("b-0", "a-0"), ("aside", "b-0")] {
+        fs::rename(dir.join(from), dir.join(to)).unwrap();
+    }
+}
+
+#[test]
+fn partition_directories_that_changed_places_are_noticed_before_anything_is_read_or_appended() {
+    for is_closed in [true, false] {
+        let root = quick_dir();
+        let (living, dir) = (root.path().join("living"), root.path().join("log"));
+        let log = Streamlog::open(&living).unwrap();
+        for name in ["a", "b"] {
+            let partition = log.create_topic(name, config()).unwrap().partition(0).unwrap();
+            let value = name.repeat(100);
+            for _ in 0..100 {
+                partition.append(&[RecordData::new(&value)]).unwrap();
+            }
+        }
+        match is_closed {
+            true => log.close().unwrap(),
+            false => image(&living, &dir),
+        }
+        if is_closed {
+            image(&living, &dir);
+        }
+        swap(&dir);
+        let before = fs::read(dir.join("a-0/00000000000000000000.log")).unwrap();
+        for read_only in [true, false] {
+            let log = Streamlog::builder(&dir).read_only(read_only).open().unwrap();
+            for name in ["a", "b"] {
+                let partition = log.topic(name).unwrap().partition(0).unwrap();
+                let is_told = |error: Error| {
+                    let Error::Corrupt { path, .. } = &error else { panic!("{error}") };
+                    assert_eq!(*path, dir.join(format!("{name}-0/partition.metadata")), "{error}");
+                };
+                is_told(partition.read(0).next().unwrap().unwrap_err());
+                is_told(partition.last(1).unwrap_err());
+                if !read_only {
+                    is_told(partition.append(&[RecordData::new("x")]).unwrap_err());
+                }
+            }
+            assert!(!log.health().is_good());
+            let _ = log.close();
+        }
+        assert!(fs::read(dir.join("a-0/00000000000000000000.log")).unwrap() == before);
+        swap(&dir);
+        let log = Streamlog::open(&dir).unwrap();
+        for name in ["a", "b"] {
+            let partition = log.topic(name).unwrap().partition(0).unwrap();
+            let values =
+                partition.read(0).flat_map(|batch| batch.unwrap()).map(|record| record.value.unwrap());
+            assert!(values.map(|value| assert_eq!(value, name.repeat(100))).count() == 100);
+        }
+        assert!(log.health().is_good(), "{}", log.health());
+    }
+}

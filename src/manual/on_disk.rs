@@ -68,7 +68,8 @@
 //! | `.index`, `.timeindex`, `.txnindex` | hints | found out by a checksum and rebuilt from the `.log` when next needed |
 //! | `.pages` | a second check | batches are checked by their own checksums alone |
 //! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
-//! | `partition.metadata`, `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
+//! | `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
+//! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended |
 //! | `LOCK` | an advisory lock | made again. Do not remove it while the log is open |
 //!
 //! # What is no file

@@ -8,7 +8,7 @@
 
 use super::{
     config::LogConfig, due::Due, flush::Flusher, offsets::Offsets, producer_state::ProducerState,
-    shared::Shared, trouble::Troubles, unreadable::Unreadable, waiters::Waiters,
+    shared::Shared, trouble::Troubles, unreadable::Unreadable, waiters::Waiters, whose::Owner,
 };
 use crate::{
     codec::{
@@ -67,6 +67,8 @@ pub struct Log {
     pub(super) size: AtomicU64,
     /// The first damage that somebody met.
     pub(super) damage: Mutex<Option<Error>>,
+    /// Whether its directory is its own.
+    pub(super) owner: Owner,
     /// Batches that need not be tried again.
     pub(super) unreadable: Unreadable,
     /// The leader epoch that appended batches carry: the last one found.
@@ -345,6 +347,8 @@ impl Log {
     /// `Closed` where the topic was deleted.
     pub(super) fn looking<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
         let mut first = true;
+        self.check_open()?;
+        self.noting_damage(self.check_owner(), Offset::ZERO)?;
         loop {
             self.check_open()?;
             let state = || (self.segments.version(), self.offsets.log_start());

@@ -36,3 +36,4 @@ mod unreadable;
 pub mod view;
 mod visible;
 pub mod waiters;
+mod whose;

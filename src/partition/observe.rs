@@ -22,6 +22,7 @@ use super::{
     shared::Shared,
     trouble::Troubles,
     waiters::Waiters,
+    whose::{Owner, check_owner},
 };
 use crate::{
     codec::{manifest::PartitionClosed, mark::Mark},
@@ -30,7 +31,7 @@ use crate::{
     storage::{layout::SegmentFile, manifest::PartitionState, scan::LEADER_EPOCH, segment::Segment},
     types::Offset,
 };
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, io, sync::Arc};
 
 /// How often an observer looks again where the manifest changes from look to look. Then it leaves the question to the
 /// next time.
@@ -75,6 +76,7 @@ impl Observer {
         state: &PartitionState,
     ) -> Result<Observer> {
         let mark = Mark::blank(&identity.topic_id, identity.name.partition);
+        check_owner(shared, &identity)?;
         let log = Arc::new(Log {
             shared: Arc::clone(shared),
             config: RwLock::new(Arc::new(config)),
@@ -97,6 +99,7 @@ impl Observer {
             unreadable: Default::default(),
             unremoved: Mutex::default(),
             troubles: Troubles::default(),
+            owner: Owner::known(),
             identity,
         });
         let mut observer = Observer {
@@ -330,8 +333,11 @@ impl Observer {
             return Ok(true);
         }
         let names = names_in(&*self.log.shared.env, &self.log.identity.dir)?;
-        let is_missing =
-            |segment: &&Arc<Segment>| names.binary_search_by_key(&segment.base(), |name| name.base).is_err();
+        // A list that was made while somebody changed the directory may lack a name.
+        let is_missing = |segment: &&Arc<Segment>| {
+            names.binary_search_by_key(&segment.base(), |name| name.base).is_err()
+                && matches!(segment.data().len(), Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)
+        };
         match before.iter().find(is_missing) {
             None => Ok(true),
             Some(segment) if is_sure => {

@@ -16,6 +16,7 @@ use super::{
     shared::Shared,
     trouble::Troubles,
     waiters::Waiters,
+    whose::Owner,
 };
 use crate::{
     codec::{
@@ -217,6 +218,7 @@ impl Log {
             unreadable: Default::default(),
             unremoved: Mutex::default(),
             troubles: Troubles::default(),
+            owner: Owner::default(),
         };
         log.recount();
         Arc::new(log)
@@ -224,6 +226,7 @@ impl Log {
 
     /// What appending needs to know of a log that was closed with `size` bytes in its active segment.
     pub(super) fn load_for_appending(&self, size: u64, new_incarnation: bool) -> Result<Active> {
+        self.check_owner()?;
         let segments = self.segments.snapshot();
         let end = self.offsets.log_end();
         let log_start = self.offsets.log_start();

@@ -273,6 +273,7 @@ impl LogReader {
         goal: &Goal<'_>,
         locate: impl Fn(&Segment, Offset) -> Result<Option<Located>>,
     ) -> Result<Fetched> {
+        self.log.check_owner()?;
         let first = floor(goal.segments, self.next_offset).unwrap_or(0);
         for (i, segment) in goal.segments.iter().enumerate().skip(first) {
             if let Some(found) = locate(segment, self.next_offset)? {

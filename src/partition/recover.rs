@@ -23,6 +23,7 @@ use super::{
     open::mark_of_closing,
     replay::{Bounds, KnownEnd, Replay, Stop, Why, whole_batches_beyond},
     shared::Shared,
+    whose::check_owner,
 };
 use crate::{
     codec::{manifest::Entry, mark::Mark},
@@ -214,6 +215,7 @@ impl Log {
         state: &PartitionState,
         go_on: &mut GoOn<'_>,
     ) -> Result<(Arc<Log>, PartitionRecovery)> {
+        check_owner(shared, &identity)?;
         let partition = identity.name.partition;
         let blank = || Mark::blank(&identity.topic_id, partition);
         let closed = state.closed.as_ref();

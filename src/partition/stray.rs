@@ -378,7 +378,7 @@ fn text_of<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
     str::from_utf8(bytes).map_err(|e| Error::corrupt(path, e.valid_up_to() as u64, "text was expected"))
 }
 
-fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
+pub(super) fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(PARTITION_METADATA);
     let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
     decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))

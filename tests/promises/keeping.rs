@@ -11,6 +11,9 @@ promises! {
         "Less, or another file, is no log with fewer topics but damage" => [forget_where_the_manifest_ends];
     a_panic_leaves_nobody_waiting: "src/partition/flush.rs",
         "the log is poisoned, and who waits hears of it" => [a_flush_that_panics_goes_on];
+    directories_that_changed_places_are_not_read: "src/manual/on_disk.rs",
+        "One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended"
+        => [take_any_directory];
     a_sealed_segment_that_is_longer_is_told_and_left_alone: "src/streamlog/stats.rs",
         "A sealed segment whose file is longer than it was is among them once it was read" => [a_longer_file_is_none];
 }
@@ -104,4 +107,24 @@ fn a_panic_leaves_nobody_waiting() {
 fn join(values: &[impl AsRef<[u8]>]) -> String {
     let values: Vec<_> = values.iter().map(|value| String::from_utf8_lossy(value.as_ref())).collect();
     values.join(" ")
+}
+
+fn directories_that_changed_places_are_not_read() {
+    const OURS: &str = "/log/t-0/partition.metadata";
+    let world = World::new(1);
+    world.send("a");
+    world.log.create_topic("u", streamlog::TopicConfig::default()).unwrap();
+    let killed = world.env.crash(Crash::Kill, 1);
+    world.log.close().unwrap();
+    for left in [killed, world.env.crash(Crash::Kill, 1)] {
+        let other = left.files()["/log/u-0/partition.metadata"].clone();
+        left.overwrite(OURS, &other).unwrap();
+        for log in [observer(&left), open(&left)] {
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            let error = partition.read(0).next().unwrap().unwrap_err();
+            assert!(error.to_string().contains(OURS), "{error}");
+            assert!(!log.health().is_good());
+            partition.append(&[streamlog::RecordData::new("b")]).unwrap_err();
+        }
+    }
 }

@@ -1,0 +1,52 @@
+//! Whose directory it is that lies in a partition's place.
+//!
+//! Directories that changed places have files of the right names, and may have the right lengths. `partition.metadata`
+//! says which topic each belongs to. It is asked once, before anything is read of a log or appended to it. A broker gives
+//! a topic that it takes over an id of its own: another id counts only where it is that of another topic of this log.
+
+use super::{
+    log::{Identity, Log},
+    shared::Shared,
+    stray::read_topic_id,
+};
+use crate::{
+    env::sync::{AtomicBool, Ordering},
+    error::{Error, Result},
+    storage::layout::PARTITION_METADATA,
+};
+
+/// Whether a log's directory is known to be its own.
+#[derive(Debug, Default)]
+pub(super) struct Owner(AtomicBool);
+
+impl Owner {
+    /// Nothing is left to be asked.
+    pub fn known() -> Self {
+        Owner(AtomicBool::new(true))
+    }
+}
+
+/// An error where the directory is that of another topic of this log.
+pub(super) fn check_owner(shared: &Shared, identity: &Identity) -> Result<()> {
+    // What cannot be read says nothing.
+    let found = read_topic_id(&*shared.env, &identity.dir).ok().flatten();
+    let state = shared.manifest.state();
+    let other = found.filter(|id| *id != identity.topic_id && !planted!(take_any_directory));
+    let Some(other) = other.and_then(|id| state.topic(&id)) else { return Ok(()) };
+    let reason = format!(
+        "this is a directory of topic '{}' in the place of {}: give each directory its own name again",
+        other.name, identity.name
+    );
+    Err(Error::corrupt(identity.dir.join(PARTITION_METADATA), 0, reason))
+}
+
+impl Log {
+    /// Asks once whose the directory is.
+    pub(super) fn check_owner(&self) -> Result<()> {
+        if !self.owner.0.load(Ordering::Relaxed) {
+            check_owner(&self.shared, &self.identity)?;
+            self.owner.0.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
