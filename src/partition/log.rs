@@ -207,6 +207,9 @@ pub(super) fn floor(segments: &[Arc<Segment>], offset: Offset) -> Option<usize> 
     segments.partition_point(|s| s.base() <= offset).checked_sub(1)
 }
 
+/// How often is looked again behind a writer that goes on: files that show something else each time are not its work.
+pub(super) const LOOKS: usize = 16;
+
 impl Log {
     /// The settings in force.
     pub fn config(&self) -> Arc<LogConfig> {
@@ -346,7 +349,7 @@ impl Log {
     /// Runs `look`, which reads segments, again where it failed and retention has taken one of them away meanwhile;
     /// `Closed` where the topic was deleted.
     pub(super) fn looking<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
-        let mut first = true;
+        let mut looks = 0;
         self.check_open()?;
         self.noting_damage(self.check_owner(), Offset::ZERO)?;
         loop {
@@ -357,8 +360,10 @@ impl Log {
                 // What failed may be a segment that is gone; a missing file is told as damage.
                 Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
                     if state() != before && !planted!(removed_files_are_missed) => {}
-                Err(Error::Io { .. } | Error::Corrupt { .. }) if self.was_left_behind(first)? => {
-                    first = false
+                Err(Error::Io { .. } | Error::Corrupt { .. })
+                    if looks < LOOKS && self.was_left_behind(looks == 0)? =>
+                {
+                    looks += 1;
                 }
                 Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                     return self.noting_damage(Err(self.check_open().err().unwrap_or(error)), Offset::ZERO);

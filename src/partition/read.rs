@@ -5,7 +5,7 @@
 //! batch is checked before it is handed out: its shape, its place in the order, its checksum.
 
 use super::{
-    log::{Log, floor},
+    log::{LOOKS, Log, floor},
     replay::{Replay, read_epochs},
 };
 use crate::{
@@ -166,9 +166,12 @@ impl LogReader {
     /// What has failed may be behind a writer that this log only follows.
     #[cold]
     fn fetch_again(&mut self, max_bytes: u64, error: Error) -> Result<Fetched> {
-        let (from, mut error, mut first) = (self.next_offset, error, true);
-        while matches!(error, Error::Corrupt { .. } | Error::Io { .. }) && self.log.was_left_behind(first)? {
-            first = false;
+        let (from, mut error) = (self.next_offset, error);
+        for look in 0..LOOKS {
+            let may_pass = matches!(error, Error::Corrupt { .. } | Error::Io { .. });
+            if !may_pass || !self.log.was_left_behind(look == 0)? {
+                break;
+            }
             self.seek(from);
             error = match self.fetch_now(max_bytes) {
                 Err(error) => error,
