@@ -379,6 +379,17 @@ impl<'a> Input<'a> {
             .ok_or_else(|| DecodeError::malformed(self.position - 8, format!("{value} is no offset")))
     }
 
+    /// The size of a segment's file: positions in it have 32 bits, and the sizes of all are added up.
+    fn size(&mut self) -> Result<u64, DecodeError> {
+        match self.u64()? {
+            size if size <= u64::from(u32::MAX) => Ok(size),
+            size => Err(DecodeError::malformed(
+                self.position - 8,
+                format!("no segment has a size of {size} bytes"),
+            )),
+        }
+    }
+
     fn flag(&mut self) -> Result<bool, DecodeError> {
         match self.array()? {
             [0] => Ok(false),
@@ -451,7 +462,7 @@ impl<'a> Input<'a> {
         let base = self.offset()?;
         let sealed = SealedSegment {
             next_offset: self.offset()?,
-            bytes: self.u64()?,
+            bytes: self.size()?,
             largest_timestamp: self.timestamp()?,
             generation: self.u32()?,
             place: if self.flag()? { Place::Remote } else { Place::Local },
@@ -466,7 +477,7 @@ impl<'a> Input<'a> {
             log_start: self.offset()?,
             next_offset: self.offset()?,
             last_stable_offset: self.offset()?,
-            size: self.u64()?,
+            size: self.size()?,
             largest_timestamp: self.timestamp()?,
             index_checksum: self.u32()?,
         };

@@ -7,7 +7,7 @@ pub(crate) fn samples() -> Vec<Entry> {
     let id = TopicId::from_bytes([7; 16]);
     let sealed = SealedSegment {
         next_offset: Offset::new(9),
-        bytes: 1 << 40,
+        bytes: u64::from(u32::MAX),
         largest_timestamp: Timestamp::NONE,
         generation: 3,
         place: Place::Remote,
@@ -203,6 +203,23 @@ fn unknown_records_are_skipped_or_refused_as_their_type_says() {
     let crc = crate::codec::crc::crc32(&bytes[..24]);
     bytes[24..].copy_from_slice(&crc.to_be_bytes());
     assert!(matches!(read(&bytes), Err(DecodeError::Unsupported { .. })));
+}
+
+#[test]
+fn no_segment_is_larger_than_a_position_can_say() {
+    let at_most = u64::from(u32::MAX).to_be_bytes();
+    for entry in samples() {
+        let mut payload = Vec::new();
+        entry.encode_payload(&mut payload);
+        for at in 0..payload.len().saturating_sub(8) {
+            if payload[at..at + 8] == at_most && matches!(entry, Entry::SegmentSealed { .. }) {
+                payload[at..at + 8].copy_from_slice(&u64::MAX.to_be_bytes());
+                assert!(Entry::decode(entry.code(), &payload).is_err());
+                return;
+            }
+        }
+    }
+    unreachable!("one of them has such a size");
 }
 
 #[test]
