@@ -234,3 +234,25 @@ fn offsets_that_do_not_rise_are_read_as_they_are_and_no_record_is_passed_over() 
     consumer.commit_record(&record).unwrap();
     assert_eq!(poll_one(&log).1, [6]);
 }
+
+/// A batch with the right checksum that claims more offsets than it has records.
+#[test]
+fn a_batch_that_claims_the_offsets_of_those_behind_it_is_damage_and_hides_none_of_them() {
+    for more in [3u32, 1000] {
+        let root = tempfile::tempdir().unwrap();
+        let (path, position) =
+            spoiled(root.path(), |batch| batch[23..27].copy_from_slice(&more.to_be_bytes()));
+        let how = format!("{more} offsets more");
+        let dir = PartitionDir::open_read_only(root.path().join("t-0")).unwrap();
+        assert_every_reader_names_it(dir.partition(), &path, position, &how);
+        let [damage] = &dir.report().damage[..] else { panic!("{how}: {:?}", dir.report()) };
+        assert_eq!((&damage.path, damage.bytes.start), (&path, position), "{how}");
+        assert_eq!(damage.offsets, Offset::new(4)..Offset::new(6), "{how}");
+        drop(dir);
+        for open in [Streamlog::open_read_only, Streamlog::open] {
+            let log = open(root.path()).unwrap();
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            assert_every_reader_names_it(&partition, &path, position, &how);
+        }
+    }
+}
