@@ -15,6 +15,8 @@ use std::{io, sync::Arc};
 
 /// More than any manifest has: a file with so much in it is not one.
 const FILE_MAX: u64 = 1 << 30;
+/// How often a file is read that seems to be damaged in another place each time.
+const ATTEMPTS: usize = 100;
 /// How much is read at once, unless one append is longer.
 const PIECE: usize = 64 << 10;
 /// So many zeros behind the last append are space for more; what lies behind them was never written by this library.
@@ -43,15 +45,16 @@ struct Contents {
 impl Manifest {
     /// Reads what is new, and says whether there was any.
     pub(super) fn refresh(&self, inner: &mut Inner) -> Result<bool> {
-        // Someone may be writing. What is read in two pieces can look like damage, and does not the next time.
-        let mut attempts = if self.access == Access::ReadOnly { 3 } else { 1 };
-        loop {
-            attempts -= 1;
+        // Someone may be writing. What is read in two pieces can look like damage, and does not the next time: damage is
+        // what stays in its place.
+        let mut last = None;
+        for _ in 1..if self.access == Access::ReadOnly { ATTEMPTS } else { 1 } {
             match self.read(inner) {
-                Err(Error::Corrupt { .. }) if attempts > 0 => {}
+                Err(Error::Corrupt { position, .. }) if last != Some(position) => last = Some(position),
                 result => return result,
             }
         }
+        self.read(inner)
     }
 
     fn read(&self, inner: &mut Inner) -> Result<bool> {
