@@ -214,6 +214,7 @@ fn offsets_that_do_not_rise_are_read_as_they_are_and_no_record_is_passed_over() 
     let mut before = dir.read_backwards(5);
     let next = before.next().unwrap().unwrap();
     assert_eq!(next.iter().map(|record| record.offset.value()).collect::<Vec<_>>(), [4]);
+    assert_eq!(next.into_iter().map(|record| record.offset.value()).collect::<Vec<_>>(), [4]);
     drop((before, dir));
     let log = Streamlog::open(root.path()).unwrap();
     for expected in [0, 1, 2, 3] {

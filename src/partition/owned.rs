@@ -89,9 +89,10 @@ impl Iterator for OwnedRecordsOf {
     fn next(&mut self) -> Option<OwnedRecord> {
         let mut records = self.batch.records.iter_from(self.cursor);
         let (from, to) = (self.batch.from, self.batch.to);
-        let found = records.by_ref().find(|record| record.offset >= from);
+        // As `RecordsOf`: offsets may not rise in what others wrote.
+        let found = records.by_ref().find(|record| record.offset >= from && record.offset < to);
         self.cursor = records.cursor();
-        found.filter(|record| record.offset < to).map(|record| self.batch.own(record))
+        found.map(|record| self.batch.own(record))
     }
 }
 
