@@ -3,7 +3,6 @@
 //! Opening writes nothing. The first change by anybody goes through [`Shared::begin_writing`], which makes it durable
 //! that the directory is in use, so that a later opening knows whether it was closed.
 
-use super::trouble::SpaceFound;
 use crate::{
     codec::{checkpoint::encode_meta_properties, manifest::Entry},
     env::{
@@ -18,6 +17,7 @@ use crate::{
         manifest::{Access, Flush, Manifest},
         marks::Marks,
         sidecar::{TEXT_MAX, read_file, remove_if_there, replace_file},
+        space::SpaceFound,
     },
     types::{Timestamp, TopicId},
 };

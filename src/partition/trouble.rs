@@ -4,11 +4,7 @@
 //! found for anything of the same directory: that is counted where it is rare, so that no append asks for it.
 
 use super::{log::Log, shared::Shared};
-use crate::{
-    env::sync::{AtomicU64, Mutex, Ordering},
-    error::Error,
-    types::Offset,
-};
+use crate::{env::sync::Mutex, error::Error, types::Offset};
 
 /// The background work on a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,21 +31,6 @@ struct Trouble {
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     list: Mutex<Vec<Trouble>>,
-}
-
-/// How often space was found on the medium of a directory.
-#[derive(Debug, Default)]
-pub struct SpaceFound(AtomicU64);
-
-impl SpaceFound {
-    /// A file grew, or new ones were written.
-    pub fn again(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn times(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Trouble {

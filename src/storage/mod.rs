@@ -16,3 +16,4 @@ pub mod pages;
 pub mod scan;
 pub mod segment;
 pub mod sidecar;
+pub mod space;
