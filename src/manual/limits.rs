@@ -30,7 +30,7 @@
 //! | partitions of a topic | 100 000 | the longest name and five digits make 255 bytes |
 //! | partitions of a directory, over all topics | 1 048 576 | |
 //! | partitions ever created in a directory | 2³² - 1 | 64 bytes each in `marks`; slots of deleted topics are not used again |
-//! | manifest | 1 GiB | 37 bytes per sealed segment once rewritten, some 140 per roll before; it names no more partitions than one for each 32 bytes |
+//! | manifest | 1 GiB | 41 bytes per sealed segment once rewritten, some 140 per roll before; it names no more partitions than one for each 32 bytes |
 //! | writers of a directory | 1 | others get `AlreadyOpen` with the pid of the one |
 //! | read-only handles | any | |
 //! | remembered batches per producer | 5 | Kafka's bound; an older retry is `OutOfOrderSequence` |

@@ -170,7 +170,6 @@
 //! | 14 | closed | count (4), for each partition: partition, log start (8), next offset (8), last stable offset (8), size of the active `.log` (8), largest timestamp (8), checksum of its indexes (4) |
 //! | 15 | slots used | the lowest slot that was never used (4) |
 //! | 24 | taken in | partition, first offset (8), the offset behind the last (8), leader epoch of the last (4): another writer appended these while the log was closed |
-//!
 //! | 32793 | numbered (25, skippable) | number of this file among the manifests of the log (8), slot of its own mark (4) |
 //! | 32794 | marks durable (26, skippable) | the marks were durable when they said that so many bytes of this file were (8) |
 //!
