@@ -8,7 +8,7 @@
 use crate::{
     env::{Env, FileKind, Open, WrongKind, read_full_at, trace::event, write_all_at},
     error::{Error, Result},
-    storage::layout::ASIDE,
+    storage::layout::{ASIDE, TMP},
 };
 use std::{
     io,
@@ -54,7 +54,7 @@ pub fn remove_if_there(env: &dyn Env, path: &Path) -> Result<()> {
 /// The name of the file that is about to replace `path`.
 pub fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_os_string();
-    beside.push(".tmp");
+    beside.push(format!(".{TMP}"));
     PathBuf::from(beside)
 }
 
@@ -70,6 +70,11 @@ pub fn copy_anew(env: &dyn Env, path: &Path) -> Result<()> {
     }
     copied?;
     env.rename(&beside, path).map_err(|e| Error::io("rename", &beside, e))?;
+    sync_parent(env, path)
+}
+
+/// Makes the name that a file has got durable.
+pub fn sync_parent(env: &dyn Env, path: &Path) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
 }

@@ -6,7 +6,7 @@
 pub use super::apart::remove_if_there;
 
 use super::{
-    apart::{beside, is_no_file, make_way},
+    apart::{beside, is_no_file, make_way, sync_parent},
     layout::SegmentFile,
 };
 use crate::{
@@ -54,14 +54,23 @@ pub fn read_file(env: &dyn Env, path: &Path, most: u64) -> Result<Option<Vec<u8>
     }
     let mut bytes = Vec::new();
     let len = usize::try_from(len).unwrap_or(usize::MAX);
-    if !grow(&mut bytes, len) {
-        return Err(Error::io("read", path, out_of_memory(format_args!("its {len} bytes"))));
-    }
-    bytes.resize(len, 0);
     // It may have become shorter since: another process replaces it, and its checksum tells.
-    let read = read_full_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
-    bytes.truncate(read);
+    append_piece(&*file, path, len, &mut bytes)?;
     Ok(Some(bytes))
+}
+
+/// Reads the next `len` bytes of a file, of which `bytes` has those before; fewer where it ends.
+fn append_piece(file: &dyn File, path: &Path, len: usize, bytes: &mut Vec<u8>) -> Result<()> {
+    let start = bytes.len();
+    if !grow(bytes, len) {
+        let wanted = start.saturating_add(len);
+        return Err(Error::io("read", path, out_of_memory(format_args!("the first {wanted} of its"))));
+    }
+    bytes.resize(start + len, 0);
+    let room = bytes.get_mut(start..).unwrap_or_default();
+    let read = read_full_at(file, room, start as u64).map_err(|e| Error::io("read", path, e))?;
+    bytes.truncate(start + read);
+    Ok(())
 }
 
 /// As [`read_file`], of a file that nobody needs: `None` as well when it is too long to be what it
@@ -102,17 +111,7 @@ pub fn read_entries(
     while bytes.len() < end {
         let start = bytes.len();
         let piece = (end - start).min(PIECE);
-        if !grow(&mut bytes, piece) {
-            return Err(Error::io(
-                "read",
-                path,
-                out_of_memory(format_args!("{} of its bytes", start + piece)),
-            ));
-        }
-        bytes.resize(start + piece, 0);
-        let room = bytes.get_mut(start..).unwrap_or_default();
-        let read = read_full_at(&*file, room, start as u64).map_err(|e| Error::io("read", path, e))?;
-        bytes.truncate(start + read);
+        append_piece(&*file, path, piece, &mut bytes)?;
         // Together with the last one before, which they follow.
         let from = start.saturating_sub(entry);
         let valid = from + in_order(bytes.get(from..).unwrap_or_default());
@@ -199,8 +198,7 @@ pub fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc
 /// Replaces a file as a whole, durably: written beside it, flushed, renamed, the directory flushed.
 pub fn replace_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
     write_file(env, path, content)?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+    sync_parent(env, path)
 }
 
 #[cfg(test)]
