@@ -323,3 +323,26 @@ fn a_file_in_the_way_of_a_new_segment_goes_aside_and_appends_go_on() {
     let left: Vec<_> = files(&dir.join("t-0"), "log").into_iter().filter(|path| path.is_dir()).collect();
     assert!(left.is_empty(), "those further on are noticed by the opening: {left:?}");
 }
+
+#[test]
+fn an_empty_file_that_belongs_to_no_log_is_no_change() {
+    let root = tempfile::tempdir().unwrap();
+    append(root.path(), config(Durability::Flushed, 1 << 20), 0..4);
+    let stray = root.path().join("t-0/00000000000000000004.log");
+    fs::write(&stray, []).unwrap();
+    let log = Streamlog::open(root.path()).unwrap();
+    assert!(log.recovery_report().was_clean, "{:?}", log.recovery_report());
+    assert_reads(&partition(&log), 4);
+    append_batch(&partition(&log), 4..5).unwrap();
+    assert!(!stray.exists());
+    log.close().unwrap();
+    let log = Streamlog::open(root.path()).unwrap();
+    assert!(log.recovery_report().was_clean);
+    assert_reads(&partition(&log), 5);
+    // One that has something is looked at.
+    log.close().unwrap();
+    fs::write(&stray, [7]).unwrap();
+    let log = Streamlog::open(root.path()).unwrap();
+    assert_eq!(found(&log).put_aside.len(), 1);
+    assert_reads(&partition(&log), 5);
+}

@@ -80,7 +80,12 @@ pub(super) fn is_as_closed(
     // What lies before the first segment is what a removal of ours has left.
     let first = state.segments.first().map_or(Offset::ZERO, |first| first.base);
     let names = names_in(env, dir)?;
-    let there = names.iter().map(|name| name.base).filter(|base| *base >= first);
+    // An empty file is what a roll leaves that was interrupted. It has nothing to take in, and the first append removes it.
+    let is_empty = |name: &&Name| {
+        name.is_file && env.metadata(&SegmentFile::Log.path(dir, name.base)).is_ok_and(|found| found.len == 0)
+    };
+    let is_part = |name: &&Name| state.segments.at(name.base).is_some() || !is_empty(name);
+    let there = names.iter().filter(|name| name.base >= first).filter(is_part).map(|name| name.base);
     Ok(there.eq(state.segments.iter().map(|segment| segment.base)))
 }
 
