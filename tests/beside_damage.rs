@@ -79,13 +79,8 @@ impl Store {
             times.extend(batch);
         }
         assert!(partition.segment_count() >= 4, "{} segments", partition.segment_count());
-        if clean {
-            drop(partition);
-            log.close().unwrap();
-            image(&living, &dir);
-        } else {
-            image(&living, &dir);
-        }
+        drop(partition);
+        leave(log, &living, &dir, clean);
         Store { dir, times, clean }
     }
 

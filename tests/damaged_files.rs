@@ -37,13 +37,8 @@ impl Left {
             append_batch(&partition, end..end + 1 + i % 3).unwrap();
             end += 1 + i % 3;
         }
-        if clean {
-            log.close().unwrap();
-            image(&living, &dir);
-        } else {
-            image(&living, &dir);
-            drop((partition, log));
-        }
+        drop(partition);
+        leave(log, &living, &dir, clean);
         fs::remove_dir_all(&living).unwrap();
         let places = places(&dir.join(LOG));
         assert_eq!(places.len(), 30);

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 use streamlog::{Error, ErrorKind, Partition, PartitionDir, ReadMode, RecordData, Streamlog, TopicConfig};
-use support::{Random, all_files, image, quick_dir, seed};
+use support::{Random, all_files, crc32c, image, quick_dir, seed};
 
 /// What a field becomes, as a number of its width: 0, 1, -1, -2, the least, the greatest, and what overflows a position.
 fn extremes(width: usize) -> Vec<Vec<u8>> {
@@ -42,10 +42,6 @@ const NUMBERS: [&str; 12] = [
     "-9223372036854775808",
     "18446744073709551616",
 ];
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
-}
 
 fn put(bytes: &mut [u8], at: usize, value: u32) {
     if let Some(there) = bytes.get_mut(at..at + 4) {

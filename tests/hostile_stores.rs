@@ -83,26 +83,14 @@ fn batch(base: u64, codec: u16, records: u32, section: &[u8]) -> Vec<u8> {
     bytes.extend([0xff; 14]);
     bytes.extend(records.to_be_bytes());
     bytes.extend(section);
-    let crc = crc_fast::crc32_iscsi(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    bytes
-}
-
-fn varint(value: i32) -> Vec<u8> {
-    let mut rest = (value << 1 ^ value >> 31) as u32;
-    let mut bytes = Vec::new();
-    while rest >= 0x80 {
-        bytes.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
+    seal_batch(&mut bytes);
     bytes
 }
 
 /// The beginning of a record with a value of `value` bytes; what is left of it is that many zeros and one more.
 fn record(value: i32) -> Vec<u8> {
-    let body = [&[0, 0, 0, 1][..], &varint(value)].concat();
-    [varint(body.len() as i32 + value + 1), body].concat()
+    let body = [&[0, 0, 0, 1][..], &varint(value.into())].concat();
+    [varint(body.len() as i64 + i64::from(value) + 1), body].concat()
 }
 
 /// An lz4 frame of `front` and zeros, `blocks` times 4 MiB in all.
@@ -200,7 +188,7 @@ const CASES: [Case; 30] = [
             bytes.extend([0; 12]);
             bytes.extend([0xff; 12]);
         }
-        let crc = crc_fast::crc32_iscsi(&bytes);
+        let crc = crc32c(&bytes);
         let bytes = [&[0, 1][..], &crc.to_be_bytes(), &bytes].concat();
         let snapshots = files(&dir.join("t-0")).into_iter();
         for path in snapshots.filter(|path| path.extension().is_some_and(|e| e == "snapshot")) {
@@ -309,12 +297,12 @@ const CASES: [Case; 30] = [
     }),
     ("records, keys, values and headers that lie", Whole::Yes, |dir| {
         let lies: [&[u8]; 6] = [
-            &[&varint(i32::MAX)[..], &[0; 20]].concat(),
-            &[&varint(20)[..], &[0, 0, 0], &varint(i32::MAX), &[0; 20]].concat(),
-            &[&varint(20)[..], &[0, 0, 0, 1], &varint(i32::MAX), &[0; 20]].concat(),
-            &[&varint(20)[..], &[0, 0, 0, 1, 1], &varint(i32::MAX), &[0; 20]].concat(),
-            &[&varint(20)[..], &[0, 0, 0, 1, 1, 2], &varint(i32::MAX), &[0; 20]].concat(),
-            &varint(i32::MIN),
+            &[&varint(i32::MAX.into())[..], &[0; 20]].concat(),
+            &[&varint(20)[..], &[0, 0, 0], &varint(i32::MAX.into()), &[0; 20]].concat(),
+            &[&varint(20)[..], &[0, 0, 0, 1], &varint(i32::MAX.into()), &[0; 20]].concat(),
+            &[&varint(20)[..], &[0, 0, 0, 1, 1], &varint(i32::MAX.into()), &[0; 20]].concat(),
+            &[&varint(20)[..], &[0, 0, 0, 1, 1, 2], &varint(i32::MAX.into()), &[0; 20]].concat(),
+            &varint(i32::MIN.into()),
         ];
         let batches = (RECORDS..).zip(lies).map(|(offset, lie)| batch(offset, 0, 1, lie));
         append(dir, &batches.collect::<Vec<_>>().concat());

@@ -187,13 +187,7 @@ fn partition_directories_that_changed_places_are_noticed_before_anything_is_read
                 partition.append(&[RecordData::new(&value)]).unwrap();
             }
         }
-        match is_closed {
-            true => log.close().unwrap(),
-            false => image(&living, &dir),
-        }
-        if is_closed {
-            image(&living, &dir);
-        }
+        leave(log, &living, &dir, is_closed);
         swap(&dir);
         let before = fs::read(dir.join("a-0/00000000000000000000.log")).unwrap();
         for read_only in [true, false] {

@@ -292,6 +292,7 @@ fn made() -> SimEnv {
 
 /// What a broker would append to a log that was closed: our own producers have no transactions yet.
 mod broker {
+    use super::support::{crc32c, varint};
     use streamlog::sim::SimEnv;
 
     /// Two producers' transactions, one committed and one aborted, each with its marker.
@@ -340,22 +341,6 @@ mod broker {
 
     fn sized(bytes: &[u8]) -> Vec<u8> {
         [varint(bytes.len() as i64), bytes.to_vec()].concat()
-    }
-
-    fn varint(value: i64) -> Vec<u8> {
-        let mut rest = (value << 1 ^ value >> 63) as u64;
-        let mut bytes = Vec::new();
-        while rest >= 0x80 {
-            bytes.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        bytes.push(rest as u8);
-        bytes
-    }
-
-    fn crc32c(bytes: &[u8]) -> u32 {
-        let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
-        !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
     }
 }
 

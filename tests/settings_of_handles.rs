@@ -3,6 +3,8 @@
 //! Each test shows one setting at two values: what is seen differs. The last one holds the table against the builders:
 //! a setting that comes later needs a line here.
 
+mod support;
+
 use std::{
     sync::{
         Arc,
@@ -12,6 +14,7 @@ use std::{
 };
 use streamlog::sim::{Crash, Fault, FaultKind, Operation, SimEnv};
 use streamlog::*;
+use support::seal_batch;
 
 /// A setting and the test that shows what it does.
 const SHOWN: &[(&str, &str, fn())] = &[
@@ -308,8 +311,7 @@ fn read_committed_is_asked_of_the_partition() {
     let batch = &mut bytes[second..];
     batch[22] |= 0x10;
     batch[43..57].fill(0);
-    let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &batch[21..]) as u32;
-    batch[17..21].copy_from_slice(&sum.to_be_bytes());
+    seal_batch(batch);
     env.overwrite(format!("/log/{SEGMENT}"), &bytes).unwrap();
 
     let log = log_on(&env);

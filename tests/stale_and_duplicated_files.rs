@@ -39,13 +39,7 @@ impl Life {
             }
             ends[age] = end;
             let image_dir = root.path().join(age.to_string());
-            if age < 2 {
-                log.close().unwrap();
-                image(&living, &image_dir);
-            } else {
-                image(&living, &image_dir);
-                drop(log);
-            }
+            leave(log, &living, &image_dir, age < 2);
         }
         Life { root, ends }
     }

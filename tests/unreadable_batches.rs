@@ -1,6 +1,8 @@
 //! Batches whose checksum is right and whose content cannot be read: every reader names the file, the position and the
 //! offset where reading goes on, and goes on there.
 
+mod support;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -10,14 +12,9 @@ use streamlog::{
     Consumer, Error, ErrorKind, Offset, Partition, PartitionDir, RecordData, Streamlog, Timestamp,
     TopicConfig, TopicPartition,
 };
+use support::seal_batch;
 
 const LOG: &str = "00000000000000000000.log";
-
-/// CRC-32C, bit by bit.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-    !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
-}
 
 type Spoil = fn(&mut [u8]);
 
@@ -36,8 +33,7 @@ fn spoiled(dir: &Path, spoil: impl Fn(&mut [u8])) -> (PathBuf, u64) {
     let mut bytes = fs::read(&path).unwrap();
     let batch = &mut bytes[2 * size..3 * size];
     spoil(batch);
-    let crc = crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal_batch(batch);
     fs::write(&path, bytes).unwrap();
     (path, 2 * size as u64)
 }

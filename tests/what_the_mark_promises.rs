@@ -45,14 +45,8 @@ fn left(root: &Path, durability: Durability, is_closed: bool) -> Left {
     if durability != Durability::Flushed {
         partition.flush().unwrap();
     }
-    if is_closed {
-        drop(partition);
-        log.close().unwrap();
-        image(&living, &dir);
-    } else {
-        image(&living, &dir);
-        drop((partition, log));
-    }
+    drop(partition);
+    leave(log, &living, &dir, is_closed);
     fs::remove_dir_all(&living).unwrap();
     let mut segments: Vec<_> = fs::read_dir(dir.join("t-0")).unwrap().map(|e| e.unwrap().path()).collect();
     segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));

@@ -6,7 +6,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use streamlog::{Compression, Error, Partition, RecordData, Timestamp};
+use streamlog::{Compression, Error, Partition, RecordData, Streamlog, Timestamp};
 
 /// A directory where flushing is cheap, if the machine has one with room: these tests are about content, not about media.
 pub fn quick_dir() -> tempfile::TempDir {
@@ -42,6 +42,40 @@ pub fn image(from: &Path, to: &Path) {
             }
         }
     }
+}
+
+/// Leaves in `dir` what the log in `living` leaves behind when it is closed, or when its process dies.
+pub fn leave(log: Streamlog, living: &Path, dir: &Path, is_closed: bool) {
+    if is_closed {
+        log.close().unwrap();
+        image(living, dir);
+    } else {
+        image(living, dir);
+        drop(log);
+    }
+}
+
+/// CRC-32C, of which batches have one.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc_fast::crc32_iscsi(bytes)
+}
+
+/// Gives a batch that was changed the checksum that it needs.
+pub fn seal_batch(batch: &mut [u8]) {
+    let crc = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// A number as records have it: zigzag, seven bits to a byte.
+pub fn varint(value: i64) -> Vec<u8> {
+    let mut rest = (value << 1 ^ value >> 63) as u64;
+    let mut bytes = Vec::new();
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
 }
 
 /// Removes a file and gives its space back at once, also where a program that another thread starts still has a copy of
