@@ -397,3 +397,38 @@ fn batches_that_changed_places_and_copies_over_others() {
     }
     failures.end();
 }
+
+/// Found by the crash campaign as x2074, and again as w24855: the power took the names of segments that were never flushed,
+/// and the one before them rotted.
+#[test]
+fn rot_is_named_in_its_own_file_and_not_in_one_that_was_never_durable() {
+    let env = SimEnv::new(1);
+    let log = open(&env, false).unwrap();
+    let config = TopicConfig::default().durability(Durability::Written).segment_bytes(512);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    let large = [7; 300];
+    partition.append(&[streamlog::RecordData::new(&large)]).unwrap();
+    // A commit makes the data below it durable, and takes no checkpoint.
+    let mut consumer = log.consumer("g").unwrap();
+    consumer.commit_offsets([(partition.topic_partition().clone(), partition.log_end_offset())]).unwrap();
+    for _ in 0..3 {
+        partition.append(&[streamlog::RecordData::new(&large)]).unwrap();
+    }
+    assert_eq!(partition.segment_count(), 4);
+    let rotten = "/data/t-0/00000000000000000000.log";
+    for bit in [7 * 8, 11 * 8, 70 * 8] {
+        let env = env.crash(Crash::ContentsOnly, 1);
+        let mut content = env.files()[rotten].clone();
+        content[bit / 8] ^= 1;
+        env.overwrite(rotten, &content).unwrap();
+        for read_only in [true, false] {
+            let log = open(&env.crash(Crash::Kill, 0), read_only).unwrap();
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            assert_eq!(partition.high_watermark(), 1, "bit {bit}, read-only {read_only}");
+            let error = partition.read(0).next().unwrap().unwrap_err();
+            assert!(error.to_string().contains(rotten), "{error}");
+            assert_eq!(error.next_offset(), Some(1.into()), "{error}");
+            assert!(partition.read(1).next().is_none());
+        }
+    }
+}

@@ -599,6 +599,10 @@ impl Recovery<'_> {
         for i in from..self.segments.len() {
             let Some(segment) = self.segments.get(i).cloned() else { break };
             if i > from {
+                if self.was_never_durable(i, &segment) {
+                    self.segments.truncate(i);
+                    break;
+                }
                 if let Some(before) = self.segments.get(i - 1) {
                     replay.leave(before);
                 }
@@ -629,6 +633,11 @@ impl Recovery<'_> {
         }
         replay.next_offset = replay.next_offset.max(self.durable);
         Ok(())
+    }
+
+    /// Whether segment `i`, whose file is not there, began where nothing was durable: the log has ended before it.
+    fn was_never_durable(&self, i: usize, segment: &Segment) -> bool {
+        !self.mark_is_lost && segment.base() >= self.durable && matches!(self.len_of(i), Ok(None))
     }
 
     /// The file of segment `i` is not there, and held what was durable.
@@ -668,12 +677,11 @@ impl Recovery<'_> {
     }
 }
 
-/// The segments that a mark's positions lie in learn which offsets come there.
+/// The segments that a mark's positions lie in learn which offsets come there, where its fields hold the positions.
 pub(super) fn know_what_a_mark_says(segments: &[Arc<Segment>], mark: &Mark) {
     let flushed = (mark.flushed_offset, mark.flushed_position);
     let recovered = (mark.recovery_offset, mark.recovery_position);
     for (offset, position) in [flushed, recovered] {
-        // A position that its field does not hold is not known.
         if let Some(segment) = floor(segments, offset.saturating_sub(1)).and_then(|i| segments.get(i))
             && position < u32::MAX
         {
