@@ -186,6 +186,10 @@ pub enum Error {
     CodecUnavailable {
         /// The codec.
         codec: Compression,
+        /// The file and the byte where the batch lies, where one is to be read.
+        place: Option<(PathBuf, u64)>,
+        /// Where reading can go on past the batch.
+        next_offset: Option<Offset>,
     },
     /// A setting has a value that it cannot have.
     #[non_exhaustive]
@@ -352,10 +356,11 @@ impl Error {
         }
     }
 
-    /// Where reading can go on past this damage: the `next_offset` of [`Error::Corrupt`]; `None` for everything else.
+    /// Where reading can go on past what cannot be read: the `next_offset` of [`Error::Corrupt`] and
+    /// [`Error::CodecUnavailable`]; `None` for everything else.
     pub fn next_offset(&self) -> Option<Offset> {
         match self {
-            Error::Corrupt { next_offset, .. } => *next_offset,
+            Error::Corrupt { next_offset, .. } | Error::CodecUnavailable { next_offset, .. } => *next_offset,
             _ => None,
         }
     }
@@ -447,6 +452,11 @@ impl Error {
         Error::Corrupt { path, position, reason: reason.into(), next_offset: None }
     }
 
+    /// A codec that was asked for and is not there.
+    pub(crate) fn no_codec(codec: Compression) -> Self {
+        Error::CodecUnavailable { codec, place: None, next_offset: None }
+    }
+
     /// The same damage, for one who knows that what lies before `whole` is not damaged.
     pub(crate) fn not_before(self, whole: u64) -> Self {
         match self {
@@ -462,6 +472,9 @@ impl Error {
         match self {
             Error::Corrupt { path, position, reason, .. } => {
                 Error::Corrupt { path, position, reason, next_offset: Some(next) }
+            }
+            Error::CodecUnavailable { codec, place, .. } => {
+                Error::CodecUnavailable { codec, place, next_offset: Some(next) }
             }
             other => other,
         }

@@ -253,3 +253,21 @@ fn a_batch_that_claims_the_offsets_of_those_behind_it_is_damage_and_hides_none_o
         }
     }
 }
+
+#[test]
+#[cfg(not(feature = "zstd"))]
+fn a_codec_that_is_not_in_this_build_is_named_with_the_batch_that_needs_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (path, position) = spoiled(root.path(), |batch| batch[22] = 4);
+    let log = Streamlog::open(root.path()).unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let (before, error) = read(&partition, 0);
+    let error = error.unwrap();
+    assert_eq!(before, [0, 1, 2, 3]);
+    let Error::CodecUnavailable { place, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*place, Some((path.clone(), position)));
+    let text = error.to_string();
+    assert!(text.contains("the cargo feature `zstd`") && text.contains(&*path.to_string_lossy()), "{text}");
+    assert_eq!(read(&partition, error.next_offset().unwrap().value()).0, [6, 7, 8, 9]);
+    assert!(log.health().is_good(), "nothing is damaged");
+}

@@ -63,7 +63,7 @@ pub fn compress(
         #[cfg(feature = "zstd")]
         Compression::Zstd => zstd_frame::compress(level, input, out),
         #[allow(unreachable_patterns, reason = "reached in builds without some codec")]
-        codec => Err(Error::CodecUnavailable { codec }),
+        codec => Err(Error::no_codec(codec)),
     }
 }
 

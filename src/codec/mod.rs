@@ -103,7 +103,11 @@ impl DecodeError {
                 found,
                 supported: supported.to_string(),
             },
-            DecodeError::CodecUnavailable(codec) => crate::error::Error::CodecUnavailable { codec },
+            DecodeError::CodecUnavailable(codec) => crate::error::Error::CodecUnavailable {
+                codec,
+                place: Some((path.to_path_buf(), base)),
+                next_offset: None,
+            },
             error @ DecodeError::TooLarge(_) => crate::error::Error::corrupt(path, base, error.to_string()),
             error @ DecodeError::OutOfMemory(_) => {
                 let reason = format!("the batch at byte {base}: {error}");

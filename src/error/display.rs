@@ -98,10 +98,13 @@ impl fmt::Display for Error {
                 path.display(),
                 newer(supported)
             ),
-            Error::CodecUnavailable { codec } => write!(
-                f,
-                "compression '{codec}' is not in this build: enable the cargo feature `{codec}` of streamlog"
-            ),
+            Error::CodecUnavailable { codec, place, next_offset } => {
+                write!(f, "compression '{codec}' is not in this build")?;
+                if let Some((path, position)) = place {
+                    write!(f, ", and the batch at byte {position} of {} needs it", path.display())?;
+                }
+                write!(f, ": enable the cargo feature `{codec}` of streamlog{}", goes_on_at(next_offset))
+            }
             Error::InvalidConfig { key, reason } => write!(f, "invalid value for {key}: {reason}"),
             Error::InvalidTopic { name, reason } => write!(f, "'{name}' cannot name a topic: {reason}"),
             Error::InvalidRecord { index, reason } => {

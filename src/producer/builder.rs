@@ -135,6 +135,6 @@ fn check(settings: &Settings) -> Result<()> {
     }
     match is_available(settings.compression) {
         true => Ok(()),
-        false => Err(Error::CodecUnavailable { codec: settings.compression }),
+        false => Err(Error::no_codec(settings.compression)),
     }
 }

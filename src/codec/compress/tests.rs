@@ -44,7 +44,7 @@ fn a_codec_outside_this_build_is_named() {
     for codec in CODECS.into_iter().filter(|codec| !is_available(*codec)) {
         assert_eq!(decompress(codec, b"", 10), Err(DecodeError::CodecUnavailable(codec)));
         let error = compress(codec, None, b"", &mut Vec::new()).unwrap_err();
-        assert!(matches!(error, Error::CodecUnavailable { codec: named } if named == codec));
+        assert!(matches!(error, Error::CodecUnavailable { codec: named, .. } if named == codec));
     }
 }
 

@@ -39,7 +39,7 @@ impl TopicConfig {
             Compression::Lz4 => cfg!(feature = "lz4"),
             Compression::Zstd => cfg!(feature = "zstd"),
         };
-        if available { Ok(()) } else { Err(Error::CodecUnavailable { codec }) }
+        if available { Ok(()) } else { Err(Error::no_codec(codec)) }
     }
 
     pub(super) fn check(&self, compacts: bool) -> Result<()> {
