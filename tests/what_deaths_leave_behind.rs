@@ -76,8 +76,14 @@ fn what_lies_beside_a_log_and_was_not_removed_is_kept() {
     let name = |base: u64| format!("/data/t-0/{base:020}.log");
     env.overwrite(name(0), &files[&name(0)]).unwrap();
     env.overwrite(name(1), &files[&name(5)]).unwrap();
+    // Put aside, one whose first sector a power cut took, with records that were not removed; and one of zeros only.
+    let sectors = [vec![0; 512], files[&name(5)].clone()].concat();
+    env.overwrite(name(2) + ".aside", &sectors).unwrap();
+    env.overwrite(name(3) + ".aside", &[0; 5000]).unwrap();
     let log = open(&env);
     let files = env.files();
+    assert!(files.get(&(name(2) + ".aside")) == Some(&sectors));
+    assert!(!files.contains_key(&(name(3) + ".aside")));
     assert!(!files.contains_key(&name(0)) && !files.contains_key(&(name(0) + ".aside")));
     assert!(files.contains_key(&(name(1) + ".aside")));
     assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_start_offset(), 4);

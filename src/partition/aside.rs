@@ -177,11 +177,13 @@ fn was_removed(pool: &Arc<FilePool>, dir: &Path, name: &str, below: Offset) -> R
     let own = put_aside_from(name).unwrap_or(name);
     let Some(base) = SegmentFile::Log.parse(own).filter(|base| *base < below) else { return Ok(false) };
     let file = pool.existing(dir.join(name), false);
-    let mut scanner = Scanner::new(&file, file.len()?, 0, base, true);
+    let len = file.len()?;
+    let mut scanner = Scanner::new(&file, len, 0, base, true);
     loop {
         match scanner.next()? {
             Found::Batch(..) if scanner.expected() <= below => {}
-            Found::End => return Ok(true),
+            // Where a power cut took a sector, batches may follow the zeros.
+            Found::End => return file.only_zeros_from(scanner.position(), len),
             _ => return Ok(false),
         }
     }

@@ -211,7 +211,7 @@ impl Observer {
         if let Some(missing) = &self.missing {
             changed.verdict = missing.verdict();
         } else if let Some(segment) = segments.get(at)
-            && !segment.only_zeros_from(position, len)?
+            && !segment.data().only_zeros_from(position, len)?
         {
             changed.verdict = RecoveryVerdict::TornTail {
                 path,

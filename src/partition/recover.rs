@@ -466,7 +466,7 @@ impl Recovery<'_> {
             None => {
                 let whole =
                     stop.next_offset >= self.durable && self.whole_batches_beyond(segment, len, stop)? == 0;
-                Ok(whole && (!self.was_closed || segment.only_zeros_from(stop.position, len)?))
+                Ok(whole && (!self.was_closed || segment.data().only_zeros_from(stop.position, len)?))
             }
         }
     }

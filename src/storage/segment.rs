@@ -355,7 +355,8 @@ impl Segment {
     pub fn without_surplus(&self, len: u64, size: u64) -> u64 {
         if len > size {
             let looked_at = len.min(size.saturating_add(SURPLUS_LOOKED_AT));
-            if !planted!(a_longer_file_is_none) && !self.only_zeros_from(size, looked_at).unwrap_or(true) {
+            if !planted!(a_longer_file_is_none) && !self.data.only_zeros_from(size, looked_at).unwrap_or(true)
+            {
                 let _ = self.longer.set((len, size));
             }
         }
@@ -591,21 +592,6 @@ impl Segment {
             }
             PagesVerdict::Good | PagesVerdict::Unknown => Ok(()),
         }
-    }
-
-    /// Whether all that lies in its file from `position` up to `len` is zeros.
-    pub fn only_zeros_from(&self, position: u64, len: u64) -> Result<bool> {
-        let mut at = position;
-        let mut piece = vec![0; 64 << 10];
-        while at < len {
-            let read = self.data.read_full(&mut piece, at)?;
-            if read == 0 || piece.iter().take(read).any(|byte| *byte != 0) {
-                return Ok(read == 0);
-            }
-            // A long stretch of nothing is not read to its end.
-            at = self.data.data_from(at + read as u64)?;
-        }
-        Ok(true)
     }
 
     /// Takes the names of all its files away. Who has one open keeps reading it.
