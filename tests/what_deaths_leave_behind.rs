@@ -2,7 +2,7 @@
 //! is left the manifest forgets. (I4, I11, I15)
 
 use streamlog::{
-    Builder, Durability, Partition, RecordData, Streamlog, TopicConfig,
+    Builder, ConfigChange, Durability, Partition, RecordData, Streamlog, TopicConfig,
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };
 
@@ -226,4 +226,23 @@ fn what_a_removal_could_not_remove_goes_in_a_later_life_that_was_closed_cleanly(
     partition.append(&[RecordData::new("x")]).unwrap();
     log.close().unwrap();
     check_tidy(&env, 7, "later");
+}
+
+#[test]
+fn a_removal_before_the_first_append_finds_the_directory_tidy() {
+    let env = SimEnv::new(1);
+    let log = open(&env);
+    append_six_segments(&log);
+    let env = env.crash(Crash::Kill, 1);
+    let leftover = "/data/t-0/00000000000000000003.snapshot.tmp";
+    env.overwrite(leftover, b"unfinished").unwrap();
+    let log = open(&env);
+    log.alter_topic("t", &[ConfigChange::set("retention.bytes", "1000")]).unwrap();
+    assert!(env.files().contains_key(leftover));
+    // A first append beside it would otherwise take away what the removal is about to rename.
+    log.maintain().unwrap();
+    assert!(bases(&env).len() < 6 && !env.files().contains_key(leftover));
+    log.topic("t").unwrap().partition(0).unwrap().append(&[RecordData::new("x")]).unwrap();
+    log.close().unwrap();
+    check_tidy(&env, 7, "closed");
 }

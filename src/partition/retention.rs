@@ -195,6 +195,7 @@ impl Log {
             return Ok(0);
         }
         self.shared.begin_writing()?;
+        self.tidy_first()?;
         let below = match segments.get(count) {
             Some(first_left) => first_left.base(),
             None if self.roll_empty(end)? => end,
@@ -224,6 +225,16 @@ impl Log {
             .size
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |size| Some(size.saturating_sub(bytes)));
         self.remove_files(removed).map(|()| count)
+    }
+
+    /// Has the first change of this life look for leftovers before anything is written: a first append meanwhile would take
+    /// what is being written for one.
+    fn tidy_first(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        if matches!(&*writer, super::log::Writer::Loaded(_)) {
+            self.ready(&mut writer)?;
+        }
+        Ok(())
     }
 
     /// Removes the files of segments that no list has any more. All of them go, even if one cannot: that one is tried again
