@@ -20,6 +20,7 @@ use crate::{
     types::Offset,
 };
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -40,7 +41,7 @@ impl Recovery<'_> {
                 continue;
             }
             let Some(base) = SegmentFile::Log.parse(&entry.name) else { continue };
-            if self.segments.iter().all(|s| s.base() != base) && !planted!(leave_strays) {
+            if !has_base(&self.segments, base) && !planted!(leave_strays) {
                 self.put_segment_aside(base)?;
             }
         }
@@ -74,7 +75,7 @@ impl Log {
         // No segment begins where a removal may have left one.
         let first = segments.first().map_or(Offset::ZERO, |first| first.base());
         for base in entries.iter().filter_map(|entry| SegmentFile::Log.parse(&entry.name)) {
-            if base >= first && segments.iter().all(|segment| segment.base() != base) {
+            if base >= first && !has_base(segments, base) {
                 self.put_stray_aside(base)?;
             }
         }
@@ -88,8 +89,8 @@ impl Log {
         let log_start = self.shared.manifest.state().partition(&id, partition).map(|p| p.log_start);
         let first = segments.first().map_or(Offset::ZERO, |first| first.base());
         let below = first.min(log_start.unwrap_or_default());
-        let has_log = |base| entries.iter().any(|e| SegmentFile::Log.parse(&e.name) == Some(base));
-        let is_base = |base| segments.iter().any(|segment| segment.base() == base);
+        let logs: BTreeSet<Offset> =
+            entries.iter().filter_map(|entry| SegmentFile::Log.parse(&entry.name)).collect();
         let checkpointed = self.flusher.mark().recovery_offset;
         for name in entries.iter().filter(|entry| entry.is_file()).map(|entry| &*entry.name) {
             let is_left = match SegmentFile::of_name(name) {
@@ -97,9 +98,9 @@ impl Log {
                     is_unfinished(name) || was_removed(&self.shared.pool, dir, name, below).unwrap_or(false)
                 }
                 Some((SegmentFile::Snapshot | SegmentFile::Producers, at)) => {
-                    !is_base(at) && at != checkpointed
+                    !has_base(segments, at) && at != checkpointed
                 }
-                Some((_, base)) => !is_base(base) && !has_log(base),
+                Some((_, base)) => !has_base(segments, base) && !logs.contains(&base),
             };
             if is_left {
                 let _ = remove_leftover(env, dir, name);
@@ -161,6 +162,11 @@ fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<DirEntry>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(|e| Error::io("list", dir, e)),
     }
+}
+
+/// Whether one of `segments`, which are sorted, begins at `base`.
+fn has_base(segments: &[Arc<Segment>], base: Offset) -> bool {
+    segments.binary_search_by_key(&base, |segment| segment.base()).is_ok()
 }
 
 /// Whether a file was about to take another one's name.
