@@ -98,7 +98,8 @@ impl Log {
                     is_unfinished(name) || was_removed(&self.shared.pool, dir, name, below).unwrap_or(false)
                 }
                 Some((SegmentFile::Snapshot | SegmentFile::Producers, at)) => {
-                    !has_base(segments, at) && at != checkpointed
+                    !has_base(segments, at)
+                        && (at != checkpointed || planted!(the_checkpoints_snapshot_is_a_leftover))
                 }
                 Some((_, base)) => !has_base(segments, base) && !logs.contains(&base),
             };

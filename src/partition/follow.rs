@@ -95,7 +95,11 @@ impl Observer {
         };
         let bound = match self.log.config().durability {
             // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
-            Durability::Flushed if state.closed.is_none() && !planted!(show_what_is_only_written) => {
+            level
+                if state.closed.is_none()
+                    && (level == Durability::Flushed || planted!(show_only_what_is_flushed))
+                    && !planted!(show_what_is_only_written) =>
+            {
                 flushed.map_or(end, |flushed| flushed.min(end))
             }
             _ => end,

@@ -36,7 +36,8 @@ pub(super) fn check_owner(shared: &Shared, identity: &Identity) -> Result<()> {
         return Ok(());
     }
     let other = found.filter(|id| *id != identity.topic_id && !planted!(take_any_directory));
-    let Some(other) = other.and_then(|id| state.topic(&id)) else { return Ok(()) };
+    let whatever = || state.topic(&identity.topic_id).filter(|_| planted!(another_id_is_always_wrong));
+    let Some(other) = other.and_then(|id| state.topic(&id).or_else(whatever)) else { return Ok(()) };
     let reason = format!(
         "this is a directory of topic '{}' in the place of {}: give each directory its own name again",
         other.name, identity.name

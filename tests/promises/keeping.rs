@@ -14,6 +14,8 @@ promises! {
     directories_that_changed_places_are_not_read: "src/manual/on_disk.rs",
         "One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended"
         => [take_any_directory];
+    a_directory_with_an_id_of_another_log_is_read: "src/partition/whose.rs",
+        "another id counts only where it is that of another topic of this log" => [another_id_is_always_wrong];
     a_sealed_segment_that_is_longer_is_told_and_left_alone: "src/streamlog/stats.rs",
         "A sealed segment whose file is longer than it was is among them once it was read" => [a_longer_file_is_none];
 }
@@ -109,8 +111,9 @@ fn join(values: &[impl AsRef<[u8]>]) -> String {
     values.join(" ")
 }
 
+const OURS: &str = "/log/t-0/partition.metadata";
+
 fn directories_that_changed_places_are_not_read() {
-    const OURS: &str = "/log/t-0/partition.metadata";
     let world = World::new(1);
     world.send("a");
     world.log.create_topic("u", streamlog::TopicConfig::default()).unwrap();
@@ -126,5 +129,24 @@ fn directories_that_changed_places_are_not_read() {
             assert!(!log.health().is_good());
             partition.append(&[streamlog::RecordData::new("b")]).unwrap_err();
         }
+    }
+}
+
+fn a_directory_with_an_id_of_another_log_is_read() {
+    let world = World::new(1);
+    world.send("a");
+    let killed = world.env.crash(Crash::Kill, 1);
+    world.log.close().unwrap();
+    // As a broker writes it that takes the topic over.
+    let other = "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAABAA";
+    for left in [killed, world.env.crash(Crash::Kill, 1)] {
+        left.overwrite(OURS, other.as_bytes()).unwrap();
+        for log in [observer(&left), open(&left)] {
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            assert_eq!(partition.read(0).next().unwrap().unwrap().iter().count(), 1);
+            assert!(log.health().is_good(), "{}", log.health());
+        }
+        let partition = open(&left).topic("t").unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("b")]).unwrap();
     }
 }
