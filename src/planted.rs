@@ -38,15 +38,22 @@ mod switch {
         PLANTED.set(name);
     }
 
-    /// Panics unless the claim holds as it is and fails with each of these mistakes.
+    /// Panics unless the claim holds as it is and fails with each of these mistakes. An error that is unwrapped is a failure
+    /// of the claim only where it is named (`a_mistake by Closed`): elsewhere the claim did not come to its point.
     pub fn hold(claim: impl Fn(), mistakes: &[&'static str]) {
         claim();
-        for mistake in mistakes {
+        for line in mistakes {
+            let (mistake, error) = line.split_once(" by ").unwrap_or((line, ""));
             println!("-- with {mistake} planted, what follows must fail");
             plant(Some(mistake));
-            let went_unnoticed = catch_unwind(AssertUnwindSafe(&claim)).is_ok();
+            let noticed = catch_unwind(AssertUnwindSafe(&claim));
             plant(None);
-            assert!(!went_unnoticed, "the claim holds with {mistake} planted, and should not");
+            assert!(noticed.is_err(), "the claim holds with {mistake} planted, and should not");
+            let text = noticed.err().and_then(|panic| panic.downcast::<String>().ok()).unwrap_or_default();
+            if let Some(unwrapped) = text.strip_prefix("called `Result::unwrap()` on an `Err` value: ") {
+                let is_named = !error.is_empty() && unwrapped.starts_with(error);
+                assert!(is_named, "with {mistake} planted, the claim fails with an error: {unwrapped}");
+            }
         }
     }
 

@@ -29,7 +29,7 @@ promises! {
         => [what_is_resumed_wakes_nobody];
     a_wakeup_comes_once_and_never_too_early: "src/manual/patterns.rs",
         "A wake-up ends the poll that runs, or the next one, so none comes too early"
-        => [a_wakeup_between_polls_is_lost, a_wakeup_stays];
+        => [a_wakeup_between_polls_is_lost, a_wakeup_stays by Wakeup];
     places_stay_where_the_assignment_does: "src/consumer/mod.rs", "places in partitions that stay are kept"
         => [who_assigns_again_begins_again];
     partitions_that_come_are_read: "src/consumer/mod.rs", "Partitions that are added later are read as well"

@@ -28,7 +28,7 @@ promises! {
     a_read_begins_where_it_was_asked_to: "src/partition/view.rs",
         "The records of one batch that a reader may see" => [a_read_begins_with_its_batch];
     a_time_in_damage_is_not_passed_over: "src/partition/view.rs",
-        "a later one is never taken for the first" => [keep_an_index_that_passed_damage];
+        "a later one is never taken for the first" => [keep_an_index_that_passed_damage by Corrupt];
     older_records_are_not_the_newest: "src/partition/view.rs",
         "Older ones are never taken for them" => [take_an_early_end_for_the_end];
 }

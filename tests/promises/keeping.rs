@@ -15,7 +15,7 @@ promises! {
         "One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended"
         => [take_any_directory];
     a_directory_with_an_id_of_another_log_is_read: "src/partition/whose.rs",
-        "another id counts only where it is that of another topic of this log" => [another_id_is_always_wrong];
+        "another id counts only where it is that of another topic of this log" => [another_id_is_always_wrong by Corrupt];
     a_sealed_segment_that_is_longer_is_told_and_left_alone: "src/streamlog/stats.rs",
         "A sealed segment whose file is longer than it was is among them once it was read" => [a_longer_file_is_none];
 }

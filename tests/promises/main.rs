@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Each function runs as it is, and once more with each of its mistakes, on a simulated machine without threads, where
-//! it takes milliseconds. Promises that take more, or a look inside, are kept by other tests, which plant their mistakes
-//! themselves (`planted::hold`, or one of the lists in `src/planted.rs`); their lines are in `ELSEWHERE`.
+//! it takes milliseconds. With the mistake one of its assertions must fail, and no `unwrap`, but for one of an error that
+//! the line names (`mistake by Closed`). Promises that take more, or a look inside, are kept by other tests, which plant
+//! their mistakes themselves (`planted::hold`, or one of the lists in `src/planted.rs`); their lines are in `ELSEWHERE`.
 //!
 //! The table is held to its word as well: the passages stand in their files, the tests and the mistakes exist, and no
 //! mistake in `src/` is without a test that must notice it.
@@ -46,7 +47,7 @@ pub struct Promise {
 
 /// Makes the table of a file, and a test of each of its lines.
 macro_rules! promises {
-    ($($test:ident: $file:literal, $says:literal => [$($mistake:ident),+ $(,)?];)+) => {
+    ($($test:ident: $file:literal, $says:literal => [$($mistake:ident $(by $error:ident)?),+ $(,)?];)+) => {
         pub const HERE: &[crate::Promise] = &[$(crate::Promise {
             test: stringify!($test),
             file: $file,
@@ -58,7 +59,8 @@ macro_rules! promises {
             $(
                 #[test]
                 fn $test() {
-                    streamlog::planted::hold(super::$test, &[$(stringify!($mistake)),+]);
+                    let mistakes = [$(concat!(stringify!($mistake) $(, " by ", stringify!($error))?)),+];
+                    streamlog::planted::hold(super::$test, &mistakes);
                 }
             )+
         }
@@ -191,4 +193,13 @@ fn no_promise_is_listed_twice() {
     for Promise { file, says, test, .. } in here().chain(elsewhere()) {
         assert!(seen.insert((file, prose(says))), "{test}: {file}: {says}");
     }
+}
+
+#[test]
+#[should_panic(expected = "the claim fails with an error")]
+fn an_error_on_the_way_is_no_claim_that_fails() {
+    let set_up = || {
+        if planted::is_planted("any") { Err("not at the point").unwrap() } else { Ok::<(), ()>(()).unwrap() }
+    };
+    planted::hold(set_up, &["any"]);
 }

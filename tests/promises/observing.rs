@@ -14,7 +14,7 @@ promises! {
         => [show_what_is_being_flushed, show_what_is_only_written];
     who_only_reads_learns_of_topics: "src/manual/durability.rs",
         "It reads the manifest, and again when the writer added to it or replaced it"
-        => [an_observer_knows_the_topics_of_its_opening];
+        => [an_observer_knows_the_topics_of_its_opening by UnknownTopic];
     who_only_reads_sees_where_the_log_begins: "src/streamlog/admin.rs",
         "For a read-only handle: takes in what the writer did since" => [an_observer_keeps_its_log_start];
     who_only_reads_is_told_of_news: "src/manual/how_to.rs", "its consumers look for news every ten milliseconds"
@@ -23,7 +23,7 @@ promises! {
         => [who_only_reads_may_write];
     who_only_reads_sees_whole_batches: "src/manual/durability.rs",
         "Without a live writer it shows the same, recovers nothing and cuts nothing"
-        => [believe_without_checksums, show_only_what_is_flushed];
+        => [believe_without_checksums by Corrupt, show_only_what_is_flushed];
     who_only_reads_goes_on_from_what_was_committed: "src/consumer/mod.rs",
         "it goes on from what its group committed" => [an_observer_keeps_old_commits];
     what_was_durable_and_is_not_there_is_damage_to_one_who_only_reads: "src/manual/durability.rs",

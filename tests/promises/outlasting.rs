@@ -32,7 +32,7 @@ promises! {
     a_manifest_of_history_gives_way_to_a_new_one: "src/manual/on_disk.rs",
         "The same happens when the file is beyond 64 KiB and three quarters of it are history" => [history_is_kept_for_ever];
     a_full_medium_can_always_be_freed: "src/manual/on_disk.rs",
-        "freeing space must not need space" => [making_room_needs_room];
+        "freeing space must not need space" => [making_room_needs_room by DiskFull];
     a_mark_of_another_partition_says_nothing: "src/manual/on_disk.rs",
         "that names another partition, says nothing at all" => [believe_a_mark_of_another];
     a_mark_that_is_not_whole_says_nothing: "src/manual/on_disk.rs",
@@ -64,7 +64,7 @@ promises! {
     kafkas_clean_mark_goes_with_the_first_write: "src/manual/on_disk.rs",
         "The first write of the next opening removes .kafka_cleanshutdown" => [kafkas_clean_mark_stays];
     a_close_gives_the_lock_up_whoever_holds_a_handle: "src/streamlog/close.rs",
-        "The lock is given up all the same" => [close_keeps_the_lock];
+        "The lock is given up all the same" => [close_keeps_the_lock by AlreadyOpen];
     what_is_left_of_a_deletion_goes_before_the_first_write: "src/manual/durability.rs",
         "What is left goes before the first write of the next opening" => [what_was_deleted_stays];
 }

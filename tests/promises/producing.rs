@@ -42,7 +42,7 @@ promises! {
     a_buffer_has_an_end: "src/producer/builder.rs", "How many bytes of enqueued records may wait to be acknowledged"
         => [a_buffer_is_never_full];
     who_finds_the_buffer_full_waits: "src/producer/mod.rs", "With the buffer full the call waits for room"
-        => [a_full_buffer_does_not_wait];
+        => [a_full_buffer_does_not_wait by QueueFull];
     a_batch_has_its_size: "src/producer/builder.rs", "How large a batch of enqueued records becomes"
         => [a_batch_takes_what_comes];
     a_producer_has_its_codec: "src/producer/builder.rs",
@@ -53,7 +53,7 @@ promises! {
     a_partition_that_is_not_there_is_an_error: "src/topic/partitioner/mod.rs",
         "An answer that is not below context.partitions fails the record with an error" => [a_wrong_choice_is_bent];
     a_name_means_the_topic_of_today: "src/streamlog/admin.rs", "A topic created again under its name is another one"
-        => [a_deleted_topic_is_still_at_hand];
+        => [a_deleted_topic_is_still_at_hand by Closed];
     a_handle_means_its_own_topic: "src/producer/record.rs",
         "once that topic is deleted the record is refused, even when another has its name" => [a_handle_is_a_name];
     a_partition_that_is_named_is_taken: "src/producer/record.rs",
