@@ -6,8 +6,10 @@
 //!
 //! What an opening finds, then:
 //!
-//! * less manifest than the marks speak of: it was **cut short**, or it is the file **of an earlier day**;
-//! * marks that say less than the manifest knows them to have said: the **marks are of an earlier day**;
+//! * less manifest than the marks speak of: it was **cut short**, or it is the file **of an earlier day**. Who says so
+//!   beside a writer has read the marks first, and the manifest then;
+//! * marks that say less than the manifest knows them to have said: the **marks are of an earlier day**. That asks for
+//!   the other order;
 //! * a file from before there was such a slot: marks of partitions that it does not name, and that had records, tell
 //!   that it lost them.
 //!
@@ -19,14 +21,14 @@ use crate::{
     error::{Error, Result},
     storage::marks::{InUse, Marks},
 };
-use std::sync::Arc;
+use std::{
+    cmp::Ordering::{Equal, Greater, Less},
+    sync::Arc,
+};
 
 /// What to do about a manifest that is not the last one.
 const HELP: &str = "nothing was changed; put back the newest copies of manifest and marks, of the same moment. \
     Without them, PartitionDir::open_read_only reads each partition's directory";
-
-/// How often a handle that only reads looks again, beside one that writes.
-const LOOKS: usize = 3;
 
 impl Manifest {
     /// Has the marks say from now on how much of the manifest is durable.
@@ -42,19 +44,13 @@ impl Manifest {
     pub fn check_end(&self) -> Result<()> {
         let Some(marks) = &self.marks else { return Ok(()) };
         let mut inner = self.inner.lock();
-        let looks = if self.access == Access::ReadOnly { LOOKS } else { 1 };
-        let mut judged = Ok(());
-        for look in 0..looks {
-            // Before the manifest, which is ahead of its mark at any time.
-            let seen = self.seen_in(marks, &inner)?;
-            judged = self.judge(marks, seen, &inner);
-            if judged.is_err() && look + 1 < looks {
-                self.refresh(&mut inner)?;
-                judged = self.judge(marks, seen, &inner);
-            }
-            if judged.is_ok() {
-                break;
-            }
+        let seen = self.seen_in(marks, &inner)?;
+        self.judge_marks(marks, seen, &inner)?;
+        let judged = self.judge_end(marks, seen, &inner);
+        if judged.is_err() && self.access == Access::ReadOnly {
+            // Somebody may be writing: against these marks only a manifest that is read after them counts.
+            self.refresh(&mut inner)?;
+            return self.judge_end(marks, seen, &inner);
         }
         judged
     }
@@ -71,7 +67,22 @@ impl Manifest {
         marks.find_in_use(state.next_slot())
     }
 
-    fn judge(&self, marks: &Marks, seen: Option<(u32, InUse)>, inner: &Inner) -> Result<()> {
+    /// Whether the marks, which were read after the manifest, say as much as it knows of.
+    fn judge_marks(&self, marks: &Marks, seen: Option<(u32, InUse)>, inner: &Inner) -> Result<()> {
+        let (Some((slot, InUse::Manifest(mark))), Some(own)) = (seen, self.state().own()) else {
+            return Ok(());
+        };
+        let is_earlier = match mark.number.cmp(&own.number) {
+            _ if slot != own.slot => false,
+            Less => own.said > 0,
+            Equal => mark.epoch == inner.epoch && mark.durable < own.said,
+            Greater => false,
+        };
+        if is_earlier { Err(marks_are_earlier(marks, slot)) } else { Ok(()) }
+    }
+
+    /// Whether the manifest, which was read after the marks where somebody writes, has all that they speak of.
+    fn judge_end(&self, marks: &Marks, seen: Option<(u32, InUse)>, inner: &Inner) -> Result<()> {
         let state = self.state();
         let end = inner.len;
         match (seen, state.own()) {
@@ -90,7 +101,7 @@ impl Manifest {
                     );
                     return Err(Error::corrupt(&self.path, end, reason));
                 }
-                if known < own.said { Err(marks_are_earlier(marks, slot)) } else { Ok(()) }
+                Ok(())
             }
             (Some((slot, InUse::Manifest(_))), _) => Err(self.not_the_last(marks, slot)),
             (Some((slot, InUse::Partition(mark))), _) if slot >= state.next_slot() => {
@@ -159,3 +170,7 @@ fn marks_are_earlier(marks: &Marks, slot: u32) -> Error {
         their start";
     Error::corrupt(path, position, reason)
 }
+
+#[cfg(test)]
+#[path = "end_tests.rs"]
+mod tests;

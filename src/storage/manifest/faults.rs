@@ -34,6 +34,17 @@ pub(crate) struct FaultyEnv {
 struct Plan {
     fault: Mutex<Option<Fault>>,
     operations: Mutex<usize>,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+/// What somebody else does.
+#[derive(Clone)]
+struct Meanwhile(Arc<dyn Fn(&Path) + Send + Sync>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -68,6 +79,18 @@ impl FaultyEnv {
     pub(crate) fn set(&self, fault: Option<Fault>) {
         *self.plan.operations.lock() = 0;
         *self.plan.fault.lock() = fault;
+    }
+
+    /// Somebody else does this just before a file is opened to be read, or a directory listed.
+    pub(crate) fn meanwhile(&self, act: impl Fn(&Path) + Send + Sync + 'static) {
+        *self.plan.meanwhile.lock() = Some(Meanwhile(Arc::new(act)));
+    }
+
+    fn let_others_act(&self, path: &Path) {
+        let meanwhile = self.plan.meanwhile.lock().clone();
+        if let Some(Meanwhile(act)) = meanwhile {
+            act(path);
+        }
     }
 
     /// How many operations there were since the last `set`.
@@ -116,6 +139,9 @@ impl Env for FaultyEnv {
         if how == Open::CreateNew {
             self.plan.step(Operation::Create)?;
         }
+        if how == Open::Read {
+            self.let_others_act(path);
+        }
         Ok(Arc::new(FaultyFile { file: self.memory.open(path, how)?, plan: self.plan.clone() }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -134,6 +160,7 @@ impl Env for FaultyEnv {
         self.memory.create_dir(path)
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.let_others_act(dir);
         self.memory.list(dir)
     }
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
