@@ -511,7 +511,11 @@ fn encode_file(epoch: u64, state: &ManifestState, own: Option<OwnMark>) -> Vec<u
     let mut bytes = Vec::new();
     codec::encode_header(epoch, &mut bytes);
     let mut entries = state.entries();
-    entries.extend(own.map(|own| Entry::Numbered { number: own.number, slot: own.slot }));
+    if let Some(own) = own {
+        // A release that passes over the number gives the slot to nobody, either.
+        let next = own.slot.saturating_add(1).max(state.next_slot());
+        entries.extend([Entry::Numbered { number: own.number, slot: own.slot }, Entry::SlotsUsed { next }]);
+    }
     for entries in entries.chunks(ENTRIES_PER_APPEND) {
         codec::encode_append(epoch, 0, entries, &mut bytes);
     }

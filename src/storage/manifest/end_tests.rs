@@ -1,11 +1,11 @@
-//! Where the manifest ends: beside a writer that never rests.
+//! Where the manifest ends: beside a writer that never rests, and after a release that knows nothing of it.
 
-use super::super::{faults::FaultyEnv, state::tests::id};
+use super::super::{encode_file, faults::FaultyEnv, state::tests::id};
 use super::*;
 use crate::{
-    codec::manifest::Entry,
-    env::{Env, memory::MemoryEnv},
-    storage::manifest::Flush,
+    codec::manifest::{self as codec, Entry, HEADER_BYTES, Reader},
+    env::{Env, Open, memory::MemoryEnv, read_full_at, write_all_at},
+    storage::manifest::{Flush, ManifestState},
     types::{Offset, name::TopicName},
 };
 use std::{
@@ -54,5 +54,62 @@ fn a_writer_that_never_rests_is_no_damage() {
         for _ in 0..3 {
             watching.check_end().unwrap_or_else(|error| panic!("renews {renews}: {error}"));
         }
+    }
+}
+
+fn manifest_of(env: &MemoryEnv) -> Vec<u8> {
+    let file = env.open(Path::new("/manifest"), Open::Read).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    read_full_at(&*file, &mut bytes, 0).unwrap();
+    bytes
+}
+
+fn put(env: &MemoryEnv, bytes: &[u8]) {
+    let file = env.open(Path::new("/manifest"), Open::Write).unwrap();
+    file.set_len(0).unwrap();
+    write_all_at(&*file, bytes, 0).unwrap();
+}
+
+/// What the first release makes of a manifest: it passes over what the file says of itself.
+fn as_the_first_release_reads(bytes: &[u8]) -> ManifestState {
+    let epoch = codec::decode_header(bytes).unwrap();
+    let mut reader = Reader::new(epoch, HEADER_BYTES as u64, &bytes[HEADER_BYTES..]);
+    let mut state = ManifestState::default();
+    while let Some(append) = reader.next().unwrap() {
+        for (_, entry) in append.entries {
+            if !matches!(entry, Entry::Numbered { .. } | Entry::MarksDurable { .. }) {
+                state.apply(&entry).unwrap();
+            }
+        }
+    }
+    state
+}
+
+#[test]
+fn the_first_release_may_have_the_log_in_between() {
+    let env = MemoryEnv::new();
+    let mut slot = 0;
+    let mut left_before: Option<Vec<u8>> = None;
+    for round in 0..4 {
+        let (manifest, marks) = open(env.clone(), Access::ReadWrite);
+        manifest.check_end().unwrap_or_else(|error| panic!("round {round}: {error}"));
+        manifest.append(&[created(2 * round, slot)], Flush::Now).unwrap();
+        marks.flush().unwrap();
+        let numbered = manifest_of(&env);
+        // What the first release left is known for an earlier day's.
+        if let Some(earlier) = &left_before {
+            put(&env, earlier);
+            let earlier = open(env.clone(), Access::ReadWrite).0.check_end();
+            assert!(matches!(earlier, Err(Error::Corrupt { .. })), "round {round}: {earlier:?}");
+        }
+        let mut state = as_the_first_release_reads(&numbered);
+        // It gives the next slot to a partition, or none.
+        if round % 2 == 1 {
+            state.apply(&created(2 * round + 1, state.next_slot())).unwrap();
+        }
+        slot = state.next_slot();
+        let left = encode_file(100 + u64::from(round), &state, None);
+        put(&env, &left);
+        left_before = Some(left);
     }
 }
