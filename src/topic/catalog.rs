@@ -97,6 +97,8 @@ impl Catalog {
     /// Opens every topic that the manifest names.
     pub fn open(shared: Arc<Shared>, on_progress: &mut OnProgress<'_>) -> Result<(Catalog, RecoveryReport)> {
         shared.before_writing(leftovers::clean_up);
+        lost_manifest::check(&shared)?;
+        shared.manifest.check_end()?;
         let catalog = Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
@@ -105,8 +107,6 @@ impl Catalog {
             changes: Changes::default(),
             shared: Arc::clone(&shared),
         };
-        lost_manifest::check(&shared)?;
-        shared.manifest.check_end()?;
         let begun = shared.env.monotonic();
         let (states, was_clean): (Vec<TopicState>, bool) = {
             let state = catalog.taken_in.lock();

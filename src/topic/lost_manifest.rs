@@ -20,6 +20,10 @@ pub(super) fn check(shared: &Shared) -> Result<()> {
             .iter()
             .any(|file| SegmentFile::Log.parse(&file.name).is_some())
         {
+            // Where somebody is just making the log, its manifest was there before its segments.
+            if shared.manifest.observe()? {
+                return Ok(());
+            }
             let reason = format!(
                 "there is none, though {} holds segments: it was lost, or these are a broker's files; \
                  PartitionDir::open_read_only reads each directory",
@@ -29,4 +33,32 @@ pub(super) fn check(shared: &Shared) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        env::{Env, memory::MemoryEnv},
+        storage::manifest::faults::FaultyEnv,
+        streamlog::Builder,
+        topic::TopicConfig,
+    };
+    use std::{path::Path, sync::Arc};
+
+    #[test]
+    fn a_log_that_a_writer_is_just_making_has_lost_nothing() {
+        let memory = MemoryEnv::new();
+        let dir = Path::new("/data");
+        memory.create_dir(dir).unwrap();
+        let env = FaultyEnv::new(Arc::clone(&memory));
+        env.meanwhile(move |path| {
+            let is_new = memory.metadata(&dir.join("manifest")).is_err();
+            if path == dir && is_new {
+                let log = Builder::with_env(memory.clone(), dir).background_thread(false).open().unwrap();
+                log.create_topic("t", TopicConfig::default()).unwrap();
+            }
+        });
+        let log = Builder::with_env(env, dir).background_thread(false).read_only(true).open().unwrap();
+        assert_eq!(log.topics().unwrap().len(), 1);
+    }
 }
