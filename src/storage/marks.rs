@@ -87,7 +87,7 @@ impl Marks {
     fn read_slot<T>(&self, slot: u32, decode: impl Fn(&[u8; MARK_BYTES]) -> Option<T>) -> Result<Option<T>> {
         let Some(file) = self.file_to_read()? else { return Ok(None) };
         let mut before = None;
-        loop {
+        for _ in 0..LOOKS {
             let mut bytes = [0; MARK_BYTES];
             let read = read_full_at(&*file, &mut bytes, position(slot))
                 .map_err(|e| Error::io("read", &self.path, e))?;
@@ -97,6 +97,7 @@ impl Marks {
                 return Ok(mark);
             }
         }
+        Ok(None)
     }
 
     /// The first slot from `from` on that says something which only a manifest that knows of it can have let it say: the
@@ -181,6 +182,9 @@ impl Marks {
 /// How many slots are looked at that no manifest names: as many as all partitions of a log may have.
 const SLOTS_SEEN: u32 = 1 << 20;
 
+/// How often a slot is read that is another each time.
+const LOOKS: usize = 100;
+
 /// What a slot says that nobody named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InUse {
@@ -242,5 +246,33 @@ mod tests {
 
         let marks = Marks::open(env, dir, Access::ReadWrite).unwrap();
         assert_eq!(marks.read(3, &topic(1), 0).unwrap(), Some(mark));
+    }
+
+    /// A file whose bytes are others at each look.
+    #[derive(Debug)]
+    struct Restless {
+        file: Arc<dyn File>,
+        looks: std::sync::atomic::AtomicUsize,
+    }
+
+    impl File for Restless {
+        crate::env::forward_to_file!(write_at, sync_data, len, set_len, allocate, read_past_cache, region);
+
+        fn read_at(&self, buf: &mut [u8], _position: u64) -> io::Result<usize> {
+            let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            assert!(looks < 10_000, "this goes on for ever");
+            buf.fill(looks as u8);
+            Ok(buf.len())
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_another_at_each_look_says_nothing() {
+        let env = MemoryEnv::new();
+        let marks = Marks::open(env.clone(), Path::new("/"), Access::ReadWrite).unwrap();
+        let file = env.open(Path::new("/marks"), Open::Create).unwrap();
+        *marks.file.lock() = Some(Arc::new(Restless { file, looks: 0.into() }));
+        assert_eq!(marks.read_manifest(0).unwrap(), None);
+        assert_eq!(marks.read(0, &topic(1), 0).unwrap(), None);
     }
 }
