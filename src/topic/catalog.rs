@@ -343,7 +343,7 @@ impl Catalog {
 
     /// The first of `count` slots among the marks that were never used.
     fn free_slots(&self, count: u32) -> Result<u32> {
-        let first = self.shared.manifest.state().next_slot();
+        let first = self.shared.manifest.state().free_slot();
         let fits = first.checked_add(count).is_some();
         fits.then_some(first).ok_or_else(|| Error::InvalidArgument {
             reason: format!("{count} partitions more than the {first} that this log has had are too many"),

@@ -113,3 +113,19 @@ fn the_first_release_may_have_the_log_in_between() {
         left_before = Some(left);
     }
 }
+
+/// As on a full medium, where a file of the first release is written on in its place until there is space.
+#[test]
+fn a_manifest_that_gets_its_number_late_takes_no_slot_that_was_promised() {
+    let env = MemoryEnv::new();
+    let mut state = ManifestState::default();
+    state.apply(&created(1, 0)).unwrap();
+    write_all_at(&*env.open(Path::new("/manifest"), Open::Create).unwrap(), &encode_file(1, &state, None), 0)
+        .unwrap();
+    let (manifest, _) = open(env, Access::ReadWrite);
+    let promised = manifest.state().free_slot();
+    manifest.append(&[Entry::Opened { epoch: 1 }], Flush::Now).unwrap();
+    assert!(manifest.state().own().is_some());
+    manifest.append(&[created(2, promised)], Flush::Now).unwrap();
+    assert_eq!(manifest.state().free_slot(), promised + 1);
+}

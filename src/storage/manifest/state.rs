@@ -145,6 +145,12 @@ impl ManifestState {
         self.next_slot
     }
 
+    /// The lowest slot that a new partition may have. One is left for a file that gets its number before the partition is
+    /// named.
+    pub fn free_slot(&self) -> u32 {
+        self.next_slot.saturating_add(u32::from(self.own.is_none()))
+    }
+
     /// What the file says of itself; files of the first release say nothing.
     pub(super) fn own(&self) -> Option<OwnMark> {
         self.own
