@@ -87,6 +87,14 @@ mod below {
         fn error(&self, error: Errno, expected: FileKind) -> io::Error {
             explain(self.dir(), self.name, error, Some(expected), 0)
         }
+
+        /// As [`Place::error`], of a removal: of every kind of name it may be refused, or fail.
+        fn error_of_removal(&self, error: Errno, expected: FileKind) -> io::Error {
+            match error {
+                Errno::ACCESS | Errno::ROFS | Errno::IO => error.into(),
+                other => self.error(other, expected),
+            }
+        }
     }
 
     impl Names {
@@ -200,13 +208,13 @@ mod below {
         pub(in crate::env::real) fn remove_file(&self, path: &Path) -> io::Result<()> {
             let place = self.place(path)?;
             fs::unlinkat(place.dir(), place.name, AtFlags::empty())
-                .map_err(|e| place.error(e, FileKind::File))
+                .map_err(|e| place.error_of_removal(e, FileKind::File))
         }
 
         pub(in crate::env::real) fn remove_dir(&self, path: &Path) -> io::Result<()> {
             let place = self.place(path)?;
             fs::unlinkat(place.dir(), place.name, AtFlags::REMOVEDIR)
-                .map_err(|e| place.error(e, FileKind::Dir))
+                .map_err(|e| place.error_of_removal(e, FileKind::Dir))
         }
     }
 
@@ -289,6 +297,33 @@ mod below {
                 .checked_add(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds)))
         });
         since.map_or(Timestamp::NONE, Timestamp::from)
+    }
+
+    #[cfg(all(test, not(miri)))]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn what_may_not_be_removed_is_not_said_to_be_something_else() {
+            let dir = tempfile::tempdir().unwrap();
+            let (link, below) = (dir.path().join("link"), dir.path().join("below"));
+            std::os::unix::fs::symlink("nothing", &link).unwrap();
+            std::fs::create_dir(&below).unwrap();
+            let names = Names::below(dir.path()).unwrap();
+            for (path, expected) in
+                [(&link, FileKind::Dir), (&link, FileKind::File), (&below, FileKind::File)]
+            {
+                let place = names.place(path).unwrap();
+                for errno in [Errno::ACCESS, Errno::ROFS, Errno::IO] {
+                    let error = place.error_of_removal(errno, expected);
+                    assert_eq!(error.raw_os_error(), Some(errno.raw_os_error()), "{error}");
+                }
+                // By these the systems say that it is none.
+                for errno in [Errno::NOTDIR, Errno::ISDIR, Errno::PERM] {
+                    assert!(WrongKind::of(&place.error_of_removal(errno, expected)).is_some());
+                }
+            }
+        }
     }
 }
 
