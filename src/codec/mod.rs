@@ -23,6 +23,7 @@ pub mod message;
 pub mod pages;
 pub mod record;
 pub mod snapshot;
+pub mod unpacked;
 pub mod varint;
 #[cfg(test)]
 mod vectors;

@@ -11,7 +11,7 @@ use super::{
     offsets::OffsetSet,
     replay::Replay,
     shared::{Shared, SharedOptions},
-    survey::{Missed, PartitionDirReport, Survey, Unpacked, choose_segments, offsets_of},
+    survey::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
     view::Partition,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         index::AbortedTransaction,
         mark::Mark,
         snapshot::{ProducerEntry, decode_snapshot},
+        unpacked::Unpacked,
     },
     env::{DirEntry, Env, real::RealEnv},
     error::{Error, Result},

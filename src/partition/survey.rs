@@ -10,15 +10,14 @@ use super::{
     log::Identity,
     recover::MISSING,
     replay::{Bounds, Earlier, Met, Replay, Stop, Why, read_epochs},
-    visible::decode_within,
 };
 use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, HEADER_LEN, RecordBatch},
-        compress::MAX_DECOMPRESSED,
         index::AbortedTransaction,
         snapshot::{ProducerEntry, decode_snapshot},
+        unpacked::Unpacked,
     },
     env::{DirEntry, Env},
     error::Result,
@@ -30,7 +29,7 @@ use crate::{
         segment::Segment,
         sidecar::{SNAPSHOT_MAX, read_hint},
     },
-    types::{Compression, Offset},
+    types::Offset,
 };
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
@@ -92,7 +91,7 @@ impl DamagedRange {
         position: u64,
         unpacked: &mut Unpacked,
     ) -> Option<Self> {
-        let reason = match unpacked.decode(batch)? {
+        let reason = match unpacked.records(batch)?.err()? {
             DecodeError::CodecUnavailable(_) | DecodeError::OutOfMemory(_) => return None,
             error => format!("its checksum is right, and its content is not: {error}"),
         };
@@ -103,52 +102,6 @@ impl DamagedRange {
             offsets: header.base_offset..header.next_offset(),
             reason,
         })
-    }
-}
-
-/// How much a survey may decompress: a few kilobytes can become a gigabyte, and an opening takes no longer than what is
-/// there is large. Batches beyond that are checked by those who read them.
-#[derive(Debug)]
-pub(super) struct Unpacked {
-    left: u64,
-}
-
-impl Unpacked {
-    /// What may be decompressed of any directory.
-    const LEAST: u64 = 32 << 20;
-    /// What each byte of a batch adds to that.
-    const PER_BYTE: u64 = 8;
-    /// How much a byte of a batch became before its content was found to be bad, at most in most codecs.
-    const LIKELY_AT_MOST: u64 = 255;
-
-    /// Why the content of `batch` cannot be read; `None` where it can, or is not looked at.
-    fn decode(&mut self, batch: &RecordBatch) -> Option<DecodeError> {
-        if batch.header().compression() == Compression::None {
-            return decode_within(batch, 0).err();
-        }
-        self.left = self.left.saturating_add(batch.header().size() * Self::PER_BYTE);
-        let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(MAX_DECOMPRESSED);
-        match decode_within(batch, max) {
-            Ok(records) => {
-                self.left -= records.byte_len() as u64;
-                None
-            }
-            Err(DecodeError::TooLarge(max)) if max < MAX_DECOMPRESSED => {
-                self.left = 0;
-                None
-            }
-            Err(error) => {
-                // It may have come to this at its end.
-                self.left = self.left.saturating_sub(batch.header().size() * Self::LIKELY_AT_MOST);
-                Some(error)
-            }
-        }
-    }
-}
-
-impl Default for Unpacked {
-    fn default() -> Self {
-        Unpacked { left: Self::LEAST }
     }
 }
 

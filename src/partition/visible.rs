@@ -22,11 +22,10 @@ use crate::{
 };
 use std::{io, sync::Arc};
 
-/// The records of a batch, decompressed into at most `max` bytes and checked.
-pub(super) fn decode_within(batch: &RecordBatch, max: usize) -> Result<ValidRecords, DecodeError> {
+fn decode(batch: &RecordBatch) -> Result<ValidRecords, DecodeError> {
     #[cfg(test)]
     DECODED.set(DECODED.get() + 1);
-    batch.records(max).and_then(Records::validate)
+    batch.records(MAX_DECOMPRESSED).and_then(Records::validate)
 }
 
 #[cfg(test)]
@@ -44,8 +43,7 @@ impl Log {
     pub fn decode(&self, batch: &RecordBatch) -> Result<ValidRecords> {
         let header = batch.header();
         let decoded = match self.unreadable.why(header) {
-            None => decode_within(batch, MAX_DECOMPRESSED)
-                .inspect_err(|error| self.unreadable.note(header, error)),
+            None => decode(batch).inspect_err(|error| self.unreadable.note(header, error)),
             Some(known) => Err(known),
         };
         decoded.map_err(|error| self.unreadable(header, error))

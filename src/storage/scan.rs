@@ -18,6 +18,7 @@ use crate::{
         DecodeError,
         batch::{BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD, RecordBatch},
         crc::{crc32c, crc32c_append, crc32c_over_zeros},
+        unpacked::Unpacked,
     },
     error::{
         Error, Result,
@@ -97,6 +98,7 @@ pub struct Scanner<'a> {
     zeros_from: Option<u64>,
     /// How many bytes may still be looked at for what may be a batch and is none, once that has begun.
     search: Option<u64>,
+    unpacked: Unpacked,
     chunk: Bytes,
     chunk_start: u64,
     /// How many bytes were read.
@@ -120,6 +122,7 @@ impl<'a> Scanner<'a> {
             places: KnownPlaces::default(),
             zeros_from: None,
             search: None,
+            unpacked: Unpacked::default(),
             chunk: Bytes::new(),
             chunk_start: 0,
             bytes_read: 0,

@@ -10,11 +10,7 @@
 
 use super::Scanner;
 use crate::{
-    codec::{
-        batch::{BatchHeader, RecordBatch},
-        compress::MAX_DECOMPRESSED,
-        record::Records,
-    },
+    codec::batch::{BatchHeader, RecordBatch},
     error::Result,
     types::Offset,
 };
@@ -125,7 +121,7 @@ impl Scanner<'_> {
     }
 
     /// What is wrong with a batch, at the scan's position, that claims offsets which the batches behind it have, and has
-    /// no records there.
+    /// no records there. Nothing is, as far as this goes, with one that becomes more than may still be decompressed.
     pub(super) fn reaches_too_far(&mut self, batch: &RecordBatch) -> Result<Option<String>> {
         let header = batch.header();
         let behind = self.position + header.size();
@@ -134,7 +130,7 @@ impl Scanner<'_> {
         if base <= header.base_offset || base > last || !self.is_borne_out(behind, &next)? {
             return Ok(None);
         }
-        let records = batch.records(MAX_DECOMPRESSED).and_then(Records::validate);
+        let Some(records) = self.unpacked.records(batch) else { return Ok(None) };
         if records.is_ok_and(|records| records.iter().any(|record| record.offset >= base)) {
             return Ok(None);
         }

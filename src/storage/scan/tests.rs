@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    codec::builder::{BatchBuilder, Stamp},
+    codec::{
+        builder::{BatchBuilder, Stamp},
+        compress::is_available,
+    },
     env::{Env, File, Open, memory::MemoryEnv, real::RealEnv, write_all_at},
     storage::files::{FilePool, ReadMode},
     types::{Compression, Timestamp},
@@ -313,5 +316,36 @@ fn batches_that_are_none_cost_a_multiple_of_what_is_there_and_no_more() {
         assert!(begun.is_none() && scanner.search.is_some_and(|left| left < most));
         // All of them together would be more than that.
         assert!((CLAIMS * bytes.len() / 2) as u64 > most && scanner.search == Some(0));
+    });
+}
+
+#[test]
+fn batches_that_become_large_are_looked_into_only_for_so_long() {
+    let codecs = [Compression::Gzip, Compression::Zstd, Compression::Lz4, Compression::Snappy];
+    let Some(codec) = codecs.into_iter().find(|codec| is_available(*codec)) else { return };
+    let mut builder = BatchBuilder::new();
+    builder.append(Timestamp::from_millis(7), None, Some(&vec![0; 3 << 20]), &[]).unwrap();
+    let sealed = builder.seal(codec, None).unwrap().finish(Offset::ZERO, 0, Stamp::CreateTime).to_vec();
+    // Ten offsets, of which the next batch has the sixth.
+    let claims = |base: u64| {
+        let mut bytes = sealed.clone();
+        bytes[..8].copy_from_slice(&base.to_be_bytes());
+        bytes[23..27].copy_from_slice(&9u32.to_be_bytes());
+        let crc = crc32c(&bytes[CRC_START..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    };
+    let all: Vec<u8> = (0..14).flat_map(|i| [claims(6 * i), batch(6 * i + 5, 10)].concat()).collect();
+    with_file(0, &[(0, &all)], |file| {
+        let mut scanner = Scanner::new(file, all.len() as u64, 0, Offset::ZERO, true);
+        let mut looked_into = 0;
+        while let Found::Bad(reason) = scanner.next().unwrap() {
+            assert!(reason.contains("claims the offsets"), "{reason}");
+            looked_into += 1;
+            scanner.resync().unwrap().unwrap();
+            assert!(matches!(scanner.next().unwrap(), Found::Batch(..)));
+        }
+        // 32 MiB of them, and what their own bytes add.
+        assert!((10..13).contains(&looked_into), "{looked_into}");
     });
 }
