@@ -16,9 +16,11 @@ use crate::{
 /// What is smaller is looked at when all of it is there.
 const LOOKED_AT: usize = 1 << 20;
 
-/// How much of a stream is taken at a time.
+/// How much of a stream is taken at a time, at most, and how much room is made for it at first, at least.
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 const STEP: usize = 1 << 20;
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+const FIRST_STEP: usize = 8 << 10;
 
 /// Bytes on their way out of a codec. Always true: there are no more than `max`, and none behind the last record but
 /// what is to be refused.
@@ -74,8 +76,12 @@ impl Output {
         use std::io::Read;
         loop {
             let before = self.bytes.len();
-            // One byte more than may come tells of those that may not.
-            let step = STEP.min(self.left().saturating_add(1));
+            // What there is room for; else twice as much. One byte more than may come tells of those that may not.
+            let step = match self.bytes.capacity() - before {
+                0 => before.clamp(FIRST_STEP, STEP),
+                room => room.min(STEP),
+            };
+            let step = step.min(self.left().saturating_add(1));
             if !grow(&mut self.bytes, step) {
                 return Err(DecodeError::OutOfMemory(before + step));
             }
@@ -96,7 +102,7 @@ impl Output {
     #[cfg(any(feature = "gzip", feature = "zstd"))]
     pub(super) fn expect(&mut self, len: usize) {
         // Where there is none, what comes will say so.
-        grow(&mut self.bytes, len.min(self.max).min(STEP));
+        grow(&mut self.bytes, len.clamp(FIRST_STEP, STEP).min(self.max.saturating_add(1)));
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
@@ -168,12 +174,16 @@ mod tests {
 
     /// What becomes of `bytes`, packed by each codec, as so many records.
     fn unpacked(bytes: &[u8], records: u32) -> Vec<Result<Vec<u8>, DecodeError>> {
+        unpacked_of(&CODECS, bytes, records)
+    }
+
+    fn unpacked_of(codecs: &[Compression], bytes: &[u8], records: u32) -> Vec<Result<Vec<u8>, DecodeError>> {
         let through = |codec| {
             let mut packed = Vec::new();
             compress(codec, None, bytes, &mut packed).unwrap();
             decompress_records(codec, &packed, records, MAX_DECOMPRESSED)
         };
-        CODECS.into_iter().filter(|codec| is_available(*codec)).map(through).collect()
+        codecs.iter().copied().filter(|codec| is_available(*codec)).map(through).collect()
     }
 
     #[test]
@@ -207,6 +217,32 @@ mod tests {
         for found in unpacked(&[&whole[..], &[0; 3 << 20]].concat(), 2) {
             let error = found.unwrap_err().to_string();
             assert!(error.contains(&format!("the last record, at byte {} of", whole.len())), "{error}");
+        }
+    }
+
+    #[cfg(any(feature = "gzip", feature = "zstd"))]
+    #[test]
+    fn a_small_batch_takes_no_more_room_than_it_needs_and_takes_it_once() {
+        for len in [1, 100, 4 << 10, 20_000, 300_000] {
+            let value: Vec<u8> =
+                (0..len as u32 - 1).map(|i| (i.wrapping_mul(2_654_435_761) >> 27) as u8).collect();
+            let bytes = [&record(value.len() as i32, 0)[..], &value].concat();
+            for found in unpacked_of(&[Compression::Gzip, Compression::Zstd], &bytes, 1) {
+                let found = found.unwrap();
+                assert!(found.capacity() <= (4 * found.len()).max(8 << 10), "{} of {len}", found.capacity());
+            }
+        }
+        // As much as was expected, and less.
+        for (expected, len) in [(0, 5000), (40_000, 39_999), (40_000, 11)] {
+            let mut out = Output::new(MAX_DECOMPRESSED, None);
+            out.expect(expected);
+            let (place, room) = (out.bytes.as_ptr(), out.bytes.capacity());
+            out.take_all(&vec![7; len][..]).unwrap();
+            assert_eq!(
+                (out.bytes.as_ptr(), out.bytes.capacity()),
+                (place, room),
+                "{len} where {expected} were expected"
+            );
         }
     }
 
