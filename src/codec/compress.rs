@@ -44,11 +44,11 @@ pub const fn is_available(compression: Compression) -> bool {
 /// Compresses `input` onto the end of `out`. `level` is the codec's own, where it has levels that matter.
 pub fn compress(
     compression: Compression,
+    #[cfg_attr(not(any(feature = "gzip", feature = "zstd")), expect(unused, reason = "no codec has levels"))]
     level: Option<i32>,
     input: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let _ = level;
     match compression {
         Compression::None => {
             out.extend_from_slice(input);
@@ -67,12 +67,13 @@ pub fn compress(
     }
 }
 
-/// Decompresses `input` into at most `max` bytes.
+/// Decompresses `input`, which may be anything, into at most `max` bytes.
+#[cfg(any(test, feature = "__fuzzing"))]
 pub fn decompress(compression: Compression, input: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
     decompress_some(compression, input, None, max)
 }
 
-/// As [`decompress`], for so many records: what is none of them ends it early.
+/// Decompresses `input` into at most `max` bytes, which are so many records: what is none of them ends it early.
 pub fn decompress_records(
     compression: Compression,
     input: &[u8],
@@ -85,10 +86,13 @@ pub fn decompress_records(
 fn decompress_some(
     compression: Compression,
     input: &[u8],
+    #[cfg_attr(
+        not(any(feature = "gzip", feature = "lz4", feature = "snappy", feature = "zstd")),
+        expect(unused, reason = "no codec looks at them")
+    )]
     records: Option<u32>,
     max: usize,
 ) -> Result<Vec<u8>, DecodeError> {
-    let _ = records;
     match compression {
         Compression::None if input.len() > max => Err(DecodeError::TooLarge(max)),
         Compression::None => Ok(input.to_vec()),
