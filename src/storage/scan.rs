@@ -204,14 +204,29 @@ impl<'a> Scanner<'a> {
         if let Some(reason) = self.contradicted(&header)? {
             return Ok(Found::Bad(reason));
         }
+        let batch = match self.whole(header)? {
+            Ok(batch) => batch,
+            Err(reason) => return Ok(Found::Bad(reason)),
+        };
+        if let Some(reason) = self.reaches_too_far(&batch)? {
+            return Ok(Found::Bad(reason));
+        }
+        let (header, position) = (batch.header(), self.position);
+        self.position += header.size();
+        self.expected = header.next_offset();
+        self.epochs.before = Some(header.leader_epoch);
+        Ok(Found::Batch(batch, position))
+    }
+
+    /// The batch at the scan's position, or why it is none.
+    fn whole(&mut self, header: BatchHeader) -> Result<std::result::Result<RecordBatch, String>> {
         let left = self.limit.saturating_sub(self.position);
         if header.size() > left {
-            let reason = format!("a batch of {} bytes, of which the file has {left}", header.size());
-            return Ok(Found::Bad(reason));
+            return Ok(Err(format!("a batch of {} bytes, of which the file has {left}", header.size())));
         }
         // A large one is checked piece by piece before memory is set aside for what it says of itself.
         if header.size() > CHUNK as u64 && !self.checksum_holds(self.position, &header)?.0 {
-            return Ok(Found::Bad("the checksum of the batch does not match".into()));
+            return Ok(Err("the checksum of the batch does not match".into()));
         }
         // Together with the header behind it, so that neither is read twice.
         if header.size() <= CHUNK as u64 {
@@ -220,22 +235,15 @@ impl<'a> Scanner<'a> {
         let size = usize::try_from(header.size()).unwrap_or(usize::MAX);
         let bytes = self.peek(size)?;
         if bytes.len() < size {
-            return Ok(Found::Bad(format!("a batch of {size} bytes, of which the file has {}", bytes.len())));
+            return Ok(Err(format!("a batch of {size} bytes, of which the file has {}", bytes.len())));
         }
         let batch = RecordBatch::with_header(header, bytes);
         if let Err(error) = batch.verify_crc()
             && !planted!(believe_without_checksums)
         {
-            return Ok(Found::Bad(error.to_string()));
+            return Ok(Err(error.to_string()));
         }
-        if let Some(reason) = self.reaches_too_far(&batch)? {
-            return Ok(Found::Bad(reason));
-        }
-        let position = self.position;
-        self.position += header.size();
-        self.expected = header.next_offset();
-        self.epochs.before = Some(header.leader_epoch);
-        Ok(Found::Batch(batch, position))
+        Ok(Ok(batch))
     }
 
     /// Goes on at the next whole, valid batch behind the scan's position, and says where that is. In a log without gaps
@@ -251,14 +259,10 @@ impl<'a> Scanner<'a> {
             return Ok(None);
         }
         let mut claim = Some(Claim::new(self.position, self.expected));
-        let mut search = match self.search {
-            Some(left) => left,
-            None => {
-                let there = self.file.data_behind(at)?.min(self.limit.saturating_sub(at));
-                there.saturating_mul(SEARCHED_TIMES).saturating_add(SEARCHED_LEAST)
-            }
-        };
-        self.search = Some(search);
+        if self.search.is_none() {
+            let there = self.file.data_behind(at)?.min(self.limit.saturating_sub(at));
+            self.search = Some(there.saturating_mul(SEARCHED_TIMES).saturating_add(SEARCHED_LEAST));
+        }
         while at + HEADER_LEN as u64 <= self.limit {
             let window = self.view(at, CHUNK)?;
             let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
@@ -270,25 +274,15 @@ impl<'a> Scanner<'a> {
             for (i, _) in magics.enumerate().filter(|(_, byte)| **byte == 2) {
                 let Some(head) = window.get(i..i + HEADER_LEN) else { break };
                 let Ok(header) = BatchHeader::parse(head) else { continue };
-                let start = at + i as u64;
-                let fits = header.base_offset >= self.expected && header.last_offset() < self.ceiling;
-                if !fits || start + header.size() > self.limit {
-                    continue;
-                }
-                if search == 0 {
+                if self.search == Some(0) {
                     return Ok(None);
                 }
-                let (holds, looked_at) = self.checksum_holds(start, &header)?;
-                if holds {
-                    claim = self.follow_claim(claim, start)?;
-                }
-                if holds && !self.is_out_of_its_place(start, &header, claim)? {
+                let start = at + i as u64;
+                if self.is_whole_and_in_place(start, &header, &mut claim)? {
                     self.position = start;
                     self.expected = header.base_offset;
                     return Ok(Some(start));
                 }
-                search = search.saturating_sub(looked_at);
-                self.search = Some(search);
             }
             let is_unread = self.zeros_from.is_some_and(|zeros| unread_from(zeros) <= behind);
             at = match is_empty {
@@ -299,6 +293,30 @@ impl<'a> Scanner<'a> {
             };
         }
         Ok(None)
+    }
+
+    /// Whether what lies behind damage at `start` is a batch to go on at. Takes what that costs from what may still be
+    /// looked at: all that was read, for its checksum and for what bears it out.
+    fn is_whole_and_in_place(
+        &mut self,
+        start: u64,
+        header: &BatchHeader,
+        claim: &mut Option<Claim>,
+    ) -> Result<bool> {
+        let fits = header.base_offset >= self.expected && header.last_offset() < self.ceiling;
+        if !fits || start + header.size() > self.limit {
+            return Ok(false);
+        }
+        let before = self.bytes_read;
+        let (holds, looked_at) = self.checksum_holds(start, header)?;
+        let mut is_good = false;
+        if holds {
+            *claim = self.follow_claim(*claim, start)?;
+            is_good = !self.is_out_of_its_place(start, header, *claim)?;
+        }
+        let cost = looked_at.max(self.bytes_read - before);
+        self.search = self.search.map(|left| left.saturating_sub(cost));
+        Ok(is_good)
     }
 
     /// Where something may lie again behind a stretch of zeros that was read up to `position`.

@@ -349,3 +349,22 @@ fn batches_that_become_large_are_looked_into_only_for_so_long() {
         assert!((10..13).contains(&looked_into), "{looked_into}");
     });
 }
+
+#[test]
+fn looking_for_what_bears_out_a_batch_costs_a_multiple_of_what_is_there_and_no_more() {
+    const PAIRS: u64 = 150;
+    // A whole batch, and a header that has the next one far ahead. Each look there reads a chunk, and the way back another.
+    let mut ahead = batch(0, 10)[..61].to_vec();
+    ahead[8..12].copy_from_slice(&(2u32 << 20).to_be_bytes());
+    let pairs = (0..PAIRS).flat_map(|i| [&batch(20 + 2 * i, 10)[..], &ahead].concat());
+    let bytes: Vec<u8> =
+        std::iter::repeat_n(0xaa, 100).chain(pairs).chain(std::iter::repeat_n(0xaa, 4 << 20)).collect();
+    with_file(0, &[(0, &bytes)], |file| {
+        let mut scanner = Scanner::new(file, bytes.len() as u64, 0, Offset::new(10), false);
+        assert!(matches!(scanner.next().unwrap(), Found::Bad(_)));
+        assert_eq!(scanner.resync().unwrap(), None);
+        let most = SEARCHED_LEAST + SEARCHED_TIMES * bytes.len() as u64;
+        assert!(scanner.bytes_read < most + (4 << 20), "{} bytes read", scanner.bytes_read);
+        assert_eq!(scanner.search, Some(0));
+    });
+}
