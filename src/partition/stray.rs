@@ -41,8 +41,8 @@ use std::{
     sync::Arc,
 };
 
-/// How often an opening begins anew because a file went away meanwhile, as a live broker's retention does it.
-const ATTEMPTS: usize = 50;
+/// How often an opening is tried because a file went away meanwhile, as a live broker's retention does it.
+const ATTEMPTS: usize = 16;
 
 /// How many descriptors are held at once.
 const OPEN_FILES: usize = 64;
@@ -142,9 +142,11 @@ impl PartitionDir {
                 Err(Error::Io { path, source, .. }) if is_gone(path, source) => {}
                 _ => return opened.map(|(opened, _)| opened),
             }
+            #[cfg(test)]
+            tests::between_looks();
             // It may have been removed since the directory above was asked.
             let now = Above::of(&env, dir)?;
-            if now == above && opened.is_ok() {
+            if opened.is_ok() && !now.excuses(&above) {
                 return opened.map(|(opened, _)| opened);
             }
             above = now;
@@ -327,8 +329,10 @@ fn name_of(dir: &Path) -> Option<TopicPartition> {
 }
 
 /// What the directory above says of a partition.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 struct Above {
+    /// The topic that the manifest knows it by.
+    topic: Option<TopicId>,
     /// Where the log begins: by Kafka's checkpoint, or the manifest of a log of ours, which learns of it sooner.
     log_start: Offset,
     /// Everything below was durable: by Kafka's checkpoint of recovery points.
@@ -360,10 +364,25 @@ impl Above {
                 let mark = marks.and_then(|marks| marks.read(state.slot, &topic.id, name.partition)).ok();
                 let flushed = mark.flatten().map(|mark| mark.flushed_offset);
                 known.durable = closed.or(flushed).unwrap_or_default().max(state.log_start);
+                known.topic = Some(topic.id);
                 known.state = Some(state.clone());
             }
         }
         Ok(known)
+    }
+
+    /// Whether something has happened since `before` that takes away what was durable then: retention, a deletion, a
+    /// life that began lower, a broker that cut the log. A writer that only goes on does not.
+    fn excuses(&self, before: &Above) -> bool {
+        let fell = self.flushed < before.flushed || self.durable < before.durable;
+        fell || self.topic != before.topic || self.begins() != before.begins()
+    }
+
+    /// Where the log begins, and its last life.
+    fn begins(&self) -> (Offset, Option<Offset>, Option<(u32, Offset)>) {
+        let first = self.state.as_ref().and_then(|state| state.segments.first()).map(|first| first.base);
+        let life = self.state.as_ref().and_then(|state| state.incarnations.back().copied());
+        (self.log_start, first, life)
     }
 }
 

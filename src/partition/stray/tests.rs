@@ -1,6 +1,7 @@
 //! Directories made by hand: torn, damaged, half replaced.
 
 use super::*;
+use crate::{Builder, Durability, RecordData, TopicConfig};
 use crate::{
     codec::{
         builder::{BatchBuilder, Stamp},
@@ -12,9 +13,18 @@ use crate::{
     error::ErrorKind,
     types::{Compression, IsolationLevel, Timestamp},
 };
-use std::ops::Range;
+use std::{cell::RefCell, ops::Range};
 
 const DIR: &str = "/data/t-0";
+
+thread_local! {
+    /// What somebody else does while this thread opens a directory, after each look.
+    static BETWEEN_LOOKS: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+}
+
+pub(super) fn between_looks() {
+    BETWEEN_LOOKS.with_borrow_mut(|act| act.iter_mut().for_each(|act| act()));
+}
 
 fn env() -> Arc<MemoryEnv> {
     let env = MemoryEnv::new();
@@ -482,4 +492,47 @@ fn wrong_indexes_mislead_nobody() {
     let found = dir.offset_for_timestamp(Timestamp::from_millis(333)).unwrap().unwrap();
     assert_eq!(found.offset, 333);
     assert_eq!(dir.offset_of_max_timestamp().unwrap().unwrap().offset, 599);
+}
+
+#[test]
+fn beside_a_writer_that_goes_on_a_lost_end_or_file_is_told_at_the_first_look() {
+    for loses_all in [false, true] {
+        let env = env();
+        let log = Builder::with_env(env.clone(), Path::new("/data")).background_thread(false).open().unwrap();
+        let config = TopicConfig::default().durability(Durability::Flushed).segment_bytes(1 << 10);
+        let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+        let append = move || {
+            let value = partition.log_end_offset().value().to_string();
+            partition.append(&[RecordData::new(value.as_str())]).unwrap();
+            partition.flush().unwrap();
+            partition.segment_count()
+        };
+        while append() < 4 {}
+        let mut logs = env.list(Path::new(DIR)).unwrap();
+        logs.retain(|entry| entry.name.ends_with(".log"));
+        logs.sort_by(|a, b| a.name.cmp(&b.name));
+        let path = Path::new(DIR).join(&logs[1].name);
+        let file = env.open(&path, Open::Write).unwrap();
+        let mut first = [0; 12];
+        file.read_at(&mut first, 0).unwrap();
+        match loses_all {
+            true => env.remove_file(&path).unwrap(),
+            // Its first batch is left.
+            false => {
+                file.set_len(12 + u64::from(u32::from_be_bytes(first[8..].try_into().unwrap()))).unwrap()
+            }
+        }
+        let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&looks);
+        BETWEEN_LOOKS.set(Some(Box::new(move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            append();
+        })));
+        let dir = open(&env);
+        BETWEEN_LOOKS.set(None);
+        assert!(!dir.report().damage.is_empty(), "{:?}", dir.report());
+        assert_eq!(looks.load(std::sync::atomic::Ordering::Relaxed), 1);
+        let (read, error) = read(&dir, 0);
+        assert!(!read.is_empty() && matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
+    }
 }
