@@ -359,17 +359,15 @@ impl Log {
             match look() {
                 // What failed may be a segment that is gone; a missing file is told as damage.
                 Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
-                    if state() != before && !planted!(removed_files_are_missed) => {}
+                    if looks < LOOKS && state() != before && !planted!(removed_files_are_missed) => {}
                 Err(Error::Io { .. } | Error::Corrupt { .. })
-                    if looks < LOOKS && self.was_left_behind(looks == 0)? =>
-                {
-                    looks += 1;
-                }
+                    if looks < LOOKS && self.was_left_behind(looks == 0)? => {}
                 Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                     return self.noting_damage(Err(self.check_open().err().unwrap_or(error)), Offset::ZERO);
                 }
                 done => return done,
             }
+            looks += 1;
         }
     }
 

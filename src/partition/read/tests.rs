@@ -1,7 +1,7 @@
 //! Aborted transactions stay hidden, whatever becomes of the file that lists them.
 
 use crate::{
-    IsolationLevel, RecordData, Streamlog, TopicConfig,
+    Error, IsolationLevel, RecordData, Streamlog, TopicConfig,
     codec::{builder::BatchBuilder, control::marker_batch},
     env::{Env, Open, memory::MemoryEnv, write_all_at},
     partition::{log::Log, view::Partition},
@@ -83,4 +83,18 @@ fn a_transaction_index_that_is_missing_or_wrong_is_built_again_from_the_data() {
             log.close().unwrap();
         }
     }
+}
+
+#[test]
+fn files_that_change_with_every_look_are_not_looked_at_for_ever() {
+    let env = MemoryEnv::new();
+    let (_log, partition) = open(&env);
+    let log = partition.log();
+    let looks = std::cell::Cell::new(0);
+    let error = log.looking(|| {
+        looks.set(looks.get() + 1);
+        log.segments.change(|_| {});
+        if looks.get() < 1000 { Err(Error::corrupt("a", 0, "not what was written")) } else { Ok(()) }
+    });
+    assert!(matches!(error, Err(Error::Corrupt { .. })), "{} looks", looks.get());
 }
