@@ -361,7 +361,7 @@ impl Log {
                 Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
                     if looks < LOOKS && state() != before && !planted!(removed_files_are_missed) => {}
                 Err(Error::Io { .. } | Error::Corrupt { .. })
-                    if looks < LOOKS && self.was_left_behind(looks == 0)? => {}
+                    if looks < LOOKS && self.was_left_behind(looks == 0) => {}
                 Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                     return self.noting_damage(Err(self.check_open().err().unwrap_or(error)), Offset::ZERO);
                 }
@@ -373,16 +373,18 @@ impl Log {
 
     /// For a log that is only followed, after a look that has failed: takes in what the writer did, and says whether to look
     /// again. What was found missing or damaged may have been removed, or replaced; the `first` look is tried again in any
-    /// case, for another thread may have followed the writer meanwhile.
+    /// case, for another thread may have followed the writer meanwhile. Where the writer cannot be followed, the
+    /// caller is told what its own look has failed in.
     #[cold]
-    pub(super) fn was_left_behind(&self, first: bool) -> Result<bool> {
+    pub(super) fn was_left_behind(&self, first: bool) -> bool {
         if !self.shared.read_only || planted!(believe_a_list_that_may_be_old) {
-            return Ok(false);
+            return false;
         }
         let state = || (self.segments.version(), self.offsets.log_start());
         let before = state();
-        self.shared.follow_writer()?;
-        Ok(first || state() != before)
+        // Where that fails, it may have been for another partition's sake.
+        let _ = self.shared.follow_writer();
+        first || state() != before
     }
 
     /// Returns when no checkpoint and no retention is under way.

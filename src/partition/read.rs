@@ -169,7 +169,7 @@ impl LogReader {
         let (from, mut error) = (self.next_offset, error);
         for look in 0..LOOKS {
             let may_pass = matches!(error, Error::Corrupt { .. } | Error::Io { .. });
-            if !may_pass || !self.log.was_left_behind(look == 0)? {
+            if !may_pass || !self.log.was_left_behind(look == 0) {
                 break;
             }
             self.seek(from);

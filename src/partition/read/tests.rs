@@ -6,7 +6,7 @@ use crate::{
     env::{Env, Open, memory::MemoryEnv, write_all_at},
     partition::{log::Log, view::Partition},
     streamlog::Builder,
-    types::{Compression, Timestamp},
+    types::{Compression, Offset, Timestamp},
 };
 use std::{path::Path, sync::Arc};
 
@@ -97,4 +97,26 @@ fn files_that_change_with_every_look_are_not_looked_at_for_ever() {
         if looks.get() < 1000 { Err(Error::corrupt("a", 0, "not what was written")) } else { Ok(()) }
     });
     assert!(matches!(error, Err(Error::Corrupt { .. })), "{} looks", looks.get());
+}
+
+#[test]
+fn damage_is_told_also_where_the_writer_cannot_be_followed() {
+    let env = MemoryEnv::new();
+    let (log, partition) = open(&env);
+    for _ in 0..3 {
+        partition.append(&[RecordData::new("value")]).unwrap();
+    }
+    drop(partition);
+    log.close().unwrap();
+    let file = env.open(Path::new("/log/t-0/00000000000000000000.log"), Open::Write).unwrap();
+    let size = file.len().unwrap() / 3;
+    write_all_at(&*file, b"?", 2 * size - 2).unwrap();
+    let observer = Builder::with_env(Arc::clone(&env) as Arc<dyn Env>, Path::new("/log")).read_only(true);
+    let observer = observer.open().unwrap();
+    let partition = observer.topic("t").unwrap().partition(0).unwrap();
+    env.remove_file(Path::new("/log/manifest")).unwrap();
+    assert!(observer.refresh().is_err());
+    let error = partition.read(1).next().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert_eq!(error.next_offset(), Some(Offset::new(2)), "{error}");
 }
