@@ -165,7 +165,8 @@ impl Log {
             segment.set_sealed(sealed.generation, sealed.bytes, latest);
             segment.know_place(sealed.bytes, sealed.next_offset);
             segment.expect_index(sealed.index_checksum);
-        } else if let Some(closed) = &state.closed {
+        } else if let Some(closed) = state.closed.as_ref().filter(|closed| entry.base < closed.next_offset) {
+            // Those that another writer began lie behind that.
             segment.know_place(closed.size, closed.next_offset);
         }
         if entry.sealed.as_ref().is_none_or(|sealed| sealed.generation == 0) {

@@ -2,7 +2,10 @@
 
 use crate::{
     Error, IsolationLevel, RecordData, Streamlog, TopicConfig,
-    codec::{builder::BatchBuilder, control::marker_batch},
+    codec::{
+        builder::{BatchBuilder, SealedBatch, Stamp},
+        control::marker_batch,
+    },
     env::{Env, Open, memory::MemoryEnv, write_all_at},
     partition::{log::Log, view::Partition},
     streamlog::Builder,
@@ -119,4 +122,38 @@ fn damage_is_told_also_where_the_writer_cannot_be_followed() {
     let error = partition.read(1).next().unwrap().unwrap_err();
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
     assert_eq!(error.next_offset(), Some(Offset::new(2)), "{error}");
+}
+
+#[test]
+fn a_segment_that_another_writer_began_is_not_held_against_the_end_of_the_last_one() {
+    let env = MemoryEnv::new();
+    let (log, partition) = open(&env);
+    partition.append(&[RecordData::new("value")]).unwrap();
+    drop(partition);
+    log.close().unwrap();
+    let mut bytes = Vec::new();
+    for offset in 1..3 {
+        let mut builder = BatchBuilder::new();
+        builder.append(Timestamp::from_millis(1), None, Some(b"value"), &[]).unwrap();
+        let sealed = builder.seal(Compression::None, None).unwrap();
+        bytes.extend_from_slice(&sealed_at(sealed, offset));
+    }
+    let first = env.open(Path::new("/log/t-0/00000000000000000000.log"), Open::Read).unwrap();
+    assert_eq!(first.len().unwrap(), bytes.len() as u64 / 2, "both begin with as many bytes");
+    let file = env.open(Path::new("/log/t-0/00000000000000000001.log"), Open::CreateNew).unwrap();
+    write_all_at(&*file, &bytes, 0).unwrap();
+    let observer = Builder::with_env(Arc::clone(&env) as Arc<dyn Env>, Path::new("/log")).read_only(true);
+    let observer = observer.open().unwrap();
+    let partition = observer.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(committed(&partition), ["value"; 3], "{:?}", observer.recovery_report());
+    // Its first batch is damaged, the second is not.
+    write_all_at(&*file, b"?", bytes.len() as u64 / 2 - 2).unwrap();
+    let error = partition.read(1).next().unwrap().unwrap_err();
+    assert_eq!(error.next_offset(), Some(Offset::new(2)), "{error}");
+    let second = partition.read(2).next().unwrap().unwrap();
+    assert_eq!(second.iter().map(|record| record.offset.value()).collect::<Vec<_>>(), [2]);
+}
+
+fn sealed_at(mut sealed: SealedBatch, offset: u64) -> Vec<u8> {
+    sealed.finish(Offset::new(offset), 0, Stamp::CreateTime).to_vec()
 }
