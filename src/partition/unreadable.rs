@@ -26,7 +26,8 @@ impl Unreadable {
     /// Why the batch with `header` cannot be read, where that is known.
     #[inline]
     pub(super) fn why(&self, header: &BatchHeader) -> Option<DecodeError> {
-        if !self.any.load(Ordering::Acquire) || planted!(try_what_cannot_be_read_again) {
+        let may_be_known = header.compression() != Compression::None && self.any.load(Ordering::Acquire);
+        if !may_be_known || planted!(try_what_cannot_be_read_again) {
             return None;
         }
         self.look_up(header)
@@ -34,15 +35,15 @@ impl Unreadable {
 
     #[cold]
     fn look_up(&self, header: &BatchHeader) -> Option<DecodeError> {
-        let mut found = self.found.lock();
-        let at = found.iter().position(|(known, _)| known == header)?;
-        match found.get(at)? {
-            (_, DecodeError::OutOfMemory(bytes)) if has_memory_for(*bytes) => {
-                found.remove(at);
-                None
-            }
-            (_, error) => Some(error.clone()),
+        let known = self.found.lock().iter().find(|(known, _)| known == header).cloned()?;
+        // Asked without the lock, which all readers take.
+        if let (_, DecodeError::OutOfMemory(bytes)) = known
+            && has_memory_for(bytes)
+        {
+            self.found.lock().retain(|other| *other != known);
+            return None;
         }
+        Some(known.1)
     }
 
     /// Remembers it. An error that costs little to find again is not worth it.
@@ -67,7 +68,12 @@ mod tests {
         partition::visible::DECODED,
         planted,
     };
-    use std::{fs, path::Path, time::Duration};
+    use std::{
+        fs,
+        path::Path,
+        sync::{Arc, mpsc},
+        time::Duration,
+    };
 
     /// Three batches, the second of which is one of gzip no more, though its checksum is right.
     fn write(dir: &Path) {
@@ -144,6 +150,21 @@ mod tests {
             base_sequence: -1,
             record_count: 1,
         }
+    }
+
+    #[test]
+    fn who_reads_what_is_not_compressed_waits_for_nobody() {
+        let known = Arc::new(Unreadable::default());
+        known.note(&header(0), &DecodeError::malformed(0u64, "bad"));
+        let held = known.found.lock();
+        let (tell, told) = mpsc::channel();
+        let reader = Arc::clone(&known);
+        let reader = std::thread::spawn(move || {
+            let _ = tell.send(reader.why(&BatchHeader { attributes: 0, ..header(0) }));
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(None));
+        drop(held);
+        reader.join().unwrap();
     }
 
     #[test]
