@@ -351,8 +351,9 @@
 //!
 //! What the mark, or the close, says was durable, and the files lack, is damage: the report of the opening and
 //! [`health`](crate::Streamlog::health) name it, and reading it is [`Corrupt`](crate::Error::Corrupt), with the offset
-//! where reading goes on. A writing handle finds the same, and so does [`PartitionDir`](crate::PartitionDir), which asks the
-//! manifest and the mark beside its directory.
+//! where reading goes on. A handle that has found it goes on saying so, also where the file is put back, until retention
+//! removes the place or the log is opened anew. A writing handle finds the same, and so does
+//! [`PartitionDir`](crate::PartitionDir), which asks the manifest and the mark beside its directory.
 //!
 //! Beside a writer a file may be gone because retention removed it, or be another one because a recovery wrote it anew.
 //! Before a read-only handle calls anything damage, it asks the manifest again and opens the files anew. That holds for a

@@ -1,8 +1,9 @@
 //! Going through the files of a log that another process writes, as far as its manifest and its mark go.
 //!
 //! What lies below the durable end, and is not in the files, is damage: what is whole around it can be read, the rest
-//! answers with the error, and the log's health says so from then on. Before that it is a doubt, for which the caller
-//! looks again: see `observe`.
+//! answers with the error, and the log's health says so for as long as this handle is open, also where somebody puts back
+//! what was missing: what was passed is not gone through again. Before that it is a doubt, for which the caller looks
+//! again: see `observe`.
 
 use super::{
     changed::names_in,

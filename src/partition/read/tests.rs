@@ -1,4 +1,5 @@
-//! Aborted transactions stay hidden, whatever becomes of the file that lists them.
+//! Aborted transactions stay hidden, whatever becomes of the file that lists them; and readers beside damage are told of
+//! that, whatever else goes on there.
 
 use crate::{
     Error, IsolationLevel, RecordData, Streamlog, TopicConfig,
@@ -156,4 +157,32 @@ fn a_segment_that_another_writer_began_is_not_held_against_the_end_of_the_last_o
 
 fn sealed_at(mut sealed: SealedBatch, offset: u64) -> Vec<u8> {
     sealed.finish(Offset::new(offset), 0, Stamp::CreateTime).to_vec()
+}
+
+#[test]
+fn who_follows_goes_on_saying_that_something_was_missing_until_the_log_is_opened_anew() {
+    let env = MemoryEnv::new();
+    let (log, partition) = open(&env);
+    for _ in 0..3 {
+        partition.append(&[RecordData::new("value")]).unwrap();
+    }
+    partition.flush().unwrap();
+    let observe = || {
+        let builder = Builder::with_env(Arc::clone(&env) as Arc<dyn Env>, Path::new("/log"));
+        builder.read_only(true).open().unwrap()
+    };
+    let path = Path::new("/log/t-0/00000000000000000000.log");
+    let away = Path::new("/log/t-0/away");
+    env.rename(path, away).unwrap();
+    let observer = observe();
+    let partition = observer.topic("t").unwrap().partition(0).unwrap();
+    assert!(!observer.health().is_good() && partition.read(0).next().unwrap().is_err());
+    env.rename(away, path).unwrap();
+    observer.refresh().unwrap();
+    assert!(!observer.health().is_good());
+    assert!(partition.read(0).next().unwrap().is_err());
+    let anew = observe();
+    assert!(anew.health().is_good());
+    assert_eq!(committed(&anew.topic("t").unwrap().partition(0).unwrap()), ["value"; 3]);
+    drop(log);
 }
