@@ -198,8 +198,6 @@ fn no_promise_is_listed_twice() {
 #[test]
 #[should_panic(expected = "the claim fails with an error")]
 fn an_error_on_the_way_is_no_claim_that_fails() {
-    let set_up = || {
-        if planted::is_planted("any") { Err("not at the point").unwrap() } else { Ok::<(), ()>(()).unwrap() }
-    };
-    planted::hold(set_up, &["any"]);
+    let set_up = |fails: bool| if fails { Err("not at the point") } else { Ok(()) };
+    planted::hold(|| set_up(planted::is_planted("any")).unwrap(), &["any"]);
 }
