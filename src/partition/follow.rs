@@ -94,17 +94,11 @@ impl Observer {
             // What was shown before stays so.
             Followed::MayEndEarly => replay.next_offset.max(self.log.offsets.log_end()),
         };
-        let bound = match self.log.config().durability {
-            // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
-            level
-                if state.closed.is_none()
-                    && (level == Durability::Flushed || planted!(show_only_what_is_flushed))
-                    && !planted!(show_what_is_only_written) =>
-            {
-                flushed.map_or(end, |flushed| flushed.min(end))
-            }
-            _ => end,
-        };
+        // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
+        let mut shows_flushed = state.closed.is_none() && self.log.config().durability == Durability::Flushed;
+        shows_flushed |= planted!(show_only_what_is_flushed);
+        shows_flushed &= !planted!(show_what_is_only_written);
+        let bound = flushed.filter(|_| shows_flushed).map_or(end, |flushed| flushed.min(end));
         let bound = if followed == Followed::MayEndEarly { bound.min(replay.next_offset) } else { bound };
         self.show(end, bound);
         Ok(followed)
