@@ -5,8 +5,9 @@
 mod support;
 
 use std::{env, fs, os::unix::fs::symlink, path::Path, time::Duration};
+use streamlog::sim::{Operation, SimEnv};
 use streamlog::{
-    Error, Offset, PartitionDir, ProducerRecord, RecordData, Streamlog, TopicConfig, TopicPartition,
+    Builder, Error, Offset, PartitionDir, ProducerRecord, RecordData, Streamlog, TopicConfig, TopicPartition,
 };
 use support::*;
 
@@ -217,5 +218,27 @@ fn partition_directories_that_changed_places_are_noticed_before_anything_is_read
             assert!(values.map(|value| assert_eq!(value, name.repeat(100))).count() == 100);
         }
         assert!(log.health().is_good(), "{}", log.health());
+    }
+}
+
+#[test]
+fn an_opening_of_a_closed_log_asks_of_no_partition_whose_directory_it_is() {
+    let machine = SimEnv::new(1);
+    let open = |read_only| {
+        Builder::env(&machine, "/log").background_thread(false).read_only(read_only).open().unwrap()
+    };
+    let log = open(false);
+    log.create_topic("a", config().partitions(3)).unwrap();
+    log.close().unwrap();
+    for read_only in [true, false] {
+        machine.record();
+        let log = open(read_only);
+        let recording = machine.recording();
+        let asks = |(_, operation, path): (u64, Operation, &str)| {
+            operation == Operation::Open && path.ends_with("partition.metadata")
+        };
+        assert!(recording.changes() > 0 || read_only);
+        assert_eq!(recording.operations().filter(|operation| asks(*operation)).count(), 0);
+        log.close().unwrap();
     }
 }

@@ -76,7 +76,10 @@ impl Observer {
         state: &PartitionState,
     ) -> Result<Observer> {
         let mark = Mark::blank(&identity.topic_id, identity.name.partition);
-        check_owner(shared, &identity)?;
+        // Of a closed log nothing is read here: its first reader asks.
+        if state.closed.is_none() {
+            check_owner(shared, &identity)?;
+        }
         let log = Arc::new(Log {
             shared: Arc::clone(shared),
             config: RwLock::new(Arc::new(config)),
@@ -99,7 +102,7 @@ impl Observer {
             unreadable: Default::default(),
             unremoved: Mutex::default(),
             troubles: Troubles::default(),
-            owner: Owner::known(),
+            owner: Owner::default(),
             identity,
         });
         let mut observer = Observer {

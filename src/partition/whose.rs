@@ -19,13 +19,6 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Owner(AtomicBool);
 
-impl Owner {
-    /// Nothing is left to be asked.
-    pub fn known() -> Self {
-        Owner(AtomicBool::new(true))
-    }
-}
-
 /// An error where the directory is that of another topic of this log.
 pub(super) fn check_owner(shared: &Shared, identity: &Identity) -> Result<()> {
     // What cannot be read says nothing.
