@@ -158,7 +158,7 @@ fn put_segment_aside(
 
 /// What a directory holds; nothing where there is none, for then all its files are missing, which is reported where they
 /// are looked for.
-fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<DirEntry>> {
+pub(super) fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<DirEntry>> {
     match env.list(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(|e| Error::io("list", dir, e)),

@@ -8,6 +8,7 @@
 //! then the next opening finds the same again.
 
 use super::{
+    aside::entries_of,
     log::Identity,
     recover::{HandsOff, Recovery, RecoveryVerdict},
     replay::{Replay, read_epochs},
@@ -39,11 +40,7 @@ pub(super) struct Name {
 
 /// The names of segments in a directory, ascending; none where there is no directory.
 pub(super) fn names_in(env: &dyn Env, dir: &Path) -> Result<Vec<Name>> {
-    let entries = match env.list(dir) {
-        // Then all its files are missing, which is told where they are looked for.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(|e| Error::io("list", dir, e))?,
-    };
+    let entries = entries_of(env, dir)?;
     let named = |entry: &crate::env::DirEntry| {
         Some(Name { base: SegmentFile::Log.parse(&entry.name)?, is_file: entry.is_file() })
     };
