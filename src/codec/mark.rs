@@ -24,6 +24,7 @@
 //! Numbers are big-endian. A slot that is not wholly right says nothing at all: whoever reads it falls back to what is
 //! known without it.
 
+use super::crc::crc32;
 use crate::types::{Offset, TopicId};
 
 /// The size of a slot.
@@ -80,16 +81,12 @@ impl Mark {
         bytes[48..52].copy_from_slice(&self.recovery_position.to_be_bytes());
         bytes[52] = u8::from(self.failed);
         bytes[53..57].copy_from_slice(&self.index_checksum.to_be_bytes());
-        let crc = crate::codec::crc::crc32(&bytes[..60]);
-        bytes[60..].copy_from_slice(&crc.to_be_bytes());
-        bytes
+        sealed(bytes)
     }
 
     /// What a slot says; `None` when it was never written, or is not whole.
     pub fn decode(bytes: &[u8; MARK_BYTES]) -> Option<Self> {
-        let crc = u32::from_be_bytes(part(bytes, 60));
-        // The CRC of zeros is not zero, so a slot that was never written fails here too.
-        let is_whole = crate::codec::crc::crc32(&bytes[..60]) == crc || planted!(believe_a_torn_mark);
+        let is_whole = is_whole(bytes) || planted!(believe_a_torn_mark);
         if !is_whole || bytes[57..60] != [0; 3] {
             return None;
         }
@@ -134,21 +131,30 @@ impl ManifestMark {
         bytes[20..28].copy_from_slice(&self.epoch.to_be_bytes());
         bytes[28..36].copy_from_slice(&self.number.to_be_bytes());
         bytes[36..44].copy_from_slice(&self.durable.to_be_bytes());
-        let crc = crate::codec::crc::crc32(&bytes[..60]);
-        bytes[60..].copy_from_slice(&crc.to_be_bytes());
-        bytes
+        sealed(bytes)
     }
 
     /// What a slot says; `None` when it is not whole, or a partition's.
     pub fn decode(bytes: &[u8; MARK_BYTES]) -> Option<Self> {
-        let crc = u32::from_be_bytes(part(bytes, 60));
         let of_the_manifest = bytes[..20] == OF_THE_MANIFEST && bytes[44..60] == [0; 16];
-        (of_the_manifest && crate::codec::crc::crc32(&bytes[..60]) == crc).then(|| ManifestMark {
+        (of_the_manifest && is_whole(bytes)).then(|| ManifestMark {
             epoch: u64::from_be_bytes(part(bytes, 20)),
             number: u64::from_be_bytes(part(bytes, 28)),
             durable: u64::from_be_bytes(part(bytes, 36)),
         })
     }
+}
+
+/// A slot with the checksum of what it says.
+fn sealed(mut bytes: [u8; MARK_BYTES]) -> [u8; MARK_BYTES] {
+    let crc = crc32(&bytes[..60]);
+    bytes[60..].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+/// Whether a slot has the checksum of what it says. That of zeros is not zero, so one that was never written has not.
+fn is_whole(bytes: &[u8; MARK_BYTES]) -> bool {
+    crc32(&bytes[..60]) == u32::from_be_bytes(part(bytes, 60))
 }
 
 /// `N` bytes of a slot.
