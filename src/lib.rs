@@ -117,6 +117,19 @@ mod streamlog;
 mod topic;
 pub mod types;
 
+pub use crate::partition::{
+    handle::{BackwardBatches, Batch, Batches, OwnedRecord, Partition, RecordsOf},
+    open::{
+        full_scan::{DamagedRange, PartitionDirReport, TornEnd},
+        partition_dir::{PartitionDir, ProducerSnapshot, TransactionIndex},
+        recover::{PartitionRecovery, RecoveryVerdict},
+    },
+    read::{
+        by_time::OffsetAndTimestamp,
+        owned::{OwnedRecordsOf, Records},
+    },
+    write::{encode::RecordData, payload::Payload},
+};
 #[doc(no_inline)]
 pub use bytes::Bytes;
 pub use codec::{
@@ -135,17 +148,6 @@ pub use env::sim;
 #[doc(inline)]
 pub use error::{Error, ErrorKind, Result};
 pub use group::{GroupDescription, GroupReset, ResetTo};
-pub use partition::stray::PartitionDir;
-pub use partition::{
-    encode::RecordData,
-    owned::{OwnedRecordsOf, Records},
-    payload::Payload,
-    recover::{PartitionRecovery, RecoveryVerdict},
-    stray::{ProducerSnapshot, TransactionIndex},
-    survey::{DamagedRange, PartitionDirReport, TornEnd},
-    time::OffsetAndTimestamp,
-    view::{BackwardBatches, Batch, Batches, OwnedRecord, Partition, RecordsOf},
-};
 pub use producer::{
     Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendAllError, TopicRef,
     TryEnqueueError, UndeliveredRecord,

@@ -28,7 +28,7 @@
 mod entry;
 
 #[allow(unused_imports, reason = "words of the rooms above")]
-pub use entry::{Entry, PartitionClosed, Place, SealedSegment, TakenIn};
+pub use entry::{Entry, PartitionClosed, SealedSegment, TakenIn, Tier};
 
 use super::DecodeError;
 use entry::COMPATIBLE;

@@ -108,7 +108,7 @@ impl ConsumerBuilder {
     ///
     /// `InvalidConfig` for a setting that cannot be, `Closed`.
     pub fn build(self) -> Result<Consumer> {
-        self.catalog.shared().check_open()?;
+        self.catalog.data_dir().check_open()?;
         let refuse = |key: &str, reason: &str| {
             Err(Error::InvalidConfig { key: key.to_string(), reason: reason.to_string() })
         };
@@ -119,7 +119,7 @@ impl ConsumerBuilder {
             return refuse("max_poll_bytes", "a poll returns at least one byte");
         }
         if self.auto_commit.is_some() {
-            self.catalog.shared().check_writable()?;
+            self.catalog.data_dir().check_writable()?;
         }
         match &self.group {
             None if self.auto_commit.is_some() => {
@@ -133,7 +133,7 @@ impl ConsumerBuilder {
             None => {}
         }
         let policy = Policy {
-            env: Arc::clone(&self.catalog.shared().env),
+            env: Arc::clone(&self.catalog.data_dir().env),
             auto: self.auto_offset_reset,
             isolation: self.isolation_level,
             group: self.group.as_deref().map(Arc::from),

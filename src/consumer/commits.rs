@@ -191,7 +191,7 @@ impl Consumer {
     }
 
     fn commit(&mut self, group: &str, commits: &[OffsetCommit]) -> Result<()> {
-        self.catalog.shared().check_writable()?;
+        self.catalog.data_dir().check_writable()?;
         if commits.is_empty() {
             return Ok(());
         }

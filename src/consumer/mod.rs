@@ -10,7 +10,7 @@
 mod builder;
 mod commits;
 pub(crate) mod coordinator;
-mod place;
+mod fetch_position;
 mod poll;
 mod positions;
 mod records;
@@ -33,7 +33,7 @@ use crate::{
     types::TopicPartition,
 };
 pub(crate) use coordinator::Coordinator;
-use place::{Place, Room};
+use fetch_position::{FetchPosition, Room};
 use reset::Policy;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,7 +75,7 @@ pub struct Consumer {
     room: Room,
     interest: Interest,
     /// In the order of their names.
-    places: Vec<Place>,
+    places: Vec<FetchPosition>,
     /// Whose turn it is.
     turn: usize,
     /// Whether a place is not begun.
@@ -166,7 +166,7 @@ impl Consumer {
         if self.interest == Interest::Partitions {
             return Err(mixed());
         }
-        if self.catalog.shared().read_only {
+        if self.catalog.data_dir().read_only {
             self.catalog.refresh()?;
         }
         // What came since the subscription before this one came after that one.
@@ -198,7 +198,7 @@ impl Consumer {
         if matches!(self.interest, Interest::Topics(_)) {
             return Err(mixed());
         }
-        if self.catalog.shared().read_only {
+        if self.catalog.data_dir().read_only {
             self.catalog.refresh()?;
         }
         let logs = partitions.into_iter().map(|p| self.catalog.log(&p)).collect::<Result<Vec<_>>>()?;
@@ -252,12 +252,12 @@ impl Consumer {
 
     /// `Closed` once the log was closed, `Forked` in a child of the process that opened it.
     fn check_open(&self) -> Result<()> {
-        self.catalog.shared().check_open()
+        self.catalog.data_dir().check_open()
     }
 
     /// `Forked` in a child of the process that opened the log.
     fn check_process(&self) -> Result<()> {
-        self.catalog.shared().check_process()
+        self.catalog.data_dir().check_process()
     }
 
     /// Takes in topics and partitions that came, and topics that went.
@@ -307,7 +307,7 @@ impl Consumer {
                 let is_younger = chosen == Chosen::Before || replaced.contains(&name);
                 let has_past = !is_younger || planted!(what_is_added_begins_at_its_end);
                 let since = has_past.then(|| self.policy.now(&log));
-                self.places.insert(at, Place::new(log, self.policy.isolation, &self.signal, since));
+                self.places.insert(at, FetchPosition::new(log, self.policy.isolation, &self.signal, since));
                 self.unbegun = true;
             }
         }
@@ -342,12 +342,12 @@ impl Consumer {
         Ok(())
     }
 
-    fn place(&self, partition: &TopicPartition) -> Result<&Place> {
+    fn place(&self, partition: &TopicPartition) -> Result<&FetchPosition> {
         let found = self.places.binary_search_by(|place| place.name().cmp(partition));
         found.ok().and_then(|i| self.places.get(i)).ok_or_else(|| not_assigned(partition))
     }
 
-    fn place_mut(&mut self, partition: &TopicPartition) -> Result<&mut Place> {
+    fn place_mut(&mut self, partition: &TopicPartition) -> Result<&mut FetchPosition> {
         let found = self.places.binary_search_by(|place| place.name().cmp(partition));
         found.ok().and_then(|i| self.places.get_mut(i)).ok_or_else(|| not_assigned(partition))
     }

@@ -61,7 +61,7 @@ impl Consumer {
     /// [`skip_damage`](Self::skip_damage) or a [`seek`](Self::seek), and other partitions go on with the next poll.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.check_process()?;
-        self.catalog.shared().do_chores();
+        self.catalog.data_dir().do_chores();
         let mut deadline = None;
         let mut passed = Vec::new();
         loop {
@@ -70,11 +70,11 @@ impl Consumer {
             if self.woken.load(Ordering::SeqCst) && once() {
                 return Err(Error::Wakeup);
             }
-            self.catalog.shared().check_open()?;
+            self.catalog.data_dir().check_open()?;
             if self.interest == Interest::Nothing {
                 return Err(reads_nothing());
             }
-            if self.catalog.shared().read_only {
+            if self.catalog.data_dir().read_only {
                 self.follow_writer()?;
             }
             self.follow_catalog();
@@ -108,13 +108,13 @@ impl Consumer {
         WakeupHandle {
             woken: Arc::clone(&self.woken),
             signal: Arc::clone(&self.signal),
-            process: self.catalog.shared().process,
+            process: self.catalog.data_dir().process,
         }
     }
 
     /// When a waiting poll has something to do although nobody notified it.
     fn look_again(&self, now: Duration) -> Option<Duration> {
-        let follows = self.catalog.shared().read_only && !planted!(a_follower_sleeps_on);
+        let follows = self.catalog.data_dir().read_only && !planted!(a_follower_sleeps_on);
         let follow = follows.then_some(now.saturating_add(FOLLOW_EVERY));
         let auto_commit = self.auto_commit.filter(|_| !planted!(a_waiting_poll_commits_nothing));
         let commit = auto_commit.map(|auto| match self.has_uncommitted() {

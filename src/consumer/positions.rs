@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
-        time::{OffsetAndTimestamp, check_time},
+        read::by_time::{OffsetAndTimestamp, check_time},
     },
     types::{Offset, Timestamp, TopicPartition},
 };

@@ -18,7 +18,6 @@
 //!
 //! Locks, condition variables and atomics come from [`sync`]. The one file with `unsafe` code is `mapped.rs`.
 
-mod crew;
 #[cfg(test)]
 mod forward;
 pub mod held;
@@ -33,6 +32,7 @@ pub mod sync;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+mod worker_pool;
 
 #[cfg(test)]
 pub(crate) use forward::forward_to_file;

@@ -10,14 +10,14 @@ pub mod temporary;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod whole;
 
-use super::sync::{AtomicBool, Ordering, Signal};
 use super::{
-    DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Region, Running, Task, crew, machine, mapped,
+    DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Region, Running, Task, machine, mapped,
+    sync::{AtomicBool, Ordering, Signal},
 };
-use crate::types::Timestamp;
-use std::io::{self, ErrorKind};
+use crate::{env::worker_pool, types::Timestamp};
 use std::{
     fs,
+    io::{self, ErrorKind},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,13 +28,13 @@ use std::{
 #[derive(Debug)]
 pub struct RealEnv {
     names: names::Names,
-    crew: crew::Crew,
+    workers: worker_pool::WorkerPool,
 }
 
 impl RealEnv {
     /// The machine this runs on.
     pub fn new() -> Arc<RealEnv> {
-        Arc::new(RealEnv { names: names::Names::default(), crew: crew::Crew::new() })
+        Arc::new(RealEnv { names: names::Names::default(), workers: worker_pool::WorkerPool::new() })
     }
 }
 
@@ -110,7 +110,10 @@ impl Env for RealEnv {
     }
 
     fn hold(&self, dir: &Path) -> io::Result<Option<Arc<dyn Env>>> {
-        Ok(Some(Arc::new(RealEnv { names: names::Names::below(dir)?, crew: crew::Crew::new() })))
+        Ok(Some(Arc::new(RealEnv {
+            names: names::Names::below(dir)?,
+            workers: worker_pool::WorkerPool::new(),
+        })))
     }
 
     /// Some file systems have no such call and say so (CIFS before Linux 4.17, 9p, several FUSE, the top of an
@@ -192,15 +195,15 @@ impl Env for RealEnv {
     }
 
     fn run_all(&self, jobs: Vec<Job>) {
-        self.crew.run_all(jobs);
+        self.workers.run_all(jobs);
     }
 
     fn job_threads(&self) -> usize {
-        self.crew.len()
+        self.workers.len()
     }
 
     fn end_job_threads(&self) {
-        self.crew.dismiss();
+        self.workers.dismiss();
     }
 }
 

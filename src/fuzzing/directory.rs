@@ -10,7 +10,11 @@
 use crate::{
     env::{Env, Open, memory::MemoryEnv, read_full_at, write_all_at},
     error::{Error, Result},
-    partition::{encode::RecordData, recover::RecoveryVerdict, view::OwnedRecord, view::Partition},
+    partition::{
+        handle::{OwnedRecord, Partition},
+        open::recover::RecoveryVerdict,
+        write::encode::RecordData,
+    },
     streamlog::{Builder, Streamlog},
     topic::config::TopicConfig,
     types::{Compression, Offset, Timestamp},

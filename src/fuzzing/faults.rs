@@ -6,7 +6,7 @@
 use crate::{
     env::sim::{Crash, Fault, FaultKind, Operation, SimEnv},
     error::{Error, Result},
-    partition::{encode::RecordData, view::Partition},
+    partition::{handle::Partition, write::encode::RecordData},
     streamlog::{Builder, Streamlog},
     topic::config::TopicConfig,
     types::{Durability, Timestamp},

@@ -4,7 +4,7 @@ use super::{edited, input, mend};
 use crate::{
     codec::{
         manifest::{
-            Entry, HEADER_BYTES, PartitionClosed, Place, Reader, SealedSegment, TakenIn, decode_header,
+            Entry, HEADER_BYTES, PartitionClosed, Reader, SealedSegment, TakenIn, Tier, decode_header,
             encode_append, encode_header,
         },
         mark::{MARK_BYTES, Mark},
@@ -88,7 +88,7 @@ fn some_entries() -> Vec<Entry> {
         bytes: 4096,
         largest_timestamp: Timestamp::from_millis(1000),
         generation: 1,
-        place: Place::Local,
+        place: Tier::Local,
         index_checksum: 7,
     };
     let closed = PartitionClosed {

@@ -7,7 +7,7 @@ use super::directory::{builder, copy};
 use crate::{
     env::memory::MemoryEnv,
     error::Error,
-    partition::{encode::RecordData, view::Partition},
+    partition::{handle::Partition, write::encode::RecordData},
     streamlog::Streamlog,
     topic::config::TopicConfig,
     types::{Compression, Durability, Timestamp},

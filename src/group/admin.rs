@@ -3,12 +3,12 @@
 use super::{
     CommittedOffset, OffsetStore,
     state::{Entry, Groups, key},
-    store::Line,
+    store::OffsetRecord,
 };
 use crate::{
     consumer::coordinator::{Coordinator, OffsetCommit},
     error::{Error, Result},
-    partition::{log::Log, time::check_time},
+    partition::{log::Log, read::by_time::check_time},
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -143,7 +143,7 @@ impl OffsetStore {
         name: &str,
         what: &GroupReset,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
-        self.catalog.shared().check_writable()?;
+        self.catalog.data_dir().check_writable()?;
         let committed = self.with_groups(|groups| groups.get(name).cloned())?;
         let names_any = !(what.topics.is_empty() && what.partitions.is_empty());
         if committed.is_none() && !names_any {
@@ -181,13 +181,14 @@ impl OffsetStore {
     ///
     /// `UnknownGroup`, `ReadOnly`, and what the operating system says.
     pub fn delete_group(&self, name: &str) -> Result<()> {
-        self.catalog.shared().check_writable()?;
+        self.catalog.data_dir().check_writable()?;
         let partitions: Vec<TopicPartition> = self
             .with_groups(|groups| groups.get(name).map(|offsets| offsets.keys().cloned().collect()))?
             .ok_or_else(|| Error::UnknownGroup { name: name.to_string() })?;
-        let mut lines: Vec<Line> = partitions.iter().map(|p| Line::Tombstone(key(name, p))).collect();
+        let mut lines: Vec<OffsetRecord> =
+            partitions.iter().map(|p| OffsetRecord::Tombstone(key(name, p))).collect();
         // Kafka writes this one as well, whether the group had such a record or not.
-        lines.push(Line::GroupTombstone(name.to_string()));
+        lines.push(OffsetRecord::GroupTombstone(name.to_string()));
         self.write_many(lines)
     }
 
@@ -197,11 +198,11 @@ impl OffsetStore {
     ///
     /// `ReadOnly`, and what the operating system says.
     pub fn forget_topic(&self, topic: &str) -> Result<()> {
-        self.catalog.shared().check_writable()?;
+        self.catalog.data_dir().check_writable()?;
         let lines = self.with_groups(|groups| {
             let of_topic = |(group, offsets): (&String, &BTreeMap<TopicPartition, _>)| {
                 let partitions = offsets.keys().filter(|p| &*p.topic == topic);
-                partitions.map(|p| Line::Tombstone(key(group, p))).collect::<Vec<_>>()
+                partitions.map(|p| OffsetRecord::Tombstone(key(group, p))).collect::<Vec<_>>()
             };
             groups.iter().flat_map(of_topic).collect()
         })?;

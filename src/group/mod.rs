@@ -27,8 +27,8 @@ mod tests;
 
 pub use crate::consumer::CommittedOffset;
 pub use admin::{GroupDescription, GroupReset, ResetTo};
+pub(crate) use store::CompactionThresholds;
 pub use store::OffsetStore;
-pub(crate) use store::Upkeep;
 
 /// The internal topic that holds what groups committed.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";

@@ -15,7 +15,7 @@ use crate::{
     },
     env::Env,
     error::{Error, Result},
-    partition::{log::Log, read::LogReader, view::shows_records},
+    partition::{handle::shows_records, log::Log, read::reader::LogReader},
     storage::sidecar::{SIDECAR_MAX, TEXT_MAX, read_hint, replace_file},
     types::{
         IsolationLevel, Offset, Timestamp, TopicPartition,

@@ -22,7 +22,7 @@ use crate::{
     },
     env::sync::{AtomicU64, Mutex, Ordering},
     error::{Error, Result},
-    partition::{commit, log::Log},
+    partition::{log::Log, write::commit},
     topic::{catalog::Catalog, config::TopicConfig},
     types::{Compression, Durability, Offset, Timestamp, TopicPartition, name::check_group},
 };
@@ -36,7 +36,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// When the log's upkeep is due.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Upkeep {
+pub(crate) struct CompactionThresholds {
     /// The sidecar is renewed after this much log.
     pub(crate) snapshot_every: u64,
     /// All values are appended again when the log is larger than this, and than three times what they take.
@@ -47,9 +47,9 @@ pub(crate) struct Upkeep {
     pub(crate) chunk_bytes: usize,
 }
 
-impl Default for Upkeep {
+impl Default for CompactionThresholds {
     fn default() -> Self {
-        Upkeep {
+        CompactionThresholds {
             snapshot_every: 16 << 20,
             rewrite_above: 32 << 20,
             segment_bytes: 8 << 20,
@@ -61,7 +61,7 @@ impl Default for Upkeep {
 /// Keeps the offsets that groups commit. There is one per open log.
 pub struct OffsetStore {
     pub(super) catalog: Arc<Catalog>,
-    upkeep: Upkeep,
+    upkeep: CompactionThresholds,
     /// Held by the one who appends.
     appending: Mutex<()>,
     /// What the log said when it was last looked at; `None` before the first time.
@@ -77,7 +77,7 @@ impl fmt::Debug for OffsetStore {
 }
 
 /// What is appended to the log of `__consumer_offsets`.
-pub(super) enum Line {
+pub(super) enum OffsetRecord {
     Value(CommittedEntry),
     Tombstone(OffsetKey),
     GroupTombstone(String),
@@ -86,11 +86,11 @@ pub(super) enum Line {
 impl OffsetStore {
     #[cfg(test)]
     pub(crate) fn new(catalog: Arc<Catalog>) -> Arc<Self> {
-        Self::with_upkeep(catalog, Upkeep::default())
+        Self::with_upkeep(catalog, CompactionThresholds::default())
     }
 
     /// The keeper of what groups commit in the topics of `catalog`. Nothing is read before it is asked for.
-    pub(crate) fn with_upkeep(catalog: Arc<Catalog>, upkeep: Upkeep) -> Arc<Self> {
+    pub(crate) fn with_upkeep(catalog: Arc<Catalog>, upkeep: CompactionThresholds) -> Arc<Self> {
         Arc::new(OffsetStore {
             catalog,
             upkeep,
@@ -102,9 +102,9 @@ impl OffsetStore {
 
     /// Shows what groups have committed by now; `None` when nobody ever has.
     pub(super) fn with_state<T>(&self, look: impl FnOnce(Option<&mut State>) -> T) -> Result<T> {
-        let shared = self.catalog.shared();
-        shared.check_open()?;
-        if shared.read_only && !planted!(an_observer_keeps_old_commits) {
+        let data_dir = self.catalog.data_dir();
+        data_dir.check_open()?;
+        if data_dir.read_only && !planted!(an_observer_keeps_old_commits) {
             self.catalog.refresh()?;
         }
         let mut state = self.state.lock();
@@ -115,16 +115,16 @@ impl OffsetStore {
         let log = topic.log(0)?;
         let mut current = match state.take() {
             Some(current) if Arc::ptr_eq(current.log(), &log) => current,
-            _ => State::open(&*shared.env, &log),
+            _ => State::open(&*data_dir.env, &log),
         };
         // After an error what was known is gone with `current`: the next look begins again.
         current.follow()?;
-        if shared.read_only {
+        if data_dir.read_only {
             // What was committed covers data that this handle may not have seen yet.
             self.catalog.refresh()?;
         } else if current.since_snapshot >= self.upkeep.snapshot_every {
             // The sidecar only saves time: whoever asks for offsets shall not fail for it.
-            let _ = current.write_snapshot(&*shared.env);
+            let _ = current.write_snapshot(&*data_dir.env);
         }
         Ok(look(Some(state.insert(current))))
     }
@@ -134,15 +134,15 @@ impl OffsetStore {
         let (log, end) = {
             let _one_at_a_time = self.appending.lock();
             let log = self.log_for_writing()?;
-            let now = self.catalog.shared().env.now();
+            let now = self.catalog.data_dir().env.now();
             let news = self.with_state(|state| match state {
                 // Nobody appends now: what the state has not read is a commit on its way that no one sees yet, and which
                 // the values written here have to come after.
                 Some(state) if state.next_offset() == log.offsets().log_end() => news(state, group, commits),
                 _ => commits.to_vec(),
             })?;
-            let lines: Vec<Line> =
-                news.iter().map(|commit| Line::Value(entry_of(group, commit, now))).collect();
+            let lines: Vec<OffsetRecord> =
+                news.iter().map(|commit| OffsetRecord::Value(entry_of(group, commit, now))).collect();
             if lines.is_empty() {
                 return Ok(());
             }
@@ -161,14 +161,14 @@ impl OffsetStore {
     }
 
     /// Appends `lines` in batches of moderate size, and makes them durable.
-    pub(super) fn write_many(&self, lines: Vec<Line>) -> Result<()> {
+    pub(super) fn write_many(&self, lines: Vec<OffsetRecord>) -> Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
         let (log, end) = {
             let _one_at_a_time = self.appending.lock();
             let log = self.log_for_writing()?;
-            let end = append_in_chunks(&log, &lines, CHUNK_BYTES, self.catalog.shared().env.now())?.end;
+            let end = append_in_chunks(&log, &lines, CHUNK_BYTES, self.catalog.data_dir().env.now())?.end;
             (log, end)
         };
         log.acknowledge(end, true)?;
@@ -199,22 +199,23 @@ impl OffsetStore {
         if log.offsets().last_stable() < log.offsets().log_end() {
             return Ok(());
         }
-        let lines: Vec<Line> = self.with_state(|state| {
+        let lines: Vec<OffsetRecord> = self.with_state(|state| {
             let groups = state.map(|state| &state.groups);
-            groups.into_iter().flat_map(entries).map(Line::Value).collect()
+            groups.into_iter().flat_map(entries).map(OffsetRecord::Value).collect()
         })?;
         let size_before = log.size();
         if planted!(forget_before_the_values_are_there_again) {
             log.advance_log_start(log.offsets().log_end())?;
         }
-        let range = append_in_chunks(&log, &lines, self.upkeep.chunk_bytes, self.catalog.shared().env.now())?;
+        let range =
+            append_in_chunks(&log, &lines, self.upkeep.chunk_bytes, self.catalog.data_dir().env.now())?;
         if !planted!(forget_before_the_values_are_durable_again) {
             log.acknowledge(range.end, true)?;
         }
         let live = log.size().saturating_sub(size_before);
         self.rewrite_above.store(self.upkeep.rewrite_above.max(live.saturating_mul(3)), Ordering::Relaxed);
         log.advance_log_start(range.start)?;
-        let env = &*self.catalog.shared().env;
+        let env = &*self.catalog.data_dir().env;
         self.with_state(|state| state.map_or(Ok(()), |state| state.write_snapshot(env)))?.or(Ok(()))
     }
 
@@ -260,7 +261,7 @@ impl Coordinator for OffsetStore {
     }
 
     fn commit(&self, group: &str, offsets: &[OffsetCommit]) -> Result<()> {
-        self.catalog.shared().check_writable()?;
+        self.catalog.data_dir().check_writable()?;
         offsets.iter().try_for_each(|commit| self.check(group, commit))?;
         if offsets.is_empty() {
             return Ok(());
@@ -333,7 +334,7 @@ fn life_of(log: &Log) -> Life {
 }
 
 /// Appends `lines` as one batch and says which offsets they got.
-fn append(log: &Arc<Log>, lines: &[Line], now: Timestamp) -> Result<std::ops::Range<Offset>> {
+fn append(log: &Arc<Log>, lines: &[OffsetRecord], now: Timestamp) -> Result<std::ops::Range<Offset>> {
     let mut builder = BatchBuilder::new();
     for line in lines {
         line.append_to(&mut builder, now)?;
@@ -343,7 +344,7 @@ fn append(log: &Arc<Log>, lines: &[Line], now: Timestamp) -> Result<std::ops::Ra
 
 fn append_in_chunks(
     log: &Arc<Log>,
-    lines: &[Line],
+    lines: &[OffsetRecord],
     chunk_bytes: usize,
     now: Timestamp,
 ) -> Result<std::ops::Range<Offset>> {
@@ -370,10 +371,10 @@ fn seal(log: &Arc<Log>, builder: BatchBuilder) -> Result<std::ops::Range<Offset>
     Ok(appended.base_offset..appended.next_offset)
 }
 
-impl Line {
+impl OffsetRecord {
     fn append_to(&self, builder: &mut BatchBuilder, now: Timestamp) -> Result<()> {
         match self {
-            Line::Value(CommittedEntry { key, value, life }) => {
+            OffsetRecord::Value(CommittedEntry { key, value, life }) => {
                 let incarnation = life.incarnation.map(|number| encode_incarnation(number.into()));
                 let id = life.topic_id.as_ref().map(|id| &id.as_bytes()[..]);
                 let headers = [
@@ -384,8 +385,8 @@ impl Line {
                 let value = encode_offset_value(value);
                 builder.append(now, Some(&encode_offset_key(key)), Some(&value), &headers)
             }
-            Line::Tombstone(key) => builder.append(now, Some(&encode_offset_key(key)), None, &[]),
-            Line::GroupTombstone(group) => {
+            OffsetRecord::Tombstone(key) => builder.append(now, Some(&encode_offset_key(key)), None, &[]),
+            OffsetRecord::GroupTombstone(group) => {
                 builder.append(now, Some(&encode_group_metadata_key(group)), None, &[])
             }
         }

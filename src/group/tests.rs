@@ -7,7 +7,7 @@ use super::{
     OFFSETS_TOPIC, OffsetStore,
     admin::{GroupReset, ResetTo},
     state::SNAPSHOT,
-    store::{Line, Upkeep},
+    store::{CompactionThresholds, OffsetRecord},
 };
 use crate::{
     codec::batch::BatchHeader,
@@ -102,7 +102,7 @@ fn a_commit_is_kafkas_records_in_one_batch() {
     let names: Vec<&str> = record.headers.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["streamlog.incarnation", "streamlog.topic.id"]);
     let raw = crate::storage::sidecar::read_file(
-        &*catalog.shared().env,
+        &*catalog.data_dir().env,
         &log.log().identity.dir.join("00000000000000000000.log"),
         u64::MAX,
     );
@@ -129,7 +129,7 @@ fn a_name_that_nobody_could_have_committed_is_damage_and_not_a_name() {
             commit_timestamp: Timestamp::from_millis(0),
         };
         let committed = CommittedEntry { key: key.clone(), value, life: Life::default() };
-        for line in [Line::Tombstone(key), Line::Value(committed)] {
+        for line in [OffsetRecord::Tombstone(key), OffsetRecord::Value(committed)] {
             let error = store.write_many(vec![line]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{group:?} {topic:?}: {error}");
             assert!(error.to_string().contains("at offset 1"), "{error}");

@@ -1,15 +1,11 @@
 //! One log: an ordered sequence of record batches over segments.
 //!
 //! [`Log`] is what writers, readers and caretakers share. Its parts lie in files of their own: appending in `append`,
-//! becoming durable in `flush` and `checkpoint`, opening in `open` and `recover`, reading in `read`.
+//! becoming durable in `write`, opening in `open`, reading in `read`.
 //!
 //! What is always true: one writer at a time, who holds [`Log::writer`]; readers take the segment list and the offsets
 //! without that lock; bytes are published only when they are whole batches in the file.
 
-use super::{
-    config::LogConfig, due::Due, flush::Flusher, offsets::Offsets, producer_state::ProducerState,
-    shared::Shared, trouble::Troubles, unreadable::Unreadable, waiters::Waiters, whose::Owner,
-};
 use crate::{
     codec::{
         checkpoint::LeaderEpochs,
@@ -18,7 +14,16 @@ use crate::{
     },
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
-    storage::{layout::SegmentFile, segment::Segment},
+    partition::{
+        open::owner::Owner,
+        read::unreadable::Unreadable,
+        state::{
+            deadlines::Deadlines, offsets::Offsets, producers::ProducerState, settings::LogConfig,
+            troubles::Troubles, waiters::Waiters,
+        },
+        write::flush::Flusher,
+    },
+    storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment},
     types::{Durability, Offset, Timestamp, TopicId, TopicPartition},
 };
 use std::{
@@ -47,16 +52,16 @@ pub struct Identity {
 pub struct Log {
     /// Which it is.
     pub identity: Identity,
-    pub(super) shared: Arc<Shared>,
+    pub(super) data_dir: Arc<DataDir>,
     pub(super) config: RwLock<Arc<LogConfig>>,
     pub(super) offsets: Offsets,
     pub(super) segments: SegmentList,
-    pub(super) writer: Mutex<Writer>,
+    pub(super) writer: Mutex<AppendState>,
     pub(super) flusher: Flusher,
     /// Held by the one who takes a checkpoint, or applies retention.
     pub(super) checkpointing: Mutex<()>,
     /// When background work is due.
-    pub(super) due: Due,
+    pub(super) due: Deadlines,
     /// Who waits for records.
     pub waiters: Waiters,
     /// Whether the topic was deleted.
@@ -110,20 +115,20 @@ impl Unusable {
 
 /// What the one who appends holds.
 #[derive(Debug)]
-pub(super) enum Writer {
+pub(super) enum AppendState {
     /// Nothing was appended since the opening; this is how the last life ended.
-    Idle {
+    Unloaded {
         /// The active segment's bytes.
         size: u64,
         /// Whether a new incarnation begins with the next append.
         new_incarnation: bool,
     },
     /// Nothing was appended since the opening, which had to look at the tail.
-    Loaded(Box<Active>),
+    Recovered(Box<Active>),
     /// Appending.
-    Ready(Box<Active>),
+    Open(Box<Active>),
     /// Nothing can be appended, for this reason.
-    Refusing(Error),
+    Refused(Error),
 }
 
 /// The state of appending.
@@ -223,13 +228,13 @@ impl Log {
         let flushed = config.durability == Durability::Flushed;
         let config = Arc::new(config);
         *self.config.write() = Arc::clone(&config);
-        if let Writer::Ready(active) | Writer::Loaded(active) = &mut *writer {
+        if let AppendState::Open(active) | AppendState::Recovered(active) = &mut *writer {
             active.config = config;
         }
-        let Writer::Ready(active) = &mut *writer else { return };
+        let AppendState::Open(active) = &mut *writer else { return };
         // A flush may be due only when the settings before would have it.
-        if self.due.flush_soon(&active.config, self.shared.env.monotonic()) {
-            self.shared.wake_background();
+        if self.due.flush_soon(&active.config, self.data_dir.env.monotonic()) {
+            self.data_dir.wake_background();
         }
         let (before, end) = (self.offsets.high_watermark(), self.offsets.log_end());
         if flushed || before == end {
@@ -267,7 +272,7 @@ impl Log {
     /// Why nothing can be appended; `None` when it can.
     pub fn refusal(&self) -> Option<Error> {
         match &*self.writer.lock() {
-            Writer::Refusing(error) => Some(error.clone()),
+            AppendState::Refused(error) => Some(error.clone()),
             _ => None,
         }
     }
@@ -295,20 +300,20 @@ impl Log {
         error
     }
 
-    pub(super) fn poison_locked(&self, writer: &mut Writer, cause: &Error) -> Error {
-        if let Writer::Refusing(error) = writer {
+    pub(super) fn poison_locked(&self, writer: &mut AppendState, cause: &Error) -> Error {
+        if let AppendState::Refused(error) = writer {
             return error.clone();
         }
         let cause = Arc::new(cause.clone());
         let error = Error::Poisoned { path: self.identity.dir.clone(), cause };
-        *writer = Writer::Refusing(error.clone());
+        *writer = AppendState::Refused(error.clone());
         error
     }
 
     /// Stops appending and reading: the topic was deleted. Bytes that were handed out stay.
-    pub fn shut(&self) {
+    pub fn mark_deleted(&self) {
         let mut writer = self.writer.lock();
-        *writer = Writer::Refusing(Error::deleted(&self.identity.name.topic));
+        *writer = AppendState::Refused(Error::deleted(&self.identity.name.topic));
         self.shut.store(true, Ordering::SeqCst);
         drop(writer);
         // A topic that is created under the same name has files of the same names.
@@ -318,17 +323,17 @@ impl Log {
 
     /// `Forked` in a child of the process that opened the log.
     pub fn check_process(&self) -> Result<()> {
-        self.shared.check_process()
+        self.data_dir.check_process()
     }
 
     /// Whether it was opened here, and not in a process that forked this one.
     pub fn is_of_this_process(&self) -> bool {
-        self.shared.process.is_this()
+        self.data_dir.process.is_this()
     }
 
     /// `Closed` once the handle was closed, or the topic deleted.
     pub(super) fn check_open(&self) -> Result<()> {
-        self.shared.check_open()?;
+        self.data_dir.check_open()?;
         if self.shut.load(Ordering::SeqCst) {
             return Err(Error::deleted(&self.identity.name.topic));
         }
@@ -348,10 +353,10 @@ impl Log {
 
     /// Runs `look`, which reads segments, again where it failed and retention has taken one of them away meanwhile;
     /// `Closed` where the topic was deleted.
-    pub(super) fn looking<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
+    pub(super) fn retry_after_trim<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
         let mut looks = 0;
         self.check_open()?;
-        self.noting_damage(self.check_owner(), Offset::ZERO)?;
+        self.record_damage(self.check_owner(), Offset::ZERO)?;
         loop {
             self.check_open()?;
             let state = || (self.segments.version(), self.offsets.log_start());
@@ -363,7 +368,7 @@ impl Log {
                 Err(Error::Io { .. } | Error::Corrupt { .. })
                     if looks < LOOKS && self.was_left_behind(looks == 0) => {}
                 Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
-                    return self.noting_damage(Err(self.check_open().err().unwrap_or(error)), Offset::ZERO);
+                    return self.record_damage(Err(self.check_open().err().unwrap_or(error)), Offset::ZERO);
                 }
                 done => return done,
             }
@@ -377,13 +382,13 @@ impl Log {
     /// caller is told what its own look has failed in.
     #[cold]
     pub(super) fn was_left_behind(&self, first: bool) -> bool {
-        if !self.shared.read_only || planted!(believe_a_list_that_may_be_old) {
+        if !self.data_dir.read_only || planted!(believe_a_list_that_may_be_old) {
             return false;
         }
         let state = || (self.segments.version(), self.offsets.log_start());
         let before = state();
         // Where that fails, it may have been for another partition's sake.
-        let _ = self.shared.follow_writer();
+        let _ = self.data_dir.follow_writer();
         first || state() != before
     }
 
@@ -394,7 +399,7 @@ impl Log {
 
     /// The incarnation that `offset` belongs to, and where that one ends when it is not the last.
     pub fn incarnation_of(&self, offset: Offset) -> (u32, Option<Offset>) {
-        let state = self.shared.manifest.state();
+        let state = self.data_dir.manifest.state();
         let Some(partition) = state.partition(&self.identity.topic_id, self.identity.name.partition) else {
             return (0, None);
         };
@@ -407,7 +412,7 @@ impl Log {
     /// Where incarnation `number` ended: the lowest first offset of the later ones, for a later one may begin below an
     /// earlier one. `None` when it goes on.
     pub fn incarnation_end(&self, number: u32) -> Option<Offset> {
-        let state = self.shared.manifest.state();
+        let state = self.data_dir.manifest.state();
         let partition = state.partition(&self.identity.topic_id, self.identity.name.partition)?;
         partition.incarnations.iter().filter(|(n, _)| *n > number).map(|(_, first)| *first).min()
     }

@@ -2,13 +2,11 @@
 //!
 //! What is always true: records lie in the open batch, the queue and the list of what is written in the order of
 //! [`Accumulator::enqueue`]; `state` is held for no longer than a record takes to be copied, and never while waiting or
-//! writing; the bytes of all of them are reserved; whoever lets go of `state` has told the hub's task of each time that it
-//! does not know of. How batches leave is in `writing`.
+//! writing; the bytes of all of them are reserved; whoever lets go of `state` has told the sender's task of each time that it
+//! does not know of. How batches leave is in `drain`.
 
 use super::{
-    core::Core,
-    delivery::{Delivery, Promise},
-    hub::Hub,
+    delivery::{BatchResult, Delivery},
     record::RecordMetadata,
     stuck::Stuck,
 };
@@ -20,11 +18,14 @@ use crate::{
     env::sync::{AtomicBool, Mutex, MutexGuard, Ordering},
     error::{Error, Result},
     partition::{
-        append::Appended,
-        config::LogConfig,
-        encode::{RecordData, encode},
         log::Log,
+        state::settings::LogConfig,
+        write::{
+            append::Appended,
+            encode::{RecordData, encode},
+        },
     },
+    producer::{context::Context, sender::Sender},
     topic::Topic,
     types::{Compression, Timestamp},
 };
@@ -51,7 +52,7 @@ const SHORT_LINGER: Duration = Duration::from_millis(10);
 pub(super) struct Accumulator {
     topic: Topic,
     log: Arc<Log>,
-    core: Arc<Core>,
+    context: Arc<Context>,
     state: Mutex<State>,
     /// Whether `state` has anything that a send must see to before it may write; changes under its lock.
     busy: AtomicBool,
@@ -71,16 +72,16 @@ pub(super) struct State {
     /// The failure that the next call returns.
     pub(super) error: Option<Error>,
     pub(super) closed: Option<&'static str>,
-    /// When the hub looks here next.
+    /// When the sender looks here next.
     pub(super) listed: Option<Duration>,
-    /// Whether the hub shall not wait for the open batch's time.
-    pub(super) hurry: bool,
+    /// Whether the sender shall not wait for the open batch's time.
+    pub(super) expedited: bool,
     /// Why what waits does not get on, and when that is tried again.
     pub(super) stuck: Option<Stuck>,
 }
 
 /// The state, while it is locked. Letting go of it says whether it has anything for a send to see to, and then wakes the
-/// hub's task where that has to look here earlier than it knows.
+/// sender's task where that has to look here earlier than it knows.
 pub(super) struct Locked<'a> {
     state: MutexGuard<'a, State>,
     accumulator: &'a Arc<Accumulator>,
@@ -89,26 +90,26 @@ pub(super) struct Locked<'a> {
 }
 
 struct Waker<'a> {
-    hub: &'a Hub,
+    sender: &'a Sender,
     must_wake: bool,
 }
 
 impl Locked<'_> {
-    /// Makes the hub look here at `at`.
-    pub(super) fn list(&mut self, at: Duration) {
+    /// Makes the sender look here at `at`.
+    pub(super) fn schedule(&mut self, at: Duration) {
         if self.relist(at) {
             self.waker.must_wake = true;
         }
     }
 
-    /// As [`list`](Self::list), for the one who does the hub's work and hands its times on. Says whether it is the first
+    /// As [`schedule`](Self::schedule), for the one who does the sender's work and hands its times on. Says whether it is the first
     /// of them.
     pub(super) fn relist(&mut self, at: Duration) -> bool {
         if self.state.listed.is_some_and(|listed| listed <= at) {
             return false;
         }
         self.state.listed = Some(at);
-        self.waker.hub.list(at, self.accumulator)
+        self.waker.sender.schedule(at, self.accumulator)
     }
 }
 
@@ -139,7 +140,7 @@ impl Drop for Waker<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.must_wake && !planted!(what_is_enqueued_wakes_nobody) {
-            self.hub.wake();
+            self.sender.wake();
         }
     }
 }
@@ -147,7 +148,7 @@ impl Drop for Waker<'_> {
 /// The batch that is being filled. It has at least one record.
 pub(super) struct OpenBatch {
     builder: BatchBuilder,
-    promise: Arc<Promise>,
+    promise: Arc<BatchResult>,
     config: Arc<LogConfig>,
     /// What is reserved, and what may be.
     reserved: usize,
@@ -160,7 +161,7 @@ pub(super) struct OpenBatch {
 /// A batch that waits to be written.
 pub(super) struct QueuedBatch {
     pub(super) body: Body,
-    pub(super) promise: Arc<Promise>,
+    pub(super) promise: Arc<BatchResult>,
     pub(super) reserved: usize,
 }
 
@@ -174,7 +175,7 @@ pub(super) struct WrittenBatch {
     pub(super) appended: Appended,
     /// Its bytes, for the case that its flush fails.
     pub(super) sealed: SealedBatch,
-    pub(super) promise: Arc<Promise>,
+    pub(super) promise: Arc<BatchResult>,
     pub(super) reserved: usize,
 }
 
@@ -221,13 +222,13 @@ impl OpenBatch {
     }
 
     #[inline]
-    fn push(&mut self, core: &Core, data: &RecordData<'_>) -> Result<Enqueued> {
+    fn push(&mut self, context: &Context, data: &RecordData<'_>) -> Result<Enqueued> {
         let timestamp = match data.timestamp {
             Some(timestamp) => {
-                self.config.check_timestamp(timestamp, || core.env().now())?;
+                self.config.check_timestamp(timestamp, || context.env().now())?;
                 timestamp
             }
-            None => self.time(core),
+            None => self.time(context),
         };
         let (index, before) = (self.builder.count(), self.builder.len());
         data.put(&mut self.builder, timestamp)?;
@@ -236,10 +237,10 @@ impl OpenBatch {
     }
 
     #[inline]
-    fn time(&mut self, core: &Core) -> Timestamp {
+    fn time(&mut self, context: &Context) -> Timestamp {
         if self.looks == 0 {
-            self.now = core.env().now();
-            self.looks = looks(core);
+            self.now = context.env().now();
+            self.looks = looks(context);
         }
         self.looks -= 1;
         self.now
@@ -247,8 +248,8 @@ impl OpenBatch {
 }
 
 /// How many records may share one look at the clock. A batch that stays open for long must not age them.
-fn looks(core: &Core) -> u32 {
-    if core.settings.linger <= SHORT_LINGER && !core.hub.is_inline() { RECORDS_PER_LOOK } else { 1 }
+fn looks(context: &Context) -> u32 {
+    if context.settings.linger <= SHORT_LINGER && !context.sender.is_inline() { RECORDS_PER_LOOK } else { 1 }
 }
 
 /// At least the bytes that a record takes in any batch.
@@ -272,14 +273,14 @@ pub(super) fn limit_of(config: &LogConfig, compression: Compression, batch_size:
 }
 
 impl Accumulator {
-    pub(super) fn new(topic: Topic, log: Arc<Log>, core: Arc<Core>) -> Arc<Self> {
+    pub(super) fn new(topic: Topic, log: Arc<Log>, context: Arc<Context>) -> Arc<Self> {
         let (state, busy, out) = (Mutex::default(), AtomicBool::new(false), Mutex::new(()));
-        Arc::new(Accumulator { topic, log, core, state, busy, out })
+        Arc::new(Accumulator { topic, log, context, state, busy, out })
     }
 
     #[inline]
     pub(super) fn lock(self: &Arc<Self>) -> Locked<'_> {
-        let waker = Waker { hub: &self.core.hub, must_wake: false };
+        let waker = Waker { sender: &self.context.sender, must_wake: false };
         Locked { state: self.state.lock(), accumulator: self, waker }
     }
 
@@ -289,8 +290,8 @@ impl Accumulator {
         self.busy.load(Ordering::Acquire)
     }
 
-    pub(super) fn core(&self) -> &Arc<Core> {
-        &self.core
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     pub(super) fn topic(&self) -> &Topic {
@@ -339,7 +340,7 @@ impl Accumulator {
             return None;
         }
         let open = state.open.as_mut().filter(|open| open.has_room(bound_of(data)))?;
-        let timestamp = open.time(&self.core);
+        let timestamp = open.time(&self.context);
         let (index, before) = (open.builder.count(), open.builder.len());
         data.put(&mut open.builder, timestamp).ok()?;
         let bytes = open.builder.len() - before;
@@ -349,10 +350,10 @@ impl Accumulator {
     /// Puts a record into a batch. With the buffer full it waits for room, unless it may not.
     #[inline(never)]
     pub(super) fn enqueue(self: &Arc<Self>, data: &RecordData<'_>, may_wait: bool) -> Result<Enqueued> {
-        self.core.check_process()?;
+        self.context.check_process()?;
         let mut since = None;
         loop {
-            let seen = self.core.memory.freed().epoch();
+            let seen = self.context.memory.freed().epoch();
             let mut state = self.lock();
             let pushed = self.push(&mut state, data);
             drop(state);
@@ -375,7 +376,7 @@ impl Accumulator {
         }
         let bound = bound_of(data);
         match &mut state.open {
-            Some(open) if open.has_room(bound) => open.push(&self.core, data).map(Pushed::Queued),
+            Some(open) if open.has_room(bound) => open.push(&self.context, data).map(Pushed::Queued),
             _ => self.push_slowly(state, data, bound),
         }
     }
@@ -393,9 +394,9 @@ impl Accumulator {
         if size <= open.limit {
             let needed = size - open.reserved;
             let wanted = open.reserved.min(open.limit - open.reserved);
-            if let Some(more) = self.core.memory.reserve_up_to(wanted, needed) {
+            if let Some(more) = self.context.memory.reserve_up_to(wanted, needed) {
                 open.reserved += more;
-                return open.push(&self.core, data).map(Pushed::Queued);
+                return open.push(&self.context, data).map(Pushed::Queued);
             }
         }
         state.close_open();
@@ -409,35 +410,35 @@ impl Accumulator {
         data: &RecordData<'_>,
         bound: usize,
     ) -> Result<Pushed> {
-        let core = &self.core;
+        let context = &self.context;
         let config = self.log.config();
-        let limit = limit_of(&config, core.settings.compression, core.settings.batch_size);
+        let limit = limit_of(&config, context.settings.compression, context.settings.batch_size);
         let needed = bound.saturating_add(HEADER_LEN);
         if needed > limit {
             return self.push_alone(state, data, &config);
         }
-        let Some(reserved) = core.memory.reserve_up_to(FIRST_ROOM.min(limit), needed) else {
+        let Some(reserved) = context.memory.reserve_up_to(FIRST_ROOM.min(limit), needed) else {
             return Ok(Pushed::NoMemory);
         };
         let mut open = OpenBatch {
-            builder: BatchBuilder::with_buffer(core.memory.buffer()),
-            promise: Promise::new(Arc::clone(self)),
+            builder: BatchBuilder::with_buffer(context.memory.buffer()),
+            promise: BatchResult::new(Arc::clone(self)),
             config,
             reserved,
             limit,
-            deadline: core.env().monotonic().saturating_add(core.settings.linger),
+            deadline: context.env().monotonic().saturating_add(context.settings.linger),
             now: Timestamp::NONE,
             looks: 0,
         };
-        match open.push(core, data) {
+        match open.push(context, data) {
             Ok(enqueued) => {
-                state.list(open.deadline);
+                state.schedule(open.deadline);
                 state.open = Some(open);
                 Ok(Pushed::Queued(enqueued))
             }
             Err(error) => {
-                core.memory.release(reserved);
-                core.memory.recycle(open.builder.into_buffer());
+                context.memory.release(reserved);
+                context.memory.recycle(open.builder.into_buffer());
                 Err(error)
             }
         }
@@ -451,18 +452,18 @@ impl Accumulator {
         data: &RecordData<'_>,
         config: &LogConfig,
     ) -> Result<Pushed> {
-        let core = &self.core;
-        let now = core.env().now();
-        let sealed = encode(std::slice::from_ref(data), config, core.settings.compression, || now)?;
-        let (size, max) = (sealed.size(), core.memory.limit());
+        let context = &self.context;
+        let now = context.env().now();
+        let sealed = encode(std::slice::from_ref(data), config, context.settings.compression, || now)?;
+        let (size, max) = (sealed.size(), context.memory.limit());
         let reserved = usize::try_from(size).unwrap_or(usize::MAX);
         if reserved > max {
             return Err(Error::too_large(size, max as u64, "the producer's buffer_memory"));
         }
-        if !core.memory.reserve(reserved) {
+        if !context.memory.reserve(reserved) {
             return Ok(Pushed::NoMemory);
         }
-        let promise = Promise::new(Arc::clone(self));
+        let promise = BatchResult::new(Arc::clone(self));
         let delivery = Delivery::new(Arc::clone(&promise), 0, data.timestamp.unwrap_or(now));
         state.queue.push_back(QueuedBatch { body: Body::Sealed(sealed), promise, reserved });
         Ok(Pushed::Full((delivery, reserved.saturating_sub(HEADER_LEN))))
@@ -471,17 +472,17 @@ impl Accumulator {
     /// Everything of this producer is written, so that memory comes back; then waits until some did.
     #[cold]
     fn wait_for_memory(&self, seen: u64, since: &mut Option<Duration>, may_wait: bool) -> Result<()> {
-        let core = &self.core;
-        let now = core.env().monotonic();
+        let context = &self.context;
+        let now = context.env().monotonic();
         let first_try = since.is_none();
         let begun = *since.get_or_insert(now);
         if first_try {
-            core.relieve(may_wait);
-            if may_wait || core.hub.is_inline() {
+            context.reclaim(may_wait);
+            if may_wait || context.sender.is_inline() {
                 return Ok(());
             }
         }
-        let after = core.settings.max_block;
+        let after = context.settings.max_block;
         let deadline = begun.saturating_add(after);
         if !may_wait || after.is_zero() || planted!(a_full_buffer_does_not_wait) {
             return Err(Error::QueueFull);
@@ -489,8 +490,8 @@ impl Accumulator {
         if now >= deadline {
             return Err(Error::Timeout { what: "room in the producer's buffer", after });
         }
-        core.relieve(true);
-        core.env().wait(core.memory.freed(), seen, Some(deadline.min(core.next_look())));
+        context.reclaim(true);
+        context.env().wait(context.memory.freed(), seen, Some(deadline.min(context.next_look())));
         Ok(())
     }
 }

@@ -1,10 +1,14 @@
 //! How a producer is set up.
 
-use super::{Producer, core::Core, core::Settings, hub::Hub};
+use super::Producer;
 use crate::{
     codec::compress::is_available,
     error::{Error, Result},
     partition::keeper::Keeper,
+    producer::{
+        context::{Context, Settings},
+        sender::Sender,
+    },
     topic::partitioner::{DefaultPartitioner, Partitioner},
     types::Compression,
 };
@@ -21,7 +25,7 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(Clone)]
 #[must_use]
 pub struct ProducerBuilder {
-    hub: Arc<Hub>,
+    sender: Arc<Sender>,
     settings: Settings,
     partitioner: Option<Arc<dyn Partitioner>>,
     keeper: Keeper,
@@ -37,7 +41,7 @@ impl fmt::Debug for ProducerBuilder {
 const MIN_BATCH_SIZE: usize = 512;
 
 impl ProducerBuilder {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(sender: Arc<Sender>) -> Self {
         let settings = Settings {
             batch_size: 64 << 10,
             linger: Duration::from_millis(1),
@@ -45,7 +49,7 @@ impl ProducerBuilder {
             max_block: Duration::from_secs(60),
             compression: Compression::None,
         };
-        ProducerBuilder { hub, settings, partitioner: None, keeper: Keeper::default() }
+        ProducerBuilder { sender, settings, partitioner: None, keeper: Keeper::default() }
     }
 
     /// The producer keeps its log open.
@@ -100,14 +104,14 @@ impl ProducerBuilder {
     /// `InvalidConfig` names the setting; `CodecUnavailable` when the codec is not in this build; `ReadOnly` and
     /// `Closed` when nothing can be written.
     pub fn build(self) -> Result<Producer> {
-        let ProducerBuilder { hub, settings, partitioner, keeper } = self;
-        hub.catalog().shared().check_writable()?;
+        let ProducerBuilder { sender, settings, partitioner, keeper } = self;
+        sender.catalog().data_dir().check_writable()?;
         check(&settings)?;
-        let random = hub.env().random();
-        let core = Core::new(Arc::clone(&hub), settings);
-        hub.join(&core)?;
+        let random = sender.env().random();
+        let context = Context::new(Arc::clone(&sender), settings);
+        sender.join(&context)?;
         let default = || Choice::Default(DefaultPartitioner::new(settings.batch_size as u64, random));
-        Ok(Producer::new(core, partitioner.map_or_else(default, Choice::Custom), keeper))
+        Ok(Producer::new(context, partitioner.map_or_else(default, Choice::Custom), keeper))
     }
 }
 

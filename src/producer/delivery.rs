@@ -1,13 +1,13 @@
 //! What became of an enqueued record.
 //!
-//! All records of a batch share one [`Promise`], which is settled once, when the batch is acknowledged or has failed.
+//! All records of a batch share one [`BatchResult`], which is settled once, when the batch is acknowledged or has failed.
 //! A [`Delivery`] is a reference to it and the record's place in the batch.
 
 use super::{accumulator::Accumulator, record::RecordMetadata};
 use crate::{
     env::sync::Signal,
     error::{Error, Result},
-    partition::append::Appended,
+    partition::write::append::Appended,
     types::Timestamp,
 };
 use std::{
@@ -17,15 +17,15 @@ use std::{
 };
 
 /// What a batch's records wait for.
-pub(super) struct Promise {
+pub(super) struct BatchResult {
     accumulator: Arc<Accumulator>,
     outcome: OnceLock<Result<Appended>>,
     settled: Signal,
 }
 
-impl Promise {
+impl BatchResult {
     pub(super) fn new(accumulator: Arc<Accumulator>) -> Arc<Self> {
-        Arc::new(Promise { accumulator, outcome: OnceLock::new(), settled: Signal::new() })
+        Arc::new(BatchResult { accumulator, outcome: OnceLock::new(), settled: Signal::new() })
     }
 
     /// Says how it ended. Only the first word counts.
@@ -41,16 +41,16 @@ impl Promise {
 
     /// Waits until it is settled, or the deadline has come. Where nobody else does it, the caller does the work.
     pub(super) fn wait(&self, deadline: Option<Duration>) {
-        let core = self.accumulator.core();
-        if !core.hub.is_inline() {
+        let context = self.accumulator.context();
+        if !context.sender.is_inline() {
             return self.sleep_until(deadline);
         }
         let deadline = deadline.unwrap_or(Duration::MAX);
-        core.hub.serve(std::slice::from_ref(&self.accumulator));
-        while !self.is_settled() && core.env().monotonic() < deadline {
+        context.sender.serve(std::slice::from_ref(&self.accumulator));
+        while !self.is_settled() && context.env().monotonic() < deadline {
             let next = self.accumulator.next_attempt().unwrap_or(Duration::MAX);
-            self.sleep(next.min(core.next_look()).min(deadline));
-            core.hub.run_due();
+            self.sleep(next.min(context.next_look()).min(deadline));
+            context.sender.run_due();
         }
     }
 
@@ -60,7 +60,7 @@ impl Promise {
     }
 
     fn sleep_until(&self, deadline: Option<Duration>) {
-        let env = self.accumulator.core().env();
+        let env = self.accumulator.context().env();
         loop {
             let seen = self.settled.epoch();
             if self.is_settled() || deadline.is_some_and(|at| env.monotonic() >= at) {
@@ -76,13 +76,13 @@ impl Promise {
 /// how their end left the record.
 #[derive(Clone)]
 pub struct Delivery {
-    promise: Arc<Promise>,
+    promise: Arc<BatchResult>,
     index: u32,
     timestamp: Timestamp,
 }
 
 impl Delivery {
-    pub(super) fn new(promise: Arc<Promise>, index: u32, timestamp: Timestamp) -> Self {
+    pub(super) fn new(promise: Arc<BatchResult>, index: u32, timestamp: Timestamp) -> Self {
         Delivery { promise, index, timestamp }
     }
 
@@ -111,7 +111,7 @@ impl Delivery {
         if let Some(result) = self.try_result() {
             return result;
         }
-        let now = self.promise.accumulator.core().env().monotonic();
+        let now = self.promise.accumulator.context().env().monotonic();
         self.promise.wait(now.checked_add(timeout));
         self.try_result()
             .unwrap_or(Err(Error::Timeout { what: "a record to be acknowledged", after: timeout }))
@@ -119,14 +119,14 @@ impl Delivery {
 
     /// Whether it was acknowledged, or has failed.
     pub fn is_done(&self) -> bool {
-        self.promise.is_settled() || !self.promise.accumulator.core().process.is_this()
+        self.promise.is_settled() || !self.promise.accumulator.context().process.is_this()
     }
 
     /// How it ended; `None` while it is on its way.
     pub fn try_result(&self) -> Option<Result<RecordMetadata>> {
         let Some(outcome) = self.promise.outcome.get() else {
             // Nobody in a child settles it.
-            return self.promise.accumulator.core().check_process().err().map(Err);
+            return self.promise.accumulator.context().check_process().err().map(Err);
         };
         Some(
             outcome

@@ -1,7 +1,7 @@
 //! Producing: records to topics, one at a time, in batches, or pipelined.
 //!
-//! A [`Producer`] finds each record's partition and gathers enqueued records there, in an `accumulator`. `writing`
-//! is how its batches leave, `hub` what all producers of a log share. The only lock on a record's way is that of its
+//! A [`Producer`] finds each record's partition and gathers enqueued records there, in an `accumulator`. `drain`
+//! is how its batches leave, `sender` what all producers of a log share. The only lock on a record's way is that of its
 //! partition's accumulator; nothing of the user's runs while one is held.
 //!
 //! Always true: the records that one thread gives to one partition are in the log in that order; a record that was
@@ -10,39 +10,39 @@
 //! `undelivered` has their records.
 
 mod accumulator;
-mod batch;
+mod buffer_pool;
 mod builder;
-mod core;
+mod context;
 mod delivery;
-mod hub;
-mod memory;
+mod drain;
 mod record;
+mod send_batch;
+mod sender;
 mod stuck;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod undelivered;
-mod writing;
 
-pub use batch::SendAllError;
+pub use crate::producer::send_batch::SendAllError;
+#[allow(unused_imports, reason = "the handle is its user")]
+pub(crate) use crate::producer::sender::Sender;
 pub use builder::ProducerBuilder;
 pub use delivery::Delivery;
-#[allow(unused_imports, reason = "the handle is its user")]
-pub(crate) use hub::Hub;
 pub use record::{ProducerRecord, RecordMetadata, TopicRef};
 pub use undelivered::UndeliveredRecord;
 
 use self::{
     accumulator::Accumulator,
     builder::Choice,
-    core::Core,
     topics::{TopicState, Topics},
 };
 use crate::{
     codec::batch::HEADER_LEN,
     env::sync::{AtomicUsize, Ordering},
     error::{Error, Result},
-    partition::{encode::recycle, keeper::Keeper},
+    partition::{keeper::Keeper, write::encode::recycle},
+    producer::context::Context,
     topic::partitioner::{PartitionContext, Partitioner},
     types::{Durability, TopicPartition},
 };
@@ -92,7 +92,7 @@ pub struct Producer {
 }
 
 struct Inner {
-    core: Arc<Core>,
+    context: Arc<Context>,
     topics: Topics,
     partitioner: Choice,
     /// Let go of last: by then what was enqueued is written.
@@ -111,17 +111,17 @@ impl Clone for Producer {
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let core = &self.inner.core;
+        let context = &self.inner.context;
         f.debug_struct("Producer")
-            .field("settings", &core.settings)
-            .field("buffered", &core.memory.used())
+            .field("settings", &context.settings)
+            .field("buffered", &context.memory.used())
             .finish_non_exhaustive()
     }
 }
 
 impl Producer {
-    fn new(core: Arc<Core>, partitioner: Choice, _keeper: Keeper) -> Self {
-        let inner = Arc::new(Inner { core, topics: Topics::new(), partitioner, _keeper });
+    fn new(context: Arc<Context>, partitioner: Choice, _keeper: Keeper) -> Self {
+        let inner = Arc::new(Inner { context, topics: Topics::new(), partitioner, _keeper });
         Producer { inner, hint: AtomicUsize::new(0) }
     }
 
@@ -147,9 +147,9 @@ impl Producer {
     /// any error may come from the flush: the record is then in the log and readers of that topic see it, but it is not
     /// known to be durable.
     pub fn send_with(&self, record: ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
-        self.inner.core.check_process()?;
+        self.inner.context.check_process()?;
         let result = self.send_now(&record, durability);
-        self.inner.core.hub.run_inline();
+        self.inner.context.sender.run_inline();
         result
     }
 
@@ -158,10 +158,10 @@ impl Producer {
     fn send_now(&self, record: &ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
         let mut found = None;
         let accumulator = self.accumulator_of(record, &mut found)?;
-        let (core, log) = (accumulator.core(), accumulator.log());
-        let now = core.env().now();
+        let (context, log) = (accumulator.context(), accumulator.log());
+        let now = context.env().now();
         let data = std::slice::from_ref(&record.data);
-        let mut batch = log.encode(data, core.settings.compression, || now)?;
+        let mut batch = log.encode(data, context.settings.compression, || now)?;
         let appended = accumulator.send(&mut batch)?;
         let bytes = (batch.size() as usize).saturating_sub(HEADER_LEN);
         recycle(batch);
@@ -202,9 +202,9 @@ impl Producer {
 
     #[inline]
     fn enqueue_with(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
-        self.inner.core.glance_at_process()?;
+        self.inner.context.glance_at_process()?;
         let result = self.enqueue_now(record, may_wait);
-        self.inner.core.hub.run_inline();
+        self.inner.context.sender.run_inline();
         result
     }
 
@@ -233,9 +233,9 @@ impl Producer {
     /// reported that already: the first such failure. [`take_undelivered`](Producer::take_undelivered) has the records of
     /// all. Where a disk stays full, it takes as long as `max_block` says until that is certain.
     pub fn flush(&self) -> Result<()> {
-        let core = &self.inner.core;
-        core.check_usable()?;
-        core.hub.flush(std::slice::from_ref(core), &core.accumulators())
+        let context = &self.inner.context;
+        context.check_usable()?;
+        context.sender.flush(std::slice::from_ref(context), &context.accumulators())
     }
 
     /// Closes the producer for all clones, after what was enqueued is acknowledged. Their later calls get `Closed`;
@@ -245,12 +245,12 @@ impl Producer {
     ///
     /// As for [`Producer::flush`]. The producer is closed all the same.
     pub fn close(&self) -> Result<()> {
-        let core = &self.inner.core;
-        if !core.process.is_this() {
+        let context = &self.inner.context;
+        if !context.process.is_this() {
             return Ok(());
         }
-        match core.close("the producer") {
-            Some(accumulators) => core.hub.flush(std::slice::from_ref(core), &accumulators),
+        match context.close("the producer") {
+            Some(accumulators) => context.sender.flush(std::slice::from_ref(context), &accumulators),
             None => Ok(()),
         }
     }
@@ -278,16 +278,16 @@ impl Producer {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn take_undelivered(&self) -> Vec<UndeliveredRecord> {
-        let core = &self.inner.core;
-        if core.process.is_this() { core.undelivered.take() } else { Vec::new() }
+        let context = &self.inner.context;
+        if context.process.is_this() { context.undelivered.take() } else { Vec::new() }
     }
 
     /// How many records were accepted, failed for good and are not kept for
     /// [`take_undelivered`](Self::take_undelivered), since the producer was built: those that failed first, where nobody took
     /// them and more came than `buffer_memory` holds. Taking them after every failure keeps this at 0.
     pub fn forgotten_undelivered(&self) -> u64 {
-        let core = &self.inner.core;
-        if core.process.is_this() { core.undelivered.forgotten() } else { 0 }
+        let context = &self.inner.context;
+        if context.process.is_this() { context.undelivered.forgotten() } else { 0 }
     }
 
     /// Does `work` with the accumulator of the record's partition.
@@ -310,10 +310,10 @@ impl Producer {
         let inner = &*self.inner;
         let state = match inner.topics.at_hint(&self.hint, &record.topic) {
             Some(state) => state,
-            None => &**found.insert(inner.topics.find(&self.hint, record.topic, &inner.core)?),
+            None => &**found.insert(inner.topics.find(&self.hint, record.topic, &inner.context)?),
         };
         let partition = inner.partition_of(state, record)?;
-        state.accumulator(partition, &inner.core)
+        state.accumulator(partition, &inner.context)
     }
 }
 
@@ -364,23 +364,23 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let core = &self.core;
+        let context = &self.context;
         // In a forked child the records are the parent's, and so are the locks.
-        if !core.process.is_this() {
+        if !context.process.is_this() {
             return;
         }
-        let Some(accumulators) = core.close("the producer") else { return core.forget() };
+        let Some(accumulators) = context.close("the producer") else { return context.forget() };
         let patience =
             if planted!(a_dropped_producer_drops_its_records) { Duration::ZERO } else { DROP_TIME };
-        let deadline = core.env().monotonic().saturating_add(patience);
-        if core.hub.is_inline() {
-            core.hub.finish(&accumulators, deadline);
+        let deadline = context.env().monotonic().saturating_add(patience);
+        if context.sender.is_inline() {
+            context.sender.finish(&accumulators, deadline);
         } else {
-            core.relieve(true);
+            context.reclaim(true);
             let last = accumulators.iter().filter_map(|accumulator| accumulator.last_promise());
             last.for_each(|promise| promise.sleep(deadline));
         }
-        core.forget();
+        context.forget();
     }
 }
 

@@ -3,7 +3,7 @@
 //! A [`ProducerRecord`] borrows what it is made of, or has its own; its bytes are copied once, into the batch.
 
 use crate::{
-    partition::{encode::RecordData, payload::Payload},
+    partition::write::{encode::RecordData, payload::Payload},
     topic::Topic,
     types::{Offset, Timestamp, TopicPartition},
 };

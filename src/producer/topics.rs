@@ -4,11 +4,12 @@
 //! load; each clone has a hint at the one it used last. Beyond the limit, and for a topic that is not the last one, a map
 //! is asked.
 
-use super::{accumulator::Accumulator, core::Core, record::TopicRef};
+use super::{accumulator::Accumulator, record::TopicRef};
 use crate::{
     env::sync::{AtomicUsize, Ordering, RwLock},
     error::{Error, Result},
-    partition::view::WRITTEN_BY_NOBODY_ELSE,
+    partition::handle::WRITTEN_BY_NOBODY_ELSE,
+    producer::context::Context,
     topic::Topic,
 };
 use std::{
@@ -58,12 +59,12 @@ impl Topics {
         &self,
         hint: &AtomicUsize,
         topic: TopicRef<'_>,
-        core: &Core,
+        context: &Context,
     ) -> Result<Arc<TopicState>> {
         let known = self.map.read().by_name.get(topic.name()).filter(|state| state.is(&topic)).cloned();
         let state = match known {
             Some(state) => state,
-            None => self.take_in(resolve(topic, core)?),
+            None => self.take_in(resolve(topic, context)?),
         };
         hint.store(state.place, Ordering::Relaxed);
         Ok(state)
@@ -90,9 +91,9 @@ impl Topics {
 }
 
 /// The topic meant, as the catalog has it; one that users do not write is refused.
-fn resolve(topic: TopicRef<'_>, core: &Core) -> Result<Topic> {
-    core.check_open()?;
-    let found = core.hub.catalog().topic(topic.name());
+fn resolve(topic: TopicRef<'_>, context: &Context) -> Result<Topic> {
+    context.check_open()?;
+    let found = context.sender.catalog().topic(topic.name());
     let found = match topic {
         TopicRef::Name(_) => found?,
         TopicRef::Topic(handle) if handle.is_deleted() => return Err(Error::deleted(handle.name())),
@@ -121,24 +122,24 @@ impl TopicState {
 
     /// The accumulator of a partition.
     #[inline]
-    pub(super) fn accumulator(&self, partition: u32, core: &Arc<Core>) -> Result<&Arc<Accumulator>> {
+    pub(super) fn accumulator(&self, partition: u32, context: &Arc<Context>) -> Result<&Arc<Accumulator>> {
         if partition < self.topic.partition_count()
             && let Some(accumulator) = self.accumulators.slot(partition).and_then(OnceLock::get)
         {
             return Ok(accumulator);
         }
-        self.begin(partition, core)
+        self.begin(partition, context)
     }
 
     #[cold]
-    fn begin(&self, partition: u32, core: &Arc<Core>) -> Result<&Arc<Accumulator>> {
+    fn begin(&self, partition: u32, context: &Arc<Context>) -> Result<&Arc<Accumulator>> {
         let log = self.topic.log(partition)?;
         let missing =
             || Error::UnknownPartition { topic: self.topic.name().to_string(), partition, count: 0 };
         let slot = self.accumulators.slot(partition).ok_or_else(missing)?;
-        core.register(|add| {
+        context.register(|add| {
             let make = || {
-                let accumulator = Accumulator::new(self.topic.clone(), log, Arc::clone(core));
+                let accumulator = Accumulator::new(self.topic.clone(), log, Arc::clone(context));
                 add(&accumulator);
                 accumulator
             };

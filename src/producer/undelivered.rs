@@ -20,7 +20,7 @@ use crate::{
         trace::event,
     },
     error::Error,
-    partition::encode::RecordData,
+    partition::write::encode::RecordData,
     types::{Compression, Offset, Timestamp, TopicPartition},
 };
 use bytes::Bytes;

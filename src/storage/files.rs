@@ -7,10 +7,6 @@
 //! Where the system has no descriptor left, for this process or at all, the pool gives back what is idle, then what a
 //! flush makes idle, and tries again.
 
-use super::{
-    bound::{Bound, Holder},
-    frugal::Frugal,
-};
 use crate::{
     env::{
         Env, File, Open, Region, read_exact_at, read_full_at, read_full_past_cache_at,
@@ -20,6 +16,10 @@ use crate::{
     error::{
         Error, Result, is_out_of_descriptors,
         memory::{has_memory_for, out_of_memory},
+    },
+    storage::{
+        cap::{Cap, Evictable},
+        reclaiming_env::Frugal,
     },
 };
 use bytes::Bytes;
@@ -53,10 +53,10 @@ pub struct FilePool {
     /// The same, for those who hold no lock of a file.
     env: Arc<dyn Env>,
     mode: ReadMode,
-    descriptors: Bound,
-    regions: Bound,
+    descriptors: Cap,
+    regions: Cap,
     /// Indexes of segments that were read from their files.
-    indexes: Bound,
+    indexes: Cap,
 }
 
 impl FilePool {
@@ -67,10 +67,10 @@ impl FilePool {
             env: Arc::new(Frugal::new(Arc::clone(&env), Weak::clone(pool))),
             bare: env,
             mode,
-            descriptors: Bound::new(descriptors),
-            regions: Bound::new(descriptors),
+            descriptors: Cap::new(descriptors),
+            regions: Cap::new(descriptors),
             // One may take a mebibyte and more, and is needed for seeks only.
-            indexes: Bound::new(descriptors / 4),
+            indexes: Cap::new(descriptors / 4),
         })
     }
 
@@ -83,9 +83,9 @@ impl FilePool {
     /// caller holds no lock of a file.
     pub fn make_room(&self, wanted: usize) -> bool {
         const AT_ONCE: usize = 8;
-        let idle = |bound: &Bound| bound.make_room(AT_ONCE, |holder| holder.retire());
+        let idle = |bound: &Cap| bound.make_room(AT_ONCE, |holder| holder.release());
         let given = idle(&self.descriptors) + idle(&self.regions);
-        given >= wanted || given + self.descriptors.make_room(AT_ONCE, |holder| holder.let_go()) >= wanted
+        given >= wanted || given + self.descriptors.make_room(AT_ONCE, |holder| holder.evict()) >= wanted
     }
 
     /// How many descriptors and mappings are held now.
@@ -94,7 +94,7 @@ impl FilePool {
     }
 
     /// Counts an index in, and makes others go where there are too many.
-    pub fn admit_index(&self, holder: Weak<dyn Holder>) {
+    pub fn admit_index(&self, holder: Weak<dyn Evictable>) {
         self.indexes.admit(holder);
     }
 
@@ -109,7 +109,7 @@ impl FilePool {
     }
 
     /// Gives back every descriptor and mapping that is not in use this moment. What readers hold stays theirs.
-    pub fn retire(&self) {
+    pub fn release(&self) {
         self.descriptors.retire_all();
         self.regions.retire_all();
         self.indexes.retire_all();
@@ -124,7 +124,7 @@ impl FilePool {
     pub fn create(self: &Arc<Self>, path: PathBuf) -> Result<Arc<PooledFile>> {
         let handle = self.env.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))?;
         let file = self.file(path, Open::Write, Some(handle));
-        self.descriptors.admit(Arc::downgrade(&file.descriptor) as Weak<dyn Holder>);
+        self.descriptors.admit(Arc::downgrade(&file.descriptor) as Weak<dyn Evictable>);
         Ok(file)
     }
 
@@ -287,12 +287,12 @@ impl Descriptor {
     }
 }
 
-impl Holder for Descriptor {
+impl Evictable for Descriptor {
     fn was_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
     }
 
-    fn let_go(&self) -> bool {
+    fn evict(&self) -> bool {
         if self.dirty.load(Ordering::SeqCst) && self.sync().is_err() {
             return true;
         }
@@ -307,9 +307,9 @@ impl Holder for Descriptor {
         true
     }
 
-    fn retire(&self) -> bool {
+    fn release(&self) -> bool {
         // What was not flushed is not to be flushed now: whoever closes has done so, or had a reason not to.
-        !self.dirty.load(Ordering::SeqCst) && self.let_go()
+        !self.dirty.load(Ordering::SeqCst) && self.evict()
     }
 }
 
@@ -321,12 +321,12 @@ impl Drop for Descriptor {
     }
 }
 
-impl Holder for Mapping {
+impl Evictable for Mapping {
     fn was_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
     }
 
-    fn let_go(&self) -> bool {
+    fn evict(&self) -> bool {
         let Some(mut region) = self.region.try_lock() else { return false };
         if region.take().is_some() {
             self.pool.regions.released();
@@ -514,7 +514,7 @@ impl PooledFile {
         let fresh = guard.replace(Arc::clone(&region)).is_none();
         drop(guard);
         if fresh {
-            mapping.pool.regions.admit(Arc::downgrade(mapping) as Weak<dyn Holder>);
+            mapping.pool.regions.admit(Arc::downgrade(mapping) as Weak<dyn Evictable>);
         }
         region.get(range).map(Some).map_err(in_file)
     }
@@ -560,7 +560,7 @@ impl PooledFile {
         {
             return;
         }
-        descriptor.pool.descriptors.admit(Arc::downgrade(descriptor) as Weak<dyn Holder>);
+        descriptor.pool.descriptors.admit(Arc::downgrade(descriptor) as Weak<dyn Evictable>);
     }
 }
 

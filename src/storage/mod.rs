@@ -4,15 +4,16 @@
 //! Nothing here knows about topics' settings, producers or waiting readers; it knows bytes, positions and offsets.
 
 pub mod apart;
-pub mod bound;
+pub mod cap;
+pub mod data_dir;
 pub mod files;
-mod frugal;
 pub mod holes;
 pub mod index;
 pub mod layout;
 pub mod manifest;
 pub mod marks;
 pub mod pages;
+mod reclaiming_env;
 pub mod scan;
 pub mod segment;
 pub mod sidecar;

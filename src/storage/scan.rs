@@ -52,7 +52,7 @@ pub const VERSION_CHECK_MAX: usize = 64 << 20;
 
 /// What a scan found at its position.
 #[derive(Debug)]
-pub enum Found {
+pub enum ScanItem {
     /// A whole, valid batch in its place.
     Batch(RecordBatch, u64),
     /// The end of the data.
@@ -65,7 +65,7 @@ pub enum Found {
 
 /// How bytes are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ReadPath {
     /// Through the operating system's cache.
     Cache,
     /// Through that cache, by the one who writes the file and has flushed it. The space set aside at its end, which may
@@ -79,7 +79,7 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Scanner<'a> {
     file: &'a PooledFile,
-    source: Source,
+    source: ReadPath,
     /// Where the file, or what may be read of it, ends.
     limit: u64,
     position: u64,
@@ -110,7 +110,7 @@ impl<'a> Scanner<'a> {
     pub fn new(file: &'a PooledFile, limit: u64, position: u64, expected: Offset, gaps: bool) -> Self {
         Scanner {
             file,
-            source: Source::Cache,
+            source: ReadPath::Cache,
             limit,
             position,
             expected,
@@ -131,7 +131,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads from another source.
     #[must_use]
-    pub fn reading(mut self, source: Source) -> Self {
+    pub fn reading(mut self, source: ReadPath) -> Self {
         self.source = source;
         self
     }
@@ -183,7 +183,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next batch, or why there is none. After anything but a batch the scan stays where it is.
-    pub fn next(&mut self) -> Result<Found> {
+    pub fn next(&mut self) -> Result<ScanItem> {
         let head = self.peek(HEADER_LEN)?;
         if head.len() < LENGTH_OVERHEAD || length_field(&head) == 0 {
             return Ok(self.judge_end(&head));
@@ -192,30 +192,30 @@ impl<'a> Scanner<'a> {
             Ok(header) => header,
             Err(error @ DecodeError::Unsupported { .. }) => return self.judge_version(error, &head),
             Err(_) if head.len() < HEADER_LEN => {
-                return Ok(Found::Bad(format!("{} bytes are less than a batch header", head.len())));
+                return Ok(ScanItem::Bad(format!("{} bytes are less than a batch header", head.len())));
             }
-            Err(error) => return Ok(Found::Bad(error.to_string())),
+            Err(error) => return Ok(ScanItem::Bad(error.to_string())),
         };
         // Whoever holds a piece of the chunk keeps its memory from being read into again.
         drop(head);
         if let Some(reason) = self.out_of_place(&header) {
-            return Ok(Found::Bad(reason));
+            return Ok(ScanItem::Bad(reason));
         }
         if let Some(reason) = self.contradicted(&header)? {
-            return Ok(Found::Bad(reason));
+            return Ok(ScanItem::Bad(reason));
         }
         let batch = match self.whole(header)? {
             Ok(batch) => batch,
-            Err(reason) => return Ok(Found::Bad(reason)),
+            Err(reason) => return Ok(ScanItem::Bad(reason)),
         };
         if let Some(reason) = self.reaches_too_far(&batch)? {
-            return Ok(Found::Bad(reason));
+            return Ok(ScanItem::Bad(reason));
         }
         let (header, position) = (batch.header(), self.position);
         self.position += header.size();
         self.expected = header.next_offset();
         self.epochs.before = Some(header.leader_epoch);
-        Ok(Found::Batch(batch, position))
+        Ok(ScanItem::Batch(batch, position))
     }
 
     /// The batch at the scan's position, or why it is none.
@@ -323,8 +323,8 @@ impl<'a> Scanner<'a> {
     fn data_from(&self, position: u64) -> Result<u64> {
         match self.source {
             // What is told of holes is not told of the medium.
-            Source::MediumFrom(_) => Ok(position),
-            Source::Cache | Source::Flushed => Ok(self.file.data_from(position)?.min(self.limit)),
+            ReadPath::MediumFrom(_) => Ok(position),
+            ReadPath::Cache | ReadPath::Flushed => Ok(self.file.data_from(position)?.min(self.limit)),
         }
     }
 
@@ -394,31 +394,34 @@ impl<'a> Scanner<'a> {
 
     /// What says that it is of another version is that only if it is in its place, whole, and not a batch of ours whose
     /// magic byte was changed.
-    fn judge_version(&mut self, error: DecodeError, head: &Bytes) -> Result<Found> {
+    fn judge_version(&mut self, error: DecodeError, head: &Bytes) -> Result<ScanItem> {
         if !self.versions {
-            return Ok(Found::Bad(error.to_string()));
+            return Ok(ScanItem::Bad(error.to_string()));
         }
         let base = head.first_chunk().map_or(-1, |b| i64::from_be_bytes(*b));
         if Offset::from_i64(base).is_none_or(|base| !self.is_in_place(base)) {
-            return Ok(Found::Bad(format!("{error}, at offset {base} where {} was expected", self.expected)));
+            return Ok(ScanItem::Bad(format!(
+                "{error}, at offset {base} where {} was expected",
+                self.expected
+            )));
         }
         let size = LENGTH_OVERHEAD as u64 + u64::from(length_field(head));
         if size > self.limit.saturating_sub(self.position) {
-            return Ok(Found::Bad(format!("{error}, and of {size} bytes, which the file does not have")));
+            return Ok(ScanItem::Bad(format!("{error}, and of {size} bytes, which the file does not have")));
         }
         let bytes = self.peek(usize::try_from(size).unwrap_or(usize::MAX).min(VERSION_CHECK_MAX))?;
         Ok(if bytes.len() == VERSION_CHECK_MAX || is_of_another_version(&bytes) {
-            Found::Unsupported(error)
+            ScanItem::Unsupported(error)
         } else {
-            Found::Bad(format!("{error}, but its checksum is of no other version"))
+            ScanItem::Bad(format!("{error}, but its checksum is of no other version"))
         })
     }
 
-    fn judge_end(&self, head: &Bytes) -> Found {
+    fn judge_end(&self, head: &Bytes) -> ScanItem {
         if head.iter().all(|b| *b == 0) {
-            Found::End
+            ScanItem::End
         } else {
-            Found::Bad(format!("{} bytes that are no batch", head.len()))
+            ScanItem::Bad(format!("{} bytes that are no batch", head.len()))
         }
     }
 
@@ -495,9 +498,9 @@ impl<'a> Scanner<'a> {
 
     fn read(&mut self, buf: &mut [u8], position: u64) -> Result<usize> {
         let through_cache = match self.source {
-            Source::Cache => buf.len(),
-            Source::Flushed => distance(position, unread_from(self.zeros_from(position)?)),
-            Source::MediumFrom(from) => distance(position, from),
+            ReadPath::Cache => buf.len(),
+            ReadPath::Flushed => distance(position, unread_from(self.zeros_from(position)?)),
+            ReadPath::MediumFrom(from) => distance(position, from),
         };
         let (front, back) = buf.split_at_mut(through_cache.min(buf.len()));
         let read = self.file.read_full(front, position)?;
@@ -508,7 +511,7 @@ impl<'a> Scanner<'a> {
         }
         let behind = position + read as u64;
         let more = match self.source {
-            Source::MediumFrom(_) => self.read_past_cache(back, behind)?,
+            ReadPath::MediumFrom(_) => self.read_past_cache(back, behind)?,
             _ if is_belied => self.file.read_full(back, behind)?,
             _ => {
                 back.fill(0);

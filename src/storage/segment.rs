@@ -17,7 +17,7 @@ use super::{
     layout::SegmentFile,
     pages::{CheckedPages, PagesVerdict},
     scan::{
-        Found, KnownPlaces, LEADER_EPOCH, Scanner, VERSION_CHECK_MAX, is_of_another_version, out_of_place,
+        KnownPlaces, LEADER_EPOCH, ScanItem, Scanner, VERSION_CHECK_MAX, is_of_another_version, out_of_place,
     },
     sidecar::{read_hint, remove_segment_files, write_file},
 };
@@ -283,8 +283,8 @@ impl Segment {
     #[cold]
     pub fn fault_of(&self, position: u64, expected: Offset) -> Result<Option<String>> {
         match self.scanner(self.readable(), position, expected).next()? {
-            Found::Bad(reason) => Ok(Some(reason)),
-            Found::Batch(..) | Found::End | Found::Unsupported(_) => Ok(None),
+            ScanItem::Bad(reason) => Ok(Some(reason)),
+            ScanItem::Batch(..) | ScanItem::End | ScanItem::Unsupported(_) => Ok(None),
         }
     }
 
@@ -393,7 +393,7 @@ impl Segment {
         let Some((generation, size)) = self.sealed.get().copied() else { return Ok(()) };
         let mut scanner = Scanner::new(&self.data, size, 0, self.base, true);
         let mut summer = PageSummer::new();
-        while let Found::Batch(batch, _) = scanner.next()? {
+        while let ScanItem::Batch(batch, _) = scanner.next()? {
             summer.update(batch.bytes());
         }
         if planted!(vouch_for_what_was_not_checked) {
@@ -549,7 +549,7 @@ impl Segment {
         let path = self.data.path();
         loop {
             let reason = match self.or_missing(scanner.next())? {
-                Found::Batch(batch, position) if batch.header().last_offset() >= offset => {
+                ScanItem::Batch(batch, position) if batch.header().last_offset() >= offset => {
                     let header = *batch.header();
                     if header.base_offset > offset {
                         damage.map_or(Ok(()), Err)?;
@@ -557,11 +557,11 @@ impl Segment {
                     }
                     return Ok(Some(Located { position, header }));
                 }
-                Found::Batch(..) => continue,
-                Found::End if scanner.position() >= limit => return damage.map_or(Ok(None), Err),
-                Found::End => "no batch, though data follows".to_string(),
-                Found::Bad(reason) => reason,
-                Found::Unsupported(error) => return Err(error.in_file(path, scanner.position())),
+                ScanItem::Batch(..) => continue,
+                ScanItem::End if scanner.position() >= limit => return damage.map_or(Ok(None), Err),
+                ScanItem::End => "no batch, though data follows".to_string(),
+                ScanItem::Bad(reason) => reason,
+                ScanItem::Unsupported(error) => return Err(error.in_file(path, scanner.position())),
             };
             let damage = damage.insert(Error::corrupt(path, scanner.position(), reason));
             if scanner.resync()?.is_none() {
@@ -576,8 +576,8 @@ impl Segment {
         let mut scanner = self.scanner(self.readable(), 0, self.base);
         loop {
             match scanner.next().ok()? {
-                Found::Batch(batch, position) if batch.header() == header => return Some(position),
-                Found::Batch(..) => {}
+                ScanItem::Batch(batch, position) if batch.header() == header => return Some(position),
+                ScanItem::Batch(..) => {}
                 _ => drop(scanner.resync().ok()??),
             }
         }

@@ -3,7 +3,7 @@
 use super::Streamlog;
 use crate::{
     error::{Error, Result},
-    partition::time::check_time,
+    partition::read::by_time::check_time,
     topic::{
         Topic,
         catalog::AddedPartitions,
@@ -175,7 +175,7 @@ impl Streamlog {
     /// and with retention.
     pub fn delete_records(&self, topic: &str, partition: u32, before: impl Into<Offset>) -> Result<Offset> {
         self.inner.check_open()?;
-        self.inner.catalog.shared().check_writable()?;
+        self.inner.catalog.data_dir().check_writable()?;
         check_users_own(topic)?;
         self.inner.catalog.topic(topic)?.log(partition)?.advance_log_start(before.into())
     }
@@ -227,19 +227,19 @@ impl Streamlog {
     pub fn maintain(&self) -> Result<()> {
         self.inner.check_open()?;
         let catalog = &self.inner.catalog;
-        catalog.shared().check_writable()?;
-        self.inner.hub.help();
+        catalog.data_dir().check_writable()?;
+        self.inner.sender.help();
         let mut result = catalog.remove_leftovers();
         let mut is_left = false;
         for log in catalog.logs() {
-            let now = catalog.shared().env.monotonic();
+            let now = catalog.data_dir().env.monotonic();
             let done = log.run_due(now);
             is_left |= !matches!(done, Ok(None));
             result = result.and(done.map(drop)).and(log.apply_retention().map(drop));
         }
         if is_left && !planted!(a_helper_wakes_nobody) {
             // The thread may have looked while this had it in hand.
-            catalog.shared().wake_background();
+            catalog.data_dir().wake_background();
         }
         result
     }

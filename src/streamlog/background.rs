@@ -11,8 +11,8 @@ use crate::{
         sync::{AtomicBool, Mutex, Ordering, Signal},
     },
     error::Error,
-    partition::trouble::Chore,
-    producer::Hub,
+    partition::state::troubles::Chore,
+    producer::Sender,
     topic::catalog::Catalog,
 };
 use std::{
@@ -28,7 +28,7 @@ const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 /// The background work of a handle, running or not.
 pub(super) struct Background {
     catalog: Weak<Catalog>,
-    hub: Weak<Hub>,
+    sender: Weak<Sender>,
     /// Whether a thread may be started.
     allowed: bool,
     signal: Arc<Signal>,
@@ -46,7 +46,7 @@ pub(super) struct Background {
 
 struct Work {
     catalog: Arc<Catalog>,
-    hub: Arc<Hub>,
+    sender: Arc<Sender>,
     state: Arc<Background>,
     next_retention: Duration,
 }
@@ -55,13 +55,13 @@ impl Background {
     /// Lets the rooms below ask for background work.
     pub(super) fn attach(
         catalog: &Arc<Catalog>,
-        hub: &Arc<Hub>,
+        sender: &Arc<Sender>,
         allowed: bool,
         retention_check: Duration,
     ) -> Arc<Background> {
         let state = Arc::new(Background {
             catalog: Arc::downgrade(catalog),
-            hub: Arc::downgrade(hub),
+            sender: Arc::downgrade(sender),
             allowed,
             signal: Arc::new(Signal::new()),
             started: AtomicBool::new(false),
@@ -73,10 +73,10 @@ impl Background {
             retained: AtomicBool::new(false),
         });
         let waker = Arc::clone(&state);
-        catalog.shared().on_background_work(Box::new(move || waker.wake()));
+        catalog.data_dir().on_background_work(Box::new(move || waker.wake()));
         if !allowed {
             let inline = Arc::clone(&state);
-            catalog.shared().on_chores(Box::new(move || inline.retain_inline()));
+            catalog.data_dir().on_chores(Box::new(move || inline.retain_inline()));
         }
         state
     }
@@ -84,11 +84,11 @@ impl Background {
     /// A topic has a retention: somebody looks at the clock from now on, for the first time soon.
     pub(super) fn watch_retention(self: &Arc<Self>) {
         let Some(catalog) = self.catalog.upgrade() else { return };
-        let shared = catalog.shared();
+        let data_dir = catalog.data_dir();
         match self.allowed {
-            _ if shared.read_only => {}
+            _ if data_dir.read_only => {}
             true => self.wake(),
-            false => shared.chores_due(shared.env.monotonic()),
+            false => data_dir.chores_due(data_dir.env.monotonic()),
         }
     }
 
@@ -106,13 +106,13 @@ impl Background {
     fn retain_inline(&self) {
         let Some(catalog) = self.catalog.upgrade().filter(|catalog| catalog.has_retention()) else { return };
         self.retain(&catalog);
-        let shared = catalog.shared();
-        shared.chores_due(shared.env.monotonic().saturating_add(self.retention_check));
+        let data_dir = catalog.data_dir();
+        data_dir.chores_due(data_dir.env.monotonic().saturating_add(self.retention_check));
     }
 
     /// An opening that was shorter than it takes to come to it applies retention at its end.
     pub(super) fn retain_at_last(&self, catalog: &Catalog) {
-        if !self.retained.load(Ordering::SeqCst) && !catalog.shared().read_only && catalog.has_retention() {
+        if !self.retained.load(Ordering::SeqCst) && !catalog.data_dir().read_only && catalog.has_retention() {
             // The next opening tries again.
             catalog.logs().iter().for_each(|log| drop(log.apply_retention()));
         }
@@ -154,12 +154,12 @@ impl Background {
         if running.is_some() || self.stopping.load(Ordering::SeqCst) {
             return;
         }
-        let (Some(catalog), Some(hub)) = (self.catalog.upgrade(), self.hub.upgrade()) else { return };
-        let env = Arc::clone(&catalog.shared().env);
+        let (Some(catalog), Some(sender)) = (self.catalog.upgrade(), self.sender.upgrade()) else { return };
+        let env = Arc::clone(&catalog.data_dir().env);
         // What is too old when the log is opened goes soon, not after an interval that the program may not live to see.
         let next_retention = env.monotonic();
-        let work = Work { catalog, hub, state: Arc::clone(self), next_retention };
-        let inline = Arc::clone(&work.hub);
+        let work = Work { catalog, sender, state: Arc::clone(self), next_retention };
+        let inline = Arc::clone(&work.sender);
         match env.spawn("work", Arc::clone(&self.signal), Box::new(work)) {
             Ok(thread) => {
                 inline.set_inline(false);
@@ -193,7 +193,8 @@ impl Task for Work {
             return Next::Done;
         }
         let again = self.now().saturating_add(AFTER_A_PANIC);
-        let lingering = self.state.attempt(|| self.hub.run_due().unwrap_or(Duration::MAX)).unwrap_or(again);
+        let lingering =
+            self.state.attempt(|| self.sender.run_due().unwrap_or(Duration::MAX)).unwrap_or(again);
         let next = self.run_logs(again);
         self.run_retention();
         match next.min(lingering).min(self.next_retention) {
@@ -206,7 +207,7 @@ impl Task for Work {
 
 impl Work {
     fn now(&self) -> Duration {
-        self.catalog.shared().env.monotonic()
+        self.catalog.data_dir().env.monotonic()
     }
 
     fn run_logs(&self, again: Duration) -> Duration {

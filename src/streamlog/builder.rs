@@ -10,10 +10,12 @@ use crate::{
         trace::event,
     },
     error::{Error, Result},
-    group::{OffsetStore, Upkeep},
-    partition::shared::{Shared, SharedOptions},
-    producer::Hub,
-    storage::files::ReadMode,
+    group::{CompactionThresholds, OffsetStore},
+    producer::Sender,
+    storage::{
+        data_dir::{DataDir, SharedOptions},
+        files::ReadMode,
+    },
     topic::catalog::{Catalog, RecoveryProgress},
 };
 use std::{
@@ -40,7 +42,7 @@ pub struct Builder {
     retention_check: Duration,
     wait_for_lock: Duration,
     on_progress: Option<Progress>,
-    upkeep: Upkeep,
+    upkeep: CompactionThresholds,
     temporary: Option<TemporaryDir>,
 }
 
@@ -89,7 +91,7 @@ impl Builder {
             wait_for_lock: Duration::ZERO,
             on_progress: None,
             temporary: None,
-            upkeep: Upkeep::default(),
+            upkeep: CompactionThresholds::default(),
         }
     }
 
@@ -149,7 +151,7 @@ impl Builder {
     #[doc(hidden)]
     #[must_use]
     pub fn offsets_upkeep(mut self, segment_bytes: u64, snapshot_every: u64, rewrite_above: u64) -> Self {
-        self.upkeep = Upkeep { snapshot_every, rewrite_above, segment_bytes, chunk_bytes: 1 };
+        self.upkeep = CompactionThresholds { snapshot_every, rewrite_above, segment_bytes, chunk_bytes: 1 };
         self
     }
 
@@ -233,22 +235,22 @@ impl Builder {
             read_mode: self.read_mode,
             max_open_files: self.max_open_files.unwrap_or_else(|| share_of(self.env.descriptors())),
         };
-        let shared = Shared::open(Arc::clone(&self.env), &self.dir, options)?;
+        let data_dir = DataDir::open(Arc::clone(&self.env), &self.dir, options)?;
         let mut go_on: Progress = self.on_progress.take().unwrap_or_else(|| Box::new(|_| true));
-        let (catalog, report) = Catalog::open(shared, &mut *go_on)?;
+        let (catalog, report) = Catalog::open(data_dir, &mut *go_on)?;
         event!(INFO, dir = %self.dir.display(), clean = report.was_clean, elapsed = ?report.elapsed, "opened");
         let catalog = Arc::new(catalog);
         if self.read_only {
             catalog.follow_on_request();
         }
         let threads = self.threads && !self.read_only;
-        let hub = Hub::new(Arc::clone(&catalog));
-        hub.set_inline(!threads);
+        let sender = Sender::new(Arc::clone(&catalog));
+        sender.set_inline(!threads);
         let inner = Arc::new(Inner {
             dir: self.dir,
-            background: background::Background::attach(&catalog, &hub, threads, self.retention_check),
+            background: background::Background::attach(&catalog, &sender, threads, self.retention_check),
             offsets: OffsetStore::with_upkeep(Arc::clone(&catalog), self.upkeep),
-            hub,
+            sender,
             catalog,
             report,
             lock: Mutex::new(lock),

@@ -32,7 +32,7 @@ impl Streamlog {
 
     /// A producer with settings.
     pub fn producer_builder(&self) -> ProducerBuilder {
-        ProducerBuilder::new(Arc::clone(&self.inner.hub)).keeping_open(self.keeper())
+        ProducerBuilder::new(Arc::clone(&self.inner.sender)).keeping_open(self.keeper())
     }
 
     /// A consumer of a group, with default settings. It reads nothing before it was given topics or partitions.

@@ -57,7 +57,7 @@ impl Drop for Inner {
 impl Inner {
     /// Closes the log; what finds the disk full is tried again for no longer than `patience`.
     pub(super) fn close(&self, patience: Duration) -> Result<()> {
-        if !self.catalog.shared().process.is_this() {
+        if !self.catalog.data_dir().process.is_this() {
             // The parent's lock lasts as long as any copy of its descriptor: this one goes.
             if let Some(mut lock) = self.lock.try_lock() {
                 *lock = None;
@@ -71,13 +71,13 @@ impl Inner {
         self.background.stop();
         self.background.retain_at_last(&self.catalog);
         // Whatever became of the producers' records: the logs end, or they would be written after the lock is given up.
-        let result = self.catalog.last_call(|| {
+        let result = self.catalog.close_with(|| {
             let logs = self.close_logs();
-            self.catalog.shared().close();
+            self.catalog.data_dir().close();
             clients.and(logs)
         });
-        self.catalog.shared().pool.retire();
-        self.catalog.shared().env.end_job_threads();
+        self.catalog.data_dir().pool.release();
+        self.catalog.data_dir().env.end_job_threads();
         // Consumers that sleep find out.
         if !planted!(a_close_wakes_no_consumer) {
             self.catalog.changes.wake_all();
@@ -95,14 +95,14 @@ impl Inner {
 
     /// What producers hold goes out; from then on they get `Closed`.
     fn close_clients(&self, patience: Duration) -> Result<()> {
-        if self.catalog.shared().read_only { Ok(()) } else { self.hub.close(patience) }
+        if self.catalog.data_dir().read_only { Ok(()) } else { self.sender.close(patience) }
     }
 
     fn close_logs(&self) -> Result<()> {
-        let shared = self.catalog.shared();
-        let has_written = shared.has_written();
+        let data_dir = self.catalog.data_dir();
+        let has_written = data_dir.has_written();
         // What a recovery found is written down here where nobody appended, so that the next opening need not look.
-        let begun = if !has_written && self.ends_a_recovery() { shared.begin_writing() } else { Ok(()) };
+        let begun = if !has_written && self.ends_a_recovery() { data_dir.begin_writing() } else { Ok(()) };
         match begun.and_then(|()| self.end_logs()) {
             // Nothing of this handle's is lost with it: the next opening recovers again.
             Err(Error::DiskFull { .. }) if !has_written => Ok(()),
@@ -112,10 +112,10 @@ impl Inner {
 
     /// Whether the log was recovered, and every partition of it can be closed.
     fn ends_a_recovery(&self) -> bool {
-        let shared = self.catalog.shared();
+        let data_dir = self.catalog.data_dir();
         let logs = self.catalog.logs();
-        let recovered = !shared.manifest.state().is_clean() || logs.iter().any(|log| log.was_recovered());
-        recovered && !shared.read_only && logs.iter().all(|log| log.refusal().is_none())
+        let recovered = !data_dir.manifest.state().is_clean() || logs.iter().any(|log| log.was_recovered());
+        recovered && !data_dir.read_only && logs.iter().all(|log| log.refusal().is_none())
     }
 
     fn end_logs(&self) -> Result<()> {
@@ -137,27 +137,27 @@ impl Inner {
         }
         match first_error {
             Some(error) => Err(error),
-            None if clean && self.catalog.shared().has_written() => self.write_closing(closed, lives),
+            None if clean && self.catalog.data_dir().has_written() => self.write_closing(closed, lives),
             None => Ok(()),
         }
     }
 
     /// `lives` that end with this close are noted in the same append.
     fn write_closing(&self, closed: Vec<Closed>, lives: Vec<Entry>) -> Result<()> {
-        let shared = self.catalog.shared();
+        let data_dir = self.catalog.data_dir();
         self.write_kafkas_checkpoints(&closed)?;
         let partitions = closed.into_iter().map(|(id, name, facts)| (id, name.partition, facts)).collect();
-        shared.marks.flush()?;
+        data_dir.marks.flush()?;
         if planted!(kafkas_clean_mark_comes_first) {
-            replace_file(&*shared.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)?;
+            replace_file(&*data_dir.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)?;
         }
         let entries: Vec<_> = lives.into_iter().chain([Entry::Closed { partitions }]).collect();
-        shared.manifest.append_to_make_room(&entries, Flush::Now)?;
-        replace_file(&*shared.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)
+        data_dir.manifest.append_to_make_room(&entries, Flush::Now)?;
+        replace_file(&*data_dir.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)
     }
 
     fn write_kafkas_checkpoints(&self, closed: &[Closed]) -> Result<()> {
-        let env = &*self.catalog.shared().env;
+        let env = &*self.catalog.data_dir().env;
         let ends: Vec<_> = closed.iter().map(|(_, name, facts)| (name.clone(), facts.next_offset)).collect();
         let starts = closed.iter().filter(|(_, name, facts)| {
             let log = self.catalog.log(name).ok();
@@ -171,7 +171,7 @@ impl Inner {
 
     /// `Closed` once the handle was closed, `Forked` in another process.
     pub(super) fn check_open(&self) -> Result<()> {
-        self.catalog.shared().check_process()?;
+        self.catalog.data_dir().check_process()?;
         if self.closed.load(Ordering::SeqCst) { Err(Error::closed("the log")) } else { Ok(()) }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     error::Result,
     group::OffsetStore,
     partition::keeper::Keeper,
-    producer::Hub,
+    producer::Sender,
     topic::catalog::{Catalog, RecoveryReport},
 };
 use std::{
@@ -65,7 +65,7 @@ struct Inner {
     report: RecoveryReport,
     /// Held while the handle is open for writing.
     lock: Mutex<Option<Box<dyn Lock>>>,
-    hub: Arc<Hub>,
+    sender: Arc<Sender>,
     offsets: Arc<OffsetStore>,
     background: Arc<background::Background>,
     closed: AtomicBool,
@@ -77,7 +77,7 @@ impl fmt::Debug for Streamlog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Streamlog");
         shown.field("dir", &self.inner.dir).field("read_only", &self.is_read_only());
-        match self.inner.catalog.shared().check_process() {
+        match self.inner.catalog.data_dir().check_process() {
             Ok(()) => shown.field("topics", &self.inner.catalog.topics(false).len()),
             Err(_) => shown.field("forked", &true),
         };
@@ -169,6 +169,6 @@ impl Streamlog {
 
     /// Whether nothing can be written through this handle.
     pub fn is_read_only(&self) -> bool {
-        self.inner.catalog.shared().read_only
+        self.inner.catalog.data_dir().read_only
     }
 }

@@ -125,11 +125,11 @@ impl Health {
 impl Streamlog {
     /// Figures of this handle; all zero in a forked child.
     pub fn stats(&self) -> Stats {
-        if !self.inner.catalog.shared().process.is_this() {
+        if !self.inner.catalog.data_dir().process.is_this() {
             return Stats::default();
         }
         let logs = self.inner.catalog.logs();
-        let pool = &self.inner.catalog.shared().pool;
+        let pool = &self.inner.catalog.data_dir().pool;
         let (open_files, mapped_files) = pool.held();
         Stats {
             topics: self.inner.catalog.topics(true).len(),
@@ -140,7 +140,7 @@ impl Streamlog {
             mapped_files,
             loaded_indexes: pool.indexes_held(),
             background_thread: self.inner.background.is_running(),
-            flush_threads: self.inner.catalog.shared().env.job_threads(),
+            flush_threads: self.inner.catalog.data_dir().env.job_threads(),
         }
     }
 
@@ -152,7 +152,7 @@ impl Streamlog {
     /// `Io` when the log's directory, or a partition's, cannot be listed.
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         self.inner.check_open()?;
-        let env = &*self.inner.catalog.shared().env;
+        let env = &*self.inner.catalog.data_dir().env;
         let mut usage = DiskUsage::default();
         let dir = &self.inner.dir;
         for entry in env.list(dir).map_err(|e| Error::io("list", dir, e))? {
@@ -190,7 +190,7 @@ impl Streamlog {
 
     /// What is wrong, if anything.
     pub fn health(&self) -> Health {
-        if let Err(error) = self.inner.catalog.shared().check_process() {
+        if let Err(error) = self.inner.catalog.data_dir().check_process() {
             return Health { background: Some(error), ..Health::default() };
         }
         let refusing = self.inner.catalog.logs().into_iter().filter_map(|log| {

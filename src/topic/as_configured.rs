@@ -15,7 +15,7 @@ impl Catalog {
     pub fn topic_or_create(&self, name: &str, config: &TopicConfig) -> Result<Topic> {
         config.validate()?;
         loop {
-            self.shared().check_open()?;
+            self.data_dir().check_open()?;
             let result = match self.find(name) {
                 Some(_) => self.bring_up_to_date(name, config),
                 None => self.create(name, config.clone()),
@@ -39,7 +39,7 @@ impl Catalog {
         if changes.is_empty() {
             return Ok(topic);
         }
-        if self.shared().read_only {
+        if self.data_dir().read_only {
             return Err(Error::ReadOnly { reason: differences(name, &changes) });
         }
         self.change(&topic, &changes)?;

@@ -8,7 +8,7 @@ use super::{
     Topic,
     changes::Changes,
     config::{ConfigChange, MAX_PARTITIONS, TopicConfig},
-    leftovers, log_config, lost_manifest, name,
+    log_config, name,
 };
 use crate::{
     codec::manifest::Entry,
@@ -18,13 +18,18 @@ use crate::{
     },
     error::{Error, Result},
     partition::{
-        config::LogConfig,
         log::{Identity, Log},
-        observe::Observer,
-        recover::{PartitionRecovery, RecoveryVerdict},
-        shared::Shared,
+        open::{
+            follower::Follower,
+            recover::{PartitionRecovery, RecoveryVerdict},
+        },
+        state::settings::LogConfig,
     },
-    storage::manifest::{Flush, ManifestState, PartitionState, TopicState},
+    storage::{
+        data_dir::DataDir,
+        manifest::{Flush, ManifestState, PartitionState, TopicState},
+    },
+    topic::{deleted_dirs, missing_manifest},
     types::{Offset, TopicId, TopicPartition},
 };
 use std::{
@@ -81,12 +86,12 @@ pub struct AddedPartitions {
 /// All topics of a directory.
 #[derive(Debug)]
 pub struct Catalog {
-    shared: Arc<Shared>,
+    data_dir: Arc<DataDir>,
     topics: RwLock<BTreeMap<Arc<str>, Topic>>,
     /// Held by the one administrative call that runs.
     admin: Mutex<()>,
     /// What a read-only opening follows.
-    observers: Mutex<Vec<Observer>>,
+    observers: Mutex<Vec<Follower>>,
     /// The manifest's state whose topics it has taken in.
     taken_in: Mutex<Arc<ManifestState>>,
     /// Topics and partitions that come, and topics that go.
@@ -95,32 +100,35 @@ pub struct Catalog {
 
 impl Catalog {
     /// Opens every topic that the manifest names.
-    pub fn open(shared: Arc<Shared>, on_progress: &mut OnProgress<'_>) -> Result<(Catalog, RecoveryReport)> {
-        shared.before_writing(leftovers::clean_up);
-        lost_manifest::check(&shared)?;
-        shared.manifest.check_end()?;
+    pub fn open(
+        data_dir: Arc<DataDir>,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<(Catalog, RecoveryReport)> {
+        data_dir.before_writing(deleted_dirs::clean_up);
+        missing_manifest::check(&data_dir)?;
+        data_dir.manifest.check_end()?;
         let catalog = Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
             observers: Mutex::default(),
-            taken_in: Mutex::new(shared.manifest.state()),
+            taken_in: Mutex::new(data_dir.manifest.state()),
             changes: Changes::default(),
-            shared: Arc::clone(&shared),
+            data_dir: Arc::clone(&data_dir),
         };
-        let begun = shared.env.monotonic();
+        let begun = data_dir.env.monotonic();
         let (states, was_clean): (Vec<TopicState>, bool) = {
             let state = catalog.taken_in.lock();
             (state.topics().cloned().collect(), state.is_clean())
         };
         if !was_clean && !planted!(forget_to_flush_what_was_found) {
-            shared.manifest.flush_found()?;
+            data_dir.manifest.flush_found()?;
         }
         let mut report = RecoveryReport { was_clean, ..RecoveryReport::default() };
         let total = states.iter().map(|t| t.partitions.len()).sum();
         let mut done = 0;
         let mut bytes_before = 0;
         for state in &states {
-            let config = stored_config(&shared, state)?;
+            let config = stored_config(&data_dir, state)?;
             let mut logs = Vec::with_capacity(state.partitions.len());
             for (number, partition) in (0u32..).zip(&state.partitions) {
                 let identity =
@@ -142,7 +150,7 @@ impl Catalog {
             }
             catalog.insert(state, config, logs);
         }
-        report.elapsed = shared.env.monotonic().saturating_sub(begun);
+        report.elapsed = data_dir.env.monotonic().saturating_sub(begun);
         Ok((catalog, report))
     }
 
@@ -160,7 +168,7 @@ impl Catalog {
             // What is wrong with one partition keeps no other from being opened.
             Err(error) if self.concerns(&identity, &error) => {
                 let recovery = PartitionRecovery::not_opened(&identity.name, state, &error);
-                (Log::unopened(&self.shared, identity, config, state, error), Some(recovery))
+                (Log::unopened(&self.data_dir, identity, config, state, error), Some(recovery))
             }
             other => other?,
         };
@@ -187,16 +195,16 @@ impl Catalog {
         state: &PartitionState,
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
-        if self.shared.read_only {
-            let observer = Observer::open(&self.shared, identity, config, state)?;
+        if self.data_dir.read_only {
+            let observer = Follower::open(&self.data_dir, identity, config, state)?;
             let (log, found) = (Arc::clone(observer.log()), observer.found().cloned());
             self.observers.lock().push(observer);
             return Ok((log, found));
         }
         match &state.closed {
-            Some(closed) => Log::open_closed(&self.shared, identity, config, state, closed, go_on),
+            Some(closed) => Log::open_closed(&self.data_dir, identity, config, state, closed, go_on),
             None => {
-                let (log, recovery) = Log::recover(&self.shared, identity, config, state, go_on)?;
+                let (log, recovery) = Log::recover(&self.data_dir, identity, config, state, go_on)?;
                 Ok((log, Some(recovery)))
             }
         }
@@ -205,32 +213,38 @@ impl Catalog {
     /// Whether an error concerns this partition alone: its own files, and not the marks, the manifest or the caller.
     fn concerns(&self, identity: &Identity, error: &Error) -> bool {
         error.path().is_some_and(|path| path.starts_with(&identity.dir))
-            && !self.shared.manifest.is_poisoned()
+            && !self.data_dir.manifest.is_poisoned()
     }
 
     fn insert(&self, state: &TopicState, config: TopicConfig, logs: Vec<Arc<Log>>) -> Topic {
-        let topic =
-            Topic::new(&self.shared, state.id, Arc::from(state.name.as_str()), state.internal, config, logs);
+        let topic = Topic::new(
+            &self.data_dir,
+            state.id,
+            Arc::from(state.name.as_str()),
+            state.internal,
+            config,
+            logs,
+        );
         self.topics.write().insert(Arc::clone(topic.shared_name()), topic.clone());
         topic
     }
 
     fn identity(&self, topic_id: TopicId, topic: &Arc<str>, partition: u32, slot: u32) -> Identity {
         let name = TopicPartition::new(Arc::clone(topic), partition);
-        let dir = self.shared.dir.join(name::dir_name(topic, partition));
+        let dir = self.data_dir.dir.join(name::dir_name(topic, partition));
         Identity { topic_id, name, dir, slot, internal: name::is_internal(topic) }
     }
 
     /// What the logs share.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub fn data_dir(&self) -> &Arc<DataDir> {
+        &self.data_dir
     }
 
     /// The topic of this name.
     pub fn topic(&self, name: &str) -> Result<Topic> {
-        self.shared.check_open()?;
+        self.data_dir.check_open()?;
         self.find(name)
-            .ok_or_else(|| Error::UnknownTopic { name: name.to_string(), read_only: self.shared.read_only })
+            .ok_or_else(|| Error::UnknownTopic { name: name.to_string(), read_only: self.data_dir.read_only })
     }
 
     /// The topic of this name, if there is one.
@@ -279,7 +293,7 @@ impl Catalog {
     }
 
     fn create_any(&self, name: &str, internal: bool, config: TopicConfig) -> Result<Topic> {
-        self.shared.check_writable()?;
+        self.data_dir.check_writable()?;
         let valid = name::validate(name)?;
         config.validate()?;
         config.check_codec()?;
@@ -289,9 +303,9 @@ impl Catalog {
             return Err(Error::InvalidConfig { key: "partitions".into(), reason });
         }
         let _one_at_a_time = self.admin.lock();
-        self.shared.check_writable()?;
+        self.data_dir.check_writable()?;
         self.check_free(name)?;
-        self.shared.begin_writing()?;
+        self.data_dir.begin_writing()?;
         let id = self.fresh_id();
         let first_slot = self.free_slots(count)?;
         let shared_name: Arc<str> = Arc::from(name);
@@ -309,7 +323,7 @@ impl Catalog {
         // As it is after a reopening.
         let config = config.partitions(count);
         event!(INFO, topic = name, partitions = count, "created a topic");
-        let topic = Topic::new(&self.shared, id, Arc::clone(&shared_name), internal, config, logs);
+        let topic = Topic::new(&self.data_dir, id, Arc::clone(&shared_name), internal, config, logs);
         self.topics.write().insert(shared_name, topic.clone());
         self.changes.happened();
         Ok(topic)
@@ -319,7 +333,7 @@ impl Catalog {
         if self.topics.read().contains_key(name) {
             return Err(Error::TopicExists { name: name.to_string() });
         }
-        match self.shared.manifest.state().topic_like(name) {
+        match self.data_dir.manifest.state().topic_like(name) {
             None => Ok(()),
             Some(TopicState { name: other, .. }) => Err(Error::InvalidTopic {
                 name: name.to_string(),
@@ -332,7 +346,7 @@ impl Catalog {
 
     fn fresh_id(&self) -> TopicId {
         loop {
-            let (a, b) = (self.shared.env.random(), self.shared.env.random());
+            let (a, b) = (self.data_dir.env.random(), self.data_dir.env.random());
             let id = TopicId::from_bytes((u128::from(a) << 64 | u128::from(b)).to_be_bytes());
             // Kafka reserves the ids 0 and 1 and avoids those whose text begins with a dash.
             if a != 0 && !id.to_string().starts_with('-') {
@@ -343,7 +357,7 @@ impl Catalog {
 
     /// The first of `count` slots among the marks that were never used.
     fn free_slots(&self, count: u32) -> Result<u32> {
-        let first = self.shared.manifest.state().free_slot();
+        let first = self.data_dir.manifest.state().free_slot();
         let fits = first.checked_add(count).is_some();
         fits.then_some(first).ok_or_else(|| Error::InvalidArgument {
             reason: format!("{count} partitions more than the {first} that this log has had are too many"),
@@ -354,13 +368,13 @@ impl Catalog {
         if planted!(create_without_directory_flush) {
             return Ok(());
         }
-        let dir = &self.shared.dir;
-        self.shared.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+        let dir = &self.data_dir.dir;
+        self.data_dir.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
     }
 
     /// Adds partitions, so that the topic has `count`.
     pub fn add_partitions(&self, name: &str, count: u32) -> Result<AddedPartitions> {
-        self.shared.check_writable()?;
+        self.data_dir.check_writable()?;
         let _one_at_a_time = self.admin.lock();
         let topic = self.topic(name)?;
         let before = topic.partition_count();
@@ -376,7 +390,7 @@ impl Catalog {
             return Err(Error::InvalidArgument { reason });
         }
         let keys_move = topic.logs().iter().any(|log| log.offsets().log_end() > Offset::ZERO);
-        self.shared.begin_writing()?;
+        self.data_dir.begin_writing()?;
         let id = topic.id();
         let first_slot = self.free_slots(count - before)?;
         let slots =
@@ -391,7 +405,7 @@ impl Catalog {
 
     /// Changes settings of a topic; they hold from the next call on, and are durable when this returns.
     pub fn alter(&self, name: &str, changes: &[ConfigChange]) -> Result<()> {
-        self.shared.check_writable()?;
+        self.data_dir.check_writable()?;
         let _one_at_a_time = self.admin.lock();
         let topic = self.topic(name)?;
         self.change(&topic, changes)
@@ -406,13 +420,13 @@ impl Catalog {
     pub(super) fn change(&self, topic: &Topic, changes: &[ConfigChange]) -> Result<()> {
         let config = topic.config().altered(changes)?;
         config.check_codec()?;
-        self.shared.begin_writing()?;
+        self.data_dir.begin_writing()?;
         // What was weaker becomes stronger only for what comes; so what is there is made durable first.
         for log in topic.logs().iter().filter(|_| !planted!(alter_without_flush)) {
             log.flush()?;
         }
         let entry = Entry::TopicConfigured { id: topic.id(), config: config.to_properties() };
-        self.shared.manifest.append_to_make_room(&[entry], Flush::Now)?;
+        self.data_dir.manifest.append_to_make_room(&[entry], Flush::Now)?;
         topic.set_config(config);
         if planted!(alter_flushes_only_before) {
             return Ok(());
@@ -424,24 +438,25 @@ impl Catalog {
     /// Deletes a topic. That it is gone is durable when this returns; readers that hold its data keep it until they
     /// let go.
     pub fn delete(&self, name: &str) -> Result<Topic> {
-        self.shared.check_writable()?;
+        self.data_dir.check_writable()?;
         let _one_at_a_time = self.admin.lock();
         let topic = self.topic(name)?;
-        self.shared.begin_writing()?;
+        self.data_dir.begin_writing()?;
         let flush = if planted!(delete_that_is_not_durable) { Flush::Later } else { Flush::Now };
         if let Err(error) =
-            self.shared.manifest.append_to_make_room(&[Entry::TopicDeleted { id: topic.id() }], flush)
+            self.data_dir.manifest.append_to_make_room(&[Entry::TopicDeleted { id: topic.id() }], flush)
         {
             // It may be gone at the next opening, and what is acknowledged until then with it. Where the manifest was
             // poisoned before, nothing was written.
-            let may_be_gone = !matches!(error, Error::Poisoned { .. }) && self.shared.manifest.is_poisoned();
+            let may_be_gone =
+                !matches!(error, Error::Poisoned { .. }) && self.data_dir.manifest.is_poisoned();
             if may_be_gone {
                 topic.logs().iter().for_each(|log| drop(log.poison(&error)));
             }
             return Err(error);
         }
         event!(INFO, topic = name, "deleted a topic");
-        topic.shut();
+        topic.mark_deleted();
         self.topics.write().remove(name);
         self.changes.happened();
         // It is deleted, whatever becomes of its files now: `maintain` and the next opening try again.
@@ -455,7 +470,7 @@ impl Catalog {
         let remove = |log: &Arc<Log>| {
             // What a checkpoint that is under way writes would be in the way.
             log.settle();
-            leftovers::remove_dir(&self.shared, &log.identity.dir)
+            deleted_dirs::remove_dir(&self.data_dir, &log.identity.dir)
         };
         let results: Vec<Result<()>> = topic.logs().iter().map(remove).collect();
         self.sync_dir()?;
@@ -465,11 +480,11 @@ impl Catalog {
     /// Removes what deletions left that a crash or an error cut short.
     pub fn remove_leftovers(&self) -> Result<()> {
         let _one_at_a_time = self.admin.lock();
-        leftovers::remove_all(&self.shared)
+        deleted_dirs::remove_all(&self.data_dir)
     }
 
     /// Runs `end`, which ends all writing, while no administrative call is under way; those that wait find it ended.
-    pub fn last_call<T>(&self, end: impl FnOnce() -> T) -> T {
+    pub fn close_with<T>(&self, end: impl FnOnce() -> T) -> T {
         let _one_at_a_time = self.admin.lock();
         end()
     }
@@ -477,7 +492,7 @@ impl Catalog {
     /// From now on whoever reads of a log, and finds that it may be behind its writer, has what that did taken in.
     pub fn follow_on_request(self: &Arc<Self>) {
         let catalog = Arc::downgrade(self);
-        self.shared.on_follow(Box::new(move || {
+        self.data_dir.on_follow(Box::new(move || {
             catalog.upgrade().map_or(Ok(()), |catalog| catalog.refresh().map(drop))
         }));
     }
@@ -485,9 +500,9 @@ impl Catalog {
     /// For a read-only opening: takes in what the writer did. Says whether topics came or went.
     pub fn refresh(&self) -> Result<bool> {
         let _one_at_a_time = self.admin.lock();
-        self.shared.check_open()?;
-        self.shared.manifest.observe()?;
-        let state = self.shared.manifest.state();
+        self.data_dir.check_open()?;
+        self.data_dir.manifest.observe()?;
+        let state = self.data_dir.manifest.state();
         // A partition may have asked the manifest meanwhile, too.
         let changed = !Arc::ptr_eq(&state, &self.taken_in.lock());
         if changed && !planted!(an_observer_knows_the_topics_of_its_opening) {
@@ -516,14 +531,14 @@ impl Catalog {
         let gone = known.values().filter(|topic| !there.contains(&topic.id()));
         let gone: HashSet<TopicId> = gone
             .map(|topic| {
-                topic.shut();
+                topic.mark_deleted();
                 self.topics.write().remove(topic.name());
                 topic.id()
             })
             .collect();
         self.observers.lock().retain(|o| !gone.contains(&o.log().identity.topic_id));
         for state in &states {
-            let config = stored_config(&self.shared, state)?;
+            let config = stored_config(&self.data_dir, state)?;
             let topic = known.get(&state.id);
             let have = topic.map_or(0, |t| t.logs().len());
             let mut report = RecoveryReport::default();
@@ -546,11 +561,11 @@ impl Catalog {
 }
 
 /// The configuration as the manifest has it. A setting that this release refuses names the manifest.
-fn stored_config(shared: &Shared, state: &TopicState) -> Result<TopicConfig> {
+fn stored_config(data_dir: &DataDir, state: &TopicState) -> Result<TopicConfig> {
     let properties = state.config.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     let config =
         TopicConfig::from_kafka_properties(properties).map_err(|error| Error::UnsupportedFormat {
-            path: shared.dir.join("manifest"),
+            path: data_dir.dir.join("manifest"),
             found: format!("a configuration of topic '{}' that is refused: {error}", state.name),
             supported: "the settings of this release".into(),
         })?;

@@ -2,7 +2,7 @@
 
 use crate::{
     env::sync::{AtomicU64, Ordering, Signal},
-    partition::waiters::Waiters,
+    partition::state::waiters::Waiters,
     types::IsolationLevel,
 };
 use std::sync::Arc;

@@ -9,8 +9,8 @@ use crate::{
     codec::manifest::Entry,
     error::{Error, Result},
     partition::{
-        commit::run_all,
         log::{Identity, Log},
+        write::commit::run_all,
     },
     storage::manifest::Flush,
     types::Offset,
@@ -29,10 +29,10 @@ impl Catalog {
         named: Entry,
         config: &TopicConfig,
     ) -> Result<Vec<Arc<Log>>> {
-        let shared = self.shared();
+        let data_dir = self.data_dir();
         self.prepare(&identities)?;
         // A mark that cannot be read is a lost one from here on.
-        shared.marks.flush()?;
+        data_dir.marks.flush()?;
         self.sync_dir()?;
         let first_segment = |identity: &Identity| Entry::SegmentCreated {
             id: identity.topic_id,
@@ -40,28 +40,28 @@ impl Catalog {
             base: Offset::ZERO,
         };
         let entries: Vec<Entry> = iter::once(named).chain(identities.iter().map(first_segment)).collect();
-        shared.manifest.append(&entries, Flush::Now)?;
+        data_dir.manifest.append(&entries, Flush::Now)?;
         Ok(identities
             .into_iter()
-            .map(|identity| Log::created(shared, identity, log_config(config)))
+            .map(|identity| Log::created(data_dir, identity, log_config(config)))
             .collect())
     }
 
     /// Makes the files of partitions, durably but for the names of their directories.
     fn prepare(&self, identities: &[Identity]) -> Result<()> {
-        let shared = self.shared();
+        let data_dir = self.data_dir();
         if identities.len() >= MANY {
-            let at = |e| Error::io("flush", &shared.dir, e);
-            if let Some(whole) = shared.env.whole_file_system(&shared.dir).map_err(at)? {
-                identities.iter().try_for_each(|identity| Log::prepare(shared, identity, false))?;
+            let at = |e| Error::io("flush", &data_dir.dir, e);
+            if let Some(whole) = data_dir.env.whole_file_system(&data_dir.dir).map_err(at)? {
+                identities.iter().try_for_each(|identity| Log::prepare(data_dir, identity, false))?;
                 return whole.sync_data().map_err(at);
             }
         }
         let one = |identity: &Identity| {
-            let (shared, identity) = (Arc::clone(shared), identity.clone());
-            move || Log::prepare(&shared, &identity, true)
+            let (data_dir, identity) = (Arc::clone(data_dir), identity.clone());
+            move || Log::prepare(&data_dir, &identity, true)
         };
-        run_all(shared, identities.iter().map(one))
+        run_all(data_dir, identities.iter().map(one))
     }
 }
 

@@ -7,16 +7,17 @@ mod as_configured;
 pub mod catalog;
 pub mod changes;
 pub mod config;
-mod leftovers;
-mod lost_manifest;
+mod deleted_dirs;
 mod making;
+mod missing_manifest;
 pub mod name;
 pub mod partitioner;
 
 use crate::{
     env::sync::{AtomicBool, AtomicU32, Ordering, RwLock},
     error::{Error, Result},
-    partition::{config::LogConfig, keeper::Keeper, log::Log, shared::Shared, view::Partition},
+    partition::{handle::Partition, keeper::Keeper, log::Log, state::settings::LogConfig},
+    storage::data_dir::DataDir,
     types::{Compression, TopicId},
 };
 use config::{TopicCompression, TopicConfig};
@@ -31,7 +32,7 @@ pub struct Topic {
 }
 
 struct Inner {
-    shared: Arc<Shared>,
+    data_dir: Arc<DataDir>,
     id: TopicId,
     name: Arc<str>,
     internal: bool,
@@ -63,7 +64,7 @@ impl fmt::Debug for Topic {
 
 impl Topic {
     pub(crate) fn new(
-        shared: &Arc<Shared>,
+        data_dir: &Arc<DataDir>,
         id: TopicId,
         name: Arc<str>,
         internal: bool,
@@ -72,7 +73,7 @@ impl Topic {
     ) -> Self {
         Topic {
             inner: Arc::new(Inner {
-                shared: Arc::clone(shared),
+                data_dir: Arc::clone(data_dir),
                 id,
                 name,
                 internal,
@@ -132,7 +133,7 @@ impl Topic {
     ///
     /// `UnknownPartition` when there is none of this number, `Closed` when the topic was deleted or the log closed.
     pub fn partition(&self, partition: u32) -> Result<Partition> {
-        self.inner.shared.check_open()?;
+        self.inner.data_dir.check_open()?;
         self.log(partition).map(|log| Partition::new(log, self.keeper.clone()))
     }
 
@@ -164,7 +165,7 @@ impl Topic {
 
     /// What the lock guards; nothing where a forked child finds it locked, by a thread that it does not have.
     fn reading<'a, T>(&self, lock: &'a RwLock<T>) -> Option<impl Deref<Target = T> + 'a> {
-        if self.inner.shared.process.is_this() { Some(lock.read()) } else { lock.try_read() }
+        if self.inner.data_dir.process.is_this() { Some(lock.read()) } else { lock.try_read() }
     }
 
     /// Whether it was deleted.
@@ -186,9 +187,9 @@ impl Topic {
     }
 
     /// Ends it: waiting readers and producers get `Closed`.
-    fn shut(&self) {
+    fn mark_deleted(&self) {
         self.inner.deleted.store(true, Ordering::SeqCst);
-        self.logs().iter().for_each(|log| log.shut());
+        self.logs().iter().for_each(|log| log.mark_deleted());
     }
 }
 

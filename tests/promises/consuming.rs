@@ -84,7 +84,7 @@ pub const ELSEWHERE: &[Promise] = &[
     },
     Promise {
         test: "read_committed_waits_for_the_decision_and_drops_what_was_aborted@src/consumer/tests/reading.rs",
-        file: "src/partition/view.rs",
+        file: "src/partition/handle.rs",
         says: "Where read-committed readers stop: before the first transaction that is not decided",
         mistakes: &["read_what_is_undecided"],
     },

@@ -13,23 +13,23 @@ promises! {
     the_time_index_is_kafkas: "src/manual/coming_from_kafka.rs",
         "Segments of record batches v2, offset and time indexes"
         => [index_the_last_of_equal_times, equal_times_get_an_entry_each];
-    what_is_removed_hides_nothing: "src/partition/view.rs",
+    what_is_removed_hides_nothing: "src/partition/handle.rs",
         "The first record whose timestamp is timestamp or later; None when all are earlier"
         => [what_was_removed_hides_what_follows];
     what_is_not_durable_is_not_read: "src/manual/coming_from_kafka.rs", "nobody reads what may go"
         => [read_what_is_not_durable];
-    of_the_largest_times_the_first_is_found: "src/partition/view.rs",
+    of_the_largest_times_the_first_is_found: "src/partition/handle.rs",
         "The first record that carries the largest timestamp of the partition" => [the_last_of_the_largest_times];
     a_time_that_is_not_there_is_the_end: "src/consumer/positions.rs",
         "Goes to the first record of each of these partitions whose timestamp is timestamp or later, or to the end where there is none"
         => [no_such_time_is_the_beginning];
-    the_last_ones_are_the_newest: "src/partition/view.rs", "The newest count records, oldest of them first"
+    the_last_ones_are_the_newest: "src/partition/handle.rs", "The newest count records, oldest of them first"
         => [last_takes_the_oldest_of_a_batch];
-    a_read_begins_where_it_was_asked_to: "src/partition/view.rs",
+    a_read_begins_where_it_was_asked_to: "src/partition/handle.rs",
         "The records of one batch that a reader may see" => [a_read_begins_with_its_batch];
-    a_time_in_damage_is_not_passed_over: "src/partition/view.rs",
+    a_time_in_damage_is_not_passed_over: "src/partition/handle.rs",
         "a later one is never taken for the first" => [keep_an_index_that_passed_damage by Corrupt];
-    older_records_are_not_the_newest: "src/partition/view.rs",
+    older_records_are_not_the_newest: "src/partition/handle.rs",
         "Older ones are never taken for them" => [take_an_early_end_for_the_end];
 }
 

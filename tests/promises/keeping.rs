@@ -9,12 +9,12 @@ promises! {
         "its flush has returned | all of it survives | all of it survives" => [acknowledge_before_flush];
     a_manifest_that_was_cut_short_is_no_log_with_fewer_topics: "src/manual/on_disk.rs",
         "Less, or another file, is no log with fewer topics but damage" => [forget_where_the_manifest_ends];
-    a_panic_leaves_nobody_waiting: "src/partition/flush.rs",
+    a_panic_leaves_nobody_waiting: "src/partition/write/flush.rs",
         "the log is poisoned, and who waits hears of it" => [a_flush_that_panics_goes_on];
     directories_that_changed_places_are_not_read: "src/manual/on_disk.rs",
         "One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended"
         => [take_any_directory];
-    a_directory_with_an_id_of_another_log_is_read: "src/partition/whose.rs",
+    a_directory_with_an_id_of_another_log_is_read: "src/partition/open/owner.rs",
         "another id counts only where it is that of another topic of this log" => [another_id_is_always_wrong by Corrupt];
     a_sealed_segment_that_is_longer_is_told_and_left_alone: "src/streamlog/stats.rs",
         "A sealed segment whose file is longer than it was is among them once it was read" => [a_longer_file_is_none];
@@ -22,7 +22,7 @@ promises! {
 
 pub const ELSEWHERE: &[Promise] = &[
     Promise {
-        test: "a_batch_that_does_not_decompress_is_tried_once_by_all_readers_together@src/partition/unreadable.rs",
+        test: "a_batch_that_does_not_decompress_is_tried_once_by_all_readers_together@src/partition/read/unreadable.rs",
         file: "src/manual/limits.rs",
         says: "A batch that cannot be read is decompressed once",
         mistakes: &["try_what_cannot_be_read_again"],

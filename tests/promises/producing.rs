@@ -33,11 +33,11 @@ promises! {
         => [the_last_failure_comes_back_first];
     what_came_back_goes_where_it_should_have_gone: "src/producer/undelivered.rs",
         "to the same partition, with the same timestamp" => [what_came_back_goes_anywhere];
-    a_part_is_one_batch: "src/producer/batch.rs", "The part of each partition is one record batch"
+    a_part_is_one_batch: "src/producer/send_batch.rs", "The part of each partition is one record batch"
         => [a_part_is_several_batches];
-    a_part_that_is_refused_leaves_all_untouched: "src/producer/batch.rs",
+    a_part_that_is_refused_leaves_all_untouched: "src/producer/send_batch.rs",
         "A record or part that is refused leaves every partition untouched" => [a_part_is_refused_while_it_is_written];
-    a_refused_record_is_not_counted: "src/producer/batch.rs", "So many records from the first on were acknowledged"
+    a_refused_record_is_not_counted: "src/producer/send_batch.rs", "So many records from the first on were acknowledged"
         => [a_refused_record_is_acknowledged];
     a_buffer_has_an_end: "src/producer/builder.rs", "How many bytes of enqueued records may wait to be acknowledged"
         => [a_buffer_is_never_full];

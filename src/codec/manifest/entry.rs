@@ -86,14 +86,14 @@ pub struct SealedSegment {
     /// How often the segment was rewritten.
     pub generation: u32,
     /// Where its `.log` is.
-    pub place: Place,
+    pub place: Tier,
     /// The checksum of what its indexes were when it was sealed, or built again since; 0 when it is not known.
     pub index_checksum: u32,
 }
 
 /// Where a sealed segment lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Tier {
     /// In the partition's directory.
     Local,
     /// In the remote store only.
@@ -270,8 +270,8 @@ fn put_sealed(out: &mut Vec<u8>, base: Offset, sealed: &SealedSegment) {
     out.extend(sealed.largest_timestamp.as_millis().to_be_bytes());
     out.extend(sealed.generation.to_be_bytes());
     out.push(match sealed.place {
-        Place::Local => 0,
-        Place::Remote => 1,
+        Tier::Local => 0,
+        Tier::Remote => 1,
     });
     out.extend(sealed.index_checksum.to_be_bytes());
 }
@@ -465,7 +465,7 @@ impl<'a> Input<'a> {
             bytes: self.size()?,
             largest_timestamp: self.timestamp()?,
             generation: self.u32()?,
-            place: if self.flag()? { Place::Remote } else { Place::Local },
+            place: if self.flag()? { Tier::Remote } else { Tier::Local },
             index_checksum: self.u32()?,
         };
         Ok((base, sealed))

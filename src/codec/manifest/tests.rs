@@ -10,7 +10,7 @@ pub(crate) fn samples() -> Vec<Entry> {
         bytes: u64::from(u32::MAX),
         largest_timestamp: Timestamp::NONE,
         generation: 3,
-        place: Place::Remote,
+        place: Tier::Remote,
         index_checksum: 0xfedc_ba98,
     };
     let closed = PartitionClosed {
@@ -43,7 +43,7 @@ pub(crate) fn samples() -> Vec<Entry> {
             to: Offset::new(9),
             with: vec![
                 (Offset::ZERO, sealed),
-                (Offset::new(4), SealedSegment { place: Place::Local, ..sealed }),
+                (Offset::new(4), SealedSegment { place: Tier::Local, ..sealed }),
             ],
         },
         Entry::SegmentsRemoved { id, partition: 0, below: Offset::new(4) },

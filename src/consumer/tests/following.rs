@@ -76,7 +76,7 @@ fn the_end_of_the_handle_wakes_a_poll() {
     thread::scope(|scope| {
         let waiting = scope.spawn(move || consumer.poll(Duration::MAX).unwrap_err().kind());
         thread::sleep(Duration::from_millis(30));
-        world.catalog.shared().close();
+        world.catalog.data_dir().close();
         world.catalog.changes.wake_all();
         assert_eq!(waiting.join().unwrap(), ErrorKind::Closed);
     });

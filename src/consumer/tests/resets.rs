@@ -107,7 +107,7 @@ fn crashed() -> World {
     let log = world.log(0);
     let id = log.identity.topic_id;
     let entry = Entry::Incarnation { id, partition: 0, number: 1, first_offset: Offset::new(2) };
-    world.catalog.shared().manifest.append(&[entry], Flush::Now).unwrap();
+    world.catalog.data_dir().manifest.append(&[entry], Flush::Now).unwrap();
     world.append(0, &["new", "newer", "newest"]);
     world
 }
@@ -151,7 +151,7 @@ fn a_later_incarnation_that_begins_lower_ends_the_earlier_ones_there() {
     let world = crashed();
     let id = world.log(0).identity.topic_id;
     let entry = Entry::Incarnation { id, partition: 0, number: 2, first_offset: Offset::new(1) };
-    world.catalog.shared().manifest.append(&[entry], Flush::Now).unwrap();
+    world.catalog.data_dir().manifest.append(&[entry], Flush::Now).unwrap();
     commit_in_incarnation(&world, 2, 0);
     let mut consumer = world.consumer(|b| b);
     assert_eq!(resets(&mut consumer), [(2, 1, ResetReason::IncarnationEnded)]);

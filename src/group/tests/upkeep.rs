@@ -3,14 +3,18 @@
 use super::*;
 use crate::{
     env::{Env, Open, read_full_at},
-    partition::encode::RecordData,
+    partition::write::encode::RecordData,
     planted,
     storage::sidecar::write_file,
 };
 use std::path::PathBuf;
 
-const EAGER: Upkeep =
-    Upkeep { snapshot_every: 1, rewrite_above: u64::MAX, segment_bytes: 8 << 20, chunk_bytes: 256 << 10 };
+const EAGER: CompactionThresholds = CompactionThresholds {
+    snapshot_every: 1,
+    rewrite_above: u64::MAX,
+    segment_bytes: 8 << 20,
+    chunk_bytes: 256 << 10,
+};
 
 fn sidecar() -> PathBuf {
     PathBuf::from("/log/__consumer_offsets-0").join(SNAPSHOT)
@@ -108,7 +112,7 @@ fn anothers_sidecar() {
 #[test]
 fn a_sidecar_is_renewed_as_the_log_grows() {
     let env = filled();
-    let store = OffsetStore::with_upkeep(open(&env), Upkeep { snapshot_every: 2000, ..EAGER });
+    let store = OffsetStore::with_upkeep(open(&env), CompactionThresholds { snapshot_every: 2000, ..EAGER });
     let mut renewed = 0;
     let mut last = Vec::new();
     for i in 0..100 {
@@ -125,7 +129,7 @@ fn a_sidecar_is_renewed_as_the_log_grows() {
 fn the_log_is_rewritten_before_it_grows_for_ever() {
     let env = filled();
     let catalog = open(&env);
-    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
+    let upkeep = CompactionThresholds { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
     let store = OffsetStore::with_upkeep(Arc::clone(&catalog), upkeep);
     commit(&store, "rare", "u", 0, 1).unwrap();
     commit(&store, "gone", "u", 0, 1).unwrap();
@@ -156,7 +160,7 @@ fn the_log_is_rewritten_before_it_grows_for_ever() {
 fn an_observer_follows_a_rewriting_that_forgets() {
     let env = filled();
     let catalog = open(&env);
-    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
+    let upkeep = CompactionThresholds { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
     let store = OffsetStore::with_upkeep(Arc::clone(&catalog), upkeep);
     commit(&store, "gone", "u", 0, 1).unwrap();
     let observer = OffsetStore::new(open_as(&env, true));
@@ -175,7 +179,7 @@ fn whole_segments_go_with_a_rewriting() {
     let catalog = open(&env);
     let config = TopicConfig::default().segment_bytes(4096).max_message_bytes(4096);
     let topic = catalog.internal(OFFSETS_TOPIC, config).unwrap();
-    let upkeep = Upkeep { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
+    let upkeep = CompactionThresholds { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
     let store = OffsetStore::with_upkeep(Arc::clone(&catalog), upkeep);
     for i in 0..1000 {
         commit(&store, "g", "t", 0, i % 4).unwrap();

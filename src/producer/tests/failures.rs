@@ -14,7 +14,7 @@ fn a_failed_batch_is_told_once_and_then_work_resumes() {
     let producer = world.patient();
     let lost = producer.enqueue(ProducerRecord::new("t", &[0; 500]).partition(0)).unwrap();
     shrink(&world, 200);
-    producer.inner.core.relieve(true);
+    producer.inner.context.reclaim(true);
     assert_eq!(undelivered(lost.wait()), (1, ErrorKind::RecordTooLarge));
     // Another partition knows nothing of it.
     producer.enqueue(ProducerRecord::new("t", "y").partition(1)).unwrap();
@@ -25,7 +25,7 @@ fn a_failed_batch_is_told_once_and_then_work_resumes() {
     // A flush says so whoever was told before, and once.
     assert_eq!(undelivered(producer.flush()), (1, ErrorKind::RecordTooLarge));
     producer.flush().unwrap();
-    assert_eq!(producer.inner.core.memory.used(), 0);
+    assert_eq!(producer.inner.context.memory.used(), 0);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_failed_batch_fails_those_behind_it() {
     // Held, so that nobody writes and batches queue up.
     let accumulator = {
         producer.enqueue(ProducerRecord::new("t", &[0; 700])).unwrap();
-        producer.inner.core.accumulators().remove(0)
+        producer.inner.context.accumulators().remove(0)
     };
     let out = accumulator.out.lock();
     let behind: Vec<_> =
@@ -50,7 +50,7 @@ fn a_failed_batch_fails_those_behind_it() {
     assert!(lengths.len() == 41 && lengths[0] == 700 && lengths[1..].iter().all(|len| *len == 90));
     assert!(producer.take_undelivered().is_empty());
     assert_eq!(topic.partition(0).unwrap().log_end_offset(), 0);
-    assert_eq!(producer.inner.core.memory.used(), 0);
+    assert_eq!(producer.inner.context.memory.used(), 0);
     assert_eq!(producer.send(ProducerRecord::new("t", "x")).unwrap().offset, 0);
 }
 
@@ -78,7 +78,7 @@ fn a_topic_that_is_deleted_fails_what_waits_for_it() {
     assert_eq!(undelivered(delivery.wait()), (1, ErrorKind::Closed));
     assert_eq!(kind(producer.enqueue(ProducerRecord::new(&topic, "x"))), ErrorKind::Closed);
     assert_eq!(kind(producer.enqueue(ProducerRecord::new("t", "x"))), ErrorKind::UnknownTopic);
-    assert_eq!(producer.inner.core.memory.used(), 0);
+    assert_eq!(producer.inner.context.memory.used(), 0);
 }
 
 struct Wrong;
@@ -142,7 +142,7 @@ fn a_commit_acknowledges_what_lies_below_its_end_and_no_more() {
     let producer = world.patient();
     let enqueue = |value: &str| producer.enqueue(ProducerRecord::new("t", value)).unwrap();
     let first = enqueue("a");
-    let accumulator = producer.inner.core.accumulators().remove(0);
+    let accumulator = producer.inner.context.accumulators().remove(0);
     accumulator.write_all(Attempt::Now);
     let end = accumulator.written_end().unwrap();
     let second = enqueue("b");
@@ -158,7 +158,7 @@ fn a_commit_that_fails_fails_what_is_written_and_what_waits() {
     world.topic("t", 1);
     let producer = world.patient();
     let written = producer.enqueue(ProducerRecord::new("t", "a")).unwrap();
-    let accumulator = producer.inner.core.accumulators().remove(0);
+    let accumulator = producer.inner.context.accumulators().remove(0);
     accumulator.write_all(Attempt::Now);
     let waits = producer.enqueue(ProducerRecord::new("t", "b")).unwrap();
     let end = accumulator.written_end().unwrap();

@@ -1,4 +1,4 @@
-//! Claims about producers, on an environment in memory. The hub's task is run by hand, or by a thread as the handle does.
+//! Claims about producers, on an environment in memory. The sender's task is run by hand, or by a thread as the handle does.
 
 mod failures;
 mod pipelined;
@@ -7,12 +7,15 @@ mod retries;
 mod sending;
 mod threads;
 
-use super::{writing::Attempt, *};
+use super::*;
 use crate::{
     env::{Env, Next, Running, Task, memory::MemoryEnv, sync::Signal},
     error::ErrorKind,
-    partition::shared::{Shared, SharedOptions},
-    storage::files::ReadMode,
+    producer::drain::Attempt,
+    storage::{
+        data_dir::{DataDir, SharedOptions},
+        files::ReadMode,
+    },
     topic::{Topic, catalog::Catalog, config::TopicConfig},
     types::{Compression, Offset, Timestamp},
 };
@@ -22,12 +25,12 @@ use std::path::Path;
 struct World {
     env: Arc<dyn Env>,
     catalog: Arc<Catalog>,
-    hub: Arc<Hub>,
+    sender: Arc<Sender>,
 }
 
 /// The handle's background task.
 struct Background {
-    hub: Arc<Hub>,
+    sender: Arc<Sender>,
     stop: Arc<std::sync::atomic::AtomicBool>,
 }
 
@@ -35,7 +38,7 @@ impl Task for Background {
     fn run(&mut self) -> Next {
         match self.stop.load(Ordering::SeqCst) {
             true => Next::Done,
-            false => Next::Wait(self.hub.run_due()),
+            false => Next::Wait(self.sender.run_due()),
         }
     }
 }
@@ -70,10 +73,10 @@ impl World {
 
     fn open(env: Arc<dyn Env>, read_only: bool) -> Self {
         let options = SharedOptions { read_only, read_mode: ReadMode::Mapped, max_open_files: 64 };
-        let shared = Shared::open(Arc::clone(&env), Path::new("/log"), options).unwrap();
-        let (catalog, _) = Catalog::open(shared, &mut |_| true).unwrap();
+        let data_dir = DataDir::open(Arc::clone(&env), Path::new("/log"), options).unwrap();
+        let (catalog, _) = Catalog::open(data_dir, &mut |_| true).unwrap();
         let catalog = Arc::new(catalog);
-        World { env, hub: Hub::new(Arc::clone(&catalog)), catalog }
+        World { env, sender: Sender::new(Arc::clone(&catalog)), catalog }
     }
 
     fn topic(&self, name: &str, partitions: u32) -> Topic {
@@ -86,7 +89,7 @@ impl World {
     }
 
     fn builder(&self) -> ProducerBuilder {
-        ProducerBuilder::new(Arc::clone(&self.hub))
+        ProducerBuilder::new(Arc::clone(&self.sender))
     }
 
     fn producer(&self) -> Producer {
@@ -98,13 +101,13 @@ impl World {
         self.builder().linger(Duration::from_secs(3600)).build().unwrap()
     }
 
-    /// Runs the hub's task on a thread, as the handle does.
+    /// Runs the sender's task on a thread, as the handle does.
     fn background(&self) -> Stopper {
         let signal = Arc::new(Signal::new());
         let stop = Arc::default();
         let woken = Arc::clone(&signal);
-        self.catalog.shared().on_background_work(Box::new(move || woken.notify()));
-        let task = Background { hub: Arc::clone(&self.hub), stop: Arc::clone(&stop) };
+        self.catalog.data_dir().on_background_work(Box::new(move || woken.notify()));
+        let task = Background { sender: Arc::clone(&self.sender), stop: Arc::clone(&stop) };
         let running = self.env.spawn("test", Arc::clone(&signal), Box::new(task)).unwrap();
         Stopper { signal, stop, running: Some(running) }
     }
@@ -116,7 +119,7 @@ fn values(topic: &Topic, partition: u32) -> Vec<String> {
     batches.flat_map(|batch| texts(&batch.unwrap())).collect()
 }
 
-fn texts(batch: &crate::partition::view::Batch) -> Vec<String> {
+fn texts(batch: &crate::partition::handle::Batch) -> Vec<String> {
     batch.iter().map(|r| String::from_utf8_lossy(r.value.unwrap_or(b"null")).into_owned()).collect()
 }
 
@@ -139,14 +142,14 @@ fn kind<T: fmt::Debug>(result: Result<T>) -> ErrorKind {
 
 #[test]
 fn handles_may_be_shared_between_threads() {
-    fn shared<T: Send + Sync>() {}
-    shared::<Producer>();
-    shared::<Delivery>();
-    shared::<Hub>();
-    shared::<ProducerRecord<'_>>();
-    shared::<RecordMetadata>();
-    shared::<TryEnqueueError<'_>>();
-    shared::<ProducerBuilder>();
+    fn data_dir<T: Send + Sync>() {}
+    data_dir::<Producer>();
+    data_dir::<Delivery>();
+    data_dir::<Sender>();
+    data_dir::<ProducerRecord<'_>>();
+    data_dir::<RecordMetadata>();
+    data_dir::<TryEnqueueError<'_>>();
+    data_dir::<ProducerBuilder>();
 }
 
 #[test]
@@ -177,9 +180,9 @@ fn how_fast() {
     let dir = tempfile::tempdir().unwrap();
     let env: Arc<dyn Env> = crate::env::real::RealEnv::new();
     let options = SharedOptions { read_only: false, read_mode: ReadMode::Mapped, max_open_files: 64 };
-    let shared = Shared::open(Arc::clone(&env), dir.path(), options).unwrap();
-    let catalog = Arc::new(Catalog::open(shared, &mut |_| true).unwrap().0);
-    let world = World { env, hub: Hub::new(Arc::clone(&catalog)), catalog };
+    let data_dir = DataDir::open(Arc::clone(&env), dir.path(), options).unwrap();
+    let catalog = Arc::new(Catalog::open(data_dir, &mut |_| true).unwrap().0);
+    let world = World { env, sender: Sender::new(Arc::clone(&catalog)), catalog };
     let _background = world.background();
     let value = [7u8; 100];
     let count = 3_000_000u32;

@@ -179,7 +179,7 @@ fn a_full_buffer_behind_a_full_disk_refuses_and_forgets_nothing() {
         producer.enqueue(refused.into_record()).unwrap();
         producer.flush().unwrap();
         assert_eq!(disk.values(0).len(), 1 + accepted + 1, "threads: {threads}");
-        assert_eq!(producer.inner.core.memory.used(), 0);
+        assert_eq!(producer.inner.context.memory.used(), 0);
     }
 }
 
@@ -228,7 +228,7 @@ fn a_mark_that_finds_no_space_before_a_flush_keeps_what_is_written_on_its_way() 
     let disk = Disk::new(false);
     let producer = disk.producer().build().unwrap();
     let delivery = producer.enqueue(record("a")).unwrap();
-    let accumulator = producer.inner.core.accumulators().remove(0);
+    let accumulator = producer.inner.context.accumulators().remove(0);
     accumulator.write_all(Attempt::Now);
     let end = accumulator.written_end().unwrap();
     let path = "/data/marks".into();

@@ -145,7 +145,7 @@ fn a_partition_that_refuses_keeps_the_batch_from_the_others() {
     let producer = world.producer();
     let both = [0, 1].map(|p| ProducerRecord::new("t", "x").partition(p));
     producer.send_batch(&both).unwrap();
-    topic.log(1).unwrap().shut();
+    topic.log(1).unwrap().mark_deleted();
     assert_eq!(kind(producer.send_batch(&both)), ErrorKind::Closed);
     assert_eq!(topic.partition(0).unwrap().log_end_offset(), 1);
 }
@@ -219,7 +219,7 @@ fn records_that_no_topic_takes_are_refused_at_once() {
     }
     producer.flush().unwrap();
     assert_eq!([0, 1].map(|p| topic.partition(p).unwrap().log_end_offset()), [Offset::ZERO; 2]);
-    assert_eq!(producer.inner.core.memory.used(), 0);
+    assert_eq!(producer.inner.context.memory.used(), 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Many threads, one producer, and the hub's task beside them.
+//! Many threads, one producer, and the sender's task beside them.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn the_records_of_each_thread_keep_their_order() {
             }
         });
         producer.flush().unwrap();
-        assert_eq!(producer.inner.core.memory.used(), 0);
+        assert_eq!(producer.inner.context.memory.used(), 0);
         for partition in 0..3 {
             let seen = values(&topic, partition);
             for thread in 0..4 {

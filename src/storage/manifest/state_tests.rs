@@ -2,7 +2,7 @@
 
 use super::super::segments::SegmentEntry;
 use super::*;
-use crate::codec::manifest::Place;
+use crate::codec::manifest::Tier;
 use crate::types::Timestamp;
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ pub(crate) fn sealed(next: u64) -> SealedSegment {
         bytes: next * 10,
         largest_timestamp: Timestamp::from_millis(7),
         generation: 0,
-        place: Place::Local,
+        place: Tier::Local,
         index_checksum: 1,
     }
 }

@@ -40,19 +40,19 @@ fn with_file(room: u64, pieces: &[(u64, &[u8])], check: impl Fn(&PooledFile)) {
 fn what_follows_a_long_hole_is_found() {
     let (first, last) = (batch(0, 100), batch(1, 100));
     let start = (6 << 20) - 5;
-    for source in [Source::Cache, Source::Flushed] {
+    for source in [ReadPath::Cache, ReadPath::Flushed] {
         with_file(9 << 20, &[(0, &first), (start, &last)], |file| {
             let scanner = || Scanner::new(file, 9 << 20, 0, Offset::ZERO, false).reading(source);
             let mut unproven = scanner();
-            assert!(matches!(unproven.next().unwrap(), Found::Batch(_, 0)));
+            assert!(matches!(unproven.next().unwrap(), ScanItem::Batch(_, 0)));
             assert_eq!(unproven.resync().unwrap(), None, "nothing says that it is in its place");
             let mut places = KnownPlaces::default();
             places.add(start, Offset::new(1));
             let mut scanner = scanner().with_places(places);
-            assert!(matches!(scanner.next().unwrap(), Found::Batch(_, 0)));
-            assert!(matches!(scanner.next().unwrap(), Found::End));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(_, 0)));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::End));
             assert_eq!(scanner.resync().unwrap(), Some(start));
-            assert!(matches!(scanner.next().unwrap(), Found::Batch(_, at) if at == start));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(_, at) if at == start));
             assert_eq!(scanner.resync().unwrap(), None);
         });
     }
@@ -66,18 +66,18 @@ fn a_batch_may_end_in_zeros_that_were_never_written() {
     let mut sealed = builder.seal(Compression::None, None).unwrap();
     let bytes = sealed.finish(Offset::ZERO, 0, Stamp::CreateTime);
     with_file(1 << 20, &[(0, &bytes[..500])], |file| {
-        let mut scanner = Scanner::new(file, 1 << 20, 0, Offset::ZERO, false).reading(Source::Flushed);
-        let Found::Batch(batch, 0) = scanner.next().unwrap() else { panic!("no batch") };
+        let mut scanner = Scanner::new(file, 1 << 20, 0, Offset::ZERO, false).reading(ReadPath::Flushed);
+        let ScanItem::Batch(batch, 0) = scanner.next().unwrap() else { panic!("no batch") };
         assert!(batch.bytes() == bytes);
-        assert!(matches!(scanner.next().unwrap(), Found::End));
+        assert!(matches!(scanner.next().unwrap(), ScanItem::End));
     });
 }
 
 #[test]
 fn space_that_was_set_aside_is_not_read() {
     with_file(40 << 20, &[(0, &batch(0, 100))], |file| {
-        let mut scanner = Scanner::new(file, 40 << 20, 0, Offset::ZERO, false).reading(Source::Flushed);
-        assert!(matches!(scanner.next().unwrap(), Found::Batch(_, 0)));
+        let mut scanner = Scanner::new(file, 40 << 20, 0, Offset::ZERO, false).reading(ReadPath::Flushed);
+        assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(_, 0)));
         assert_eq!(scanner.resync().unwrap(), None);
         // Every file system that can set space aside knows where it did; who cannot wrote zeros.
         match file.zeros_from(0).unwrap() {
@@ -96,7 +96,9 @@ fn a_batch_keeps_its_bytes_when_the_scan_goes_on() {
         .collect();
     let all = batches.concat();
     with_file(0, &[(0, &all)], |file| {
-        for source in [Source::Cache, Source::Flushed, Source::MediumFrom(0), Source::MediumFrom(1_234_567)] {
+        for source in
+            [ReadPath::Cache, ReadPath::Flushed, ReadPath::MediumFrom(0), ReadPath::MediumFrom(1_234_567)]
+        {
             if file.read_past_cache(&mut [0], 0).unwrap().is_none() {
                 continue;
             }
@@ -107,7 +109,7 @@ fn a_batch_keeps_its_bytes_when_the_scan_goes_on() {
                 let check =
                     |(batch, bytes): (RecordBatch, &Vec<u8>)| assert!(batch.bytes() == bytes.as_slice());
                 for bytes in &batches {
-                    let Found::Batch(batch, _) = scanner.next().unwrap() else {
+                    let ScanItem::Batch(batch, _) = scanner.next().unwrap() else {
                         panic!("a batch is missing")
                     };
                     held.push_back((batch, bytes));
@@ -116,7 +118,7 @@ fn a_batch_keeps_its_bytes_when_the_scan_goes_on() {
                     }
                 }
                 held.into_iter().for_each(check);
-                assert!(matches!(scanner.next().unwrap(), Found::End));
+                assert!(matches!(scanner.next().unwrap(), ScanItem::End));
                 // The large one is read twice: to be checked before memory is set aside for it.
                 assert!(
                     scanner.bytes_read < all.len() as u64 + (8 << 20),
@@ -184,23 +186,23 @@ fn a_file_system_that_takes_data_for_a_hole_loses_nothing() {
     for lie in lies {
         with_other(&all, Some(lie), &[], |file| {
             let mut scanner =
-                Scanner::new(file, all.len() as u64, 0, Offset::ZERO, false).reading(Source::Flushed);
+                Scanner::new(file, all.len() as u64, 0, Offset::ZERO, false).reading(ReadPath::Flushed);
             for bytes in &batches[..20] {
-                let Found::Batch(batch, _) = scanner.next().unwrap() else {
+                let ScanItem::Batch(batch, _) = scanner.next().unwrap() else {
                     panic!("a batch is missing where zeros are told from {lie} on")
                 };
                 assert!(batch.bytes() == bytes.as_slice());
             }
-            assert!(matches!(scanner.next().unwrap(), Found::End));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::End));
             assert_eq!(scanner.resync().unwrap(), None);
         });
         // What is sought behind damage, too.
         with_other(&all, Some(lie), &[], |file| {
             let mut scanner =
-                Scanner::new(file, all.len() as u64, 0, Offset::ZERO, true).reading(Source::Flushed);
+                Scanner::new(file, all.len() as u64, 0, Offset::ZERO, true).reading(ReadPath::Flushed);
             let mut found = 0;
             while scanner.resync().unwrap().is_some() {
-                assert!(matches!(scanner.next().unwrap(), Found::Batch(..)));
+                assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(..)));
                 found += 1;
             }
             assert!(found >= 9, "{found} where zeros are told from {lie} on");
@@ -220,11 +222,11 @@ fn a_scan_goes_on_after_an_error_as_if_there_had_been_none() {
         let errors = errors.repeat(fails);
         with_other(&all, None, &errors, |file| {
             let mut scanner = Scanner::new(file, all.len() as u64, 0, Offset::ZERO, false)
-                .reading(Source::MediumFrom(4097));
+                .reading(ReadPath::MediumFrom(4097));
             let (mut next, mut failed) = (0, 0);
             while next < batches.len() {
                 match scanner.next() {
-                    Ok(Found::Batch(batch, _)) => {
+                    Ok(ScanItem::Batch(batch, _)) => {
                         assert!(batch.bytes() == batches[next].as_slice());
                         next += 1;
                     }
@@ -237,7 +239,7 @@ fn a_scan_goes_on_after_an_error_as_if_there_had_been_none() {
                 }
             }
             assert_eq!(failed, fails);
-            assert!(matches!(scanner.next().unwrap(), Found::End));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::End));
         });
     }
 }
@@ -259,15 +261,15 @@ fn what_was_never_written_is_not_read_to_its_end() {
     // The second one bears out the place of the first.
     let last = [&[0; 100][..], &batch(1, 100), &batch(2, 100)].concat();
     with_a_tebibyte(&[batch(0, 100), last].concat(), |file| {
-        for source in [Source::Cache, Source::Flushed] {
+        for source in [ReadPath::Cache, ReadPath::Flushed] {
             let mut scanner =
                 Scanner::new(file, TEBIBYTE, 0, Offset::ZERO, false).reading(source).below(Offset::new(9));
-            assert!(matches!(scanner.next().unwrap(), Found::Batch(_, 0)));
-            assert!(matches!(scanner.next().unwrap(), Found::End));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(_, 0)));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::End));
             assert!(scanner.resync().unwrap().is_some(), "behind a hundred zeros");
-            assert!(matches!(scanner.next().unwrap(), Found::Batch(..)));
-            assert!(matches!(scanner.next().unwrap(), Found::Batch(..)));
-            assert!(matches!(scanner.next().unwrap(), Found::End));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(..)));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(..)));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::End));
             assert_eq!(scanner.resync().unwrap(), None);
             assert!(scanner.bytes_read < 8 << 20, "{source:?}: {}", scanner.bytes_read);
         }
@@ -283,7 +285,7 @@ fn the_sum_of_a_batch_is_told_without_reading_the_zeros_at_its_end() {
     let bytes = sealed.finish(Offset::ZERO, 0, Stamp::CreateTime).to_vec();
     with_a_tebibyte(&bytes[..500], |file| {
         let mut scanner = Scanner::new(file, TEBIBYTE, 0, Offset::ZERO, false);
-        let Found::Batch(batch, 0) = scanner.next().unwrap() else { panic!("no batch") };
+        let ScanItem::Batch(batch, 0) = scanner.next().unwrap() else { panic!("no batch") };
         assert!(batch.bytes() == bytes.as_slice());
     });
     // One of two gibibytes, whose sum is another.
@@ -291,7 +293,7 @@ fn the_sum_of_a_batch_is_told_without_reading_the_zeros_at_its_end() {
     large[8..12].copy_from_slice(&(i32::MAX - 12).to_be_bytes());
     with_a_tebibyte(&large, |file| {
         let mut scanner = Scanner::new(file, TEBIBYTE, 0, Offset::ZERO, false);
-        let Found::Bad(reason) = scanner.next().unwrap() else { panic!("no batch of ours") };
+        let ScanItem::Bad(reason) = scanner.next().unwrap() else { panic!("no batch of ours") };
         assert!(reason.contains("checksum"), "{reason}");
         assert!(scanner.bytes_read < 8 << 20, "{}", scanner.bytes_read);
     });
@@ -309,7 +311,7 @@ fn batches_that_are_none_cost_a_multiple_of_what_is_there_and_no_more() {
     }
     with_file(0, &[(0, &bytes)], |file| {
         let mut scanner = Scanner::new(file, bytes.len() as u64, 0, Offset::ZERO, true);
-        assert!(matches!(scanner.next().unwrap(), Found::Bad(_)));
+        assert!(matches!(scanner.next().unwrap(), ScanItem::Bad(_)));
         let begun = scanner.search;
         assert_eq!(scanner.resync().unwrap(), None);
         let most = SEARCHED_LEAST + SEARCHED_TIMES * bytes.len() as u64;
@@ -339,11 +341,11 @@ fn batches_that_become_large_are_looked_into_only_for_so_long() {
     with_file(0, &[(0, &all)], |file| {
         let mut scanner = Scanner::new(file, all.len() as u64, 0, Offset::ZERO, true);
         let mut looked_into = 0;
-        while let Found::Bad(reason) = scanner.next().unwrap() {
+        while let ScanItem::Bad(reason) = scanner.next().unwrap() {
             assert!(reason.contains("claims the offsets"), "{reason}");
             looked_into += 1;
             scanner.resync().unwrap().unwrap();
-            assert!(matches!(scanner.next().unwrap(), Found::Batch(..)));
+            assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(..)));
         }
         // 32 MiB of them, and what their own bytes add.
         assert!((10..13).contains(&looked_into), "{looked_into}");
@@ -361,7 +363,7 @@ fn looking_for_what_bears_out_a_batch_costs_a_multiple_of_what_is_there_and_no_m
         std::iter::repeat_n(0xaa, 100).chain(pairs).chain(std::iter::repeat_n(0xaa, 4 << 20)).collect();
     with_file(0, &[(0, &bytes)], |file| {
         let mut scanner = Scanner::new(file, bytes.len() as u64, 0, Offset::new(10), false);
-        assert!(matches!(scanner.next().unwrap(), Found::Bad(_)));
+        assert!(matches!(scanner.next().unwrap(), ScanItem::Bad(_)));
         assert_eq!(scanner.resync().unwrap(), None);
         let most = SEARCHED_LEAST + SEARCHED_TIMES * bytes.len() as u64;
         assert!(scanner.bytes_read < most + (4 << 20), "{} bytes read", scanner.bytes_read);

@@ -15,11 +15,12 @@ use crate::{
     },
     error::{Error, Result},
     storage::{
-        bound::Holder,
+        cap::Evictable,
         files::FilePool,
-        index::{self, IndexBytes, IndexedBatch, KnownTimes, SegmentIndex},
+        index,
+        index::{IndexBytes, IndexedBatch, KnownTimes, SegmentIndex},
         layout::SegmentFile,
-        scan::Found,
+        scan::ScanItem,
         sidecar::{Entries, write_file, write_unflushed},
     },
     types::{Offset, Timestamp},
@@ -68,12 +69,12 @@ impl Cached {
     }
 }
 
-impl Holder for Cached {
+impl Evictable for Cached {
     fn was_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
     }
 
-    fn let_go(&self) -> bool {
+    fn evict(&self) -> bool {
         if self.index.lock().take().is_some() {
             self.pool.index_released();
         }
@@ -219,7 +220,7 @@ impl Segment {
         let cached = Cached::new(&self.pool, index.clone());
         *guard = Indexes::Cached(Arc::clone(&cached));
         drop(guard);
-        self.pool.admit_index(Arc::downgrade(&cached) as Weak<dyn Holder>);
+        self.pool.admit_index(Arc::downgrade(&cached) as Weak<dyn Evictable>);
         Ok(index)
     }
 
@@ -258,12 +259,14 @@ impl Segment {
         let whole = self.sealed.get().map_or(limit, |(_, size)| *size);
         loop {
             match self.or_missing(scanner.next())? {
-                Found::Batch(batch, position) => {
+                ScanItem::Batch(batch, position) => {
                     index.add(indexed(batch.header(), position));
                     continue;
                 }
-                Found::End if scanner.position() >= whole => break,
-                Found::Unsupported(_) | Found::Bad(_) | Found::End => index.pass_damage(scanner.expected()),
+                ScanItem::End if scanner.position() >= whole => break,
+                ScanItem::Unsupported(_) | ScanItem::Bad(_) | ScanItem::End => {
+                    index.pass_damage(scanner.expected())
+                }
             }
             if scanner.resync()?.is_none() {
                 break;

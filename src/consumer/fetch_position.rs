@@ -1,0 +1,351 @@
+//! A consumer's place in one partition.
+//!
+//! A place has no position before it was begun (from what was committed, a seek, or a reset); then it goes from batch to
+//! batch. Its position is the next offset that the program has not been given: it passes a batch without records for
+//! the program (control, aborted, emptied by compaction) when it meets it, and records when they are taken.
+
+use super::{
+    records::Chunk,
+    reset::{OffsetReset, Policy, ResetReason, Since},
+};
+use crate::{
+    codec::{
+        batch::RecordBatch,
+        index::AbortedTransaction,
+        record::{Cursor, ValidRecords},
+    },
+    env::sync::Signal,
+    error::{Error, Result},
+    partition::{
+        handle::shows_records,
+        log::Log,
+        read::reader::{LogReader, Step},
+    },
+    types::{IsolationLevel, Offset, Timestamp, TopicPartition},
+};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+/// How much a poll may still take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+}
+
+impl Room {
+    pub(super) fn is_left(&self) -> bool {
+        self.records > 0 && self.bytes > 0
+    }
+}
+
+/// A place in one partition.
+#[derive(Debug)]
+pub(super) struct FetchPosition {
+    reader: LogReader,
+    step: Step,
+    isolation: IsolationLevel,
+    signal: Arc<Signal>,
+    /// When its consumer turned to it; `None` for a partition that came later.
+    pub(super) since: Option<Since>,
+    begun: bool,
+    position: Offset,
+    /// What this consumer committed last, or began from. The group may have something else by now.
+    pub(super) committed: Option<Offset>,
+    /// The batches of the last fetch that were not reached yet, and the transactions aborted among them.
+    fetched: VecDeque<RecordBatch>,
+    aborted: Vec<AbortedTransaction>,
+    /// The batch that was reached, and how far.
+    current: Option<Current>,
+    paused: bool,
+    deleted: bool,
+    /// What the next poll has to report before anything else.
+    pub(super) failure: Option<Error>,
+    /// Where this place stood when it came to damage, and where that ends.
+    damaged: Option<Range<Offset>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    records: ValidRecords,
+    cursor: Cursor,
+    next_offset: Offset,
+}
+
+impl Current {
+    /// How many records are left.
+    fn left(&self) -> usize {
+        self.records.len().saturating_sub(self.cursor.index as usize)
+    }
+}
+
+impl FetchPosition {
+    /// A place that is not begun. From now on `signal` is notified when there is more to read.
+    pub(super) fn new(
+        log: Arc<Log>,
+        isolation: IsolationLevel,
+        signal: &Arc<Signal>,
+        since: Option<Since>,
+    ) -> Self {
+        log.waiters.register(signal, isolation);
+        FetchPosition {
+            reader: LogReader::new(log, isolation, Offset::ZERO),
+            step: Step::default(),
+            isolation,
+            signal: Arc::clone(signal),
+            since,
+            begun: false,
+            position: Offset::ZERO,
+            committed: None,
+            fetched: VecDeque::new(),
+            aborted: Vec::new(),
+            current: None,
+            paused: false,
+            deleted: false,
+            failure: None,
+            damaged: None,
+        }
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        self.reader.log()
+    }
+
+    pub(super) fn name(&self) -> &TopicPartition {
+        &self.log().identity.name
+    }
+
+    /// The next offset to be given out; `None` before the place is begun.
+    pub(super) fn position(&self) -> Option<Offset> {
+        self.begun.then_some(self.position)
+    }
+
+    /// Goes to `offset`.
+    pub(super) fn seek(&mut self, offset: Offset) {
+        self.reader.seek(offset);
+        self.step = Step::default();
+        if !planted!(a_seek_keeps_what_was_fetched) {
+            self.fetched.clear();
+            self.current = None;
+        }
+        self.failure = None;
+        self.position = offset;
+        self.begun = true;
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Stops giving out records, or goes on. A paused place does not wake its consumer.
+    pub(super) fn pause(&mut self, paused: bool) {
+        if paused == self.paused {
+            return;
+        }
+        self.paused = paused;
+        if planted!(a_pause_drops_what_was_fetched) {
+            self.current = None;
+        }
+        let waiters = &self.log().waiters;
+        if paused {
+            waiters.remove(&self.signal);
+        } else if !planted!(what_is_resumed_wakes_nobody) {
+            waiters.register(&self.signal, self.isolation);
+        }
+    }
+
+    /// Whether there is a position, and it can be committed.
+    pub(super) fn is_committable(&self) -> bool {
+        self.begun && !self.deleted && self.beyond_end().is_none()
+    }
+
+    /// Whether that position is not the one that this consumer committed last.
+    pub(super) fn is_uncommitted(&self) -> bool {
+        self.committed != Some(self.position) && self.is_committable()
+    }
+
+    /// Why the position cannot be committed: a seek went beyond the end, where there is no place to resume from. The
+    /// next poll resets it.
+    pub(super) fn beyond_end(&self) -> Option<Error> {
+        let offsets = self.log().offsets();
+        let beyond = self.begun && !self.deleted && self.position > offsets.log_end();
+        beyond.then(|| Error::OffsetOutOfRange {
+            partition: self.name().clone(),
+            requested: self.position,
+            earliest: offsets.log_start(),
+            latest: offsets.log_end(),
+        })
+    }
+
+    /// Goes past the damage that ends at `next`, if that is what this place has come to, and says which offsets are
+    /// skipped.
+    pub(super) fn skip_damage(&mut self, next: Offset) -> Option<Range<Offset>> {
+        let is_here = |start: Offset| start == self.position || planted!(any_damage_is_skipped);
+        let here = |damaged: &Range<Offset>| is_here(damaged.start) && damaged.end == next;
+        let skipped = self.damaged.clone().filter(here)?;
+        self.seek(next);
+        Some(skipped)
+    }
+
+    /// The topic is gone: every poll says so.
+    pub(super) fn delete(&mut self) {
+        self.deleted = true;
+    }
+
+    /// Whether a poll has nothing to do here. A few loads.
+    pub(super) fn is_idle(&self) -> bool {
+        if self.paused && !planted!(what_is_paused_is_read) {
+            return true;
+        }
+        let at_end = || {
+            let offsets = self.log().offsets();
+            let bound = offsets.bound(self.isolation);
+            self.position >= bound && (self.position == bound || self.position <= offsets.log_end())
+        };
+        self.begun && !self.deleted && self.current.is_none() && self.fetched.is_empty() && at_end()
+    }
+
+    /// Takes records while there is room. After an error those before it are in `chunks`, and the next call meets it
+    /// again.
+    pub(super) fn take(
+        &mut self,
+        room: &mut Room,
+        policy: &Policy,
+        chunks: &mut Vec<Chunk>,
+        resets: &mut Vec<OffsetReset>,
+    ) -> Result<()> {
+        if self.deleted {
+            return Err(Error::deleted(&self.name().topic));
+        }
+        while room.is_left() {
+            let reached = self.reach(policy, resets).inspect_err(|error| {
+                self.damaged = error.next_offset().map(|next| self.position..next);
+            });
+            if !reached? {
+                return Ok(());
+            }
+            if let Some(chunk) = self.take_from_current(room) {
+                chunks.push(chunk);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the next batch with records current; `false` at the end.
+    fn reach(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
+        while self.current.is_none() {
+            let Some(batch) = self.fetched.front() else {
+                if !self.fetch(policy, resets)? {
+                    return Ok(false);
+                }
+                continue;
+            };
+            let next_offset = batch.header().next_offset();
+            let shown = shows_records(batch.header(), &self.aborted);
+            let current = if shown { Some(self.decode(batch)?).filter(|c| c.left() > 0) } else { None };
+            if current.is_none() {
+                self.position = self.position.max(next_offset);
+            }
+            self.current = current;
+            self.fetched.pop_front();
+        }
+        Ok(true)
+    }
+
+    fn fetch(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
+        self.reader.reuse(std::mem::take(&mut self.fetched));
+        match self.reader.fetch(self.step.take()) {
+            Ok(fetched) => {
+                self.fetched = fetched.batches;
+                self.aborted = fetched.aborted;
+                Ok(!self.fetched.is_empty())
+            }
+            Err(Error::OffsetOutOfRange { .. }) => {
+                let (to, reset) = policy.reset(self.reader.log(), self.position, ResetReason::OutOfRange)?;
+                resets.extend(reset.filter(|_| !planted!(a_reset_on_the_way_without_a_word)));
+                self.seek(to);
+                Ok(to < self.log().offsets().bound(self.isolation))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The records of `batch` from the position on.
+    fn decode(&self, batch: &RecordBatch) -> Result<Current> {
+        let records = self.log().decode(batch)?;
+        let mut cursor = Cursor::default();
+        if batch.header().base_offset < self.position {
+            let mut iter = records.iter();
+            let target = self.position + u64::from(planted!(a_seek_lands_behind_its_record));
+            while iter.next().is_some_and(|record| record.offset < target) {
+                cursor = iter.cursor();
+            }
+        }
+        Ok(Current { records, cursor, next_offset: batch.header().next_offset() })
+    }
+
+    fn take_from_current(&mut self, room: &mut Room) -> Option<Chunk> {
+        let mut current = self.current.take()?;
+        let (start, left, next_offset) = (current.cursor, current.left(), current.next_offset);
+        let bytes = current.records.byte_len().saturating_sub(start.position);
+        let log = Arc::clone(self.reader.log());
+        let fits = left <= room.records || planted!(a_poll_takes_whole_batches);
+        if fits && (bytes <= room.bytes || planted!(a_poll_counts_no_bytes)) {
+            room.records = room.records.saturating_sub(left);
+            room.bytes = room.bytes.saturating_sub(bytes);
+            self.position = next_offset;
+            return Some(Chunk { log, records: current.records, start, count: left, next_offset });
+        }
+        let records = current.records.clone();
+        let mut iter = records.iter_from(start);
+        let mut taken = 0;
+        let mut position = next_offset;
+        while taken < room.records && iter.cursor().position - start.position < room.bytes {
+            let Some(record) = iter.next() else { break };
+            // Where offsets do not rise, the whole batch is given again to the one who comes back.
+            let next = record.offset.saturating_add(u64::from(!planted!(a_position_is_the_last_record)));
+            position = if records.in_order() { next } else { self.position };
+            taken += 1;
+        }
+        current.cursor = iter.cursor();
+        room.records -= taken;
+        room.bytes = room.bytes.saturating_sub(current.cursor.position - start.position);
+        if taken == 0 || taken == left || planted!(the_rest_of_a_batch_is_skipped) {
+            position = next_offset;
+        } else {
+            self.current = Some(current);
+        }
+        self.position = position;
+        Some(Chunk { log, records, start, count: taken, next_offset: position })
+    }
+
+    /// The timestamp of the next record to be given out; `None` at the end.
+    pub(super) fn next_timestamp(&self) -> Result<Option<Timestamp>> {
+        let of_current = |current: &Current| {
+            current.records.iter_from(current.cursor).next().map(|record| record.timestamp)
+        };
+        if let Some(timestamp) = self.current.as_ref().and_then(of_current) {
+            return Ok(Some(timestamp));
+        }
+        let mut reader = LogReader::new(Arc::clone(self.log()), self.isolation, self.position);
+        loop {
+            // One batch at a time.
+            let fetched = reader.fetch(1)?;
+            let Some(batch) = fetched.batches.front() else { return Ok(None) };
+            if !shows_records(batch.header(), &fetched.aborted) {
+                continue;
+            }
+            let current = self.decode(batch)?;
+            if let Some(timestamp) = of_current(&current) {
+                return Ok(Some(timestamp));
+            }
+        }
+    }
+}
+
+impl Drop for FetchPosition {
+    fn drop(&mut self) {
+        if !self.paused && self.log().is_of_this_process() {
+            self.log().waiters.remove(&self.signal);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! A log that was closed, and whose files are not as they were then: a broker ran on the directory, or a restore mixed
+//! two copies of it.
+//!
+//! An opening looks at lengths and names, and at bytes only where those differ. What is always true: whole batches that
+//! continue the log where it ended are taken in, whoever wrote them, also in segments of their own; whatever else lies
+//! behind its end goes aside before anything is written there; what is missing below the end is damage, and nothing
+//! grows over it. The manifest learns what was taken in with the first word that is written, in the same append: until
+//! then the next opening finds the same again.
+
+use crate::{
+    codec::manifest::{Entry, PartitionClosed, SealedSegment, TakenIn, Tier},
+    env::Env,
+    error::{Error, Result},
+    partition::{
+        log::{Identity, Log},
+        open::{
+            partition_dir::checkpointed,
+            quarantine::entries_of,
+            recover::{HandsOff, Recovery, RecoveryVerdict},
+        },
+        state::replay::{Replay, read_epochs},
+    },
+    storage::{
+        apart::{copy_range, free_aside_name},
+        data_dir::DataDir,
+        layout::{LOG_STARTS, SegmentFile},
+        manifest::PartitionState,
+        segment::{Segment, sidecars::UNKNOWN},
+        sidecar::remove_if_there,
+    },
+    types::Offset,
+};
+use std::{io, ops::Range, path::Path, sync::Arc};
+
+/// A `.log` file or something of such a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::partition) struct Name {
+    pub base: Offset,
+    pub is_file: bool,
+}
+
+/// The names of segments in a directory, ascending; none where there is no directory.
+pub(in crate::partition) fn names_in(env: &dyn Env, dir: &Path) -> Result<Vec<Name>> {
+    let entries = entries_of(env, dir)?;
+    let named = |entry: &crate::env::DirEntry| {
+        Some(Name { base: SegmentFile::Log.parse(&entry.name)?, is_file: entry.is_file() })
+    };
+    let mut names: Vec<_> = entries.iter().filter_map(named).collect();
+    names.sort();
+    // A directory that somebody changes meanwhile may be listed with a name twice.
+    names.dedup();
+    Ok(names)
+}
+
+/// Whether lengths and names are those of the clean close. One look at the active segment, and one at the directory;
+/// its names are listed only where one may have come or gone since.
+pub(in crate::partition) fn is_as_closed(
+    data_dir: &DataDir,
+    identity: &Identity,
+    state: &PartitionState,
+    closed: &PartitionClosed,
+) -> Result<bool> {
+    let (env, dir) = (&*data_dir.env, &identity.dir);
+    let Some(active) = state.segments.last() else { return Ok(true) };
+    let path = SegmentFile::Log.path(dir, active.base);
+    match env.metadata(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        found => {
+            let found = found.map_err(|e| Error::io("measure", &path, e))?;
+            if found.is_dir || found.len != closed.size {
+                return Ok(false);
+            }
+        }
+    }
+    if !data_dir.names_may_differ(dir)? {
+        return Ok(true);
+    }
+    // What lies before the first segment is what a removal of ours has left.
+    let first = state.segments.first().map_or(Offset::ZERO, |first| first.base);
+    let names = names_in(env, dir)?;
+    // An empty file is what a roll leaves that was interrupted. It has nothing to take in, and the first append removes it.
+    let is_empty = |name: &&Name| {
+        name.is_file && env.metadata(&SegmentFile::Log.path(dir, name.base)).is_ok_and(|found| found.len == 0)
+    };
+    let is_part = |name: &&Name| state.segments.at(name.base).is_some() || !is_empty(name);
+    let there = names.iter().filter(|name| name.base >= first).filter(is_part).map(|name| name.base);
+    Ok(there.eq(state.segments.iter().map(|segment| segment.base)))
+}
+
+/// The manifest's view of a closed partition with what else lies in its directory: segments that may continue it, and
+/// offsets that another writer may have given from its end on.
+pub(in crate::partition) fn with_what_is_there(
+    data_dir: &DataDir,
+    identity: &Identity,
+    state: &PartitionState,
+    closed: &PartitionClosed,
+) -> Result<PartitionState> {
+    let mut seen = state.clone();
+    let names = names_in(&*data_dir.env, &identity.dir)?;
+    if let Some(start) = later_start(data_dir, identity, state, closed, &names) {
+        seen.segments.retain(|segment| segment.base >= start);
+        seen.log_start = seen.log_start.max(start);
+    }
+    let last = seen.segments.last().map_or(Offset::ZERO, |last| last.base);
+    for name in names.iter().filter(|name| name.base > last && continues(name, closed)) {
+        let _ = seen.create_segment(name.base);
+    }
+    let taken_in =
+        TakenIn { from: closed.next_offset, next: Offset::MAX, leader_epoch: state.leader_epoch() };
+    let _ = seen.take_in(taken_in);
+    Ok(seen)
+}
+
+/// Whether a segment of this name may hold what was appended behind the end of a closed log.
+fn continues(name: &Name, closed: &PartitionClosed) -> bool {
+    name.is_file && name.base >= closed.next_offset
+}
+
+/// Where a log begins whose first segments another writer has removed, as a broker's retention does. Its checkpoint of
+/// leader epochs says so; where it does not, they are just missing.
+fn later_start(
+    data_dir: &DataDir,
+    identity: &Identity,
+    state: &PartitionState,
+    closed: &PartitionClosed,
+    names: &[Name],
+) -> Option<Offset> {
+    let is_named = |name: &&Name| state.segments.at(name.base).is_some();
+    let of_another = |name: &&Name| continues(name, closed);
+    let first = names.iter().find(is_named).or_else(|| names.iter().find(of_another))?;
+    let began = state.segments.first()?.base;
+    let epochs = read_epochs(&*data_dir.env, &identity.dir, Offset::MAX);
+    let said = epochs.entries().first().map(|(_, first)| *first)?;
+    (first.base > began && said >= first.base).then_some(first.base)
+}
+
+impl Recovery<'_> {
+    /// Takes up the segments that may continue the closed log behind those that the manifest names; other strays go
+    /// aside.
+    pub(in crate::partition) fn look_around(
+        &mut self,
+        state: &PartitionState,
+        closed: &PartitionClosed,
+    ) -> Result<()> {
+        let names = names_in(&*self.data_dir.env, &self.identity.dir)?;
+        let before = self.log_start;
+        if let Some(start) = later_start(self.data_dir, self.identity, state, closed, &names) {
+            self.segments.retain(|segment| segment.base() >= start);
+            self.log_start = self.log_start.max(start);
+        }
+        self.named = self.segments.len();
+        let deleted = self.start_by_checkpoint();
+        self.log_start = self.log_start.max(deleted.filter(|o| *o <= closed.next_offset).unwrap_or_default());
+        self.removed = (self.log_start > before).then_some(before..self.log_start);
+        let last = self.segments.last().map_or(Offset::ZERO, |last| last.base());
+        for name in names {
+            if state.segments.at(name.base).is_some() {
+                continue;
+            }
+            if continues(&name, closed) && (name.base > last || self.named == 0) {
+                let segment = Log::segment(self.data_dir, self.identity, self.config, name.base, 0);
+                self.segments.push(segment);
+            } else {
+                self.put_segment_aside(name.base)?;
+            }
+        }
+        for segment in self.segments.iter().skip(self.named.saturating_sub(1)) {
+            // Another writer's epochs may be any.
+            segment.expect_no_gaps(None);
+        }
+        Ok(())
+    }
+
+    /// Where a broker says that the log begins, which was asked to delete records.
+    fn start_by_checkpoint(&self) -> Option<Offset> {
+        let path = self.data_dir.dir.join(LOG_STARTS);
+        checkpointed(&*self.data_dir.env, path, &self.identity.name).ok().flatten()
+    }
+
+    /// Segments that the manifest does not name go aside where they do not begin at `end`, which is that of segment `i`.
+    pub(in crate::partition) fn drop_what_does_not_follow(&mut self, i: usize, end: Offset) -> Result<()> {
+        let next = self.segments.get(i + 1).map(|next| next.base());
+        if i + 1 < self.named || next.is_none_or(|base| base == end) || end < self.durable {
+            return Ok(());
+        }
+        let later = self.segments.split_off(i + 1);
+        later.iter().try_for_each(|segment| self.put_segment_aside(segment.base()))
+    }
+
+    /// Copies what lies in a segment's file from `position` on into a file of its own, durably, before it is cut off.
+    /// `false` where there is no space for that: then the file stays as it is, and nothing is appended.
+    pub(in crate::partition) fn put_tail_aside(&mut self, segment: &Segment, position: u64) -> Result<bool> {
+        let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
+        let path = segment.data().path();
+        let aside = free_aside_name(env, path);
+        let copied = copy_range(env, path, position, &aside)
+            .and_then(|()| env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e)));
+        match copied {
+            Ok(()) => {
+                self.put_aside.push(aside);
+                Ok(true)
+            }
+            Err(error) => {
+                let _ = remove_if_there(env, &aside);
+                let Error::DiskFull { .. } = error else { return Err(error) };
+                let reason = format!(
+                    "bytes that do not continue the log lie at its end, and {error}: they are neither kept aside nor \
+                     overwritten; make room and open it again"
+                );
+                self.hands_off = Some(HandsOff { reason, unproven: false });
+                Ok(false)
+            }
+        }
+    }
+
+    /// What the manifest is to know of a closed log that has changed; and its segments learn it.
+    pub(in crate::partition) fn learn_what_was_found(
+        &mut self,
+        replay: &Replay,
+        state: &PartitionState,
+        closed: &PartitionClosed,
+    ) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        if matches!(self.verdict, RecoveryVerdict::Damage { .. }) {
+            return Ok(entries);
+        }
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        if self.removed.is_some() {
+            let below = self.segments.first().map_or(Offset::ZERO, |first| first.base());
+            entries.push(Entry::LogStart { id, partition, offset: self.log_start });
+            entries.push(Entry::SegmentsRemoved { id, partition, below });
+        }
+        for (i, segment) in self.segments.iter().enumerate() {
+            if i >= self.named {
+                entries.push(Entry::SegmentCreated { id, partition, base: segment.base() });
+            }
+            if let Some(next) = self.segments.get(i + 1).filter(|_| i + 1 >= self.named) {
+                let sealed = seal(segment, next.base())?;
+                entries.push(Entry::SegmentSealed { id, partition, base: segment.base(), sealed });
+            }
+        }
+        let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
+        let range = closed.next_offset.max(first)..replay.next_offset;
+        if range.is_empty() {
+            let base = self.segments.last().map_or(Offset::ZERO, |last| last.base());
+            if let Some(last) = self.segments.last() {
+                last.expect_no_gaps(state.leader_epoch_in(base));
+            }
+        } else {
+            let leader_epoch = replay.last_epoch.filter(|epoch| *epoch >= 0);
+            let leader_epoch = leader_epoch.unwrap_or_else(|| state.leader_epoch());
+            let taken_in = TakenIn { from: range.start, next: range.end, leader_epoch };
+            entries.push(Entry::TakenIn { id, partition, taken_in });
+            self.taken_in = Some((range, leader_epoch));
+        }
+        Ok(entries)
+    }
+}
+
+/// The facts of a segment that another writer sealed, with `next` behind it.
+fn seal(segment: &Arc<Segment>, next: Offset) -> Result<SealedSegment> {
+    let sealed = SealedSegment {
+        next_offset: next,
+        bytes: segment.readable(),
+        largest_timestamp: segment.largest_timestamp()?,
+        generation: 0,
+        place: Tier::Local,
+        index_checksum: segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum),
+    };
+    segment.set_sealed(sealed.generation, sealed.bytes, sealed.largest_timestamp);
+    segment.know_place(sealed.bytes, next);
+    segment.expect_index(sealed.index_checksum);
+    Ok(sealed)
+}
+
+/// Offsets that another writer gave, and the leader epoch of the last.
+pub(in crate::partition) type Foreign = (Range<Offset>, i32);

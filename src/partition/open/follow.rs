@@ -1,0 +1,338 @@
+//! Going through the files of a log that another process writes, as far as its manifest and its mark go.
+//!
+//! What lies below the durable end, and is not in the files, is damage: what is whole around it can be read, the rest
+//! answers with the error, and the log's health says so for as long as this handle is open, also where somebody puts back
+//! what was missing: what was passed is not gone through again. Before that it is a doubt, for which the caller looks
+//! again: see `follower`.
+
+use crate::{
+    codec::mark::Mark,
+    error::{Error, Result},
+    partition::{
+        open::{
+            changed::names_in,
+            follower::Follower,
+            recover::{MISSING, RecoveryVerdict, know_what_a_mark_says},
+        },
+        state::replay::{Bounds, EndReason, Replay, ScanEnd, whole_batches_beyond},
+    },
+    storage::{
+        holes::Hole,
+        manifest::PartitionState,
+        scan::{ReadPath, ScanItem, Scanner},
+        segment::Segment,
+    },
+    types::{Durability, Offset},
+};
+use std::{io, path::PathBuf, sync::Arc};
+
+/// How far a log could be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::partition) enum Followed {
+    /// To where its last segment ends.
+    ToTheEnd,
+    /// Not so far, and a second look has found the same.
+    EndsEarly,
+    /// Not so far, and the manifest has to be asked again.
+    MayEndEarly,
+}
+
+/// What was durable and is not there.
+#[derive(Clone, Debug)]
+pub(in crate::partition) struct Missing {
+    path: PathBuf,
+    position: u64,
+    reason: String,
+}
+
+impl Missing {
+    pub fn verdict(&self) -> RecoveryVerdict {
+        let Missing { path, position, reason } = self.clone();
+        RecoveryVerdict::Damage { path, position, reason }
+    }
+}
+
+/// What is known of a log before its files are looked at.
+struct Known<'a> {
+    state: &'a PartitionState,
+    mark: Option<&'a Mark>,
+    /// Everything below was durable.
+    durable: Offset,
+    /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
+    mark_is_lost: bool,
+    is_sure: bool,
+}
+
+impl Follower {
+    /// Goes on to the end of the log. Where a segment ends before the next one begins, or before the durable end, and
+    /// that is not sure yet, it stays there.
+    pub(in crate::partition) fn follow(
+        &mut self,
+        state: &PartitionState,
+        mark: Option<&Mark>,
+        last_named: Option<Offset>,
+        is_sure: bool,
+    ) -> Result<Followed> {
+        let flushed = mark.map(|mark| match planted!(show_what_is_being_flushed) {
+            false => mark.flushed_offset,
+            true => mark.flushing_offset,
+        });
+        let durable = match &state.closed {
+            Some(closed) => closed.next_offset,
+            None => flushed.unwrap_or(Offset::ZERO),
+        };
+        let durable = durable.max(state.log_start);
+        let mark_is_lost = mark.is_none() && state.closed.is_none();
+        let known = Known { state, mark, durable, mark_is_lost, is_sure };
+        let segments = self.log.segments.snapshot();
+        let followed = self.go_on(&segments, &known, last_named)?;
+        self.at = self.segment_of(&segments);
+        let Some(replay) = self.replay.as_mut() else { return Ok(followed) };
+        // What is missing below the durable end, readers come to as an error.
+        let end = match followed {
+            Followed::ToTheEnd => replay.next_offset,
+            Followed::EndsEarly if self.missing.is_some() => replay.next_offset.max(durable),
+            Followed::EndsEarly => replay.next_offset,
+            // What was shown before stays so.
+            Followed::MayEndEarly => replay.next_offset.max(self.log.offsets.log_end()),
+        };
+        // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
+        let mut shows_flushed = state.closed.is_none() && self.log.config().durability == Durability::Flushed;
+        shows_flushed |= planted!(show_only_what_is_flushed);
+        shows_flushed &= !planted!(show_what_is_only_written);
+        let bound = flushed.filter(|_| shows_flushed).map_or(end, |flushed| flushed.min(end));
+        let bound = if followed == Followed::MayEndEarly { bound.min(replay.next_offset) } else { bound };
+        self.show(end, bound);
+        Ok(followed)
+    }
+
+    fn show(&mut self, end: Offset, bound: Offset) {
+        let Some(replay) = self.replay.as_mut() else { return };
+        let log = &self.log;
+        replay.producers.on_high_watermark(bound);
+        let stable = replay.producers.first_unstable_offset().unwrap_or(bound).min(bound);
+        let before = (log.offsets.high_watermark(), log.offsets.last_stable());
+        let set = log.offsets.change(|set| {
+            set.log_end = end;
+            set.high_watermark = bound;
+            set.last_stable = stable;
+        });
+        log.recount();
+        log.waiters.notify(set.high_watermark > before.0, set.last_stable > before.1);
+    }
+
+    fn go_on(
+        &mut self,
+        segments: &[Arc<Segment>],
+        known: &Known<'_>,
+        last_named: Option<Offset>,
+    ) -> Result<Followed> {
+        let mut followed = Followed::ToTheEnd;
+        while let Some(i) = self.replay.as_ref().map(|replay| replay.segment) {
+            let Some(segment) = segments.get(i) else { break };
+            let next = segments.get(i + 1);
+            let len = self.len_of(segment, next.is_some(), known)?;
+            let Some(stop) = self.scan(segment, len, known.is_sure)? else {
+                return Ok(Followed::MayEndEarly);
+            };
+            let ends_well = match next {
+                Some(next) => stop.next_offset == next.base(),
+                None => stop.next_offset >= known.durable,
+            };
+            if !ends_well || (known.mark_is_lost && stop.is_bad()) {
+                if !known.is_sure {
+                    return Ok(Followed::MayEndEarly);
+                }
+                followed = Followed::EndsEarly;
+                if self.passes_what_is_missing(segments, i, len, &stop, known)? {
+                    continue;
+                }
+            }
+            let Some(replay) = self.replay.as_mut() else { break };
+            match next {
+                // Of a closed log, what does not end well is continued by nothing that the manifest does not name.
+                Some(next) if last_named.is_some_and(|last| next.base() > last) && stop.is_bad() => break,
+                Some(next) if next.base() == replay.next_offset => replay.enter(i + 1, next),
+                _ => break,
+            }
+        }
+        Ok(followed)
+    }
+
+    /// How much of a segment's file belongs to it; `None` where there is none. What another wrote behind one that was
+    /// sealed does not.
+    fn len_of(&self, segment: &Segment, is_followed: bool, known: &Known<'_>) -> Result<Option<u64>> {
+        let len = match segment.data().len() {
+            Ok(len) => len,
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let sealed = known.state.segments.at(segment.base()).and_then(|entry| entry.sealed);
+        let sealed = sealed.filter(|_| is_followed);
+        Ok(Some(sealed.map_or(len, |sealed| segment.without_surplus(len, sealed.bytes))))
+    }
+
+    /// Takes in the batches of the segment that the replay stands in. `None` where its file is not there, or has lost
+    /// what was followed before, and that is not sure yet.
+    fn scan(&mut self, segment: &Segment, len: Option<u64>, is_sure: bool) -> Result<Option<ScanEnd>> {
+        let Some(replay) = self.replay.as_mut() else { return Ok(None) };
+        if segment.base() == replay.next_offset {
+            replay.position = 0;
+            replay.index = segment.empty_index();
+        }
+        if len.is_none_or(|len| len < replay.position) {
+            if !is_sure {
+                return Ok(None);
+            }
+            let epochs = std::mem::take(&mut replay.epochs);
+            *replay = Replay::at_base(replay.segment, segment, Default::default(), epochs);
+            segment.forget_damage();
+        }
+        let stop = match len {
+            Some(len) => replay.scan(segment, len, ReadPath::Cache, &mut |_| true)?,
+            None => ScanEnd { position: 0, next_offset: segment.base(), why: EndReason::Bad(MISSING.into()) },
+        };
+        if let EndReason::Unsupported(error) = stop.why {
+            return Err(error.in_file(segment.data().path(), stop.position));
+        }
+        learn(segment, replay);
+        Ok(Some(stop))
+    }
+
+    /// Where what segment `i` does not have was durable, as far as anybody knows, has readers meet an error there, and
+    /// goes on behind it. Says whether more of the segment may follow.
+    fn passes_what_is_missing(
+        &mut self,
+        segments: &[Arc<Segment>],
+        i: usize,
+        len: Option<u64>,
+        stop: &ScanEnd,
+        known: &Known<'_>,
+    ) -> Result<bool> {
+        let Some(segment) = segments.get(i) else { return Ok(false) };
+        let later = segments.get(i + 1..).unwrap_or_default();
+        let reason = match &stop.why {
+            EndReason::Bad(reason) => reason.clone(),
+            _ => format!("the data ends at offset {}", stop.next_offset),
+        };
+        let reason = if stop.next_offset < known.durable && !planted!(show_less_than_was_durable) {
+            format!("{reason}; everything below offset {} was durable", known.durable)
+        } else if known.mark_is_lost && self.has_batches_behind(segment, len, stop, later)? {
+            format!(
+                "{reason}; whole batches follow, and the mark that would tell whether this was durable is lost"
+            )
+        } else {
+            return Ok(false);
+        };
+        self.miss(segment, stop.position, reason.clone());
+        if let Some(mark) = known.mark.filter(|_| self.knows_all(segments)) {
+            know_what_a_mark_says(segments, mark);
+        }
+        let Some(replay) = self.replay.as_mut() else { return Ok(false) };
+        let len = len.unwrap_or(0);
+        match later.first() {
+            Some(next) => pass_damage(replay, segment, len, next.base(), &reason).map(|()| false),
+            None if stop.next_offset < known.durable => {
+                pass_damage_of_the_last(replay, segment, len, known.durable, &reason)
+            }
+            None => {
+                let before = replay.position;
+                replay.scan_past_damage(
+                    segment,
+                    len,
+                    Bounds::below(Offset::MAX),
+                    ReadPath::Cache,
+                    &mut |_, _| {},
+                )?;
+                learn(segment, replay);
+                Ok(replay.position > before)
+            }
+        }
+    }
+
+    /// Whether a whole batch lies behind `stop`, in this segment or in later ones.
+    fn has_batches_behind(
+        &self,
+        segment: &Segment,
+        len: Option<u64>,
+        stop: &ScanEnd,
+        later: &[Arc<Segment>],
+    ) -> Result<bool> {
+        if let Some(len) = len
+            && whole_batches_beyond(segment, len, stop, ReadPath::Cache)? > 0
+        {
+            return Ok(true);
+        }
+        for segment in later {
+            let Ok(len) = segment.data().len() else { continue };
+            let mut scanner = Scanner::new(segment.data(), len, 0, segment.base(), true);
+            if matches!(scanner.next()?, ScanItem::Batch(..)) || scanner.resync()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the log's directory has no segment behind these: a mark may speak of one that the manifest did not name
+    /// when it was read.
+    fn knows_all(&self, segments: &[Arc<Segment>]) -> bool {
+        let names = names_in(&*self.log.data_dir.env, &self.log.identity.dir).unwrap_or_default();
+        names.last().map(|name| name.base) <= segments.last().map(|last| last.base())
+    }
+
+    /// Something that was durable is not there.
+    pub(in crate::partition) fn miss(&mut self, segment: &Segment, position: u64, reason: String) {
+        let path = segment.data().path();
+        self.log.damage.lock().get_or_insert_with(|| Error::corrupt(path, position, reason.clone()));
+        self.missing.get_or_insert_with(|| Missing { path: path.to_path_buf(), position, reason });
+    }
+}
+
+/// Leaves with the segment what was learned of it.
+fn learn(segment: &Segment, replay: &Replay) {
+    // Closed, so that it knows the largest timestamp so far.
+    let mut index = replay.index.clone();
+    index.close();
+    segment.set_index(index);
+    segment.set_aborted(replay.aborted.clone());
+    segment.know_place(replay.position, replay.next_offset);
+    segment.publish(replay.position);
+}
+
+/// Goes on behind damage in a segment that another one, which begins at `end`, follows.
+fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, reason: &str) -> Result<()> {
+    replay.scan_past_damage(segment, len, Bounds::below(end), ReadPath::Cache, &mut |_, _| {})?;
+    learn(segment, replay);
+    if replay.next_offset < end {
+        replay.note_missing_end(segment, len, end, reason.to_string());
+        replay.next_offset = end;
+    }
+    Ok(())
+}
+
+/// Goes on behind damage in the last segment, of which everything below `flushed` was durable. Says whether it came to
+/// there: where the end is missing, that is left with the segment as an error.
+fn pass_damage_of_the_last(
+    replay: &mut Replay,
+    segment: &Segment,
+    len: u64,
+    flushed: Offset,
+    reason: &str,
+) -> Result<bool> {
+    let behind =
+        replay.scan_past_damage(segment, len, Bounds::below(flushed), ReadPath::Cache, &mut |_, _| {})?;
+    learn(segment, replay);
+    if behind.next_offset < flushed {
+        note_damage(segment, &behind, flushed, reason);
+    }
+    Ok(behind.next_offset >= flushed)
+}
+
+/// Leaves with the segment that nothing can be read from `stop` up to `flushed`.
+fn note_damage(segment: &Segment, stop: &ScanEnd, flushed: Offset, reason: &str) {
+    if segment.check_hole(stop.position).is_ok() {
+        let (bytes, offsets) = (stop.position..stop.position + 1, stop.next_offset..flushed);
+        segment.add_hole(Hole { bytes, offsets, reason: reason.to_string() });
+    }
+    segment.publish(stop.position + 1);
+}

@@ -1,0 +1,412 @@
+//! A log that another process writes.
+//!
+//! A read-only opening follows: in a `Flushed` topic up to what the mark says is durable, in the others up to the last
+//! whole, chained, valid batch in the file. It changes nothing on disk, and shows the same when no writer lives.
+//!
+//! What the manifest and the mark say is read before the files. So whatever they promise was in the files then; where it
+//! is not there a moment later, the writer may have removed it by retention, or put another file in its place. An
+//! follower therefore looks a second time, at files that it opens anew, before it says that something is missing: it is
+//! damage only where the manifest says of the partition what it said before. How it goes through the files, and what
+//! becomes of damage, is in `follow`.
+
+use crate::{
+    codec::{manifest::PartitionClosed, mark::Mark},
+    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, RwLock},
+    error::{Error, Result},
+    partition::{
+        log::{AppendState, Identity, Log, SegmentList, Unusable},
+        open::{
+            changed::{is_as_closed, names_in, with_what_is_there},
+            follow::{Followed, Missing},
+            owner::{Owner, check_owner},
+            recover::{MISSING, PartitionRecovery, RecoveryVerdict},
+        },
+        state::{
+            deadlines::Deadlines,
+            offsets::{OffsetSet, Offsets},
+            replay::{KnownEnd, Replay},
+            settings::LogConfig,
+            troubles::Troubles,
+            waiters::Waiters,
+        },
+        write::flush::Flusher,
+    },
+    storage::{
+        data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, scan::LEADER_EPOCH,
+        segment::Segment,
+    },
+    types::Offset,
+};
+use std::{borrow::Cow, io, sync::Arc};
+
+/// How often a follower looks again where the manifest changes from look to look. Then it leaves the question to the
+/// next time.
+const LOOKS: usize = 8;
+
+/// How far a follower has followed a log.
+#[derive(Debug)]
+pub struct Follower {
+    pub(in crate::partition) log: Arc<Log>,
+    pub(in crate::partition) replay: Option<Replay>,
+    /// The base offset of the segment that the replay stands in.
+    pub(in crate::partition) at: Offset,
+    /// What lies in the directory of a closed log that is not as it was then.
+    seen: Option<Seen>,
+    /// What the opening found.
+    found: Option<PartitionRecovery>,
+    /// What the manifest said when the files were found to end early.
+    doubt: Option<PartitionState>,
+    /// The first thing that was found missing.
+    pub(in crate::partition) missing: Option<Missing>,
+    /// The last life of the log that the manifest knows.
+    life: Option<(u32, Offset)>,
+}
+
+/// A closed log that was changed.
+#[derive(Debug)]
+struct Seen {
+    /// How it was closed.
+    closed: PartitionClosed,
+    /// The last segment that the manifest knows.
+    last_named: Offset,
+    /// The manifest's view, with what may have been added.
+    state: PartitionState,
+}
+
+impl Follower {
+    /// Opens a log for reading only.
+    pub fn open(
+        data_dir: &Arc<DataDir>,
+        identity: Identity,
+        config: LogConfig,
+        state: &PartitionState,
+    ) -> Result<Follower> {
+        let mark = Mark::blank(&identity.topic_id, identity.name.partition);
+        // Of a closed log nothing is read here: its first reader asks.
+        if state.closed.is_none() {
+            check_owner(data_dir, &identity)?;
+        }
+        let log = Arc::new(Log {
+            data_dir: Arc::clone(data_dir),
+            config: RwLock::new(Arc::new(config)),
+            offsets: Offsets::new(OffsetSet { log_start: state.log_start, ..OffsetSet::default() }),
+            segments: SegmentList::new(Vec::new()),
+            writer: Mutex::new(AppendState::Refused(Error::ReadOnly {
+                reason: "the log was opened with Streamlog::open_read_only".into(),
+            })),
+            flusher: Flusher::new(mark),
+            checkpointing: Mutex::new(()),
+            due: Deadlines::default(),
+            waiters: Waiters::default(),
+            shut: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            size: AtomicU64::new(0),
+            damage: Mutex::new(None),
+            leader_epoch: AtomicI32::new(LEADER_EPOCH),
+            put_aside: Mutex::default(),
+            unusable: Unusable::default(),
+            unreadable: Default::default(),
+            unremoved: Mutex::default(),
+            troubles: Troubles::default(),
+            owner: Owner::default(),
+            identity,
+        });
+        let mut observer = Follower {
+            log,
+            replay: None,
+            at: Offset::ZERO,
+            seen: None,
+            found: None,
+            doubt: None,
+            missing: None,
+            life: None,
+        };
+        let state = observer.see_what_changed(state)?;
+        observer.refresh(&state)?;
+        if let Some(closed) = observer.seen.as_ref().map(|seen| seen.closed) {
+            observer.drop_what_does_not_follow();
+            observer.found = Some(observer.what_changed(&state, &closed)?);
+        } else if let Some(missing) = &observer.missing {
+            let log = &observer.log;
+            let whole = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
+            let bytes_read = observer.replay.as_ref().map_or(0, |replay| replay.bytes_read);
+            observer.found = Some(PartitionRecovery { verdict: missing.verdict(), bytes_read, ..whole });
+        }
+        Ok(observer)
+    }
+
+    /// Looks whether a closed log is as it was closed, and says by which state it is followed. What differs is another
+    /// writer's only where the log was still closed when that was seen.
+    fn see_what_changed<'a>(&mut self, state: &'a PartitionState) -> Result<Cow<'a, PartitionState>> {
+        let (data_dir, identity) = (&self.log.data_dir, &self.log.identity);
+        let mut state = Cow::Borrowed(state);
+        for _ in 0..LOOKS {
+            let Some(closed) = state.closed else { break };
+            if is_as_closed(data_dir, identity, &state, &closed)? {
+                break;
+            }
+            match self.manifest_says()? {
+                Some(now) if now != *state => state = Cow::Owned(now),
+                _ => {
+                    let seen = with_what_is_there(data_dir, identity, &state, &closed)?;
+                    let last_named = state.segments.last().map_or(Offset::ZERO, |last| last.base);
+                    self.seen = Some(Seen { closed, last_named, state: seen });
+                    break;
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    /// What the manifest says of the partition now; `None` where it was deleted.
+    fn manifest_says(&self) -> Result<Option<PartitionState>> {
+        let (manifest, identity) = (&self.log.data_dir.manifest, &self.log.identity);
+        manifest.observe()?;
+        Ok(manifest.state().partition(&identity.topic_id, identity.name.partition).cloned())
+    }
+
+    /// What the opening has to tell: how a closed log differs from what it was then, and what is missing. `None` where
+    /// that is nothing.
+    pub fn found(&self) -> Option<&PartitionRecovery> {
+        self.found.as_ref()
+    }
+
+    /// Has readers meet this error until the log can be followed again.
+    pub fn fail(&self, error: Error) {
+        self.log.unusable.set(Some(error));
+        self.log.waiters.notify_all();
+    }
+
+    /// Segments that were not come to belong to no log.
+    fn drop_what_does_not_follow(&mut self) {
+        let at = self.replay.as_ref().map_or(0, |replay| replay.segment);
+        let reached = self.log.segments.snapshot().get(at).map_or(Offset::ZERO, |segment| segment.base());
+        if let Some(seen) = &mut self.seen {
+            let last = reached.max(seen.last_named);
+            seen.state.segments.retain(|segment| segment.base <= last);
+            let state = seen.state.clone();
+            self.take_in_segments(&state, true);
+        }
+    }
+
+    fn what_changed(
+        &mut self,
+        state: &PartitionState,
+        closed: &PartitionClosed,
+    ) -> Result<PartitionRecovery> {
+        let log = &self.log;
+        let (next, at) =
+            self.replay.as_ref().map_or((Offset::ZERO, 0), |replay| (replay.next_offset, replay.segment));
+        let segments = log.segments.snapshot();
+        let (path, position, len) = match segments.get(at) {
+            Some(segment) => {
+                let path = segment.data().path().to_path_buf();
+                (path, self.replay.as_ref().map_or(0, |r| r.position), segment.data().len().unwrap_or(0))
+            }
+            None => (log.identity.dir.clone(), 0, 0),
+        };
+        let mut changed = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
+        changed.bytes_read = self.replay.as_ref().map_or(0, |replay| replay.bytes_read);
+        changed.taken_in = (next > closed.next_offset).then_some(closed.next_offset..next);
+        let began = closed.log_start.max(state.log_start);
+        let begins = log.offsets.log_start();
+        changed.removed = (begins > began).then_some(began..begins);
+        changed.left_in_place = names_in(&*log.data_dir.env, &log.identity.dir)?
+            .iter()
+            .filter(|name| state.segments.at(name.base).is_none())
+            .filter(|name| segments.iter().take(at + 1).all(|segment| segment.base() != name.base))
+            .map(|name| SegmentFile::Log.path(&log.identity.dir, name.base))
+            .collect();
+        if let Some(missing) = &self.missing {
+            changed.verdict = missing.verdict();
+        } else if let Some(segment) = segments.get(at)
+            && !segment.data().only_zeros_from(position, len)?
+        {
+            changed.verdict = RecoveryVerdict::TornTail {
+                path,
+                position,
+                dropped_bytes: len - position,
+                reason: "what follows does not continue the log, and is not shown".into(),
+                whole_batches_beyond: 0,
+            };
+        }
+        Ok(changed)
+    }
+
+    /// The log as seen so far.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Takes in what the writer did since the last time.
+    pub fn refresh(&mut self, state: &PartitionState) -> Result<()> {
+        let mut state = Cow::Borrowed(state);
+        for _ in 0..LOOKS {
+            // Once somebody has opened it for writing, the manifest knows.
+            drop(self.seen.take_if(|seen| state.closed != Some(seen.closed)));
+            let is_sure = self.doubt.as_ref() == Some(&*state) || planted!(call_it_damage_at_the_first_look);
+            match self.look(&state, is_sure)? {
+                Followed::ToTheEnd => {
+                    self.doubt = None;
+                    break;
+                }
+                // What cannot be told from damage by another look: the next time begins with that.
+                Followed::EndsEarly => break,
+                Followed::MayEndEarly => {}
+            }
+            self.open_files_anew();
+            let now = self.manifest_says()?;
+            self.doubt = Some(state.into_owned());
+            let Some(now) = now else { break };
+            state = Cow::Owned(now);
+        }
+        self.log.unusable.set(None);
+        Ok(())
+    }
+
+    /// A file that has not what it should may have lost its name to another: a recovery that could not believe the cache
+    /// writes it anew.
+    fn open_files_anew(&self) {
+        let segments = self.log.segments.snapshot();
+        let last = segments.iter().filter(|segment| segment.base() >= self.at);
+        last.for_each(|segment| segment.data().replaced());
+        // Readers look at them again, too.
+        self.log.segments.change(|_| {});
+    }
+
+    /// Follows the log as far as it goes by the manifest's `state`, which a closed log that was changed adds to.
+    fn look(&mut self, state: &PartitionState, is_sure: bool) -> Result<Followed> {
+        match self.seen.take() {
+            None => self.look_by(state, None, is_sure),
+            Some(seen) => {
+                let followed = self.look_by(&seen.state, Some(seen.last_named), is_sure);
+                self.seen = Some(seen);
+                followed
+            }
+        }
+    }
+
+    /// Behind the segment `last_named` of a log that was changed, others may follow.
+    fn look_by(
+        &mut self,
+        state: &PartitionState,
+        last_named: Option<Offset>,
+        is_sure: bool,
+    ) -> Result<Followed> {
+        if self.begins_a_life_below(state) {
+            // What was followed beyond its beginning is not what it wrote there.
+            self.replay = None;
+        }
+        let (data_dir, identity) = (Arc::clone(&self.log.data_dir), &self.log.identity);
+        let mark = data_dir.marks.read(identity.slot, &identity.topic_id, identity.name.partition)?;
+        if state.segments.is_empty() {
+            return Err(Error::corrupt(&identity.dir, 0, "the manifest names no segment of this partition"));
+        }
+        let goes_on = self.finds_its_segment(state);
+        self.take_in_segments(state, goes_on);
+        let segments = self.log.segments.snapshot();
+        if !goes_on {
+            let known = known_end(state, mark.as_ref());
+            // The state is that of the log that the manifest knows, also where another segment begins at its end.
+            let named = match last_named {
+                Some(last) => segments.iter().take_while(|segment| segment.base() <= last).count(),
+                None => segments.len(),
+            };
+            let named = segments.get(..named.max(1)).unwrap_or_default();
+            self.replay = Replay::begin(&*data_dir.env, &self.log.identity, named, state.log_start, known)?;
+            let is_as_closed = state.closed.is_some() && last_named.is_none();
+            if !is_as_closed && !self.looks_for_earlier_files(&segments, is_sure)? {
+                self.replay = None;
+                return Ok(Followed::MayEndEarly);
+            }
+            self.at = self.segment_of(&segments);
+        }
+        self.follow(state, mark.as_ref(), last_named, is_sure)
+    }
+
+    /// Whether a life of the log has begun, since the last look, below what was followed of the life before: of which
+    /// that was lost.
+    fn begins_a_life_below(&mut self, state: &PartitionState) -> bool {
+        let life = state.incarnations.back().copied();
+        let before = std::mem::replace(&mut self.life, life);
+        let followed = self.replay.as_ref().map_or(Offset::ZERO, |replay| replay.next_offset);
+        life != before && life.is_some_and(|(_, first)| first < followed)
+    }
+
+    /// Whether the files of the segments before the replay's are there, or are known to be missing; `false` where the
+    /// manifest has to be asked again.
+    fn looks_for_earlier_files(&mut self, segments: &[Arc<Segment>], is_sure: bool) -> Result<bool> {
+        let before = self.replay.as_ref().map_or(0, |replay| replay.segment);
+        let before = segments.get(..before).unwrap_or_default();
+        if before.is_empty() {
+            return Ok(true);
+        }
+        let names = names_in(&*self.log.data_dir.env, &self.log.identity.dir)?;
+        // A list that was made while somebody changed the directory may lack a name.
+        let is_missing = |segment: &&Arc<Segment>| {
+            names.binary_search_by_key(&segment.base(), |name| name.base).is_err()
+                && matches!(segment.data().len(), Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)
+        };
+        match before.iter().find(is_missing) {
+            None => Ok(true),
+            Some(segment) if is_sure => {
+                self.miss(segment, 0, MISSING.into());
+                Ok(true)
+            }
+            Some(_) => Ok(false),
+        }
+    }
+
+    /// Whether the segment that the replay stands in still exists; its number may be another one.
+    fn finds_its_segment(&mut self, state: &PartitionState) -> bool {
+        let Some(replay) = self.replay.as_mut() else { return false };
+        // One that was removed may have ended where the first one begins now.
+        let segments = &state.segments;
+        match segments.number_of(self.at).or_else(|| segments.number_of(replay.next_offset)) {
+            Some(i) => {
+                replay.segment = i;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The base offset of the one that the replay stands in.
+    pub(in crate::partition) fn segment_of(&self, segments: &[Arc<Segment>]) -> Offset {
+        let at = self.replay.as_ref().and_then(|replay| segments.get(replay.segment));
+        at.map_or(self.at, |segment| segment.base())
+    }
+
+    /// Has the log show the segments of `state`; those that are known stay the same where the replay goes on in them.
+    fn take_in_segments(&self, state: &PartitionState, goes_on: bool) {
+        let log = &self.log;
+        // The start first, so that readers of what goes away find that it went.
+        if let Some(first) = state.segments.first().filter(|_| !planted!(an_observer_keeps_its_log_start)) {
+            log.offsets.change(|set| set.log_start = set.log_start.max(state.log_start).max(first.base));
+        }
+        let known = log.segments.snapshot();
+        let same = known.len() == state.segments.len()
+            && known.iter().zip(state.segments.iter()).all(|(a, b)| a.base() == b.base);
+        if same && goes_on {
+            return;
+        }
+        let config = log.config();
+        let fresh = state.segments.iter().map(|entry| {
+            let at = known.binary_search_by_key(&entry.base, |segment| segment.base());
+            let held = at.ok().and_then(|at| known.get(at)).filter(|_| goes_on).cloned();
+            held.unwrap_or_else(|| Log::listed(&log.data_dir, &log.identity, &config, state, &entry, 0))
+        });
+        let fresh: Vec<_> = fresh.collect();
+        log.segments.change(|list| *list = fresh);
+    }
+}
+
+/// The last point of the log whose state the sidecars know.
+fn known_end(state: &PartitionState, mark: Option<&Mark>) -> KnownEnd {
+    let (offset, position, index_checksum) = match (&state.closed, mark) {
+        (Some(closed), _) => (closed.next_offset, closed.size, closed.index_checksum),
+        (None, Some(mark)) => (mark.recovery_offset, u64::from(mark.recovery_position), mark.index_checksum),
+        (None, None) => (Offset::ZERO, 0, 0),
+    };
+    KnownEnd { offset, position, index_checksum }
+}

@@ -1,0 +1,368 @@
+//! Going through all segments of a directory that nobody vouches for.
+//!
+//! Without a manifest and without a mark the bytes of the `.log` files are the only truth: every batch is checked once,
+//! its records included (compressed ones as far as [`Unpacked`] goes),
+//! gaps between offsets are allowed (a compacted log has them), and the indexes are built anew. Where whole batches
+//! follow something bad, that is damage, which readers come to as an error; where none follow, the log ends there.
+//! Nothing is changed on disk.
+
+use crate::{
+    codec::{
+        DecodeError,
+        batch::{BatchHeader, HEADER_LEN, RecordBatch},
+        index::AbortedTransaction,
+        snapshot::{ProducerEntry, decode_snapshot},
+        unpacked::Unpacked,
+    },
+    env::{DirEntry, Env},
+    error::Result,
+    partition::{
+        log::Identity,
+        open::recover::MISSING,
+        state::replay::{Bounds, Earlier, EndReason, Met, Replay, ScanEnd, read_epochs},
+    },
+    storage::{
+        files::FilePool,
+        holes::Hole,
+        layout::SegmentFile,
+        scan::{EpochsAround, ReadPath, ScanItem, Scanner},
+        segment::Segment,
+        sidecar::{SNAPSHOT_MAX, read_hint},
+    },
+    types::Offset,
+};
+use std::{ops::Range, path::PathBuf, sync::Arc};
+
+/// What opening a partition's directory found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionDirReport {
+    /// How many bytes were read and checked.
+    pub bytes_read: u64,
+    /// What lies behind the last whole batch: a write that a crash cut short. It is not shown. Set as well where
+    /// `recovery-point-offset-checkpoint` says that more was durable.
+    pub torn_end: Option<TornEnd>,
+    /// Damage in front of whole batches, and batches that are whole but cannot be read, in the order of offsets. Reading
+    /// one answers `Corrupt`; what lies around it can be read. Batches of a codec that this build does not contain are
+    /// not among them, nor those whose content was not looked at: an opening decompresses 32 MiB and eight times the
+    /// size of the compressed batches, and leaves the rest to those who read it.
+    pub damage: Vec<DamagedRange>,
+}
+
+/// The end of a log that is not a whole batch, or comes too early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TornEnd {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the last whole batch ends, in bytes.
+    pub position: u64,
+    /// How many bytes follow it.
+    pub bytes: u64,
+    /// What was expected and what was found.
+    pub reason: String,
+}
+
+/// Bytes that are not what was written, with whole batches behind them; or a whole batch whose content cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DamagedRange {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, in bytes.
+    pub bytes: Range<u64>,
+    /// The offsets that may have been there. Reading goes on at their end.
+    pub offsets: Range<Offset>,
+    /// What was expected and what was found.
+    pub reason: String,
+}
+
+impl DamagedRange {
+    fn new(segment: &Segment, hole: Hole) -> Self {
+        let path = segment.data().path().to_path_buf();
+        DamagedRange { path, bytes: hole.bytes, offsets: hole.offsets, reason: hole.reason }
+    }
+
+    /// A batch whose checksum is right and whose content is not what any reader reads. One of a codec that this build
+    /// does not contain may be sound.
+    fn of_unreadable(
+        segment: &Segment,
+        batch: &RecordBatch,
+        position: u64,
+        unpacked: &mut Unpacked,
+    ) -> Option<Self> {
+        let reason = match unpacked.records(batch)?.err()? {
+            DecodeError::CodecUnavailable(_) | DecodeError::OutOfMemory(_) => return None,
+            error => format!("its checksum is right, and its content is not: {error}"),
+        };
+        let header = batch.header();
+        Some(DamagedRange {
+            path: segment.data().path().to_path_buf(),
+            bytes: position..position + header.size(),
+            offsets: header.base_offset..header.next_offset(),
+            reason,
+        })
+    }
+}
+
+/// Whether something is not there that others said was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::partition) enum Missed {
+    Nothing,
+    Something,
+}
+
+/// A walk over all segments of a directory.
+pub(in crate::partition) struct Survey<'a> {
+    pub env: &'a dyn Env,
+    pub identity: &'a Identity,
+    pub segments: Vec<Arc<Segment>>,
+    /// Everything below was durable, and no offset is missing in it: a log of ours, which says so.
+    pub durable: Offset,
+    pub missed: Missed,
+    pub report: PartitionDirReport,
+    pub unpacked: Unpacked,
+}
+
+impl Survey<'_> {
+    /// Reads and checks everything. What readers need is left with the segments; `None` when there are none.
+    pub fn run(&mut self, log_start: Offset, snapshots: &[Offset]) -> Result<Option<Replay>> {
+        let Some(first) = self.segments.first().cloned() else { return Ok(None) };
+        let lens = self.segments.iter().map(|s| s.data().len()).collect::<Result<Vec<_>>>()?;
+        // Segments behind it hold nothing: a broker that died while it rolled, or that has just begun the next one.
+        let last = lens.iter().rposition(|len| *len > 0).unwrap_or(0);
+        let mut replay = Replay::at_base(0, &first, Default::default(), Default::default());
+        let checkpoint = read_epochs(self.env, &self.identity.dir, Offset::MAX);
+        replay.epochs = checkpoint.clone();
+        let log_start = log_start.max(first.base());
+        replay.earlier = Earlier { log_start, snapshot: self.first_snapshot(log_start, snapshots)? };
+        for (i, (segment, len)) in self.segments.clone().into_iter().zip(lens).enumerate() {
+            if i > 0 {
+                replay.enter(i, &segment);
+            }
+            let next = self.segments.get(i + 1).cloned();
+            let behind = next.as_deref().map(first_epoch).transpose()?.flatten();
+            let epochs = EpochsAround { before: None, behind, checkpoint: checkpoint.clone() };
+            let base = next.as_ref().map_or(Offset::MAX, |next| next.base());
+            let bounds = Bounds { ceiling: base, epochs };
+            let stop = self.scan(&mut replay, &segment, len, bounds)?;
+            let next = next.map(|next| next.base()).filter(|_| i < last);
+            if self.close(&mut replay, &segment, len, stop, next) {
+                self.segments.truncate(i + 1);
+                break;
+            }
+        }
+        let end = replay.next_offset.max(log_start);
+        replay.take_in_earlier(end);
+        replay.epochs.truncate_from_end(end + 1);
+        replay.epochs.truncate_from_start(log_start);
+        self.report.bytes_read += replay.bytes_read;
+        Ok(Some(replay))
+    }
+
+    fn scan(
+        &mut self,
+        replay: &mut Replay,
+        segment: &Arc<Segment>,
+        len: u64,
+        bounds: Bounds,
+    ) -> Result<ScanEnd> {
+        let mut aborts: Option<Vec<AbortedTransaction>> = None;
+        let (damage, unpacked) = (&mut self.report.damage, &mut self.unpacked);
+        let stop = replay.scan_past_damage(segment, len, bounds, ReadPath::Cache, &mut |replay, met| {
+            let hole = match met {
+                Met::Hole(hole) => hole,
+                Met::Batch(batch, position) => {
+                    damage.extend(DamagedRange::of_unreadable(segment, batch, position, unpacked));
+                    return;
+                }
+            };
+            damage.push(DamagedRange::new(segment, hole.clone()));
+            // The replay cannot see the markers in there; the transaction index, where it can be read, names those
+            // that aborted.
+            if aborts.is_none() {
+                let known = segment.aborted();
+                aborts = Some(known.ok().flatten().map(|list| list.to_vec()).unwrap_or_default());
+            }
+            replay.take_in_unseen(hole, aborts.as_deref().unwrap_or_default());
+        })?;
+        if let EndReason::Unsupported(error) = stop.why {
+            return Err(error.in_file(segment.data().path(), stop.position));
+        }
+        Ok(stop)
+    }
+
+    /// Leaves with the segment what was learned of it, and says whether the log ends here. `next` is where the next
+    /// segment with data begins.
+    fn close(
+        &mut self,
+        replay: &mut Replay,
+        segment: &Arc<Segment>,
+        len: u64,
+        stop: ScanEnd,
+        next: Option<Offset>,
+    ) -> bool {
+        segment.publish(stop.position);
+        let mut index = std::mem::replace(&mut replay.index, segment.empty_index());
+        index.close();
+        segment.set_index(index);
+        let mut ends = false;
+        match (next, stop.why) {
+            (Some(next), EndReason::Bad(reason)) => self.note_missing_end(replay, segment, len, next, reason),
+            (Some(next), _) if stop.position < len && stop.next_offset < next => {
+                let reason = format!("zeros behind offset {}, and offset {next} follows", stop.next_offset);
+                self.note_missing_end(replay, segment, len, next, reason);
+            }
+            (Some(next), _) if stop.next_offset < next.min(self.durable) => {
+                let reason = format!(
+                    "the data ends at offset {}, and offset {next} follows; everything below offset {} was durable",
+                    stop.next_offset, self.durable
+                );
+                self.missed = Missed::Something;
+                self.note_missing_end(replay, segment, len, next, reason);
+            }
+            (None, EndReason::Bad(reason)) => {
+                let (path, bytes) = (segment.data().path().to_path_buf(), len - stop.position);
+                self.report.torn_end = Some(TornEnd { path, position: stop.position, bytes, reason });
+                ends = true;
+            }
+            _ => {}
+        }
+        segment.set_aborted(std::mem::take(&mut replay.aborted));
+        ends
+    }
+
+    /// Says so when a log of ours begins behind `log_start`, which lies in the segment at `base`, and nobody says that
+    /// another writer has removed what lies between.
+    pub fn miss_beginning(&mut self, log_start: Offset, base: Offset) {
+        let begins = self.segments.first().map_or(self.durable, |first| first.base());
+        let epochs = read_epochs(self.env, &self.identity.dir, Offset::MAX);
+        let is_removed = epochs.entries().first().is_some_and(|(_, first)| *first >= begins);
+        if log_start >= begins.min(self.durable) || is_removed {
+            return;
+        }
+        self.missed = Missed::Something;
+        let path = SegmentFile::Log.path(&self.identity.dir, base);
+        let reason = format!("{MISSING}; everything below offset {} was durable", self.durable);
+        let offsets = log_start..begins;
+        self.report.damage.push(DamagedRange { path, bytes: 0..0, offsets, reason });
+    }
+
+    /// Says so when the log ends before offset `flushed`, up to which it was durable by what `source` says.
+    pub fn miss(&mut self, replay: Option<&Replay>, flushed: Offset, source: &str) -> Result<()> {
+        let (Some(replay), Some(last)) = (replay, self.segments.last()) else { return Ok(()) };
+        let end = replay.next_offset;
+        if end >= flushed {
+            return Ok(());
+        }
+        self.missed = Missed::Something;
+        let known = format!("{source} says that everything below offset {flushed} was durable");
+        let torn = match self.report.torn_end.take() {
+            Some(torn) => TornEnd { reason: format!("{}; {known}", torn.reason), ..torn },
+            None => TornEnd {
+                path: last.data().path().to_path_buf(),
+                position: last.readable(),
+                bytes: last.data().len()?.saturating_sub(last.readable()),
+                reason: format!("the data ends at offset {end}; {known}"),
+            },
+        };
+        self.report.torn_end = Some(torn);
+        Ok(())
+    }
+
+    fn note_missing_end(
+        &mut self,
+        replay: &mut Replay,
+        segment: &Arc<Segment>,
+        len: u64,
+        next: Offset,
+        reason: String,
+    ) {
+        let hole = replay.note_missing_end(segment, len, next, reason);
+        let known = segment.aborted().ok().flatten().map(|list| list.to_vec()).unwrap_or_default();
+        replay.take_in_unseen(&hole, &known);
+        self.report.damage.push(DamagedRange::new(segment, hole));
+    }
+
+    /// The first valid snapshot behind the log start.
+    fn first_snapshot(
+        &self,
+        log_start: Offset,
+        snapshots: &[Offset],
+    ) -> Result<Option<(Offset, Vec<ProducerEntry>)>> {
+        for offset in snapshots.iter().filter(|offset| **offset > log_start) {
+            let path = SegmentFile::Snapshot.path(&self.identity.dir, *offset);
+            let bytes = read_hint(self.env, &path, SNAPSHOT_MAX)?;
+            if let Some(entries) = bytes.and_then(|bytes| decode_snapshot(&bytes).ok()) {
+                return Ok(Some((*offset, entries)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The base offsets of all files of this kind, ascending. What has such a name and is no file counts: it is in the place of
+/// one, as whoever opens it is told.
+pub(in crate::partition) fn offsets_of(kind: SegmentFile, entries: &[DirEntry]) -> Vec<Offset> {
+    let mut offsets: Vec<Offset> = entries.iter().filter_map(|e| kind.parse(&e.name)).collect();
+    offsets.sort();
+    // A directory that somebody changes meanwhile may be listed with a name twice.
+    offsets.dedup();
+    offsets
+}
+
+/// The segments of a directory, as a broker would take them up.
+///
+/// A cleaner that was killed while it put its work in place leaves `.log.swap` files: whole, and meant instead of every
+/// segment that begins within their offsets. They do not count where some of the same work was still `.cleaned`.
+pub(in crate::partition) fn choose_segments(
+    pool: &Arc<FilePool>,
+    identity: &Identity,
+    entries: &[DirEntry],
+    index_interval: u64,
+) -> Result<Vec<Arc<Segment>>> {
+    let dir = &identity.dir;
+    let named = |suffix: &'static str| {
+        entries.iter().filter_map(move |e| SegmentFile::Log.parse(e.name.strip_suffix(suffix)?))
+    };
+    let unfinished = entries.iter().filter_map(|e| cleaned(&e.name)).min().unwrap_or(Offset::MAX);
+    let mut swaps: Vec<Offset> = named(".swap").filter(|base| *base < unfinished).collect();
+    swaps.sort();
+    swaps.dedup();
+    let mut replaced = swaps.first().copied().unwrap_or(Offset::ZERO)..Offset::ZERO;
+    let mut chosen = Vec::new();
+    for base in swaps {
+        let mut path = SegmentFile::Log.path(dir, base).into_os_string();
+        path.push(".swap");
+        let segment = Segment::existing_at(pool, path.into(), dir, base, index_interval);
+        replaced.end = replaced.end.max(base + 1).max(end_of(&segment)?);
+        chosen.push(segment);
+    }
+    for base in offsets_of(SegmentFile::Log, entries) {
+        if !replaced.contains(&base) {
+            chosen.push(Segment::existing(pool, dir, base, 0, index_interval, false));
+        }
+    }
+    chosen.sort_by_key(|segment| segment.base());
+    Ok(chosen)
+}
+
+/// The base offset in the name of a file that a cleaner was writing: of whatever kind, as Kafka's loader has it.
+fn cleaned(name: &str) -> Option<Offset> {
+    let (digits, _) = name.strip_suffix(".cleaned")?.split_once('.')?;
+    digits.parse::<i64>().ok().and_then(Offset::from_i64)
+}
+
+/// The leader epoch of a segment's first batch.
+fn first_epoch(segment: &Segment) -> Result<Option<i32>> {
+    let mut head = [0; HEADER_LEN];
+    let len = segment.data().read_full(&mut head, 0)?;
+    Ok(head.get(..len).and_then(|head| BatchHeader::parse(head).ok()).map(|header| header.leader_epoch))
+}
+
+/// The offset behind the last whole batch.
+fn end_of(segment: &Segment) -> Result<Offset> {
+    let mut scanner = Scanner::new(segment.data(), segment.data().len()?, 0, segment.base(), true);
+    while let ScanItem::Batch(..) = scanner.next()? {}
+    Ok(scanner.expected())
+}

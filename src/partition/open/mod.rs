@@ -1,0 +1,12 @@
+//! How a log comes to be open: after a clean close, after a crash, beside its writer, or from a directory alone.
+
+pub mod assemble;
+pub mod changed;
+pub mod follow;
+pub mod follower;
+pub mod full_scan;
+pub mod owner;
+pub mod page_cache;
+pub mod partition_dir;
+pub mod quarantine;
+pub mod recover;

@@ -1,0 +1,86 @@
+//! What an opening does where the cache cannot be trusted: after a flush that failed, or that was under way at death.
+//!
+//! Such a cache may show what the medium does not have. So what lies above the durable end is read from the medium;
+//! where that is refused, it is copied; and where there is no space for a copy, the partition can only be read, as far
+//! as it was durable. Nothing here fails an opening for want of space.
+
+use crate::{
+    error::{Error, Result},
+    partition::{
+        log::floor,
+        open::recover::{HandsOff, Recovery},
+    },
+    storage::{apart::copy_anew, scan::ReadPath},
+    types::Offset,
+};
+use std::io;
+
+impl Recovery<'_> {
+    /// The cache may show what a failed flush lost: when one was in flight or had failed, or when flushing fails now.
+    pub(in crate::partition) fn distrust_the_cache_where_needed(&mut self) -> Result<()> {
+        if self.data_dir.read_only {
+            return Ok(());
+        }
+        // What the process before had not flushed, its successor sees, so it must not go any more: names as well.
+        let recovered_from = self.mark.recovery_offset.max(Offset::new(1));
+        if self.segments.last().is_some_and(|last| last.base() >= recovered_from)
+            && !planted!(forget_to_flush_names_that_were_found)
+        {
+            let dir = &self.identity.dir;
+            match self.data_dir.env.sync_dir(dir) {
+                // A directory that is missing is damage, which is judged when its segments are looked at.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|e| Error::io("flush", dir, e))?,
+            }
+        }
+        let mut suspect = self.mark.failed || self.mark.flushing_offset != self.mark.flushed_offset;
+        let from = floor(&self.segments, self.mark.flushed_offset).unwrap_or(0);
+        let mut unflushed = Vec::new();
+        for segment in self.segments.iter().skip(from) {
+            match segment.data().sync_foreign() {
+                Ok(()) => {}
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(Error::Io { .. } | Error::DiskFull { .. }) => unflushed.push(segment.base()),
+                Err(error) => return Err(error),
+            }
+        }
+        suspect |= !unflushed.is_empty();
+        if suspect && !planted!(trust_the_cache_after_a_failed_flush) {
+            self.look_past_the_cache(from, &unflushed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the segments from number `from` on hold above the durable end is read from the medium; where that is
+    /// refused, they are copied, so that what is read is on the medium; and where there is no space for the copy, the
+    /// partition shows no more than what was durable.
+    ///
+    /// Those whose flush failed just now are copied in any case: to read past the cache, the system writes back what it
+    /// has not lost, and what it says then may still go with the power.
+    fn look_past_the_cache(&mut self, from: usize, unflushed: &[Offset]) -> Result<()> {
+        self.source = ReadPath::MediumFrom(u64::from(self.mark.flushed_position));
+        for segment in self.segments.iter().skip(from) {
+            let is_flushed = !unflushed.contains(&segment.base()) || planted!(believe_what_was_not_flushed);
+            match segment.data().read_past_cache(&mut [0], 0) {
+                Ok(Some(_)) if is_flushed => continue,
+                Ok(Some(_)) => {}
+                Ok(None) => self.source = ReadPath::Cache,
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            }
+            match copy_anew(&*self.data_dir.env, segment.data().path()) {
+                Ok(()) => segment.data().replaced(),
+                Err(error @ Error::DiskFull { .. }) => {
+                    let reason = format!(
+                        "a flush had failed, what the medium has can only be told by a copy, and {error}; then open it again"
+                    );
+                    self.hands_off = Some(HandsOff { reason, unproven: true });
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,410 @@
+//! One partition's directory, opened for reading on its own: one of ours, or a Kafka broker's.
+//!
+//! What is always true: nothing on disk changes, and nothing is believed but the batches themselves, which are all
+//! checked at the opening. What is shown is the directory as it was then; a process that goes on writing there is not
+//! followed. Bytes are read positionally, because nobody promises that the files keep their length.
+
+use crate::{
+    codec::{
+        checkpoint::{decode_offsets, decode_partition_metadata},
+        index::AbortedTransaction,
+        mark::Mark,
+        snapshot::{ProducerEntry, decode_snapshot},
+        unpacked::Unpacked,
+    },
+    env::{DirEntry, Env, real::RealEnv},
+    error::{Error, Result},
+    partition::{
+        handle::Partition,
+        keeper::Keeper,
+        log::{AppendState, Identity, Log},
+        open::full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
+        state::{offsets::OffsetSet, replay::Replay, settings::LogConfig},
+    },
+    storage::{
+        data_dir::{DataDir, SharedOptions},
+        files::ReadMode,
+        layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
+        manifest::{Access, Manifest, PartitionState},
+        marks::Marks,
+        segment::Segment,
+        sidecar::{OFFSETS_MAX, SNAPSHOT_MAX, TEXT_MAX, read_file},
+    },
+    types::{Offset, TopicId, TopicPartition, name::parse_dir_name},
+};
+use std::{
+    fmt, io,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How often an opening is tried because a file went away meanwhile, as a live broker's retention does it.
+const ATTEMPTS: usize = 16;
+
+/// How many descriptors are held at once.
+const OPEN_FILES: usize = 64;
+
+/// One partition's directory, opened for reading on its own, without the log it belongs to.
+///
+/// It may be a partition of a [`Streamlog`](crate::Streamlog) or of a Kafka broker: closed cleanly, killed, compacted,
+/// with transactions, with any codec that this build contains. Every batch is read and checked once when it is opened.
+/// The log begins where the `log-start-offset-checkpoint` beside the directory says, if it names this partition, and
+/// ends behind the last whole batch. Nothing is written; the directory may be on a read-only medium.
+///
+/// Nobody vouches for such a directory. Changed bytes are told all the same ([`report`](Self::report), and `Corrupt`
+/// where they are read), but for what Kafka's format leaves out of its checksums:
+///
+/// * A batch's base offset and leader epoch are held against the batches around it. Nothing contradicts those of the
+///   *last* batch, a base offset within a gap that compaction left, and a leader epoch that fits between two others.
+/// * `leader-epoch-checkpoint`, `partition.metadata` and the checkpoints above the directory are texts without a checksum.
+///   The first two are asked for by [`leader_epochs`](Self::leader_epochs) and [`topic_id`](Self::topic_id) only.
+///
+/// Opening the log itself knows more: its manifest and marks say what has to be there.
+///
+/// It is a [`Partition`] to read from:
+///
+/// ```no_run
+/// use streamlog::PartitionDir;
+///
+/// let orders = PartitionDir::open_read_only("/var/lib/kafka/data/orders-0")?;
+/// for batch in orders.read(orders.log_start_offset()) {
+///     for record in &batch? {
+///         println!("{} {:?}", record.offset, record.value);
+///     }
+/// }
+/// # Ok::<(), streamlog::Error>(())
+/// ```
+pub struct PartitionDir {
+    partition: Partition,
+    report: PartitionDirReport,
+    epochs: Vec<(i32, Offset)>,
+}
+
+impl fmt::Debug for PartitionDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartitionDir")
+            .field("dir", &self.partition.log().identity.dir)
+            .field("partition", &self.partition)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a producer snapshot says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProducerSnapshot {
+    /// It is about all batches below this offset, which names its file.
+    pub offset: Offset,
+    /// The producers, in the file's order.
+    pub producers: Vec<ProducerEntry>,
+}
+
+/// What the transaction index of a segment says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransactionIndex {
+    /// The segment's base offset, which names the file.
+    pub base_offset: Offset,
+    /// The aborted transactions whose markers lie in the segment.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+impl PartitionDir {
+    /// Opens a partition's directory: the one that `path` names now, wherever it is moved later.
+    ///
+    /// A log that does not end with a whole batch, or is damaged in between, is opened as well:
+    /// [`report`](Self::report) says so.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when something cannot be read, `InvalidArgument` when this is no partition's directory,
+    /// `UnsupportedFormat` when it holds batches older than Kafka 0.11 (magic 0 and 1) or of an unknown version, and
+    /// `Corrupt` when the checkpoint of log starts cannot be read.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<PartitionDir> {
+        let (path, env) = (path.as_ref(), RealEnv::new());
+        // The parent and the name count, which a relative path may not show.
+        let dir = env.absolute(path).map_err(|e| Error::io("open", path, e))?;
+        let held = env.hold(&dir).map_err(|e| Error::io("open", &dir, e))?;
+        Self::open(held.unwrap_or(env), &dir)
+    }
+
+    pub(crate) fn open(env: Arc<dyn Env>, dir: &Path) -> Result<PartitionDir> {
+        let mut above = Above::of(&env, dir)?;
+        for _ in 1..ATTEMPTS {
+            let opened = Self::try_open(&env, dir, &above);
+            let is_gone =
+                |path: &Path, source: &io::Error| path != dir && source.kind() == io::ErrorKind::NotFound;
+            match &opened {
+                Ok((_, Missed::Something)) => {}
+                Err(Error::Io { path, source, .. }) if is_gone(path, source) => {}
+                _ => return opened.map(|(opened, _)| opened),
+            }
+            #[cfg(test)]
+            crate::partition::open::partition_dir::tests::between_looks();
+            // It may have been removed since the directory above was asked.
+            let now = Above::of(&env, dir)?;
+            if opened.is_ok() && !now.excuses(&above) {
+                return opened.map(|(opened, _)| opened);
+            }
+            above = now;
+        }
+        // A writer that removes as fast as this looks: what it promised may be gone.
+        let above = Above { flushed: Offset::ZERO, durable: Offset::ZERO, ..above };
+        Self::try_open(&env, dir, &above).map(|(opened, _)| opened)
+    }
+
+    fn try_open(env: &Arc<dyn Env>, dir: &Path, above: &Above) -> Result<(PartitionDir, Missed)> {
+        let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
+        check_is_partition(dir, &entries)?;
+        let options =
+            SharedOptions { read_only: true, read_mode: ReadMode::Pread, max_open_files: OPEN_FILES };
+        let data_dir = DataDir::detached(Arc::clone(env), dir, options)?;
+        let topic_id = read_topic_id(&**env, dir).ok().flatten().unwrap_or(TopicId::from_bytes([0; 16]));
+        let lossy = || dir.file_name().map_or("partition".into(), |n| n.to_string_lossy().into_owned());
+        let name = name_of(dir).unwrap_or_else(|| TopicPartition::new(lossy(), 0));
+        let identity = Identity { topic_id, name, dir: dir.to_path_buf(), slot: 0, internal: false };
+        let config = LogConfig::default();
+        let segments = choose_segments(&data_dir.pool, &identity, &entries, config.index_interval_bytes)?;
+        let report = PartitionDirReport::default();
+        let (log_start, durable) = (above.log_start, above.durable);
+        let missed = Missed::Nothing;
+        let unpacked = Unpacked::default();
+        let mut survey =
+            Survey { env: &**env, identity: &identity, segments, durable, missed, report, unpacked };
+        if let Some(first) = above.state.as_ref().and_then(|state| state.segments.first()) {
+            survey.miss_beginning(log_start, first.base);
+        }
+        let replay = survey.run(log_start, &offsets_of(SegmentFile::Snapshot, &entries))?;
+        match durable >= above.flushed {
+            true => survey.miss(replay.as_ref(), durable, "the log's manifest or mark")?,
+            false => survey.miss(replay.as_ref(), above.flushed, RECOVERY_POINTS)?,
+        }
+        let (segments, missed, report) = (survey.segments, survey.missed, survey.report);
+        let epochs = replay.as_ref().map(|r| r.epochs.entries().to_vec()).unwrap_or_default();
+        let log = assemble(&data_dir, identity, config, log_start, segments, replay);
+        Ok((PartitionDir { partition: Partition::new(log, Keeper::default()), report, epochs }, missed))
+    }
+
+    /// The partition, to read from.
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// What the opening found beside whole batches: a torn end, damage.
+    pub fn report(&self) -> &PartitionDirReport {
+        &self.report
+    }
+
+    /// The topic's id, out of `partition.metadata`; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `UnsupportedFormat` when the file cannot be understood.
+    pub fn topic_id(&self) -> Result<Option<TopicId>> {
+        read_topic_id(&**self.env(), self.dir())
+    }
+
+    /// The leader epochs and the first offset of each, ascending: those of `leader-epoch-checkpoint` within the log,
+    /// and newer ones that batches carry.
+    pub fn leader_epochs(&self) -> &[(i32, Offset)] {
+        &self.epochs
+    }
+
+    /// Kafka's producer snapshots, ascending, as they are in the directory now.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `UnsupportedFormat` when one cannot be understood. Nothing else depends on it.
+    pub fn producer_snapshots(&self) -> Result<Vec<ProducerSnapshot>> {
+        self.sidecars(SegmentFile::Snapshot, |path, offset, bytes| {
+            let producers = decode_snapshot(bytes).map_err(|e| e.in_file(path, 0))?;
+            Ok(ProducerSnapshot { offset, producers })
+        })
+    }
+
+    /// Kafka's transaction indexes, ascending, as they are in the directory now. Segments without an aborted
+    /// transaction have none.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `UnsupportedFormat` when one cannot be understood. Nothing else depends on it.
+    pub fn transaction_indexes(&self) -> Result<Vec<TransactionIndex>> {
+        self.sidecars(SegmentFile::TransactionIndex, |path, base_offset, bytes| {
+            let aborted = AbortedTransaction::decode_all(bytes).map_err(|e| e.in_file(path, 0))?;
+            Ok(TransactionIndex { base_offset, aborted })
+        })
+    }
+
+    /// The aborted transactions of the log in the order of their markers, as the batches tell it.
+    ///
+    /// # Errors
+    ///
+    /// None that is known: everything was read when the directory was opened.
+    pub fn aborted_transactions(&self) -> Result<Vec<AbortedTransaction>> {
+        self.partition.log().check_process()?;
+        self.partition.log().aborted_between(Offset::ZERO, Offset::MAX)
+    }
+
+    fn sidecars<T>(
+        &self,
+        kind: SegmentFile,
+        decode: impl Fn(&Path, Offset, &[u8]) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let (env, dir) = (self.env(), self.dir());
+        let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
+        let mut found = Vec::new();
+        for offset in offsets_of(kind, &entries) {
+            let path = kind.path(dir, offset);
+            // A full disk, or a death before the first byte, leaves an empty file of this name: it says nothing.
+            if let Some(bytes) = read_file(&**env, &path, SNAPSHOT_MAX)?.filter(|bytes| !bytes.is_empty()) {
+                found.push(decode(&path, offset, &bytes)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn env(&self) -> &Arc<dyn Env> {
+        &self.partition.log().data_dir.env
+    }
+
+    fn dir(&self) -> &PathBuf {
+        &self.partition.log().identity.dir
+    }
+}
+
+impl Deref for PartitionDir {
+    type Target = Partition;
+    fn deref(&self) -> &Partition {
+        &self.partition
+    }
+}
+
+fn assemble(
+    data_dir: &Arc<DataDir>,
+    identity: Identity,
+    config: LogConfig,
+    log_start: Offset,
+    segments: Vec<Arc<Segment>>,
+    replay: Option<Replay>,
+) -> Arc<Log> {
+    let log_start = log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base()));
+    let mut set =
+        OffsetSet { log_start, last_stable: log_start, high_watermark: log_start, log_end: log_start };
+    if let Some(mut replay) = replay {
+        // A log that ends below its start is an empty one, as a broker would open it.
+        let end = replay.next_offset.max(log_start);
+        replay.producers.on_high_watermark(end);
+        set.last_stable = replay.producers.first_unstable_offset().unwrap_or(end);
+        set.high_watermark = end;
+        set.log_end = end;
+    }
+    let mark = Mark::blank(&identity.topic_id, identity.name.partition);
+    let reason = "the directory was opened with PartitionDir::open_read_only".to_string();
+    let writer = AppendState::Refused(Error::ReadOnly { reason });
+    Log::assemble(data_dir, identity, config, set, segments, writer, mark)
+}
+
+fn check_is_partition(dir: &Path, entries: &[DirEntry]) -> Result<()> {
+    let of_a_partition = |e: &DirEntry| {
+        let name = e.name.strip_suffix(".swap").unwrap_or(&e.name);
+        SegmentFile::Log.parse(name).is_some() || [PARTITION_METADATA, LEADER_EPOCHS].contains(&name)
+    };
+    if entries.iter().any(of_a_partition) {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} is no partition's directory: it has neither segments (00000000000000000000.log) nor {PARTITION_METADATA}",
+        dir.display()
+    );
+    Err(Error::InvalidArgument { reason })
+}
+
+/// The partition that a directory is named after; `None` when it goes by another name.
+fn name_of(dir: &Path) -> Option<TopicPartition> {
+    let (topic, number) = parse_dir_name(dir.file_name()?.to_str()?)?;
+    Some(TopicPartition::new(topic, number))
+}
+
+/// What the directory above says of a partition.
+#[derive(Clone, Debug, Default)]
+struct Above {
+    /// The topic that the manifest knows it by.
+    topic: Option<TopicId>,
+    /// Where the log begins: by Kafka's checkpoint, or the manifest of a log of ours, which learns of it sooner.
+    log_start: Offset,
+    /// Everything below was durable: by Kafka's checkpoint of recovery points.
+    flushed: Offset,
+    /// Everything below was durable, without gaps: by the manifest and the mark of a log of ours.
+    durable: Offset,
+    /// What the manifest says.
+    state: Option<PartitionState>,
+}
+
+impl Above {
+    /// Asked before the directory itself: what was durable then is there.
+    fn of(env: &Arc<dyn Env>, dir: &Path) -> Result<Above> {
+        let (Some(name), Some(above)) = (name_of(dir), dir.parent()) else { return Ok(Above::default()) };
+        let log_start = checkpointed(&**env, above.join(LOG_STARTS), &name)?.unwrap_or(Offset::ZERO);
+        // Where it cannot be read, nothing is known to be missing.
+        let flushed = checkpointed(&**env, above.join(RECOVERY_POINTS), &name).ok().flatten();
+        let mut known = Above { log_start, flushed: flushed.unwrap_or(Offset::ZERO), ..Above::default() };
+        // Whatever is wrong with a manifest concerns those who open the log.
+        if let Ok(manifest) = Manifest::open(Arc::clone(env), above, Access::ReadOnly)
+            && let Some(topic) = manifest.state().topic_named(&name.topic)
+            && let Some(state) = usize::try_from(name.partition).ok().and_then(|i| topic.partitions.get(i))
+        {
+            known.log_start = known.log_start.max(state.log_start);
+            let id = read_topic_id(&**env, dir).ok().flatten();
+            if id.is_none_or(|id| id == topic.id) {
+                let closed = state.closed.map(|closed| closed.next_offset);
+                let marks = Marks::open(Arc::clone(env), above, Access::ReadOnly);
+                let mark = marks.and_then(|marks| marks.read(state.slot, &topic.id, name.partition)).ok();
+                let flushed = mark.flatten().map(|mark| mark.flushed_offset);
+                known.durable = closed.or(flushed).unwrap_or_default().max(state.log_start);
+                known.topic = Some(topic.id);
+                known.state = Some(state.clone());
+            }
+        }
+        Ok(known)
+    }
+
+    /// Whether something has happened since `before` that takes away what was durable then: retention, a deletion, a
+    /// life that began lower, a broker that cut the log. A writer that only goes on does not.
+    fn excuses(&self, before: &Above) -> bool {
+        let fell = self.flushed < before.flushed || self.durable < before.durable;
+        fell || self.topic != before.topic || self.begins() != before.begins()
+    }
+
+    /// Where the log begins, and its last life.
+    fn begins(&self) -> (Offset, Option<Offset>, Option<(u32, Offset)>) {
+        let first = self.state.as_ref().and_then(|state| state.segments.first()).map(|first| first.base);
+        let life = self.state.as_ref().and_then(|state| state.incarnations.back().copied());
+        (self.log_start, first, life)
+    }
+}
+
+/// The offset that a checkpoint of Kafka's has for a partition.
+pub(in crate::partition) fn checkpointed(
+    env: &dyn Env,
+    path: PathBuf,
+    name: &TopicPartition,
+) -> Result<Option<Offset>> {
+    let Some(bytes) = read_file(env, &path, OFFSETS_MAX)? else { return Ok(None) };
+    let text = text_of(&path, &bytes)?;
+    let offsets = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;
+    Ok(offsets.into_iter().find(|(of, _)| of == name).map(|(_, offset)| offset))
+}
+
+fn text_of<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    str::from_utf8(bytes).map_err(|e| Error::corrupt(path, e.valid_up_to() as u64, "text was expected"))
+}
+
+pub(in crate::partition) fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
+    let path = dir.join(PARTITION_METADATA);
+    let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
+    decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))
+}
+
+#[cfg(test)]
+mod tests;

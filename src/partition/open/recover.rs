@@ -1,0 +1,700 @@
+//! Opening a log that was not closed: finding its end without guessing.
+//!
+//! Everything below the recovery point was checkpointed and is not read. From there on each batch is checked. Where the
+//! chain of whole batches ends, the mark decides what that means:
+//!
+//! * nothing lies behind it: the log is **whole**;
+//! * it ends above what the mark says was durable: a **torn tail**, never acknowledged as durable. It is cut at the last
+//!   whole batch, and the cut is durable before anybody reads;
+//! * it ends below: **damage**. Nothing is removed; what is intact can be read, the rest answers with the error, and
+//!   the log accepts no appends.
+//!
+//! Where the mark itself is lost, a bad batch with whole ones behind it counts as damage: nothing is cut on a guess. Bytes that
+//! claim another version are no exception: the manifest would say so if there were one.
+//!
+//! A log that was closed, and changed since, comes here too, with its closing facts in the mark's place: see `changed`.
+
+use crate::{
+    codec::{manifest::Entry, mark::Mark},
+    env::sync::Ordering,
+    error::{Error, ErrorKind, Result},
+    partition::{
+        log::{AppendState, Identity, Log, floor},
+        open::{assemble::mark_of_closing, changed::Foreign, owner::check_owner},
+        state::{
+            offsets::OffsetSet,
+            replay::{Bounds, EndReason, KnownEnd, Replay, ScanEnd, whole_batches_beyond},
+            settings::LogConfig,
+        },
+    },
+    storage::{
+        data_dir::DataDir,
+        layout::SegmentFile,
+        manifest::{Flush, PartitionState},
+        scan::{ReadPath, ScanItem, Scanner},
+        segment::Segment,
+        sidecar::remove_if_there,
+    },
+    types::{Offset, TopicPartition},
+};
+use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
+
+/// What recovery found of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct PartitionRecovery {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// How many bytes were read.
+    pub bytes_read: u64,
+    /// Where the log ends now.
+    pub log_end: Offset,
+    /// What was found.
+    pub verdict: RecoveryVerdict,
+    /// Segment files that the manifest does not name, or that lay behind a cut: renamed with `.aside`, not removed. Also
+    /// what was cut off a log that had been closed.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
+    pub put_aside: Vec<PathBuf>,
+    /// The offsets of whole batches that another writer, a broker for one, has appended since the log was closed. They
+    /// are part of it from now on.
+    pub taken_in: Option<Range<Offset>>,
+    /// The offsets that another writer has removed from the log's beginning since it was closed.
+    pub removed: Option<Range<Offset>>,
+    /// Files that do not belong to the log and are still where they were, because nothing may be written.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
+    pub left_in_place: Vec<PathBuf>,
+}
+
+impl PartitionRecovery {
+    /// What is told of a partition that could not be opened.
+    pub(crate) fn not_opened(partition: &TopicPartition, state: &PartitionState, error: &Error) -> Self {
+        let end = state.closed.as_ref().map_or(state.log_start, |closed| closed.next_offset);
+        let verdict = RecoveryVerdict::NotOpened { kind: error.kind(), reason: error.to_string() };
+        PartitionRecovery { verdict, ..Self::whole(partition, end) }
+    }
+
+    /// A partition that is whole, of which nothing is to be told.
+    pub(in crate::partition) fn whole(partition: &TopicPartition, log_end: Offset) -> Self {
+        PartitionRecovery {
+            partition: partition.clone(),
+            bytes_read: 0,
+            log_end,
+            verdict: RecoveryVerdict::Whole,
+            put_aside: Vec::new(),
+            taken_in: None,
+            removed: None,
+            left_in_place: Vec::new(),
+        }
+    }
+
+    /// Whether nothing but the end was looked for.
+    pub(crate) fn is_unremarkable(&self) -> bool {
+        let other_files = !self.put_aside.is_empty() || !self.left_in_place.is_empty();
+        self.verdict == RecoveryVerdict::Whole
+            && self.taken_in.is_none()
+            && self.removed.is_none()
+            && !other_files
+    }
+}
+
+/// The verdicts on the end of a log that was not closed, or was changed since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case", tag = "verdict"))]
+#[non_exhaustive]
+pub enum RecoveryVerdict {
+    /// Every batch up to the end is there.
+    Whole,
+    /// What followed the last whole batch was never acknowledged as durable, and was cut off.
+    #[non_exhaustive]
+    TornTail {
+        /// The file.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::path"))]
+        path: PathBuf,
+        /// Where it was cut, in bytes.
+        position: u64,
+        /// How many bytes were dropped, in this segment and later ones. Where the log had been closed, they were put
+        /// aside.
+        dropped_bytes: u64,
+        /// What was found there.
+        reason: String,
+        /// Whole batches behind the cut: appended, but their predecessor did not reach the medium.
+        whole_batches_beyond: u64,
+    },
+    /// Bytes that were durable are not what was written. Nothing was removed; the partition accepts no appends.
+    #[non_exhaustive]
+    Damage {
+        /// The file.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::path"))]
+        path: PathBuf,
+        /// Where, in bytes.
+        position: u64,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// The partition could not be opened, and every call on it answers with this error; the others can be used. The next
+    /// opening of the log tries again.
+    #[non_exhaustive]
+    NotOpened {
+        /// The kind of the error.
+        kind: ErrorKind,
+        /// Its text.
+        reason: String,
+    },
+}
+
+/// A sentence for log lines.
+impl fmt::Display for RecoveryVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecoveryVerdict::Whole => f.pad("whole"),
+            RecoveryVerdict::TornTail { path, position, dropped_bytes, reason, .. } => write!(
+                f,
+                "torn tail: {dropped_bytes} bytes cut off {} at byte {position}: {reason}",
+                path.display()
+            ),
+            RecoveryVerdict::Damage { path, position, reason, .. } => {
+                write!(f, "damage in {} at byte {position}: {reason}", path.display())
+            }
+            RecoveryVerdict::NotOpened { reason, .. } => write!(f, "not opened: {reason}"),
+        }
+    }
+}
+
+/// Told how many bytes were taken in; says whether to go on.
+pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;
+
+pub(in crate::partition) struct Recovery<'a> {
+    pub data_dir: &'a Arc<DataDir>,
+    pub identity: &'a Identity,
+    pub mark: Mark,
+    pub segments: Vec<Arc<Segment>>,
+    pub config: &'a LogConfig,
+    pub source: ReadPath,
+    /// Everything below was durable.
+    pub durable: Offset,
+    pub log_start: Offset,
+    /// Whether the log was closed, and its files changed afterwards.
+    was_closed: bool,
+    /// How many of the segments the manifest names; others may follow them in a log that was closed.
+    pub named: usize,
+    /// What another writer appended to a log that was closed.
+    pub taken_in: Option<Foreign>,
+    /// The offsets that another writer removed.
+    pub removed: Option<Range<Offset>>,
+    /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
+    mark_is_lost: bool,
+    /// Why nothing may be changed, beyond what can be seen, where that is so.
+    pub hands_off: Option<HandsOff>,
+    pub verdict: RecoveryVerdict,
+    pub put_aside: Vec<PathBuf>,
+}
+
+/// What a log that was recovered begins with.
+struct Begun {
+    log_start: Offset,
+    /// The leader epoch of what is appended.
+    epoch: i32,
+    new_incarnation: bool,
+}
+
+/// Why a partition whose end was found can only be read.
+pub(in crate::partition) struct HandsOff {
+    pub reason: String,
+    /// Whether what lies above the durable end may not be on the medium.
+    pub unproven: bool,
+}
+
+impl Log {
+    /// Opens a log that was not closed, or whose files are not as they were when it was.
+    pub fn recover(
+        data_dir: &Arc<DataDir>,
+        identity: Identity,
+        config: LogConfig,
+        state: &PartitionState,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<(Arc<Log>, PartitionRecovery)> {
+        check_owner(data_dir, &identity)?;
+        let partition = identity.name.partition;
+        let blank = || Mark::blank(&identity.topic_id, partition);
+        let closed = state.closed.as_ref();
+        let known = match closed {
+            Some(closed) => Some(mark_of_closing(&identity, closed)),
+            None => data_dir.marks.read(identity.slot, &identity.topic_id, partition)?,
+        };
+        let mark = known.unwrap_or_else(blank);
+        let segments =
+            state.segments.iter().map(|entry| Log::listed(data_dir, &identity, &config, state, &entry, 0));
+        let mut recovery = Recovery {
+            data_dir,
+            identity: &identity,
+            mark,
+            segments: segments.collect(),
+            config: &config,
+            source: if data_dir.read_only { ReadPath::Cache } else { ReadPath::Flushed },
+            durable: mark.flushed_offset.max(state.log_start),
+            log_start: closed.map_or(state.log_start, |closed| closed.log_start.max(state.log_start)),
+            was_closed: closed.is_some(),
+            named: state.segments.len(),
+            taken_in: None,
+            removed: None,
+            mark_is_lost: known.is_none() && !planted!(a_lost_mark_is_a_blank_one),
+            hands_off: None,
+            verdict: RecoveryVerdict::Whole,
+            put_aside: Vec::new(),
+        };
+        know_what_a_mark_says(&recovery.segments, &mark);
+        match closed {
+            Some(closed) => recovery.look_around(state, closed)?,
+            None => recovery.put_strays_aside()?,
+        }
+        recovery.distrust_the_cache_where_needed()?;
+        let mut replay = recovery.run(recovery.log_start, go_on)?;
+        if let Some(closed) = closed {
+            data_dir.found(recovery.learn_what_was_found(&replay, state, closed)?);
+        }
+        replay.next_offset = replay.next_offset.max(recovery.log_start);
+        let Recovery { segments, verdict, put_aside, mut mark, hands_off, durable, log_start, .. } = recovery;
+        let (taken_in, removed) = (recovery.taken_in, recovery.removed);
+        let report = PartitionRecovery {
+            bytes_read: replay.bytes_read,
+            verdict,
+            put_aside,
+            taken_in: taken_in.as_ref().map(|(range, _)| range.clone()),
+            removed,
+            ..PartitionRecovery::whole(&identity.name, replay.next_offset)
+        };
+        mark.flushing_offset = replay.next_offset;
+        mark.flushed_offset = replay.next_offset;
+        mark.flushed_position = u32::try_from(replay.position).unwrap_or(u32::MAX);
+        mark.failed = false;
+        let epoch = taken_in.map_or(state.leader_epoch(), |(_, epoch)| epoch);
+        let begun = Begun { log_start, epoch, new_incarnation: closed.is_none() };
+        let log =
+            Self::recovered(data_dir, identity, config, begun, segments, replay, mark, &report.verdict)?;
+        log.put_aside.lock().extend(report.put_aside.iter().cloned());
+        if let Some(HandsOff { reason, unproven }) = hands_off {
+            log.hold(reason, unproven.then_some(durable));
+        }
+        Ok((log, report))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of a recovery, put together once")]
+    fn recovered(
+        data_dir: &Arc<DataDir>,
+        identity: Identity,
+        config: LogConfig,
+        begun: Begun,
+        segments: Vec<Arc<Segment>>,
+        mut replay: Replay,
+        mark: Mark,
+        verdict: &RecoveryVerdict,
+    ) -> Result<Arc<Log>> {
+        let end = replay.next_offset;
+        replay.producers.on_high_watermark(end);
+        let set = OffsetSet {
+            log_start: begun.log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base())),
+            last_stable: replay.producers.first_unstable_offset().unwrap_or(end),
+            high_watermark: end,
+            log_end: end,
+        };
+        let last = segments.last().cloned();
+        let writer = AppendState::Refused(Error::closed("the partition"));
+        let log = Self::assemble(data_dir, identity, config, set, segments, writer, mark);
+        log.leader_epoch.store(begun.epoch, Ordering::Relaxed);
+        let writer = match (verdict, last) {
+            (RecoveryVerdict::Damage { path, position, reason }, last) => {
+                if let Some(last) = last {
+                    // Nothing is appended: it knows the largest timestamp from its closing entry.
+                    replay.index.close();
+                    last.set_index(replay.index);
+                }
+                AppendState::Refused(Error::corrupt(path, *position, reason.clone()))
+            }
+            (_, None) => {
+                AppendState::Refused(Error::corrupt(&log.identity.dir, 0, "the manifest names no segment"))
+            }
+            (_, Some(_)) if data_dir.read_only => {
+                AppendState::Refused(Error::ReadOnly { reason: "the log was opened for reading".into() })
+            }
+            (_, Some(last)) => {
+                let len = last.data().len()?;
+                AppendState::Recovered(Box::new(log.activate(replay, &last, len, begun.new_incarnation)?))
+            }
+        };
+        *log.writer.lock() = writer;
+        Ok(log)
+    }
+
+    /// Makes a log that was just opened one that can only be read, up to `bound` where that is given.
+    fn hold(&self, reason: String, bound: Option<Offset>) {
+        let mut writer = self.writer.lock();
+        if !matches!(&*writer, AppendState::Refused(_)) {
+            *writer = AppendState::Refused(Error::ReadOnly { reason });
+        }
+        if let Some(bound) = bound {
+            self.offsets.change(|set| set.high_watermark = set.high_watermark.min(bound));
+        }
+    }
+}
+
+impl Recovery<'_> {
+    fn may_change(&self) -> bool {
+        !self.data_dir.read_only && self.hands_off.is_none()
+    }
+
+    /// The state as of the recovery point.
+    fn begin(&self, log_start: Offset) -> Result<Replay> {
+        let known = KnownEnd {
+            offset: self.mark.recovery_offset,
+            position: u64::from(self.mark.recovery_position),
+            index_checksum: self.mark.index_checksum,
+        };
+        // The state is that of the log that the manifest knows, also where another segment begins at its end.
+        let named =
+            self.segments.get(..self.named.min(self.segments.len())).filter(|named| !named.is_empty());
+        let segments = named.unwrap_or(&self.segments);
+        let begun = Replay::begin(&*self.data_dir.env, self.identity, segments, log_start, known)?;
+        begun.ok_or_else(|| {
+            Error::corrupt(&self.identity.dir, 0, "the manifest names no segment of this partition")
+        })
+    }
+
+    fn run(&mut self, log_start: Offset, go_on: &mut GoOn<'_>) -> Result<Replay> {
+        let mut replay = self.begin(log_start)?;
+        for i in 0..=replay.segment {
+            if self.len_of(i)?.is_some() {
+                continue;
+            }
+            if i == 0 || self.was_durable(i)? {
+                self.missing_below(&mut replay, i)?;
+                return Ok(replay);
+            }
+            // Of the segment where the recovery begins nothing was durable, so the log ends before it.
+            self.missing_above(i)?;
+            if planted!(begin_at_a_lost_segment) {
+                return Ok(replay);
+            }
+            let last = self.segments.last().map_or(Offset::ZERO, |last| last.base());
+            (self.mark.recovery_offset, self.mark.recovery_position) = (last, 0);
+            return self.run(log_start, go_on);
+        }
+        loop {
+            let i = replay.segment;
+            let Some(segment) = self.segments.get(i).cloned() else { break };
+            let Some(len) = self.len_of(i)? else { break };
+            if len < replay.position {
+                // The file is shorter than what was checkpointed of it: start over, to find what is left.
+                replay = Replay::at_base(i, &segment, Default::default(), replay.epochs);
+            }
+            let stop = self.scan(&mut replay, &segment, len, go_on)?;
+            segment.publish(stop.position);
+            self.drop_what_does_not_follow(i, stop.next_offset)?;
+            if !self.ends_well(&stop, i, &segment, len)? {
+                self.judge(&mut replay, stop, i, &segment, len)?;
+                break;
+            }
+            let Some(next) = self.segments.get(i + 1).cloned() else { break };
+            if self.len_of(i + 1)?.is_none() {
+                match self.was_durable(i + 1)? {
+                    true => self.missing_below(&mut replay, i + 1)?,
+                    false => self.missing_above(i + 1)?,
+                }
+                break;
+            }
+            replay.leave(&segment);
+            replay.enter(i + 1, &next);
+        }
+        Ok(replay)
+    }
+
+    /// Whether the file of segment `i`, which is missing, held what was durable, as far as anybody knows.
+    fn was_durable(&self, i: usize) -> Result<bool> {
+        let below = self.segments.get(i).is_some_and(|segment| segment.base() < self.durable);
+        Ok(below || (self.mark_is_lost && self.any_batch_from(i + 1)?))
+    }
+
+    /// The length of a segment's file, as far as it belongs to it; `None` when there is none.
+    fn len_of(&self, i: usize) -> Result<Option<u64>> {
+        let Some(segment) = self.segments.get(i) else { return Ok(None) };
+        // What somebody has written behind a segment that another one follows is none of it.
+        let sealed = segment.sealed_size().filter(|_| i + 1 < self.segments.len());
+        match segment.data().len() {
+            Ok(len) => Ok(Some(sealed.map_or(len, |size| segment.without_surplus(len, size)))),
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The flushed position lies in one segment; later ones are suspect as a whole, also one that begins just there: the
+    /// position is in the one before it.
+    fn source_of(&self, segment: &Segment) -> ReadPath {
+        match self.source {
+            ReadPath::MediumFrom(_)
+                if segment.base()
+                    >= self.mark.flushed_offset
+                        + u64::from(planted!(trust_the_cache_at_a_segments_beginning)) =>
+            {
+                ReadPath::MediumFrom(0)
+            }
+            other => other,
+        }
+    }
+
+    fn scan(
+        &mut self,
+        replay: &mut Replay,
+        segment: &Arc<Segment>,
+        len: u64,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<ScanEnd> {
+        replay.scan(segment, len, self.source_of(segment), go_on)
+    }
+
+    /// Whether the data of segment `i` ends where it should: at the end of the log, or where the next one begins.
+    fn ends_well(&self, stop: &ScanEnd, i: usize, segment: &Segment, len: u64) -> Result<bool> {
+        match &stop.why {
+            EndReason::Cancelled => return Err(Error::Cancelled { during: "recovering" }),
+            EndReason::Unsupported(error) => {
+                return Err(error.clone().in_file(segment.data().path(), stop.position));
+            }
+            EndReason::Bad(_) => return Ok(false),
+            EndReason::End => {}
+        }
+        match self.segments.get(i + 1) {
+            Some(next) => Ok(stop.next_offset == next.base() || planted!(keep_what_lies_behind_a_hole)),
+            None => {
+                let whole =
+                    stop.next_offset >= self.durable && self.whole_batches_beyond(segment, len, stop)? == 0;
+                Ok(whole && (!self.was_closed || segment.data().only_zeros_from(stop.position, len)?))
+            }
+        }
+    }
+
+    /// How many whole batches lie behind where a scan has stopped, as far as the cache shows: what only it has must not
+    /// stay there either.
+    fn whole_batches_beyond(&self, segment: &Segment, len: u64, stop: &ScanEnd) -> Result<u64> {
+        let source = match self.source {
+            ReadPath::Flushed => ReadPath::Flushed,
+            ReadPath::Cache | ReadPath::MediumFrom(_) => ReadPath::Cache,
+        };
+        whole_batches_beyond(segment, len, stop, source)
+    }
+
+    /// What the manifest says of the segment before the one that begins at `base`.
+    fn seal_before(&self, base: Offset) -> Option<Entry> {
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let state = self.data_dir.manifest.state();
+        let segments = &state.partition(&id, partition)?.segments;
+        let before = segments.iter().rev().find(|segment| segment.base < base)?;
+        Some(Entry::SegmentSealed { id, partition, base: before.base, sealed: before.sealed? })
+    }
+
+    /// The chain of whole batches is broken in segment `i`.
+    fn judge(
+        &mut self,
+        replay: &mut Replay,
+        stop: ScanEnd,
+        i: usize,
+        segment: &Arc<Segment>,
+        len: u64,
+    ) -> Result<()> {
+        let path = segment.data().path().to_path_buf();
+        let reason = match &stop.why {
+            EndReason::Bad(reason) => reason.clone(),
+            _ => format!("the data ends at offset {}", stop.next_offset),
+        };
+        if stop.next_offset < self.durable {
+            let reason = format!("{reason}; everything below offset {} was durable", self.durable);
+            self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
+            // What may have continued it does not.
+            self.segments.truncate(self.named.max(i + 1));
+            return self.keep_what_follows(replay, i);
+        }
+        let beyond = self.whole_batches_beyond(segment, len, &stop)?;
+        if self.mark_is_lost && (beyond > 0 || self.any_batch_from(i + 1)?) {
+            let reason = format!(
+                "{reason}; whole batches follow, and the mark that would tell whether this was durable is lost"
+            );
+            self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
+            return self.keep_what_follows(replay, i);
+        }
+        self.verdict = RecoveryVerdict::TornTail {
+            path,
+            position: stop.position,
+            dropped_bytes: len - stop.position + self.bytes_from(i + 1),
+            reason,
+            whole_batches_beyond: if planted!(count_nothing_behind_a_cut) { 0 } else { beyond },
+        };
+        let is_kept = self.was_closed || is_of_another_writer(segment, &stop, len)?;
+        if !self.may_change() || (is_kept && !self.put_tail_aside(segment, stop.position)?) {
+            self.segments.truncate(i + 1);
+            return Ok(());
+        }
+        segment.data().set_len(stop.position)?;
+        if !planted!(truncate_without_flush) {
+            segment.data().sync()?;
+        }
+        self.end_with(i, stop.position, stop.next_offset)
+    }
+
+    /// The bytes of the segments from number `from` on.
+    fn bytes_from(&self, from: usize) -> u64 {
+        (from..self.segments.len()).filter_map(|i| self.len_of(i).ok().flatten()).sum()
+    }
+
+    /// Whether a whole batch is in the segments from number `from` on.
+    fn any_batch_from(&self, from: usize) -> Result<bool> {
+        for (i, segment) in self.segments.iter().enumerate().skip(from) {
+            let Some(len) = self.len_of(i)? else { continue };
+            let mut scanner = Scanner::new(segment.data(), len, 0, segment.base(), true);
+            if matches!(scanner.next()?, ScanItem::Batch(..)) || scanner.resync()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes segment `i`, with `position` bytes of data up to `end`, the last: it takes appends again, and those behind
+    /// it go aside.
+    fn end_with(&mut self, i: usize, position: u64, end: Offset) -> Result<()> {
+        let later = self.segments.split_off(self.segments.len().min(i + 1));
+        let Some(last) = self.segments.last_mut() else { return Ok(()) };
+        // Whether it was sealed or not, it is not any more; its page checksums would accuse what is appended.
+        let fresh = Log::segment(self.data_dir, self.identity, self.config, last.base(), position);
+        if !last.may_have_gaps() {
+            fresh.expect_no_gaps(last.leader_epoch());
+        }
+        let base = last.base();
+        *last = fresh;
+        let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
+        remove_if_there(env, &SegmentFile::Pages.path(dir, base))?;
+        if i + 1 >= self.named {
+            // The manifest knows of none of these.
+            return later.iter().try_for_each(|segment| self.put_segment_aside(segment.base()));
+        }
+        // The manifest first: a file it does not name is a stray, a name without a file would be damage.
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let mut entries = vec![Entry::Truncated { id, partition, next_offset: end }];
+        if end == base && i > 0 && !planted!(cut_to_nothing_of_a_segment) {
+            // To a cut, a segment that begins at the end is none. This one stays, behind one that is as full as it was.
+            entries.extend(self.seal_before(base));
+            entries.push(Entry::SegmentCreated { id, partition, base });
+        }
+        match self.data_dir.manifest.append_to_make_room(&entries, Flush::Now) {
+            Ok(()) => later.iter().try_for_each(|segment| self.put_segment_aside(segment.base())),
+            // Opening needs no space; only appending does.
+            Err(error @ Error::DiskFull { .. }) => {
+                let reason =
+                    format!("that the log was cut could not be written down: {error}; then open it again");
+                self.hands_off = Some(HandsOff { reason, unproven: false });
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Behind damage, before which the replay stands in segment `from`: whatever whole batches follow stay readable.
+    fn keep_what_follows(&mut self, replay: &mut Replay, from: usize) -> Result<()> {
+        for i in from..self.segments.len() {
+            let Some(segment) = self.segments.get(i).cloned() else { break };
+            if i > from {
+                if self.was_never_durable(i, &segment) {
+                    self.segments.truncate(i);
+                    break;
+                }
+                if let Some(before) = self.segments.get(i - 1) {
+                    replay.leave(before);
+                }
+                replay.enter(i, &segment);
+                replay.next_offset = segment.base();
+            }
+            let next = self.segments.get(i + 1).map(|next| next.base());
+            let end = next.unwrap_or(self.durable);
+            let (len, why) = match self.len_of(i) {
+                Ok(Some(len)) => {
+                    let bounds = Bounds::below(next.unwrap_or(Offset::MAX));
+                    let source = self.source_of(&segment);
+                    let stop = replay.scan_past_damage(&segment, len, bounds, source, &mut |_, _| {})?;
+                    (len, stop.why)
+                }
+                Ok(None) => (0, EndReason::Bad(MISSING.into())),
+                Err(error) => (0, EndReason::Bad(error.to_string())),
+            };
+            segment.publish(replay.position);
+            if replay.next_offset < end {
+                let ends = replay.next_offset;
+                let reason = match why {
+                    EndReason::Bad(reason) => reason,
+                    _ => format!("the data ends at offset {ends}, and offset {end} follows"),
+                };
+                replay.note_missing_end(&segment, len, end, reason);
+            }
+        }
+        replay.next_offset = replay.next_offset.max(self.durable);
+        Ok(())
+    }
+
+    /// Whether segment `i`, whose file is not there, began where nothing was durable: the log has ended before it.
+    fn was_never_durable(&self, i: usize, segment: &Segment) -> bool {
+        !self.mark_is_lost && segment.base() >= self.durable && matches!(self.len_of(i), Ok(None))
+    }
+
+    /// The file of segment `i` is not there, and held what was durable.
+    fn missing_below(&mut self, replay: &mut Replay, i: usize) -> Result<()> {
+        let Some(segment) = self.segments.get(i).cloned() else { return Ok(()) };
+        let path = segment.data().path().to_path_buf();
+        self.verdict = RecoveryVerdict::Damage { path, position: 0, reason: MISSING.into() };
+        if replay.segment < i {
+            return self.keep_what_follows(replay, replay.segment);
+        }
+        let epochs = std::mem::take(&mut replay.epochs);
+        *replay = Replay::at_base(i, &segment, Default::default(), epochs);
+        self.keep_what_follows(replay, i)
+    }
+
+    /// The file of segment `i`, which is not the first, is not there, and nothing of it was durable: the log ends with
+    /// the one before.
+    fn missing_above(&mut self, i: usize) -> Result<()> {
+        let (Some(last), Some(segment)) =
+            (i.checked_sub(1).and_then(|i| self.segments.get(i)), self.segments.get(i))
+        else {
+            return Ok(());
+        };
+        let (position, end) = (last.readable(), segment.base());
+        self.verdict = RecoveryVerdict::TornTail {
+            path: segment.data().path().to_path_buf(),
+            position: 0,
+            dropped_bytes: self.bytes_from(i),
+            reason: format!("{MISSING}; it was never flushed"),
+            whole_batches_beyond: 0,
+        };
+        if self.may_change() {
+            return self.end_with(i - 1, position, end);
+        }
+        self.segments.truncate(i);
+        Ok(())
+    }
+}
+
+/// The segments that a mark's positions lie in learn which offsets come there, where its fields hold the positions.
+pub(in crate::partition) fn know_what_a_mark_says(segments: &[Arc<Segment>], mark: &Mark) {
+    let flushed = (mark.flushed_offset, mark.flushed_position);
+    let recovered = (mark.recovery_offset, mark.recovery_position);
+    for (offset, position) in [flushed, recovered] {
+        if let Some(segment) = floor(segments, offset.saturating_sub(1)).and_then(|i| segments.get(i))
+            && position < u32::MAX
+        {
+            segment.know_place(position.into(), offset);
+        }
+    }
+}
+
+/// Whether a batch that is whole and in its place was refused only because of its leader epoch, which nothing of ours
+/// carries: what begins there is a broker's, and more than a torn write.
+fn is_of_another_writer(segment: &Segment, stop: &ScanEnd, len: u64) -> Result<bool> {
+    let mut scanner = segment.scanner(len, stop.position, stop.next_offset).of_epoch(None);
+    Ok(matches!(scanner.next()?, ScanItem::Batch(..)))
+}
+
+pub(in crate::partition) const MISSING: &str = "the file of a segment is missing";

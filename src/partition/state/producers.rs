@@ -1,0 +1,378 @@
+//! What a log remembers of each producer: its epoch, its last five batches, its open transaction.
+//!
+//! The rules are Kafka's (KIP-98, `ProducerStateManager`, `ProducerAppendInfo`): a batch whose first and last sequence
+//! equal one of the last five is a duplicate and is answered with its first offsets; otherwise the sequence must follow.
+//! A transaction stays unstable until the high watermark has passed its marker.
+
+use crate::{
+    codec::{
+        batch::BatchHeader,
+        control::ControlRecord,
+        index::AbortedTransaction,
+        snapshot::{BatchMeta, ProducerBatches, ProducerEntry},
+    },
+    error::{Error, Result},
+    types::{Offset, Timestamp, TopicPartition},
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many batches of a producer are remembered.
+const BATCHES: usize = 5;
+
+/// What the rules look at in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchFacts {
+    /// Its producer.
+    pub producer_id: i64,
+    /// The producer's epoch.
+    pub epoch: i16,
+    /// Its first sequence.
+    pub first_sequence: i32,
+    /// Its last sequence.
+    pub last_sequence: i32,
+    /// Its first offset.
+    pub base_offset: Offset,
+    /// Its last offset.
+    pub last_offset: Offset,
+    /// Its largest timestamp.
+    pub timestamp: Timestamp,
+    /// Whether it belongs to a transaction.
+    pub transactional: bool,
+}
+
+impl From<&BatchHeader> for BatchFacts {
+    fn from(header: &BatchHeader) -> Self {
+        BatchFacts {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            first_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            timestamp: header.max_timestamp,
+            transactional: header.is_transactional(),
+        }
+    }
+}
+
+/// What to do with a batch of an idempotent producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It follows: append it.
+    Append,
+    /// It is here already.
+    Duplicate {
+        /// Where it begins.
+        base_offset: Offset,
+        /// Where it ends.
+        last_offset: Offset,
+        /// The timestamp it was given.
+        timestamp: Timestamp,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Producer {
+    epoch: i16,
+    batches: VecDeque<BatchMeta>,
+    coordinator_epoch: i32,
+    timestamp: Timestamp,
+    open_transaction: Option<Offset>,
+}
+
+impl Producer {
+    fn new(epoch: i16) -> Self {
+        Producer {
+            epoch,
+            batches: VecDeque::new(),
+            coordinator_epoch: -1,
+            timestamp: Timestamp::NONE,
+            open_transaction: None,
+        }
+    }
+
+    fn last_sequence(&self) -> Option<i32> {
+        self.batches.back().map(|b| b.last_sequence)
+    }
+}
+
+/// The producers of a log.
+#[derive(Clone, Debug, Default)]
+pub struct ProducerState {
+    producers: BTreeMap<i64, Producer>,
+    /// Decided transactions whose marker the high watermark has not passed: marker's offset to first offset.
+    undecided_markers: BTreeMap<Offset, Offset>,
+}
+
+impl ProducerState {
+    /// What to do with a batch that a client wants appended.
+    pub fn check(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<Verdict> {
+        let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(Verdict::Append) };
+        if batch.epoch == producer.epoch
+            && let Some(known) = producer.batches.iter().find(|known| {
+                known.last_sequence == batch.last_sequence && known.first_sequence() == batch.first_sequence
+            })
+        {
+            return Ok(Verdict::Duplicate {
+                base_offset: known.base_offset(),
+                last_offset: known.last_offset,
+                timestamp: known.timestamp,
+            });
+        }
+        if batch.epoch < producer.epoch {
+            return Err(Error::Fenced {
+                reason: format!(
+                    "producer {} came to {partition} with epoch {}, which has seen epoch {}",
+                    batch.producer_id, batch.epoch, producer.epoch
+                ),
+            });
+        }
+        let expected = match producer.last_sequence() {
+            _ if batch.epoch > producer.epoch => 0,
+            None => 0,
+            Some(last) => next_sequence(last),
+        };
+        if batch.first_sequence != expected {
+            return Err(Error::OutOfOrderSequence {
+                partition: partition.clone(),
+                producer_id: batch.producer_id,
+                expected,
+                found: batch.first_sequence,
+            });
+        }
+        if producer.open_transaction.is_some() && !batch.transactional {
+            return Err(Error::InvalidTransactionState {
+                reason: format!("producer {} has a transaction open in {partition}", batch.producer_id),
+            });
+        }
+        Ok(Verdict::Append)
+    }
+
+    /// Remembers a batch that was appended, or found in the log.
+    pub fn applied(&mut self, batch: &BatchFacts) {
+        let producer = self.producers.entry(batch.producer_id).or_insert_with(|| Producer::new(batch.epoch));
+        if batch.epoch != producer.epoch {
+            producer.epoch = batch.epoch;
+            producer.batches.clear();
+        }
+        if producer.batches.len() == BATCHES {
+            producer.batches.pop_front();
+        }
+        producer.batches.push_back(BatchMeta {
+            last_sequence: batch.last_sequence,
+            last_offset: batch.last_offset,
+            offset_delta: u32::try_from(batch.last_offset.distance_from(batch.base_offset))
+                .unwrap_or(u32::MAX),
+            timestamp: batch.timestamp,
+        });
+        producer.timestamp = batch.timestamp;
+        if batch.transactional {
+            producer.open_transaction.get_or_insert(batch.base_offset);
+        }
+    }
+
+    /// Remembers a transaction marker that was appended, or found in the log. An aborted transaction is returned, for
+    /// the transaction index.
+    pub fn marker(
+        &mut self,
+        batch: &BatchFacts,
+        coordinator_epoch: i32,
+        commit: bool,
+    ) -> Option<AbortedTransaction> {
+        let producer = self.producers.entry(batch.producer_id).or_insert_with(|| Producer::new(batch.epoch));
+        if batch.epoch > producer.epoch {
+            producer.epoch = batch.epoch;
+            producer.batches.clear();
+        }
+        producer.coordinator_epoch = coordinator_epoch;
+        producer.timestamp = batch.timestamp;
+        let first_offset = producer.open_transaction.take()?;
+        self.undecided_markers.insert(batch.last_offset, first_offset);
+        if commit {
+            return None;
+        }
+        let others = self.producers.values().filter_map(|p| p.open_transaction).min();
+        Some(AbortedTransaction {
+            producer_id: batch.producer_id,
+            first_offset,
+            last_offset: batch.last_offset,
+            last_stable_offset: others.unwrap_or(batch.last_offset + 1),
+        })
+    }
+
+    /// Takes in a batch that was found in the log, marker or not. An aborted transaction is returned.
+    pub fn replay(&mut self, header: &BatchHeader, bytes: &[u8]) -> Option<AbortedTransaction> {
+        if !header.has_producer_id() {
+            return None;
+        }
+        let facts = BatchFacts::from(header);
+        if !header.is_control() {
+            self.applied(&facts);
+            return None;
+        }
+        match ControlRecord::of_batch(bytes)? {
+            ControlRecord::Marker { commit, coordinator_epoch } => {
+                self.marker(&facts, coordinator_epoch, commit)
+            }
+            ControlRecord::Other(_) => None,
+        }
+    }
+
+    /// Learns of a transaction that was opened before the replay began.
+    pub fn opened_earlier(&mut self, producer_id: i64, epoch: i16, first_offset: Offset) {
+        let producer = self.producers.entry(producer_id).or_insert_with(|| Producer::new(epoch));
+        let known = producer.open_transaction.unwrap_or(first_offset);
+        producer.open_transaction = Some(known.min(first_offset));
+    }
+
+    /// Learns of a transaction that was aborted by a marker which cannot be read any more.
+    pub fn aborted_unseen(&mut self, transaction: &AbortedTransaction) {
+        if let Some(producer) = self.producers.get_mut(&transaction.producer_id) {
+            producer.open_transaction = None;
+        }
+    }
+
+    /// Forgets decided transactions whose marker lies below the high watermark.
+    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
+        self.undecided_markers = self.undecided_markers.split_off(&high_watermark);
+    }
+
+    /// The first offset that is not stable: of an open transaction, or of a decided one that is not yet visible.
+    pub fn first_unstable_offset(&self) -> Option<Offset> {
+        let open = self.producers.values().filter_map(|p| p.open_transaction);
+        open.chain(self.undecided_markers.values().copied()).min()
+    }
+
+    /// Whether anything can hold the last stable offset back.
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty() && self.undecided_markers.is_empty()
+    }
+
+    /// As Kafka's snapshot, and as our longer one.
+    pub fn to_snapshot(&self) -> (Vec<ProducerEntry>, Vec<ProducerBatches>) {
+        let entry = |(id, p): (&i64, &Producer)| {
+            let last = p.batches.back();
+            ProducerEntry {
+                producer_id: *id,
+                producer_epoch: p.epoch,
+                last_sequence: last.map_or(-1, |b| b.last_sequence),
+                last_offset: last.map_or(-1, |b| b.last_offset.to_i64()),
+                offset_delta: last.map_or(0, |b| i32::try_from(b.offset_delta).unwrap_or(i32::MAX)),
+                timestamp: p.timestamp,
+                coordinator_epoch: p.coordinator_epoch,
+                current_txn_first_offset: p.open_transaction,
+            }
+        };
+        let batches = |(id, p): (&i64, &Producer)| ProducerBatches {
+            producer_id: *id,
+            producer_epoch: p.epoch,
+            batches: p.batches.iter().cloned().collect(),
+        };
+        (self.producers.iter().map(entry).collect(), self.producers.iter().map(batches).collect())
+    }
+
+    /// The state out of Kafka's snapshot, and of our longer one where it agrees.
+    pub fn from_snapshot(entries: &[ProducerEntry], longer: &[ProducerBatches]) -> Self {
+        let mut state = ProducerState::default();
+        for entry in entries {
+            let mut producer = Producer::new(entry.producer_epoch);
+            producer.coordinator_epoch = entry.coordinator_epoch;
+            producer.timestamp = entry.timestamp;
+            producer.open_transaction = entry.current_txn_first_offset;
+            if let Some(last_offset) = Offset::from_i64(entry.last_offset) {
+                let last = BatchMeta {
+                    last_sequence: entry.last_sequence,
+                    last_offset,
+                    offset_delta: u32::try_from(entry.offset_delta).unwrap_or(0),
+                    timestamp: entry.timestamp,
+                };
+                let known = longer.iter().find(|l| {
+                    l.producer_id == entry.producer_id
+                        && l.producer_epoch == entry.producer_epoch
+                        && l.batches.last().is_some_and(|b| {
+                            b.last_offset == last.last_offset && b.last_sequence == last.last_sequence
+                        })
+                });
+                match known {
+                    Some(longer) => {
+                        producer.batches.extend(longer.batches.iter().rev().take(BATCHES).rev().cloned())
+                    }
+                    None => producer.batches.push_back(last),
+                }
+            }
+            state.producers.insert(entry.producer_id, producer);
+        }
+        state
+    }
+}
+
+/// The sequence after `last`, which begins again at 0 after the largest.
+pub fn next_sequence(last: i32) -> i32 {
+    if last == i32::MAX { 0 } else { last + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::partition::state::producers::*;
+
+    fn facts(first: i32, last: i32, base: u64) -> BatchFacts {
+        BatchFacts {
+            producer_id: 9,
+            epoch: 0,
+            first_sequence: first,
+            last_sequence: last,
+            base_offset: Offset::new(base),
+            last_offset: Offset::new(base) + (last - first) as u64,
+            timestamp: Timestamp::from_millis(1000),
+            transactional: false,
+        }
+    }
+
+    fn at() -> TopicPartition {
+        TopicPartition::new("t", 0)
+    }
+
+    #[test]
+    fn a_retry_among_the_last_five_gets_its_first_offsets_and_an_older_one_is_out_of_order() {
+        let mut state = ProducerState::default();
+        for i in 0..6 {
+            let batch = facts(i * 2, i * 2 + 1, i as u64 * 2);
+            assert_eq!(state.check(&batch, &at()).unwrap(), Verdict::Append);
+            state.applied(&batch);
+        }
+        let retry = state.check(&facts(2, 3, 99), &at()).unwrap();
+        let Verdict::Duplicate { base_offset, last_offset, .. } = retry else { panic!("{retry:?}") };
+        assert_eq!((base_offset, last_offset), (Offset::new(2), Offset::new(3)));
+        let old = state.check(&facts(0, 1, 99), &at()).unwrap_err();
+        assert!(matches!(old, Error::OutOfOrderSequence { expected: 12, found: 0, .. }), "{old}");
+        let (entries, batches) = state.to_snapshot();
+        let back = ProducerState::from_snapshot(&entries, &batches);
+        assert!(matches!(back.check(&facts(2, 3, 99), &at()).unwrap(), Verdict::Duplicate { .. }));
+        let short = ProducerState::from_snapshot(&entries, &[]);
+        assert!(short.check(&facts(2, 3, 99), &at()).is_err());
+    }
+
+    #[test]
+    fn sequences_wrap_and_a_new_epoch_begins_at_zero() {
+        let mut state = ProducerState::default();
+        state.applied(&facts(i32::MAX - 1, i32::MAX, 0));
+        assert_eq!(state.check(&facts(0, 0, 2), &at()).unwrap(), Verdict::Append);
+        let newer = BatchFacts { epoch: 1, ..facts(1, 1, 2) };
+        assert!(state.check(&newer, &at()).is_err());
+        state.applied(&BatchFacts { epoch: 1, ..facts(0, 0, 2) });
+        assert!(matches!(state.check(&facts(0, 0, 3), &at()), Err(Error::Fenced { .. })));
+    }
+
+    #[test]
+    fn a_transaction_is_unstable_until_the_high_watermark_passed_its_marker() {
+        let mut state = ProducerState::default();
+        state.applied(&BatchFacts { transactional: true, ..facts(0, 1, 10) });
+        assert_eq!(state.first_unstable_offset(), Some(Offset::new(10)));
+        let aborted = state.marker(&facts(0, 0, 12), 5, false).unwrap();
+        assert_eq!((aborted.first_offset, aborted.last_stable_offset), (Offset::new(10), Offset::new(13)));
+        state.on_high_watermark(Offset::new(12));
+        assert_eq!(state.first_unstable_offset(), Some(Offset::new(10)));
+        state.on_high_watermark(Offset::new(13));
+        assert_eq!(state.first_unstable_offset(), None);
+    }
+}

@@ -1,0 +1,407 @@
+//! Going through batches that were not looked at since they were written, to learn what a log must remember of them.
+//!
+//! A [`Replay`] begins at a point whose state is known (the last checkpoint, a snapshot, or the very start) and takes in
+//! batch after batch: the producers' state, the leader epochs, the indexes of each segment, the aborted transactions.
+//! It changes nothing on disk; what its [`ScanEnd`] means is judged by the caller.
+
+use crate::{
+    codec::{
+        DecodeError,
+        batch::RecordBatch,
+        checkpoint::{LeaderEpochs, decode_epochs},
+        index::AbortedTransaction,
+        snapshot::{ProducerEntry, decode_producers, decode_snapshot, encoded_producers_max},
+    },
+    env::Env,
+    error::Result,
+    partition::{
+        log::{Identity, PendingSeal, floor},
+        state::producers::ProducerState,
+    },
+    storage::{
+        holes::Hole,
+        index::SegmentIndex,
+        layout::{LEADER_EPOCHS, SegmentFile},
+        scan::{EpochsAround, ReadPath, ScanItem, Scanner},
+        segment::{Segment, indexed},
+        sidecar::{EPOCHS_MAX, SNAPSHOT_MAX, read_hint},
+    },
+    types::Offset,
+};
+use std::{path::Path, sync::Arc};
+
+/// Where and why a scan of a segment ended.
+#[derive(Debug)]
+pub(in crate::partition) struct ScanEnd {
+    /// The end of the last whole batch.
+    pub position: u64,
+    /// The offset behind it.
+    pub next_offset: Offset,
+    pub why: EndReason,
+}
+
+impl ScanEnd {
+    /// Whether what follows is something else than the end of the data.
+    pub fn is_bad(&self) -> bool {
+        matches!(self.why, EndReason::Bad(_))
+    }
+}
+
+#[derive(Debug)]
+pub(in crate::partition) enum EndReason {
+    /// The data ends here; what may follow is space set aside.
+    End,
+    /// What follows is not the batch that belongs here.
+    Bad(String),
+    /// What follows is of a version unknown to this release.
+    Unsupported(DecodeError),
+    /// The caller asked to stop.
+    Cancelled,
+}
+
+/// What a log remembers as of the point that a replay has reached.
+#[derive(Debug)]
+pub(in crate::partition) struct Replay {
+    /// The segment in the list.
+    pub segment: usize,
+    pub position: u64,
+    pub next_offset: Offset,
+    pub producers: ProducerState,
+    pub epochs: LeaderEpochs,
+    pub index: SegmentIndex,
+    pub aborted: Vec<AbortedTransaction>,
+    /// Segments that were gone through to their end, for a checkpoint to write down what was learned of them.
+    pub sealed: Vec<PendingSeal>,
+    pub bytes_read: u64,
+    /// The leader epoch of the last batch.
+    pub last_epoch: Option<i32>,
+    /// What is known of the producers although their batches are not taken in.
+    pub earlier: Earlier,
+    /// Whether it began earlier than a checkpoint ended, because what that wrote was not to be believed.
+    pub went_back: bool,
+}
+
+/// What a scan past damage comes to.
+pub(in crate::partition) enum Met<'a> {
+    /// A whole batch, and where it lies.
+    Batch(&'a RecordBatch, u64),
+    Hole(&'a Hole),
+}
+
+/// What is known of the batches of a segment before they are looked at.
+#[derive(Clone, Debug)]
+pub(in crate::partition) struct Bounds {
+    /// All their offsets lie below.
+    pub ceiling: Offset,
+    /// Of their leader epochs.
+    pub epochs: EpochsAround,
+}
+
+impl Bounds {
+    /// Nothing is known but this.
+    pub fn below(ceiling: Offset) -> Self {
+        Bounds { ceiling, epochs: EpochsAround::default() }
+    }
+}
+
+/// The end of a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::partition) struct KnownEnd {
+    pub offset: Offset,
+    /// Where that lies in its segment.
+    pub position: u64,
+    /// The checksum of that segment's indexes.
+    pub index_checksum: u32,
+}
+
+/// What happened below the log start. Producers' batches that end there are not taken in, as in Kafka; the first
+/// snapshot behind the log start knows which of their transactions were still open.
+#[derive(Debug, Default)]
+pub(in crate::partition) struct Earlier {
+    pub log_start: Offset,
+    pub snapshot: Option<(Offset, Vec<ProducerEntry>)>,
+}
+
+impl Replay {
+    /// Begins at the end of a checkpoint, or earlier where its sidecars are missing or damaged. `None` for a log without segments.
+    pub(in crate::partition) fn begin(
+        env: &dyn Env,
+        identity: &Identity,
+        segments: &[Arc<Segment>],
+        log_start: Offset,
+        known: KnownEnd,
+    ) -> Result<Option<Replay>> {
+        let Some(first) = segments.first() else { return Ok(None) };
+        let offset = known.offset.max(first.base());
+        let at = floor(segments, offset).unwrap_or(0);
+        let epochs = read_epochs(env, &identity.dir, offset);
+        // A position of nothing belongs to a segment that begins there; where there is none, nothing is known.
+        let is_known = |segment: &Segment| {
+            known.position > 0 || segment.base() == offset || planted!(recover_where_no_segment_is)
+        };
+        if let Some(segment) = segments.get(at).filter(|segment| is_known(segment))
+            && let Some(producers) = read_producers(env, &identity.dir, offset, first.base().max(log_start))?
+        {
+            let position = if segment.base() == offset { 0 } else { known.position };
+            let indexes = match position {
+                0 => Some((segment.empty_index(), Vec::new())),
+                _ => segment.index_in_files(offset, known.index_checksum)?,
+            };
+            if let Some((index, aborted)) = indexes {
+                return Ok(Some(Replay {
+                    segment: at,
+                    position,
+                    next_offset: offset,
+                    producers,
+                    epochs,
+                    index,
+                    aborted,
+                    sealed: Vec::new(),
+                    bytes_read: 0,
+                    last_epoch: None,
+                    earlier: Earlier::default(),
+                    went_back: false,
+                }));
+            }
+        }
+        Self::begin_segment(env, identity, segments, at, epochs)
+    }
+
+    /// Begins at the start of segment `at`, or earlier where nothing says what the producers were there.
+    pub(in crate::partition) fn begin_segment(
+        env: &dyn Env,
+        identity: &Identity,
+        segments: &[Arc<Segment>],
+        at: usize,
+        epochs: LeaderEpochs,
+    ) -> Result<Option<Replay>> {
+        let Some(first) = segments.first() else { return Ok(None) };
+        for (i, segment) in segments.iter().enumerate().take(at + 1).rev() {
+            if let Some(producers) = read_producers(env, &identity.dir, segment.base(), first.base())? {
+                return Ok(Some(Replay::at_base(i, segment, producers, epochs)));
+            }
+        }
+        Ok(Some(Replay::at_base(0, first, ProducerState::default(), epochs)))
+    }
+
+    /// Begins at the start of a segment.
+    pub(in crate::partition) fn at_base(
+        i: usize,
+        segment: &Segment,
+        producers: ProducerState,
+        mut epochs: LeaderEpochs,
+    ) -> Replay {
+        epochs.truncate_from_end(segment.base() + 1);
+        Replay {
+            segment: i,
+            position: 0,
+            next_offset: segment.base(),
+            producers,
+            epochs,
+            index: segment.empty_index(),
+            aborted: Vec::new(),
+            sealed: Vec::new(),
+            bytes_read: 0,
+            last_epoch: None,
+            earlier: Earlier::default(),
+            went_back: true,
+        }
+    }
+
+    /// Keeps what was learned of `segment`, which ends here: in memory, until a checkpoint has written it down.
+    pub(in crate::partition) fn leave(&mut self, segment: &Arc<Segment>) {
+        let mut index = std::mem::replace(&mut self.index, segment.empty_index());
+        index.close();
+        segment.set_index(index);
+        segment.set_aborted(std::mem::take(&mut self.aborted));
+        let snapshot = self.producers.to_snapshot();
+        self.sealed.push(PendingSeal { segment: Arc::clone(segment), next_base: self.next_offset, snapshot });
+    }
+
+    /// Goes on to the beginning of the next segment of the list.
+    pub(in crate::partition) fn enter(&mut self, i: usize, segment: &Segment) {
+        self.segment = i;
+        self.position = 0;
+        self.next_offset = self.next_offset.max(segment.base());
+        self.index = segment.empty_index();
+        self.aborted = Vec::new();
+    }
+
+    /// Takes in the batches of `segment` up to `limit` bytes. `go_on` is told how many bytes were taken in and says
+    /// whether to go on.
+    pub(in crate::partition) fn scan(
+        &mut self,
+        segment: &Segment,
+        limit: u64,
+        source: ReadPath,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<ScanEnd> {
+        let mut scanner = segment.scanner(limit, self.position, self.next_offset).reading(source);
+        let mut told = self.position;
+        let why = loop {
+            match scanner.next()? {
+                ScanItem::Batch(batch, position) => self.take_in(&batch, position),
+                ScanItem::End => break EndReason::End,
+                ScanItem::Bad(reason) => break EndReason::Bad(reason),
+                ScanItem::Unsupported(error) => break EndReason::Unsupported(error),
+            }
+            if scanner.position() - told >= 1 << 20 {
+                let more = scanner.position() - told;
+                told = scanner.position();
+                if !go_on(more) {
+                    break EndReason::Cancelled;
+                }
+            }
+        };
+        self.bytes_read += scanner.bytes_read;
+        self.position = scanner.position();
+        self.next_offset = scanner.expected();
+        Ok(ScanEnd { position: self.position, next_offset: self.next_offset, why })
+    }
+
+    /// Takes in every whole batch of `segment` up to `limit` bytes that lies where `bounds` allow, in whatever company it
+    /// is. Damage between them is noted with the segment; `on_met` is told of batches and damage first. What the
+    /// returned stop speaks of is not followed by any whole batch.
+    pub(in crate::partition) fn scan_past_damage(
+        &mut self,
+        segment: &Segment,
+        limit: u64,
+        bounds: Bounds,
+        source: ReadPath,
+        on_met: &mut dyn FnMut(&mut Replay, Met<'_>),
+    ) -> Result<ScanEnd> {
+        let mut scanner = segment
+            .scanner(limit, self.position, self.next_offset)
+            .reading(source)
+            .below(bounds.ceiling)
+            .with_epochs(EpochsAround { before: self.last_epoch, ..bounds.epochs });
+        let why = loop {
+            let (why, reason) = match scanner.next()? {
+                ScanItem::Batch(batch, position) => {
+                    on_met(self, Met::Batch(&batch, position));
+                    self.take_in(&batch, position);
+                    continue;
+                }
+                ScanItem::Unsupported(error) => break EndReason::Unsupported(error),
+                ScanItem::End => (EndReason::End, "zeros where a batch was expected".to_string()),
+                ScanItem::Bad(reason) => (EndReason::Bad(reason.clone()), reason),
+            };
+            let (position, offset) = (scanner.position(), scanner.expected());
+            let Some(found) = scanner.resync()? else { break why };
+            let hole = Hole { bytes: position..found, offsets: offset..scanner.expected(), reason };
+            on_met(self, Met::Hole(&hole));
+            segment.add_hole(hole);
+            self.index.pass_damage(offset);
+        };
+        self.bytes_read += scanner.bytes_read;
+        self.position = scanner.position();
+        self.next_offset = scanner.expected();
+        Ok(ScanEnd { position: self.position, next_offset: self.next_offset, why })
+    }
+
+    /// What lies between the end of the data and the end of `segment`'s file is damage, because offsets up to `end` or
+    /// whole segments follow: readers come to it instead of the next segment.
+    pub(in crate::partition) fn note_missing_end(
+        &mut self,
+        segment: &Segment,
+        limit: u64,
+        end: Offset,
+        reason: String,
+    ) -> Hole {
+        // A file that simply ends early has no byte to stand for what is missing, so one is claimed.
+        let limit = limit.max(self.position + 1);
+        let hole = Hole {
+            bytes: self.position..limit,
+            offsets: self.next_offset..end.max(self.next_offset),
+            reason,
+        };
+        segment.add_hole(hole.clone());
+        segment.publish(limit);
+        hole
+    }
+
+    fn take_in(&mut self, batch: &RecordBatch, position: u64) {
+        let header = batch.header();
+        self.last_epoch = Some(header.leader_epoch);
+        self.index.add(indexed(header, position));
+        if header.leader_epoch >= 0 && self.epochs.latest().is_none_or(|latest| header.leader_epoch > latest)
+        {
+            self.epochs.assign(header.leader_epoch, header.base_offset);
+        }
+        if header.last_offset() < self.earlier.log_start {
+            return;
+        }
+        self.take_in_earlier(header.base_offset);
+        if let Some(aborted) = self.producers.replay(header, batch.bytes()) {
+            self.aborted.push(aborted);
+        }
+    }
+}
+
+impl Replay {
+    /// What happened to transactions in damage, as far as `aborts`, a segment's transaction index, knows.
+    pub(in crate::partition) fn take_in_unseen(&mut self, hole: &Hole, aborts: &[AbortedTransaction]) {
+        for transaction in aborts.iter().filter(|t| hole.offsets.contains(&t.last_offset)) {
+            self.producers.aborted_unseen(transaction);
+            self.aborted.push(*transaction);
+        }
+    }
+
+    /// Once the replay has come to the snapshot's offset, transactions that it knows from below the log start are open.
+    pub(in crate::partition) fn take_in_earlier(&mut self, reached: Offset) {
+        let Some((_, entries)) = self.earlier.snapshot.take_if(|(offset, _)| *offset <= reached) else {
+            return;
+        };
+        for entry in entries {
+            if let Some(first) = entry.current_txn_first_offset.filter(|o| *o < self.earlier.log_start) {
+                self.producers.opened_earlier(entry.producer_id, entry.producer_epoch, first);
+            }
+        }
+    }
+}
+
+/// How many whole batches lie behind where a scan of a segment has stopped.
+pub(in crate::partition) fn whole_batches_beyond(
+    segment: &Segment,
+    limit: u64,
+    stop: &ScanEnd,
+    source: ReadPath,
+) -> Result<u64> {
+    let mut scanner =
+        Scanner::new(segment.data(), limit, stop.position, stop.next_offset, true).reading(source);
+    let mut found = 0;
+    while scanner.resync()?.is_some() {
+        while let ScanItem::Batch(..) = scanner.next()? {
+            found += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// The producers as of `offset`; `None` where no valid snapshot says. At the start of a log nothing is remembered.
+fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> Result<Option<ProducerState>> {
+    let snapshot = read_hint(env, &SegmentFile::Snapshot.path(dir, offset), SNAPSHOT_MAX)?;
+    let Some(entries) = snapshot.and_then(|bytes| decode_snapshot(&bytes).ok()) else {
+        return Ok((offset <= start).then(ProducerState::default));
+    };
+    let most = encoded_producers_max(entries.len());
+    let longer = read_hint(env, &SegmentFile::Producers.path(dir, offset), most)?;
+    let longer = longer.and_then(|bytes| decode_producers(&bytes).ok());
+    if longer.is_none() && entries.iter().any(|e| e.last_offset >= 0) {
+        // Kafka's snapshot keeps one batch of each producer, and a retry may be of any of the last five.
+        return Ok(None);
+    }
+    Ok(Some(ProducerState::from_snapshot(&entries, &longer.unwrap_or_default())))
+}
+
+/// The leader epochs of a partition by their checkpoint, as far as they begin at or before `end`.
+pub(in crate::partition) fn read_epochs(env: &dyn Env, dir: &Path, end: Offset) -> LeaderEpochs {
+    let text = read_hint(env, &dir.join(LEADER_EPOCHS), EPOCHS_MAX)
+        .ok()
+        .flatten()
+        .and_then(|b| String::from_utf8(b).ok());
+    let entries = text.and_then(|text| decode_epochs(&text).ok()).unwrap_or_default();
+    let mut epochs = LeaderEpochs::from_entries(&entries);
+    epochs.truncate_from_end(end + 1);
+    epochs
+}

@@ -1,0 +1,213 @@
+//! What background work on a log has failed in, and not succeeded in since.
+//!
+//! A trouble ends when the same work succeeds, whoever does it. One that was a full medium also ends when space was
+//! found for anything of the same directory: that is counted where it is rare, so that no append asks for it.
+
+use crate::{env::sync::Mutex, error::Error, partition::log::Log, storage::data_dir::DataDir, types::Offset};
+
+/// The background work on a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// A flush that its interval asks for.
+    Flush,
+    /// A checkpoint.
+    Checkpoint,
+    /// The removal of what is too old or too much.
+    Retention,
+}
+
+#[derive(Clone, Debug)]
+struct Trouble {
+    chore: Chore,
+    error: Error,
+    /// The end of what was durable then.
+    flushed: Offset,
+    /// How often space had been found by then.
+    spaces: u64,
+}
+
+/// The troubles of a log, the first of each kind of work.
+#[derive(Debug, Default)]
+pub(in crate::partition) struct Troubles {
+    list: Mutex<Vec<Trouble>>,
+}
+
+impl Trouble {
+    fn stands(&self, log: &Log, data_dir: &DataDir) -> bool {
+        let is_flushed = self.chore == Chore::Flush && log.flusher.flushed() > self.flushed;
+        let has_space =
+            matches!(self.error, Error::DiskFull { .. }) && data_dir.space_found.times() > self.spaces;
+        !(is_flushed || has_space)
+    }
+}
+
+impl Log {
+    /// Notes what background work has failed in. That the log was closed or deleted meanwhile is none.
+    pub fn note_trouble(&self, chore: Chore, error: Error) {
+        let is_end = |error: &Error| matches!(error, Error::Closed { .. });
+        if is_end(&error) || self.refusal().is_some_and(|refusal| is_end(&refusal)) {
+            return;
+        }
+        let (flushed, spaces) = (self.flusher.flushed(), self.data_dir.space_found.times());
+        let mut list = self.troubles.list.lock();
+        list.retain(|trouble| trouble.stands(self, &self.data_dir));
+        if list.iter().all(|trouble| trouble.chore != chore) {
+            list.push(Trouble { chore, error, flushed, spaces });
+        }
+    }
+
+    /// Work of this kind has succeeded.
+    pub(in crate::partition) fn did(&self, chore: Chore) {
+        if planted!(trouble_that_never_ends) {
+            return;
+        }
+        let mut list = self.troubles.list.lock();
+        // A checkpoint flushes first.
+        list.retain(|trouble| {
+            trouble.chore != chore && !(chore == Chore::Checkpoint && trouble.chore == Chore::Flush)
+        });
+    }
+
+    /// The first trouble that has not ended. Nobody is told of the present ones again.
+    pub fn take_trouble(&self) -> Option<Error> {
+        let list = std::mem::take(&mut *self.troubles.list.lock());
+        list.into_iter().find(|trouble| trouble.stands(self, &self.data_dir)).map(|trouble| trouble.error)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use crate::{
+        Builder, Durability, ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
+        sim::{Fault, FaultKind, Operation, SimEnv},
+    };
+    use std::time::Duration;
+
+    struct Machine {
+        env: SimEnv,
+        log: Streamlog,
+        partition: Partition,
+    }
+
+    /// A log whose background work has just found the disk full, or failed in another way.
+    fn in_trouble(kind: FaultKind, path: &str) -> Machine {
+        let env = SimEnv::new(1);
+        let log = Builder::env(&env, "/data").open().unwrap();
+        let config = TopicConfig::default().durability(Durability::Interval(Duration::from_secs(1)));
+        let config = config.retention_time(Duration::from_secs(3600)).segment_bytes(100_000);
+        let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("one")]).unwrap();
+        env.pump(100);
+        env.inject(Fault::new(kind).path(path).forever());
+        env.advance(Duration::from_secs(11));
+        env.pump(100);
+        assert!(env.struck() > 0);
+        Machine { env, log, partition }
+    }
+
+    fn large() -> Vec<u8> {
+        vec![7; 90_000]
+    }
+
+    #[test]
+    fn a_full_disk_that_has_passed_is_forgotten_with_the_first_success() {
+        type Success = fn(&Machine);
+        let successes: [Success; 5] = [
+            |m| {
+                m.partition.append(&[RecordData::new(large())]).unwrap();
+            },
+            |m| m.partition.flush().unwrap(),
+            |m| {
+                let other = m.log.create_topic("other", TopicConfig::default()).unwrap();
+                other.partition(0).unwrap().append(&[RecordData::new("x")]).unwrap();
+            },
+            |m| {
+                m.env.advance(Duration::from_secs(11));
+                m.env.pump(100);
+            },
+            |m| {
+                m.env.advance(Duration::from_secs(11));
+                m.log.maintain().unwrap();
+            },
+        ];
+        for (i, success) in successes.into_iter().enumerate() {
+            let machine = in_trouble(FaultKind::DiskFull, "index");
+            machine.env.clear_faults();
+            success(&machine);
+            let health = machine.log.health();
+            assert!(health.is_good(), "{i}: {health}");
+            machine.log.close().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_disk_that_lasts_is_reported() {
+        let machine = in_trouble(FaultKind::DiskFull, "index");
+        // There is room in the file for this one.
+        machine.partition.append(&[RecordData::new("x")]).unwrap();
+        let health = machine.log.health();
+        assert_eq!(health.background.map(|error| error.kind()), Some(ErrorKind::DiskFull));
+        assert!(machine.log.health().is_good(), "it is reported once");
+        machine.env.advance(Duration::from_secs(11));
+        machine.env.pump(100);
+        assert!(!machine.log.health().is_good(), "it was tried again");
+    }
+
+    fn segment_files(env: &SimEnv) -> usize {
+        env.files().keys().filter(|path| path.ends_with(".log")).count()
+    }
+
+    #[test]
+    fn retention_that_failed_is_reported_until_it_succeeds_by_health_or_by_close() {
+        let failed = || {
+            let env = SimEnv::new(1);
+            let log = Builder::env(&env, "/data").open().unwrap();
+            let config = TopicConfig::default().segment_bytes(600).retention_time(Duration::from_secs(3600));
+            let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+            for _ in 0..4 {
+                partition.append(&[RecordData::new(&[7; 400])]).unwrap();
+            }
+            env.inject(Fault::new(FaultKind::Io).on(Operation::Remove).path(".log").forever());
+            env.advance(Duration::from_secs(7200));
+            env.pump(100);
+            assert!(env.struck() >= 4);
+            assert_eq!(segment_files(&env), 5);
+            (env, log)
+        };
+        let (_env, log) = failed();
+        let reported = log.health().background.unwrap();
+        assert_eq!(reported.kind(), ErrorKind::Io, "{reported}");
+        log.close().unwrap();
+        let (_env, log) = failed();
+        assert_eq!(log.close().unwrap_err().kind(), ErrorKind::Io);
+        let (env, log) = failed();
+        env.clear_faults();
+        env.advance(Duration::from_secs(7200));
+        env.pump(100);
+        assert!(log.health().is_good());
+        assert_eq!(segment_files(&env), 1);
+        log.close().unwrap();
+    }
+
+    #[test]
+    fn a_close_reports_nothing_that_it_has_mended() {
+        for kind in [FaultKind::Io, FaultKind::DiskFull] {
+            let machine = in_trouble(kind, "index");
+            machine.env.clear_faults();
+            machine.log.close().unwrap();
+        }
+    }
+
+    #[test]
+    fn work_that_failed_is_tried_again_without_another_call() {
+        let machine = in_trouble(FaultKind::Io, "marks");
+        machine.env.clear_faults();
+        machine.env.advance(Duration::from_secs(2));
+        machine.env.pump(100);
+        assert!(!machine.partition.log().is_dirty(), "the interval's flush");
+        machine.env.advance(Duration::from_secs(10));
+        machine.env.pump(100);
+        assert!(machine.log.health().is_good());
+    }
+}

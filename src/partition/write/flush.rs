@@ -1,0 +1,369 @@
+//! Becoming durable: one flush serves all who wrote before it.
+//!
+//! Whoever needs a flush while one runs waits for the next one (leader and followers). The mark says before and after
+//! how far a flush goes, so that an opening after a crash knows what was promised and whether one was in flight. A
+//! failed flush is final: it poisons the log, everybody who waits gets the same error, and nothing is tried again. So is
+//! one that ends in a panic.
+//!
+//! In a `Flushed` topic the mark speaks of a batch before it is written: where that cannot be said, nothing is appended.
+//! Where it must be said anew before the flush, and cannot, the flush does not begin: its callers get the error, the log
+//! is not poisoned, and what they appended becomes durable and visible with the next flush. What the mark says after a
+//! flush is a hint for others; where it cannot be written, the flush counts all the same, and the next mark says it.
+
+use crate::{
+    codec::mark::Mark,
+    env::{
+        sync::{Mutex, Signal},
+        trace::event,
+    },
+    error::{Error, Result},
+    partition::log::{AppendState, Log, PendingSeal},
+    storage::{manifest::Flush, segment::Segment},
+    types::{Durability, Offset},
+};
+use std::{io, sync::Arc};
+
+/// Who flushes, and how far it got.
+#[derive(Debug)]
+pub(in crate::partition) struct Flusher {
+    state: Mutex<FlushState>,
+    /// Notified after each flush.
+    done: Signal,
+}
+
+#[derive(Debug)]
+struct FlushState {
+    /// Everything below is durable.
+    flushed: Offset,
+    running: bool,
+    failed: Option<Error>,
+    mark: Mark,
+    /// Whether what the slot says is older than `mark`, or nothing.
+    behind: bool,
+}
+
+/// What one flush has to do.
+struct Work {
+    end: Offset,
+    position: u64,
+    segment: Arc<Segment>,
+    sealed: Vec<PendingSeal>,
+    names: bool,
+    /// How many records it takes off those that flush.messages counts.
+    records: u64,
+}
+
+/// The turn of one who flushes for all. Where it ends in a panic nobody knows what is on the medium: the log is poisoned,
+/// and who waits hears of it.
+struct Turn<'a>(&'a Log);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if planted!(a_flush_that_panics_goes_on) {
+            return;
+        }
+        let Turn(log) = self;
+        let reason = io::Error::other("the flush ended in a panic");
+        let error = log.poison(&Error::io("flush", &log.identity.dir, reason));
+        log.end_turn(&Err(error));
+    }
+}
+
+impl Flusher {
+    /// A log that is durable as far as its mark says.
+    pub(in crate::partition) fn new(mark: Mark) -> Self {
+        let state =
+            FlushState { flushed: mark.flushed_offset, running: false, failed: None, mark, behind: false };
+        Flusher { state: Mutex::new(state), done: Signal::new() }
+    }
+
+    /// Everything below is durable.
+    pub(in crate::partition) fn flushed(&self) -> Offset {
+        self.state.lock().flushed
+    }
+
+    /// The mark as it was last written.
+    pub(in crate::partition) fn mark(&self) -> Mark {
+        self.state.lock().mark
+    }
+
+    /// Whether a mark could not be written, and none since.
+    pub(in crate::partition) fn is_behind(&self) -> bool {
+        self.state.lock().behind
+    }
+}
+
+impl Log {
+    /// Returns when everything below `end` is durable, or with the error that keeps it from becoming so.
+    pub fn flush_to(&self, end: Offset) -> Result<()> {
+        let end = end.min(self.offsets.log_end());
+        loop {
+            let seen = self.flusher.done.epoch();
+            let mut state = self.flusher.state.lock();
+            // What was durable before a flush failed is so still.
+            if state.flushed >= end {
+                return Ok(());
+            }
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            if state.running {
+                drop(state);
+                if planted!(believe_a_flush_that_runs) {
+                    return Ok(());
+                }
+                let seen = if planted!(take_the_epoch_too_late) { self.flusher.done.epoch() } else { seen };
+                self.data_dir.env.wait(&self.flusher.done, seen, None);
+                continue;
+            }
+            state.running = true;
+            drop(state);
+            self.lead()?;
+        }
+    }
+
+    /// Flushes everything that is appended now, for all who wait. An error that came before anything was flushed is the
+    /// leader's alone; whoever waits leads next and meets it too.
+    fn lead(&self) -> Result<()> {
+        let turn = Turn(self);
+        let result = self.flush_once();
+        std::mem::forget(turn);
+        self.end_turn(&result);
+        result.map(drop)
+    }
+
+    /// Says what a flush came to, and lets the next one begin.
+    fn end_turn(&self, result: &Result<Offset>) {
+        let mut state = self.flusher.state.lock();
+        state.running = false;
+        match result {
+            Ok(end) => state.flushed = state.flushed.max(*end),
+            Err(error @ Error::Poisoned { .. }) => state.failed = Some(error.clone()),
+            Err(_) => {}
+        }
+        drop(state);
+        let forgets = match result {
+            Ok(_) => planted!(a_flush_wakes_nobody),
+            Err(_) => planted!(a_failed_flush_wakes_nobody),
+        };
+        if !forgets {
+            self.flusher.done.notify();
+        }
+    }
+
+    fn flush_once(&self) -> Result<Offset> {
+        let work = match self.take_work()? {
+            Ok(work) => work,
+            Err(nothing_since) => return Ok(nothing_since),
+        };
+        if let Err(error) = self.announce(work.end) {
+            self.give_back(&work);
+            return Err(error);
+        }
+        if planted!(mark_ahead_of_the_flush) {
+            self.write_mark(|mark| mark.flushed_offset = work.end)?;
+            self.data_dir.marks.flush()?;
+        }
+        match self.make_durable(&work) {
+            Ok(()) => {
+                self.note_flushed(&work);
+                self.publish_durable(work.end);
+                Ok(work.end)
+            }
+            Err(_) if planted!(retry_a_failed_flush) => {
+                work.segment.data().sync()?;
+                self.publish_durable(work.end);
+                Ok(work.end)
+            }
+            Err(error) => {
+                event!(ERROR, partition = %self.identity.name, %error, "a flush failed; the partition takes no more writes");
+                let poisoned = self.poison(&error);
+                // Best effort: without it the mark's two ends still differ, which says the same.
+                let _ = self.write_mark(|mark| mark.failed = true);
+                Err(poisoned)
+            }
+        }
+    }
+
+    /// What there is to flush; where nothing was appended since the opening, the end of the log.
+    fn take_work(&self) -> Result<Result<Work, Offset>> {
+        let mut writer = self.writer.lock();
+        let active = match &mut *writer {
+            AppendState::Open(active) => active,
+            AppendState::Unloaded { .. } | AppendState::Recovered(_) => {
+                return Ok(Err(self.offsets.log_end()));
+            }
+            AppendState::Refused(error) => return Err(error.clone()),
+        };
+        let records = std::mem::take(&mut active.since_flush);
+        let end = self.offsets.log_end();
+        // What was announced and then not written is not under way any more.
+        let mut state = self.flusher.state.lock();
+        state.mark.flushing_offset = state.mark.flushing_offset.min(end);
+        drop(state);
+        Ok(Ok(Work {
+            end,
+            position: active.position,
+            segment: Arc::clone(&active.segment),
+            sealed: active.pending.clone(),
+            names: active.names_dirty,
+            records,
+        }))
+    }
+
+    /// Nothing of the work was done: the next flush has to.
+    fn give_back(&self, work: &Work) {
+        if let AppendState::Open(active) = &mut *self.writer.lock() {
+            active.since_flush += work.records;
+        }
+    }
+
+    /// In this order: what lies before, the names that lead to it, the tail.
+    fn make_durable(&self, work: &Work) -> Result<()> {
+        for seal in &work.sealed {
+            if !planted!(no_flush_on_roll) {
+                seal.segment.data().sync()?;
+            }
+        }
+        if work.names {
+            let dir = &self.identity.dir;
+            if !planted!(no_directory_flush) {
+                self.data_dir.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+            }
+            if !planted!(no_manifest_flush) {
+                self.data_dir.manifest.flush()?;
+            }
+            self.note_names(&work.segment);
+        }
+        work.segment.data().sync()
+    }
+
+    /// The names that there were when `newest` was the active segment are durable. Until then they count as new for
+    /// everybody, and those of a roll meanwhile still do.
+    pub(in crate::partition) fn note_names(&self, newest: &Arc<Segment>) {
+        if let AppendState::Open(active) = &mut *self.writer.lock()
+            && Arc::ptr_eq(&active.segment, newest)
+        {
+            active.names_dirty = false;
+        }
+    }
+
+    /// Raises the high watermark of a `Flushed` topic to what has become durable.
+    fn publish_durable(&self, end: Offset) {
+        let mut writer = self.writer.lock();
+        let high_watermark = match self.config().durability {
+            Durability::Flushed => end.max(self.offsets.high_watermark()),
+            _ => self.offsets.high_watermark(),
+        };
+        let last_stable = match &mut *writer {
+            AppendState::Open(active) => self.stable_below(active, high_watermark),
+            _ => self.offsets.last_stable(),
+        };
+        let (high_before, stable_before) = (self.offsets.high_watermark(), self.offsets.last_stable());
+        let set = self.offsets.change(|set| {
+            set.high_watermark = high_watermark;
+            set.last_stable = last_stable;
+        });
+        drop(writer);
+        self.waiters.notify(set.high_watermark > high_before, set.last_stable > stable_before);
+    }
+
+    /// Has the mark say that what lies below `end` may be under way to the medium, from before it is written or flushed:
+    /// the slot is written where it does not say so of anything yet.
+    pub(in crate::partition) fn announce(&self, end: Offset) -> Result<()> {
+        if planted!(flush_unannounced) {
+            return Ok(());
+        }
+        let mut state = self.flusher.state.lock();
+        let announced = state.mark.flushing_offset > state.mark.flushed_offset && !state.behind;
+        let mark = Mark { flushing_offset: state.mark.flushing_offset.max(end), ..state.mark };
+        if !announced {
+            self.write_slot(&mut state, &mark)?;
+        }
+        state.mark = mark;
+        Ok(())
+    }
+
+    /// Has the mark say what a flush made durable. Where the slot cannot be written, it says less than is so, which harms
+    /// nobody; the next mark, or the checkpoint that is due now, says it.
+    fn note_flushed(&self, work: &Work) {
+        let mut state = self.flusher.state.lock();
+        state.mark.flushed_offset = work.end;
+        state.mark.flushed_position = u32::try_from(work.position).unwrap_or(u32::MAX);
+        let mark = state.mark;
+        if self.write_slot(&mut state, &mark).is_err() {
+            drop(state);
+            self.due.checkpoint_now(&self.data_dir);
+        }
+    }
+
+    /// Changes the mark and writes its slot. The slot itself is flushed with a checkpoint.
+    pub(in crate::partition) fn write_mark(&self, change: impl FnOnce(&mut Mark)) -> Result<()> {
+        let mut state = self.flusher.state.lock();
+        let mut mark = state.mark;
+        change(&mut mark);
+        self.write_slot(&mut state, &mark)?;
+        state.mark = mark;
+        Ok(())
+    }
+
+    fn write_slot(&self, state: &mut FlushState, mark: &Mark) -> Result<()> {
+        let written = self.data_dir.marks.write(self.identity.slot, mark);
+        state.behind = written.is_err();
+        written
+    }
+
+    /// Returns when no flush is under way.
+    pub(in crate::partition) fn wait_for_flush(&self) {
+        loop {
+            let seen = self.flusher.done.epoch();
+            if !self.flusher.state.lock().running {
+                return;
+            }
+            self.data_dir.env.wait(&self.flusher.done, seen, None);
+        }
+    }
+
+    /// Makes everything appended so far durable.
+    pub fn flush(&self) -> Result<()> {
+        self.flush_to(self.offsets.log_end())
+    }
+
+    /// Whether something appended is not durable yet.
+    #[cfg(test)]
+    pub fn is_dirty(&self) -> bool {
+        self.flusher.flushed() < self.offsets.log_end()
+    }
+
+    /// Has the manifest say where the log begins from now on, durably.
+    pub(in crate::partition) fn append_to_manifest(
+        &self,
+        entry: crate::codec::manifest::Entry,
+    ) -> Result<()> {
+        let flush = if planted!(start_that_is_not_durable) { Flush::Later } else { Flush::Now };
+        self.data_dir.manifest.append_to_make_room(&[entry], flush)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use crate::{
+        Builder, Durability, RecordData, TopicConfig,
+        sim::{Crash, Fault, FaultKind, Operation, SimEnv},
+    };
+
+    #[test]
+    fn records_of_a_flush_that_could_not_begin_count_for_the_next_one() {
+        let env = SimEnv::new(1);
+        let log = Builder::env(&env, "/data").background_thread(false).open().unwrap();
+        let config = TopicConfig::default().durability(Durability::Written).flush_messages(2);
+        let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("one")]).unwrap();
+        env.inject(Fault::new(FaultKind::Io).on(Operation::Write).path("marks"));
+        partition.append(&[RecordData::new("two")]).unwrap_err();
+        partition.append(&[RecordData::new("three")]).unwrap();
+        let log = Builder::env(&env.crash(Crash::Nothing, 1), "/data").open().unwrap();
+        assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_end_offset(), 3);
+    }
+}

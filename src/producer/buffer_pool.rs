@@ -1,0 +1,89 @@
+//! How many bytes a producer holds that are not acknowledged yet, and buffers that are free.
+//!
+//! Taken in steps by batches that grow, given back when a batch is acknowledged or failed. Never more than the limit.
+
+use crate::env::sync::{AtomicUsize, Mutex, Ordering, Signal};
+
+/// How many free buffers are kept for the next batches.
+const SPARES: usize = 8;
+
+/// A producer's buffer memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limit: usize,
+    used: AtomicUsize,
+    freed: Signal,
+    spares: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Memory {
+    pub(super) fn new(limit: usize) -> Self {
+        Memory { limit, used: AtomicUsize::new(0), freed: Signal::new(), spares: Mutex::default() }
+    }
+
+    /// A buffer that served another batch, or an empty one.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        self.spares.lock().pop().unwrap_or_default()
+    }
+
+    /// Takes back the buffer of a batch.
+    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+        let mut spares = self.spares.lock();
+        if spares.len() < SPARES {
+            spares.push(buffer);
+        }
+    }
+
+    /// Takes `bytes` if there are so many.
+    pub(super) fn reserve(&self, bytes: usize) -> bool {
+        let fits = |sum: &usize| *sum <= self.limit || planted!(a_buffer_is_never_full);
+        let sum = |used: usize| used.checked_add(bytes).filter(fits);
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, sum).is_ok()
+    }
+
+    /// Takes `wanted` bytes, or `needed` where there are fewer; says how many.
+    pub(super) fn reserve_up_to(&self, wanted: usize, needed: usize) -> Option<usize> {
+        let wanted = wanted.max(needed);
+        [wanted, needed].into_iter().find(|bytes| self.reserve(*bytes))
+    }
+
+    /// Gives `bytes` back.
+    pub(super) fn release(&self, bytes: usize) {
+        let before = self.used.fetch_sub(bytes, Ordering::SeqCst);
+        debug_assert!(before >= bytes);
+        if !planted!(what_is_freed_wakes_nobody) {
+            self.freed.notify();
+        }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::SeqCst)
+    }
+
+    /// Notified when something was given back.
+    pub(super) fn freed(&self) -> &Signal {
+        &self.freed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::producer::buffer_pool::*;
+
+    #[test]
+    fn what_is_taken_never_exceeds_the_limit() {
+        let memory = Memory::new(100);
+        assert!(memory.reserve(60));
+        assert!(!memory.reserve(41));
+        assert!(!memory.reserve(usize::MAX));
+        assert_eq!(memory.reserve_up_to(80, 10), Some(10));
+        assert_eq!(memory.reserve_up_to(20, 10), Some(20));
+        assert_eq!(memory.used(), 90);
+        memory.release(90);
+        assert_eq!((memory.used(), memory.freed().epoch()), (0, 1));
+    }
+}

@@ -1,0 +1,404 @@
+//! How an accumulator's batches leave: sealed, into the log, acknowledged.
+//!
+//! Whoever holds `out` writes the queue from its front; sealing and writing happen without `state`. Whoever lets go of
+//! `out` looks at the queue again, so one who found it taken may leave: what it queued is seen.
+//!
+//! A failure that can pass leaves the batch at the front of the queue, or of what is written and not durable, and the sender
+//! looks here again after a pause; what lies behind it waits, so that the order stays. Any other failure, and one that did
+//! not pass in time, gives up the batch and all that queued behind it.
+
+use crate::{
+    codec::builder::SealedBatch,
+    env::sync::MutexGuard,
+    error::{Error, Result},
+    partition::write::append::Appended,
+    producer::{
+        accumulator::{Accumulator, Body, Locked, QueuedBatch, State, WrittenBatch},
+        delivery::BatchResult,
+        stuck::{PAUSE_MAX, Stuck},
+    },
+    types::{Compression, Offset},
+};
+use std::{io, sync::Arc, time::Duration};
+
+/// How many batches an enqueueing call writes at most: it must not end up writing for everybody for ever.
+const BATCHES_PER_CALL: usize = 8;
+
+/// Whether what did not get on is tried again before its time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Now,
+    WhenDue,
+}
+
+/// What became of the batch at the front of the queue.
+enum Step {
+    /// It left, one way or the other.
+    Done,
+    /// There is none.
+    Empty,
+    /// It stays there.
+    Stuck,
+}
+
+impl State {
+    /// When there is something to do here that nobody is at: at once, unless that failed a moment ago.
+    fn next_look(&self) -> Option<Duration> {
+        let waits = !self.queue.is_empty() || !self.written.is_empty();
+        waits.then(|| self.stuck.as_ref().map_or(Duration::ZERO, |stuck| stuck.next))
+    }
+}
+
+impl Accumulator {
+    /// Writes what is queued, unless somebody is at it.
+    pub(super) fn write_some(self: &Arc<Self>) {
+        let mut left = BATCHES_PER_CALL;
+        while left > 0 {
+            let Some(out) = self.out.try_lock() else { return };
+            let mut stuck = false;
+            while left > 0 {
+                match self.write_next(&out, Attempt::WhenDue) {
+                    Step::Done => left -= 1,
+                    Step::Empty => break,
+                    Step::Stuck => {
+                        stuck = true;
+                        break;
+                    }
+                }
+            }
+            drop(out);
+            if stuck || self.lock().queue.is_empty() {
+                break;
+            }
+        }
+        self.hand_over();
+    }
+
+    /// Writes everything that was enqueued before the call, as far as that is possible now.
+    pub(super) fn write_all(self: &Arc<Self>, attempt: Attempt) {
+        let out = self.out.lock();
+        self.write_queued(&out, attempt);
+        drop(out);
+        if !self.lock().queue.is_empty() {
+            self.write_some();
+        }
+    }
+
+    /// As [`Accumulator::write_all`], where the open batch's time is over. Says whether what is written is to be made
+    /// durable now. The caller does the sender's work, and hands on the times at which there is more.
+    pub(super) fn write_due(self: &Arc<Self>, now: Duration) -> bool {
+        let mut state = self.lock();
+        state.listed = None;
+        if let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next).filter(|next| *next > now) {
+            state.relist(next);
+            return false;
+        }
+        let is_due = std::mem::take(&mut state.expedited)
+            || !state.queue.is_empty()
+            || state.open.as_ref().is_some_and(|open| open.deadline <= now);
+        if is_due {
+            drop(state);
+            self.write_all(Attempt::Now);
+        } else if let Some(deadline) = state.open.as_ref().map(|open| open.deadline) {
+            state.relist(deadline);
+        }
+        true
+    }
+
+    /// Writes all that is queued and then `batch`, in the order of the log.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of `batch` was kept. What keeps the queue from being written keeps `batch` from it too.
+    pub(super) fn send(self: &Arc<Self>, batch: &mut SealedBatch) -> Result<Appended> {
+        // What this thread enqueued before, or another thread that it heard of, has made it busy.
+        if !self.is_busy() || planted!(a_send_overtakes_what_was_enqueued) {
+            return self.log().append(batch);
+        }
+        let out = self.out.lock();
+        self.write_queued(&out, Attempt::Now);
+        let mut state = self.lock();
+        state.check()?;
+        let ahead = state.stuck.as_ref().filter(|_| !state.queue.is_empty()).map(|stuck| stuck.cause.clone());
+        drop(state);
+        let appended = ahead.map_or_else(|| self.log().append(batch), Err);
+        drop(out);
+        if !self.lock().queue.is_empty() {
+            self.write_some();
+        }
+        appended
+    }
+
+    fn write_queued(self: &Arc<Self>, out: &MutexGuard<'_, ()>, attempt: Attempt) {
+        let mut state = self.lock();
+        if !planted!(a_flush_leaves_the_open_batch) {
+            state.close_open();
+        }
+        let count = state.queue.len();
+        drop(state);
+        for _ in 0..count {
+            if !matches!(self.write_next(out, attempt), Step::Done) {
+                break;
+            }
+        }
+    }
+
+    /// Writes the first batch of the queue.
+    fn write_next(self: &Arc<Self>, _out: &MutexGuard<'_, ()>, attempt: Attempt) -> Step {
+        let now = self.context().env().monotonic();
+        let mut state = self.lock();
+        let waits = state.stuck.as_ref().is_some_and(|stuck| stuck.next > now);
+        if waits && attempt == Attempt::WhenDue {
+            return if state.queue.is_empty() { Step::Empty } else { Step::Stuck };
+        }
+        let Some(QueuedBatch { body, promise, reserved }) = state.queue.pop_front() else {
+            return Step::Empty;
+        };
+        state.writing = !planted!(a_batch_on_its_way_is_forgotten);
+        drop(state);
+        let mut in_hand = InHand { accumulator: self, batch: Some((promise, reserved, body.count())) };
+        let written = self.append(body);
+        let mut state = self.lock();
+        let Some((promise, reserved, _)) = in_hand.batch.take() else { return Step::Empty };
+        state.writing = false;
+        match written {
+            Ok((appended, sealed)) => {
+                state.stuck = None;
+                let batch = WrittenBatch { appended, sealed, promise, reserved };
+                if appended.must_flush && !planted!(enqueued_is_acknowledged_unflushed) {
+                    state.written.push_back(batch);
+                } else {
+                    self.acknowledge(batch);
+                }
+                Step::Done
+            }
+            Err(refused) => {
+                let (body, error) = *refused;
+                state.queue.push_front(QueuedBatch { body, promise, reserved });
+                if planted!(what_is_tried_again_comes_last) {
+                    state.queue.rotate_left(1);
+                }
+                if self.stays(&mut state, &error) {
+                    Step::Stuck
+                } else {
+                    self.give_up_queued(&mut state, error);
+                    Step::Done
+                }
+            }
+        }
+    }
+
+    /// Puts a batch into the log, or gives it back.
+    fn append(&self, body: Body) -> Result<(Appended, SealedBatch), Box<(Body, Error)>> {
+        let mut sealed = match body {
+            Body::Sealed(sealed) => sealed,
+            Body::Filled(builder, config) => {
+                let ours = self.context().settings.compression;
+                let ours = if planted!(a_producers_codec_is_forgotten) { Compression::None } else { ours };
+                let (codec, level) = config.codec(ours);
+                builder.seal_or_keep(codec, level).map_err(|refused| {
+                    let (builder, error) = *refused;
+                    Box::new((Body::Filled(builder, config), error))
+                })?
+            }
+        };
+        match self.log().append(&mut sealed) {
+            Ok(appended) => Ok((appended, sealed)),
+            Err(error) => Err(Box::new((Body::Sealed(sealed), error))),
+        }
+    }
+
+    fn acknowledge(&self, batch: WrittenBatch) {
+        let WrittenBatch { appended, sealed, promise, reserved } = batch;
+        promise.settle(Ok(appended));
+        let (memory, buffer) = (&self.context().memory, sealed.into_buffer());
+        if buffer.capacity() <= self.context().settings.batch_size.saturating_mul(2) {
+            memory.recycle(buffer);
+        }
+        memory.release(reserved);
+    }
+
+    /// Leaves to the sender what an enqueueing call does not do: the rest of the queue, and making durable.
+    fn hand_over(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if let Some(at) = state.next_look() {
+            state.schedule(at);
+        }
+    }
+
+    /// Asks the sender to write and make durable now what is here.
+    pub(super) fn expedite(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let at = if state.open.is_some() { Some(Duration::ZERO) } else { None };
+        if let Some(at) = state.next_look().or(at) {
+            state.expedited = true;
+            state.schedule(at);
+        }
+    }
+
+    /// After an end of the sender's work in its middle, which may have taken this from its list and not come to it.
+    pub(super) fn list_again(self: &Arc<Self>) {
+        let at = self.context().env().monotonic().saturating_add(PAUSE_MAX);
+        let mut state = self.lock();
+        state.listed = None;
+        if state.open.is_some() || state.next_look().is_some() {
+            state.expedited = true;
+            state.schedule(at);
+        }
+    }
+
+    /// How far the log must be durable for all that is written to be acknowledged.
+    pub(super) fn written_end(self: &Arc<Self>) -> Option<Offset> {
+        self.lock().written.iter().map(|batch| batch.appended.next_offset).max()
+    }
+
+    /// Acknowledges what lies below `end`. After a failure that can pass the sender tries again; any other one gives up all
+    /// that is not acknowledged.
+    pub(super) fn settle(self: &Arc<Self>, end: Offset, result: &Result<()>) {
+        let mut state = self.lock();
+        match result {
+            Ok(()) => {
+                while state.written.front().is_some_and(|batch| batch.appended.next_offset <= end) {
+                    let Some(batch) = state.written.pop_front() else { return };
+                    state.stuck = None;
+                    self.acknowledge(batch);
+                }
+            }
+            Err(_) if state.written.is_empty() => {}
+            Err(error) if self.stays(&mut state, error) => {
+                if planted!(what_is_only_not_flushed_is_written_again) {
+                    let written = std::mem::take(&mut state.written).into_iter().map(WrittenBatch::unwritten);
+                    state.queue.extend(written);
+                }
+            }
+            Err(error) => self.give_up_written(&mut state, error.clone()),
+        }
+    }
+
+    /// Whether what failed is tried again: the sender looks here for that.
+    fn stays(&self, state: &mut Locked<'_>, error: &Error) -> bool {
+        if !error.can_pass() || planted!(a_full_disk_is_final) {
+            return false;
+        }
+        let (now, patience) = (self.context().env().monotonic(), self.context().settings.max_block);
+        state.stuck = Stuck::again(state.stuck.take(), error.clone(), now, patience);
+        let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next) else { return false };
+        state.schedule(next);
+        true
+    }
+
+    /// Gives up what waits to be written; the next call tells it.
+    fn give_up_queued(&self, state: &mut Locked<'_>, cause: Error) {
+        state.close_open();
+        let lost = std::mem::take(&mut state.queue).into_iter();
+        self.give_up(state, cause, lost.map(|batch| (batch, false)).collect());
+    }
+
+    /// Gives up what is written and not durable, and what waits behind it.
+    fn give_up_written(&self, state: &mut Locked<'_>, cause: Error) {
+        state.close_open();
+        let written = std::mem::take(&mut state.written).into_iter();
+        let mut lost: Vec<_> = written.map(|batch| (batch.unwritten(), true)).collect();
+        lost.extend(std::mem::take(&mut state.queue).into_iter().map(|batch| (batch, false)));
+        self.give_up(state, cause, lost);
+    }
+
+    /// Gives up everything that is not acknowledged: nobody tries again.
+    pub(super) fn abandon(self: &Arc<Self>) {
+        let _out = self.out.lock();
+        let mut state = self.lock();
+        if state.open.is_some() || state.next_look().is_some() {
+            let cause = state.stuck.as_ref().map_or(Error::closed("the log"), |stuck| stuck.cause.clone());
+            self.give_up_written(&mut state, cause);
+        }
+    }
+
+    fn give_up(&self, state: &mut Locked<'_>, cause: Error, lost: Vec<(QueuedBatch, bool)>) {
+        let records = lost.iter().map(|(batch, _)| u64::from(batch.body.count())).sum();
+        let mut taking = self.context().undelivered.open();
+        let mut failed = Vec::with_capacity(lost.len());
+        for (QueuedBatch { body, promise, reserved }, may_be_in_log) in lost {
+            taking.keep(self, body, may_be_in_log);
+            failed.push((promise, reserved));
+        }
+        let error = self.undelivered(records, taking.forgotten(0), cause);
+        failed.iter().for_each(|(promise, reserved)| self.fail(promise, *reserved, &error));
+        taking.note(&error);
+        state.stuck = None;
+        state.unlock_and_wake(error);
+    }
+
+    fn undelivered(&self, records: u64, forgotten: u64, cause: Error) -> Error {
+        let partition = self.log().identity.name.clone();
+        Error::Undelivered { partition, records, forgotten, cause: Arc::new(cause) }
+    }
+
+    fn fail(&self, promise: &BatchResult, reserved: usize, error: &Error) {
+        promise.settle(Err(error.clone()));
+        self.context().memory.release(reserved);
+    }
+
+    /// From now on every call gets `Closed`.
+    pub(super) fn close(self: &Arc<Self>, what: &'static str) {
+        self.lock().closed.get_or_insert(what);
+    }
+
+    /// The failure that was not told yet.
+    pub(super) fn take_error(self: &Arc<Self>) -> Option<Error> {
+        self.lock().error.take()
+    }
+
+    /// The last batch that is not acknowledged.
+    pub(super) fn last_promise(self: &Arc<Self>) -> Option<Arc<BatchResult>> {
+        let state = self.lock();
+        let queued = state.queue.back().map(|batch| &batch.promise);
+        queued.or(state.written.back().map(|batch| &batch.promise)).cloned()
+    }
+
+    /// When what does not get on is tried again.
+    pub(super) fn next_attempt(self: &Arc<Self>) -> Option<Duration> {
+        self.lock().stuck.as_ref().map(|stuck| stuck.next)
+    }
+}
+
+impl State {
+    /// Has the next call return this, with the records of a failure that none was told of yet.
+    fn unlock_and_wake(&mut self, mut error: Error) {
+        if let Some(before) = &self.error {
+            error.counts_also(before);
+        }
+        self.error = Some(error);
+    }
+}
+
+impl WrittenBatch {
+    /// The batch as it was before it was written.
+    fn unwritten(self) -> QueuedBatch {
+        let WrittenBatch { sealed, promise, reserved, .. } = self;
+        QueuedBatch { body: Body::Sealed(sealed), promise, reserved }
+    }
+}
+
+/// A batch between queue and log. Where writing it ends in a panic, its records are lost, and those behind it are given up.
+struct InHand<'a> {
+    accumulator: &'a Arc<Accumulator>,
+    batch: Option<(Arc<BatchResult>, usize, u32)>,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let Some((promise, reserved, count)) = self.batch.take() else { return };
+        let accumulator = self.accumulator;
+        let reason = io::Error::other("a write did not come to its end");
+        let cause = Error::io("write", &accumulator.log().identity.dir, reason);
+        let mut state = accumulator.lock();
+        state.writing = false;
+        let mut taking = accumulator.context().undelivered.open();
+        let error =
+            accumulator.undelivered(u64::from(count), taking.forgotten(u64::from(count)), cause.clone());
+        accumulator.fail(&promise, reserved, &error);
+        taking.note(&error);
+        state.unlock_and_wake(error);
+        accumulator.give_up_queued(&mut state, cause);
+    }
+}

@@ -1,0 +1,317 @@
+//! Many records in one call: encoded and checked before any partition is touched, then written, then one commit.
+
+use crate::{
+    codec::{
+        batch::HEADER_LEN,
+        builder::{BatchBuilder, SealedBatch},
+    },
+    error::{Error, Result},
+    partition::{
+        log::Log,
+        state::settings::LogConfig,
+        write::{
+            append::Appended,
+            commit::commit,
+            encode::{append, in_batch, seal, which_is_too_large},
+        },
+    },
+    producer::{
+        Producer, ProducerRecord, RecordMetadata,
+        accumulator::{Accumulator, bound_of, limit_of},
+    },
+    types::{Compression, Offset, Timestamp},
+};
+use std::{collections::HashMap, fmt, sync::Arc};
+
+/// `send_all` makes this much durable at a time, in bytes and in records.
+const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_RECORDS: u64 = 1 << 16;
+
+/// Where [`Producer::send_all`] stopped.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SendAllError {
+    /// So many records from the first on were acknowledged. Of those behind them some may have been written, but none
+    /// after the first refused one.
+    pub acknowledged: u64,
+    /// What stopped it.
+    pub error: Error,
+}
+
+impl fmt::Display for SendAllError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after {} acknowledged records: {}", self.acknowledged, self.error)
+    }
+}
+
+impl std::error::Error for SendAllError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<SendAllError> for Error {
+    fn from(error: SendAllError) -> Self {
+        error.error
+    }
+}
+
+/// The records of one call, gathered by partition.
+#[derive(Default)]
+struct Parts {
+    parts: Vec<Part>,
+    by_accumulator: HashMap<*const Accumulator, usize>,
+}
+
+/// One partition's part.
+struct Part {
+    accumulator: Arc<Accumulator>,
+    config: Arc<LogConfig>,
+    compression: Compression,
+    now: Timestamp,
+    /// Where a batch ends and the next begins.
+    limit: usize,
+    open: BatchBuilder,
+    batches: Vec<SealedBatch>,
+    /// Bytes of records for which the partitioner chose this partition without a key.
+    unkeyed: usize,
+}
+
+/// Where a record of the call is: its part, its index in there, its timestamp.
+type Slot = (usize, u32, Timestamp);
+
+impl Producer {
+    /// Writes records and returns when all are acknowledged, with where each went. The part of each partition is one
+    /// record batch, which is there wholly or not at all, also after a crash; all of them are made durable together.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::send`]; `RecordTooLarge` when a partition's part exceeds its topic's `max.message.bytes`. What is
+    /// wrong with one of the records has its `index`: `RecordTooLarge`, and `InvalidRecord` for every rule of its topic. A
+    /// record or part that is refused leaves every partition untouched. When writing fails, parts of other partitions
+    /// may be in the log: transactions, which would make them one, are not in this release.
+    pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
+        self.inner.context.check_usable()?;
+        let mut parts = Parts::default();
+        let mut places = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            let limit = if planted!(a_part_is_several_batches) { 1 } else { usize::MAX };
+            let place = self.add(&mut parts, record, limit);
+            places.push(place.map_err(|error| indexed(error, index, records.len()))?);
+        }
+        if !planted!(a_part_is_refused_while_it_is_written) {
+            parts.seal(records, &places)?;
+        }
+        let appended = self.write(parts)?;
+        let metadata = places.into_iter().filter_map(|(part, index, timestamp)| {
+            let (accumulator, batches) = appended.get(part)?;
+            Some(accumulator.metadata(batches.first()?, index, timestamp))
+        });
+        Ok(metadata.collect())
+    }
+
+    /// Writes any number of records, in batches of what fits, and returns how many when all are acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::send`], with how far it got. A record that is refused has its `index`, counted from the first
+    /// record of the call: in `RecordTooLarge`, and in `InvalidRecord` for every rule of its topic.
+    pub fn send_all<'a>(
+        &self,
+        records: impl IntoIterator<Item = ProducerRecord<'a>>,
+    ) -> Result<u64, SendAllError> {
+        let mut records = records.into_iter();
+        let mut acknowledged = 0;
+        loop {
+            let chunk = self.send_chunk(&mut records);
+            let (count, refused) = chunk.map_err(|error| SendAllError { acknowledged, error })?;
+            acknowledged += count;
+            match refused {
+                Some(error) => {
+                    let index = usize::try_from(acknowledged).unwrap_or(usize::MAX);
+                    return Err(SendAllError { acknowledged, error: indexed(error, index, usize::MAX) });
+                }
+                None if count == 0 => return Ok(acknowledged),
+                None => {}
+            }
+        }
+    }
+
+    /// Sends some of the records, up to the first that is refused; says how many.
+    fn send_chunk<'a>(
+        &self,
+        records: &mut impl Iterator<Item = ProducerRecord<'a>>,
+    ) -> Result<(u64, Option<Error>)> {
+        self.inner.context.check_usable()?;
+        let mut parts = Parts::default();
+        let (mut bytes, mut count, mut refused) = (0usize, 0, None);
+        while bytes < CHUNK_BYTES && count < CHUNK_RECORDS {
+            let Some(record) = records.next() else { break };
+            bytes = bytes.saturating_add(bound_of(&record.data));
+            match self.add(&mut parts, &record, CHUNK_BYTES) {
+                Ok(_) => count += 1,
+                Err(error) => {
+                    count += u64::from(planted!(a_refused_record_is_acknowledged));
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        self.write(parts)?;
+        Ok((count, refused))
+    }
+
+    /// Adds a record to its partition's part.
+    fn add(&self, parts: &mut Parts, record: &ProducerRecord<'_>, batch_size: usize) -> Result<Slot> {
+        let accumulator = self.with_accumulator(record, Arc::clone)?;
+        let (number, part) = parts.of(accumulator, batch_size);
+        let (index, timestamp, bytes) = part.add(record)?;
+        if record.is_placed_freely() {
+            part.unkeyed += bytes;
+        }
+        Ok((number, index, timestamp))
+    }
+
+    /// Writes all parts, if none is known to be refused, and makes them durable with one commit.
+    fn write(&self, mut parts: Parts) -> Result<Vec<(Arc<Accumulator>, Vec<Appended>)>> {
+        for part in &mut parts.parts {
+            if planted!(a_part_is_refused_while_it_is_written) {
+                break;
+            }
+            part.seal()?;
+            part.accumulator.check()?;
+        }
+        let mut done = Vec::with_capacity(parts.parts.len());
+        let mut failure = None;
+        for mut part in parts.parts {
+            if planted!(a_part_is_refused_while_it_is_written) {
+                part.seal()?;
+            }
+            let mut appended = Vec::with_capacity(part.batches.len());
+            for mut batch in part.batches {
+                match part.accumulator.send(&mut batch) {
+                    Ok(one) => appended.push(one),
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+            if part.unkeyed > 0 {
+                self.inner.appended(&part.accumulator, part.unkeyed as u64);
+            }
+            done.push((part.accumulator, appended));
+            if failure.is_some() {
+                break;
+            }
+        }
+        // Also after a failure: what was appended must not stay invisible.
+        let committed = acknowledge(&done);
+        self.inner.context.sender.run_inline();
+        failure.map_or(committed, Err).map(|()| done)
+    }
+}
+
+/// Makes what was appended as durable as its topics say.
+fn acknowledge(done: &[(Arc<Accumulator>, Vec<Appended>)]) -> Result<()> {
+    let ends = done.iter().filter(|(_, batches)| batches.iter().any(|batch| batch.must_flush));
+    let ends = ends.filter_map(|(accumulator, batches)| {
+        Some((accumulator, batches.iter().map(|batch| batch.next_offset).max()?))
+    });
+    let ends: Vec<(&Arc<Accumulator>, Offset)> = ends.collect();
+    let targets: Vec<(Arc<Log>, Offset)> =
+        ends.iter().map(|(accumulator, end)| (Arc::clone(accumulator.log()), *end)).collect();
+    let result = commit(&targets);
+    if result.is_ok() {
+        // What was enqueued before lies below.
+        ends.iter().for_each(|(accumulator, end)| accumulator.settle(*end, &result));
+    }
+    result
+}
+
+impl Parts {
+    /// Ends each part's batch, where these records went to their places.
+    fn seal(&mut self, records: &[ProducerRecord<'_>], places: &[Slot]) -> Result<()> {
+        for (number, part) in self.parts.iter_mut().enumerate() {
+            part.seal().map_err(|error| {
+                let of_all = records.iter().map(|record| &record.data).enumerate().zip(places);
+                let own = of_all.filter(|(_, place)| place.0 == number).map(|(record, _)| record);
+                match records.len() {
+                    1 => error,
+                    _ => which_is_too_large(error, own, &part.config, part.compression),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A partition's part, and its number.
+    fn of(&mut self, accumulator: Arc<Accumulator>, batch_size: usize) -> (usize, &mut Part) {
+        let next = self.parts.len();
+        let number = *self.by_accumulator.entry(Arc::as_ptr(&accumulator)).or_insert(next);
+        if number == next {
+            self.parts.push(Part::new(accumulator, batch_size));
+        }
+        (number, &mut self.parts[number])
+    }
+}
+
+impl Part {
+    fn new(accumulator: Arc<Accumulator>, batch_size: usize) -> Self {
+        let config = accumulator.log().config();
+        let context = accumulator.context();
+        let compression = context.settings.compression;
+        let limit = match batch_size {
+            usize::MAX => usize::MAX,
+            size => limit_of(&config, compression, size),
+        };
+        Part {
+            now: context.env().now(),
+            accumulator,
+            config,
+            compression,
+            limit,
+            open: BatchBuilder::new(),
+            batches: Vec::new(),
+            unkeyed: 0,
+        }
+    }
+
+    /// Adds a record; says its index in the open batch, its timestamp and its bytes. One that needs a batch of its own
+    /// is refused at once where that is too large.
+    fn add(&mut self, record: &ProducerRecord<'_>) -> Result<(u32, Timestamp, usize)> {
+        let bound = bound_of(&record.data);
+        if self.open.len().saturating_add(bound) > self.limit {
+            self.seal()?;
+        }
+        let (index, before) = (self.open.count(), self.open.len());
+        append(&mut self.open, &record.data, &self.config, self.now)?;
+        let bytes = self.open.len() - before;
+        if HEADER_LEN.saturating_add(bound) > self.limit {
+            self.seal()?;
+        }
+        Ok((index, record.data.timestamp.unwrap_or(self.now), bytes))
+    }
+
+    /// Ends the open batch.
+    fn seal(&mut self) -> Result<()> {
+        if !self.open.is_empty() {
+            let batch = std::mem::take(&mut self.open);
+            self.batches.push(seal(batch, &self.config, self.compression)?);
+        }
+        Ok(())
+    }
+}
+
+/// Names the record that was refused, unless the error says as much without: by its topic.
+fn indexed(error: Error, index: usize, count: usize) -> Error {
+    match error {
+        Error::InvalidTimestamp { .. } | Error::InvalidRecord { .. } | Error::RecordTooLarge { .. } => {
+            in_batch(error, index, count)
+        }
+        Error::InvalidArgument { reason } if count > 1 => {
+            Error::InvalidArgument { reason: format!("the record at index {index}: {reason}") }
+        }
+        other => other,
+    }
+}

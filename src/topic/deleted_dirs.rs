@@ -1,0 +1,100 @@
+//! What is left of deleted topics where a crash, or an error, came between the manifest's entry and the files.
+//!
+//! Removing begins with Kafka's name for a partition that is being deleted, `<topic>-<partition>.<32 digits>-delete`;
+//! what has such a name may go. A directory that still has its own name goes only when its `partition.metadata` names
+//! a topic whose deletion the manifest has seen: any other may be somebody's. No directory inside is ever entered.
+
+use crate::{
+    codec::checkpoint::decode_partition_metadata,
+    error::{Error, Result},
+    partition::open::assemble::aside_name,
+    storage::{
+        data_dir::DataDir,
+        layout::PARTITION_METADATA,
+        sidecar::{TEXT_MAX, read_file},
+    },
+    topic::name,
+    types::TopicId,
+};
+use std::path::Path;
+
+/// As [`remove_all`], before the first change of an opening, which does not fail because of this.
+pub(super) fn clean_up(data_dir: &DataDir) {
+    if planted!(what_was_deleted_stays) {
+        return;
+    }
+    if let Err(_error) = remove_all(data_dir) {
+        crate::env::trace::event!(WARN, error = %_error, "what is left of deleted topics could not be removed");
+    }
+}
+
+/// Removes whatever is left of deleted topics.
+pub(super) fn remove_all(data_dir: &DataDir) -> Result<()> {
+    let dir = &data_dir.dir;
+    let deleted = data_dir.manifest.deleted_before();
+    let mut result = Ok(());
+    for entry in data_dir.env.list(dir).map_err(|e| Error::io("list", dir, e))? {
+        let path = dir.join(&entry.name);
+        if !entry.is_dir() {
+            continue;
+        }
+        if is_going(&entry.name) {
+            result = result.and(remove_files(data_dir, &path));
+        } else if !deleted.is_empty()
+            && name::parse_dir_name(&entry.name).is_some()
+            && topic_of(data_dir, &path).is_some_and(|id| deleted.contains(&id))
+        {
+            result = result.and(remove_dir(data_dir, &path));
+        }
+    }
+    result
+}
+
+/// Removes the directory of a partition that the manifest does not name any more: under another name first, so that a
+/// crash leaves no half of one.
+pub(super) fn remove_dir(data_dir: &DataDir, dir: &Path) -> Result<()> {
+    let going = aside_name(data_dir, dir, "delete");
+    let rename = || data_dir.env.rename(dir, &going).map_err(|e| Error::io("rename", dir, e));
+    match data_dir.making_room(rename) {
+        // A longer name may take space. The files give it back; the one that says whose they were goes last.
+        Err(Error::DiskFull { .. }) => remove_files(data_dir, dir),
+        renamed => renamed.and_then(|()| remove_files(data_dir, &going)),
+    }
+}
+
+fn remove_files(data_dir: &DataDir, dir: &Path) -> Result<()> {
+    let env = &*data_dir.env;
+    let mut entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
+    entries.sort_by_key(|entry| entry.name == PARTITION_METADATA);
+    for entry in entries.iter().filter(|e| !e.is_dir()) {
+        let path = dir.join(&entry.name);
+        env.remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+    }
+    env.remove_dir(dir).map_err(|e| Error::io("remove", dir, e))
+}
+
+fn is_going(name: &str) -> bool {
+    let digits =
+        name.strip_suffix("-delete").and_then(|name| name.rsplit_once('.')).map(|(_, digits)| digits);
+    digits.is_some_and(|d| d.len() == 32 && d.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn topic_of(data_dir: &DataDir, dir: &Path) -> Option<TopicId> {
+    let bytes = read_file(&*data_dir.env, &dir.join(PARTITION_METADATA), TEXT_MAX).ok()??;
+    decode_partition_metadata(str::from_utf8(&bytes).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::topic::deleted_dirs::*;
+
+    #[test]
+    fn only_kafkas_name_for_a_partition_that_is_deleted_says_so() {
+        assert!(is_going("t-0.0123456789abcdef0123456789abcdef-delete"));
+        for other in
+            ["t-0", "t-0.0123-delete", "a-long-name-of-more-than-thirty-three-letters-delete", "-delete"]
+        {
+            assert!(!is_going(other), "{other}");
+        }
+    }
+}
