@@ -8,7 +8,7 @@ use crate::{
     subject::{Mark, Result, Subject},
     subjects::OURS,
     turns::Outcome,
-    works::Better,
+    workload::Better,
 };
 use std::{fmt::Write as _, fs, path::Path};
 

@@ -7,7 +7,6 @@ use crate::{
     records::Records,
     subject::{Place, Result, Seen, Subject},
     subjects::SUBJECTS,
-    works,
 };
 use std::{path::Path, process::Command, time::Instant};
 
@@ -26,6 +25,11 @@ pub enum Task {
 
 /// The argument that makes this program a child.
 pub const ARGUMENT: &str = "--child";
+
+/// Bytes of a record in the logs that are opened, and killed.
+pub const FILL_LEN: usize = 1024;
+/// Records of a batch in them.
+pub const FILL_BATCH: usize = 64;
 
 /// Does a task in a child, and gives its answer.
 pub fn run(subject: &Subject, dir: &Path, task: Task) -> Result<Vec<f64>> {
@@ -106,14 +110,13 @@ pub fn be(arguments: &[String]) -> Result<()> {
 }
 
 fn fill(subject: &Subject, place: &Place, bytes: usize, unflushed: usize) -> Result<()> {
-    use works::{FILL_BATCH as BATCH, FILL_LEN as LEN};
     let make = subject.append.ok_or("it does not append")?;
-    let records = Records::of(LEN);
-    let (flushed, all) = ((bytes - unflushed) / LEN, bytes / LEN);
+    let records = Records::of(FILL_LEN);
+    let (flushed, all) = ((bytes - unflushed) / FILL_LEN, bytes / FILL_LEN);
     let mut log = make(place)?;
-    log.batched(&records, 0..flushed, BATCH)?;
+    log.batched(&records, 0..flushed, FILL_BATCH)?;
     log.flush()?;
-    log.batched(&records, flushed..all, BATCH)?;
+    log.batched(&records, flushed..all, FILL_BATCH)?;
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
     Err("still alive".into())
 }

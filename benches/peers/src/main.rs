@@ -8,10 +8,12 @@ mod machine;
 mod records;
 mod report;
 mod scale;
+mod scratch;
 mod subject;
 mod subjects;
 mod turns;
-mod works;
+mod workload;
+mod workloads;
 
 use std::{path::PathBuf, process::ExitCode};
 use subject::{Result, Subject};
@@ -88,8 +90,8 @@ fn main() -> ExitCode {
 }
 
 /// Whether a work is meant: by its whole name, or by a part that is no work's whole name.
-fn named(work: &works::Work, asked: &str) -> bool {
-    let whole = works::WORKS.iter().any(|work| work.name == asked);
+fn named(work: &workload::Workload, asked: &str) -> bool {
+    let whole = workloads::WORKS.iter().any(|work| work.name == asked);
     if whole { work.name == asked } else { work.name.contains(asked) }
 }
 
@@ -99,7 +101,7 @@ fn run(options: Options) -> Result<()> {
         return Ok(());
     }
     if options.list {
-        works::WORKS.iter().for_each(|work| println!("work: {}", work.name));
+        workloads::WORKS.iter().for_each(|work| println!("work: {}", work.name));
         subjects::SUBJECTS.iter().for_each(|subject| println!("subject: {}", subject.name));
         return Ok(());
     }
@@ -112,7 +114,7 @@ fn run(options: Options) -> Result<()> {
     };
     let subjects: Vec<&Subject> = subjects::SUBJECTS.iter().filter(wanted).collect();
     let parent = options.dir.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/target").into());
-    let scratch = turns::Scratch::new(&parent, &format!("peers-{}", std::process::id()))?;
+    let scratch = scratch::Scratch::new(&parent, &format!("peers-{}", std::process::id()))?;
     let machine = machine::describe(&scratch.0);
     println!("{machine}\n\n{}", report::legend(&subjects));
     let mut others = Vec::new();
@@ -125,7 +127,7 @@ fn run(options: Options) -> Result<()> {
         others.extend(report::read_json(file, &subjects)?);
     }
     let mut outcomes = Vec::new();
-    for work in works::WORKS {
+    for work in workloads::WORKS {
         if !options.works.is_empty() && !options.works.iter().any(|asked| named(work, asked)) {
             continue;
         }

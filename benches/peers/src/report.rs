@@ -4,13 +4,14 @@ use crate::{
     subject::{Mark, Result, Subject},
     subjects::OURS,
     turns::Outcome,
-    works::{Better, WORKS, Work},
+    workload::{Better, Workload},
+    workloads::WORKS,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt::Write as _, path::Path};
 
 /// The tables of one work.
-pub fn tables(work: &Work, outcomes: &[Outcome], subjects: &[&Subject]) -> String {
+pub fn tables(work: &Workload, outcomes: &[Outcome], subjects: &[&Subject]) -> String {
     let mut text = String::new();
     for (figure, unit) in work.figures {
         let mut rows: Vec<_> = outcomes.iter().filter(|o| o.work == *figure).collect();

@@ -6,12 +6,12 @@
 
 use crate::{
     scale::Scale,
+    scratch::Scratch,
     subject::{Result, Subject},
-    works::Work,
+    workload::Workload,
 };
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Does a work with all subjects that can. Failures of peers are told and leave a gap; one of ours ends it all.
 pub fn take(
-    work: &Work,
+    work: &Workload,
     subjects: &[&Subject],
     scale: &Scale,
     scratch: &Path,
@@ -115,7 +115,7 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    fn note(&mut self, work: &Work, values: Vec<f64>, counts: bool) {
+    fn note(&mut self, work: &Workload, values: Vec<f64>, counts: bool) {
         let outcomes = self.outcomes.get_or_insert_with(|| {
             let name = self.subject.name;
             let new = |(work, unit): &(&'static str, &'static str)| Outcome {
@@ -132,32 +132,10 @@ impl Player<'_> {
     }
 }
 
-fn told(work: &Work, subject: &Subject, error: crate::subject::Error) -> Result<()> {
+fn told(work: &Workload, subject: &Subject, error: crate::subject::Error) -> Result<()> {
     if subject.name == crate::subjects::OURS {
         return Err(format!("{}: {error}", work.name).into());
     }
     eprintln!("{}: {} leaves a gap: {error}", work.name, subject.name);
     Ok(())
-}
-
-/// A directory that is gone when it is dropped.
-pub struct Scratch(pub PathBuf);
-
-impl Scratch {
-    /// Makes an empty one below `parent`.
-    pub fn new(parent: &Path, name: &str) -> Result<Self> {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        let dir = parent.join(name.chars().map(plain).collect::<String>());
-        if dir.exists() {
-            fs::remove_dir_all(&dir)?;
-        }
-        fs::create_dir_all(&dir)?;
-        Ok(Scratch(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -7,6 +7,7 @@
 //! The table of all keys, with Kafka's default, ours and the reason, is in the manual: `src/manual/configuration.rs`.
 
 mod builder;
+mod keys;
 mod parse;
 mod settings;
 mod validate;
@@ -284,7 +285,7 @@ impl TopicConfig {
 }
 
 fn unknown(key: &str) -> Error {
-    invalid(parse::shown(key), parse::unknown_key(key))
+    invalid(parse::shown(key), keys::unknown_key(key))
 }
 
 fn invalid(key: &str, reason: impl Into<String>) -> Error {

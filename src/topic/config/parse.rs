@@ -3,7 +3,6 @@
 //! Pure. An error is the reason, without the key: a sentence that quotes what was found (shortened when it is long) and
 //! says what is accepted.
 
-use super::settings::{MEANT, REFUSED, SETTINGS};
 use super::values::CleanupPolicy;
 use crate::types::Durability;
 use std::time::Duration;
@@ -36,7 +35,7 @@ pub(super) fn durability(text: &str) -> Result<Durability, String> {
         }
         Ok(Durability::Interval(every)) => {
             // Whole milliseconds, as all times of a topic; what is longer than Kafka's 64 bits is no shorter for it.
-            Ok(Durability::Interval(Duration::from_millis(super::settings::millis(every).unsigned_abs())))
+            Ok(Durability::Interval(Duration::from_millis(millis(every).unsigned_abs())))
         }
         Ok(durability) => Ok(durability),
         Err(error) => Err(error.to_string()),
@@ -72,54 +71,15 @@ pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Stri
     })
 }
 
-/// Why a key that no setting has was refused.
-pub(super) fn unknown_key(key: &str) -> String {
-    if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
-        return (*reason).to_string();
-    }
-    let key = shown(key);
-    let mut words = key.split(['.', '-', '_', ' ']).map(|word| word.strip_suffix('s').unwrap_or(word));
-    if let Some((_, reason)) = words.find_map(|word| MEANT.iter().find(|(meant, _)| *meant == word)) {
-        return (*reason).to_string();
-    }
-    let nearest = SETTINGS.iter().map(|setting| setting.key).min_by_key(|known| unlikeness(key, known));
-    // One that has little in common with it would only mislead.
-    match nearest.filter(|known| unlikeness(key, known) * 3 <= key.len()) {
-        Some(nearest) => format!("no topic has such a setting; the nearest is {nearest}"),
-        None => {
-            "no topic has such a setting; streamlog::manual::configuration lists those that it has".into()
-        }
-    }
-}
-
 /// The beginning of a text, long enough to be recognized.
 pub(super) fn shown(text: &str) -> &str {
     let end = text.char_indices().nth(64).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or(text)
 }
 
-/// How far a key is from a known one. A prefix too many (a broker's `log.`) or too few is the likeliest slip.
-fn unlikeness(key: &str, known: &str) -> usize {
-    if !key.is_empty() && (key.ends_with(known) || known.ends_with(key)) { 0 } else { distance(key, known) }
-}
-
-/// How many bytes must be put in, taken out or changed to get from one text to the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (b, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            left = changed.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
+/// Whole milliseconds, rounded up: a time that is not zero stays so.
+pub(super) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -165,38 +125,6 @@ mod tests {
         for text in ["NaN", "inf", "-0.1", "1.01", "half", ""] {
             assert!(ratio(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_key_that_is_nearly_right_is_told_the_right_one() {
-        for (wrong, right) in [
-            ("retention.mss", "retention.ms"),
-            ("log.retention.bytes", "retention.bytes"),
-            ("segment.byte", "segment.bytes"),
-            ("cleanup-policy", "cleanup.policy"),
-            ("durability", "streamlog.durability"),
-        ] {
-            let reason = unknown_key(wrong);
-            assert!(reason.ends_with(&format!(" {right}")), "{wrong}: {reason}");
-        }
-        for key in ["num.partitions", "partitions", "partition.count", "partitions-count"] {
-            assert!(unknown_key(key).contains("TopicConfig::partitions"), "{key}");
-        }
-        for key in ["replication.factor", "default.replication.factor", "replicas"] {
-            assert!(unknown_key(key).contains("one copy"), "{key}");
-        }
-        for key in ["", "owner", "team.name", "max.poll.records", "acks", "name", "é"] {
-            let reason = unknown_key(key);
-            assert!(reason.contains("manual::configuration"), "{key}: {reason}");
-        }
-    }
-
-    #[test]
-    fn the_distance_counts_single_edits() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("same", "same"), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! value only), [`REFUSED`] those that cannot, with the reason. What a setting writes, it reads back unchanged. Bounds
 //! that need more than one setting are in `validate`.
 
-use super::parse;
+use super::parse::{self, millis};
 use super::values::TopicValues;
 use super::words::COMPRESSIONS;
 use crate::types::{Durability, TimestampType};
@@ -324,11 +324,6 @@ fn unsigned(number: i64) -> u64 {
 
 fn level(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-/// Whole milliseconds, rounded up: a time that is not zero stays so.
-pub(super) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
 fn time(millis: i64) -> Duration {

@@ -1,18 +1,19 @@
 //! Appending by one thread: a record a call, and in batches. Nothing is flushed.
 
-use super::{Better, Round, Work, longest, place};
+use super::{longest, place};
+use crate::workload::{Better, Round, Workload};
 use crate::{
     records::Records,
     scale::Scale,
+    scratch::Scratch,
     subject::{Result, Subject},
-    turns::Scratch,
 };
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-pub const ENQUEUE: Work = Work {
+pub const ENQUEUE: Workload = Workload {
     name: "enqueue",
     figures: &[("enqueue, 100 B, one record a call", "M records/s")],
     better: Better::More,
@@ -21,7 +22,7 @@ pub const ENQUEUE: Work = Work {
     prepare: |subject, scale, dir| appending(subject, scale, dir, 100, None, 1e6),
 };
 
-pub const BATCHES: Work = Work {
+pub const BATCHES: Workload = Workload {
     name: "batches",
     figures: &[("append, 100 B, batches of 1,000", "M records/s")],
     better: Better::More,
@@ -30,7 +31,7 @@ pub const BATCHES: Work = Work {
     prepare: |subject, scale, dir| appending(subject, scale, dir, 100, Some(1000), 1e6),
 };
 
-pub const BATCHES_1K: Work = Work {
+pub const BATCHES_1K: Workload = Workload {
     name: "batches of 1 KiB",
     figures: &[("append, 1 KiB, batches of 256", "GB/s")],
     better: Better::More,

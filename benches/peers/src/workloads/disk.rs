@@ -1,9 +1,10 @@
 //! Disk: the bytes that hold a record of 100 bytes, appended in batches of 1,000, after a clean close.
 
-use super::{Better, Work, place};
-use crate::{machine, records::Records, turns::Scratch};
+use super::place;
+use crate::workload::{Better, Workload};
+use crate::{machine, records::Records, scratch::Scratch};
 
-pub const DISK: Work = Work {
+pub const DISK: Workload = Workload {
     name: "disk",
     figures: &[("bytes on disk per 100-byte record", "bytes")],
     better: Better::Less,

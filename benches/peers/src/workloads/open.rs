@@ -1,16 +1,17 @@
 //! Opening: after a clean close, and after a kill with a part of the data unflushed.
 
-use super::{Better, Round, Work, place};
+use super::place;
+use crate::workload::{Better, Round, Workload};
 use crate::{
-    child::{self, Task},
+    child::{self, FILL_BATCH, FILL_LEN, Task},
     records::Records,
     scale::Scale,
+    scratch::Scratch,
     subject::{Open, Place, Result, Subject},
-    turns::Scratch,
 };
 use std::{path::Path, time::Instant};
 
-pub const CLEAN_SMALL: Work = Work {
+pub const CLEAN_SMALL: Workload = Workload {
     name: "open, clean, small",
     figures: &[("open after a clean close, a small log", "ms")],
     better: Better::Less,
@@ -19,7 +20,7 @@ pub const CLEAN_SMALL: Work = Work {
     prepare: |subject, scale, dir| clean(subject, dir, scale.opened / 64),
 };
 
-pub const CLEAN: Work = Work {
+pub const CLEAN: Workload = Workload {
     name: "open, clean",
     figures: &[("open after a clean close, a log 64 times that", "ms")],
     better: Better::Less,
@@ -29,7 +30,7 @@ pub const CLEAN: Work = Work {
 };
 
 /// No segment ends in what was not flushed.
-pub const KILLED: Work = Work {
+pub const KILLED: Workload = Workload {
     name: "open, killed",
     figures: &[("open after kill -9, with unflushed data", "ms")],
     better: Better::Less,
@@ -42,7 +43,7 @@ pub const KILLED: Work = Work {
 };
 
 /// A segment ended in what was not flushed, and the kill comes while that is flushed in the background.
-pub const KILLED_FLUSHING: Work = Work {
+pub const KILLED_FLUSHING: Workload = Workload {
     name: "open, killed while flushing",
     figures: &[("open after kill -9 during a flush", "ms")],
     better: Better::Less,
@@ -54,11 +55,6 @@ pub const KILLED_FLUSHING: Work = Work {
     },
 };
 
-/// Bytes of a record in the logs that are opened.
-pub const LEN: usize = 1024;
-/// Records of a batch in them.
-pub const BATCH: usize = 64;
-
 fn clean<'a>(subject: &'a Subject, dir: &'a Path, bytes: usize) -> Result<Option<Round<'a>>> {
     let (Some(make), Some(open)) = (subject.append, subject.open) else { return Ok(None) };
     // A floor has no way to know that it was closed cleanly.
@@ -67,7 +63,7 @@ fn clean<'a>(subject: &'a Subject, dir: &'a Path, bytes: usize) -> Result<Option
     }
     let place = place(dir, bytes);
     let mut log = make(&place)?;
-    log.batched(&Records::of(LEN), 0..bytes / LEN, BATCH)?;
+    log.batched(&Records::of(FILL_LEN), 0..bytes / FILL_LEN, FILL_BATCH)?;
     log.flush()?;
     drop(log);
     Ok(Some(Box::new(move || {

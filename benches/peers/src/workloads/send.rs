@@ -1,10 +1,11 @@
 //! Sending: one record, acknowledged when it survives the process, then the next.
 
-use super::{Better, Work, longest, place};
-use crate::{records::Records, turns::Scratch};
+use super::{longest, place};
+use crate::workload::{Better, Workload};
+use crate::{records::Records, scratch::Scratch};
 use std::time::Instant;
 
-pub const WRITTEN: Work = Work {
+pub const WRITTEN: Workload = Workload {
     name: "send",
     figures: &[("send, 100 B, acknowledged one by one", "M records/s")],
     better: Better::More,

@@ -1,17 +1,18 @@
 //! Hopping: from before a send to after its receipt on another thread, which looks in a loop or sleeps.
 
-use super::{Better, Round, Work, place};
+use super::place;
+use crate::workload::{Better, Round, Workload};
 use crate::{
     scale::Scale,
+    scratch::Scratch,
     subject::{Result, Sending, Subject},
-    turns::Scratch,
 };
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-pub const AWAKE: Work = Work {
+pub const AWAKE: Workload = Workload {
     name: "hop, awake",
     figures: &[("hop to an awake reader, median", "us"), ("hop to an awake reader, p99", "us")],
     better: Better::Less,
@@ -20,7 +21,7 @@ pub const AWAKE: Work = Work {
     prepare: |subject, scale, dir| hopping(subject, scale, dir, false),
 };
 
-pub const ASLEEP: Work = Work {
+pub const ASLEEP: Workload = Workload {
     name: "hop, asleep",
     figures: &[("hop to a sleeping reader, median", "us"), ("hop to a sleeping reader, p99", "us")],
     better: Better::Less,

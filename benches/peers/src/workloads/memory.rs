@@ -1,15 +1,15 @@
 //! Memory: the most anonymous memory that an append or a scan takes, and whether four times the data take more.
 
-use super::{Better, Round, Work};
+use crate::workload::{Better, Round, Workload};
 use crate::{
     child::{self, Task},
     scale::Scale,
+    scratch::Scratch,
     subject::{Result, Subject},
-    turns::Scratch,
 };
 use std::path::Path;
 
-pub const APPEND: Work = Work {
+pub const APPEND: Workload = Workload {
     name: "memory, append",
     figures: &[("peak memory, append", "MiB"), ("peak memory, append of 4 times as much", "MiB")],
     better: Better::Less,
@@ -18,7 +18,7 @@ pub const APPEND: Work = Work {
     prepare: |subject, scale, dir| peaks(subject, scale, dir, false),
 };
 
-pub const SCAN: Work = Work {
+pub const SCAN: Workload = Workload {
     name: "memory, scan",
     figures: &[("peak memory, scan", "MiB"), ("peak memory, scan of 4 times as much", "MiB")],
     better: Better::Less,

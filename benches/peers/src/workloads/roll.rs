@@ -1,11 +1,11 @@
 //! Rolling: the slowest call while one file follows another, beside the slowest of the other calls.
 
-use super::{Better, Work};
-use crate::{records::Records, scale::Scale, subject::Place, turns::Scratch};
+use crate::workload::{Better, Workload};
+use crate::{records::Records, scale::Scale, scratch::Scratch, subject::Place};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub const ROLL: Work = Work {
+pub const ROLL: Workload = Workload {
     name: "roll",
     figures: &[
         ("slowest send at a roll, 1 KiB", "us"),

@@ -1,9 +1,10 @@
 //! Idling: partitions (a thousand; a hundred in a quick round) that nobody uses, and what opening them takes and leaves behind.
 
-use super::{Better, Work, place};
+use super::place;
 use crate::child::{self, Task};
+use crate::workload::{Better, Workload};
 
-pub const IDLE: Work = Work {
+pub const IDLE: Workload = Workload {
     name: "idle partitions",
     figures: &[
         ("open with idle partitions", "ms"),

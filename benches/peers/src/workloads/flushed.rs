@@ -1,15 +1,16 @@
 //! Sending with a flush: one record, acknowledged when it survives a power cut, by one thread and by many.
 
-use super::{Better, Round, Work, place};
+use super::place;
+use crate::workload::{Better, Round, Workload};
 use crate::{
     records::Records,
     scale::Scale,
+    scratch::Scratch,
     subject::{Result, Subject},
-    turns::Scratch,
 };
 use std::{path::Path, time::Instant};
 
-pub const ONE: Work = Work {
+pub const ONE: Workload = Workload {
     name: "send, flushed, 1 thread",
     figures: &[("send, 100 B, flushed, 1 thread", "K records/s")],
     better: Better::More,
@@ -18,7 +19,7 @@ pub const ONE: Work = Work {
     prepare: |subject, scale, dir| sending(subject, scale, dir, 1),
 };
 
-pub const SIXTEEN: Work = Work {
+pub const SIXTEEN: Workload = Workload {
     name: "send, flushed, 16 threads",
     figures: &[("send, 100 B, flushed, 16 threads", "K records/s")],
     better: Better::More,

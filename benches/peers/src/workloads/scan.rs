@@ -1,6 +1,7 @@
 //! Scanning: everything from the start, warm, checksums verified, every byte touched.
 
-use super::{Better, Round, Work, longest, place};
+use super::{longest, place};
+use crate::workload::{Better, Round, Workload};
 use crate::{
     records::{Records, touch},
     scale::Scale,
@@ -8,7 +9,7 @@ use crate::{
 };
 use std::{path::Path, time::Instant};
 
-pub const SCAN: Work = Work {
+pub const SCAN: Workload = Workload {
     name: "scan",
     figures: &[("scan, 100 B, warm", "M records/s")],
     better: Better::More,
@@ -17,7 +18,7 @@ pub const SCAN: Work = Work {
     prepare: |subject, scale, dir| scanning(subject, scale, dir, 100, 1000, 1e6),
 };
 
-pub const SCAN_1K: Work = Work {
+pub const SCAN_1K: Workload = Workload {
     name: "scan of 1 KiB",
     figures: &[("scan, 1 KiB, warm", "GB/s")],
     better: Better::More,

@@ -1,10 +1,11 @@
 //! Spreading: one record to each of eight partitions, durable together, beside one record to one.
 
-use super::{Better, Work, place};
-use crate::{records::Records, subject::Result, turns::Scratch};
+use super::place;
+use crate::workload::{Better, Workload};
+use crate::{records::Records, scratch::Scratch, subject::Result};
 use std::time::Instant;
 
-pub const SPREAD: Work = Work {
+pub const SPREAD: Workload = Workload {
     name: "spread",
     figures: &[
         ("batch over 1 partition, flushed", "us"),
