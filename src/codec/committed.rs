@@ -19,7 +19,7 @@ use super::{
     DecodeError,
     coordinator::{
         CoordinatorKey, INCARNATION_HEADER, OffsetKey, OffsetValue, TOPIC_ID_HEADER, decode_incarnation,
-        decode_key, decode_offset_value, encode_offset_key, encode_offset_value,
+        decode_key, decode_offset_value, encode_offset_key, encode_offset_value, group_of_key,
     },
     cursor::Cursor,
     record::Record,
@@ -56,8 +56,30 @@ pub enum CommitRecord {
     Committed(CommittedEntry),
     /// What was committed for this is forgotten.
     Forgotten(OffsetKey),
+    /// The group is forgotten.
+    GroupForgotten(String),
     /// Something else, which nobody here needs.
     Other,
+}
+
+/// A record of `__consumer_offsets` that cannot be read, and what it may be about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableCommit {
+    /// Why it cannot be read.
+    pub error: DecodeError,
+    /// What its key says, as far as that can be read.
+    pub about: About,
+}
+
+/// As much as can be read of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Nothing.
+    Anything,
+    /// A group's name.
+    Group(String),
+    /// All of it.
+    Offset(OffsetKey),
 }
 
 /// All committed offsets, as of an offset of the log they come from.
@@ -73,11 +95,28 @@ pub struct CommittedSnapshot {
     pub entries: Vec<CommittedEntry>,
 }
 
-/// What `record` says.
-pub fn decode_commit_record(record: &Record<'_>) -> Result<CommitRecord, DecodeError> {
+/// What `record` says. Keys of kinds that are not known here are passed over, as Kafka does.
+pub fn decode_commit_record(record: &Record<'_>) -> Result<CommitRecord, UnreadableCommit> {
     let Some(key) = record.key else { return Ok(CommitRecord::Other) };
-    let CoordinatorKey::OffsetCommit(key) = decode_key(key)? else { return Ok(CommitRecord::Other) };
+    let key = match decode_key(key) {
+        Ok(CoordinatorKey::OffsetCommit(key)) => key,
+        Ok(CoordinatorKey::GroupMetadata(group)) if record.value.is_none() => {
+            return Ok(CommitRecord::GroupForgotten(group));
+        }
+        Ok(CoordinatorKey::GroupMetadata(_) | CoordinatorKey::Unknown(_)) => return Ok(CommitRecord::Other),
+        Err(error) => {
+            let about = group_of_key(key).map_or(About::Anything, About::Group);
+            return Err(UnreadableCommit { error, about });
+        }
+    };
     let Some(value) = record.value else { return Ok(CommitRecord::Forgotten(key)) };
+    match decode_value(value, record) {
+        Ok((value, life)) => Ok(CommitRecord::Committed(CommittedEntry { key, value, life })),
+        Err(error) => Err(UnreadableCommit { error, about: About::Offset(key) }),
+    }
+}
+
+fn decode_value(value: &[u8], record: &Record<'_>) -> Result<(OffsetValue, Life), DecodeError> {
     let value = decode_offset_value(value)?;
     let mut life = Life::default();
     for (name, value) in record.headers {
@@ -91,7 +130,7 @@ pub fn decode_commit_record(record: &Record<'_>) -> Result<CommitRecord, DecodeE
             _ => {}
         }
     }
-    Ok(CommitRecord::Committed(CommittedEntry { key, value, life }))
+    Ok((value, life))
 }
 
 fn topic_id(bytes: &[u8]) -> Result<TopicId, DecodeError> {

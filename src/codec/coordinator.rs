@@ -168,6 +168,13 @@ pub fn decode_key(bytes: &[u8]) -> Result<CoordinatorKey, DecodeError> {
     Ok(key)
 }
 
+/// The group that a key names, also where the rest of the key cannot be read.
+pub fn group_of_key(bytes: &[u8]) -> Option<String> {
+    let mut fields = Fields::new(Cursor::new(bytes), false);
+    fields.cursor.i16().ok()?;
+    fields.string().ok()
+}
+
 /// A committed offset. The expiry of version 1 and the topic's id of version 4 are read over.
 pub fn decode_offset_value(bytes: &[u8]) -> Result<OffsetValue, DecodeError> {
     let (version, mut fields) = versioned(bytes, "an offset commit")?;

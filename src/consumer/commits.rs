@@ -141,7 +141,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a consumer without a group; `Corrupt` when the committed offsets cannot be read.
+    /// `InvalidArgument` for a consumer without a group; `Corrupt` or `CodecUnavailable` where a commit that cannot be read
+    /// may be a later one of the group.
     pub fn committed(
         &self,
         partitions: &[TopicPartition],

@@ -2,7 +2,7 @@
 
 use super::{
     CommittedOffset, OffsetStore,
-    state::{Entry, Groups, key},
+    state::{Entry, key},
     store::OffsetRecord,
 };
 use crate::{
@@ -11,7 +11,10 @@ use crate::{
     partition::{log::Log, read::by_time::check_time},
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A group, as [`Streamlog::describe_group`](crate::Streamlog::describe_group) finds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,22 +85,36 @@ impl GroupReset {
 }
 
 impl OffsetStore {
-    /// The names of all groups that have committed anything, in their order.
+    /// The names of all groups that have committed anything, in their order. Groups of which no commit can be read are
+    /// not among them; [`health`](crate::Streamlog::health) reports the damage then.
     ///
     /// # Errors
     ///
-    /// `Corrupt` when what was committed cannot be read, `Closed`.
+    /// `Io`, `Closed`.
     pub fn groups(&self) -> Result<Vec<String>> {
-        self.with_groups(|groups| groups.keys().cloned().collect())
+        self.with_state(|state| state.map(|state| state.groups.keys().cloned().collect()).unwrap_or_default())
     }
 
     /// What a group has committed, and how far it is behind; nothing of a group that nobody knows.
     ///
     /// # Errors
     ///
-    /// As for [`groups`](Self::groups).
+    /// As for [`groups`](Self::groups); `Corrupt` or `CodecUnavailable` where a commit that cannot be read may be a later
+    /// one of this group.
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
-        let offsets = self.with_groups(|groups| groups.get(name).cloned())?.unwrap_or_default();
+        let offsets = self.with_state(|state| {
+            let Some(state) = state else { return Ok(Vec::new()) };
+            let partitions = state.partitions(name);
+            if partitions.is_empty() {
+                return state.doubts.about(name, None).map_or(Ok(Vec::new()), Err);
+            }
+            let entry = |partition| {
+                let entry = state.committed(name, &partition)?.cloned();
+                Ok(entry.map(|entry| (partition, entry)))
+            };
+            partitions.into_iter().filter_map(|partition| entry(partition).transpose()).collect()
+        })?;
+        let offsets: Vec<(TopicPartition, Entry)> = offsets?;
         let committed = offsets.into_iter().map(|(partition, entry)| {
             let described = self.describe(&partition, entry);
             (partition, described)
@@ -136,20 +153,19 @@ impl OffsetStore {
     /// # Errors
     ///
     /// `UnknownGroup` when it has committed nothing and nothing is named; `UnknownTopic`, `UnknownPartition`; `ReadOnly`;
-    /// `InvalidArgument` for a negative time;
-    /// those of a commit. Nothing is moved then.
+    /// `InvalidArgument` for a negative time; those of a commit; for [`ResetTo::ShiftBy`] those of
+    /// [`describe_group`](Self::describe_group). Nothing is moved then.
     pub fn reset_group_offsets(
         &self,
         name: &str,
         what: &GroupReset,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
         self.catalog.data_dir().check_writable()?;
-        let committed = self.with_groups(|groups| groups.get(name).cloned())?;
+        let partitions = self.partitions_of(name)?;
         let names_any = !(what.topics.is_empty() && what.partitions.is_empty());
-        if committed.is_none() && !names_any {
-            return Err(Error::UnknownGroup { name: name.to_string() });
+        if partitions.is_empty() && !names_any {
+            return Err(self.unknown_group(name)?);
         }
-        let committed = committed.unwrap_or_default();
         let mut logs = BTreeMap::new();
         let mut add = |log: Arc<Log>| drop(logs.insert(log.identity.name.clone(), log));
         for topic in &what.topics {
@@ -160,13 +176,14 @@ impl OffsetStore {
         }
         if !names_any {
             // What was committed for a topic that is gone stays as it is: there is no place to move to.
-            committed.keys().filter_map(|p| self.catalog.log(p).ok()).for_each(&mut add);
+            partitions.iter().filter_map(|p| self.catalog.log(p).ok()).for_each(&mut add);
         }
         let mut commits = Vec::new();
         for (partition, log) in logs {
-            let of_this_topic =
-                |entry: &&Entry| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id);
-            let committed = committed.get(&partition).filter(of_this_topic).map(|entry| entry.offset);
+            let committed = match what.to {
+                ResetTo::ShiftBy(_) => self.committed_in(name, &partition, &log)?,
+                _ => None,
+            };
             if let Some(offset) = target(&log, what.to, committed)? {
                 commits.push(OffsetCommit { log, offset, metadata: String::new() });
             }
@@ -182,9 +199,12 @@ impl OffsetStore {
     /// `UnknownGroup`, `ReadOnly`, and what the operating system says.
     pub fn delete_group(&self, name: &str) -> Result<()> {
         self.catalog.data_dir().check_writable()?;
-        let partitions: Vec<TopicPartition> = self
-            .with_groups(|groups| groups.get(name).map(|offsets| offsets.keys().cloned().collect()))?
-            .ok_or_else(|| Error::UnknownGroup { name: name.to_string() })?;
+        let partitions = self.partitions_of(name)?;
+        if partitions.is_empty()
+            && let error @ Error::UnknownGroup { .. } = self.unknown_group(name)?
+        {
+            return Err(error);
+        }
         let mut lines: Vec<OffsetRecord> =
             partitions.iter().map(|p| OffsetRecord::Tombstone(key(name, p))).collect();
         // Kafka writes this one as well, whether the group had such a record or not.
@@ -199,21 +219,37 @@ impl OffsetStore {
     /// `ReadOnly`, and what the operating system says.
     pub fn forget_topic(&self, topic: &str) -> Result<()> {
         self.catalog.data_dir().check_writable()?;
-        let lines = self.with_groups(|groups| {
-            let of_topic = |(group, offsets): (&String, &BTreeMap<TopicPartition, _>)| {
-                let partitions = offsets.keys().filter(|p| &*p.topic == topic);
-                partitions.map(|p| OffsetRecord::Tombstone(key(group, p))).collect::<Vec<_>>()
-            };
-            groups.iter().flat_map(of_topic).collect()
+        let lines = self.with_state(|state| {
+            let Some(state) = state else { return Vec::new() };
+            let known = state
+                .groups
+                .iter()
+                .flat_map(|(group, offsets)| offsets.keys().map(|partition| (group.as_str(), partition)));
+            let all: BTreeSet<_> = known.chain(state.doubts.groups_and_partitions()).collect();
+            let of_topic = all.into_iter().filter(|(_, partition)| &*partition.topic == topic);
+            of_topic.map(|(group, partition)| OffsetRecord::Tombstone(key(group, partition))).collect()
         })?;
         self.write_many(lines)
     }
 
-    fn with_groups<T>(&self, look: impl FnOnce(&Groups) -> T) -> Result<T> {
-        self.with_state(|state| match state {
-            Some(state) => look(&state.groups),
-            None => look(&Groups::new()),
-        })
+    /// The partitions for which a group is known to have committed.
+    fn partitions_of(&self, group: &str) -> Result<BTreeSet<TopicPartition>> {
+        self.with_state(|state| state.map(|state| state.partitions(group)).unwrap_or_default())
+    }
+
+    /// What a group has committed for `partition` of the topic as it is now.
+    fn committed_in(&self, group: &str, partition: &TopicPartition, log: &Log) -> Result<Option<Offset>> {
+        let of_this_topic = |entry: &&Entry| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id);
+        self.with_state(|state| {
+            let entry = state.map_or(Ok(None), |state| state.committed(group, partition))?;
+            Ok(entry.filter(of_this_topic).map(|entry| entry.offset))
+        })?
+    }
+
+    /// The error about a group of which no commit is known: commits that cannot be read may be its own.
+    fn unknown_group(&self, name: &str) -> Result<Error> {
+        let doubt = self.with_state(|state| state.and_then(|state| state.doubts.about(name, None)))?;
+        Ok(doubt.unwrap_or_else(|| Error::UnknownGroup { name: name.to_string() }))
     }
 }
 

@@ -12,6 +12,8 @@
 //! * What is known of the groups is what the log says: [`OffsetStore`] reads its own records back, and a sidecar
 //!   (`consumer-offsets.snapshot`) only saves reading them all. A sidecar that is missing, damaged or not of this log is
 //!   built again.
+//! * A commit that cannot be read is never replaced by an older one: the group's answer is an error, until it commits
+//!   anew or is reset. Other groups go on.
 //! * The log does not grow for ever: from time to time the current values are appended again and what lies before them
 //!   is removed.
 //!
@@ -20,6 +22,7 @@
 //! has no members: two consumers of one group both read everything, and the last commit holds.
 
 mod admin;
+mod doubts;
 mod state;
 mod store;
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! What all groups have committed, as the log of `__consumer_offsets` says.
 //!
-//! It begins with the sidecar where that is of use and follows the log from there. After an error nothing is kept: the
-//! next use begins again, and meets the error again.
+//! It begins with the sidecar where that is of use and follows the log from there. Records of unknown kinds are passed
+//! over, as Kafka does. A record or batch that cannot be read is damage of the log, and puts in [doubt](Doubts) only the
+//! commits that it may replace. After any other error nothing is kept: the next use begins again, and meets the error
+//! again.
 
+use super::doubts::{Doubts, Scope};
 use crate::{
     codec::{
         DecodeError,
         batch::RecordBatch,
         committed::{
-            CommitRecord, CommittedEntry, CommittedSnapshot, Life, decode_commit_record,
+            About, CommitRecord, CommittedEntry, CommittedSnapshot, Life, decode_commit_record,
             decode_committed_snapshot, encode_committed_snapshot,
         },
         coordinator::OffsetKey,
+        record::Record,
     },
     env::Env,
     error::{Error, Result},
@@ -22,7 +26,11 @@ use crate::{
         name::{TopicName, check_group},
     },
 };
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// The sidecar's name, in the partition's directory.
 pub(super) const SNAPSHOT: &str = "consumer-offsets.snapshot";
@@ -48,6 +56,8 @@ pub(super) type Groups = BTreeMap<String, BTreeMap<TopicPartition, Entry>>;
 pub(super) struct State {
     reader: LogReader,
     pub(super) groups: Groups,
+    /// Which of that may be out of date.
+    pub(super) doubts: Doubts,
     /// Bytes of the log that the sidecar does not cover.
     pub(super) since_snapshot: u64,
 }
@@ -62,7 +72,7 @@ impl State {
         });
         let (from, groups) = usable.unwrap_or_else(|| (log.offsets().log_start(), Groups::new()));
         let reader = LogReader::new(Arc::clone(log), IsolationLevel::ReadCommitted, from);
-        State { reader, groups, since_snapshot: 0 }
+        State { reader, groups, doubts: Doubts::default(), since_snapshot: 0 }
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {
@@ -84,11 +94,16 @@ impl State {
                     // since the sidecar was written. What is removed may say that something was forgotten.
                     if !planted!(remember_what_was_forgotten) {
                         self.groups.clear();
+                        self.doubts = Doubts::default();
                     }
                     self.reader.seek(self.log().offsets().log_start());
                     continue;
                 }
-                other => other?,
+                Err(error) => {
+                    self.pass(error)?;
+                    continue;
+                }
+                Ok(fetched) => fetched,
             };
             if fetched.batches.is_empty() {
                 return Ok(());
@@ -102,25 +117,92 @@ impl State {
         }
     }
 
+    /// Goes past bytes that are not what was written, which may have been any commit.
+    fn pass(&mut self, error: Error) -> Result<()> {
+        let Some(next) = error.next_offset().filter(|next| *next > self.reader.next_offset()) else {
+            return Err(error);
+        };
+        self.doubts.raise(Scope::Anything, next, error);
+        self.reader.seek(next);
+        Ok(())
+    }
+
     fn apply(&mut self, batch: &RecordBatch, from: Offset) -> Result<()> {
         let log = Arc::clone(self.reader.log());
-        for record in log.decode(batch)?.iter().filter(|record| record.offset >= from) {
-            let at = |error: DecodeError| log.unreadable(batch.header(), in_record(record.offset, error));
-            match decode_commit_record(&record).map_err(at)? {
-                CommitRecord::Committed(entry) => insert(&mut self.groups, entry).map_err(at)?,
-                CommitRecord::Forgotten(key) => {
-                    let partition = partition_of(&key).map_err(at)?;
-                    if let Some(offsets) = self.groups.get_mut(&key.group) {
-                        offsets.remove(&partition);
-                        if offsets.is_empty() || planted!(a_tombstone_forgets_the_group) {
-                            self.groups.remove(&key.group);
-                        }
-                    }
+        let records = match log.decode(batch) {
+            // There was no memory for it, or it could not be read: that may pass.
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => {
+                self.doubts.raise(Scope::Anything, batch.header().next_offset(), error);
+                return Ok(());
+            }
+            Ok(records) => records,
+        };
+        for record in records.iter().filter(|record| record.offset >= from) {
+            if let Err((scope, error)) = self.apply_record(&record) {
+                let error = log.unreadable(batch.header(), in_record(record.offset, error));
+                if let Some(scope) = scope {
+                    self.doubts.raise(scope, record.offset + 1, error);
                 }
-                CommitRecord::Other => {}
             }
         }
         Ok(())
+    }
+
+    /// Does what the record says, or says what it may have been about; nothing, where nobody can ask for that.
+    fn apply_record(&mut self, record: &Record<'_>) -> Result<(), (Option<Scope>, DecodeError)> {
+        let names = |key: &OffsetKey| partition_of(key).map_err(|error| (None, error));
+        match decode_commit_record(record) {
+            Ok(CommitRecord::Committed(entry)) => {
+                let (group, partition) = (entry.key.group.clone(), names(&entry.key)?);
+                let scope = || Scope::Partition(group, partition);
+                if let Err(error) = insert(&mut self.groups, entry) {
+                    return Err((Some(scope()), error));
+                }
+                self.doubts.settle(scope, record.offset);
+            }
+            Ok(CommitRecord::Forgotten(key)) => {
+                let partition = names(&key)?;
+                if let Some(offsets) = self.groups.get_mut(&key.group) {
+                    offsets.remove(&partition);
+                    if offsets.is_empty() || planted!(a_tombstone_forgets_the_group) {
+                        self.groups.remove(&key.group);
+                    }
+                }
+                self.doubts.settle(|| Scope::Partition(key.group, partition), record.offset);
+            }
+            Ok(CommitRecord::GroupForgotten(group)) => {
+                self.doubts.settle(|| Scope::Group(group), record.offset);
+            }
+            Ok(CommitRecord::Other) => {}
+            Err(unreadable) => {
+                let scope = match unreadable.about {
+                    About::Anything => Scope::Anything,
+                    About::Group(group) => Scope::Group(group),
+                    About::Offset(key) => Scope::Partition(key.group.clone(), names(&key)?),
+                };
+                return Err((Some(scope), unreadable.error));
+            }
+        }
+        Ok(())
+    }
+
+    /// What `group` has committed for `partition`.
+    ///
+    /// # Errors
+    ///
+    /// That of a commit that cannot be read, and may be a later one.
+    pub(super) fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<&Entry>> {
+        match self.doubts.about(group, Some(partition)) {
+            Some(error) if !planted!(believe_older_commits) => Err(error),
+            _ => Ok(self.groups.get(group).and_then(|offsets| offsets.get(partition))),
+        }
+    }
+
+    /// All partitions for which `group` is known to have committed, whether that can be read or not.
+    pub(super) fn partitions(&self, group: &str) -> BTreeSet<TopicPartition> {
+        let known = self.groups.get(group).into_iter().flat_map(|offsets| offsets.keys());
+        known.chain(self.doubts.partitions(group)).cloned().collect()
     }
 
     /// Writes the sidecar anew.
@@ -140,13 +222,7 @@ impl State {
 
 /// The error about the content of the record at `offset`, which may lie anywhere in its batch.
 fn in_record(offset: Offset, error: DecodeError) -> DecodeError {
-    match error {
-        DecodeError::Unsupported { found, supported } => {
-            DecodeError::Unsupported { found: format!("at offset {offset} {found}"), supported }
-        }
-        DecodeError::CodecUnavailable(codec) => DecodeError::CodecUnavailable(codec),
-        error => DecodeError::malformed(0u64, format!("the record at offset {offset}: {error}")),
-    }
+    DecodeError::malformed(0u64, format!("the record at offset {offset}: {error}"))
 }
 
 fn snapshot_path(log: &Log) -> PathBuf {

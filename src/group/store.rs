@@ -5,7 +5,7 @@
 
 use super::{
     OFFSETS_TOPIC,
-    state::{State, entries, key},
+    state::{Entry, State, entries, key},
 };
 use crate::{
     codec::{
@@ -122,7 +122,8 @@ impl OffsetStore {
         if data_dir.read_only {
             // What was committed covers data that this handle may not have seen yet.
             self.catalog.refresh()?;
-        } else if current.since_snapshot >= self.upkeep.snapshot_every {
+        } else if current.since_snapshot >= self.upkeep.snapshot_every && current.doubts.are_none() {
+            // A sidecar has no place for doubts.
             // The sidecar only saves time: whoever asks for offsets shall not fail for it.
             let _ = current.write_snapshot(&*data_dir.env);
         }
@@ -194,6 +195,11 @@ impl OffsetStore {
         if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
             return Ok(());
         }
+        // What lies before an unreadable commit is not replaced, for nobody would know any more that it was one.
+        if self.with_state(|state| state.is_some_and(|state| !state.doubts.are_none()))? {
+            self.rewrite_above.store(log.size() + self.upkeep.rewrite_above, Ordering::Relaxed);
+            return Ok(());
+        }
         // Everything that was appended counts, acknowledged or not; but nothing that a transaction has not decided.
         log.flush()?;
         if log.offsets().last_stable() < log.offsets().log_end() {
@@ -245,11 +251,11 @@ impl OffsetStore {
 
 impl Coordinator for OffsetStore {
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
-        let found = self.with_state(|state| {
-            let offsets = state.and_then(|state| state.groups.get(group));
-            partitions.iter().map(|p| offsets.and_then(|offsets| offsets.get(p)).cloned()).collect::<Vec<_>>()
+        let found: Result<Vec<Option<Entry>>> = self.with_state(|state| {
+            let Some(state) = state else { return Ok(vec![None; partitions.len()]) };
+            partitions.iter().map(|p| state.committed(group, p).map(Option::<&Entry>::cloned)).collect()
         })?;
-        let committed = found.into_iter().zip(partitions).map(|(entry, partition)| {
+        let committed = found?.into_iter().zip(partitions).map(|(entry, partition)| {
             let entry = entry?;
             Some(Committed {
                 topic_id: entry.life.topic_id,
@@ -291,7 +297,9 @@ impl Coordinator for OffsetStore {
 fn news<'a>(state: &State, group: &str, commits: &[&'a OffsetCommit]) -> Vec<&'a OffsetCommit> {
     let offsets = state.groups.get(group).filter(|_| !planted!(everything_is_news));
     let is_news = |commit: &&&OffsetCommit| {
-        let had = offsets.and_then(|offsets| offsets.get(&commit.log.identity.name));
+        let partition = &commit.log.identity.name;
+        let had = offsets.and_then(|offsets| offsets.get(partition));
+        let had = had.filter(|_| state.doubts.about(group, Some(partition)).is_none());
         had.is_none_or(|had| {
             let is_noted_anew = had.metadata != commit.metadata && !planted!(metadata_is_no_news);
             had.offset != commit.offset || is_noted_anew || had.life != life_of(&commit.log)
@@ -302,7 +310,7 @@ fn news<'a>(state: &State, group: &str, commits: &[&'a OffsetCommit]) -> Vec<&'a
 
 impl OffsetStore {
     /// What was committed for `partition`, with the lag as it is now.
-    pub(super) fn describe(&self, partition: &TopicPartition, entry: super::state::Entry) -> CommittedOffset {
+    pub(super) fn describe(&self, partition: &TopicPartition, entry: Entry) -> CommittedOffset {
         let log = self.catalog.log(partition).ok();
         let same = log.filter(|log| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id));
         let is_read = entry.offset + u64::from(planted!(a_lag_leaves_out_a_record));

@@ -216,13 +216,19 @@
 //! partition's incarnation. So it is not taken for a place in a topic of the same name that was created later, and an
 //! offset beyond what a crash left is reported as such. (I5, I9)
 //!
+//! A commit that cannot be read (damage, a codec that is missing, a malformed record) is never replaced by an older one. A
+//! record with a readable key hides the commits of that group for that partition, a batch that cannot be decoded hides
+//! every commit before it. What is hidden is answered with an error, until the group commits there again, is reset or
+//! deleted. Records of unknown kinds are passed over, as Kafka does.
+//!
 //! ## Forget a group, and write the offsets again
 //!
 //! Forgetting: a record for each partition of the group that says so is appended to `__consumer_offsets`, and that is
 //! flushed. They are one batch of up to 256 KiB; a group with more may be forgotten in part after a crash, and is forgotten by
 //! asking again. Deleting a topic forgets its offsets the same way.
 //!
-//! So that the log does not grow for ever, the values that hold are written again, and what lies before them goes:
+//! So that the log does not grow for ever, the values that hold are written again, and what lies before them goes, unless
+//! some commit is hidden:
 //!
 //! 1. The log is flushed, and all values are appended, in batches of moderate size.
 //! 2. They are flushed.

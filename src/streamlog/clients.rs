@@ -81,11 +81,12 @@ impl Streamlog {
         ConsumerBuilder::new(Arc::clone(&self.inner.catalog), coordinator, group).keeping_open(self.keeper())
     }
 
-    /// The names of all groups that have committed offsets, in their order.
+    /// The names of all groups that have committed offsets, in their order. A group of which no commit can be read is
+    /// missing; [`health`](Self::health) then reports damage in `__consumer_offsets`.
     ///
     /// # Errors
     ///
-    /// `Corrupt` when what was committed cannot be read, `Closed`.
+    /// `Io` when what was committed cannot be read, `Closed`.
     pub fn groups(&self) -> Result<Vec<String>> {
         self.inner.check_open()?;
         self.inner.offsets.groups()
@@ -96,7 +97,8 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// As for [`Streamlog::groups`].
+    /// As for [`Streamlog::groups`]. `Corrupt` or `CodecUnavailable`, with file and position, where a commit that cannot be
+    /// read may be a later one of this group: no older commit is taken for it.
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
         self.inner.check_open()?;
         self.inner.offsets.describe_group(name)
@@ -116,7 +118,7 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// As for [`Streamlog::groups`]; `UnknownTopic`.
+    /// As for [`describe_group`](Self::describe_group); `UnknownTopic`.
     pub fn describe_group_on<T: AsRef<str>>(
         &self,
         name: &str,

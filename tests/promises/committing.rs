@@ -87,6 +87,12 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "id of the topic, and the incarnation, of the log that it is made of",
         mistakes: &["believe_anothers_sidecar"],
     },
+    Promise {
+        test: "a_batch_that_cannot_be_read_is_never_replaced_by_an_older_commit@src/group/tests/hidden.rs",
+        file: "src/group/mod.rs",
+        says: "A commit that cannot be read is never replaced by an older one",
+        mistakes: &["believe_older_commits"],
+    },
 ];
 
 fn automatically(builder: ConsumerBuilder) -> ConsumerBuilder {

@@ -87,9 +87,14 @@ fn the_sidecar_saves_reading_what_it_covers() {
     // The first commits lie in damage now; the sidecar knows them.
     let path = log.identity.dir.join("00000000000000000000.log");
     env.open(&path, Open::Write).unwrap().write_at(&[0xff], 70).unwrap();
+    let look = || {
+        let store = OffsetStore::new(Arc::clone(&catalog));
+        store.committed("unknown", &[partition("t", 0)]).map(|found| found.len())
+    };
     assert_eq!(committed(&OffsetStore::new(Arc::clone(&catalog)), "g", "t", 0), Some(2));
+    assert_eq!(look().unwrap(), 1);
     env.remove_file(&sidecar()).unwrap();
-    assert_eq!(OffsetStore::new(catalog).groups().unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(look().unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[test]
