@@ -360,6 +360,7 @@
 //! where reading goes on. A handle that has found it goes on saying so, also where the file is put back, until retention
 //! removes the place or the log is opened anew. A writing handle finds the same, and so does
 //! [`PartitionDir`](crate::PartitionDir), which asks the manifest and the mark beside its directory.
+//! A segment is not missing where a power cut took its file before anything in it was durable: the log ends before it.
 //!
 //! Beside a writer a file may be gone because retention removed it, or be another one because a recovery wrote it anew.
 //! Before a read-only handle calls anything damage, it asks the manifest again and opens the files anew. That holds for a

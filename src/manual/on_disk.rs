@@ -266,6 +266,10 @@
 //! Kafka's CRC leaves the first 21 bytes open (of which it holds its own four). Readers and recovery therefore also check
 //! that the base offset continues the order, that the length fits, and that magic is 2; and a sealed segment has `.pages`.
 //!
+//! After damage there is no order to continue. There a batch is believed only where something else bears out its base
+//! offset: the manifest, the mark, the batch after it, or the header before it. A batch that claims offsets of the batches
+//! after it, and has no records there, is damage itself.
+//!
 //! While a segment is active its file is longer than its data. The rest is zeros: space that was set aside, so that a
 //! full disk is met before anything is written. A length field of zero ends the data. The file grows in steps that begin
 //! with 64 KiB and double with the file to 64 MiB, and never beyond `segment.bytes`. A roll and a clean close cut it to

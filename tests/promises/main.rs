@@ -18,6 +18,7 @@
 
 mod committing;
 mod consuming;
+mod damaged;
 mod enclosing;
 mod finding;
 mod keeping;
@@ -75,10 +76,12 @@ fn root() -> PathBuf {
 /// The promises that are kept here.
 fn here() -> impl Iterator<Item = &'static Promise> {
     use {
-        committing as c, consuming as r, finding as f, keeping as k, observing as o, outlasting as l,
-        producing as p,
+        committing as c, consuming as r, damaged as d, finding as f, keeping as k, observing as o,
+        outlasting as l, producing as p,
     };
-    [r::HERE, c::HERE, f::HERE, o::HERE, p::HERE, k::HERE, l::HERE, enclosing::HERE].into_iter().flatten()
+    [r::HERE, c::HERE, d::HERE, f::HERE, o::HERE, p::HERE, k::HERE, l::HERE, enclosing::HERE]
+        .into_iter()
+        .flatten()
 }
 
 /// The promises that are kept by other tests.

@@ -351,8 +351,7 @@ impl Recovery<'_> {
             index_checksum: self.mark.index_checksum,
         };
         // The state is that of the log that the manifest knows, also where another segment begins at its end.
-        let named =
-            self.segments.get(..self.named.min(self.segments.len())).filter(|named| !named.is_empty());
+        let named = self.segments.get(..self.named.min(self.segments.len())).filter(|n| !n.is_empty());
         let segments = named.unwrap_or(&self.segments);
         let begun = Replay::begin(&*self.data_dir.env, self.identity, segments, log_start, known)?;
         begun.ok_or_else(|| {
@@ -411,6 +410,7 @@ impl Recovery<'_> {
     /// Whether the file of segment `i`, which is missing, held what was durable, as far as anybody knows.
     fn was_durable(&self, i: usize) -> Result<bool> {
         let below = self.segments.get(i).is_some_and(|segment| segment.base() < self.durable);
+        let below = below || planted!(never_durable_is_missing);
         Ok(below || (self.mark_is_lost && self.any_batch_from(i + 1)?))
     }
 
