@@ -599,7 +599,7 @@ impl Recovery<'_> {
         for i in from..self.segments.len() {
             let Some(segment) = self.segments.get(i).cloned() else { break };
             if i > from {
-                if self.was_never_durable(i, &segment) {
+                if self.was_never_durable(i) {
                     self.segments.truncate(i);
                     break;
                 }
@@ -636,8 +636,8 @@ impl Recovery<'_> {
     }
 
     /// Whether segment `i`, whose file is not there, began where nothing was durable: the log has ended before it.
-    fn was_never_durable(&self, i: usize, segment: &Segment) -> bool {
-        !self.mark_is_lost && segment.base() >= self.durable && matches!(self.len_of(i), Ok(None))
+    fn was_never_durable(&self, i: usize) -> bool {
+        !self.mark_is_lost && matches!(self.was_durable(i), Ok(false)) && matches!(self.len_of(i), Ok(None))
     }
 
     /// The file of segment `i` is not there, and held what was durable.
