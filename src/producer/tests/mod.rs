@@ -1,6 +1,8 @@
 //! Claims about producers, on an environment in memory. The sender's task is run by hand, or by a thread as the handle does.
 
 mod failures;
+#[cfg(feature = "sim")]
+mod flush_messages;
 mod pipelined;
 #[cfg(feature = "sim")]
 mod retries;
