@@ -7,46 +7,27 @@
 //! without that lock; bytes are published only when they are whole batches in the file.
 
 use crate::{
-    codec::{
-        checkpoint::LeaderEpochs,
-        manifest::{Entry, SealedSegment},
-        snapshot::{ProducerBatches, ProducerEntry},
-    },
+    codec::manifest::{Entry, SealedSegment},
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     partition::{
         open::owner::Owner,
         read::unreadable::Unreadable,
         state::{
-            deadlines::Deadlines, offsets::Offsets, producers::ProducerState, settings::LogConfig,
-            troubles::Troubles, waiters::Waiters,
+            append_state::AppendState, deadlines::Deadlines, identity::Identity, offsets::Offsets,
+            segment_list::SegmentList, settings::LogConfig, troubles::Troubles, unusable::Unusable,
+            waiters::Waiters,
         },
         write::flush::Flusher,
     },
     storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment},
-    types::{Durability, Offset, Timestamp, TopicId, TopicPartition},
+    types::{Durability, Offset, TopicPartition},
 };
 use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
-
-/// Which log it is, and where it lies.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The topic's id.
-    pub topic_id: TopicId,
-    /// The topic's name and the partition's number.
-    pub name: TopicPartition,
-    /// The partition's directory.
-    pub dir: PathBuf,
-    /// Its place among the marks.
-    pub slot: u32,
-    /// Whether the topic is one that the library keeps for itself.
-    pub internal: bool,
-}
 
 /// A log.
 pub struct Log {
@@ -94,124 +75,6 @@ impl fmt::Debug for Log {
     }
 }
 
-/// Why a log cannot be used, if so. Asked by every fetch, so there is no lock on the way of those that can.
-#[derive(Debug, Default)]
-pub(super) struct Unusable {
-    is_so: AtomicBool,
-    why: Mutex<Option<Error>>,
-}
-
-impl Unusable {
-    pub(super) fn set(&self, why: Option<Error>) {
-        let mut guard = self.why.lock();
-        self.is_so.store(why.is_some(), Ordering::SeqCst);
-        *guard = why;
-    }
-
-    fn why(&self) -> Option<Error> {
-        if self.is_so.load(Ordering::Relaxed) { self.why.lock().clone() } else { None }
-    }
-}
-
-/// What the one who appends holds.
-#[derive(Debug)]
-pub(super) enum AppendState {
-    /// Nothing was appended since the opening; this is how the last life ended.
-    Unloaded {
-        /// The active segment's bytes.
-        size: u64,
-        /// Whether a new incarnation begins with the next append.
-        new_incarnation: bool,
-    },
-    /// Nothing was appended since the opening, which had to look at the tail.
-    Recovered(Box<Active>),
-    /// Appending.
-    Open(Box<Active>),
-    /// Nothing can be appended, for this reason.
-    Refused(Error),
-}
-
-/// The state of appending.
-#[derive(Debug)]
-pub(super) struct Active {
-    /// The settings in force, here too: an append takes no lock for them.
-    pub config: Arc<LogConfig>,
-    pub segment: Arc<Segment>,
-    /// Whether its index has no room for one more entry.
-    pub index_is_full: bool,
-    /// Where the next batch goes.
-    pub position: u64,
-    /// How long the file is.
-    pub allocated: u64,
-    pub producers: ProducerState,
-    pub epochs: LeaderEpochs,
-    /// The leader epoch that appended batches carry.
-    pub epoch: i32,
-    /// The largest timestamp of the segment's first batch, and when the segment was created.
-    pub first_timestamp: Option<Timestamp>,
-    pub created: Timestamp,
-    /// How much is taken off the segment's time, drawn when it was created.
-    pub jitter: Duration,
-    /// Sealed segments whose flush or sidecars are outstanding, oldest first.
-    pub pending: Vec<PendingSeal>,
-    /// Whether names in the directory, or the manifest, are ahead of the medium.
-    pub names_dirty: bool,
-    /// Whether a new incarnation begins with the next append.
-    pub new_incarnation: bool,
-    /// Whether a checkpoint has something to write although nothing was appended.
-    pub sidecars_dirty: bool,
-    /// Bytes appended since the last checkpoint.
-    pub since_checkpoint: u64,
-    /// Records appended since the last flush that flush.messages asked for.
-    pub since_flush: u64,
-}
-
-/// A segment that was sealed, and what is still to be done for it.
-#[derive(Clone, Debug)]
-pub(super) struct PendingSeal {
-    pub segment: Arc<Segment>,
-    /// The base of the segment behind it, whose snapshot this is.
-    pub next_base: Offset,
-    pub snapshot: (Vec<ProducerEntry>, Vec<ProducerBatches>),
-}
-
-/// The segments of a log, as an immutable list that readers share.
-#[derive(Debug)]
-pub(super) struct SegmentList {
-    list: RwLock<Arc<Vec<Arc<Segment>>>>,
-    version: AtomicU64,
-}
-
-impl SegmentList {
-    pub(super) fn new(segments: Vec<Arc<Segment>>) -> Self {
-        SegmentList { list: RwLock::new(Arc::new(segments)), version: AtomicU64::new(0) }
-    }
-
-    /// The list as it is now.
-    pub(super) fn snapshot(&self) -> Arc<Vec<Arc<Segment>>> {
-        Arc::clone(&self.list.read())
-    }
-
-    /// Differs after every change.
-    pub(super) fn version(&self) -> u64 {
-        self.version.load(Ordering::SeqCst)
-    }
-
-    /// Replaces the list.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
-        let mut guard = self.list.write();
-        let mut list = Vec::clone(&guard);
-        change(&mut list);
-        *guard = Arc::new(list);
-        self.version.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// The last of `segments` whose base is at or below `offset`.
-pub(super) fn floor(segments: &[Arc<Segment>], offset: Offset) -> Option<usize> {
-    segments.partition_point(|s| s.base() <= offset).checked_sub(1)
-}
-
 /// How often is looked again behind a writer that goes on: files that show something else each time are not its work.
 pub(super) const LOOKS: usize = 16;
 
@@ -228,10 +91,10 @@ impl Log {
         let flushed = config.durability == Durability::Flushed;
         let config = Arc::new(config);
         *self.config.write() = Arc::clone(&config);
-        if let AppendState::Open(active) | AppendState::Recovered(active) = &mut *writer {
+        if let Some(active) = writer.loaded() {
             active.config = config;
         }
-        let AppendState::Open(active) = &mut *writer else { return };
+        let Some(active) = writer.opened() else { return };
         // A flush may be due only when the settings before would have it.
         if self.due.flush_soon(&active.config, self.data_dir.env.monotonic()) {
             self.data_dir.wake_background();
@@ -240,7 +103,7 @@ impl Log {
         if flushed || before == end {
             return;
         }
-        let last_stable = self.stable_below(active, end);
+        let last_stable = active.stable_below(end);
         self.offsets.change(|set| {
             set.high_watermark = end;
             set.last_stable = last_stable;
@@ -271,10 +134,7 @@ impl Log {
 
     /// Why nothing can be appended; `None` when it can.
     pub fn refusal(&self) -> Option<Error> {
-        match &*self.writer.lock() {
-            AppendState::Refused(error) => Some(error.clone()),
-            _ => None,
-        }
+        self.writer.lock().refusal().cloned()
     }
 
     /// The first damage that anybody met: the opening, an append, a reader. `None` once retention has removed it.
@@ -291,29 +151,22 @@ impl Log {
         })
     }
 
-    /// Stops appending for good, for this reason. Waiting readers look again.
-    pub fn poison(&self, cause: &Error) -> Error {
-        let mut writer = self.writer.lock();
-        let error = self.poison_locked(&mut writer, cause);
-        drop(writer);
-        self.waiters.notify_all();
-        error
+    /// Whether its tail was looked at by the opening, and nothing was written since.
+    pub fn was_recovered(&self) -> bool {
+        self.writer.lock().is_recovered()
     }
 
-    pub(super) fn poison_locked(&self, writer: &mut AppendState, cause: &Error) -> Error {
-        if let AppendState::Refused(error) = writer {
-            return error.clone();
-        }
-        let cause = Arc::new(cause.clone());
-        let error = Error::Poisoned { path: self.identity.dir.clone(), cause };
-        *writer = AppendState::Refused(error.clone());
+    /// Stops appending for good, for this reason. Waiting readers look again.
+    pub fn poison(&self, cause: &Error) -> Error {
+        let error = self.writer.lock().poison(&self.identity.dir, cause);
+        self.waiters.notify_all();
         error
     }
 
     /// Stops appending and reading: the topic was deleted. Bytes that were handed out stay.
     pub fn mark_deleted(&self) {
         let mut writer = self.writer.lock();
-        *writer = AppendState::Refused(Error::deleted(&self.identity.name.topic));
+        writer.refuse(Error::deleted(&self.identity.name.topic));
         self.shut.store(true, Ordering::SeqCst);
         drop(writer);
         // A topic that is created under the same name has files of the same names.

@@ -12,6 +12,7 @@ use crate::{
     },
     env::sync::Ordering,
     error::{Error, Result},
+    partition::write::close::close,
     storage::{
         layout::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_CONTENT, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS},
         manifest::Flush,
@@ -124,7 +125,7 @@ impl Inner {
         let mut first_error = None;
         let mut clean = true;
         for log in self.catalog.logs() {
-            match log.close() {
+            match close(&log) {
                 Ok(Some(closing)) => {
                     lives.extend(closing.incarnation);
                     closed.push((log.identity.topic_id, log.identity.name.clone(), closing.facts));

@@ -18,12 +18,12 @@ use crate::{
     },
     error::{Error, Result},
     partition::{
-        log::{Identity, Log},
+        log::Log,
         open::{
             follower::Follower,
             recover::{PartitionRecovery, RecoveryVerdict},
         },
-        state::settings::LogConfig,
+        state::{identity::Identity, settings::LogConfig},
     },
     storage::{
         data_dir::DataDir,

@@ -8,10 +8,7 @@ use super::{catalog::Catalog, config::TopicConfig, log_config};
 use crate::{
     codec::manifest::Entry,
     error::{Error, Result},
-    partition::{
-        log::{Identity, Log},
-        write::commit::run_all,
-    },
+    partition::{log::Log, state::identity::Identity, write::commit::run_all},
     storage::manifest::Flush,
     types::Offset,
 };

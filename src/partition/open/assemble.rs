@@ -1,41 +1,43 @@
-//! The beginning and the end of a log's life in this process.
+//! The beginning of a log's life in this process.
 //!
 //! A clean opening reads nothing: the manifest says where the log ended, and lengths and names say whether that is still
 //! so. What appending needs to know (the tail of the index, the producers) is loaded with the first append.
 
 use crate::{
     codec::{
-        checkpoint::{LeaderEpochs, encode_epochs, encode_partition_metadata},
-        manifest::{Entry, PartitionClosed},
+        checkpoint::{encode_epochs, encode_partition_metadata},
+        manifest::PartitionClosed,
         mark::Mark,
     },
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     partition::{
-        log::{Active, AppendState, Identity, Log, SegmentList, Unusable},
+        log::Log,
         open::{
             changed::is_as_closed,
             owner::Owner,
             recover::{GoOn, PartitionRecovery},
         },
         state::{
+            append_state::AppendState,
             deadlines::Deadlines,
+            identity::Identity,
             offsets::{OffsetSet, Offsets},
-            replay::{KnownEnd, Replay},
+            segment_list::SegmentList,
             settings::LogConfig,
             troubles::Troubles,
+            unusable::Unusable,
             waiters::Waiters,
         },
-        write::{append::draw_jitter, flush::Flusher},
+        write::flush::Flusher,
     },
     storage::{
         apart::is_no_file,
         data_dir::DataDir,
-        index,
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
         manifest::{PartitionState, SegmentEntry},
-        scan::{LEADER_EPOCH, ReadPath, ScanItem},
-        segment::{Segment, sidecars::UNKNOWN},
+        scan::LEADER_EPOCH,
+        segment::Segment,
         sidecar::{remove_segment_files, write_unflushed},
     },
     types::{Offset, Timestamp},
@@ -227,203 +229,6 @@ impl Log {
         log.recount();
         Arc::new(log)
     }
-
-    /// What appending needs to know of a log that was closed with `size` bytes in its active segment.
-    pub(in crate::partition) fn load_for_appending(
-        &self,
-        size: u64,
-        new_incarnation: bool,
-    ) -> Result<Active> {
-        self.check_owner()?;
-        let segments = self.segments.snapshot();
-        let end = self.offsets.log_end();
-        let log_start = self.offsets.log_start();
-        let index_checksum = segments.last().map_or(UNKNOWN, |last| last.index_checksum());
-        let known = KnownEnd { offset: end, position: size, index_checksum };
-        let begun = Replay::begin(&*self.data_dir.env, &self.identity, &segments, log_start, known)?;
-        let (Some(mut replay), Some(last)) = (begun, segments.last()) else {
-            return Err(Error::corrupt(&self.identity.dir, 0, "the manifest names no segment"));
-        };
-        let len = last.data().len()?;
-        if len != size {
-            let reason = format!("the file has {len} bytes, and had {size} when it was closed");
-            return Err(Error::corrupt(last.data().path(), len.min(size), reason));
-        }
-        self.tidy(&segments)?;
-        for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
-            if i > replay.segment {
-                if let Some(before) = segments.get(replay.segment) {
-                    replay.leave(before);
-                }
-                replay.enter(i, segment);
-            }
-            replay.scan(segment, segment.readable(), ReadPath::Cache, &mut |_| true)?;
-        }
-        check_tail(last, &replay, size, end)?;
-        self.activate(replay, last, len, new_incarnation)
-    }
-
-    /// The state of appending after a replay that ended in `segment`, whose file is `allocated` long.
-    pub(in crate::partition) fn activate(
-        &self,
-        replay: Replay,
-        segment: &Arc<Segment>,
-        allocated: u64,
-        new_incarnation: bool,
-    ) -> Result<Active> {
-        let position = segment.readable();
-        segment.know_place(position, self.offsets.log_end());
-        let first_timestamp = match segment.header_at(0) {
-            Ok(header) => header.map(|h| h.max_timestamp),
-            Err(Error::Corrupt { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let mut epochs = replay.epochs;
-        // Whatever a checkpoint says that is not what the batches were checked for.
-        let epoch = self.leader_epoch.load(Ordering::Relaxed);
-        let wrong = epochs.latest() != Some(epoch);
-        if wrong {
-            epochs = LeaderEpochs::default();
-            epochs.assign(epoch, self.offsets.log_start());
-        }
-        let trimmed = epochs.truncate_from_start(self.offsets.log_start());
-        let sidecars_dirty = wrong || trimmed || replay.went_back;
-        let config = self.config();
-        segment.activate(replay.index);
-        segment.set_aborted(replay.aborted);
-        let jitter = draw_jitter(config.segment_jitter.min(config.segment_time), self.data_dir.env.random());
-        Ok(Active {
-            segment: Arc::clone(segment),
-            index_is_full: segment.index_is_full(config.segment_index_bytes),
-            position,
-            allocated,
-            producers: replay.producers,
-            epoch,
-            epochs,
-            first_timestamp,
-            created: self.data_dir.env.now(),
-            jitter,
-            config,
-            pending: replay.sealed,
-            sidecars_dirty,
-            names_dirty: false,
-            new_incarnation,
-            since_checkpoint: 0,
-            since_flush: 0,
-        })
-    }
-
-    /// Ends appending: everything is checkpointed and the active file cut to its data. What the manifest's closing
-    /// record says of this log is returned; `None` when the log cannot be closed cleanly. Whatever comes of it, nothing
-    /// is written to this log afterwards: another process may be about to.
-    pub fn close(&self) -> Result<Option<Closing>> {
-        // Under the lock, so that what is being appended is part of the checkpoint.
-        let writer = self.writer.lock();
-        self.closing.store(true, Ordering::SeqCst);
-        drop(writer);
-        // The closing record is about the segments that there are now: none comes or goes, until the log refuses it.
-        let no_removal = self.checkpointing.lock();
-        let result = self.finish();
-        *self.writer.lock() = AppendState::Refused(Error::closed("the log"));
-        drop(no_removal);
-        self.wait_for_flush();
-        self.waiters.notify_all();
-        result
-    }
-
-    fn finish(&self) -> Result<Option<Closing>> {
-        let mut incarnation = None;
-        match &*self.writer.lock() {
-            AppendState::Refused(error @ Error::Poisoned { .. }) => return Err(error.clone()),
-            AppendState::Refused(_) => return Ok(None),
-            _ => {}
-        }
-        if self.data_dir.has_written() {
-            // The closing record will speak of this log too, so what recovery learned of it is written down.
-            let mut writer = self.writer.lock();
-            if matches!(&*writer, AppendState::Recovered(_)) {
-                self.ready(&mut writer)?;
-            }
-            // A clean opening begins no new life, so this one, which may have lost records, must not end unnoted.
-            if let AppendState::Open(active) = &mut *writer
-                && !planted!(close_ends_a_life_unnoted)
-            {
-                incarnation = self.new_incarnation(active, self.offsets.log_end());
-            }
-        }
-        if !planted!(close_without_flush) {
-            self.take_checkpoint()?;
-        }
-        let mut writer = self.writer.lock();
-        if let AppendState::Open(active) = &mut *writer
-            && active.allocated != active.position
-            && !planted!(close_leaves_preallocated_space)
-        {
-            active.segment.data().set_len(active.position)?;
-            active.allocated = active.position;
-            active.segment.data().sync()?;
-        }
-        self.closing_facts(&writer).map(|facts| Some(Closing { facts, incarnation }))
-    }
-
-    /// Whether its tail was looked at by the opening, and nothing was written since.
-    pub fn was_recovered(&self) -> bool {
-        matches!(&*self.writer.lock(), AppendState::Recovered(_))
-    }
-
-    fn closing_facts(&self, writer: &AppendState) -> Result<PartitionClosed> {
-        let (size, largest_timestamp, index_checksum) = match writer {
-            AppendState::Open(active) | AppendState::Recovered(active) => {
-                let checksum = active.segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum);
-                (active.position, active.segment.largest_timestamp()?, checksum)
-            }
-            // Nothing is read for a log that nobody appended to.
-            AppendState::Unloaded { size, .. } => {
-                let last = self.segments.snapshot().last().map_or(UNKNOWN, |last| last.index_checksum());
-                (*size, Timestamp::NONE, last)
-            }
-            AppendState::Refused(error) => return Err(error.clone()),
-        };
-        Ok(PartitionClosed {
-            log_start: self.offsets.log_start(),
-            next_offset: self.offsets.log_end(),
-            last_stable_offset: self.offsets.last_stable(),
-            size,
-            largest_timestamp,
-            index_checksum,
-        })
-    }
-}
-
-/// Whether the last batches of a log that was closed, from the last one that the index knows on, are in their place and
-/// whole, and end where it ended: bytes may be other ones in a file as long as before.
-fn check_tail(last: &Segment, replay: &Replay, size: u64, end: Offset) -> Result<()> {
-    let from = index::floor_offset(replay.index.offsets(), last.base(), end.saturating_sub(1));
-    let position = from.map_or(0, |entry| u64::from(entry.position));
-    let at = |position| {
-        Error::corrupt(
-            last.data().path(),
-            position,
-            "the last batches are not those that were there when the log was closed",
-        )
-    };
-    let expected = match position {
-        0 => last.base(),
-        _ => last.header_at(position)?.ok_or_else(|| at(position))?.base_offset,
-    };
-    let mut scanner = last.scanner(size, position, expected);
-    while let ScanItem::Batch(..) = scanner.next()? {}
-    let ends = scanner.expected() == end || (last.may_have_gaps() && scanner.expected() <= end);
-    if scanner.position() == size && ends { Ok(()) } else { Err(at(scanner.position())) }
-}
-
-/// What a log's clean close has the manifest say.
-#[derive(Debug)]
-pub struct Closing {
-    /// How it ends.
-    pub facts: PartitionClosed,
-    /// The life that began unnoted, with the offset that comes next.
-    pub incarnation: Option<Entry>,
 }
 
 /// The mark of a log that was closed like this: all of it is durable, and checkpointed.

@@ -12,13 +12,16 @@ use crate::{
     env::Env,
     error::{Error, Result},
     partition::{
-        log::{Identity, Log},
+        log::Log,
         open::{
             partition_dir::checkpointed,
             quarantine::entries_of,
             recover::{HandsOff, Recovery, RecoveryVerdict},
         },
-        state::replay::{Replay, read_epochs},
+        state::{
+            identity::Identity,
+            replay::{Replay, read_epochs},
+        },
     },
     storage::{
         apart::{copy_range, free_aside_name},

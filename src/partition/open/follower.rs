@@ -14,7 +14,7 @@ use crate::{
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, RwLock},
     error::{Error, Result},
     partition::{
-        log::{AppendState, Identity, Log, SegmentList, Unusable},
+        log::Log,
         open::{
             changed::{is_as_closed, names_in, with_what_is_there},
             follow::{Followed, Missing},
@@ -22,11 +22,15 @@ use crate::{
             recover::{MISSING, PartitionRecovery, RecoveryVerdict},
         },
         state::{
+            append_state::AppendState,
             deadlines::Deadlines,
+            identity::Identity,
             offsets::{OffsetSet, Offsets},
             replay::{KnownEnd, Replay},
+            segment_list::SegmentList,
             settings::LogConfig,
             troubles::Troubles,
+            unusable::Unusable,
             waiters::Waiters,
         },
         write::flush::Flusher,

@@ -17,9 +17,11 @@ use crate::{
     env::{DirEntry, Env},
     error::Result,
     partition::{
-        log::Identity,
         open::recover::MISSING,
-        state::replay::{Bounds, Earlier, EndReason, Met, Replay, ScanEnd, read_epochs},
+        state::{
+            identity::Identity,
+            replay::{Bounds, Earlier, EndReason, Met, Replay, ScanEnd, read_epochs},
+        },
     },
     storage::{
         files::FilePool,

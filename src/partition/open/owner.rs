@@ -7,10 +7,7 @@
 use crate::{
     env::sync::{AtomicBool, Ordering},
     error::{Error, Result},
-    partition::{
-        log::{Identity, Log},
-        open::partition_dir::read_topic_id,
-    },
+    partition::{log::Log, open::partition_dir::read_topic_id, state::identity::Identity},
     storage::{data_dir::DataDir, layout::PARTITION_METADATA},
 };
 

@@ -7,8 +7,8 @@
 use crate::{
     error::{Error, Result},
     partition::{
-        log::floor,
         open::recover::{HandsOff, Recovery},
+        state::segment_list::floor,
     },
     storage::{apart::copy_anew, scan::ReadPath},
     types::Offset,

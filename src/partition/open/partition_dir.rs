@@ -17,9 +17,12 @@ use crate::{
     partition::{
         handle::Partition,
         keeper::Keeper,
-        log::{AppendState, Identity, Log},
+        log::Log,
         open::full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
-        state::{offsets::OffsetSet, replay::Replay, settings::LogConfig},
+        state::{
+            append_state::AppendState, identity::Identity, offsets::OffsetSet, replay::Replay,
+            settings::LogConfig,
+        },
     },
     storage::{
         data_dir::{DataDir, SharedOptions},

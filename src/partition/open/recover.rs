@@ -19,13 +19,17 @@ use crate::{
     env::sync::Ordering,
     error::{Error, ErrorKind, Result},
     partition::{
-        log::{AppendState, Identity, Log, floor},
+        log::Log,
         open::{assemble::mark_of_closing, changed::Foreign, owner::check_owner},
         state::{
+            append_state::AppendState,
+            identity::Identity,
             offsets::OffsetSet,
             replay::{Bounds, EndReason, KnownEnd, Replay, ScanEnd, whole_batches_beyond},
+            segment_list::floor,
             settings::LogConfig,
         },
+        write::load::activate,
     },
     storage::{
         data_dir::DataDir,
@@ -319,7 +323,7 @@ impl Log {
             }
             (_, Some(last)) => {
                 let len = last.data().len()?;
-                AppendState::Recovered(Box::new(log.activate(replay, &last, len, begun.new_incarnation)?))
+                AppendState::recovered(activate(&log, replay, &last, len, begun.new_incarnation)?)
             }
         };
         *log.writer.lock() = writer;
@@ -329,8 +333,8 @@ impl Log {
     /// Makes a log that was just opened one that can only be read, up to `bound` where that is given.
     fn hold(&self, reason: String, bound: Option<Offset>) {
         let mut writer = self.writer.lock();
-        if !matches!(&*writer, AppendState::Refused(_)) {
-            *writer = AppendState::Refused(Error::ReadOnly { reason });
+        if writer.refusal().is_none() {
+            writer.refuse(Error::ReadOnly { reason });
         }
         if let Some(bound) = bound {
             self.offsets.change(|set| set.high_watermark = set.high_watermark.min(bound));

@@ -3,7 +3,7 @@
 use crate::{
     codec::batch::RecordBatch,
     error::{Error, Result},
-    partition::log::{Log, floor},
+    partition::{log::Log, state::segment_list::floor},
     storage::{scan::ScanItem, segment::Segment},
     types::{IsolationLevel, Offset},
 };

@@ -12,8 +12,11 @@ use crate::{
     },
     error::{Error, Result},
     partition::{
-        log::{LOOKS, Log, floor},
-        state::replay::{Replay, read_epochs},
+        log::{LOOKS, Log},
+        state::{
+            replay::{Replay, read_epochs},
+            segment_list::floor,
+        },
     },
     storage::{
         pages::PagesVerdict,

@@ -16,7 +16,7 @@ use crate::{
         record::{Records, ValidRecords},
     },
     error::{Error, Result},
-    partition::log::{Log, floor},
+    partition::{log::Log, state::segment_list::floor},
     storage::segment::{Located, Segment},
     types::Offset,
 };

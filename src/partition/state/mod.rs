@@ -1,9 +1,13 @@
 //! What a log keeps of itself: offsets, settings, producers, deadlines, who waits, and what went wrong.
 
+pub mod append_state;
 pub mod deadlines;
+pub mod identity;
 pub mod offsets;
 pub mod producers;
 pub mod replay;
+pub mod segment_list;
 pub mod settings;
 pub mod troubles;
+pub mod unusable;
 pub mod waiters;

@@ -14,9 +14,8 @@ use crate::{
     },
     env::Env,
     error::Result,
-    partition::{
-        log::{Identity, PendingSeal, floor},
-        state::producers::ProducerState,
+    partition::state::{
+        append_state::PendingSeal, identity::Identity, producers::ProducerState, segment_list::floor,
     },
     storage::{
         holes::Hole,
@@ -214,7 +213,7 @@ impl Replay {
         index.close();
         segment.set_index(index);
         segment.set_aborted(std::mem::take(&mut self.aborted));
-        let snapshot = self.producers.to_snapshot();
+        let snapshot = Arc::new(self.producers.to_snapshot());
         self.sealed.push(PendingSeal { segment: Arc::clone(segment), next_base: self.next_offset, snapshot });
     }
 

@@ -9,13 +9,16 @@ use crate::{
         checkpoint::encode_epochs,
         index::AbortedTransaction,
         manifest::SealedSegment,
-        snapshot::{ProducerBatches, ProducerEntry, encode_producers, encode_snapshot},
+        snapshot::{encode_producers, encode_snapshot},
     },
     env::trace::event,
     error::Result,
     partition::{
-        log::{Active, AppendState, Log, PendingSeal},
-        state::troubles::Chore,
+        log::Log,
+        state::{
+            append_state::{PendingSeal, ProducerSnapshot},
+            troubles::Chore,
+        },
     },
     storage::{
         index::IndexBytes,
@@ -32,7 +35,7 @@ use std::sync::Arc;
 struct Capture {
     end: Offset,
     position: u64,
-    snapshot: (Vec<ProducerEntry>, Vec<ProducerBatches>),
+    snapshot: ProducerSnapshot,
     epochs: Vec<(i32, Offset)>,
     pending: Vec<PendingSeal>,
     segment: Arc<Segment>,
@@ -75,7 +78,7 @@ impl Log {
         if done.is_err() {
             // The next checkpoint is of another offset, and would leave the snapshot of this one.
             let _ = self.remove_stale_snapshot(capture.end);
-            if let AppendState::Open(active) = &mut *self.writer.lock() {
+            if let Some(active) = self.writer.lock().opened() {
                 active.sidecars_dirty = true;
             }
         }
@@ -94,7 +97,7 @@ impl Log {
         if self.has_new_names() && !planted!(recover_where_no_segment_is) {
             // A roll after the last flush, and nothing behind it: the mark is to lead to a segment that is known.
             self.data_dir.manifest.flush()?;
-            self.note_names(&capture.segment);
+            self.names_flushed(&capture.segment);
         }
         self.write_mark(|mark| {
             mark.recovery_offset = capture.end;
@@ -112,17 +115,14 @@ impl Log {
 
     /// Whether there are segments that the manifest may not name durably.
     fn has_new_names(&self) -> bool {
-        matches!(&*self.writer.lock(), AppendState::Open(active) if active.names_dirty)
+        self.writer.lock().opened().is_some_and(|active| active.names_dirty)
     }
 
     /// Everything a checkpoint writes, as of one moment.
     fn capture(&self) -> Result<Option<Capture>> {
         let mut writer = self.writer.lock();
-        let active: &mut Active = match &mut *writer {
-            AppendState::Open(active) => active,
-            AppendState::Unloaded { .. } | AppendState::Recovered(_) => return Ok(None),
-            AppendState::Refused(error) => return Err(error.clone()),
-        };
+        writer.check()?;
+        let Some(active) = writer.opened() else { return Ok(None) };
         let end = self.offsets.log_end();
         let mark = self.flusher.mark();
         let nothing_new = active.pending.is_empty() && active.since_checkpoint == 0 && !active.sidecars_dirty;
@@ -185,11 +185,7 @@ impl Log {
     }
 
     /// Writes what is known of the producers at `at`; nothing where the log begins and nobody is known.
-    pub(in crate::partition) fn write_snapshot(
-        &self,
-        at: Offset,
-        snapshot: &(Vec<ProducerEntry>, Vec<ProducerBatches>),
-    ) -> Result<()> {
+    pub(in crate::partition) fn write_snapshot(&self, at: Offset, snapshot: &ProducerSnapshot) -> Result<()> {
         if at == Offset::ZERO || at <= self.offsets.log_start() && snapshot.0.is_empty() {
             return Ok(());
         }
@@ -214,8 +210,8 @@ impl Log {
     }
 
     fn forget_pending(&self, done: &[PendingSeal]) {
-        if let AppendState::Open(active) = &mut *self.writer.lock() {
-            active.pending.retain(|p| !done.iter().any(|d| Arc::ptr_eq(&d.segment, &p.segment)));
+        if let Some(active) = self.writer.lock().opened() {
+            active.finished(done);
         }
     }
 }
@@ -225,7 +221,11 @@ impl Log {
 mod tests {
     use crate::{
         Builder, Partition, RecordData, Streamlog, TopicConfig,
-        partition::write::checkpoint::*,
+        partition::write::{
+            checkpoint::*,
+            load::ready,
+            roll::{RollFor, roll},
+        },
         sim::{Operation, SimEnv},
     };
 
@@ -234,14 +234,14 @@ mod tests {
         let log = Builder::env(env, "/data").background_thread(false).open().unwrap();
         let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
         partition.append(&[RecordData::new("before")]).unwrap();
-        roll(partition.log());
+        roll_now(partition.log());
         (log, partition)
     }
 
-    fn roll(log: &Log) {
+    fn roll_now(log: &Log) {
         let mut writer = log.writer.lock();
-        let active = log.ready(&mut writer).unwrap();
-        log.roll(active, log.offsets.log_end(), crate::partition::write::append::RollFor::Append).unwrap();
+        let active = ready(log, &mut writer).unwrap();
+        roll(log, active, log.offsets.log_end(), RollFor::Append).unwrap();
     }
 
     #[test]
@@ -266,8 +266,8 @@ mod tests {
         let newest = log.capture().unwrap().unwrap().segment;
         partition.append(&[RecordData::new("behind")]).unwrap();
         assert!(!log.has_new_names());
-        roll(log);
-        log.note_names(&newest);
+        roll_now(log);
+        log.names_flushed(&newest);
         assert!(log.has_new_names());
     }
 }

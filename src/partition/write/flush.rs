@@ -17,7 +17,7 @@ use crate::{
         trace::event,
     },
     error::{Error, Result},
-    partition::log::{AppendState, Log, PendingSeal},
+    partition::{log::Log, state::append_state::PendingSeal},
     storage::{manifest::Flush, segment::Segment},
     types::{Durability, Offset},
 };
@@ -188,13 +188,8 @@ impl Log {
     /// What there is to flush; where nothing was appended since the opening, the end of the log.
     fn take_work(&self) -> Result<Result<Work, Offset>> {
         let mut writer = self.writer.lock();
-        let active = match &mut *writer {
-            AppendState::Open(active) => active,
-            AppendState::Unloaded { .. } | AppendState::Recovered(_) => {
-                return Ok(Err(self.offsets.log_end()));
-            }
-            AppendState::Refused(error) => return Err(error.clone()),
-        };
+        writer.check()?;
+        let Some(active) = writer.opened() else { return Ok(Err(self.offsets.log_end())) };
         let records = std::mem::take(&mut active.since_flush);
         let end = self.offsets.log_end();
         // What was announced and then not written is not under way any more.
@@ -213,7 +208,7 @@ impl Log {
 
     /// Nothing of the work was done: the next flush has to.
     fn give_back(&self, work: &Work) {
-        if let AppendState::Open(active) = &mut *self.writer.lock() {
+        if let Some(active) = self.writer.lock().opened() {
             active.since_flush += work.records;
         }
     }
@@ -233,18 +228,16 @@ impl Log {
             if !planted!(no_manifest_flush) {
                 self.data_dir.manifest.flush()?;
             }
-            self.note_names(&work.segment);
+            self.names_flushed(&work.segment);
         }
         work.segment.data().sync()
     }
 
     /// The names that there were when `newest` was the active segment are durable. Until then they count as new for
     /// everybody, and those of a roll meanwhile still do.
-    pub(in crate::partition) fn note_names(&self, newest: &Arc<Segment>) {
-        if let AppendState::Open(active) = &mut *self.writer.lock()
-            && Arc::ptr_eq(&active.segment, newest)
-        {
-            active.names_dirty = false;
+    pub(in crate::partition) fn names_flushed(&self, newest: &Arc<Segment>) {
+        if let Some(active) = self.writer.lock().opened() {
+            active.names_flushed(newest);
         }
     }
 
@@ -255,9 +248,9 @@ impl Log {
             Durability::Flushed => end.max(self.offsets.high_watermark()),
             _ => self.offsets.high_watermark(),
         };
-        let last_stable = match &mut *writer {
-            AppendState::Open(active) => self.stable_below(active, high_watermark),
-            _ => self.offsets.last_stable(),
+        let last_stable = match writer.opened() {
+            Some(active) => active.stable_below(high_watermark),
+            None => self.offsets.last_stable(),
         };
         let (high_before, stable_before) = (self.offsets.high_watermark(), self.offsets.last_stable());
         let set = self.offsets.change(|set| {

@@ -11,7 +11,10 @@ use crate::{
     partition::{
         log::Log,
         state::{settings::LogConfig, troubles::Chore},
-        write::append::RollFor,
+        write::{
+            load::ready,
+            roll::{RollFor, roll},
+        },
     },
     storage::{manifest::Flush, segment::Segment},
     types::{Offset, Timestamp},
@@ -156,7 +159,7 @@ impl Log {
             self.apply_retention()?;
             return Ok(log_start);
         }
-        self.ready(&mut self.writer.lock())?;
+        ready(self, &mut self.writer.lock())?;
         // The start becomes durable, so what it stands on must be.
         if !planted!(start_without_what_it_stands_on) {
             self.flush_to(offset)?;
@@ -235,8 +238,8 @@ impl Log {
     /// what is being written for one.
     fn tidy_first(&self) -> Result<()> {
         let mut writer = self.writer.lock();
-        if matches!(&*writer, crate::partition::log::AppendState::Recovered(_)) {
-            self.ready(&mut writer)?;
+        if writer.is_recovered() {
+            ready(self, &mut writer)?;
         }
         Ok(())
     }
@@ -258,13 +261,9 @@ impl Log {
 
     /// Writes down what producers did below `below`, which only the segments say that are about to go.
     fn keep_producers(&self, below: Offset) -> Result<()> {
-        let snapshot = match &*self.writer.lock() {
-            crate::partition::log::AppendState::Open(active)
-            | crate::partition::log::AppendState::Recovered(active) => {
-                active.pending.iter().find(|seal| seal.next_base == below).map(|seal| seal.snapshot.clone())
-            }
-            _ => None,
-        };
+        let snapshot = self.writer.lock().loaded().and_then(|active| {
+            active.pending.iter().find(|seal| seal.next_base == below).map(|seal| seal.snapshot.clone())
+        });
         let forgets = planted!(forget_producers_of_what_goes);
         let Some(snapshot) = snapshot.filter(|snapshot| !snapshot.0.is_empty() && !forgets) else {
             return Ok(());
@@ -275,28 +274,22 @@ impl Log {
     /// Seals the active segment although nothing is to be appended; `false` when the log does not end at `end` any more.
     fn roll_empty(&self, end: Offset) -> Result<bool> {
         let mut writer = self.writer.lock();
-        let active = self.ready(&mut writer)?;
+        let active = ready(self, &mut writer)?;
         if active.position == 0 || self.offsets.log_end() != end {
             return Ok(false);
         }
-        self.roll(active, end, RollFor::Removal)?;
+        roll(self, active, end, RollFor::Removal)?;
         Ok(true)
     }
 
     fn forget_removed(&self, below: Offset) {
-        let mut writer = self.writer.lock();
-        if let crate::partition::log::AppendState::Open(active)
-        | crate::partition::log::AppendState::Recovered(active) = &mut *writer
-        {
+        if let Some(active) = self.writer.lock().loaded() {
             active.pending.retain(|p| p.segment.base() >= below);
         }
     }
 
     fn trim_epochs(&self, start: Offset) {
-        let mut writer = self.writer.lock();
-        if let crate::partition::log::AppendState::Open(active)
-        | crate::partition::log::AppendState::Recovered(active) = &mut *writer
-        {
+        if let Some(active) = self.writer.lock().loaded() {
             active.sidecars_dirty |= active.epochs.truncate_from_start(start);
         }
     }

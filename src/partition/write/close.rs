@@ -1,0 +1,98 @@
+//! The end of a log's life in this process.
+
+use crate::{
+    codec::manifest::{Entry, PartitionClosed},
+    env::sync::Ordering,
+    error::{Error, Result},
+    partition::{
+        log::Log,
+        state::append_state::AppendState,
+        write::{load::ready, reserve::new_incarnation},
+    },
+    storage::segment::sidecars::UNKNOWN,
+    types::Timestamp,
+};
+
+/// What a log's clean close has the manifest say.
+#[derive(Debug)]
+pub struct Closing {
+    /// How it ends.
+    pub facts: PartitionClosed,
+    /// The life that began unnoted, with the offset that comes next.
+    pub incarnation: Option<Entry>,
+}
+
+/// Ends appending: everything is checkpointed and the active file cut to its data. What the manifest's closing
+/// record says of this log is returned; `None` when the log cannot be closed cleanly. Whatever comes of it, nothing
+/// is written to this log afterwards: another process may be about to.
+pub fn close(log: &Log) -> Result<Option<Closing>> {
+    // Under the lock, so that what is being appended is part of the checkpoint.
+    let writer = log.writer.lock();
+    log.closing.store(true, Ordering::SeqCst);
+    drop(writer);
+    // The closing record is about the segments that there are now: none comes or goes, until the log refuses it.
+    let no_removal = log.checkpointing.lock();
+    let result = finish(log);
+    log.writer.lock().refuse(Error::closed("the log"));
+    drop(no_removal);
+    log.wait_for_flush();
+    log.waiters.notify_all();
+    result
+}
+
+fn finish(log: &Log) -> Result<Option<Closing>> {
+    let mut incarnation = None;
+    match log.refusal() {
+        Some(error @ Error::Poisoned { .. }) => return Err(error),
+        Some(_) => return Ok(None),
+        None => {}
+    }
+    if log.data_dir.has_written() {
+        // The closing record will speak of this log too, so what recovery learned of it is written down.
+        let mut writer = log.writer.lock();
+        if writer.is_recovered() {
+            ready(log, &mut writer)?;
+        }
+        // A clean opening begins no new life, so this one, which may have lost records, must not end unnoted.
+        if let Some(active) = writer.opened()
+            && !planted!(close_ends_a_life_unnoted)
+        {
+            incarnation = new_incarnation(log, active, log.offsets.log_end());
+        }
+    }
+    if !planted!(close_without_flush) {
+        log.take_checkpoint()?;
+    }
+    let mut writer = log.writer.lock();
+    if let Some(active) = writer.opened()
+        && active.allocated != active.position
+        && !planted!(close_leaves_preallocated_space)
+    {
+        active.cut_to_data()?;
+        active.segment.data().sync()?;
+    }
+    closing_facts(log, &writer).map(|facts| Some(Closing { facts, incarnation }))
+}
+
+fn closing_facts(log: &Log, writer: &AppendState) -> Result<PartitionClosed> {
+    let (size, largest_timestamp, index_checksum) = match writer {
+        AppendState::Loaded { active, .. } => {
+            let checksum = active.segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum);
+            (active.position, active.segment.largest_timestamp()?, checksum)
+        }
+        // Nothing is read for a log that nobody appended to.
+        AppendState::Unloaded { size, .. } => {
+            let last = log.segments.snapshot().last().map_or(UNKNOWN, |last| last.index_checksum());
+            (*size, Timestamp::NONE, last)
+        }
+        AppendState::Refused(error) => return Err(error.clone()),
+    };
+    Ok(PartitionClosed {
+        log_start: log.offsets.log_start(),
+        next_offset: log.offsets.log_end(),
+        last_stable_offset: log.offsets.last_stable(),
+        size,
+        largest_timestamp,
+        index_checksum,
+    })
+}

@@ -1,0 +1,169 @@
+//! What appending must know, loaded with the first append of a life: the tail of the index, the producers, the epochs.
+//!
+//! A clean opening loads nothing of it, so that opening stays flat. A recovery has read it all, and hands it over here.
+
+use crate::{
+    codec::checkpoint::LeaderEpochs,
+    env::sync::Ordering,
+    error::{Error, Result},
+    partition::{
+        log::Log,
+        state::{
+            append_state::{Active, AppendState, draw_jitter},
+            replay::{KnownEnd, Replay},
+        },
+    },
+    storage::{
+        index,
+        scan::{ReadPath, ScanItem},
+        segment::{Segment, sidecars::UNKNOWN},
+    },
+    types::Offset,
+};
+use std::sync::Arc;
+
+/// The state of appending, loaded where nothing was appended yet.
+pub(in crate::partition) fn ready<'a>(log: &Log, writer: &'a mut AppendState) -> Result<&'a mut Active> {
+    if let AppendState::Unloaded { size, new_incarnation } = *writer {
+        open_unloaded(log, writer, size, new_incarnation)?;
+    }
+    if writer.is_recovered() {
+        log.data_dir.begin_writing()?;
+        log.tidy(&log.segments.snapshot())?;
+        writer.open();
+    }
+    writer.check()?;
+    writer.opened().ok_or_else(|| Error::closed("the partition"))
+}
+
+/// The first append to a log that was closed cleanly.
+#[cold]
+fn open_unloaded(log: &Log, writer: &mut AppendState, size: u64, new_incarnation: bool) -> Result<()> {
+    log.data_dir.begin_writing()?;
+    let loaded = load(log, size, new_incarnation);
+    match log.record_damage(loaded, Offset::ZERO) {
+        Ok(active) => writer.open_with(active),
+        Err(error) => {
+            if matches!(error, Error::Corrupt { .. }) {
+                // As an opening that had looked would have found it.
+                writer.refuse(error.clone());
+            }
+            return Err(error);
+        }
+    }
+    cut_to_data(log, writer)
+}
+
+/// What comes after the data of a file that an earlier life left is not known to be zeros: it goes before the file grows
+/// again. An opening that appends nothing leaves it.
+fn cut_to_data(log: &Log, writer: &mut AppendState) -> Result<()> {
+    match writer.opened() {
+        Some(active) if active.allocated != active.position => {
+            active.cut_to_data().map_err(|error| writer.poison(&log.identity.dir, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What appending needs to know of a log that was closed with `size` bytes in its active segment.
+fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
+    log.check_owner()?;
+    let segments = log.segments.snapshot();
+    let end = log.offsets.log_end();
+    let log_start = log.offsets.log_start();
+    let index_checksum = segments.last().map_or(UNKNOWN, |last| last.index_checksum());
+    let known = KnownEnd { offset: end, position: size, index_checksum };
+    let begun = Replay::begin(&*log.data_dir.env, &log.identity, &segments, log_start, known)?;
+    let (Some(mut replay), Some(last)) = (begun, segments.last()) else {
+        return Err(Error::corrupt(&log.identity.dir, 0, "the manifest names no segment"));
+    };
+    let len = last.data().len()?;
+    if len != size {
+        let reason = format!("the file has {len} bytes, and had {size} when it was closed");
+        return Err(Error::corrupt(last.data().path(), len.min(size), reason));
+    }
+    log.tidy(&segments)?;
+    for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
+        if i > replay.segment {
+            if let Some(before) = segments.get(replay.segment) {
+                replay.leave(before);
+            }
+            replay.enter(i, segment);
+        }
+        replay.scan(segment, segment.readable(), ReadPath::Cache, &mut |_| true)?;
+    }
+    check_tail(last, &replay, size, end)?;
+    activate(log, replay, last, len, new_incarnation)
+}
+
+/// The state of appending after a replay that ended in `segment`, whose file is `allocated` long.
+pub(in crate::partition) fn activate(
+    log: &Log,
+    replay: Replay,
+    segment: &Arc<Segment>,
+    allocated: u64,
+    new_incarnation: bool,
+) -> Result<Active> {
+    let position = segment.readable();
+    segment.know_place(position, log.offsets.log_end());
+    let first_timestamp = match segment.header_at(0) {
+        Ok(header) => header.map(|h| h.max_timestamp),
+        Err(Error::Corrupt { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let mut epochs = replay.epochs;
+    // Whatever a checkpoint says that is not what the batches were checked for.
+    let epoch = log.leader_epoch.load(Ordering::Relaxed);
+    let wrong = epochs.latest() != Some(epoch);
+    if wrong {
+        epochs = LeaderEpochs::default();
+        epochs.assign(epoch, log.offsets.log_start());
+    }
+    let trimmed = epochs.truncate_from_start(log.offsets.log_start());
+    let sidecars_dirty = wrong || trimmed || replay.went_back;
+    let config = log.config();
+    segment.activate(replay.index);
+    segment.set_aborted(replay.aborted);
+    let jitter = draw_jitter(&config, log.data_dir.env.random());
+    Ok(Active {
+        segment: Arc::clone(segment),
+        index_is_full: segment.index_is_full(config.segment_index_bytes),
+        position,
+        allocated,
+        producers: replay.producers,
+        epoch,
+        epochs,
+        first_timestamp,
+        created: log.data_dir.env.now(),
+        jitter,
+        config,
+        pending: replay.sealed,
+        sidecars_dirty,
+        names_dirty: false,
+        new_incarnation,
+        since_checkpoint: 0,
+        since_flush: 0,
+    })
+}
+
+/// Whether the last batches of a log that was closed, from the last one that the index knows on, are in their place and
+/// whole, and end where it ended: bytes may be other ones in a file as long as before.
+fn check_tail(last: &Segment, replay: &Replay, size: u64, end: Offset) -> Result<()> {
+    let from = index::floor_offset(replay.index.offsets(), last.base(), end.saturating_sub(1));
+    let position = from.map_or(0, |entry| u64::from(entry.position));
+    let at = |position| {
+        Error::corrupt(
+            last.data().path(),
+            position,
+            "the last batches are not those that were there when the log was closed",
+        )
+    };
+    let expected = match position {
+        0 => last.base(),
+        _ => last.header_at(position)?.ok_or_else(|| at(position))?.base_offset,
+    };
+    let mut scanner = last.scanner(size, position, expected);
+    while let ScanItem::Batch(..) = scanner.next()? {}
+    let ends = scanner.expected() == end || (last.may_have_gaps() && scanner.expected() <= end);
+    if scanner.position() == size && ends { Ok(()) } else { Err(at(scanner.position())) }
+}

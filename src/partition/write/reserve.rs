@@ -1,0 +1,161 @@
+//! What must be so before a batch is written: its life is known, its file has the space, the mark speaks of it.
+
+use crate::{
+    codec::{batch::BatchHeader, manifest::Entry},
+    error::{Error, Result},
+    partition::{
+        log::Log,
+        state::append_state::Active,
+        write::roll::{RollFor, roll},
+    },
+    storage::manifest::Flush,
+    types::{Durability, Offset},
+};
+
+/// The first step in which a file grows, and the largest.
+const GROWTH_MIN: u64 = 64 << 10;
+const GROWTH_MAX: u64 = 64 << 20;
+
+/// A batch of a `Flushed` topic that is no larger has its file grow by zeros that are written, in steps of this at most:
+/// each flush of a block that was only set aside would cost the device one more.
+const SMALL_BATCH: u64 = 32 << 10;
+const ZEROS_MAX: u64 = 1 << 20;
+
+/// Prepares the active segment for the batch with `header`. A new segment begins where files may not become as large as
+/// one.
+pub(in crate::partition) fn reserve(log: &Log, active: &mut Active, header: &BatchHeader) -> Result<()> {
+    begin_incarnation(log, active, header.base_offset)?;
+    match grow(log, active, header.size()) {
+        Err(Error::FileTooLarge { .. }) if active.position > 0 => {
+            roll(log, active, header.base_offset, RollFor::Append)?;
+            grow(log, active, header.size())?;
+        }
+        other => other?,
+    }
+    if active.config.durability == Durability::Flushed {
+        log.announce(header.next_offset())?;
+    }
+    Ok(())
+}
+
+/// After an unclean opening a new life begins with the first append, and is durable before it.
+fn begin_incarnation(log: &Log, active: &mut Active, first_offset: Offset) -> Result<()> {
+    let Some(entry) = new_incarnation(log, active, first_offset) else { return Ok(()) };
+    log.data_dir.manifest.append(&[entry], Flush::Now)?;
+    active.new_incarnation = false;
+    Ok(())
+}
+
+/// What the manifest is to say of a life that has not been noted yet.
+pub(in crate::partition) fn new_incarnation(
+    log: &Log,
+    active: &Active,
+    first_offset: Offset,
+) -> Option<Entry> {
+    if !active.new_incarnation || planted!(no_incarnation) {
+        return None;
+    }
+    let (number, _) = log.incarnation_of(Offset::MAX);
+    let (id, partition) = (log.identity.topic_id, log.identity.name.partition);
+    Some(Entry::Incarnation { id, partition, number: number.saturating_add(1), first_offset })
+}
+
+/// Reserves space for `size` more bytes, so that a full disk is met before anything is written.
+fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
+    let (roll_bytes, preallocate) = (active.config.roll_bytes, active.config.preallocate);
+    let needed = active.position + size;
+    if needed <= active.allocated {
+        return Ok(());
+    }
+    let by_zeros = active.config.durability == Durability::Flushed && size <= SMALL_BATCH && !preallocate;
+    let step_max = if by_zeros { ZEROS_MAX } else { GROWTH_MAX };
+    let step = active.allocated.clamp(GROWTH_MIN, step_max);
+    let grown = if preallocate { roll_bytes } else { active.allocated + step };
+    let target = grown.min(roll_bytes).max(needed);
+    let data = active.segment.data();
+    match data.allocate(target) {
+        // What little space is left, or a file may have, may still hold the batch itself.
+        Err(Error::DiskFull { .. } | Error::FileTooLarge { .. }) if target > needed => {
+            data.allocate(needed)?;
+            active.allocated = needed;
+        }
+        other => {
+            other?;
+            active.allocated = target;
+            if by_zeros && target > needed {
+                // Zeros are there already, so that nothing is lost where this fails but its gain.
+                let _ = data.write_zeros(needed..target);
+            }
+        }
+    }
+    log.data_dir.space_found.again();
+    Ok(())
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use crate::{
+        Builder, ErrorKind, RecordData, Streamlog, TopicConfig,
+        sim::{Fault, FaultKind, Operation, SimEnv},
+    };
+
+    fn log(env: &SimEnv) -> Streamlog {
+        let log = Builder::env(env, "/data").background_thread(false).open().unwrap();
+        log.create_topic("t", TopicConfig::default()).unwrap();
+        log
+    }
+
+    /// The next files that are to grow may not, so many times.
+    fn limit_files(env: &SimEnv, times: usize) {
+        for _ in 0..times {
+            env.inject(Fault::new(FaultKind::FileTooLarge).on(Operation::Allocate).path(".log"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_may_not_grow_ahead_grows_by_what_it_needs() {
+        let env = SimEnv::new(1);
+        let log = log(&env);
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        limit_files(&env, 1);
+        partition.append(&[RecordData::new("fits")]).unwrap();
+        assert_eq!(partition.segment_count(), 1);
+    }
+
+    #[cfg(not(miri))]
+    #[test]
+    fn a_topic_of_small_flushes_grows_by_zeros_that_are_written() {
+        use crate::env::{Env, Open, real::RealEnv};
+        let dir = tempfile::tempdir().unwrap();
+        let log = Streamlog::open(dir.path()).unwrap();
+        let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("small")]).unwrap();
+        let path = dir.path().join("t-0/00000000000000000000.log");
+        let file = RealEnv::new().open(&path, Open::Read).unwrap();
+        let len = file.len().unwrap();
+        assert!(len >= 64 << 10, "{len}");
+        // A file system tells space that was only set aside as it tells holes, if it tells any.
+        assert!(file.zeros_from(0).is_none_or(|from| from >= len), "{:?} of {len}", file.zeros_from(0));
+    }
+
+    #[test]
+    fn where_a_file_may_not_grow_at_all_the_next_segment_begins() {
+        let env = SimEnv::new(1);
+        let log = log(&env);
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        let large = [7; 60_000];
+        partition.append(&[RecordData::new(&large)]).unwrap();
+        limit_files(&env, 2);
+        partition.append(&[RecordData::new(&large)]).unwrap();
+        assert_eq!((partition.segment_count(), partition.log_end_offset().value()), (2, 2));
+        // A batch that no file may hold is refused, and nothing else with it.
+        limit_files(&env, 4);
+        let refused = partition.append(&[RecordData::new(&[7; 80_000])]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::FileTooLarge);
+        assert!(refused.to_string().contains("ulimit -f") && !refused.is_retriable(), "{refused}");
+        env.clear_faults();
+        partition.append(&[RecordData::new("small")]).unwrap();
+        assert_eq!(partition.read(0).map(|batch| batch.unwrap().iter().count()).sum::<usize>(), 3);
+    }
+}

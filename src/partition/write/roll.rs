@@ -1,0 +1,151 @@
+//! Rolling: the active segment is sealed, and an empty one takes its place.
+//!
+//! The file exists before the manifest names it: after a crash between the two it is a stray, and put aside. What is slow
+//! about a roll (flushing the sealed segment, its sidecars) is left to the next flush and checkpoint as a
+//! [`PendingSeal`](crate::partition::state::append_state::PendingSeal); a `Written` topic's callers never wait for it.
+
+use crate::{
+    codec::{
+        batch::BatchHeader,
+        manifest::{Entry, SealedSegment, Tier},
+    },
+    env::{sync::Ordering, trace::event},
+    error::{Error, Result},
+    partition::{log::Log, state::append_state::Active},
+    storage::{
+        layout::SegmentFile,
+        manifest::Flush,
+        segment::{Segment, sidecars::UNKNOWN},
+        sidecar::remove_segment_files,
+    },
+    types::{Offset, Timestamp},
+};
+use std::{io, sync::Arc};
+
+/// What a segment is rolled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::partition) enum RollFor {
+    /// A batch that does not belong into it.
+    Append,
+    /// Its removal, which must not need space.
+    Removal,
+}
+
+/// Kafka's conditions for a new segment (`LogSegment.shouldRoll`).
+pub(in crate::partition) fn is_due(log: &Log, active: &Active, header: &BatchHeader) -> bool {
+    let config = &*active.config;
+    if active.position == 0 {
+        return false;
+    }
+    let age = || match active.first_timestamp {
+        Some(first) if first.as_millis() >= 0 => {
+            header.max_timestamp.as_millis().saturating_sub(first.as_millis())
+        }
+        _ => log.data_dir.env.now().as_millis().saturating_sub(active.created.as_millis()),
+    };
+    let is_old = || {
+        let limit = config.segment_time.saturating_sub(active.jitter).as_millis();
+        limit < u128::from(u64::MAX) && i128::from(age()) > limit as i128
+    };
+    // What retention may remove by then must not stay because something new comes after it.
+    let is_over_age = || {
+        let Some(limit) = config.retention_time else { return false };
+        let newest = active.segment.largest_timestamp().unwrap_or(Timestamp::NONE);
+        newest > Timestamp::NONE && newest < header.max_timestamp.minus(limit)
+    };
+    active.position + header.size() > config.roll_bytes
+        || header.last_offset().distance_from(active.segment.base()) > i32::MAX as u64
+        || active.index_is_full
+        || is_old()
+        || is_over_age()
+}
+
+/// Seals the active segment and begins a new one at `base`.
+pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, why: RollFor) -> Result<()> {
+    event!(DEBUG, partition = %log.identity.name, base = base.value(), "rolling a segment");
+    if active.allocated != active.position && !planted!(roll_leaves_preallocated_space) {
+        active.cut_to_data()?;
+    }
+    let sealed = facts_of(active, base)?;
+    let create = || create_segment(log, base, active.config.index_interval_bytes);
+    let segment = match why {
+        RollFor::Append => create()?,
+        RollFor::Removal => log.data_dir.making_room(create)?,
+    };
+    if let Err(error) = record(log, active.segment.base(), sealed, base, why) {
+        // Where that fails too, the next attempt finds it empty.
+        let _ = segment.remove_files();
+        return Err(error);
+    }
+    seal(&active.segment, active.position, &sealed);
+    if planted!(roll_in_two_steps) {
+        let sealed = log.segments.snapshot();
+        log.segments.change(|list| *list = vec![Arc::clone(&segment)]);
+        log.segments.change(|list| *list = sealed.to_vec());
+    }
+    log.segments.change(|list| list.push(Arc::clone(&segment)));
+    active.rolled(segment, base, log.data_dir.env.now(), log.data_dir.env.random());
+    log.due.checkpoint_now(&log.data_dir);
+    Ok(())
+}
+
+/// What the manifest is to know of the active segment, which ends before `next_offset`.
+fn facts_of(active: &Active, next_offset: Offset) -> Result<SealedSegment> {
+    let segment = &active.segment;
+    Ok(SealedSegment {
+        next_offset,
+        bytes: active.position - u64::from(planted!(seal_with_the_wrong_size)),
+        largest_timestamp: segment.largest_timestamp()?,
+        generation: 0,
+        place: Tier::Local,
+        index_checksum: segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum),
+    })
+}
+
+/// Has the manifest say that the segment at `before` is sealed, and that one begins at `base`.
+fn record(log: &Log, before: Offset, sealed: SealedSegment, base: Offset, why: RollFor) -> Result<()> {
+    let (id, partition) = (log.identity.topic_id, log.identity.name.partition);
+    let entries = [log.sealed_entry(before, sealed), Entry::SegmentCreated { id, partition, base }];
+    let manifest = &log.data_dir.manifest;
+    match why {
+        RollFor::Append => manifest.append(&entries, Flush::Later),
+        RollFor::Removal => manifest.append_to_make_room(&entries, Flush::Later),
+    }
+}
+
+/// Nothing is added to `segment` any more, which has `size` bytes.
+fn seal(segment: &Segment, size: u64, sealed: &SealedSegment) {
+    segment.seal_index();
+    segment.set_sealed(sealed.generation, size, sealed.largest_timestamp);
+    segment.know_place(size, sealed.next_offset);
+    segment.expect_index(sealed.index_checksum);
+    if let Some(index) = segment.closed_index() {
+        // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.
+        let _ = segment.write_index_unflushed(&index);
+    }
+}
+
+/// Creates the file of a segment. An empty one of its name is what an attempt that failed has left; whatever else has
+/// that name goes aside, for no manifest names it.
+fn create_segment(log: &Log, base: Offset, index_interval: u64) -> Result<Arc<Segment>> {
+    let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
+    let epoch = log.leader_epoch.load(Ordering::Relaxed);
+    let create = || {
+        let created = Segment::create(&log.data_dir.pool, dir, base, index_interval)?;
+        created.expect_no_gaps(Some(epoch));
+        created.expect_no_other_version();
+        Ok(created)
+    };
+    match create() {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            let path = SegmentFile::Log.path(dir, base);
+            if env.metadata(&path).is_ok_and(|found| !found.is_dir && found.len == 0) {
+                remove_segment_files(env, dir, base)?;
+            } else {
+                log.put_stray_aside(base)?;
+            }
+            create()
+        }
+        done => done,
+    }
+}
