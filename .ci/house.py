@@ -51,24 +51,15 @@ MET_IN_CIRCLES = set()
 IN_CIRCLES = set("""
 src/codec/batch.rs
 src/codec/record.rs
-src/partition/handle.rs
 src/partition/log.rs
 src/partition/open/assemble.rs
 src/partition/open/changed.rs
 src/partition/open/follow.rs
 src/partition/open/follower.rs
-src/partition/open/full_scan.rs
-src/partition/open/owner.rs
-src/partition/open/partition_dir.rs
 src/partition/open/quarantine.rs
 src/partition/open/recover.rs
-src/partition/read/by_time.rs
-src/partition/read/reader.rs
 src/partition/state/deadlines.rs
-src/partition/state/replay.rs
 src/partition/state/troubles.rs
-src/partition/write/append.rs
-src/partition/write/encode.rs
 src/partition/write/flush.rs
 src/producer/accumulator.rs
 src/producer/context.rs
@@ -82,13 +73,11 @@ src/storage/marks.rs
 src/storage/reclaiming_env.rs
 """.split())
 RUNS_UP = set("""
-partition/log.rs->partition/open/owner
 partition/log.rs->partition/read/unreadable
 partition/log.rs->partition/write/flush
 partition/read/owned.rs->partition/handle
 partition/read/owned.rs->partition/write/encode
 partition/state/deadlines.rs->partition/log
-partition/state/replay.rs->partition/log
 partition/state/troubles.rs->partition/log
 """.split())
 SPREAD_STILL = {"partition::Log": 16}

@@ -122,7 +122,7 @@ pub use crate::partition::{
     open::{
         full_scan::{DamagedRange, PartitionDirReport, TornEnd},
         partition_dir::{PartitionDir, ProducerSnapshot, TransactionIndex},
-        recover::{PartitionRecovery, RecoveryVerdict},
+        report::{PartitionRecovery, RecoveryVerdict},
     },
     read::{
         by_time::OffsetAndTimestamp,

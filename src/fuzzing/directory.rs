@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         handle::{OwnedRecord, Partition},
-        open::recover::RecoveryVerdict,
+        open::report::RecoveryVerdict,
         write::encode::RecordData,
     },
     streamlog::{Builder, Streamlog},

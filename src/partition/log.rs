@@ -11,12 +11,11 @@ use crate::{
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     partition::{
-        open::owner::Owner,
         read::unreadable::Unreadable,
         state::{
             append_state::AppendState, deadlines::Deadlines, identity::Identity, offsets::Offsets,
-            segment_list::SegmentList, settings::LogConfig, troubles::Troubles, unusable::Unusable,
-            waiters::Waiters,
+            owner::Owner, segment_list::SegmentList, settings::LogConfig, troubles::Troubles,
+            unusable::Unusable, waiters::Waiters,
         },
         write::flush::Flusher,
     },
@@ -191,6 +190,11 @@ impl Log {
             return Err(Error::deleted(&self.identity.name.topic));
         }
         self.unusable.why().map_or(Ok(()), Err)
+    }
+
+    /// Asks once whose the directory is.
+    pub(super) fn check_owner(&self) -> Result<()> {
+        self.owner.check(&self.data_dir, &self.identity)
     }
 
     /// Why it cannot be used at all, where that is so.

@@ -21,7 +21,7 @@ use crate::{
         log::Log,
         open::{
             follower::Follower,
-            recover::{PartitionRecovery, RecoveryVerdict},
+            report::{PartitionRecovery, RecoveryVerdict},
         },
         state::{identity::Identity, settings::LogConfig},
     },

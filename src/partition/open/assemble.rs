@@ -13,16 +13,13 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
-        open::{
-            changed::is_as_closed,
-            owner::Owner,
-            recover::{GoOn, PartitionRecovery},
-        },
+        open::{changed::is_as_closed, recover::GoOn, report::PartitionRecovery},
         state::{
             append_state::AppendState,
             deadlines::Deadlines,
             identity::Identity,
             offsets::{OffsetSet, Offsets},
+            owner::Owner,
             segment_list::SegmentList,
             settings::LogConfig,
             troubles::Troubles,

@@ -8,18 +8,22 @@
 //! then the next opening finds the same again.
 
 use crate::{
-    codec::manifest::{Entry, PartitionClosed, SealedSegment, TakenIn, Tier},
+    codec::{
+        checkpoint::decode_offsets,
+        manifest::{Entry, PartitionClosed, SealedSegment, TakenIn, Tier},
+    },
     env::Env,
     error::{Error, Result},
     partition::{
         log::Log,
         open::{
-            partition_dir::checkpointed,
             quarantine::entries_of,
-            recover::{HandsOff, Recovery, RecoveryVerdict},
+            recover::{HandsOff, Recovery},
+            report::RecoveryVerdict,
         },
         state::{
             identity::Identity,
+            owner::text_of,
             replay::{Replay, read_epochs},
         },
     },
@@ -29,11 +33,16 @@ use crate::{
         layout::{LOG_STARTS, SegmentFile},
         manifest::PartitionState,
         segment::{Segment, sidecars::UNKNOWN},
-        sidecar::remove_if_there,
+        sidecar::{OFFSETS_MAX, read_file, remove_if_there},
     },
-    types::Offset,
+    types::{Offset, TopicPartition},
 };
-use std::{io, ops::Range, path::Path, sync::Arc};
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A `.log` file or something of such a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +121,18 @@ pub(in crate::partition) fn with_what_is_there(
         TakenIn { from: closed.next_offset, next: Offset::MAX, leader_epoch: state.leader_epoch() };
     let _ = seen.take_in(taken_in);
     Ok(seen)
+}
+
+/// The offset that a checkpoint of Kafka's has for a partition.
+pub(in crate::partition) fn checkpointed(
+    env: &dyn Env,
+    path: PathBuf,
+    name: &TopicPartition,
+) -> Result<Option<Offset>> {
+    let Some(bytes) = read_file(env, &path, OFFSETS_MAX)? else { return Ok(None) };
+    let text = text_of(&path, &bytes)?;
+    let offsets = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;
+    Ok(offsets.into_iter().find(|(of, _)| of == name).map(|(_, offset)| offset))
 }
 
 /// Whether a segment of this name may hold what was appended behind the end of a closed log.

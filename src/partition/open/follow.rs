@@ -12,7 +12,8 @@ use crate::{
         open::{
             changed::names_in,
             follower::Follower,
-            recover::{MISSING, RecoveryVerdict, know_what_a_mark_says},
+            recover::{MISSING, know_what_a_mark_says},
+            report::RecoveryVerdict,
         },
         state::replay::{Bounds, EndReason, Replay, ScanEnd, whole_batches_beyond},
     },

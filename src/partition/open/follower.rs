@@ -18,14 +18,15 @@ use crate::{
         open::{
             changed::{is_as_closed, names_in, with_what_is_there},
             follow::{Followed, Missing},
-            owner::{Owner, check_owner},
-            recover::{MISSING, PartitionRecovery, RecoveryVerdict},
+            recover::MISSING,
+            report::{PartitionRecovery, RecoveryVerdict},
         },
         state::{
             append_state::AppendState,
             deadlines::Deadlines,
             identity::Identity,
             offsets::{OffsetSet, Offsets},
+            owner::{Owner, check_owner},
             replay::{KnownEnd, Replay},
             segment_list::SegmentList,
             settings::LogConfig,

@@ -6,7 +6,6 @@
 
 use crate::{
     codec::{
-        checkpoint::{decode_offsets, decode_partition_metadata},
         index::AbortedTransaction,
         mark::Mark,
         snapshot::{ProducerEntry, decode_snapshot},
@@ -18,10 +17,13 @@ use crate::{
         handle::Partition,
         keeper::Keeper,
         log::Log,
-        open::full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
+        open::{
+            changed::checkpointed,
+            full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
+        },
         state::{
-            append_state::AppendState, identity::Identity, offsets::OffsetSet, replay::Replay,
-            settings::LogConfig,
+            append_state::AppendState, identity::Identity, offsets::OffsetSet, owner::read_topic_id,
+            replay::Replay, settings::LogConfig,
         },
     },
     storage::{
@@ -31,7 +33,7 @@ use crate::{
         manifest::{Access, Manifest, PartitionState},
         marks::Marks,
         segment::Segment,
-        sidecar::{OFFSETS_MAX, SNAPSHOT_MAX, TEXT_MAX, read_file},
+        sidecar::{SNAPSHOT_MAX, read_file},
     },
     types::{Offset, TopicId, TopicPartition, name::parse_dir_name},
 };
@@ -385,28 +387,6 @@ impl Above {
         let life = self.state.as_ref().and_then(|state| state.incarnations.back().copied());
         (self.log_start, first, life)
     }
-}
-
-/// The offset that a checkpoint of Kafka's has for a partition.
-pub(in crate::partition) fn checkpointed(
-    env: &dyn Env,
-    path: PathBuf,
-    name: &TopicPartition,
-) -> Result<Option<Offset>> {
-    let Some(bytes) = read_file(env, &path, OFFSETS_MAX)? else { return Ok(None) };
-    let text = text_of(&path, &bytes)?;
-    let offsets = decode_offsets(text).map_err(|e| e.in_file(&path, 0))?;
-    Ok(offsets.into_iter().find(|(of, _)| of == name).map(|(_, offset)| offset))
-}
-
-fn text_of<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
-    str::from_utf8(bytes).map_err(|e| Error::corrupt(path, e.valid_up_to() as u64, "text was expected"))
-}
-
-pub(in crate::partition) fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
-    let path = dir.join(PARTITION_METADATA);
-    let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
-    decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))
 }
 
 #[cfg(test)]

@@ -17,14 +17,19 @@
 use crate::{
     codec::{manifest::Entry, mark::Mark},
     env::sync::Ordering,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     partition::{
         log::Log,
-        open::{assemble::mark_of_closing, changed::Foreign, owner::check_owner},
+        open::{
+            assemble::mark_of_closing,
+            changed::Foreign,
+            report::{PartitionRecovery, RecoveryVerdict},
+        },
         state::{
             append_state::AppendState,
             identity::Identity,
             offsets::OffsetSet,
+            owner::check_owner,
             replay::{Bounds, EndReason, KnownEnd, Replay, ScanEnd, whole_batches_beyond},
             segment_list::floor,
             settings::LogConfig,
@@ -39,131 +44,9 @@ use crate::{
         segment::Segment,
         sidecar::remove_if_there,
     },
-    types::{Offset, TopicPartition},
+    types::Offset,
 };
-use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
-
-/// What recovery found of one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct PartitionRecovery {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// How many bytes were read.
-    pub bytes_read: u64,
-    /// Where the log ends now.
-    pub log_end: Offset,
-    /// What was found.
-    pub verdict: RecoveryVerdict,
-    /// Segment files that the manifest does not name, or that lay behind a cut: renamed with `.aside`, not removed. Also
-    /// what was cut off a log that had been closed.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
-    pub put_aside: Vec<PathBuf>,
-    /// The offsets of whole batches that another writer, a broker for one, has appended since the log was closed. They
-    /// are part of it from now on.
-    pub taken_in: Option<Range<Offset>>,
-    /// The offsets that another writer has removed from the log's beginning since it was closed.
-    pub removed: Option<Range<Offset>>,
-    /// Files that do not belong to the log and are still where they were, because nothing may be written.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
-    pub left_in_place: Vec<PathBuf>,
-}
-
-impl PartitionRecovery {
-    /// What is told of a partition that could not be opened.
-    pub(crate) fn not_opened(partition: &TopicPartition, state: &PartitionState, error: &Error) -> Self {
-        let end = state.closed.as_ref().map_or(state.log_start, |closed| closed.next_offset);
-        let verdict = RecoveryVerdict::NotOpened { kind: error.kind(), reason: error.to_string() };
-        PartitionRecovery { verdict, ..Self::whole(partition, end) }
-    }
-
-    /// A partition that is whole, of which nothing is to be told.
-    pub(in crate::partition) fn whole(partition: &TopicPartition, log_end: Offset) -> Self {
-        PartitionRecovery {
-            partition: partition.clone(),
-            bytes_read: 0,
-            log_end,
-            verdict: RecoveryVerdict::Whole,
-            put_aside: Vec::new(),
-            taken_in: None,
-            removed: None,
-            left_in_place: Vec::new(),
-        }
-    }
-
-    /// Whether nothing but the end was looked for.
-    pub(crate) fn is_unremarkable(&self) -> bool {
-        let other_files = !self.put_aside.is_empty() || !self.left_in_place.is_empty();
-        self.verdict == RecoveryVerdict::Whole
-            && self.taken_in.is_none()
-            && self.removed.is_none()
-            && !other_files
-    }
-}
-
-/// The verdicts on the end of a log that was not closed, or was changed since.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case", tag = "verdict"))]
-#[non_exhaustive]
-pub enum RecoveryVerdict {
-    /// Every batch up to the end is there.
-    Whole,
-    /// What followed the last whole batch was never acknowledged as durable, and was cut off.
-    #[non_exhaustive]
-    TornTail {
-        /// The file.
-        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::path"))]
-        path: PathBuf,
-        /// Where it was cut, in bytes.
-        position: u64,
-        /// How many bytes were dropped, in this segment and later ones. Where the log had been closed, they were put
-        /// aside.
-        dropped_bytes: u64,
-        /// What was found there.
-        reason: String,
-        /// Whole batches behind the cut: appended, but their predecessor did not reach the medium.
-        whole_batches_beyond: u64,
-    },
-    /// Bytes that were durable are not what was written. Nothing was removed; the partition accepts no appends.
-    #[non_exhaustive]
-    Damage {
-        /// The file.
-        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::path"))]
-        path: PathBuf,
-        /// Where, in bytes.
-        position: u64,
-        /// What was expected and found.
-        reason: String,
-    },
-    /// The partition could not be opened, and every call on it answers with this error; the others can be used. The next
-    /// opening of the log tries again.
-    #[non_exhaustive]
-    NotOpened {
-        /// The kind of the error.
-        kind: ErrorKind,
-        /// Its text.
-        reason: String,
-    },
-}
-
-/// A sentence for log lines.
-impl fmt::Display for RecoveryVerdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RecoveryVerdict::Whole => f.pad("whole"),
-            RecoveryVerdict::TornTail { path, position, dropped_bytes, reason, .. } => write!(
-                f,
-                "torn tail: {dropped_bytes} bytes cut off {} at byte {position}: {reason}",
-                path.display()
-            ),
-            RecoveryVerdict::Damage { path, position, reason, .. } => {
-                write!(f, "damage in {} at byte {position}: {reason}", path.display())
-            }
-            RecoveryVerdict::NotOpened { reason, .. } => write!(f, "not opened: {reason}"),
-        }
-    }
-}
+use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 /// Told how many bytes were taken in; says whether to go on.
 pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;

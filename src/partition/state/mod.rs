@@ -4,6 +4,7 @@ pub mod append_state;
 pub mod deadlines;
 pub mod identity;
 pub mod offsets;
+pub mod owner;
 pub mod producers;
 pub mod replay;
 pub mod segment_list;

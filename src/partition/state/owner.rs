@@ -5,11 +5,21 @@
 //! a topic that it takes over an id of its own: another id counts only where it is that of another topic of this log.
 
 use crate::{
-    env::sync::{AtomicBool, Ordering},
+    codec::checkpoint::decode_partition_metadata,
+    env::{
+        Env,
+        sync::{AtomicBool, Ordering},
+    },
     error::{Error, Result},
-    partition::{log::Log, open::partition_dir::read_topic_id, state::identity::Identity},
-    storage::{data_dir::DataDir, layout::PARTITION_METADATA},
+    partition::state::identity::Identity,
+    storage::{
+        data_dir::DataDir,
+        layout::PARTITION_METADATA,
+        sidecar::{TEXT_MAX, read_file},
+    },
+    types::TopicId,
 };
+use std::path::Path;
 
 /// Whether a log's directory is known to be its own.
 #[derive(Debug, Default)]
@@ -34,13 +44,25 @@ pub(in crate::partition) fn check_owner(data_dir: &DataDir, identity: &Identity)
     Err(Error::corrupt(identity.dir.join(PARTITION_METADATA), 0, reason))
 }
 
-impl Log {
+impl Owner {
     /// Asks once whose the directory is.
-    pub(in crate::partition) fn check_owner(&self) -> Result<()> {
-        if !self.owner.0.load(Ordering::Relaxed) {
-            check_owner(&self.data_dir, &self.identity)?;
-            self.owner.0.store(true, Ordering::Relaxed);
+    pub fn check(&self, data_dir: &DataDir, identity: &Identity) -> Result<()> {
+        if !self.0.load(Ordering::Relaxed) {
+            check_owner(data_dir, identity)?;
+            self.0.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
+}
+
+/// The topic that a partition's directory says it belongs to, out of `partition.metadata`.
+pub(in crate::partition) fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
+    let path = dir.join(PARTITION_METADATA);
+    let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
+    decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))
+}
+
+/// The bytes of a text file as text.
+pub(in crate::partition) fn text_of<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    str::from_utf8(bytes).map_err(|e| Error::corrupt(path, e.valid_up_to() as u64, "text was expected"))
 }
