@@ -203,7 +203,7 @@ impl Active {
 
     /// Where read-committed readers stop when the high watermark is `high_watermark`.
     pub fn stable_below(&mut self, high_watermark: Offset) -> Offset {
-        if self.producers.is_empty() {
+        if self.producers.is_stable() {
             return high_watermark;
         }
         self.producers.on_high_watermark(high_watermark);

@@ -10,5 +10,6 @@ pub mod replay;
 pub mod segment_list;
 pub mod settings;
 pub mod troubles;
+pub mod unstable;
 pub mod unusable;
 pub mod waiters;

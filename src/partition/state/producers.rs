@@ -12,6 +12,7 @@ use crate::{
         snapshot::{BatchMeta, ProducerBatches, ProducerEntry},
     },
     error::{Error, Result},
+    partition::state::unstable::UnstableTransactions,
     types::{Offset, Timestamp, TopicPartition},
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -100,8 +101,8 @@ impl Producer {
 #[derive(Clone, Debug, Default)]
 pub struct ProducerState {
     producers: BTreeMap<i64, Producer>,
-    /// Decided transactions whose marker the high watermark has not passed: marker's offset to first offset.
-    undecided_markers: BTreeMap<Offset, Offset>,
+    /// Whatever `open_transaction` says of each of them, and what was decided since the last look of readers.
+    unstable: UnstableTransactions,
 }
 
 impl ProducerState {
@@ -166,8 +167,9 @@ impl ProducerState {
             timestamp: batch.timestamp,
         });
         producer.timestamp = batch.timestamp;
-        if batch.transactional {
-            producer.open_transaction.get_or_insert(batch.base_offset);
+        if batch.transactional && producer.open_transaction.is_none() {
+            producer.open_transaction = Some(batch.base_offset);
+            self.unstable.opened(batch.producer_id, batch.base_offset);
         }
     }
 
@@ -187,16 +189,16 @@ impl ProducerState {
         producer.coordinator_epoch = coordinator_epoch;
         producer.timestamp = batch.timestamp;
         let first_offset = producer.open_transaction.take()?;
-        self.undecided_markers.insert(batch.last_offset, first_offset);
+        self.unstable.closed(batch.producer_id, first_offset);
+        self.unstable.decided(first_offset, batch.last_offset);
         if commit {
             return None;
         }
-        let others = self.producers.values().filter_map(|p| p.open_transaction).min();
         Some(AbortedTransaction {
             producer_id: batch.producer_id,
             first_offset,
             last_offset: batch.last_offset,
-            last_stable_offset: others.unwrap_or(batch.last_offset + 1),
+            last_stable_offset: self.unstable.first_open().unwrap_or(batch.last_offset + 1),
         })
     }
 
@@ -221,31 +223,37 @@ impl ProducerState {
     /// Learns of a transaction that was opened before the replay began.
     pub fn opened_earlier(&mut self, producer_id: i64, epoch: i16, first_offset: Offset) {
         let producer = self.producers.entry(producer_id).or_insert_with(|| Producer::new(epoch));
-        let known = producer.open_transaction.unwrap_or(first_offset);
-        producer.open_transaction = Some(known.min(first_offset));
+        if let Some(known) = producer.open_transaction.filter(|known| *known > first_offset) {
+            self.unstable.closed(producer_id, known);
+            producer.open_transaction = None;
+        }
+        if producer.open_transaction.is_none() {
+            producer.open_transaction = Some(first_offset);
+            self.unstable.opened(producer_id, first_offset);
+        }
     }
 
     /// Learns of a transaction that was aborted by a marker which cannot be read any more.
     pub fn aborted_unseen(&mut self, transaction: &AbortedTransaction) {
-        if let Some(producer) = self.producers.get_mut(&transaction.producer_id) {
-            producer.open_transaction = None;
+        let producer = self.producers.get_mut(&transaction.producer_id);
+        if let Some(first) = producer.and_then(|producer| producer.open_transaction.take()) {
+            self.unstable.closed(transaction.producer_id, first);
         }
     }
 
     /// Forgets decided transactions whose marker lies below the high watermark.
     pub fn on_high_watermark(&mut self, high_watermark: Offset) {
-        self.undecided_markers = self.undecided_markers.split_off(&high_watermark);
+        self.unstable.seen_below(high_watermark);
     }
 
     /// The first offset that is not stable: of an open transaction, or of a decided one that is not yet visible.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
-        let open = self.producers.values().filter_map(|p| p.open_transaction);
-        open.chain(self.undecided_markers.values().copied()).min()
+        self.unstable.first()
     }
 
-    /// Whether anything can hold the last stable offset back.
-    pub fn is_empty(&self) -> bool {
-        self.producers.is_empty() && self.undecided_markers.is_empty()
+    /// Whether nothing holds the last stable offset back.
+    pub fn is_stable(&self) -> bool {
+        self.unstable.is_empty()
     }
 
     /// As Kafka's snapshot, and as our longer one.
@@ -301,6 +309,11 @@ impl ProducerState {
                 }
             }
             state.producers.insert(entry.producer_id, producer);
+        }
+        for (id, producer) in &state.producers {
+            if let Some(first) = producer.open_transaction {
+                state.unstable.opened(*id, first);
+            }
         }
         state
     }
@@ -361,6 +374,47 @@ mod tests {
         assert!(state.check(&newer, &at()).is_err());
         state.applied(&BatchFacts { epoch: 1, ..facts(0, 0, 2) });
         assert!(matches!(state.check(&facts(0, 0, 3), &at()), Err(Error::Fenced { .. })));
+    }
+
+    /// What the order of the transactions must agree with: a walk over all producers.
+    fn first_open_by_walking(state: &ProducerState) -> Option<Offset> {
+        state.producers.values().filter_map(|producer| producer.open_transaction).min()
+    }
+
+    #[test]
+    fn the_order_of_open_transactions_agrees_with_what_each_producer_has_open() {
+        let mut state = ProducerState::default();
+        let mut random = 7_u64;
+        for step in 0..3000_u64 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let producer_id = (random >> 33) as i64 % 20;
+            let batch = BatchFacts { producer_id, transactional: true, ..facts(0, 0, step * 2 + 100) };
+            match (random >> 60) % 6 {
+                0..3 => state.applied(&batch),
+                3 => {
+                    let aborted = state.marker(&batch, 0, false);
+                    let open = first_open_by_walking(&state).unwrap_or(batch.last_offset + 1);
+                    assert!(aborted.is_none_or(|aborted| aborted.last_stable_offset == open));
+                }
+                4 => state.opened_earlier(producer_id, 0, Offset::new(step % 100)),
+                _ => {
+                    let (first_offset, last_offset) = (batch.base_offset, batch.last_offset);
+                    let last_stable_offset = last_offset;
+                    let gone =
+                        AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset };
+                    state.aborted_unseen(&gone);
+                }
+            }
+            assert_eq!(state.unstable.first_open(), first_open_by_walking(&state), "step {step}");
+            if step % 17 == 0 {
+                state.on_high_watermark(batch.last_offset + 1);
+                assert_eq!(state.first_unstable_offset(), first_open_by_walking(&state), "step {step}");
+                let (entries, batches) = state.to_snapshot();
+                let back = ProducerState::from_snapshot(&entries, &batches);
+                assert_eq!(back.first_unstable_offset(), state.first_unstable_offset());
+            }
+        }
+        assert!(state.first_unstable_offset().is_some());
     }
 
     #[test]
