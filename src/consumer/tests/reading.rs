@@ -5,6 +5,7 @@ use crate::{
     codec::{builder::BatchBuilder, control::marker_batch},
     env::Open,
     error::ErrorKind,
+    partition::write::gate::Origin,
     planted,
     types::{Compression, IsolationLevel},
 };
@@ -103,7 +104,12 @@ pub(super) fn transactional(log: &Log, producer: i64, sequence: i32, value: &str
 }
 
 pub(super) fn end(log: &Log, producer: i64, commit: bool) {
-    let appended = log.append(&mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2))).unwrap();
+    let appended = log
+        .append_from(
+            &mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2)),
+            Origin::Coordinator,
+        )
+        .unwrap();
     log.acknowledge(appended.next_offset, true).unwrap();
 }
 

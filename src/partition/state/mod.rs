@@ -3,6 +3,7 @@
 pub mod append_state;
 pub mod deadlines;
 pub mod identity;
+pub mod observer;
 pub mod offsets;
 pub mod owner;
 pub mod producers;

@@ -12,7 +12,7 @@ use crate::{
         snapshot::{BatchMeta, ProducerBatches, ProducerEntry},
     },
     error::{Error, Result},
-    partition::state::unstable::UnstableTransactions,
+    partition::state::{observer::Observer, unstable::UnstableTransactions},
     types::{Offset, Timestamp, TopicPartition},
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -107,7 +107,7 @@ pub struct ProducerState {
 
 impl ProducerState {
     /// What to do with a batch that a client wants appended.
-    pub fn check(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<Verdict> {
+    pub fn check_sequence(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<Verdict> {
         let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(Verdict::Append) };
         if batch.epoch == producer.epoch
             && let Some(known) = producer.batches.iter().find(|known| {
@@ -200,24 +200,6 @@ impl ProducerState {
             last_offset: batch.last_offset,
             last_stable_offset: self.unstable.first_open().unwrap_or(batch.last_offset + 1),
         })
-    }
-
-    /// Takes in a batch that was found in the log, marker or not. An aborted transaction is returned.
-    pub fn replay(&mut self, header: &BatchHeader, bytes: &[u8]) -> Option<AbortedTransaction> {
-        if !header.has_producer_id() {
-            return None;
-        }
-        let facts = BatchFacts::from(header);
-        if !header.is_control() {
-            self.applied(&facts);
-            return None;
-        }
-        match ControlRecord::of_batch(bytes)? {
-            ControlRecord::Marker { commit, coordinator_epoch } => {
-                self.marker(&facts, coordinator_epoch, commit)
-            }
-            ControlRecord::Other(_) => None,
-        }
     }
 
     /// Learns of a transaction that was opened before the replay began.
@@ -319,6 +301,26 @@ impl ProducerState {
     }
 }
 
+/// The first observer: what producers did is what their batches say.
+impl Observer for ProducerState {
+    fn appended(&mut self, header: &BatchHeader, bytes: &[u8]) -> Option<AbortedTransaction> {
+        if !header.has_producer_id() {
+            return None;
+        }
+        let facts = BatchFacts::from(header);
+        if !header.is_control() {
+            self.applied(&facts);
+            return None;
+        }
+        match ControlRecord::of_batch(bytes)? {
+            ControlRecord::Marker { commit, coordinator_epoch } => {
+                self.marker(&facts, coordinator_epoch, commit)
+            }
+            ControlRecord::Other(_) => None,
+        }
+    }
+}
+
 /// The sequence after `last`, which begins again at 0 after the largest.
 pub fn next_sequence(last: i32) -> i32 {
     if last == i32::MAX { 0 } else { last + 1 }
@@ -350,30 +352,30 @@ mod tests {
         let mut state = ProducerState::default();
         for i in 0..6 {
             let batch = facts(i * 2, i * 2 + 1, i as u64 * 2);
-            assert_eq!(state.check(&batch, &at()).unwrap(), Verdict::Append);
+            assert_eq!(state.check_sequence(&batch, &at()).unwrap(), Verdict::Append);
             state.applied(&batch);
         }
-        let retry = state.check(&facts(2, 3, 99), &at()).unwrap();
+        let retry = state.check_sequence(&facts(2, 3, 99), &at()).unwrap();
         let Verdict::Duplicate { base_offset, last_offset, .. } = retry else { panic!("{retry:?}") };
         assert_eq!((base_offset, last_offset), (Offset::new(2), Offset::new(3)));
-        let old = state.check(&facts(0, 1, 99), &at()).unwrap_err();
+        let old = state.check_sequence(&facts(0, 1, 99), &at()).unwrap_err();
         assert!(matches!(old, Error::OutOfOrderSequence { expected: 12, found: 0, .. }), "{old}");
         let (entries, batches) = state.to_snapshot();
         let back = ProducerState::from_snapshot(&entries, &batches);
-        assert!(matches!(back.check(&facts(2, 3, 99), &at()).unwrap(), Verdict::Duplicate { .. }));
+        assert!(matches!(back.check_sequence(&facts(2, 3, 99), &at()).unwrap(), Verdict::Duplicate { .. }));
         let short = ProducerState::from_snapshot(&entries, &[]);
-        assert!(short.check(&facts(2, 3, 99), &at()).is_err());
+        assert!(short.check_sequence(&facts(2, 3, 99), &at()).is_err());
     }
 
     #[test]
     fn sequences_wrap_and_a_new_epoch_begins_at_zero() {
         let mut state = ProducerState::default();
         state.applied(&facts(i32::MAX - 1, i32::MAX, 0));
-        assert_eq!(state.check(&facts(0, 0, 2), &at()).unwrap(), Verdict::Append);
+        assert_eq!(state.check_sequence(&facts(0, 0, 2), &at()).unwrap(), Verdict::Append);
         let newer = BatchFacts { epoch: 1, ..facts(1, 1, 2) };
-        assert!(state.check(&newer, &at()).is_err());
+        assert!(state.check_sequence(&newer, &at()).is_err());
         state.applied(&BatchFacts { epoch: 1, ..facts(0, 0, 2) });
-        assert!(matches!(state.check(&facts(0, 0, 3), &at()), Err(Error::Fenced { .. })));
+        assert!(matches!(state.check_sequence(&facts(0, 0, 3), &at()), Err(Error::Fenced { .. })));
     }
 
     /// What the order of the transactions must agree with: a walk over all producers.

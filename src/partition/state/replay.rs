@@ -15,7 +15,8 @@ use crate::{
     env::Env,
     error::Result,
     partition::state::{
-        append_state::PendingSeal, identity::Identity, producers::ProducerState, segment_list::floor,
+        append_state::PendingSeal, identity::Identity, observer::Observer, producers::ProducerState,
+        segment_list::floor,
     },
     storage::{
         holes::Hole,
@@ -331,7 +332,7 @@ impl Replay {
             return;
         }
         self.take_in_earlier(header.base_offset);
-        if let Some(aborted) = self.producers.replay(header, batch.bytes()) {
+        if let Some(aborted) = self.producers.appended(header, batch.bytes()) {
             self.aborted.push(aborted);
         }
     }

@@ -1,4 +1,4 @@
-//! Appending: check, roll if due, reserve, write, publish.
+//! Appending: check (see `gate`), roll if due, reserve, write, publish.
 //!
 //! Everything that does not need the order of the log was done before the lock is taken: records are encoded, compressed
 //! and checksummed. Under it remain the producer's rules, the header, one positional write, the index entry and the
@@ -16,9 +16,11 @@ use crate::{
         log::Log,
         state::{
             append_state::{Active, AppendState},
-            producers::{BatchFacts, Verdict},
+            observer::Observer,
+            producers::Verdict,
         },
         write::{
+            gate::{Candidate, Origin, admit},
             load::ready,
             reserve::reserve,
             roll::{self, RollFor, roll},
@@ -42,19 +44,39 @@ pub struct Appended {
     pub must_flush: bool,
 }
 
+impl Appended {
+    /// A batch that is in the log already.
+    fn already(active: &Active, base_offset: Offset, last_offset: Offset, timestamp: Timestamp) -> Self {
+        let gives_time = active.config.timestamp_type == TimestampType::LogAppendTime;
+        Appended {
+            base_offset,
+            next_offset: last_offset + 1,
+            append_time: gives_time.then_some(timestamp),
+            duplicate: true,
+            must_flush: active.must_flush(),
+        }
+    }
+}
+
 impl Log {
-    /// Appends a batch. When it returns, the batch is in the operating system and visible as far as the topic's
+    /// Appends a batch of records. When it returns, the batch is in the operating system and visible as far as the topic's
     /// durability allows; [`Log::acknowledge`] makes the rest of the promise.
     pub fn append(&self, batch: &mut SealedBatch) -> Result<Appended> {
+        self.append_from(batch, Origin::Producer)
+    }
+
+    /// As [`Log::append`], for a batch of any origin.
+    pub fn append_from(&self, batch: &mut SealedBatch, origin: Origin) -> Result<Appended> {
         let mut writer = self.writer.lock();
         if self.closing.load(Ordering::SeqCst) && !planted!(append_to_a_log_that_closes) {
             return Err(Error::closed("the log"));
         }
         let active = ready(self, &mut writer)?;
-        let append_time = self.stamp(active, batch)?;
-        if let Some(known) = self.check(active, batch.header(), append_time)? {
-            return Ok(known);
+        let candidate = Candidate { header: batch.header(), origin, partition: &self.identity.name };
+        if let Verdict::Duplicate { base_offset, last_offset, timestamp } = admit(active, &candidate)? {
+            return Ok(Appended::already(active, base_offset, last_offset, timestamp));
         }
+        let append_time = self.stamp(active, batch)?;
         let (header, size) = (*batch.header(), batch.size());
         if roll::is_due(self, active, &header) {
             roll(self, active, header.base_offset, RollFor::Append)?;
@@ -62,7 +84,7 @@ impl Log {
                 // What the new segment needs is freed before anything is in it; then the batch begins anew.
                 drop(writer);
                 self.shrink(size);
-                return self.append(batch);
+                return self.append_from(batch, origin);
             }
         }
         reserve(self, active, &header)?;
@@ -86,10 +108,6 @@ impl Log {
 
     /// Gives the batch the next offsets, and the time where the log gives it. They count once it is written.
     fn stamp(&self, active: &Active, batch: &mut SealedBatch) -> Result<Option<Timestamp>> {
-        let (size, (max, limit)) = (batch.size(), active.config.max_batch());
-        if size > max {
-            return Err(Error::too_large(size, max, limit));
-        }
         let (stamp, append_time) = match active.config.timestamp_type {
             TimestampType::CreateTime => (Stamp::CreateTime, None),
             TimestampType::LogAppendTime => {
@@ -105,28 +123,6 @@ impl Log {
         Ok(append_time)
     }
 
-    /// Where the batch lies, if it is here already.
-    fn check(
-        &self,
-        active: &Active,
-        header: &BatchHeader,
-        append_time: Option<Timestamp>,
-    ) -> Result<Option<Appended>> {
-        if !header.has_producer_id() || header.is_control() {
-            return Ok(None);
-        }
-        match active.producers.check(&BatchFacts::from(header), &self.identity.name)? {
-            Verdict::Append => Ok(None),
-            Verdict::Duplicate { base_offset, last_offset, timestamp } => Ok(Some(Appended {
-                base_offset,
-                next_offset: last_offset + 1,
-                append_time: append_time.map(|_| timestamp),
-                duplicate: true,
-                must_flush: active.must_flush(),
-            })),
-        }
-    }
-
     /// Writes the batch at the segment's end, and lets readers see it.
     fn write(&self, active: &mut Active, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
         let position = active.position;
@@ -134,7 +130,7 @@ impl Log {
             self.publish(active, header);
         }
         active.segment.data().write_all(bytes, position)?;
-        if let Some(transaction) = active.producers.replay(header, bytes) {
+        if let Some(transaction) = active.producers.appended(header, bytes) {
             active.segment.add_aborted(transaction);
         }
         if !planted!(show_the_end_before_the_bytes) {

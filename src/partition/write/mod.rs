@@ -6,6 +6,7 @@ pub mod close;
 pub mod commit;
 pub mod encode;
 pub mod flush;
+pub mod gate;
 pub mod load;
 pub mod payload;
 pub mod reserve;

@@ -8,7 +8,7 @@ use crate::{
         control::marker_batch,
     },
     env::{Env, Open, memory::MemoryEnv, write_all_at},
-    partition::{handle::Partition, log::Log},
+    partition::{handle::Partition, log::Log, write::gate::Origin},
     streamlog::Builder,
     types::{Compression, Offset, Timestamp},
 };
@@ -32,7 +32,12 @@ fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
 }
 
 fn end(log: &Log, producer: i64, commit: bool) {
-    let appended = log.append(&mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2))).unwrap();
+    let appended = log
+        .append_from(
+            &mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2)),
+            Origin::Coordinator,
+        )
+        .unwrap();
     log.acknowledge(appended.next_offset, true).unwrap();
 }
 

@@ -1,0 +1,147 @@
+//! The gate: what a batch must fulfil before it gets offsets.
+//!
+//! # The order
+//!
+//! Under the log's writer lock: the log is **open**; the **origin** may bring such a batch; it has the **size**; its
+//! **producer** has the epoch and the sequence, or has sent it before; then the roll, the incarnation, the space; then the
+//! offsets. A batch that an earlier check answers does not meet the later ones: a retry of what is in the log is answered
+//! with its first offsets, whatever has become true since.
+//!
+//! # What a condition may rely on
+//!
+//! * It sees the log as it is appended to, with everything up to the offset that this batch would get. That may be neither
+//!   durable nor visible yet: what depends on it is acknowledged no sooner, and lost no later.
+//! * Nothing is appended between its answer and the batch.
+//! * What is refused leaves nothing behind: no offset, no sequence, no segment, no byte.
+//!
+//! # What a condition owes
+//!
+//! * It changes nothing: a batch that passes may still fail to be written.
+//! * It reads no file, waits for nobody and takes no lock that is held while somebody appends. What needs a look into the
+//!   files is looked up before the append, as of an offset; what came since is decided here.
+//!
+//! What passed is shown to the observers once it is written (`state/observer.rs`). A replay does not pass the gate: its
+//! batches did when they were appended, so their control bit is believed.
+
+use crate::{
+    codec::batch::BatchHeader,
+    error::{Error, Result},
+    partition::state::{
+        append_state::Active,
+        producers::{BatchFacts, ProducerState, Verdict},
+    },
+    types::TopicPartition,
+};
+
+/// What brings a batch. It decides what the batch may be; the batch's own header does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A producer, or the library on its own behalf: records.
+    Producer,
+    /// The coordinator of transactions: markers that end them. They carry a producer's id, and no sequence of its.
+    Coordinator,
+}
+
+/// A batch that asks to be appended. Its header has no offsets yet that count.
+pub(in crate::partition) struct Candidate<'a> {
+    pub header: &'a BatchHeader,
+    pub origin: Origin,
+    /// For the text of a refusal.
+    pub partition: &'a TopicPartition,
+}
+
+/// What must be true of a log for a batch to be appended to it.
+pub(in crate::partition) trait Condition {
+    /// Whether the batch follows, or is here already; an error where it must not be appended.
+    fn check(&self, batch: &Candidate<'_>) -> Result<Verdict>;
+}
+
+/// Whether the batch may be appended now. A new condition is asked here, after the producer's.
+pub(in crate::partition) fn admit(active: &Active, batch: &Candidate<'_>) -> Result<Verdict> {
+    check_origin(batch)?;
+    let (size, (max, limit)) = (batch.header.size(), active.config.max_batch());
+    if size > max {
+        return Err(Error::too_large(size, max, limit));
+    }
+    active.producers.check(batch)
+}
+
+/// Only the coordinator writes control records, as in Kafka.
+fn check_origin(batch: &Candidate<'_>) -> Result<()> {
+    if batch.origin == Origin::Producer && batch.header.is_control() {
+        let reason = format!("control records of {} are written by the coordinator alone", batch.partition);
+        return Err(Error::InvalidArgument { reason });
+    }
+    Ok(())
+}
+
+/// The producer's epoch and sequence, as Kafka checks them. A marker has no sequence.
+impl Condition for ProducerState {
+    fn check(&self, batch: &Candidate<'_>) -> Result<Verdict> {
+        if batch.origin == Origin::Coordinator || !batch.header.has_producer_id() {
+            return Ok(Verdict::Append);
+        }
+        self.check_sequence(&BatchFacts::from(batch.header), batch.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        ErrorKind, IsolationLevel, Streamlog, Timestamp, TopicConfig,
+        codec::{
+            builder::{BatchBuilder, SealedBatch},
+            control::marker_batch,
+        },
+        partition::{log::Log, write::gate::*},
+        types::Compression,
+    };
+    use std::sync::Arc;
+
+    fn log() -> (Streamlog, Arc<Log>) {
+        let streamlog = Streamlog::in_memory().unwrap();
+        let topic = streamlog.create_topic("t", TopicConfig::default()).unwrap();
+        let log = Arc::clone(topic.partition(0).unwrap().log());
+        (streamlog, log)
+    }
+
+    fn batch(sequence: i32) -> SealedBatch {
+        let mut builder = BatchBuilder::new();
+        builder.append(Timestamp::from_millis(1), None, Some(b"x"), &[]).unwrap();
+        let mut batch = builder.seal(Compression::None, None).unwrap();
+        batch.set_producer(9, 0, sequence);
+        batch.set_transactional(true);
+        batch
+    }
+
+    fn marker() -> SealedBatch {
+        marker_batch(9, 0, true, 0, Timestamp::from_millis(2))
+    }
+
+    #[test]
+    fn a_marker_ends_a_transaction_only_where_the_coordinator_brings_it() {
+        let (_streamlog, log) = log();
+        log.append(&mut batch(0)).unwrap();
+        let refused = log.append(&mut marker()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidArgument, "{refused}");
+        log.flush().unwrap();
+        let stable = || log.offsets().bound(IsolationLevel::ReadCommitted);
+        assert_eq!((stable(), log.offsets().log_end()), (0.into(), 1.into()));
+        log.append_from(&mut marker(), Origin::Coordinator).unwrap();
+        log.flush().unwrap();
+        assert_eq!(stable(), 2);
+    }
+
+    #[test]
+    fn what_the_gate_refuses_or_knows_leaves_no_trace() {
+        let (_streamlog, log) = log();
+        let first = log.append(&mut batch(0)).unwrap();
+        let before = (log.offsets().log_end(), log.size(), log.segment_count());
+        log.append(&mut batch(5)).unwrap_err();
+        log.append(&mut marker()).unwrap_err();
+        let again = log.append(&mut batch(0)).unwrap();
+        assert_eq!((again.base_offset, again.duplicate), (first.base_offset, true));
+        assert_eq!((log.offsets().log_end(), log.size(), log.segment_count()), before);
+        assert_eq!(log.append(&mut batch(1)).unwrap().base_offset, 1);
+    }
+}
