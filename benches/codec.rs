@@ -7,7 +7,7 @@ mod common;
 use common::{Log, calls_in_room, group, measure, topic};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use streamlog::{Compression, Durability, Partition, RecordData};
+use streamlog::{Durability, Partition, RecordData, config::Compression};
 
 /// Lines that differ here and there.
 fn lines(count: usize) -> Vec<String> {

@@ -5,7 +5,8 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 use streamlog::{
-    PartitionContext, Partitioner, ProducerRecord, Result, Streamlog, TopicConfig, partition_for_key,
+    ProducerRecord, Result, Streamlog, TopicConfig,
+    clients::{PartitionContext, Partitioner, partition_for_key},
 };
 use support::{no_arguments, say};
 

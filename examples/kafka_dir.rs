@@ -11,7 +11,7 @@ use std::{
     io::{self, BufWriter, Write},
     process::ExitCode,
 };
-use streamlog::{Error, IsolationLevel, PartitionDir, Record};
+use streamlog::{Error, Record, clients::IsolationLevel, dir::PartitionDir};
 
 const USAGE: &str = "\
 usage: kafka_dir PARTITION_DIR [--read-committed]

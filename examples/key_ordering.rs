@@ -5,7 +5,7 @@
 mod support;
 
 use std::{collections::HashMap, time::Duration};
-use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig, partition_for_key};
+use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig, clients::partition_for_key};
 use support::{no_arguments, say};
 
 const ABOUT: &str = "Order per key: a key always goes to the same partition, and a partition keeps its order. Eight threads move a thousand accounts through their states; each account's history comes back in order although nothing orders the accounts among each other.";

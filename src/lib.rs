@@ -65,6 +65,17 @@
 //! | [`Streamlog::in_memory`] | the same behaviour without a disk |
 //! | [`PartitionDir::open_read_only`] | one partition's directory, ours or a Kafka broker's |
 //!
+//! # Where things are
+//!
+//! | module | holds |
+//! |---|---|
+//! | the root | what most programs name: the handle, topics, partitions, producers, consumers, records, errors |
+//! | [`clients`] | builders, positions, resets, partitioners, what a producer could not write |
+//! | [`config`] | builders and values of what can be set |
+//! | [`records`] | batches, headers and iterators of reading a partition |
+//! | [`admin`] | reports, figures, health, groups' offsets |
+//! | [`dir`] | one partition's directory on its own |
+//!
 //! # Files
 //!
 //! A segment is a sequence of Kafka's record batches, its indexes are Kafka's, and Kafka's own tools read them. What is
@@ -86,11 +97,32 @@
 //!
 //! With `serde`, an [`Offset`] is a number, a [`Timestamp`] Kafka's number of milliseconds, and what has a text form is
 //! that text: a [`TopicPartition`] (`"orders-3"`, also as the key of a map), a [`TopicId`], [`Durability`],
-//! [`Compression`], [`IsolationLevel`], [`TimestampType`], [`AutoOffsetReset`], [`CleanupPolicy`], [`TopicCompression`].
-//! [`Stats`], [`DiskUsage`], [`TopicUsage`] and [`OffsetAndMetadata`] are maps of their fields; a field that is missing
-//! is zero or empty. All of these can be read back. [`Health`], [`RecoveryReport`], [`RecordMetadata`],
-//! [`GroupDescription`], [`CommittedOffset`], [`OffsetReset`], [`OffsetAndTimestamp`] and [`ListedOffset`] can only be
-//! written, with errors and paths as text for people.
+//! [`Compression`], [`IsolationLevel`], [`TimestampType`], [`AutoOffsetReset`], [`CleanupPolicy`],
+//! [`TopicCompression`]. [`Stats`], [`DiskUsage`], [`TopicUsage`] and [`OffsetAndMetadata`] are maps of their fields; a
+//! field that is missing is zero or empty. All of these can be read back. [`Health`], [`RecoveryReport`],
+//! [`RecordMetadata`], [`GroupDescription`], [`CommittedOffset`], [`OffsetReset`], [`OffsetAndTimestamp`] and
+//! [`ListedOffset`] can only be written, with errors and paths as text for people.
+//!
+//! [`AutoOffsetReset`]: clients::AutoOffsetReset
+//! [`Builder::background_thread`]: config::Builder::background_thread
+//! [`CleanupPolicy`]: config::CleanupPolicy
+//! [`CommittedOffset`]: admin::CommittedOffset
+//! [`Compression`]: config::Compression
+//! [`DiskUsage`]: admin::DiskUsage
+//! [`GroupDescription`]: admin::GroupDescription
+//! [`Health`]: admin::Health
+//! [`IsolationLevel`]: clients::IsolationLevel
+//! [`ListedOffset`]: admin::ListedOffset
+//! [`OffsetAndMetadata`]: clients::OffsetAndMetadata
+//! [`OffsetAndTimestamp`]: records::OffsetAndTimestamp
+//! [`OffsetReset`]: clients::OffsetReset
+//! [`PartitionDir::open_read_only`]: dir::PartitionDir::open_read_only
+//! [`RecoveryReport`]: admin::RecoveryReport
+//! [`Stats`]: admin::Stats
+//! [`TimestampType`]: config::TimestampType
+//! [`TopicCompression`]: config::TopicCompression
+//! [`TopicId`]: admin::TopicId
+//! [`TopicUsage`]: admin::TopicUsage
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Unit tests and the documentation's examples are compiled by the package in `tests/` alone, which has what they depend on.
@@ -117,54 +149,120 @@ mod streamlog;
 mod topic;
 pub mod types;
 
-pub use crate::partition::{
-    handle::{BackwardBatches, Batch, Batches, OwnedRecord, Partition, RecordsOf},
-    open::{
-        full_scan::{DamagedRange, PartitionDirReport, TornEnd},
-        partition_dir::{PartitionDir, ProducerSnapshot, TransactionIndex},
-        report::{PartitionRecovery, RecoveryVerdict},
-    },
-    read::{
-        by_time::OffsetAndTimestamp,
-        owned::{OwnedRecordsOf, Records},
-    },
-    write::{encode::RecordData, payload::Payload},
+/// Looking after a log: what an opening found, how it is, how large it is, whose offsets it keeps.
+pub mod admin {
+    #[doc(inline)]
+    pub use crate::{
+        consumer::CommittedOffset,
+        group::{GroupDescription, GroupReset, ResetTo},
+        partition::open::report::{PartitionRecovery, RecoveryVerdict},
+        streamlog::{DiskUsage, Health, ListedOffset, OffsetSpec, Stats, TopicUsage},
+        topic::catalog::{AddedPartitions, RecoveryProgress, RecoveryReport},
+        types::TopicId,
+    };
+}
+
+/// What belongs to producers and consumers: how they are built, how a partition is chosen, what they hand back.
+pub mod clients {
+    #[doc(inline)]
+    pub use crate::{
+        consumer::{
+            AutoOffsetReset, ConsumerBuilder, OffsetAndMetadata, OffsetReset, OwnedConsumerRecord,
+            OwnedRecordIter, PolledRecord, RecordIter, ResetReason, WakeupHandle,
+        },
+        producer::{ProducerBuilder, SendAllError, TopicRef, TryEnqueueError, UndeliveredRecord},
+        topic::partitioner::{
+            DefaultPartitioner, PartitionContext, Partitioner, RoundRobin, partition_for_key,
+        },
+        types::IsolationLevel,
+    };
+}
+
+/// What can be set: of a handle, of a topic, and where each value comes from.
+pub mod config {
+    #[doc(inline)]
+    pub use crate::{
+        storage::files::ReadMode,
+        streamlog::Builder,
+        topic::config::{CleanupPolicy, ConfigChange, ConfigEntry, ConfigSource, TopicCompression},
+        types::{Compression, TimestampType},
+    };
+}
+
+/// One partition's directory, read by itself: ours or a Kafka broker's, without a manifest.
+pub mod dir {
+    #[doc(inline)]
+    pub use crate::{
+        codec::{index::AbortedTransaction, snapshot::ProducerEntry},
+        partition::open::{
+            full_scan::{DamagedRange, PartitionDirReport, TornEnd},
+            partition_dir::{PartitionDir, ProducerSnapshot, TransactionIndex},
+        },
+    };
+}
+
+/// Records as a [`Partition`] gives and takes them: batches, headers, and the iterators over them.
+pub mod records {
+    #[doc(inline)]
+    pub use crate::{
+        codec::record::{Headers, RawHeaders},
+        partition::{
+            handle::{BackwardBatches, Batch, Batches, OwnedRecord, RecordsOf},
+            read::{
+                by_time::OffsetAndTimestamp,
+                owned::{OwnedRecordsOf, Records},
+            },
+            write::payload::Payload,
+        },
+    };
+}
+
+#[doc(inline)]
+pub use crate::{
+    codec::record::Record,
+    consumer::{Consumer, ConsumerRecord, ConsumerRecords},
+    error::{Error, ErrorKind, Result},
+    partition::{handle::Partition, write::encode::RecordData},
+    producer::{Delivery, Producer, ProducerRecord, RecordMetadata},
+    streamlog::Streamlog,
+    topic::{Topic, config::TopicConfig},
+    types::{Durability, Offset, Timestamp, TopicPartition},
 };
 #[doc(no_inline)]
 pub use bytes::Bytes;
-pub use codec::{
-    index::AbortedTransaction,
-    record::{Headers, RawHeaders, Record},
-    snapshot::ProducerEntry,
-};
-pub use consumer::{
-    AutoOffsetReset, CommittedOffset, Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecords,
-    OffsetAndMetadata, OffsetReset, OwnedConsumerRecord, OwnedRecordIter, PolledRecord, RecordIter,
-    ResetReason, WakeupHandle,
-};
 #[cfg(feature = "sim")]
 #[doc(inline)]
 pub use env::sim;
-#[doc(inline)]
-pub use error::{Error, ErrorKind, Result};
-pub use group::{GroupDescription, GroupReset, ResetTo};
-pub use producer::{
-    Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendAllError, TopicRef,
-    TryEnqueueError, UndeliveredRecord,
-};
-pub use storage::files::ReadMode;
-pub use streamlog::{Builder, DiskUsage, Health, ListedOffset, OffsetSpec, Stats, Streamlog, TopicUsage};
-pub use topic::{
-    Topic,
-    catalog::{AddedPartitions, RecoveryProgress, RecoveryReport},
-    config::{CleanupPolicy, ConfigChange, ConfigEntry, ConfigSource, TopicCompression, TopicConfig},
-    partitioner::{DefaultPartitioner, PartitionContext, Partitioner, RoundRobin, partition_for_key},
-};
-#[doc(inline)]
-pub use types::{
-    Compression, Durability, IsolationLevel, Offset, ParseError, Timestamp, TimestampType, TopicId,
-    TopicPartition,
-};
+
+/// Names that lay at the root until they got a home, for programs that were written before the first release.
+macro_rules! moved_to {
+    ($home:ident, $note:literal: $($name:ident $(<$lifetime:lifetime>)?),+ $(,)?) => {$(
+        #[doc(hidden)]
+        #[deprecated(note = $note)]
+        pub type $name $(<$lifetime>)? = $home::$name $(<$lifetime>)?;
+    )+};
+}
+
+moved_to!(admin, "now in `streamlog::admin`":
+    AddedPartitions, CommittedOffset, DiskUsage, GroupDescription, GroupReset, Health, ListedOffset, OffsetSpec,
+    PartitionRecovery, RecoveryProgress, RecoveryReport, RecoveryVerdict, ResetTo, Stats, TopicId, TopicUsage);
+moved_to!(clients, "now in `streamlog::clients`":
+    AutoOffsetReset, ConsumerBuilder, DefaultPartitioner, IsolationLevel, OffsetAndMetadata, OffsetReset,
+    OwnedConsumerRecord, OwnedRecordIter, PartitionContext<'a>, ProducerBuilder, RecordIter<'a>, ResetReason, RoundRobin,
+    SendAllError, TopicRef<'a>, TryEnqueueError<'a>, UndeliveredRecord, WakeupHandle);
+moved_to!(config, "now in `streamlog::config`":
+    Builder, CleanupPolicy, Compression, ConfigChange, ConfigEntry, ConfigSource, ReadMode, TimestampType,
+    TopicCompression);
+moved_to!(dir, "now in `streamlog::dir`":
+    AbortedTransaction, DamagedRange, PartitionDir, PartitionDirReport, ProducerEntry, ProducerSnapshot, TornEnd,
+    TransactionIndex);
+moved_to!(records, "now in `streamlog::records`":
+    BackwardBatches, Batch, Batches, Headers<'a>, OffsetAndTimestamp, OwnedRecord, OwnedRecordsOf, Payload<'a>,
+    RawHeaders<'a>, Records, RecordsOf<'a>);
+moved_to!(types, "now in `streamlog::types`": ParseError);
+// A trait and a function have no alias that could be deprecated.
+#[doc(hidden)]
+pub use clients::{Partitioner, PolledRecord, partition_for_key};
 
 /// The README's programs are compiled and run with the other examples.
 #[cfg(doctest)]

@@ -2,7 +2,8 @@
 
 use std::{fs, io, path::Path};
 use streamlog::{
-    Durability, Error, Offset, Partition, RecordData, RecoveryVerdict, Streamlog, Timestamp, TopicConfig,
+    Durability, Error, Offset, Partition, RecordData, Streamlog, Timestamp, TopicConfig,
+    admin::RecoveryVerdict,
 };
 
 fn config() -> TopicConfig {

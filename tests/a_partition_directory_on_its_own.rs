@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     time::SystemTime,
 };
-use streamlog::{ErrorKind, Offset, PartitionDir, RecordData, Streamlog, TopicConfig};
+use streamlog::{ErrorKind, Offset, RecordData, Streamlog, TopicConfig, dir::PartitionDir};
 use support::all_files;
 
 /// Every file below `dir`: its bytes and when it was last written.

@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    AutoOffsetReset, Builder, ConfigChange, Consumer, ConsumerBuilder, Durability, Error, GroupReset,
-    IsolationLevel, Offset, OffsetSpec, Producer, ProducerBuilder, ProducerRecord, RecordData, ResetTo,
-    Result, Streamlog, Timestamp, TopicConfig, TopicPartition, sim::SimEnv,
+    Consumer, Durability, Error, Offset, Producer, ProducerRecord, RecordData, Result, Streamlog, Timestamp,
+    TopicConfig, TopicPartition,
+    admin::{GroupReset, OffsetSpec, ResetTo},
+    clients::{AutoOffsetReset, ConsumerBuilder, IsolationLevel, ProducerBuilder},
+    config::{Builder, ConfigChange},
+    sim::SimEnv,
 };
 use support::*;
 

@@ -6,7 +6,8 @@
 //! mistake that breaks it, and what is read is read past the cache where that is possible, and of a copy where not.
 
 use streamlog::{
-    Builder, Durability, ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
+    Durability, ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
+    config::Builder,
     planted::plant,
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };

@@ -4,7 +4,11 @@
 mod support;
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Mutex, time::Duration};
-use streamlog::*;
+use streamlog::{
+    admin::{GroupReset, OffsetSpec, ResetTo},
+    clients::{IsolationLevel, OwnedConsumerRecord},
+    *,
+};
 use support::quick_dir;
 
 /// The types whose calls are in the table, with the files that have their methods.

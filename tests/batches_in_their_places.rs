@@ -13,7 +13,11 @@ mod support;
 
 use std::{fmt::Debug, ops::Range};
 use streamlog::{
-    Batch, Builder, Durability, Error, Partition, RecoveryVerdict, Streamlog, TopicConfig, planted,
+    Durability, Error, Partition, Streamlog, TopicConfig,
+    admin::RecoveryVerdict,
+    config::Builder,
+    planted,
+    records::Batch,
     sim::{Crash, SimEnv},
 };
 use support::*;

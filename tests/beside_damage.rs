@@ -10,8 +10,11 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    AutoOffsetReset, ConfigChange, Error, GroupReset, OffsetSpec, Partition, PartitionDir, RecordData,
-    ResetTo, Streamlog, Timestamp, TopicConfig, TopicPartition,
+    Error, Partition, RecordData, Streamlog, Timestamp, TopicConfig, TopicPartition,
+    admin::{GroupReset, OffsetSpec, ResetTo},
+    clients::AutoOffsetReset,
+    config::ConfigChange,
+    dir::PartitionDir,
 };
 use support::*;
 

@@ -10,7 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use streamlog::{
-    Durability, ErrorKind, Partition, PartitionRecovery, RecordData, RecoveryVerdict, Streamlog, TopicConfig,
+    Durability, ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
+    admin::{PartitionRecovery, RecoveryVerdict},
 };
 use support::*;
 

@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
-use streamlog::{Durability, Error, Partition, RecoveryVerdict, Streamlog, TopicConfig};
+use streamlog::{Durability, Error, Partition, Streamlog, TopicConfig, admin::RecoveryVerdict};
 use support::*;
 
 const LOG: &str = "t-0/00000000000000000000.log";
@@ -342,7 +342,7 @@ fn a_directory_whose_manifest_is_gone_is_not_taken_for_a_new_one() {
             }
         }
         assert_eq!(fs::read(left.dir.join(LOG)).unwrap(), before);
-        let dir = streamlog::PartitionDir::open_read_only(left.dir.join("t-0")).unwrap();
+        let dir = streamlog::dir::PartitionDir::open_read_only(left.dir.join("t-0")).unwrap();
         assert_eq!(read_from(dir.partition(), 0).0, left.end);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{path::Path, time::Duration};
 use streamlog::{
-    Builder, ConfigChange, Durability, ErrorKind, Partition, ProducerRecord, RecordData, RecoveryVerdict,
-    Result, Streamlog, TopicConfig,
+    Durability, ErrorKind, Partition, ProducerRecord, RecordData, Result, Streamlog, TopicConfig,
+    admin::RecoveryVerdict,
+    config::{Builder, ConfigChange},
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };
 

@@ -14,7 +14,13 @@ use std::{
     path::Path,
     time::Duration,
 };
-use streamlog::*;
+use streamlog::{
+    admin::{GroupReset, OffsetSpec, ResetTo},
+    clients::{DefaultPartitioner, IsolationLevel, OffsetAndMetadata, PartitionContext},
+    config::ConfigChange,
+    dir::{AbortedTransaction, PartitionDir},
+    *,
+};
 use support::quick_dir;
 
 const NUMBERS: [u64; 8] = [

@@ -17,7 +17,9 @@ use std::{
     thread,
     time::Duration,
 };
-use streamlog::{Error, ErrorKind, Partition, PartitionDir, ReadMode, RecordData, Streamlog, TopicConfig};
+use streamlog::{
+    Error, ErrorKind, Partition, RecordData, Streamlog, TopicConfig, config::ReadMode, dir::PartitionDir,
+};
 use support::{Random, all_files, crc32c, image, quick_dir, seed};
 
 /// What a field becomes, as a number of its width: 0, 1, -1, -2, the least, the greatest, and what overflows a position.

@@ -9,8 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 use streamlog::{
-    AbortedTransaction, IsolationLevel, OffsetAndTimestamp, PartitionDir, ProducerEntry, Record, Timestamp,
-    partition_for_key,
+    Record, Timestamp,
+    clients::{IsolationLevel, partition_for_key},
+    dir::{AbortedTransaction, PartitionDir, ProducerEntry},
+    records::OffsetAndTimestamp,
 };
 
 fn fixtures() -> Option<PathBuf> {

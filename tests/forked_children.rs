@@ -16,9 +16,11 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    ConfigChange, Consumer, Delivery, Durability, Error, ErrorKind, GroupReset, IsolationLevel, OffsetSpec,
-    Producer, ProducerRecord, RecordData, ResetTo, Result, Streamlog, Timestamp, Topic, TopicConfig,
-    TopicPartition,
+    Consumer, Delivery, Durability, Error, ErrorKind, Producer, ProducerRecord, RecordData, Result,
+    Streamlog, Timestamp, Topic, TopicConfig, TopicPartition,
+    admin::{GroupReset, OffsetSpec, ResetTo},
+    clients::IsolationLevel,
+    config::ConfigChange,
 };
 use support::*;
 
@@ -204,7 +206,7 @@ fn a_log_in_memory_and_one_that_is_only_read_say_the_same() {
     let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
     partition.append(&[RecordData::new("x")]).unwrap();
     let follower = Streamlog::open_read_only(dir.path()).unwrap();
-    let alone = streamlog::PartitionDir::open_read_only(dir.path().join("t-0")).unwrap();
+    let alone = streamlog::dir::PartitionDir::open_read_only(dir.path().join("t-0")).unwrap();
     let code = in_child(|| {
         assert!(is_forked(follower.topic("t")) && alone.read(0).next().is_some_and(is_forked));
         drop((follower.clone(), alone));

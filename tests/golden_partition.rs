@@ -25,8 +25,11 @@ use std::{
     time::Instant,
 };
 use streamlog::{
-    Compression, DamagedRange, Error, Offset, OffsetAndTimestamp, PartitionDir, PartitionDirReport,
-    ProducerRecord, ProducerSnapshot, Streamlog, Timestamp, TopicConfig, TopicId,
+    Error, Offset, ProducerRecord, Streamlog, Timestamp, TopicConfig,
+    admin::TopicId,
+    config::Compression,
+    dir::{DamagedRange, PartitionDir, PartitionDirReport, ProducerSnapshot},
+    records::OffsetAndTimestamp,
 };
 use support::*;
 

@@ -16,8 +16,11 @@ mod support;
 use flips::{PATIENCE, Sample};
 use std::{collections::BTreeMap, fmt::Write, time::Instant};
 use streamlog::{
-    Batch, Builder, Compression, Durability, Error, OffsetAndTimestamp, Partition, ProducerRecord, Record,
-    RecordData, RecoveryVerdict, Result, Streamlog, Timestamp, TopicConfig,
+    Durability, Error, Partition, ProducerRecord, Record, RecordData, Result, Streamlog, Timestamp,
+    TopicConfig,
+    admin::RecoveryVerdict,
+    config::{Builder, Compression},
+    records::{Batch, OffsetAndTimestamp},
     sim::{Crash, SimEnv},
 };
 use support::*;

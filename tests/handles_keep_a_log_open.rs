@@ -5,9 +5,10 @@ mod support;
 
 use std::{path::Path, thread, time::Duration};
 use streamlog::{
-    BackwardBatches, Batch, Batches, Consumer, ConsumerBuilder, Durability, ErrorKind, Partition,
-    PartitionContext, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordData, Streamlog, Topic,
+    Consumer, Durability, ErrorKind, Partition, Producer, ProducerRecord, RecordData, Streamlog, Topic,
     TopicConfig,
+    clients::{ConsumerBuilder, PartitionContext, Partitioner, ProducerBuilder},
+    records::{BackwardBatches, Batch, Batches},
 };
 use support::*;
 

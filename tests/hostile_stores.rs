@@ -16,7 +16,8 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    Error, Offset, Partition, PartitionDir, ProducerRecord, Streamlog, Timestamp, TopicConfig, TopicPartition,
+    Error, Offset, Partition, ProducerRecord, Streamlog, Timestamp, TopicConfig, TopicPartition,
+    dir::PartitionDir,
 };
 use support::*;
 

@@ -12,7 +12,7 @@ use std::{
     sync::mpsc,
     time::Duration,
 };
-use streamlog::{Durability, Partition, RecordData, RecoveryVerdict, Streamlog, TopicConfig};
+use streamlog::{Durability, Partition, RecordData, Streamlog, TopicConfig, admin::RecoveryVerdict};
 use support::*;
 
 /// Says to a copy of this program that it is the writer, and where.

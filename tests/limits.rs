@@ -16,7 +16,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use streamlog::{Durability, Error, Partition, RecordData, RecoveryVerdict, Streamlog, TopicConfig};
+use streamlog::{Durability, Error, Partition, RecordData, Streamlog, TopicConfig, admin::RecoveryVerdict};
 use support::*;
 
 const KIB: u64 = 1 << 10;

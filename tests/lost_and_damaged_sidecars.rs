@@ -4,7 +4,7 @@ mod support;
 
 use std::{fs, path::Path};
 use streamlog::{
-    Durability, Offset, Partition, RecordData, RecoveryVerdict, Streamlog, Timestamp, TopicConfig,
+    Durability, Offset, Partition, RecordData, Streamlog, Timestamp, TopicConfig, admin::RecoveryVerdict,
 };
 use support::*;
 

@@ -9,8 +9,11 @@ mod support;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use streamlog::{
-    Batch, Builder, Compression, ConfigChange, Durability, Error, OwnedRecord, Partition, ProducerRecord,
-    RecordData, Streamlog, Timestamp, TopicConfig, TopicPartition, partition_for_key,
+    Durability, Error, Partition, ProducerRecord, RecordData, Streamlog, Timestamp, TopicConfig,
+    TopicPartition,
+    clients::partition_for_key,
+    config::{Builder, Compression, ConfigChange},
+    records::{Batch, OwnedRecord},
     sim::{Crash, SimEnv},
 };
 

@@ -7,7 +7,8 @@ mod support;
 use std::{env, fs, os::unix::fs::symlink, path::Path, time::Duration};
 use streamlog::sim::{Operation, SimEnv};
 use streamlog::{
-    Builder, Error, Offset, PartitionDir, ProducerRecord, RecordData, Streamlog, TopicConfig, TopicPartition,
+    Error, Offset, ProducerRecord, RecordData, Streamlog, TopicConfig, TopicPartition, config::Builder,
+    dir::PartitionDir,
 };
 use support::*;
 

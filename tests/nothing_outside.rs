@@ -23,7 +23,7 @@ use std::{
     thread,
     time::Duration,
 };
-use streamlog::{Error, Offset, PartitionDir, RecordData, Streamlog, TopicConfig};
+use streamlog::{Error, Offset, RecordData, Streamlog, TopicConfig, dir::PartitionDir};
 use support::*;
 
 /// More than any of it takes. What is not done by then waits for somebody.

@@ -15,8 +15,8 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    AutoOffsetReset, Durability, Error, ErrorKind, Partition, PartitionDir, ReadMode, RecoveryVerdict,
-    Streamlog, Timestamp, TopicConfig,
+    Durability, Error, ErrorKind, Partition, Streamlog, Timestamp, TopicConfig, admin::RecoveryVerdict,
+    clients::AutoOffsetReset, config::ReadMode, dir::PartitionDir,
 };
 use support::*;
 

@@ -2,7 +2,9 @@
 //! close after an opening that recovered is a clean one, though nothing was appended. (I1, I14, I15)
 
 use streamlog::{
-    Builder, Durability, ErrorKind, Partition, RecordData, RecoveryVerdict, Result, Streamlog, TopicConfig,
+    Durability, ErrorKind, Partition, RecordData, Result, Streamlog, TopicConfig,
+    admin::RecoveryVerdict,
+    config::Builder,
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };
 

@@ -21,7 +21,7 @@ use std::{
     sync::mpsc,
     time::{Duration, Instant},
 };
-use streamlog::{Durability, RecordData, RecoveryVerdict, Streamlog, TopicConfig};
+use streamlog::{Durability, RecordData, Streamlog, TopicConfig, admin::RecoveryVerdict};
 use support::*;
 
 const WRITER: &str = "STREAMLOG_TEST_WRITER";

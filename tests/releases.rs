@@ -17,8 +17,9 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    Builder, Compression, ConfigChange, Durability, IsolationLevel, OffsetAndMetadata, Partition,
-    ProducerRecord, RecordData, Streamlog, Timestamp, TopicConfig, TopicPartition,
+    Durability, Partition, ProducerRecord, RecordData, Streamlog, Timestamp, TopicConfig, TopicPartition,
+    clients::{IsolationLevel, OffsetAndMetadata},
+    config::{Builder, Compression, ConfigChange},
     sim::{Crash, SimEnv},
 };
 use support::{all_files, image, quick_dir, time, value};

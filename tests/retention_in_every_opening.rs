@@ -5,8 +5,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 use streamlog::{
-    Builder, ConfigChange, Durability, ErrorKind, ProducerRecord, RecordData, Streamlog, Timestamp,
-    TopicConfig, sim::SimEnv,
+    Durability, ErrorKind, ProducerRecord, RecordData, Streamlog, Timestamp, TopicConfig,
+    config::{Builder, ConfigChange},
+    sim::SimEnv,
 };
 use support::*;
 

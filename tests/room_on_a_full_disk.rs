@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 use streamlog::{
-    Builder, ConfigChange, Durability, ErrorKind, RecordData, Streamlog, TopicConfig,
+    Durability, ErrorKind, RecordData, Streamlog, TopicConfig,
+    config::{Builder, ConfigChange},
     sim::{Crash, SimEnv},
 };
 

@@ -3,7 +3,12 @@
 
 use serde_json::{Value, from_value, json, to_value};
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
-use streamlog::*;
+use streamlog::{
+    admin::{DiskUsage, RecoveryVerdict, Stats, TopicId},
+    clients::{AutoOffsetReset, IsolationLevel, OffsetAndMetadata},
+    config::{CleanupPolicy, Compression, TimestampType, TopicCompression},
+    *,
+};
 
 /// `value` is serialized as `form`, and `form` deserialized as `value`.
 fn is<T>(value: T, form: Value)

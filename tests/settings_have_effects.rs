@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 use streamlog::sim::{Crash, SimEnv};
-use streamlog::*;
+use streamlog::{admin::TopicUsage, config::Builder, *};
 
 /// What the workload showed.
 #[derive(Debug, PartialEq)]

@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 use streamlog::sim::{Crash, Fault, FaultKind, Operation, SimEnv};
-use streamlog::*;
+use streamlog::{
+    clients::{AutoOffsetReset, IsolationLevel, RoundRobin},
+    config::{Builder, Compression, ReadMode},
+    *,
+};
 use support::seal_batch;
 
 /// A setting and the test that shows what it does.

@@ -7,7 +7,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use streamlog::{Durability, Error, Offset, Partition, RecordData, RecoveryVerdict, Streamlog, TopicConfig};
+use streamlog::{
+    Durability, Error, Offset, Partition, RecordData, Streamlog, TopicConfig, admin::RecoveryVerdict,
+};
 use support::*;
 
 /// Of each segment; none of them has to be believed, the data least.

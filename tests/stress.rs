@@ -18,8 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 use streamlog::{
-    Compression, ConfigChange, Consumer, Durability, Error, OwnedRecord, Partition, Producer, ProducerRecord,
-    ReadMode, RecordData, Streamlog, TopicConfig,
+    Consumer, Durability, Error, Partition, Producer, ProducerRecord, RecordData, Streamlog, TopicConfig,
+    config::{Compression, ConfigChange, ReadMode},
+    records::OwnedRecord,
 };
 
 const PARTITIONS: u32 = 2;

@@ -6,7 +6,8 @@ mod support;
 
 use std::{collections::BTreeMap, fs, path::Path};
 use streamlog::{
-    Builder, Consumer, Durability, Error, Offset, RecordData, Result, Streamlog, TopicConfig, TopicPartition,
+    Consumer, Durability, Error, Offset, RecordData, Result, Streamlog, TopicConfig, TopicPartition,
+    config::Builder,
     sim::{Crash, SimEnv},
 };
 use support::*;

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    Consumer, Error, ErrorKind, Offset, Partition, PartitionDir, RecordData, Streamlog, Timestamp,
-    TopicConfig, TopicPartition,
+    Consumer, Error, ErrorKind, Offset, Partition, RecordData, Streamlog, Timestamp, TopicConfig,
+    TopicPartition, dir::PartitionDir,
 };
 use support::seal_batch;
 
@@ -71,7 +71,7 @@ fn read(partition: &Partition, from: u64) -> (Vec<u64>, Option<Error>) {
 /// Backwards everything behind the damage comes first, then the error, and everything before it is a call away.
 fn assert_backwards(partition: &Partition, path: &Path, position: u64, how: &str) {
     let mut batches = partition.read_backwards(10);
-    let base = |batch: streamlog::Batch| batch.base_offset().value();
+    let base = |batch: streamlog::records::Batch| batch.base_offset().value();
     assert_eq!(batches.next().unwrap().map(base).unwrap(), 8, "{how}");
     assert_eq!(batches.next().unwrap().map(base).unwrap(), 6, "{how}");
     assert_named(&batches.next().unwrap().unwrap_err(), path, position, how);

@@ -1,7 +1,20 @@
 //! The values of the public API as programs use them: compared, hashed, copied, printed, read back, sent between threads.
 
 use std::{collections::HashSet, fmt, hash::Hash, str::FromStr, time::Duration};
-use streamlog::*;
+use streamlog::{
+    admin::{
+        CommittedOffset, GroupDescription, Health, OffsetSpec, RecoveryReport, RecoveryVerdict, ResetTo,
+        Stats, TopicId,
+    },
+    clients::{
+        AutoOffsetReset, ConsumerBuilder, IsolationLevel, OffsetAndMetadata, OffsetReset,
+        OwnedConsumerRecord, ProducerBuilder, ResetReason, SendAllError,
+    },
+    config::{CleanupPolicy, Compression, ConfigChange, ConfigEntry, TimestampType, TopicCompression},
+    records::{Batches, OwnedRecord},
+    types::ParseError,
+    *,
+};
 
 fn compared<T: PartialEq>() {}
 fn hashed<T: Eq + Hash>() {}

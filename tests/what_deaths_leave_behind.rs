@@ -2,7 +2,8 @@
 //! is left the manifest forgets. (I4, I11, I15)
 
 use streamlog::{
-    Builder, ConfigChange, Durability, Partition, RecordData, Streamlog, TopicConfig,
+    Durability, Partition, RecordData, Streamlog, TopicConfig,
+    config::{Builder, ConfigChange},
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };
 

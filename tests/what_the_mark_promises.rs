@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use streamlog::{
-    Durability, Error, Offset, Partition, PartitionDir, ReadMode, RecoveryVerdict, Streamlog, TopicConfig,
+    Durability, Error, Offset, Partition, Streamlog, TopicConfig, admin::RecoveryVerdict, config::ReadMode,
+    dir::PartitionDir,
 };
 use support::*;
 

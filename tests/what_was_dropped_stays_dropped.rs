@@ -1,7 +1,8 @@
 //! What a recovery has put aside does not come back under a name that is used again. (I3)
 
 use streamlog::{
-    Builder, Durability, RecordData, Result, Streamlog, TopicConfig,
+    Durability, RecordData, Result, Streamlog, TopicConfig,
+    config::Builder,
     sim::{Crash, SimEnv},
 };
 

@@ -29,7 +29,7 @@ use std::{
 };
 use streamlog::{
     Consumer, Durability, Producer, ProducerRecord, Streamlog, Topic, TopicConfig, TopicPartition,
-    partition_for_key,
+    clients::partition_for_key,
 };
 use support::{Scratch, say};
 

@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc};
 /// An offset to be committed, and what the committer notes beside it.
 ///
 /// ```
-/// use streamlog::{Offset, OffsetAndMetadata};
+/// use streamlog::{clients::OffsetAndMetadata, Offset};
 ///
 /// let noted = OffsetAndMetadata::new(42, "batch 7");
 /// assert_eq!(OffsetAndMetadata::from(Offset::new(42)).metadata, "");

@@ -6,7 +6,7 @@
 //!   committed offsets, idempotent producers with epochs and sequence numbers.
 //! * **The bytes.** Segments of record batches v2, offset and time indexes, transaction indexes, producer snapshots, leader
 //!   epochs. See [`on_disk`](super::on_disk).
-//! * **The partition of a key.** [`partition_for_key`](crate::partition_for_key) is murmur2 as in the Java client. Records
+//! * **The partition of a key.** [`partition_for_key`](crate::clients::partition_for_key) is murmur2 as in the Java client. Records
 //!   without a key stay with one partition until a batch's worth of bytes went there ([KIP-794](https://cwiki.apache.org/confluence/display/KAFKA/KIP-794%3A+Strictly+Uniform+Sticky+Partitioner)).
 //! * **The keys of topic settings**, their units, and what they mean. See [`configuration`](super::configuration).
 //! * **Rolling and retention.** By the same conditions.
@@ -15,7 +15,7 @@
 //! * **Topic names**, and which are refused.
 //!
 //! ```
-//! use streamlog::partition_for_key;
+//! use streamlog::clients::partition_for_key;
 //! // As Kafka's own client chooses among 12 partitions.
 //! assert_eq!(partition_for_key(b"foobar", 12), 6);
 //! assert_eq!(partition_for_key(b"", 12), 9); // an empty key is a key
@@ -43,7 +43,7 @@
 //! | unclean leader election is found out by epochs | incarnations, in the manifest | an offset that returns after a crash is told apart: [`durability`](super::durability) |
 //! | a removed file waits `file.delete.delay.ms` | it goes when its last reader lets go | the operating system counts them |
 //! | `acks`, `retries`, `request.timeout.ms` | not there | nothing is sent anywhere |
-//! | `delivery.timeout.ms` | [`max_block`](crate::ProducerBuilder::max_block) | a full disk is the one thing that an enqueued record waits for |
+//! | `delivery.timeout.ms` | [`max_block`](crate::clients::ProducerBuilder::max_block) | a full disk is the one thing that an enqueued record waits for |
 //! | a record whose time is over fails in its own callback or future | [`Undelivered`](crate::Error::Undelivered): from its delivery, from the partition's next call, once, and from the next flush | who keeps no delivery is told, too, and [gets the records back](crate::Producer::take_undelivered) |
 //! | asynchronous `send`, futures and callbacks | `send` returns when acknowledged; `enqueue` is the pipelined one | blocking is the simple case in a library |
 //! | poll loop with heartbeats, `max.poll.interval.ms` | no heartbeats | a group has no members yet |
@@ -71,6 +71,6 @@
 //! Nothing has to be converted, and groups can keep their places. [`operating`](super::operating#moving-data-to-kafka) has the steps.
 //!
 //! The way back is an opening. Records that a broker appended to a partition that was closed here, in the same segment or
-//! in new ones, are part of the log; [`RecoveryReport`](crate::RecoveryReport) lists them, and later appends carry the
+//! in new ones, are part of the log; [`RecoveryReport`](crate::admin::RecoveryReport) lists them, and later appends carry the
 //! broker's last leader epoch. Segments that its retention removed are gone here too. Segments that its log cleaner
 //! rewrote are damage: nothing tells them from shortened ones.

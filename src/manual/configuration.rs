@@ -85,36 +85,36 @@
 //!
 //! | setting | default | |
 //! |---|---|---|
-//! | [`read_only`](crate::Builder::read_only) | no | no lock is taken and nothing is changed |
-//! | [`create`](crate::Builder::create) | yes | the directory is made where it does not exist |
-//! | [`background_thread`](crate::Builder::background_thread) | allowed | one thread for what has a time, up to seven for flushes at the same time; none with `false` |
-//! | [`read_mode`](crate::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
-//! | [`max_open_files`](crate::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: about half of a small limit, below 512 of a large one |
-//! | [`retention_check_interval`](crate::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
-//! | [`wait_for_lock`](crate::Builder::wait_for_lock) | not at all | how long an opening waits for the writer before it |
-//! | [`on_recovery_progress`](crate::Builder::on_recovery_progress) | | told about once per mebibyte after a crash; may cancel |
+//! | [`read_only`](crate::config::Builder::read_only) | no | no lock is taken and nothing is changed |
+//! | [`create`](crate::config::Builder::create) | yes | the directory is made where it does not exist |
+//! | [`background_thread`](crate::config::Builder::background_thread) | allowed | one thread for what has a time, up to seven for flushes at the same time; none with `false` |
+//! | [`read_mode`](crate::config::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
+//! | [`max_open_files`](crate::config::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: about half of a small limit, below 512 of a large one |
+//! | [`retention_check_interval`](crate::config::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
+//! | [`wait_for_lock`](crate::config::Builder::wait_for_lock) | not at all | how long an opening waits for the writer before it |
+//! | [`on_recovery_progress`](crate::config::Builder::on_recovery_progress) | | told about once per mebibyte after a crash; may cancel |
 //!
 //! # Producers
 //!
 //! | setting | Kafka's key | ours | Kafka's | |
 //! |---|---|---|---|---|
-//! | [`batch_size`](crate::ProducerBuilder::batch_size) | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record makes a batch of its own |
-//! | [`linger`](crate::ProducerBuilder::linger) | `linger.ms` | 1 ms | 5 ms | for `enqueue`; `send` never lingers |
-//! | [`buffer_memory`](crate::ProducerBuilder::buffer_memory) | `buffer.memory` | 8 MiB | 32 MiB | records on their way, over all partitions; there is no network to hide |
-//! | [`max_block`](crate::ProducerBuilder::max_block) | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room (zero: `QueueFull` at once), and a batch for space on a full disk (Kafka's `delivery.timeout.ms`, 2 minutes) |
+//! | [`batch_size`](crate::clients::ProducerBuilder::batch_size) | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record makes a batch of its own |
+//! | [`linger`](crate::clients::ProducerBuilder::linger) | `linger.ms` | 1 ms | 5 ms | for `enqueue`; `send` never lingers |
+//! | [`buffer_memory`](crate::clients::ProducerBuilder::buffer_memory) | `buffer.memory` | 8 MiB | 32 MiB | records on their way, over all partitions; there is no network to hide |
+//! | [`max_block`](crate::clients::ProducerBuilder::max_block) | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room (zero: `QueueFull` at once), and a batch for space on a full disk (Kafka's `delivery.timeout.ms`, 2 minutes) |
 //! | | `max.request.size` | | 1 MiB | not there: a topic's `max.message.bytes` and the segment size limit a batch, and `buffer_memory` a record of its own |
-//! | [`compression`](crate::ProducerBuilder::compression) | `compression.type` | none | none | in topics that leave it to the producer |
-//! | [`partitioner`](crate::ProducerBuilder::partitioner) | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::DefaultPartitioner), [`RoundRobin`](crate::RoundRobin), or a [`Partitioner`](crate::Partitioner) of yours |
+//! | [`compression`](crate::clients::ProducerBuilder::compression) | `compression.type` | none | none | in topics that leave it to the producer |
+//! | [`partitioner`](crate::clients::ProducerBuilder::partitioner) | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::clients::DefaultPartitioner), [`RoundRobin`](crate::clients::RoundRobin), or a [`Partitioner`](crate::clients::Partitioner) of yours |
 //!
 //! # Consumers
 //!
 //! | setting | Kafka's key | ours | Kafka's | |
 //! |---|---|---|---|---|
-//! | [`auto_offset_reset`](crate::ConsumerBuilder::auto_offset_reset) | `auto.offset.reset` | earliest | latest | nobody misses records by not reading this table |
-//! | [`isolation_level`](crate::ConsumerBuilder::isolation_level) | `isolation.level` | read uncommitted | the same | |
-//! | [`max_poll_records`](crate::ConsumerBuilder::max_poll_records) | `max.poll.records` | 500 | 500 | |
-//! | [`max_poll_bytes`](crate::ConsumerBuilder::max_poll_bytes) | `fetch.max.bytes` | 50 MiB | 50 MiB | of decompressed records |
-//! | [`auto_commit`](crate::ConsumerBuilder::auto_commit) | `enable.auto.commit`, `auto.commit.interval.ms` | off | every 5 s | a commit says that records are done, which only the program knows |
+//! | [`auto_offset_reset`](crate::clients::ConsumerBuilder::auto_offset_reset) | `auto.offset.reset` | earliest | latest | nobody misses records by not reading this table |
+//! | [`isolation_level`](crate::clients::ConsumerBuilder::isolation_level) | `isolation.level` | read uncommitted | the same | |
+//! | [`max_poll_records`](crate::clients::ConsumerBuilder::max_poll_records) | `max.poll.records` | 500 | 500 | |
+//! | [`max_poll_bytes`](crate::clients::ConsumerBuilder::max_poll_bytes) | `fetch.max.bytes` | 50 MiB | 50 MiB | of decompressed records |
+//! | [`auto_commit`](crate::clients::ConsumerBuilder::auto_commit) | `enable.auto.commit`, `auto.commit.interval.ms` | off | every 5 s | a commit says that records are done, which only the program knows |
 //!
 //! # Features
 //!

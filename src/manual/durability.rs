@@ -276,7 +276,7 @@
 //!    64 KiB of what it names are read all the same: where they are not zeros, or where it cannot tell, all is read.
 //! 5. Where the chain of whole batches ends, there is a verdict.
 //!
-//! | the chain ends | and behind it | [`RecoveryVerdict`](crate::RecoveryVerdict) |
+//! | the chain ends | and behind it | [`RecoveryVerdict`](crate::admin::RecoveryVerdict) |
 //! |---|---|---|
 //! | at or above `flushed` | the end of the file, or zeros with no whole batch behind them | `Whole` |
 //! | at or above `flushed` | anything else | `TornTail` |
@@ -285,7 +285,7 @@
 //! A batch of an unknown magic is no exception. The manifest says which formats its log has, and this one has magic 2
 //! alone: bytes that claim another are nonsense. A partition that cannot be opened at all, because of an I/O error or
 //! missing rights, does not keep the others from being opened. It answers every call with that error, the report
-//! says [`NotOpened`](crate::RecoveryVerdict::NotOpened), [`health`](crate::Streamlog::health) lists it, the close leaves
+//! says [`NotOpened`](crate::admin::RecoveryVerdict::NotOpened), [`health`](crate::Streamlog::health) lists it, the close leaves
 //! the log unclean, and the next opening tries again.
 //!
 //! **Torn tail**: nothing from there on was acknowledged as durable. The file is cut at the last whole batch and flushed;
@@ -312,16 +312,16 @@
 //!
 //! | found | becomes |
 //! |---|---|
-//! | whole batches, of any leader epoch, that continue the log without a gap: in the active segment, and in segments that begin where the one before ends | part of the log ([`taken_in`](crate::PartitionRecovery::taken_in)). Later appends carry the last leader epoch |
+//! | whole batches, of any leader epoch, that continue the log without a gap: in the active segment, and in segments that begin where the one before ends | part of the log ([`taken_in`](crate::admin::PartitionRecovery::taken_in)). Later appends carry the last leader epoch |
 //! | other bytes behind the end of the log | a file of their own, named `.aside`, before they are cut off |
 //! | segments that do not continue it | renamed to `.aside` |
 //! | bytes behind the end of a sealed segment | nothing of the log: shown to nobody and left alone. [`health`](crate::Streamlog::health) tells once the segment was read |
-//! | the first segments are gone, and `leader-epoch-checkpoint` begins behind them, as after a broker's retention | a later log start ([`removed`](crate::PartitionRecovery::removed)) |
+//! | the first segments are gone, and `leader-epoch-checkpoint` begins behind them, as after a broker's retention | a later log start ([`removed`](crate::admin::PartitionRecovery::removed)) |
 //! | the file of a segment is missing, or the active one is shorter | `Damage`: nothing grows over it |
 //!
 //! The manifest learns of these in the same append as "opened" (A1), before anything else is written. Until then every
 //! opening finds the same. A handle that only reads shows what would be taken in, changes nothing, and lists strays
-//! ([`left_in_place`](crate::PartitionRecovery::left_in_place)).
+//! ([`left_in_place`](crate::admin::PartitionRecovery::left_in_place)).
 //!
 //! What a file of the same length holds is looked at before the first append to it: the last batches must be whole and
 //! end where the log ended. A stray that appears under the name of the next segment goes aside when the log comes to it.
@@ -359,7 +359,7 @@
 //! [`health`](crate::Streamlog::health) name it, and reading it is [`Corrupt`](crate::Error::Corrupt), with the offset
 //! where reading goes on. A handle that has found it goes on saying so, also where the file is put back, until retention
 //! removes the place or the log is opened anew. A writing handle finds the same, and so does
-//! [`PartitionDir`](crate::PartitionDir), which asks the manifest and the mark beside its directory.
+//! [`PartitionDir`](crate::dir::PartitionDir), which asks the manifest and the mark beside its directory.
 //! A segment is not missing where a power cut took its file before anything in it was durable: the log ends before it.
 //!
 //! Beside a writer a file may be gone because retention removed it, or be another one because a recovery wrote it anew.
@@ -415,7 +415,7 @@
 //! A crash in a few lines, with `streamlog = { path = "../streamlog", features = ["sim"] }` among the `[dev-dependencies]`:
 //!
 //! ```
-//! use streamlog::{Builder, Durability, RecordData, TopicConfig, sim::{Crash, SimEnv}};
+//! use streamlog::{config::Builder, Durability, RecordData, TopicConfig, sim::{Crash, SimEnv}};
 //!
 //! let env = SimEnv::new(1);
 //! let log = Builder::env(&env, "/data").background_thread(false).open()?;
@@ -448,4 +448,4 @@
 //!   then, and nothing more is acknowledged; what was in between may be gone after a power cut, and nothing tells.
 //! * **A lost `LOCK`, manifest or marks file**: see [`on_disk`](super::on_disk#what-the-manifest-is-truth-about).
 //! * **Mapped reads** end the process with SIGBUS when the medium cannot deliver a page, or when somebody shortened the
-//!   file. [`ReadMode::Pread`](crate::ReadMode::Pread) makes an error of it. Outside Unix every read is positional.
+//!   file. [`ReadMode::Pread`](crate::config::ReadMode::Pread) makes an error of it. Outside Unix every read is positional.

@@ -6,7 +6,7 @@
 //! | call | may wait for | from a worker |
 //! |---|---|---|
 //! | [`Producer::try_enqueue`](crate::Producer::try_enqueue) | a batch's worth of writing to the page cache | yes |
-//! | [`Producer::enqueue`](crate::Producer::enqueue) | room in the buffer, for as long as [`max_block`](crate::ProducerBuilder::max_block) says: a minute unless set | only with a short `max_block`: with zero it is `QueueFull` at once |
+//! | [`Producer::enqueue`](crate::Producer::enqueue) | room in the buffer, for as long as [`max_block`](crate::clients::ProducerBuilder::max_block) says: a minute unless set | only with a short `max_block`: with zero it is `QueueFull` at once |
 //! | [`Delivery::try_result`](crate::Delivery::try_result), [`is_done`](crate::Delivery::is_done) | nothing | yes |
 //! | [`Producer::send`](crate::Producer::send), [`flush`](crate::Producer::flush), [`Delivery::wait`](crate::Delivery::wait) | a flush of the medium | no |
 //! | [`Consumer::poll`](crate::Consumer::poll) | records, for as long as it is told; with `Duration::ZERO` for reading files | no |

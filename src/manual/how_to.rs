@@ -66,11 +66,11 @@
 //! [`Delivery`](crate::Delivery) to know what became of it. Each batch of input ends with a
 //! [`flush`](crate::Producer::flush): where it succeeds, everything accepted before is acknowledged, and the place of the
 //! input can be remembered. A full disk is no failure yet: records wait, in their order, and are tried again for the time of
-//! [`max_block`](crate::ProducerBuilder::max_block). What fails for good comes back.
+//! [`max_block`](crate::clients::ProducerBuilder::max_block). What fails for good comes back.
 //!
 //! ```
 //! use std::time::Duration;
-//! use streamlog::{Error, Producer, ProducerRecord, Result, Streamlog, TopicConfig, UndeliveredRecord};
+//! use streamlog::{clients::UndeliveredRecord, Error, Producer, ProducerRecord, Result, Streamlog, TopicConfig};
 //!
 //! /// Every line is in the log when this returns, or in `left`.
 //! fn ship(producer: &Producer, lines: &[&str], left: &mut Vec<UndeliveredRecord>) -> Result<()> {
@@ -107,7 +107,7 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! A record says whether it [may be in the log](crate::UndeliveredRecord::may_be_in_log) all the same, which a failed flush
+//! A record says whether it [may be in the log](crate::clients::UndeliveredRecord::may_be_in_log) all the same, which a failed flush
 //! leaves open: written again, it may be there twice. A process that dies takes with it what was not acknowledged; only the
 //! input, or a [`send`](crate::Producer::send), survives that.
 //!
@@ -232,7 +232,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use streamlog::{ConfigChange, Durability, RecordData, Streamlog, TopicConfig};
+//! use streamlog::{config::ConfigChange, Durability, RecordData, Streamlog, TopicConfig};
 //!
 //! let log = Streamlog::in_memory()?;
 //! // An order is on the medium when `append` returns.

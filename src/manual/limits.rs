@@ -34,7 +34,7 @@
 //! | writers of a directory | 1 | others get `AlreadyOpen` with the pid of the one |
 //! | read-only handles | any | |
 //! | remembered batches per producer | 5 | Kafka's bound; an older retry is `OutOfOrderSequence` |
-//! | threads of a handle | 1, and up to 7 while several partitions are flushed at once | [counted](crate::Streamlog::stats), joined by `close`; none with [`background_thread(false)`](crate::Builder::background_thread) or opened for reading |
+//! | threads of a handle | 1, and up to 7 while several partitions are flushed at once | [counted](crate::Streamlog::stats), joined by `close`; none with [`background_thread(false)`](crate::config::Builder::background_thread) or opened for reading |
 //!
 //! # What things cost
 //!
@@ -79,6 +79,6 @@
 //! | macOS | supported. Space is set aside by writing zeros; a flush is `F_FULLFSYNC` |
 //! | others | it compiles. Outside Unix directories cannot be flushed, so new names are as durable as the system makes them |
 //! | file sizes | a segment ends where the process (`ulimit -f`) or the file system lets it grow no further; a batch that no file may hold is refused with [`FileTooLarge`](crate::Error::FileTooLarge). The system ends a process that writes past `ulimit -f` (SIGXFSZ) unless that signal is ignored, as many runtimes do; segments never do so, but a limit of less than a few mebibytes may be met by other files of the log |
-//! | file systems | local ones. On a network file system use [`ReadMode::Pread`](crate::ReadMode::Pread), and know what its lock and its flush are worth. One that has no call to flush a directory (9p, some FUSE, CIFS before Linux 4.17) is believed to keep its names by itself; files that one does not map are read as with `Pread` |
+//! | file systems | local ones. On a network file system use [`ReadMode::Pread`](crate::config::ReadMode::Pread), and know what its lock and its flush are worth. One that has no call to flush a directory (9p, some FUSE, CIFS before Linux 4.17) is believed to keep its names by itself; files that one does not map are read as with `Pread` |
 //! | word size | meant for 64 bits: mapped reads need address space |
 //! | Rust | 1.89 or later |

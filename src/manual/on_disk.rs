@@ -46,10 +46,10 @@
 //! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
 //!
 //! Records are never removed because they are unexpected. They are renamed, and count for no retention:
-//! [`DiskUsage::put_aside`](crate::DiskUsage::put_aside) says what they take. Only where all offsets of a segment lie below
+//! [`DiskUsage::put_aside`](crate::admin::DiskUsage::put_aside) says what they take. Only where all offsets of a segment lie below
 //! the log start, which the manifest says were removed, is it removed under either name.
-//! [`PartitionRecovery::put_aside`](crate::PartitionRecovery) lists what an opening renamed, and
-//! [`Health::put_aside`](crate::Health::put_aside) what came into the way since.
+//! [`PartitionRecovery::put_aside`](crate::admin::PartitionRecovery) lists what an opening renamed, and
+//! [`Health::put_aside`](crate::admin::Health::put_aside) what came into the way since.
 //!
 //! All integers below are big-endian unless said otherwise. "CRC-32" is the checksum of zlib and Ethernet; "CRC-32C" is
 //! Castagnoli's, which Kafka uses. Ours use the first, Kafka's files the second.

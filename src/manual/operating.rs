@@ -44,11 +44,11 @@
 //!
 //! # Reading a broker's directory
 //!
-//! [`PartitionDir`](crate::PartitionDir) opens one partition's directory on its own: one of ours without its manifest, or
+//! [`PartitionDir`](crate::dir::PartitionDir) opens one partition's directory on its own: one of ours without its manifest, or
 //! one of a Kafka broker, stopped or killed, compacted or transactional. It checks every batch once and changes nothing.
 //!
 //! ```no_run
-//! use streamlog::{IsolationLevel, PartitionDir};
+//! use streamlog::{clients::IsolationLevel, dir::PartitionDir};
 //!
 //! let orders = PartitionDir::open_read_only("/var/lib/kafka/data/orders-0")?;
 //! for range in &orders.report().damage {
@@ -146,12 +146,12 @@
 //!
 //! | what you see | what it means | what to do |
 //! |---|---|---|
-//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other; [`wait_for_lock`](crate::Builder::wait_for_lock) where it is on its way out. Where the error says that it is this process: clones of that handle |
+//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other; [`wait_for_lock`](crate::config::Builder::wait_for_lock) where it is on its way out. Where the error says that it is this process: clones of that handle |
 //! | [`Forked`](crate::Error::Forked) | the handle is a copy of one of the parent process | open the log in this process |
 //! | `TornTail` in the [recovery report](crate::Streamlog::recovery_report) | a crash cut a write short; nothing acknowledged as durable was lost | nothing |
 //! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written, or a producer of another library wrote a batch that cannot be read | look at the disk; restore, or copy what can be read: the error's [`next_offset`](crate::Error::next_offset) and [`Consumer::skip_damage`](crate::Consumer::skip_damage) go past the damage. The record of a time that may lie in it, and newest records that do, are `Corrupt` too, and retention by age keeps a segment whose age it hides |
 //! | [`Corrupt`](crate::Error::Corrupt) in `__consumer_offsets`, from a consumer or [`describe_group`](crate::Streamlog::describe_group) | a commit cannot be read, and may be the group's last one; groups that have committed since go on | [`seek`](crate::Consumer::seek) and commit, or [reset the group's offsets](crate::Streamlog::reset_group_offsets), or delete the group |
-//! | [`Corrupt`](crate::Error::Corrupt) from every opening, naming `manifest` or `marks` | the two are not of one moment (one was restored or copied alone), one was cut short, or the name is a link or no file at all; nothing was changed | put back both, of one moment; without them [`PartitionDir`](crate::PartitionDir) reads each partition |
+//! | [`Corrupt`](crate::Error::Corrupt) from every opening, naming `manifest` or `marks` | the two are not of one moment (one was restored or copied alone), one was cut short, or the name is a link or no file at all; nothing was changed | put back both, of one moment; without them [`PartitionDir`](crate::dir::PartitionDir) reads each partition |
 //! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | look at the disk; close and open again |
 //! | [`DiskFull`](crate::Error::DiskFull) | nothing of the call was kept | free space, perhaps with `delete_records`; call again |
 //! | [`Undelivered`](crate::Error::Undelivered) | records that were enqueued and accepted did not get in, and are not tried again | [take them back](crate::Producer::take_undelivered), after every such error, or the first ones are [forgotten](crate::Producer::forgotten_undelivered): see [how to](super::how_to#pipelined-and-nothing-lost) |

@@ -324,9 +324,9 @@
 //! | [`ProducerRecord`](crate::ProducerRecord) | the program, for [`Producer`](crate::Producer) | topic, and partition if chosen | |
 //! | [`RecordData`](crate::RecordData) | the program, for [`Partition::append`](crate::Partition::append) | no topic, no partition | |
 //! | [`Record`](crate::Record) | iterating over `&Batch` | borrowed from the batch | `RecordData` by `from`, to be written again |
-//! | [`OwnedRecord`](crate::OwnedRecord) | [`Partition::records`](crate::Partition::records), [`last`](crate::Partition::last), iterating over a `Batch` | owned, no topic | |
+//! | [`OwnedRecord`](crate::records::OwnedRecord) | [`Partition::records`](crate::Partition::records), [`last`](crate::Partition::last), iterating over a `Batch` | owned, no topic | |
 //! | [`ConsumerRecord`](crate::ConsumerRecord) | iterating over `&ConsumerRecords` | borrowed from the poll, with its partition | `OwnedConsumerRecord` by `to_owned` |
-//! | [`OwnedConsumerRecord`](crate::OwnedConsumerRecord) | `to_owned`; [`commit_record`](crate::Consumer::commit_record) takes it | owned, with its partition | |
+//! | [`OwnedConsumerRecord`](crate::clients::OwnedConsumerRecord) | `to_owned`; [`commit_record`](crate::Consumer::commit_record) takes it | owned, with its partition | |
 //!
 //! # Clocks that begin in 1970
 //!

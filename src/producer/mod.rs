@@ -62,7 +62,7 @@ const DROP_TIME: Duration = Duration::from_secs(5);
 /// | [`enqueue`](Producer::enqueue) | at once, with a [`Delivery`] | throughput |
 ///
 /// After `enqueue` has returned, the record is written, flushed and visible within the linger time plus one flush,
-/// without another call (where [threads are forbidden](crate::Builder::background_thread), inside some later call).
+/// without another call (where [threads are forbidden](crate::config::Builder::background_thread), inside some later call).
 /// Dropping the last clone waits up to five seconds for what was enqueued and swallows errors:
 /// [`close`](Producer::close) or [`flush`](Producer::flush) reports them.
 ///

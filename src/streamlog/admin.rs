@@ -136,7 +136,7 @@ impl Streamlog {
     /// this returns.
     ///
     /// ```
-    /// # use streamlog::{ConfigChange, Streamlog, TopicConfig};
+    /// # use streamlog::{config::ConfigChange, Streamlog, TopicConfig};
     /// # let log = Streamlog::in_memory()?;
     /// # log.create_topic("orders", TopicConfig::default())?;
     /// log.alter_topic("orders", &[ConfigChange::set("retention.ms", "86400000")])?;

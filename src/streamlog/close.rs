@@ -31,7 +31,7 @@ impl Streamlog {
     /// Closes the log for all clones, their producers and consumers, which get `Closed` from then on: what waits is
     /// written and flushed, so that the next opening is instant. So is the end of a recovery, though nothing was appended.
     /// On a full disk it waits for space as long as its producers would
-    /// ([`max_block`](crate::ProducerBuilder::max_block)).
+    /// ([`max_block`](crate::clients::ProducerBuilder::max_block)).
     ///
     /// Every call of a handle from then on is [`Closed`](Error::Closed), also those that would have had nothing to do. What
     /// only says what is in memory is none of these, and goes on to answer as of the close: names, ids, configurations,

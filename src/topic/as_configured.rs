@@ -66,7 +66,8 @@ fn differences(topic: &str, changes: &[ConfigChange]) -> String {
 #[cfg(feature = "sim")]
 mod tests {
     use crate::{
-        Builder, Durability, Error, Streamlog, TopicConfig,
+        Durability, Error, Streamlog, TopicConfig,
+        config::Builder,
         sim::{Crash, SimEnv},
     };
     use std::{thread, time::Duration};

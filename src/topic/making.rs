@@ -67,8 +67,9 @@ impl Catalog {
 mod tests {
     use super::MANY;
     use crate::{
-        Builder, ErrorKind, RecordData, Streamlog, TopicConfig,
+        ErrorKind, RecordData, Streamlog, TopicConfig,
         codec::checkpoint::decode_partition_metadata,
+        config::Builder,
         sim::{Crash, Fault, FaultKind, Operation, SimEnv},
     };
 

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 /// As an [`Error`](crate::Error) it is an `InvalidArgument`, so that `?` works where this crate's errors are returned.
 ///
 /// ```
-/// use streamlog::{Compression, Offset};
+/// use streamlog::{config::Compression, Offset};
 ///
 /// let error = "zip".parse::<Compression>().unwrap_err();
 /// assert_eq!(error.to_string(), "'zip' is not a codec: expected none, gzip, snappy, lz4 or zstd");

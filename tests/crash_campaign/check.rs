@@ -4,7 +4,7 @@ use crate::consume::{committed, read_on};
 use crate::model::{Batch, Model, Part, Rec, TopicModel};
 use crate::workload::Rng;
 use std::{collections::BTreeMap, sync::Arc};
-use streamlog::{Durability, Error, Partition, Record, RecoveryVerdict, Streamlog, Timestamp};
+use streamlog::{Durability, Error, Partition, Record, Streamlog, Timestamp, admin::RecoveryVerdict};
 
 /// What survives.
 #[derive(Clone, Copy, Debug, PartialEq)]

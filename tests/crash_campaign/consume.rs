@@ -4,8 +4,10 @@
 use crate::model::{Model, Part};
 use std::{collections::BTreeMap, time::Duration};
 use streamlog::{
-    CommittedOffset, Consumer, ConsumerRecords, Error, Offset, OffsetReset, ResetReason, Streamlog,
-    TopicPartition, sim::SimEnv,
+    Consumer, ConsumerRecords, Error, Offset, Streamlog, TopicPartition,
+    admin::CommittedOffset,
+    clients::{OffsetReset, ResetReason},
+    sim::SimEnv,
 };
 
 pub const GROUP: &str = "g";

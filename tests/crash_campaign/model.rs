@@ -5,7 +5,7 @@
 
 use crate::workload::{Change, Op};
 use std::{collections::BTreeMap, sync::Arc};
-use streamlog::{Durability, TopicId};
+use streamlog::{Durability, admin::TopicId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rec {

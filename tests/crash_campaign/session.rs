@@ -5,9 +5,12 @@ use crate::model::{Model, Rec};
 use crate::workload::{Change, DIR, How, Op, Rng};
 use std::{sync::Arc, sync::Mutex, time::Duration};
 use streamlog::{
-    AutoOffsetReset, Builder, Compression, ConfigChange, Durability, Error, ErrorKind, GroupReset, Offset,
-    Partition, Producer, ProducerRecord, RecordData, RecoveryVerdict, ResetTo, Streamlog, Timestamp,
-    TopicConfig, TopicPartition, sim::SimEnv,
+    Durability, Error, ErrorKind, Offset, Partition, Producer, ProducerRecord, RecordData, Streamlog,
+    Timestamp, TopicConfig, TopicPartition,
+    admin::{GroupReset, RecoveryVerdict, ResetTo},
+    clients::AutoOffsetReset,
+    config::{Builder, Compression, ConfigChange},
+    sim::SimEnv,
 };
 
 /// What a watcher saw of a partition: at this operation, readers could go so far.

@@ -5,7 +5,7 @@
 
 use crate::model::Model;
 use std::{ops::Range, time::Duration};
-use streamlog::{Compression, Durability};
+use streamlog::{Durability, config::Compression};
 
 pub const DIR: &str = "/d";
 pub const NAMES: [&str; 2] = ["a", "b"];

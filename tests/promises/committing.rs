@@ -2,7 +2,11 @@
 
 use crate::{Promise, promises, world::*};
 use std::collections::BTreeMap;
-use streamlog::{ConsumerBuilder, GroupReset, Offset, OffsetAndMetadata, ResetTo, TopicConfig};
+use streamlog::{
+    Offset, TopicConfig,
+    admin::{GroupReset, ResetTo},
+    clients::{ConsumerBuilder, OffsetAndMetadata},
+};
 
 promises! {
     a_record_counts_as_done_when_the_next_poll_is_called: "src/consumer/builder.rs",

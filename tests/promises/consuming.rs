@@ -3,8 +3,8 @@
 use crate::{Promise, promises, world::*};
 use std::time::Duration;
 use streamlog::{
-    AutoOffsetReset, Consumer, ConsumerBuilder, ErrorKind, Offset, ProducerRecord, RecordData, ResetReason,
-    Timestamp, TopicConfig,
+    Consumer, ErrorKind, Offset, ProducerRecord, RecordData, Timestamp, TopicConfig,
+    clients::{AutoOffsetReset, ConsumerBuilder, ResetReason},
     sim::{Fault, FaultKind, Operation},
 };
 

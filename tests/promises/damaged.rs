@@ -3,7 +3,8 @@
 
 use crate::{promises, world::*};
 use streamlog::{
-    Durability, Error, Partition, RecordData, RecoveryVerdict, TopicConfig,
+    Durability, Error, Partition, RecordData, TopicConfig,
+    admin::RecoveryVerdict,
     sim::{Crash, SimEnv},
 };
 

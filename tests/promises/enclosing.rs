@@ -5,7 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use streamlog::{Builder, ConfigChange, Error, RecordData, Result, Streamlog, TopicConfig};
+use streamlog::{
+    Error, RecordData, Result, Streamlog, TopicConfig,
+    config::{Builder, ConfigChange},
+};
 
 promises! {
     no_link_is_followed_below_the_logs_directory: "src/manual/on_disk.rs",

@@ -2,8 +2,9 @@
 
 use crate::{promises, world::*};
 use streamlog::{
-    Error, GroupReset, IsolationLevel, Offset, OffsetSpec, Partition, RecordData, ResetTo, Timestamp,
-    TopicConfig,
+    Error, Offset, Partition, RecordData, Timestamp, TopicConfig,
+    admin::{GroupReset, OffsetSpec, ResetTo},
+    clients::IsolationLevel,
     sim::{Fault, FaultKind, Operation, SimEnv},
 };
 

@@ -71,7 +71,7 @@ fn a_manifest_that_was_cut_short_is_no_log_with_fewer_topics() {
     let manifest = &after.files()["/log/manifest"];
     let name = manifest.windows(5).rposition(|bytes| bytes == b"\0\0\0\x01u").unwrap();
     after.overwrite("/log/manifest", &manifest[..name]).unwrap();
-    let opened = streamlog::Builder::env(&after, "/log").read_only(true).open();
+    let opened = streamlog::config::Builder::env(&after, "/log").read_only(true).open();
     assert_eq!(opened.unwrap_err().kind(), streamlog::ErrorKind::Corrupt);
 }
 

@@ -3,8 +3,9 @@
 use crate::{promises, world::*};
 use std::time::Duration;
 use streamlog::{
-    ConfigChange, Durability, ErrorKind, GroupReset, Offset, ProducerRecord, RecordData, RecoveryVerdict,
-    ResetTo, Streamlog, TopicConfig,
+    Durability, ErrorKind, Offset, ProducerRecord, RecordData, Streamlog, TopicConfig,
+    admin::{GroupReset, RecoveryVerdict, ResetTo},
+    config::ConfigChange,
     sim::{Crash, Fault, FaultKind, Operation},
 };
 

@@ -3,7 +3,9 @@
 
 use crate::{Promise, promises, world::*};
 use streamlog::{
-    Builder, ConfigChange, Durability, ErrorKind, RecordData, RecoveryVerdict, TopicConfig,
+    Durability, ErrorKind, RecordData, TopicConfig,
+    admin::RecoveryVerdict,
+    config::{Builder, ConfigChange},
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };
 

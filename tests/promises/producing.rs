@@ -2,9 +2,10 @@
 
 use crate::{Promise, promises, world::*};
 use streamlog::{
-    Compression, Delivery, Durability, ErrorKind, OwnedRecord, PartitionContext, Partitioner, Producer,
-    ProducerBuilder, ProducerRecord, RecordData, RoundRobin, Timestamp, TimestampType, TopicConfig,
-    partition_for_key,
+    Delivery, Durability, ErrorKind, Producer, ProducerRecord, RecordData, Timestamp, TopicConfig,
+    clients::{PartitionContext, Partitioner, ProducerBuilder, RoundRobin, partition_for_key},
+    config::{Compression, TimestampType},
+    records::OwnedRecord,
     sim::{Fault, FaultKind, Operation},
 };
 

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 use streamlog::{
-    Builder, Consumer, ConsumerBuilder, ConsumerRecords, Partition, ProducerRecord, RecordData, Streamlog,
-    Timestamp, TopicConfig, TopicPartition, sim::SimEnv,
+    Consumer, ConsumerRecords, Partition, ProducerRecord, RecordData, Streamlog, Timestamp, TopicConfig,
+    TopicPartition, clients::ConsumerBuilder, config::Builder, sim::SimEnv,
 };
 
 /// Without waiting.

@@ -6,7 +6,7 @@ use std::{
     fmt::Write,
     time::{Duration, Instant},
 };
-use streamlog::{Batch, Record};
+use streamlog::{Record, records::Batch};
 
 use super::support::seed;
 

@@ -6,7 +6,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use streamlog::{Compression, Error, Partition, RecordData, Streamlog, Timestamp};
+use streamlog::{Error, Partition, RecordData, Streamlog, Timestamp, config::Compression};
 
 /// A directory where flushing is cheap, if the machine has one with room: these tests are about content, not about media.
 pub fn quick_dir() -> tempfile::TempDir {

@@ -16,7 +16,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use streamlog::{Durability, Error, Partition, RecordData, RecoveryVerdict, Streamlog, TopicConfig};
+use streamlog::{Durability, Error, Partition, RecordData, Streamlog, TopicConfig, admin::RecoveryVerdict};
 
 /// Says to a copy of this program that it is the writer, and where.
 const DIRECTORY: &str = "STREAMLOG_TEST_WRITER";

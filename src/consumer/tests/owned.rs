@@ -227,7 +227,7 @@ fn a_copied_record_is_the_same_with_all_its_nulls() {
     builder.append(Timestamp::NONE, None, Some(b"timeless"), &[]).unwrap();
     let appended = world.log(0).append(&mut builder.seal(Compression::None, None).unwrap()).unwrap();
     world.log(0).acknowledge(appended.next_offset, true).unwrap();
-    let originals: Vec<crate::OwnedRecord> = log.records(0).map(Result::unwrap).collect();
+    let originals: Vec<crate::records::OwnedRecord> = log.records(0).map(Result::unwrap).collect();
     assert_eq!((originals.len(), originals[2].key.clone(), originals[2].value.clone()), (6, None, None));
     let copy = world.catalog.topic("copy").unwrap();
     for batch in log.read(0).map(Result::unwrap) {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```
-//! use streamlog::{Builder, RecordData, TopicConfig, sim::{Crash, SimEnv}};
+//! use streamlog::{config::Builder, RecordData, TopicConfig, sim::{Crash, SimEnv}};
 //!
 //! let env = SimEnv::new(42);
 //! let log = Builder::env(&env, "/data").background_thread(false).open()?;
@@ -36,7 +36,7 @@
 //! [die](Cursor::crash) wherever it stands, without the program running again:
 //!
 //! ```
-//! use streamlog::{Builder, ProducerRecord, TopicConfig, sim::{Crash, SimEnv}};
+//! use streamlog::{config::Builder, ProducerRecord, TopicConfig, sim::{Crash, SimEnv}};
 //!
 //! let machine = SimEnv::new(42);
 //! let log = Builder::env(&machine, "/data").background_thread(false).open()?;

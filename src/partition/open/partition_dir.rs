@@ -70,7 +70,7 @@ const OPEN_FILES: usize = 64;
 /// It is a [`Partition`] to read from:
 ///
 /// ```no_run
-/// use streamlog::PartitionDir;
+/// use streamlog::dir::PartitionDir;
 ///
 /// let orders = PartitionDir::open_read_only("/var/lib/kafka/data/orders-0")?;
 /// for batch in orders.read(orders.log_start_offset()) {

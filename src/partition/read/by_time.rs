@@ -220,7 +220,8 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use crate::{
-        Compression, RecordData, Streamlog, TopicConfig,
+        RecordData, Streamlog, TopicConfig,
+        config::Compression,
         partition::{read::by_time::*, write::encode::encode},
     };
 

@@ -180,7 +180,8 @@ fn micros(time: Duration) -> u64 {
 #[cfg(feature = "sim")]
 mod tests {
     use crate::{
-        Builder, ConfigChange, Durability, RecordData, TopicConfig,
+        Durability, RecordData, TopicConfig,
+        config::{Builder, ConfigChange},
         sim::{Crash, SimEnv},
     };
     use std::time::Duration;

@@ -79,7 +79,8 @@ impl Log {
 #[cfg(feature = "sim")]
 mod tests {
     use crate::{
-        Builder, Durability, ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
+        Durability, ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
+        config::Builder,
         sim::{Fault, FaultKind, Operation, SimEnv},
     };
     use std::time::Duration;

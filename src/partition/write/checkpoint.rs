@@ -220,7 +220,8 @@ impl Log {
 #[cfg(feature = "sim")]
 mod tests {
     use crate::{
-        Builder, Partition, RecordData, Streamlog, TopicConfig,
+        Partition, RecordData, Streamlog, TopicConfig,
+        config::Builder,
         partition::write::{
             checkpoint::*,
             load::ready,

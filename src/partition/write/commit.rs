@@ -68,7 +68,8 @@ where
 #[cfg(feature = "sim")]
 mod tests {
     use crate::{
-        Builder, Durability, RecordData, TopicConfig,
+        Durability, RecordData, TopicConfig,
+        config::Builder,
         partition::write::commit::*,
         sim::{Fault, FaultKind, Operation, SimEnv},
     };

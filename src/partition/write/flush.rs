@@ -342,7 +342,8 @@ impl Log {
 #[cfg(feature = "sim")]
 mod tests {
     use crate::{
-        Builder, Durability, RecordData, TopicConfig,
+        Durability, RecordData, TopicConfig,
+        config::Builder,
         sim::{Crash, Fault, FaultKind, Operation, SimEnv},
     };
 

@@ -88,7 +88,8 @@ impl Condition for ProducerState {
 #[cfg(test)]
 mod tests {
     use crate::{
-        ErrorKind, IsolationLevel, Streamlog, Timestamp, TopicConfig,
+        ErrorKind, Streamlog, Timestamp, TopicConfig,
+        clients::IsolationLevel,
         codec::{
             builder::{BatchBuilder, SealedBatch},
             control::marker_batch,

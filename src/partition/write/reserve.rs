@@ -96,7 +96,8 @@ fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
 #[cfg(feature = "sim")]
 mod tests {
     use crate::{
-        Builder, ErrorKind, RecordData, Streamlog, TopicConfig,
+        ErrorKind, RecordData, Streamlog, TopicConfig,
+        config::Builder,
         sim::{Fault, FaultKind, Operation, SimEnv},
     };
 

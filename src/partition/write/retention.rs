@@ -353,8 +353,8 @@ mod tests {
     #[cfg(all(feature = "sim", feature = "__planted"))]
     fn producers_outlive_the_removal_of_everything() {
         use crate::{
-            Builder,
             codec::builder::BatchBuilder,
+            config::Builder,
             partition::write::append::Appended,
             sim::{Crash, SimEnv},
             types::Compression,

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    Builder, RecordData, Streamlog,
+    RecordData, Streamlog,
+    config::Builder,
     sim::{Crash, SimEnv},
 };
 

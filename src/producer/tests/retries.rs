@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    Builder, Streamlog,
+    Streamlog,
+    config::Builder,
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
     topic::config::ConfigChange,
 };

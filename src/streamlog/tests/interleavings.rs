@@ -5,7 +5,8 @@
 
 use super::disk::Disk;
 use crate::{
-    Builder, ConfigChange, Error, Partition, ProducerRecord, RecordData, Streamlog, TopicConfig,
+    Error, Partition, ProducerRecord, RecordData, Streamlog, TopicConfig,
+    config::{Builder, ConfigChange},
     env::{
         Env,
         sync::{Signal, thread},

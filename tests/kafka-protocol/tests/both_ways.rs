@@ -9,7 +9,7 @@ use kafka_protocol::{
     records::{RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions},
 };
 use std::{fs, path::Path};
-use streamlog::{Compression, PartitionDir, RecordData, Streamlog, Timestamp, TimestampType, TopicConfig};
+use streamlog::{config::{Compression, TimestampType}, dir::PartitionDir, RecordData, Streamlog, Timestamp, TopicConfig};
 
 const CODECS: [(Compression, theirs::Compression); 5] = [
     (Compression::None, theirs::Compression::None),

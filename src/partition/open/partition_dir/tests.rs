@@ -1,13 +1,14 @@
 //! Directories made by hand: torn, damaged, half replaced.
 
 use crate::{
-    Builder, Durability, RecordData, TopicConfig,
+    Durability, RecordData, TopicConfig,
     codec::{
         builder::{BatchBuilder, Stamp},
         checkpoint::encode_offsets,
         control::marker_batch,
         snapshot::encode_snapshot,
     },
+    config::Builder,
     env::{Open, memory::MemoryEnv, write_all_at},
     error::ErrorKind,
     partition::open::partition_dir::*,

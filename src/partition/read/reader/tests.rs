@@ -2,7 +2,8 @@
 //! that, whatever else goes on there.
 
 use crate::{
-    Error, IsolationLevel, RecordData, Streamlog, TopicConfig,
+    Error, RecordData, Streamlog, TopicConfig,
+    clients::IsolationLevel,
     codec::{
         builder::{BatchBuilder, SealedBatch, Stamp},
         control::marker_batch,
@@ -43,7 +44,7 @@ fn end(log: &Log, producer: i64, commit: bool) {
 
 fn committed(partition: &Partition) -> Vec<String> {
     let batches = partition.read_with(0, IsolationLevel::ReadCommitted).map(Result::unwrap);
-    let values = |batch: crate::Batch| -> Vec<String> {
+    let values = |batch: crate::records::Batch| -> Vec<String> {
         batch.iter().map(|r| String::from_utf8(r.value.unwrap().to_vec()).unwrap()).collect()
     };
     batches.flat_map(values).collect()
