@@ -1,21 +1,6 @@
 //! The header of a record batch (magic 2) and the batch as a whole.
 //!
-//! | at | bytes | field |
-//! |---|---|---|
-//! | 0 | 8 | base offset: of the first record there ever was in the batch |
-//! | 8 | 4 | batch length: bytes after this field |
-//! | 12 | 4 | partition leader epoch |
-//! | 16 | 1 | magic: 2 |
-//! | 17 | 4 | CRC-32C of everything from byte 21 on |
-//! | 21 | 2 | attributes: codec (bits 0 to 2), timestamp type (3), transactional (4), control (5), delete horizon (6) |
-//! | 23 | 4 | last offset delta |
-//! | 27 | 8 | base timestamp: of the first record, or the delete horizon |
-//! | 35 | 8 | largest timestamp, or the time of the append |
-//! | 43 | 8 | producer id |
-//! | 51 | 2 | producer epoch |
-//! | 53 | 4 | base sequence |
-//! | 57 | 4 | records |
-//! | 61 | | the records, perhaps compressed |
+#![doc = include_str!("layout/batch.md")]
 //!
 //! All big-endian. The first 21 bytes are outside the CRC. A header that was parsed has a base offset, deltas and a
 //! count that agree, so that no offset in it overflows; whether its bytes are those that were written is known after

@@ -3,14 +3,7 @@
 //!
 //! The sidecar, big-endian:
 //!
-//! | bytes | |
-//! |---|---|
-//! | 4 | "SLCO" |
-//! | 2 | version: 1 |
-//! | 4 | CRC-32 of everything behind |
-//! | 16, 4 | id of the topic `__consumer_offsets` whose log it is made of, and its incarnation |
-//! | 8 | all records below this offset are in it |
-//! | 4 | how many entries follow |
+#![doc = include_str!("layout/consumer-offsets.md")]
 //!
 //! An entry is a key, a value (both as Kafka writes them), a topic id and an incarnation, each behind the four bytes of
 //! its length; an id or incarnation of length 0 is not known.

@@ -1,10 +1,6 @@
 //! Entries of the offset, time and transaction index, and views that search them where they lie.
 //!
-//! | file | bytes | entry |
-//! |---|---|---|
-//! | `.index` | 8 | u32 last offset of a batch relative to the segment's base, u32 position of that batch in the `.log` |
-//! | `.timeindex` | 12 | i64 timestamp, u32 relative offset: no record up to that offset is later than the timestamp |
-//! | `.txnindex` | 34 | i16 version 0, i64 producer id, i64 first offset, i64 last offset (the marker's), i64 last stable offset |
+#![doc = include_str!("layout/indexes.md")]
 //!
 //! Everything is big-endian. Entries are in strict order: by offset and position, by timestamp (offsets never falling),
 //! by last offset. A killed Kafka leaves its active indexes preallocated, with zeros behind the entries: `decode_all`

@@ -1,19 +1,8 @@
 //! The manifest's file: a header, then appends; each append is a mark and the records of its entries.
 //!
-//! | bytes of the header | |
-//! |---|---|
-//! | 8 | `SLMANIF1` |
-//! | 4, 4 | features: incompatible, compatible |
-//! | 8 | epoch: no two files share one, so an observer sees that the file is another |
-//! | 4 | CRC-32 of the bytes before |
+#![doc = include_str!("layout/manifest-header.md")]
 //!
-//! | bytes of a record | |
-//! |---|---|
-//! | 2 | type; unknown ones are skipped when the top bit is set, refused when it is clear |
-//! | 2 | zero |
-//! | 4 | length of the payload, at most 64 MiB |
-//! | 4 | CRC-32 of type, zero, length and payload |
-//! | | payload |
+#![doc = include_str!("layout/manifest-record.md")]
 //!
 //! Numbers are big-endian. The mark of an append (type 1) carries the file's epoch, how many bytes of the file were
 //! durable when it was written, and how many bytes of records belong to it. Two things follow:

@@ -1,25 +1,10 @@
 //! Slots of the marks file: how far a partition's data is durable, in 64 bytes that no sector boundary divides.
 //!
-//! | bytes | |
-//! |---|---|
-//! | 16, 4 | topic id, partition |
-//! | 8 | a flush up to this offset may be under way |
-//! | 8, 4 | flushed up to this offset, at this position of its segment |
-//! | 8, 4 | recovery may start at this offset, at this position of its segment |
-//! | 1 | 1 when a flush failed |
-//! | 4 | checksum of the segment's indexes up to the point where recovery may start; 0 when it is not known |
-//! | 3 | zero |
-//! | 4 | CRC-32 of the bytes before |
+#![doc = include_str!("layout/mark.md")]
 //!
 //! One slot is the manifest's own:
 //!
-//! | bytes | |
-//! |---|---|
-//! | 16, 4 | zero, the id of no topic; `MANI` |
-//! | 8, 8 | epoch and number of the manifest's file |
-//! | 8 | this many bytes of it are durable |
-//! | 16 | zero |
-//! | 4 | CRC-32 of the bytes before |
+#![doc = include_str!("layout/manifest-mark.md")]
 //!
 //! Numbers are big-endian. A slot that is not wholly right says nothing at all: whoever reads it falls back to what is
 //! known without it.

@@ -1,9 +1,11 @@
 //! Checksums of a sealed segment's pages: the `.pages` file.
 //!
 //! Kafka's batch checksum leaves the first 17 bytes of a batch open; here every byte of the `.log` is covered. Bytes,
-//! big-endian: "SLPG", u16 version 1, u32 generation, u64 size of the `.log`, u32 CRC-32 of each page of 64 KiB (the
-//! last may be shorter), u32 CRC-32 of everything before it. Only a file whose own checksum, generation and size match
-//! may accuse a `.log`; any other is rebuilt.
+//! big-endian:
+//!
+#![doc = include_str!("layout/pages.md")]
+//!
+//! Only a file whose own checksum, generation and size match may accuse a `.log`; any other is rebuilt.
 
 use super::{DecodeError, cursor::Cursor};
 use std::ops::Range;

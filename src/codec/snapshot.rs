@@ -1,10 +1,14 @@
 //! Producer state on disk: Kafka's `.snapshot` (the newest batch of each producer) and our `.producers` (the last five).
 //!
-//! `.snapshot`: i16 version 1, u32 CRC-32C of all that follows it, i32 count, entries of 46 bytes (see
-//! [`ProducerEntry`], fields in order of declaration). `.producers`: "SLPB", u16 version 1, u32 CRC-32 of all that
-//! follows it, u32 count, then for each producer i64 id, i16 epoch, u8 number of batches, and 24 bytes for each batch
-//! (see [`BatchMeta`], fields in order of declaration). Everything is big-endian; both are written in ascending order
-//! of producer ids, so that equal states are equal bytes.
+//! `.snapshot`, whose entries are [`ProducerEntry`], fields in order of declaration:
+//!
+#![doc = include_str!("layout/snapshot.md")]
+//!
+//! `.producers`, whose batches are [`BatchMeta`], fields in order of declaration:
+//!
+#![doc = include_str!("layout/producers.md")]
+//!
+//! Everything is big-endian; both are written in ascending order of producer ids, so that equal states are equal bytes.
 
 use super::{DecodeError, crc::crc32c, cursor::Cursor};
 use crate::types::{Offset, Timestamp};

@@ -1,7 +1,7 @@
 //! What is on the disk: every file, its bytes, who writes it when, and what happens when it is lost.
 //!
-//! The layouts of our own files are also described in `src/codec`, beside the constants and the tests that compare
-//! literal bytes. Where this page and the code disagree, the code is right and this page has a bug.
+//! The tables of bytes are those of the code: `src/codec/layout` holds each once, and this page and the decoder that
+//! keeps to it show the same.
 //!
 //! # A directory
 //!
@@ -131,47 +131,11 @@
 //! A header, then appends. Each append is a *mark* and the records of its entries, written with one write. The file only
 //! grows, until a new one takes its place.
 //!
-//! | header | bytes | |
-//! |---|---|---|
-//! | 0 | 8 | `SLMANIF1` |
-//! | 8 | 4 | incompatible features; not zero: this release refuses the file |
-//! | 12 | 4 | compatible features; ignored |
-//! | 16 | 8 | epoch: random, so that no two files of a directory share one |
-//! | 24 | 4 | CRC-32 of bytes 0 to 23 |
+#![doc = include_str!("../codec/layout/manifest-header.md")]
 //!
-//! | record | bytes | |
-//! |---|---|---|
-//! | 0 | 2 | type; an unknown one is skipped when the top bit is set, and refused when it is clear |
-//! | 2 | 2 | zero |
-//! | 4 | 4 | length of the payload, at most 64 MiB |
-//! | 8 | 4 | CRC-32 of bytes 0 to 7 and of the payload |
-//! | 12 | | payload |
+#![doc = include_str!("../codec/layout/manifest-record.md")]
 //!
-//! In payloads, *text* is a length of 4 bytes and UTF-8; *config* is a count of 4 bytes and as many pairs of texts, key
-//! and value; *partition* is the topic's id (16 bytes) and a number (4 bytes); *sealed* is base offset (8), next offset
-//! (8), size of the `.log` (8), largest timestamp (8), generation (4), place (1: 0 is local), and the checksum of its
-//! indexes (4; 0: not known), which is described below.
-//!
-//! | type | entry | payload |
-//! |---|---|---|
-//! | 1 | mark of an append | epoch of the file (8), bytes of the file that were durable when this was written (8), bytes of the records that follow (4) |
-//! | 2 | topic created | id (16), name (text), internal (1), partitions (4), first slot in the marks (4), config |
-//! | 3 | topic configured | id (16), config: the whole of it |
-//! | 4 | partitions added | id (16), count now (4), first slot of the new ones (4) |
-//! | 5 | topic deleted | id (16) |
-//! | 6 | segment created | partition, base offset (8) |
-//! | 7 | segment sealed | partition, sealed |
-//! | 8 | segments removed | partition, the base offset below which all are gone (8) |
-//! | 9 | segments replaced | partition, from (8), to (8), count (4), that many sealed |
-//! | 10 | log start | partition, offset (8) |
-//! | 11 | truncated | partition, the offset where it ends now (8) |
-//! | 12 | incarnation | partition, number (4), first offset (8) |
-//! | 13 | opened | a random number (8): someone writes, and has not closed |
-//! | 14 | closed | count (4), for each partition: partition, log start (8), next offset (8), last stable offset (8), size of the active `.log` (8), largest timestamp (8), checksum of its indexes (4) |
-//! | 15 | slots used | the lowest slot that was never used (4) |
-//! | 24 | taken in | partition, first offset (8), the offset behind the last (8), leader epoch of the last (4): another writer appended these while the log was closed |
-//! | 32793 | numbered (25, skippable) | number of this file among the manifests of the log (8), slot of its own mark (4) |
-//! | 32794 | marks durable (26, skippable) | the marks were durable when they said that so many bytes of this file were (8) |
+#![doc = include_str!("../codec/layout/manifest-entries.md")]
 //!
 //! Numbers of types are never given again. Type 9 is how a rewritten file lists sealed segments. Compaction and tiering
 //! will use it, the generation, and the place; in this release the generation is 0 and the place is local.
@@ -209,30 +173,11 @@
 //! One slot of 64 bytes for each partition that was ever created. A partition's slot is in the manifest; slots of
 //! deleted topics are not used again.
 //!
-//! | slot | bytes | |
-//! |---|---|---|
-//! | 0 | 16 | topic id |
-//! | 16 | 4 | partition |
-//! | 20 | 8 | flushing: a flush up to this offset may be under way |
-//! | 28 | 8 | flushed: everything below this offset is durable |
-//! | 36 | 4 | where that offset lies in the `.log` of its segment |
-//! | 40 | 8 | recovery point: nothing below this offset needs to be read after a crash |
-//! | 48 | 4 | where that offset lies in the `.log` of its segment |
-//! | 52 | 1 | 1 after a failed flush |
-//! | 53 | 4 | checksum of that segment's indexes up to there; 0: not known |
-//! | 57 | 3 | zero |
-//! | 60 | 4 | CRC-32 of bytes 0 to 59 |
+#![doc = include_str!("../codec/layout/mark.md")]
 //!
 //! One slot is the manifest's own, from the first append on that this release makes:
 //!
-//! | slot | bytes | |
-//! |---|---|---|
-//! | 0 | 20 | zero (16), `MANI` |
-//! | 20 | 8 | epoch of the manifest |
-//! | 28 | 8 | its number |
-//! | 36 | 8 | so many bytes of it are durable |
-//! | 44 | 16 | zero |
-//! | 60 | 4 | CRC-32 of bytes 0 to 59 |
+#![doc = include_str!("../codec/layout/manifest-mark.md")]
 //!
 //! A slot never crosses a sector, so a power cut leaves the old one or the new one. A slot that is not wholly right, or
 //! that names another partition, says nothing at all.
@@ -246,22 +191,7 @@
 //!
 //! Kafka's record batches, format v2 (magic 2), one after the other.
 //!
-//! | batch | bytes | |
-//! |---|---|---|
-//! | 0 | 8 | base offset |
-//! | 8 | 4 | length of what follows this field |
-//! | 12 | 4 | leader epoch: that of the last batch before, 0 in a new log; nothing here raises it, and a batch with another is damage, but for those that were taken in |
-//! | 16 | 1 | magic: 2 |
-//! | 17 | 4 | CRC-32C of everything from byte 21 on |
-//! | 21 | 2 | attributes: codec, timestamp type, transactional, control, delete horizon |
-//! | 23 | 4 | last offset delta |
-//! | 27 | 8 | base timestamp |
-//! | 35 | 8 | largest timestamp |
-//! | 43 | 8 | producer id, -1 for none |
-//! | 51 | 2 | producer epoch |
-//! | 53 | 4 | base sequence |
-//! | 57 | 4 | records |
-//! | 61 | | the records, perhaps compressed |
+#![doc = include_str!("../codec/layout/batch.md")]
 //!
 //! Kafka's CRC leaves the first 21 bytes open (of which it holds its own four). Readers and recovery therefore also check
 //! that the base offset continues the order, that the length fits, and that magic is 2; and a sealed segment has `.pages`.
@@ -279,11 +209,7 @@
 //!
 //! # `.index`, `.timeindex`, `.txnindex`
 //!
-//! | file | entry | |
-//! |---|---|---|
-//! | `.index` | 8 bytes | last offset of a batch less the base offset (4), position of that batch (4) |
-//! | `.timeindex` | 12 bytes | timestamp (8), offset less the base offset (4): no record up to there is later |
-//! | `.txnindex` | 34 bytes | version 0 (2), producer id (8), first offset (8), marker's offset (8), last stable offset (8) |
+#![doc = include_str!("../codec/layout/indexes.md")]
 //!
 //! There is about one entry per `index.interval.bytes` of log, and a last time entry that holds the largest timestamp of
 //! the segment.
@@ -305,20 +231,9 @@
 //! What a partition remembers of idempotent producers. Kafka's snapshot keeps the newest batch of each. A retry may be of
 //! any of the last five, so ours keeps five.
 //!
-//! | `.snapshot` (Kafka's) | bytes | |
-//! |---|---|---|
-//! | 0 | 2 | version 1 |
-//! | 2 | 4 | CRC-32C of what follows |
-//! | 6 | 4 | producers |
-//! | 10 | 46 each | id (8), epoch (2), last sequence (4), last offset (8), offset delta (4), timestamp (8), coordinator epoch (4), first offset of the open transaction or -1 (8) |
+#![doc = include_str!("../codec/layout/snapshot.md")]
 //!
-//! | `.producers` (ours) | bytes | |
-//! |---|---|---|
-//! | 0 | 4 | `SLPB` |
-//! | 4 | 2 | version 1 |
-//! | 6 | 4 | CRC-32 of what follows |
-//! | 10 | 4 | producers |
-//! | 14 | | for each: id (8), epoch (2), batches (1, at most 5), for each batch: last sequence (4), last offset (8), offset delta (4), largest timestamp (8) |
+#![doc = include_str!("../codec/layout/producers.md")]
 //!
 //! **Written** by a checkpoint, at its offset and at the base of each segment that was rolled since; at a new log start
 //! it is durable before the segments go whose batches it knows of. The one of the checkpoint before goes, unless a
@@ -334,15 +249,7 @@
 //! incarnation in record headers. It has one partition here. This file, in that partition's directory, holds the current
 //! ones all at once, so that the log need not be read from its start. Lost or damaged, it is ignored and built again.
 //!
-//! | | bytes | |
-//! |---|---|---|
-//! | 0 | 4 | `SLCO` |
-//! | 4 | 2 | version 1 |
-//! | 6 | 4 | CRC-32 of what follows |
-//! | 10 | 20 | id of the topic, and the incarnation, of the log that it is made of |
-//! | 30 | 8 | the offset that it is as of |
-//! | 38 | 4 | entries |
-//! | 42 | | for each: key and value as Kafka writes them, topic id, incarnation, each behind its length (4) |
+#![doc = include_str!("../codec/layout/consumer-offsets.md")]
 //!
 //! **Written** after 16 MiB of that log, and when the current values were appended again: from 32 MiB on, or three times
 //! what they take, the log's front is removed that way, because nothing compacts it. The new file is written beside the
@@ -353,14 +260,7 @@
 //! Checksums of a sealed `.log`, one for each page of 64 KiB. They cover every byte, also those that Kafka's batch CRC
 //! leaves open.
 //!
-//! | | bytes | |
-//! |---|---|---|
-//! | 0 | 4 | `SLPG` |
-//! | 4 | 2 | version 1 |
-//! | 6 | 4 | generation of the segment |
-//! | 10 | 8 | size of the `.log` |
-//! | 18 | 4 each | CRC-32 of each page; the last page may be shorter |
-//! | | 4 | CRC-32 of all before |
+#![doc = include_str!("../codec/layout/pages.md")]
 //!
 //! **Written** by the first checkpoint after a roll, which reads the sealed segment once more and checks each of its batches
 //! on the way. Where one is not valid, no file is written.

@@ -1,5 +1,7 @@
 //! What a manifest can say: one [`Entry`] per fact, and the bytes of its payload.
 //!
+#![doc = include_str!("../layout/manifest-entries.md")]
+//!
 //! A payload is read back to exactly the entry it was written from, or refused: counts are checked against the bytes
 //! that are there before anything is set aside for them, and no byte is left over.
 
