@@ -1,0 +1,231 @@
+//! Makes the copy with all mistakes in it, and has cargo compile it. A mistake that is none, because the compiler notices it, is
+//! found from the compiler's errors and left out.
+
+use crate::rewrite::{self, File, Mutant, Places, number_equal_names};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// The rooms whose mistakes lose data or hide it.
+const ROOMS: [&str; 5] = ["codec", "storage", "partition", "consumer", "group"];
+/// Tests that use the library as programs do, and take seconds.
+const TESTS: [&str; 8] = [
+    "promises",
+    "model",
+    "a_log_from_open_to_reopen",
+    "settings_of_handles",
+    "damaged_files",
+    "batches_in_their_places",
+    "beside_damage",
+    "what_the_mark_promises",
+];
+
+/// A switch for each mistake: its number is in the environment. Without one, which of them are reached is put into a file.
+const SWITCHES: &str = r#"//! Which mistake is made.
+#![allow(warnings)]
+use std::{fs::File, os::unix::fs::FileExt, sync::{OnceLock, atomic::{AtomicBool, AtomicU32, Ordering::Relaxed}}};
+const RECORDED: u32 = u32::MAX - 1;
+static CHOSEN: AtomicU32 = AtomicU32::new(u32::MAX);
+static SEEN: [AtomicBool; COUNT] = [const { AtomicBool::new(false) }; COUNT];
+static RECORD: OnceLock<Option<File>> = OnceLock::new();
+#[inline]
+pub fn on(number: u32) -> bool {
+    let chosen = CHOSEN.load(Relaxed);
+    if chosen < RECORDED { chosen == number } else { look(number) }
+}
+#[cold]
+#[inline(never)]
+fn look(number: u32) -> bool {
+    if CHOSEN.load(Relaxed) == u32::MAX {
+        let chosen = std::env::var("MUTANT").ok().and_then(|number| number.parse().ok());
+        RECORD.get_or_init(|| std::env::var("MUTANTS_REACHED").ok().and_then(|path| File::options().write(true).open(path).ok()));
+        CHOSEN.store(chosen.unwrap_or(RECORDED), Relaxed);
+    }
+    if CHOSEN.load(Relaxed) == RECORDED && !SEEN[number as usize].swap(true, Relaxed) {
+        if let Some(Some(file)) = RECORD.get() { let _ = file.write_all_at(&[1], number.into()); }
+    }
+    CHOSEN.load(Relaxed) == number
+}
+"#;
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The copy, compiled.
+pub struct Compiled {
+    pub mutants: Vec<Mutant>,
+    pub left_out: BTreeSet<u32>,
+    /// Programs of tests; the unit tests first.
+    pub programs: Vec<PathBuf>,
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if name == "target" || name == ".git" {
+            continue;
+        }
+        if entry.is_dir() {
+            copy(&entry, &to.join(name))?
+        } else {
+            fs::copy(&entry, to.join(name)).map(drop)?
+        }
+    }
+    Ok(())
+}
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let mut entries: Vec<_> =
+        fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() { sources(&entry, found)? } else { found.push(entry) }
+    }
+    Ok(())
+}
+
+/// Copies the repository to `to` and compiles it with every mistake in it.
+pub fn compile(repository: &Path, to: &Path) -> Result<Compiled> {
+    copy(repository, to)?;
+    let src = to.join("src");
+    let (mut mutants, mut files, mut paths) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let (mut texts, mut of_tests) = (Vec::new(), Vec::new());
+    ROOMS.iter().try_for_each(|room| sources(&src.join(room), &mut paths))?;
+    for path in paths {
+        let name = path.strip_prefix(&src)?.to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path)?;
+        for module in rewrite::test_modules(&text)? {
+            // Of `a/mod.rs` the module `b` is `a/b.rs`, of `a.rs` it is `a/b.rs` as well; or a directory.
+            let beside = if name.ends_with("mod.rs") || module.ends_with(".rs") {
+                path.with_file_name(&module)
+            } else {
+                path.with_extension("").join(&module)
+            };
+            of_tests.extend([beside.with_extension("rs"), beside]);
+        }
+        texts.push((path, name, text));
+    }
+    for (path, name, text) in texts {
+        if !of_tests.iter().any(|of_tests| path.starts_with(of_tests)) {
+            let file = File::parse(&name, text, &mut mutants)?;
+            files.insert(name, file);
+        }
+    }
+    number_equal_names(&mut mutants);
+    fs::write(src.join("mutated.rs"), SWITCHES.replace("COUNT", &(mutants.len() + 1).to_string()))?;
+    let lib = fs::read_to_string(src.join("lib.rs"))?;
+    let allowed = "#![allow(arithmetic_overflow, unconditional_panic, overflowing_literals)]\n";
+    fs::write(src.join("lib.rs"), format!("{allowed}{lib}\nmod mutated;\n"))?;
+    println!("{} mutants in {} files", mutants.len(), files.len());
+
+    // What was refused the last time is most likely refused again.
+    let list = to.with_extension("refused");
+    let refused = fs::read_to_string(&list).unwrap_or_default();
+    let refused: BTreeSet<&str> = refused.lines().collect();
+    let is_refused = |mutant: &&Mutant| refused.contains(&*mutant.name);
+    let mut left_out: BTreeSet<u32> = mutants.iter().filter(is_refused).map(|mutant| mutant.number).collect();
+    loop {
+        let mut places = BTreeMap::new();
+        for (name, file) in &files {
+            let (text, at) = file.write(&left_out);
+            fs::write(src.join(name), text)?;
+            places.insert(name.as_str(), at);
+        }
+        let errors = cargo(to, &["check", "--lib"])?.errors;
+        if errors.is_empty() {
+            break;
+        }
+        let before = left_out.len();
+        for error in &errors {
+            left_out.extend(blamed(error, &places));
+        }
+        println!("{} errors, {} mutants left out", errors.len(), left_out.len());
+        let names = mutants
+            .iter()
+            .filter(|mutant| left_out.contains(&mutant.number))
+            .map(|mutant| format!("{}\n", mutant.name));
+        fs::write(&list, names.collect::<String>())?;
+        if left_out.len() == before {
+            return Err(format!("no mutant is to blame for {}", errors[0]["rendered"]).into());
+        }
+    }
+    let tests: Vec<&str> = TESTS.iter().flat_map(|test| ["--test", test]).collect();
+    let built = cargo(to, &[&["test", "--no-run", "--lib"][..], &tests].concat())?;
+    if let Some(error) = built.errors.first() {
+        return Err(error["rendered"].to_string().into());
+    }
+    Ok(Compiled { mutants, left_out, programs: built.programs })
+}
+
+/// The mistakes that an error is about: the smallest place that it points to.
+fn blamed(error: &Value, places: &BTreeMap<&str, Places>) -> Vec<u32> {
+    let mut spans: Vec<&Value> = error["spans"].as_array().into_iter().flatten().collect();
+    spans.extend(
+        error["children"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|child| child["spans"].as_array())
+            .flatten(),
+    );
+    let mut found: Vec<_> = spans
+        .iter()
+        .filter_map(|span| {
+            let file = span["file_name"].as_str()?.rsplit_once("src/")?.1;
+            let (start, end) = (span["byte_start"].as_u64()? as usize, span["byte_end"].as_u64()? as usize);
+            let around = places
+                .get(file)?
+                .iter()
+                .filter(|(place, of)| place.start <= start && end <= place.end && !of.is_empty());
+            around.min_by_key(|(place, _)| place.len())
+        })
+        .collect();
+    found.sort_by_key(|(place, of)| (of.len(), place.len()));
+    found.first().map(|(_, of)| of.clone()).unwrap_or_default()
+}
+
+#[derive(Default)]
+struct Outcome {
+    errors: Vec<Value>,
+    programs: Vec<PathBuf>,
+}
+
+fn cargo(dir: &Path, args: &[&str]) -> Result<Outcome> {
+    let fixed = [
+        "-p",
+        "streamlog-tests",
+        "--locked",
+        "--message-format=json",
+        "--config",
+        "profile.dev.opt-level=1",
+        "--config",
+        "profile.dev.debug=0",
+    ];
+    let output =
+        Command::new("cargo").args(args).args(fixed).current_dir(dir).stderr(Stdio::null()).output()?;
+    let mut outcome = Outcome::default();
+    for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
+        let mut line: Value = serde_json::from_slice(line)?;
+        if line["message"]["level"] == "error"
+            && line["message"]["spans"].as_array().is_some_and(|spans| !spans.is_empty())
+        {
+            outcome.errors.push(line["message"].take());
+        } else if line["profile"]["test"] == true
+            && let Some(program) = line["executable"].as_str()
+        {
+            outcome.programs.push(program.into());
+        }
+    }
+    outcome.programs.sort_by_key(|program| {
+        !program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("streamlog"))
+    });
+    if !output.status.success() && outcome.errors.is_empty() {
+        return Err(format!("cargo {} failed in {}", args.join(" "), dir.display()).into());
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,156 @@
+//! Mutation testing: which mistakes that a program can think of does no test notice?
+//!
+//! All mistakes are compiled into one copy of the library, each behind a switch ([`rewrite`]); what the compiler refuses
+//! is left out ([`compile`]); each of the others is switched on for the tests that reach it ([`judge`]). One compilation and
+//! some milliseconds per mistake, instead of a compilation for each.
+//!
+//! ```text
+//! streamlog-mutants REPOSITORY DIRECTORY WHICH RESULTS
+//! ```
+//!
+//! The copy is made in DIRECTORY. WHICH is `all`, `1/40` (the first fortieth), `open` (what RESULTS of an earlier run call
+//! survived), or the beginning of file names below `src` (`codec/batch`), more than one separated by commas. RESULTS gets a
+//! line for each mistake. `equivalent.txt` beside this package lists the mistakes that are none, with reasons: they are
+//! not tried. MUTANTS_JOBS says how many at a time (2), MUTANTS_BUDGET what a survivor's tests may take together, in
+//! seconds of a processor (20).
+
+mod compile;
+mod judge;
+mod rewrite;
+
+use compile::Result;
+use judge::{Tests, Verdict};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Names of mistakes, each with the reason why no test can notice it: paragraphs that begin with the reason, after `#`.
+fn reasons(text: &str) -> BTreeSet<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// Runs `work` for each item in so many threads, and gives what came of it in the items' order.
+pub fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    workers: usize,
+    work: impl Fn(usize, &T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for worker in 0..workers {
+            let (next, done, work) = (&next, &done, &work);
+            scope.spawn(move || {
+                while let Some((index, item)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?)))
+                {
+                    let result = work(worker, item).map_err(|error| error.to_string());
+                    done.lock().unwrap().insert(index, result);
+                    if index % 100 == 99 {
+                        println!("{} of {} after {} s", index + 1, items.len(), begun.elapsed().as_secs());
+                    }
+                }
+            });
+        }
+    });
+    let done = done.into_inner().map_err(|_| "a worker panicked")?;
+    done.into_values().map(|result| result.map_err(Into::into)).collect()
+}
+
+/// Whether a mistake is among those that are asked for.
+fn is_chosen(which: &str, survivors: &BTreeSet<String>, file: &str, number: u32, name: &str) -> bool {
+    if let Some((share, of)) =
+        which.split_once('/').and_then(|(a, b)| Some((a.parse::<u32>().ok()?, b.parse::<u32>().ok()?)))
+    {
+        return number % of.max(1) == share % of.max(1);
+    }
+    match which {
+        "all" => true,
+        "open" => survivors.contains(name),
+        _ => which.split(',').any(|prefix| file.starts_with(prefix)),
+    }
+}
+
+fn number_of(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [repository, directory, which, results] = &args[..] else {
+        return Err("streamlog-mutants REPOSITORY DIRECTORY WHICH RESULTS".into());
+    };
+    let (repository, directory) = (fs::canonicalize(repository)?, PathBuf::from(directory));
+    let (workers, budget) =
+        (number_of("MUTANTS_JOBS", 2) as usize, Duration::from_secs(number_of("MUTANTS_BUDGET", 20)));
+    fs::create_dir_all(&directory)?;
+    let directory = fs::canonicalize(directory)?;
+    // Some tests look for files beside the repository.
+    let beside = repository.join("../shared");
+    if beside.is_dir() && !directory.join("shared").exists() {
+        std::os::unix::fs::symlink(fs::canonicalize(beside)?, directory.join("shared"))?;
+    }
+    let copy = directory.join("streamlog");
+    let before = fs::read_to_string(results).unwrap_or_default();
+    let survivors: BTreeSet<String> = before
+        .lines()
+        .filter_map(|line| line.strip_prefix("survived ")?.split('\t').nth(1))
+        .map(Into::into)
+        .collect();
+    let reasons_text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("equivalent.txt")).unwrap_or_default();
+    let reasons = reasons(&reasons_text);
+
+    let compiled = compile::compile(&repository, &copy)?;
+    let scratch = directory.join("scratch");
+    fs::create_dir_all(&scratch)?;
+    let tests = Tests::record(compiled.programs, copy.join("tests"), &scratch, workers)?;
+    println!("{} tests reach {} mutants", judge::count(&tests), tests.reach.len());
+
+    let chosen: Vec<_> = compiled
+        .mutants
+        .iter()
+        .filter(|mutant| is_chosen(which, &survivors, &mutant.file, mutant.number, &mutant.name))
+        .collect();
+    let verdicts = in_parallel(&chosen, workers, |worker, mutant| {
+        if compiled.left_out.contains(&mutant.number) {
+            return Ok(("refused", String::new()));
+        }
+        if !tests.reach.contains_key(&mutant.number) {
+            return Ok((if reasons.contains(&*mutant.name) { "reason" } else { "unreached" }, String::new()));
+        }
+        if reasons.contains(&*mutant.name) {
+            return Ok(("reason", String::new()));
+        }
+        Ok(match tests.judge(mutant.number, &mutant.file, budget, &scratch, worker)? {
+            (Verdict::Failed(test), _) => ("caught", test),
+            (Verdict::TookTooLong(test), _) => ("timeout", test),
+            (Verdict::Passed, left) => {
+                ("survived", format!("of {} tests {left} were not run", tests.reach[&mutant.number].len()))
+            }
+        })
+    })?;
+
+    let (mut lines, mut counts) = (String::new(), BTreeMap::<&str, BTreeMap<&str, u32>>::new());
+    for (mutant, (verdict, by)) in chosen.iter().zip(&verdicts) {
+        writeln!(lines, "{verdict} {}:{}\t{}\t{by}", mutant.file, mutant.line, mutant.name)?;
+        let room = mutant.file.split('/').next().unwrap_or_default();
+        *counts.entry(room).or_default().entry(verdict).or_default() += 1;
+    }
+    fs::write(results, lines)?;
+    for (room, counts) in counts {
+        let counts: Vec<String> =
+            counts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+        println!("{room}: {}", counts.join(", "));
+    }
+    Ok(())
+}
