@@ -114,6 +114,30 @@ fn each_broken_rule_of_a_header_is_told_by_its_place() {
 }
 
 #[test]
+fn a_value_at_the_edge_of_one_rule_is_not_blamed_for_another() {
+    let blamed = |changes: &[(usize, &[u8])]| {
+        let mut header = unhex(TWO_RECORDS);
+        for (at, bytes) in changes {
+            header[*at..*at + bytes.len()].copy_from_slice(bytes);
+        }
+        fault_at(BatchHeader::parse(&header))
+    };
+    let (negative, largest) = ((-1i32).to_be_bytes(), i64::MAX.to_be_bytes());
+    assert_eq!(blamed(&[(22, &[4]), (23, &negative)]), 23, "Zstandard is the last codec");
+    assert_eq!(blamed(&[(23, &[0; 4]), (57, &negative)]), 57, "one offset is enough");
+    assert_eq!(blamed(&[(57, &[0; 4]), (0, &largest)]), 0, "no record need be left");
+    assert_eq!(blamed(&[(8, &MIN_BATCH_LENGTH.to_be_bytes()), (23, &negative)]), 23, "nor any byte of one");
+    assert_eq!(blamed(&[(16, &[1]), (8, &13i32.to_be_bytes())]), 8, "no older message is as short");
+    let mut message = unhex(TWO_RECORDS);
+    message[8..12].copy_from_slice(&14i32.to_be_bytes());
+    message[16] = 1;
+    assert!(
+        matches!(BatchHeader::parse(&message), Err(DecodeError::Unsupported { .. })),
+        "but this one may be"
+    );
+}
+
+#[test]
 fn other_versions_are_named() {
     for magic in [0, 1, 3, 127, -1i8] {
         match with(16, &magic.to_be_bytes()) {
