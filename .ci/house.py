@@ -20,6 +20,7 @@ LADDER = [
     ["storage"],
     ["partition"],
     ["topic"],
+    ["table"],
     ["compaction", "tiering"],
     ["producer", "consumer"],
     ["group"],

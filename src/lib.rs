@@ -146,6 +146,7 @@ mod partition;
 mod producer;
 mod storage;
 mod streamlog;
+mod table;
 mod topic;
 pub mod types;
 

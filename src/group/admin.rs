@@ -2,13 +2,14 @@
 
 use super::{
     CommittedOffset, OffsetStore,
-    state::{Entry, key},
-    store::OffsetRecord,
+    record::{OffsetRecord, key},
+    state::Entry,
 };
 use crate::{
     consumer::coordinator::{Coordinator, OffsetCommit},
     error::{Error, Result},
     partition::{log::Log, read::by_time::check_time},
+    table::Update,
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use std::{
@@ -92,7 +93,7 @@ impl OffsetStore {
     ///
     /// `Io`, `Closed`.
     pub fn groups(&self) -> Result<Vec<String>> {
-        self.with_state(|state| state.map(|state| state.groups.keys().cloned().collect()).unwrap_or_default())
+        self.table.read(|state| state.groups.keys().cloned().collect())
     }
 
     /// What a group has committed, and how far it is behind; nothing of a group that nobody knows.
@@ -102,8 +103,7 @@ impl OffsetStore {
     /// As for [`groups`](Self::groups); `Corrupt` or `CodecUnavailable` where a commit that cannot be read may be a later
     /// one of this group.
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
-        let offsets = self.with_state(|state| {
-            let Some(state) = state else { return Ok(Vec::new()) };
+        let offsets = self.table.read(|state| {
             let partitions = state.partitions(name);
             if partitions.is_empty() {
                 return state.doubts.about(name, None).map_or(Ok(Vec::new()), Err);
@@ -199,17 +199,17 @@ impl OffsetStore {
     /// `UnknownGroup`, `ReadOnly`, and what the operating system says.
     pub fn delete_group(&self, name: &str) -> Result<()> {
         self.catalog.data_dir().check_writable()?;
-        let partitions = self.partitions_of(name)?;
-        if partitions.is_empty()
-            && let error @ Error::UnknownGroup { .. } = self.unknown_group(name)?
-        {
-            return Err(error);
-        }
-        let mut lines: Vec<OffsetRecord> =
-            partitions.iter().map(|p| OffsetRecord::Tombstone(key(name, p))).collect();
-        // Kafka writes this one as well, whether the group had such a record or not.
-        lines.push(OffsetRecord::GroupTombstone(name.to_string()));
-        self.write_many(lines)
+        self.table.update(|view| {
+            let partitions = view.state.partitions(name);
+            // Commits of a group of which nothing is known may be among those that cannot be read.
+            if partitions.is_empty() && view.state.doubts.about(name, None).is_none() {
+                return Err(Error::UnknownGroup { name: name.to_string() });
+            }
+            let tombstones = partitions.iter().map(|p| OffsetRecord::Tombstone(key(name, p)));
+            // Kafka writes this one as well, whether the group had such a record or not.
+            let tombstones = tombstones.chain([OffsetRecord::GroupTombstone(name.to_string())]);
+            Ok(Update::in_pieces(tombstones.map(|record| record.encode()).collect(), ()))
+        })
     }
 
     /// Forgets what all groups have committed for a topic: it is being deleted. That is durable when this returns.
@@ -219,36 +219,33 @@ impl OffsetStore {
     /// `ReadOnly`, and what the operating system says.
     pub fn forget_topic(&self, topic: &str) -> Result<()> {
         self.catalog.data_dir().check_writable()?;
-        let lines = self.with_state(|state| {
-            let Some(state) = state else { return Vec::new() };
-            let known = state
-                .groups
-                .iter()
-                .flat_map(|(group, offsets)| offsets.keys().map(|partition| (group.as_str(), partition)));
-            let all: BTreeSet<_> = known.chain(state.doubts.groups_and_partitions()).collect();
+        self.table.update(|view| {
+            let groups = view.state.groups.iter();
+            let known = groups.flat_map(|(group, offsets)| offsets.keys().map(|p| (group.as_str(), p)));
+            let all: BTreeSet<_> = known.chain(view.state.doubts.groups_and_partitions()).collect();
             let of_topic = all.into_iter().filter(|(_, partition)| &*partition.topic == topic);
-            of_topic.map(|(group, partition)| OffsetRecord::Tombstone(key(group, partition))).collect()
-        })?;
-        self.write_many(lines)
+            let tombstones = of_topic.map(|(group, p)| OffsetRecord::Tombstone(key(group, p)).encode());
+            Ok(Update::in_pieces(tombstones.collect(), ()))
+        })
     }
 
     /// The partitions for which a group is known to have committed.
     fn partitions_of(&self, group: &str) -> Result<BTreeSet<TopicPartition>> {
-        self.with_state(|state| state.map(|state| state.partitions(group)).unwrap_or_default())
+        self.table.read(|state| state.partitions(group))
     }
 
     /// What a group has committed for `partition` of the topic as it is now.
     fn committed_in(&self, group: &str, partition: &TopicPartition, log: &Log) -> Result<Option<Offset>> {
         let of_this_topic = |entry: &&Entry| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id);
-        self.with_state(|state| {
-            let entry = state.map_or(Ok(None), |state| state.committed(group, partition))?;
+        self.table.read(|state| {
+            let entry = state.committed(group, partition)?;
             Ok(entry.filter(of_this_topic).map(|entry| entry.offset))
         })?
     }
 
     /// The error about a group of which no commit is known: commits that cannot be read may be its own.
     fn unknown_group(&self, name: &str) -> Result<Error> {
-        let doubt = self.with_state(|state| state.and_then(|state| state.doubts.about(name, None)))?;
+        let doubt = self.table.read(|state| state.doubts.about(name, None))?;
         Ok(doubt.unwrap_or_else(|| Error::UnknownGroup { name: name.to_string() }))
     }
 }

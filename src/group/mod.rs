@@ -9,13 +9,10 @@
 //!
 //! * A commit makes the data it covers durable, then is appended as one batch, then is made durable itself; only then is
 //!   it acknowledged, and only then does anybody see it.
-//! * What is known of the groups is what the log says: [`OffsetStore`] reads its own records back, and a sidecar
-//!   (`consumer-offsets.snapshot`) only saves reading them all. A sidecar that is missing, damaged or not of this log is
-//!   built again.
+//! * What is known of the groups is what the log says: a [`table`](crate::table) reads it, shortens it and keeps its
+//!   sidecar (`consumer-offsets.snapshot`). This room knows what the records mean, and no file.
 //! * A commit that cannot be read is never replaced by an older one: the group's answer is an error, until it commits
 //!   anew or is reset. Other groups go on.
-//! * The log does not grow for ever: from time to time the current values are appended again and what lies before them
-//!   is removed.
 //!
 //! Committed offsets never expire, unlike Kafka's, which go after seven days without a member: they are few bytes, and a
 //! program that runs once a month finds its place. [`OffsetStore::delete_group`] removes them. In this release a group
@@ -23,6 +20,7 @@
 
 mod admin;
 mod doubts;
+mod record;
 mod state;
 mod store;
 #[cfg(test)]
@@ -30,7 +28,6 @@ mod tests;
 
 pub use crate::consumer::CommittedOffset;
 pub use admin::{GroupDescription, GroupReset, ResetTo};
-pub(crate) use store::CompactionThresholds;
 pub use store::OffsetStore;
 
 /// The internal topic that holds what groups committed.

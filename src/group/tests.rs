@@ -7,8 +7,8 @@ mod upkeep;
 use super::{
     OFFSETS_TOPIC, OffsetStore,
     admin::{GroupReset, ResetTo},
-    state::SNAPSHOT,
-    store::{CompactionThresholds, OffsetRecord},
+    record::OffsetRecord,
+    state::GroupOffsets,
 };
 use crate::{
     codec::batch::BatchHeader,
@@ -21,6 +21,7 @@ use crate::{
     },
     env::memory::MemoryEnv,
     error::{Error, ErrorKind},
+    table::{CompactionThresholds, State},
     topic::{catalog::Catalog, config::TopicConfig},
     types::{Durability, IsolationLevel, Offset, Timestamp},
 };

@@ -10,12 +10,13 @@ use crate::{
         trace::event,
     },
     error::{Error, Result},
-    group::{CompactionThresholds, OffsetStore},
+    group::OffsetStore,
     producer::Sender,
     storage::{
         data_dir::{DataDir, SharedOptions},
         files::ReadMode,
     },
+    table::CompactionThresholds,
     topic::catalog::{Catalog, RecoveryProgress},
 };
 use std::{

@@ -17,7 +17,7 @@ const EAGER: CompactionThresholds = CompactionThresholds {
 };
 
 fn sidecar() -> PathBuf {
-    PathBuf::from("/log/__consumer_offsets-0").join(SNAPSHOT)
+    PathBuf::from("/log/__consumer_offsets-0").join(GroupOffsets::SIDECAR)
 }
 
 fn read(env: &MemoryEnv) -> Vec<u8> {

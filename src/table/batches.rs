@@ -1,0 +1,45 @@
+//! Records of a table into batches of its log.
+
+use super::TableRecord;
+use crate::{
+    codec::builder::BatchBuilder,
+    error::Result,
+    partition::log::Log,
+    types::{Compression, Offset, Timestamp},
+};
+use std::{ops::Range, sync::Arc};
+
+/// Appends `records` as one batch and says which offsets they got.
+pub(super) fn append(log: &Arc<Log>, records: &[TableRecord], now: Timestamp) -> Result<Range<Offset>> {
+    append_in_pieces(log, records, usize::MAX, now)
+}
+
+/// Appends `records` in batches that end beyond `piece` bytes.
+pub(super) fn append_in_pieces(
+    log: &Arc<Log>,
+    records: &[TableRecord],
+    piece: usize,
+    now: Timestamp,
+) -> Result<Range<Offset>> {
+    let begin = log.offsets().log_end();
+    let mut end = begin;
+    let mut builder = BatchBuilder::new();
+    for record in records {
+        let headers: Vec<_> = record.headers.iter().map(|(name, value)| (*name, Some(&value[..]))).collect();
+        builder.append(now, Some(&record.key), record.value.as_deref(), &headers)?;
+        if builder.len() >= piece {
+            end = seal(log, std::mem::take(&mut builder))?;
+        }
+    }
+    if !builder.is_empty() {
+        end = seal(log, builder)?;
+    }
+    Ok(begin..end)
+}
+
+fn seal(log: &Arc<Log>, builder: BatchBuilder) -> Result<Offset> {
+    let mut batch = builder.seal(Compression::None, None)?;
+    // As Kafka's coordinator writes them: no producer, and a base sequence of 0 all the same.
+    batch.set_producer(-1, -1, 0);
+    Ok(log.append(&mut batch)?.next_offset)
+}

@@ -1,0 +1,137 @@
+//! A state and how far its log was read: it begins with the sidecar where that is of use, and follows the log from there.
+
+use super::{SidecarPoint, State};
+use crate::{
+    codec::{DecodeError, batch::RecordBatch},
+    env::Env,
+    error::{Error, Result},
+    partition::{handle::shows_records, log::Log, read::reader::LogReader},
+    storage::sidecar::{SIDECAR_MAX, TEXT_MAX, read_hint, replace_file},
+    types::{IsolationLevel, Offset},
+};
+use std::{path::PathBuf, sync::Arc};
+
+/// How much is read at a time.
+const FETCH: u64 = 1 << 20;
+
+/// What the log says up to where it was read.
+#[derive(Debug)]
+pub(super) struct Loaded<S> {
+    reader: LogReader,
+    pub(super) state: S,
+    /// Bytes of the log that the sidecar does not cover.
+    pub(super) since_sidecar: u64,
+}
+
+impl<S: State> Loaded<S> {
+    /// What the sidecar of `log` says, or nothing yet where it is of no use.
+    pub(super) fn open(env: &dyn Env, log: &Arc<Log>) -> Self {
+        let (from, state) =
+            read_sidecar(env, log).unwrap_or_else(|| (log.offsets().log_start(), S::default()));
+        let reader = LogReader::new(Arc::clone(log), IsolationLevel::ReadCommitted, from);
+        Loaded { reader, state, since_sidecar: 0 }
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        self.reader.log()
+    }
+
+    /// Whether everything that was appended has been read.
+    pub(super) fn is_current(&self) -> bool {
+        self.reader.next_offset() == self.log().offsets().log_end()
+    }
+
+    /// Reads on to the durable end.
+    pub(super) fn follow(&mut self) -> Result<()> {
+        loop {
+            let from = self.reader.next_offset();
+            let fetched = match self.reader.fetch(FETCH) {
+                Err(Error::OffsetOutOfRange { .. }) => {
+                    // The log was rewritten, by the writer in another process or since the sidecar was written. What was
+                    // removed may say that something is forgotten.
+                    if !planted!(remember_what_was_forgotten) {
+                        self.state = S::default();
+                    }
+                    self.reader.seek(self.log().offsets().log_start());
+                    continue;
+                }
+                Err(error) => {
+                    self.pass_over(error)?;
+                    continue;
+                }
+                Ok(fetched) => fetched,
+            };
+            if fetched.batches.is_empty() {
+                return Ok(());
+            }
+            self.since_sidecar += fetched.bytes;
+            for batch in &fetched.batches {
+                if shows_records(batch.header(), &fetched.aborted) {
+                    self.apply(batch, from)?;
+                }
+            }
+        }
+    }
+
+    /// Continues after bytes that are not what was written, where the error says that there is an after.
+    fn pass_over(&mut self, error: Error) -> Result<()> {
+        let Some(next) = error.next_offset().filter(|next| *next > self.reader.next_offset()) else {
+            return Err(error);
+        };
+        self.state.pass_over(next, error);
+        self.reader.seek(next);
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &RecordBatch, from: Offset) -> Result<()> {
+        let log = Arc::clone(self.reader.log());
+        let records = match log.decode(batch) {
+            // There was no memory for it, or it could not be read: that may pass.
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => {
+                self.state.pass_over(batch.header().next_offset(), error);
+                return Ok(());
+            }
+            Ok(records) => records,
+        };
+        for record in records.iter().filter(|record| record.offset >= from) {
+            let unreadable = |error| log.unreadable(batch.header(), in_record(record.offset, error));
+            self.state.apply(&record, &unreadable);
+        }
+        Ok(())
+    }
+
+    /// Writes the sidecar anew.
+    pub(super) fn write_sidecar(&mut self, env: &dyn Env) -> Result<()> {
+        // Whatever becomes of it, the next try is due after as much log again.
+        self.since_sidecar = 0;
+        let log = self.log();
+        let at = SidecarPoint {
+            topic_id: log.identity.topic_id,
+            incarnation: log.incarnation_of(Offset::MAX).0,
+            next_offset: self.reader.next_offset() + u64::from(planted!(a_sidecar_says_more_than_it_has)),
+        };
+        replace_file(env, &sidecar_path::<S>(log), &self.state.encode_sidecar(at))
+    }
+}
+
+fn sidecar_path<S: State>(log: &Log) -> PathBuf {
+    log.identity.dir.join(S::SIDECAR)
+}
+
+/// The sidecar of `log`, when it is whole, of this log, and of a stretch that the log still continues; and where it ends.
+fn read_sidecar<S: State>(env: &dyn Env, log: &Arc<Log>) -> Option<(Offset, S)> {
+    // It has nothing that the log does not have, at more bytes.
+    let most = log.size().saturating_add(TEXT_MAX).min(SIDECAR_MAX);
+    let bytes = read_hint(env, &sidecar_path::<S>(log), most).ok().flatten()?;
+    let (at, state) = S::decode_sidecar(&bytes).ok()?;
+    let end = log.incarnation_end(at.incarnation).unwrap_or(Offset::MAX).min(log.offsets().log_end());
+    // One that is older than the log start is found out by following the log from where it ends.
+    let is_its_own = at.topic_id == log.identity.topic_id || planted!(believe_anothers_sidecar);
+    (is_its_own && at.next_offset <= end).then_some((at.next_offset, state))
+}
+
+/// The error about the content of the record at `offset`, which may lie anywhere in its batch.
+fn in_record(offset: Offset, error: DecodeError) -> DecodeError {
+    DecodeError::malformed(0u64, format!("the record at offset {offset}: {error}"))
+}

@@ -1,0 +1,51 @@
+//! Rewriting the log: the snapshot is appended, flushed, and what lies before it removed.
+
+use super::{State, batches::append_in_pieces, runtime::Table};
+use crate::{env::sync::Ordering, error::Result, partition::log::Log};
+
+impl<S: State> Table<S> {
+    /// Rewrites the log where it has grown enough.
+    pub(super) fn rewrite_when_due(&self) -> Result<()> {
+        let Some(topic) = self.catalog.find(S::TOPIC) else { return Ok(()) };
+        let log = topic.log(0)?;
+        if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.appending.lock();
+        if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // What lies before an unreadable record is not replaced, for nobody would know any more that there was one.
+        if !self.read(State::is_whole)? {
+            self.put_off(&log);
+            return Ok(());
+        }
+        // Everything that was appended counts, acknowledged or not; but nothing that a transaction has not decided.
+        log.flush()?;
+        if log.offsets().last_stable() < log.offsets().log_end() {
+            return Ok(());
+        }
+        let records = self.read(State::snapshot)?;
+        let size_before = log.size();
+        if planted!(forget_before_the_values_are_there_again) {
+            log.advance_log_start(log.offsets().log_end())?;
+        }
+        let now = self.catalog.data_dir().env.now();
+        let range = append_in_pieces(&log, &records, self.thresholds.chunk_bytes, now)?;
+        if !planted!(forget_before_the_values_are_durable_again) {
+            log.acknowledge(range.end, true)?;
+        }
+        let live = log.size().saturating_sub(size_before);
+        let above = self.thresholds.rewrite_above.max(live.saturating_mul(3));
+        self.rewrite_above.store(above, Ordering::Relaxed);
+        log.advance_log_start(range.start)?;
+        let env = &*self.catalog.data_dir().env;
+        // The sidecar only saves time.
+        self.with_loaded(|loaded| loaded.map_or(Ok(()), |loaded| loaded.write_sidecar(env)))?.or(Ok(()))
+    }
+
+    /// The rewriting waits for as much log again.
+    pub(super) fn put_off(&self, log: &Log) {
+        self.rewrite_above.store(log.size() + self.thresholds.rewrite_above, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,131 @@
+//! The table itself: looks at the state, and updates of it.
+
+use super::{
+    CHUNK_BYTES, CompactionThresholds, State, Update, View,
+    batches::{append, append_in_pieces},
+    loaded::Loaded,
+};
+use crate::{
+    env::sync::{AtomicU64, Mutex},
+    error::Result,
+    partition::log::Log,
+    topic::{catalog::Catalog, config::TopicConfig},
+    types::Durability,
+};
+use std::{fmt, sync::Arc};
+
+/// Keeps a state in its internal topic. There is one per state and open log.
+pub struct Table<S> {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) thresholds: CompactionThresholds,
+    /// Held by the one who appends.
+    pub(super) appending: Mutex<()>,
+    /// What the log said when it was last looked at; `None` before the first time.
+    loaded: Mutex<Option<Loaded<S>>>,
+    /// The size of the log above which it is rewritten.
+    pub(super) rewrite_above: AtomicU64,
+}
+
+impl<S> fmt::Debug for Table<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").finish_non_exhaustive()
+    }
+}
+
+impl<S: State> Table<S> {
+    /// The table in the topics of `catalog`. Nothing is read before it is asked for, nor made before the first update.
+    pub fn new(catalog: Arc<Catalog>, thresholds: CompactionThresholds) -> Self {
+        Table {
+            catalog,
+            thresholds,
+            appending: Mutex::new(()),
+            loaded: Mutex::new(None),
+            rewrite_above: AtomicU64::new(thresholds.rewrite_above),
+        }
+    }
+
+    /// Shows the state as it is now.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, and what the operating system says. What cannot be read is the state's to report.
+    pub fn read<T>(&self, look: impl FnOnce(&S) -> T) -> Result<T> {
+        self.with_loaded(|loaded| match loaded {
+            Some(loaded) => look(&loaded.state),
+            None => look(&S::default()),
+        })
+    }
+
+    /// Runs `operation` and makes what it decided so. When this returns its answer, the records are durable and the state
+    /// has them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation, with nothing written; those of [`read`](Self::read); `ReadOnly`; and what the operating
+    /// system says when the records are written.
+    pub fn update<A>(&self, operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>) -> Result<A> {
+        self.catalog.data_dir().check_writable()?;
+        let one_at_a_time = self.appending.lock();
+        let now = self.catalog.data_dir().env.now();
+        let Update { records, answer, in_pieces } = self.with_loaded(|loaded| match loaded {
+            Some(loaded) => operation(View { state: &loaded.state, is_current: loaded.is_current(), now }),
+            None => operation(View { state: &S::default(), is_current: true, now }),
+        })??;
+        if records.is_empty() {
+            return Ok(answer);
+        }
+        let log = self.log_for_writing()?;
+        let appended = match in_pieces {
+            false => append(&log, &records, now)?,
+            true => append_in_pieces(&log, &records, CHUNK_BYTES, now)?,
+        };
+        drop(one_at_a_time);
+        if !planted!(commit_acknowledged_before_flush) {
+            log.acknowledge(appended.end, true)?;
+        }
+        self.with_loaded(|_| ())?;
+        // Updates in pieces forget things: the next atomic one pays for the rewriting.
+        if !in_pieces && self.rewrite_when_due().is_err() {
+            // The update stands. What is wrong with the log meets the next one.
+            self.put_off(&log);
+        }
+        Ok(answer)
+    }
+
+    /// Shows what the log says by now; `None` when there is none yet.
+    pub(super) fn with_loaded<T>(&self, look: impl FnOnce(Option<&mut Loaded<S>>) -> T) -> Result<T> {
+        let data_dir = self.catalog.data_dir();
+        data_dir.check_open()?;
+        if data_dir.read_only && !planted!(an_observer_keeps_old_commits) {
+            self.catalog.refresh()?;
+        }
+        let mut loaded = self.loaded.lock();
+        let Some(topic) = self.catalog.find(S::TOPIC) else {
+            *loaded = None;
+            return Ok(look(None));
+        };
+        let log = topic.log(0)?;
+        let mut current = match loaded.take() {
+            Some(current) if Arc::ptr_eq(current.log(), &log) => current,
+            _ => Loaded::open(&*data_dir.env, &log),
+        };
+        // After an error what was known is gone with `current`: the next look begins again.
+        current.follow()?;
+        if data_dir.read_only {
+            // What the records speak of may be data that this handle has not seen yet.
+            self.catalog.refresh()?;
+        } else if current.since_sidecar >= self.thresholds.snapshot_every && current.state.is_whole() {
+            // The sidecar only saves time: a look shall not fail for it.
+            let _ = current.write_sidecar(&*data_dir.env);
+        }
+        Ok(look(Some(loaded.insert(current))))
+    }
+
+    fn log_for_writing(&self) -> Result<Arc<Log>> {
+        let config = TopicConfig::default()
+            .durability(Durability::Flushed)
+            .segment_bytes(self.thresholds.segment_bytes)
+            .max_message_bytes(self.thresholds.segment_bytes);
+        self.catalog.internal(S::TOPIC, config)?.log(0)
+    }
+}
