@@ -14,7 +14,7 @@ promises! {
     directories_that_changed_places_are_not_read: "src/manual/on_disk.rs",
         "One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended"
         => [take_any_directory];
-    a_directory_with_an_id_of_another_log_is_read: "src/partition/open/owner.rs",
+    a_directory_with_an_id_of_another_log_is_read: "src/partition/state/owner.rs",
         "another id counts only where it is that of another topic of this log" => [another_id_is_always_wrong by Corrupt];
     a_sealed_segment_that_is_longer_is_told_and_left_alone: "src/streamlog/stats.rs",
         "A sealed segment whose file is longer than it was is among them once it was read" => [a_longer_file_is_none];
