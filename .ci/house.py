@@ -57,11 +57,8 @@ src/partition/open/assemble.rs
 src/partition/open/changed.rs
 src/partition/open/follow.rs
 src/partition/open/follower.rs
-src/partition/open/quarantine.rs
 src/partition/open/recover.rs
 src/partition/state/deadlines.rs
-src/partition/state/troubles.rs
-src/partition/write/flush.rs
 src/producer/accumulator.rs
 src/producer/context.rs
 src/producer/delivery.rs
@@ -75,11 +72,9 @@ src/storage/reclaiming_env.rs
 """.split())
 RUNS_UP = set("""
 partition/log.rs->partition/read/unreadable
-partition/log.rs->partition/write/flush
 partition/read/owned.rs->partition/handle
 partition/read/owned.rs->partition/write/encode
 partition/state/deadlines.rs->partition/log
-partition/state/troubles.rs->partition/log
 """.split())
 SPREAD_STILL = {"partition::Log": 16}
 

@@ -13,11 +13,18 @@ use crate::{
     partition::{
         read::unreadable::Unreadable,
         state::{
-            append_state::AppendState, deadlines::Deadlines, identity::Identity, offsets::Offsets,
-            owner::Owner, segment_list::SegmentList, settings::LogConfig, troubles::Troubles,
-            unusable::Unusable, waiters::Waiters,
+            append_state::AppendState,
+            deadlines::Deadlines,
+            flush_state::Flusher,
+            identity::Identity,
+            offsets::Offsets,
+            owner::Owner,
+            segment_list::SegmentList,
+            settings::LogConfig,
+            troubles::{Chore, Since, Troubles},
+            unusable::Unusable,
+            waiters::Waiters,
         },
-        write::flush::Flusher,
     },
     storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment},
     types::{Durability, Offset, TopicPartition},
@@ -247,6 +254,23 @@ impl Log {
         // Where that fails, it may have been for another partition's sake.
         let _ = self.data_dir.follow_writer();
         first || state() != before
+    }
+
+    /// Notes what background work has failed in. That the log was closed or deleted in between is no trouble.
+    pub fn note_trouble(&self, chore: Chore, error: Error) {
+        let is_end = |error: &Error| matches!(error, Error::Closed { .. });
+        if !is_end(&error) && !self.refusal().is_some_and(|refusal| is_end(&refusal)) {
+            self.troubles.note(chore, error, self.since());
+        }
+    }
+
+    /// The first trouble that has not ended. Nobody is told of the present ones again.
+    pub fn take_trouble(&self) -> Option<Error> {
+        self.troubles.take(self.since())
+    }
+
+    fn since(&self) -> Since {
+        Since { flushed: self.flusher.flushed(), spaces: self.data_dir.space_found.times() }
     }
 
     /// Returns when no checkpoint and no retention is under way.

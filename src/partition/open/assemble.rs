@@ -17,6 +17,7 @@ use crate::{
         state::{
             append_state::AppendState,
             deadlines::Deadlines,
+            flush_state::Flusher,
             identity::Identity,
             offsets::{OffsetSet, Offsets},
             owner::Owner,
@@ -26,7 +27,6 @@ use crate::{
             unusable::Unusable,
             waiters::Waiters,
         },
-        write::flush::Flusher,
     },
     storage::{
         apart::is_no_file,

@@ -17,7 +17,6 @@ use crate::{
     partition::{
         log::Log,
         open::{
-            quarantine::entries_of,
             recover::{HandsOff, Recovery},
             report::RecoveryVerdict,
         },
@@ -26,6 +25,7 @@ use crate::{
             owner::text_of,
             replay::{Replay, read_epochs},
         },
+        write::leftovers::entries_of,
     },
     storage::{
         apart::{copy_range, free_aside_name},

@@ -24,6 +24,7 @@ use crate::{
         state::{
             append_state::AppendState,
             deadlines::Deadlines,
+            flush_state::Flusher,
             identity::Identity,
             offsets::{OffsetSet, Offsets},
             owner::{Owner, check_owner},
@@ -34,7 +35,6 @@ use crate::{
             unusable::Unusable,
             waiters::Waiters,
         },
-        write::flush::Flusher,
     },
     storage::{
         data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, scan::LEADER_EPOCH,

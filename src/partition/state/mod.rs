@@ -2,6 +2,7 @@
 
 pub mod append_state;
 pub mod deadlines;
+pub mod flush_state;
 pub mod identity;
 pub mod observer;
 pub mod offsets;

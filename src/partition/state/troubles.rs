@@ -3,7 +3,7 @@
 //! A trouble ends when the same work succeeds, whoever does it. One that was a full medium also ends when space was
 //! found for anything of the same directory: that is counted where it is rare, so that no append asks for it.
 
-use crate::{env::sync::Mutex, error::Error, partition::log::Log, storage::data_dir::DataDir, types::Offset};
+use crate::{env::sync::Mutex, error::Error, types::Offset};
 
 /// The background work on a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +20,7 @@ pub enum Chore {
 struct Trouble {
     chore: Chore,
     error: Error,
-    /// The end of what was durable then.
-    flushed: Offset,
-    /// How often space had been found by then.
-    spaces: u64,
+    at: Since,
 }
 
 /// The troubles of a log, the first of each kind of work.
@@ -32,46 +29,49 @@ pub(in crate::partition) struct Troubles {
     list: Mutex<Vec<Trouble>>,
 }
 
+/// What can end a trouble beside the success of the same work.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::partition) struct Since {
+    /// The end of what is durable now.
+    pub flushed: Offset,
+    /// How often space was found.
+    pub spaces: u64,
+}
+
 impl Trouble {
-    fn stands(&self, log: &Log, data_dir: &DataDir) -> bool {
-        let is_flushed = self.chore == Chore::Flush && log.flusher.flushed() > self.flushed;
-        let has_space =
-            matches!(self.error, Error::DiskFull { .. }) && data_dir.space_found.times() > self.spaces;
+    fn stands(&self, now: Since) -> bool {
+        let is_flushed = self.chore == Chore::Flush && now.flushed > self.at.flushed;
+        let has_space = matches!(self.error, Error::DiskFull { .. }) && now.spaces > self.at.spaces;
         !(is_flushed || has_space)
     }
 }
 
-impl Log {
-    /// Notes what background work has failed in. That the log was closed or deleted meanwhile is none.
-    pub fn note_trouble(&self, chore: Chore, error: Error) {
-        let is_end = |error: &Error| matches!(error, Error::Closed { .. });
-        if is_end(&error) || self.refusal().is_some_and(|refusal| is_end(&refusal)) {
-            return;
-        }
-        let (flushed, spaces) = (self.flusher.flushed(), self.data_dir.space_found.times());
-        let mut list = self.troubles.list.lock();
-        list.retain(|trouble| trouble.stands(self, &self.data_dir));
+impl Troubles {
+    /// Notes what background work has failed in, unless it is in trouble already.
+    pub fn note(&self, chore: Chore, error: Error, now: Since) {
+        let mut list = self.list.lock();
+        list.retain(|trouble| trouble.stands(now));
         if list.iter().all(|trouble| trouble.chore != chore) {
-            list.push(Trouble { chore, error, flushed, spaces });
+            list.push(Trouble { chore, error, at: now });
         }
     }
 
     /// Work of this kind has succeeded.
-    pub(in crate::partition) fn did(&self, chore: Chore) {
+    pub fn end(&self, chore: Chore) {
         if planted!(trouble_that_never_ends) {
             return;
         }
-        let mut list = self.troubles.list.lock();
+        let mut list = self.list.lock();
         // A checkpoint flushes first.
         list.retain(|trouble| {
             trouble.chore != chore && !(chore == Chore::Checkpoint && trouble.chore == Chore::Flush)
         });
     }
 
-    /// The first trouble that has not ended. Nobody is told of the present ones again.
-    pub fn take_trouble(&self) -> Option<Error> {
-        let list = std::mem::take(&mut *self.troubles.list.lock());
-        list.into_iter().find(|trouble| trouble.stands(self, &self.data_dir)).map(|trouble| trouble.error)
+    /// The first trouble that has not ended. All present ones are forgotten: each is reported once.
+    pub fn take(&self, now: Since) -> Option<Error> {
+        let list = std::mem::take(&mut *self.list.lock());
+        list.into_iter().find(|trouble| trouble.stands(now)).map(|trouble| trouble.error)
     }
 }
 

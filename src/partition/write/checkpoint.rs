@@ -55,7 +55,7 @@ impl Log {
             self.write_checkpoint(&capture)?;
             self.data_dir.space_found.again();
         }
-        self.did(Chore::Checkpoint);
+        self.troubles.end(Chore::Checkpoint);
         Ok(())
     }
 

@@ -12,35 +12,16 @@
 
 use crate::{
     codec::mark::Mark,
-    env::{
-        sync::{Mutex, Signal},
-        trace::event,
-    },
+    env::trace::event,
     error::{Error, Result},
-    partition::{log::Log, state::append_state::PendingSeal},
+    partition::{
+        log::Log,
+        state::{append_state::PendingSeal, flush_state::Request},
+    },
     storage::{manifest::Flush, segment::Segment},
     types::{Durability, Offset},
 };
 use std::{io, sync::Arc};
-
-/// Who flushes, and how far it got.
-#[derive(Debug)]
-pub(in crate::partition) struct Flusher {
-    state: Mutex<FlushState>,
-    /// Notified after each flush.
-    done: Signal,
-}
-
-#[derive(Debug)]
-struct FlushState {
-    /// Everything below is durable.
-    flushed: Offset,
-    running: bool,
-    failed: Option<Error>,
-    mark: Mark,
-    /// Whether what the slot says is older than `mark`, or nothing.
-    behind: bool,
-}
 
 /// What one flush has to do.
 struct Work {
@@ -69,56 +50,22 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl Flusher {
-    /// A log that is durable as far as its mark says.
-    pub(in crate::partition) fn new(mark: Mark) -> Self {
-        let state =
-            FlushState { flushed: mark.flushed_offset, running: false, failed: None, mark, behind: false };
-        Flusher { state: Mutex::new(state), done: Signal::new() }
-    }
-
-    /// Everything below is durable.
-    pub(in crate::partition) fn flushed(&self) -> Offset {
-        self.state.lock().flushed
-    }
-
-    /// The mark as it was last written.
-    pub(in crate::partition) fn mark(&self) -> Mark {
-        self.state.lock().mark
-    }
-
-    /// Whether a mark could not be written, and none since.
-    pub(in crate::partition) fn is_behind(&self) -> bool {
-        self.state.lock().behind
-    }
-}
-
 impl Log {
     /// Returns when everything below `end` is durable, or with the error that keeps it from becoming so.
     pub fn flush_to(&self, end: Offset) -> Result<()> {
         let end = end.min(self.offsets.log_end());
         loop {
             let seen = self.flusher.done.epoch();
-            let mut state = self.flusher.state.lock();
-            // What was durable before a flush failed is so still.
-            if state.flushed >= end {
-                return Ok(());
-            }
-            if let Some(error) = &state.failed {
-                return Err(error.clone());
-            }
-            if state.running {
-                drop(state);
-                if planted!(believe_a_flush_that_runs) {
-                    return Ok(());
+            match self.flusher.request(end)? {
+                Request::Durable => return Ok(()),
+                Request::Running if planted!(believe_a_flush_that_runs) => return Ok(()),
+                Request::Running => {
+                    let seen =
+                        if planted!(take_the_epoch_too_late) { self.flusher.done.epoch() } else { seen };
+                    self.data_dir.env.wait(&self.flusher.done, seen, None);
                 }
-                let seen = if planted!(take_the_epoch_too_late) { self.flusher.done.epoch() } else { seen };
-                self.data_dir.env.wait(&self.flusher.done, seen, None);
-                continue;
+                Request::Lead => self.lead()?,
             }
-            state.running = true;
-            drop(state);
-            self.lead()?;
         }
     }
 
@@ -134,14 +81,7 @@ impl Log {
 
     /// Says what a flush came to, and lets the next one begin.
     fn end_turn(&self, result: &Result<Offset>) {
-        let mut state = self.flusher.state.lock();
-        state.running = false;
-        match result {
-            Ok(end) => state.flushed = state.flushed.max(*end),
-            Err(error @ Error::Poisoned { .. }) => state.failed = Some(error.clone()),
-            Err(_) => {}
-        }
-        drop(state);
+        self.flusher.ended(result);
         let forgets = match result {
             Ok(_) => planted!(a_flush_wakes_nobody),
             Err(_) => planted!(a_failed_flush_wakes_nobody),
@@ -193,9 +133,7 @@ impl Log {
         let records = std::mem::take(&mut active.since_flush);
         let end = self.offsets.log_end();
         // What was announced and then not written is not under way any more.
-        let mut state = self.flusher.state.lock();
-        state.mark.flushing_offset = state.mark.flushing_offset.min(end);
-        drop(state);
+        self.flusher.nothing_beyond(end);
         Ok(Ok(Work {
             end,
             position: active.position,
@@ -267,50 +205,32 @@ impl Log {
         if planted!(flush_unannounced) {
             return Ok(());
         }
-        let mut state = self.flusher.state.lock();
-        let announced = state.mark.flushing_offset > state.mark.flushed_offset && !state.behind;
-        let mark = Mark { flushing_offset: state.mark.flushing_offset.max(end), ..state.mark };
-        if !announced {
-            self.write_slot(&mut state, &mark)?;
-        }
-        state.mark = mark;
-        Ok(())
+        self.flusher.announce(end, |mark| self.write_slot(mark))
     }
 
     /// Has the mark say what a flush made durable. Where the slot cannot be written, it says less than is so, which harms
     /// nobody; the next mark, or the checkpoint that is due now, says it.
     fn note_flushed(&self, work: &Work) {
-        let mut state = self.flusher.state.lock();
-        state.mark.flushed_offset = work.end;
-        state.mark.flushed_position = u32::try_from(work.position).unwrap_or(u32::MAX);
-        let mark = state.mark;
-        if self.write_slot(&mut state, &mark).is_err() {
-            drop(state);
+        let position = u32::try_from(work.position).unwrap_or(u32::MAX);
+        if self.flusher.made_durable(work.end, position, |mark| self.write_slot(mark)).is_err() {
             self.due.checkpoint_now(&self.data_dir);
         }
     }
 
     /// Changes the mark and writes its slot. The slot itself is flushed with a checkpoint.
     pub(in crate::partition) fn write_mark(&self, change: impl FnOnce(&mut Mark)) -> Result<()> {
-        let mut state = self.flusher.state.lock();
-        let mut mark = state.mark;
-        change(&mut mark);
-        self.write_slot(&mut state, &mark)?;
-        state.mark = mark;
-        Ok(())
+        self.flusher.change_mark(change, |mark| self.write_slot(mark))
     }
 
-    fn write_slot(&self, state: &mut FlushState, mark: &Mark) -> Result<()> {
-        let written = self.data_dir.marks.write(self.identity.slot, mark);
-        state.behind = written.is_err();
-        written
+    fn write_slot(&self, mark: &Mark) -> Result<()> {
+        self.data_dir.marks.write(self.identity.slot, mark)
     }
 
     /// Returns when no flush is under way.
     pub(in crate::partition) fn wait_for_flush(&self) {
         loop {
             let seen = self.flusher.done.epoch();
-            if !self.flusher.state.lock().running {
+            if !self.flusher.is_running() {
                 return;
             }
             self.data_dir.env.wait(&self.flusher.done, seen, None);

@@ -12,6 +12,7 @@ use crate::{
             append_state::{Active, AppendState, draw_jitter},
             replay::{KnownEnd, Replay},
         },
+        write::leftovers::tidy,
     },
     storage::{
         index,
@@ -29,7 +30,7 @@ pub(in crate::partition) fn ready<'a>(log: &Log, writer: &'a mut AppendState) ->
     }
     if writer.is_recovered() {
         log.data_dir.begin_writing()?;
-        log.tidy(&log.segments.snapshot())?;
+        tidy(log, &log.segments.snapshot())?;
         writer.open();
     }
     writer.check()?;
@@ -82,7 +83,7 @@ fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
         let reason = format!("the file has {len} bytes, and had {size} when it was closed");
         return Err(Error::corrupt(last.data().path(), len.min(size), reason));
     }
-    log.tidy(&segments)?;
+    tidy(log, &segments)?;
     for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
         if i > replay.segment {
             if let Some(before) = segments.get(replay.segment) {

@@ -7,6 +7,7 @@ pub mod commit;
 pub mod encode;
 pub mod flush;
 pub mod gate;
+pub mod leftovers;
 pub mod load;
 pub mod payload;
 pub mod reserve;

@@ -25,7 +25,7 @@ impl Log {
     /// Removes the segments that retention allows to go, and says how many went.
     pub fn apply_retention(self: &Arc<Self>) -> Result<usize> {
         let removed = self.try_retention()?;
-        self.did(Chore::Retention);
+        self.troubles.end(Chore::Retention);
         Ok(removed)
     }
 

@@ -11,7 +11,7 @@ use crate::{
     },
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
-    partition::{log::Log, state::append_state::Active},
+    partition::{log::Log, state::append_state::Active, write::leftovers::put_stray_aside},
     storage::{
         layout::SegmentFile,
         manifest::Flush,
@@ -142,7 +142,7 @@ fn create_segment(log: &Log, base: Offset, index_interval: u64) -> Result<Arc<Se
             if env.metadata(&path).is_ok_and(|found| !found.is_dir && found.len == 0) {
                 remove_segment_files(env, dir, base)?;
             } else {
-                log.put_stray_aside(base)?;
+                put_stray_aside(log, base)?;
             }
             create()
         }

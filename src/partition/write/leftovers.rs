@@ -1,0 +1,172 @@
+//! Files in a partition's directory that belong to no log.
+//!
+//! Records are renamed, never removed, for nothing dropped may come back under its name; but for those that the manifest
+//! says were removed: a death came between its word and the file. What is no record goes where nothing will ask for it
+//! again: what was about to replace another file, the indexes of a segment that is gone, the snapshot of a checkpoint
+//! that failed. The first change of each life looks for such, so that neither deaths nor failures pile anything up.
+
+use crate::{
+    env::{DirEntry, Env, trace::event},
+    error::{Error, Result},
+    partition::log::Log,
+    storage::{
+        apart::{free_aside_name, is_no_file},
+        files::FilePool,
+        layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
+        scan::{ScanItem, Scanner},
+        segment::Segment,
+        sidecar::{remove_if_there, remove_segment_files},
+    },
+    types::Offset,
+};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Puts the segment files aside that none of `segments` is, before the first append: this log may come to begin one
+/// of that name. The opening looked, unless nothing told it to. What is left of removals and failures goes.
+pub(in crate::partition) fn tidy(log: &Log, segments: &[Arc<Segment>]) -> Result<()> {
+    if log.offsets.log_end() == Offset::ZERO {
+        // A new log's directory was looked through when it was made.
+        return Ok(());
+    }
+    let entries = entries_of(&*log.data_dir.env, &log.identity.dir)?;
+    if !planted!(leftovers_stay) {
+        remove_leftovers(log, segments, &entries);
+    }
+    // No segment begins where a removal may have left one.
+    let first = segments.first().map_or(Offset::ZERO, |first| first.base());
+    for base in entries.iter().filter_map(|entry| SegmentFile::Log.parse(&entry.name)) {
+        if base >= first && !has_base(segments, base) {
+            put_stray_aside(log, base)?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing depends on it: what cannot be removed is left to the next life.
+fn remove_leftovers(log: &Log, segments: &[Arc<Segment>], entries: &[DirEntry]) {
+    let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
+    let (id, partition) = (log.identity.topic_id, log.identity.name.partition);
+    let log_start = log.data_dir.manifest.state().partition(&id, partition).map(|p| p.log_start);
+    let first = segments.first().map_or(Offset::ZERO, |first| first.base());
+    let below = first.min(log_start.unwrap_or_default());
+    let logs: BTreeSet<Offset> =
+        entries.iter().filter_map(|entry| SegmentFile::Log.parse(&entry.name)).collect();
+    let checkpointed = log.flusher.mark().recovery_offset;
+    for name in entries.iter().filter(|entry| entry.is_file()).map(|entry| &*entry.name) {
+        let is_left = match SegmentFile::of_name(name) {
+            None | Some((SegmentFile::Log, _)) => {
+                is_unfinished(name) || was_removed(&log.data_dir.pool, dir, name, below).unwrap_or(false)
+            }
+            Some((SegmentFile::Snapshot | SegmentFile::Producers, at)) => {
+                !has_base(segments, at)
+                    && (at != checkpointed || planted!(the_checkpoints_snapshot_is_a_leftover))
+            }
+            Some((_, base)) => !has_base(segments, base) && !logs.contains(&base),
+        };
+        if is_left {
+            let _ = remove_leftover(env, dir, name);
+        }
+    }
+}
+
+/// Puts aside what has the name of the segment that would begin at `base`.
+pub(in crate::partition) fn put_stray_aside(log: &Log, base: Offset) -> Result<()> {
+    let checkpointed = log.flusher.mark().recovery_offset;
+    let aside = put_segment_aside(&*log.data_dir.env, &log.identity.dir, base, checkpointed)?;
+    if let Some(_path) = &aside {
+        event!(WARN, partition = %log.identity.name, path = %_path.display(), "put a stray segment aside");
+    }
+    log.put_aside.lock().extend(aside);
+    Ok(())
+}
+
+/// Renames the segment file that begins at `base`, durably, and removes its sidecars but for a snapshot of the log at
+/// `checkpointed`. Says what it is named now; an empty one goes.
+pub(in crate::partition) fn put_segment_aside(
+    env: &dyn Env,
+    dir: &Path,
+    base: Offset,
+    checkpointed: Offset,
+) -> Result<Option<PathBuf>> {
+    let path = SegmentFile::Log.path(dir, base);
+    let aside = free_aside_name(env, &path);
+    let is_empty = match env.metadata(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if is_no_file(&e) => false,
+        found => {
+            let found = found.map_err(|e| Error::io("measure", &path, e))?;
+            !found.is_dir && found.len == 0
+        }
+    };
+    if is_empty {
+        // It has no records that anybody could look for.
+        remove_if_there(env, &path)?;
+    } else {
+        env.rename(&path, &aside).map_err(|e| Error::io("put aside", &path, e))?;
+    }
+    for kind in SegmentFile::ALL {
+        let is_snapshot = matches!(kind, SegmentFile::Snapshot | SegmentFile::Producers);
+        if !(is_snapshot && base == checkpointed) {
+            remove_if_there(env, &kind.path(dir, base))?;
+        }
+    }
+    // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
+    env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+    Ok((!is_empty).then_some(aside))
+}
+
+/// What a directory holds; nothing where there is none, for then all its files are missing, which is reported where they
+/// are looked for.
+pub(in crate::partition) fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<DirEntry>> {
+    match env.list(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|e| Error::io("list", dir, e)),
+    }
+}
+
+/// Whether one of `segments`, which are sorted, begins at `base`.
+pub(in crate::partition) fn has_base(segments: &[Arc<Segment>], base: Offset) -> bool {
+    segments.binary_search_by_key(&base, |segment| segment.base()).is_ok()
+}
+
+/// Whether a file was about to take another one's name.
+fn is_unfinished(name: &str) -> bool {
+    let own = name.strip_suffix(TMP).and_then(|name| name.strip_suffix('.'));
+    own.is_some_and(|own| {
+        [LEADER_EPOCHS, PARTITION_METADATA].contains(&own) || SegmentFile::of_name(own).is_some()
+    })
+}
+
+/// Whether a file is that of a segment, or was put aside as one, whose records all lie below `below`, where nothing is
+/// any more according to the manifest.
+pub(in crate::partition) fn was_removed(
+    pool: &Arc<FilePool>,
+    dir: &Path,
+    name: &str,
+    below: Offset,
+) -> Result<bool> {
+    let own = put_aside_from(name).unwrap_or(name);
+    let Some(base) = SegmentFile::Log.parse(own).filter(|base| *base < below) else { return Ok(false) };
+    let file = pool.existing(dir.join(name), false);
+    let len = file.len()?;
+    let mut scanner = Scanner::new(&file, len, 0, base, true);
+    loop {
+        match scanner.next()? {
+            ScanItem::Batch(..) if scanner.expected() <= below => {}
+            // Where a power cut took a sector, batches may follow the zeros.
+            ScanItem::End => return file.only_zeros_from(scanner.position(), len),
+            _ => return Ok(false),
+        }
+    }
+}
+
+/// Removes a file; with the one of a segment goes what belongs to it.
+pub(in crate::partition) fn remove_leftover(env: &dyn Env, dir: &Path, name: &str) -> Result<()> {
+    remove_if_there(env, &dir.join(name))?;
+    SegmentFile::Log.parse(name).map_or(Ok(()), |base| remove_segment_files(env, dir, base))
+}
