@@ -53,11 +53,6 @@ IN_CIRCLES = set("""
 src/codec/batch.rs
 src/codec/record.rs
 src/partition/log.rs
-src/partition/open/assemble.rs
-src/partition/open/changed.rs
-src/partition/open/follow.rs
-src/partition/open/follower.rs
-src/partition/open/recover.rs
 src/partition/state/deadlines.rs
 src/producer/accumulator.rs
 src/producer/context.rs

@@ -20,7 +20,9 @@ use crate::{
     partition::{
         log::Log,
         open::{
+            clean,
             follower::Follower,
+            recover::recover,
             report::{PartitionRecovery, RecoveryVerdict},
         },
         state::{identity::Identity, settings::LogConfig},
@@ -168,7 +170,7 @@ impl Catalog {
             // What is wrong with one partition keeps no other from being opened.
             Err(error) if self.concerns(&identity, &error) => {
                 let recovery = PartitionRecovery::not_opened(&identity.name, state, &error);
-                (Log::unopened(&self.data_dir, identity, config, state, error), Some(recovery))
+                (clean::unopened(&self.data_dir, identity, config, state, error), Some(recovery))
             }
             other => other?,
         };
@@ -202,9 +204,9 @@ impl Catalog {
             return Ok((log, found));
         }
         match &state.closed {
-            Some(closed) => Log::open_closed(&self.data_dir, identity, config, state, closed, go_on),
+            Some(closed) => clean::open_closed(&self.data_dir, identity, config, state, closed, go_on),
             None => {
-                let (log, recovery) = Log::recover(&self.data_dir, identity, config, state, go_on)?;
+                let (log, recovery) = recover(&self.data_dir, identity, config, state, go_on)?;
                 Ok((log, Some(recovery)))
             }
         }

@@ -7,7 +7,7 @@
 use crate::{
     codec::checkpoint::decode_partition_metadata,
     error::{Error, Result},
-    partition::open::assemble::aside_name,
+    partition::open::create::aside_name,
     storage::{
         data_dir::DataDir,
         layout::PARTITION_METADATA,

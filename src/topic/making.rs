@@ -8,7 +8,7 @@ use super::{catalog::Catalog, config::TopicConfig, log_config};
 use crate::{
     codec::manifest::Entry,
     error::{Error, Result},
-    partition::{log::Log, state::identity::Identity, write::commit::run_all},
+    partition::{log::Log, open::create, state::identity::Identity, write::commit::run_all},
     storage::manifest::Flush,
     types::Offset,
 };
@@ -40,7 +40,7 @@ impl Catalog {
         data_dir.manifest.append(&entries, Flush::Now)?;
         Ok(identities
             .into_iter()
-            .map(|identity| Log::created(data_dir, identity, log_config(config)))
+            .map(|identity| create::created(data_dir, identity, log_config(config)))
             .collect())
     }
 
@@ -50,13 +50,13 @@ impl Catalog {
         if identities.len() >= MANY {
             let at = |e| Error::io("flush", &data_dir.dir, e);
             if let Some(whole) = data_dir.env.whole_file_system(&data_dir.dir).map_err(at)? {
-                identities.iter().try_for_each(|identity| Log::prepare(data_dir, identity, false))?;
+                identities.iter().try_for_each(|identity| create::prepare(data_dir, identity, false))?;
                 return whole.sync_data().map_err(at);
             }
         }
         let one = |identity: &Identity| {
             let (data_dir, identity) = (Arc::clone(data_dir), identity.clone());
-            move || Log::prepare(&data_dir, &identity, true)
+            move || create::prepare(&data_dir, &identity, true)
         };
         run_all(data_dir, identities.iter().map(one))
     }

@@ -15,17 +15,17 @@ use crate::{
     env::Env,
     error::{Error, Result},
     partition::{
-        log::Log,
         open::{
-            recover::{HandsOff, Recovery},
+            recovery::{HandsOff, Recovery},
             report::RecoveryVerdict,
+            segments::existing,
         },
         state::{
             identity::Identity,
             owner::text_of,
             replay::{Replay, read_epochs},
         },
-        write::leftovers::entries_of,
+        write::quarantine::entries_of,
     },
     storage::{
         apart::{copy_range, free_aside_name},
@@ -39,7 +39,6 @@ use crate::{
 };
 use std::{
     io,
-    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -182,7 +181,7 @@ impl Recovery<'_> {
                 continue;
             }
             if continues(&name, closed) && (name.base > last || self.named == 0) {
-                let segment = Log::segment(self.data_dir, self.identity, self.config, name.base, 0);
+                let segment = existing(self.data_dir, self.identity, self.config, name.base, 0);
                 self.segments.push(segment);
             } else {
                 self.put_segment_aside(name.base)?;
@@ -296,6 +295,3 @@ fn seal(segment: &Arc<Segment>, next: Offset) -> Result<SealedSegment> {
     segment.expect_index(sealed.index_checksum);
     Ok(sealed)
 }
-
-/// Offsets that another writer gave, and the leader epoch of the last.
-pub(in crate::partition) type Foreign = (Range<Offset>, i32);

@@ -9,11 +9,11 @@ use crate::{
     codec::mark::Mark,
     error::{Error, Result},
     partition::{
+        log::Log,
         open::{
             changed::names_in,
-            follower::Follower,
-            recover::{MISSING, know_what_a_mark_says},
             report::RecoveryVerdict,
+            segments::{MISSING, know_what_a_mark_says},
         },
         state::replay::{Bounds, EndReason, Replay, ScanEnd, whole_batches_beyond},
     },
@@ -64,7 +64,23 @@ struct Known<'a> {
     is_sure: bool,
 }
 
-impl Follower {
+/// How far a log was followed, and through which files.
+#[derive(Debug)]
+pub(in crate::partition) struct Trail {
+    pub log: Arc<Log>,
+    pub replay: Option<Replay>,
+    /// The base offset of the segment that the replay stands in.
+    pub at: Offset,
+    /// The first thing that was found missing.
+    pub missing: Option<Missing>,
+}
+
+impl Trail {
+    /// The beginning of a log that nobody has followed yet.
+    pub fn new(log: Arc<Log>) -> Self {
+        Trail { log, replay: None, at: Offset::ZERO, missing: None }
+    }
+
     /// Goes on to the end of the log. Where a segment ends before the next one begins, or before the durable end, and
     /// that is not sure yet, it stays there.
     pub(in crate::partition) fn follow(
@@ -272,6 +288,12 @@ impl Follower {
             }
         }
         Ok(false)
+    }
+
+    /// The base offset of the one that the replay stands in.
+    pub(in crate::partition) fn segment_of(&self, segments: &[Arc<Segment>]) -> Offset {
+        let at = self.replay.as_ref().and_then(|replay| segments.get(replay.segment));
+        at.map_or(self.at, |segment| segment.base())
     }
 
     /// Whether the log's directory has no segment behind these: a mark may speak of one that the manifest did not name

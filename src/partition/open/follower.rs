@@ -11,35 +11,26 @@
 
 use crate::{
     codec::{manifest::PartitionClosed, mark::Mark},
-    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, RwLock},
     error::{Error, Result},
     partition::{
         log::Log,
         open::{
+            assemble::LogParts,
             changed::{is_as_closed, names_in, with_what_is_there},
-            follow::{Followed, Missing},
-            recover::MISSING,
+            follow::{Followed, Trail},
             report::{PartitionRecovery, RecoveryVerdict},
+            segments::{MISSING, listed},
         },
         state::{
             append_state::AppendState,
-            deadlines::Deadlines,
-            flush_state::Flusher,
             identity::Identity,
-            offsets::{OffsetSet, Offsets},
-            owner::{Owner, check_owner},
+            offsets::OffsetSet,
+            owner::check_owner,
             replay::{KnownEnd, Replay},
-            segment_list::SegmentList,
             settings::LogConfig,
-            troubles::Troubles,
-            unusable::Unusable,
-            waiters::Waiters,
         },
     },
-    storage::{
-        data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, scan::LEADER_EPOCH,
-        segment::Segment,
-    },
+    storage::{data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, segment::Segment},
     types::Offset,
 };
 use std::{borrow::Cow, io, sync::Arc};
@@ -51,18 +42,13 @@ const LOOKS: usize = 8;
 /// How far a follower has followed a log.
 #[derive(Debug)]
 pub struct Follower {
-    pub(in crate::partition) log: Arc<Log>,
-    pub(in crate::partition) replay: Option<Replay>,
-    /// The base offset of the segment that the replay stands in.
-    pub(in crate::partition) at: Offset,
+    trail: Trail,
     /// What lies in the directory of a closed log that is not as it was then.
     seen: Option<Seen>,
     /// What the opening found.
     found: Option<PartitionRecovery>,
     /// What the manifest said when the files were found to end early.
     doubt: Option<PartitionState>,
-    /// The first thing that was found missing.
-    pub(in crate::partition) missing: Option<Missing>,
     /// The last life of the log that the manifest knows.
     life: Option<(u32, Offset)>,
 }
@@ -86,55 +72,26 @@ impl Follower {
         config: LogConfig,
         state: &PartitionState,
     ) -> Result<Follower> {
-        let mark = Mark::blank(&identity.topic_id, identity.name.partition);
         // Of a closed log nothing is read here: its first reader asks.
         if state.closed.is_none() {
             check_owner(data_dir, &identity)?;
         }
-        let log = Arc::new(Log {
-            data_dir: Arc::clone(data_dir),
-            config: RwLock::new(Arc::new(config)),
-            offsets: Offsets::new(OffsetSet { log_start: state.log_start, ..OffsetSet::default() }),
-            segments: SegmentList::new(Vec::new()),
-            writer: Mutex::new(AppendState::Refused(Error::ReadOnly {
-                reason: "the log was opened with Streamlog::open_read_only".into(),
-            })),
-            flusher: Flusher::new(mark),
-            checkpointing: Mutex::new(()),
-            due: Deadlines::default(),
-            waiters: Waiters::default(),
-            shut: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
-            size: AtomicU64::new(0),
-            damage: Mutex::new(None),
-            leader_epoch: AtomicI32::new(LEADER_EPOCH),
-            put_aside: Mutex::default(),
-            unusable: Unusable::default(),
-            unreadable: Default::default(),
-            unremoved: Mutex::default(),
-            troubles: Troubles::default(),
-            owner: Owner::default(),
-            identity,
-        });
-        let mut observer = Follower {
-            log,
-            replay: None,
-            at: Offset::ZERO,
-            seen: None,
-            found: None,
-            doubt: None,
-            missing: None,
-            life: None,
-        };
+        let reason = "the log was opened with Streamlog::open_read_only".into();
+        let writer = AppendState::Refused(Error::ReadOnly { reason });
+        let offsets = OffsetSet { log_start: state.log_start, ..OffsetSet::default() };
+        let parts = LogParts::new(identity, Arc::new(config), writer);
+        let log = LogParts { offsets, ..parts }.assemble(data_dir);
+        let mut observer =
+            Follower { trail: Trail::new(log), seen: None, found: None, doubt: None, life: None };
         let state = observer.see_what_changed(state)?;
         observer.refresh(&state)?;
         if let Some(closed) = observer.seen.as_ref().map(|seen| seen.closed) {
             observer.drop_what_does_not_follow();
             observer.found = Some(observer.what_changed(&state, &closed)?);
-        } else if let Some(missing) = &observer.missing {
-            let log = &observer.log;
+        } else if let Some(missing) = &observer.trail.missing {
+            let log = &observer.trail.log;
             let whole = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
-            let bytes_read = observer.replay.as_ref().map_or(0, |replay| replay.bytes_read);
+            let bytes_read = observer.trail.replay.as_ref().map_or(0, |replay| replay.bytes_read);
             observer.found = Some(PartitionRecovery { verdict: missing.verdict(), bytes_read, ..whole });
         }
         Ok(observer)
@@ -143,7 +100,7 @@ impl Follower {
     /// Looks whether a closed log is as it was closed, and says by which state it is followed. What differs is another
     /// writer's only where the log was still closed when that was seen.
     fn see_what_changed<'a>(&mut self, state: &'a PartitionState) -> Result<Cow<'a, PartitionState>> {
-        let (data_dir, identity) = (&self.log.data_dir, &self.log.identity);
+        let (data_dir, identity) = (&self.trail.log.data_dir, &self.trail.log.identity);
         let mut state = Cow::Borrowed(state);
         for _ in 0..LOOKS {
             let Some(closed) = state.closed else { break };
@@ -165,7 +122,7 @@ impl Follower {
 
     /// What the manifest says of the partition now; `None` where it was deleted.
     fn manifest_says(&self) -> Result<Option<PartitionState>> {
-        let (manifest, identity) = (&self.log.data_dir.manifest, &self.log.identity);
+        let (manifest, identity) = (&self.trail.log.data_dir.manifest, &self.trail.log.identity);
         manifest.observe()?;
         Ok(manifest.state().partition(&identity.topic_id, identity.name.partition).cloned())
     }
@@ -178,14 +135,15 @@ impl Follower {
 
     /// Has readers meet this error until the log can be followed again.
     pub fn fail(&self, error: Error) {
-        self.log.unusable.set(Some(error));
-        self.log.waiters.notify_all();
+        self.trail.log.unusable.set(Some(error));
+        self.trail.log.waiters.notify_all();
     }
 
     /// Segments that were not come to belong to no log.
     fn drop_what_does_not_follow(&mut self) {
-        let at = self.replay.as_ref().map_or(0, |replay| replay.segment);
-        let reached = self.log.segments.snapshot().get(at).map_or(Offset::ZERO, |segment| segment.base());
+        let at = self.trail.replay.as_ref().map_or(0, |replay| replay.segment);
+        let reached =
+            self.trail.log.segments.snapshot().get(at).map_or(Offset::ZERO, |segment| segment.base());
         if let Some(seen) = &mut self.seen {
             let last = reached.max(seen.last_named);
             seen.state.segments.retain(|segment| segment.base <= last);
@@ -199,19 +157,26 @@ impl Follower {
         state: &PartitionState,
         closed: &PartitionClosed,
     ) -> Result<PartitionRecovery> {
-        let log = &self.log;
-        let (next, at) =
-            self.replay.as_ref().map_or((Offset::ZERO, 0), |replay| (replay.next_offset, replay.segment));
+        let log = &self.trail.log;
+        let (next, at) = self
+            .trail
+            .replay
+            .as_ref()
+            .map_or((Offset::ZERO, 0), |replay| (replay.next_offset, replay.segment));
         let segments = log.segments.snapshot();
         let (path, position, len) = match segments.get(at) {
             Some(segment) => {
                 let path = segment.data().path().to_path_buf();
-                (path, self.replay.as_ref().map_or(0, |r| r.position), segment.data().len().unwrap_or(0))
+                (
+                    path,
+                    self.trail.replay.as_ref().map_or(0, |r| r.position),
+                    segment.data().len().unwrap_or(0),
+                )
             }
             None => (log.identity.dir.clone(), 0, 0),
         };
         let mut changed = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
-        changed.bytes_read = self.replay.as_ref().map_or(0, |replay| replay.bytes_read);
+        changed.bytes_read = self.trail.replay.as_ref().map_or(0, |replay| replay.bytes_read);
         changed.taken_in = (next > closed.next_offset).then_some(closed.next_offset..next);
         let began = closed.log_start.max(state.log_start);
         let begins = log.offsets.log_start();
@@ -222,7 +187,7 @@ impl Follower {
             .filter(|name| segments.iter().take(at + 1).all(|segment| segment.base() != name.base))
             .map(|name| SegmentFile::Log.path(&log.identity.dir, name.base))
             .collect();
-        if let Some(missing) = &self.missing {
+        if let Some(missing) = &self.trail.missing {
             changed.verdict = missing.verdict();
         } else if let Some(segment) = segments.get(at)
             && !segment.data().only_zeros_from(position, len)?
@@ -240,7 +205,7 @@ impl Follower {
 
     /// The log as seen so far.
     pub fn log(&self) -> &Arc<Log> {
-        &self.log
+        &self.trail.log
     }
 
     /// Takes in what the writer did since the last time.
@@ -265,18 +230,18 @@ impl Follower {
             let Some(now) = now else { break };
             state = Cow::Owned(now);
         }
-        self.log.unusable.set(None);
+        self.trail.log.unusable.set(None);
         Ok(())
     }
 
     /// A file that has not what it should may have lost its name to another: a recovery that could not believe the cache
     /// writes it anew.
     fn open_files_anew(&self) {
-        let segments = self.log.segments.snapshot();
-        let last = segments.iter().filter(|segment| segment.base() >= self.at);
+        let segments = self.trail.log.segments.snapshot();
+        let last = segments.iter().filter(|segment| segment.base() >= self.trail.at);
         last.for_each(|segment| segment.data().replaced());
         // Readers look at them again, too.
-        self.log.segments.change(|_| {});
+        self.trail.log.segments.change(|_| {});
     }
 
     /// Follows the log as far as it goes by the manifest's `state`, which a closed log that was changed adds to.
@@ -300,16 +265,16 @@ impl Follower {
     ) -> Result<Followed> {
         if self.begins_a_life_below(state) {
             // What was followed beyond its beginning is not what it wrote there.
-            self.replay = None;
+            self.trail.replay = None;
         }
-        let (data_dir, identity) = (Arc::clone(&self.log.data_dir), &self.log.identity);
+        let (data_dir, identity) = (Arc::clone(&self.trail.log.data_dir), &self.trail.log.identity);
         let mark = data_dir.marks.read(identity.slot, &identity.topic_id, identity.name.partition)?;
         if state.segments.is_empty() {
             return Err(Error::corrupt(&identity.dir, 0, "the manifest names no segment of this partition"));
         }
         let goes_on = self.finds_its_segment(state);
         self.take_in_segments(state, goes_on);
-        let segments = self.log.segments.snapshot();
+        let segments = self.trail.log.segments.snapshot();
         if !goes_on {
             let known = known_end(state, mark.as_ref());
             // The state is that of the log that the manifest knows, also where another segment begins at its end.
@@ -318,15 +283,16 @@ impl Follower {
                 None => segments.len(),
             };
             let named = segments.get(..named.max(1)).unwrap_or_default();
-            self.replay = Replay::begin(&*data_dir.env, &self.log.identity, named, state.log_start, known)?;
+            self.trail.replay =
+                Replay::begin(&*data_dir.env, &self.trail.log.identity, named, state.log_start, known)?;
             let is_as_closed = state.closed.is_some() && last_named.is_none();
             if !is_as_closed && !self.looks_for_earlier_files(&segments, is_sure)? {
-                self.replay = None;
+                self.trail.replay = None;
                 return Ok(Followed::MayEndEarly);
             }
-            self.at = self.segment_of(&segments);
+            self.trail.at = self.trail.segment_of(&segments);
         }
-        self.follow(state, mark.as_ref(), last_named, is_sure)
+        self.trail.follow(state, mark.as_ref(), last_named, is_sure)
     }
 
     /// Whether a life of the log has begun, since the last look, below what was followed of the life before: of which
@@ -334,19 +300,19 @@ impl Follower {
     fn begins_a_life_below(&mut self, state: &PartitionState) -> bool {
         let life = state.incarnations.back().copied();
         let before = std::mem::replace(&mut self.life, life);
-        let followed = self.replay.as_ref().map_or(Offset::ZERO, |replay| replay.next_offset);
+        let followed = self.trail.replay.as_ref().map_or(Offset::ZERO, |replay| replay.next_offset);
         life != before && life.is_some_and(|(_, first)| first < followed)
     }
 
     /// Whether the files of the segments before the replay's are there, or are known to be missing; `false` where the
     /// manifest has to be asked again.
     fn looks_for_earlier_files(&mut self, segments: &[Arc<Segment>], is_sure: bool) -> Result<bool> {
-        let before = self.replay.as_ref().map_or(0, |replay| replay.segment);
+        let before = self.trail.replay.as_ref().map_or(0, |replay| replay.segment);
         let before = segments.get(..before).unwrap_or_default();
         if before.is_empty() {
             return Ok(true);
         }
-        let names = names_in(&*self.log.data_dir.env, &self.log.identity.dir)?;
+        let names = names_in(&*self.trail.log.data_dir.env, &self.trail.log.identity.dir)?;
         // A list that was made while somebody changed the directory may lack a name.
         let is_missing = |segment: &&Arc<Segment>| {
             names.binary_search_by_key(&segment.base(), |name| name.base).is_err()
@@ -355,7 +321,7 @@ impl Follower {
         match before.iter().find(is_missing) {
             None => Ok(true),
             Some(segment) if is_sure => {
-                self.miss(segment, 0, MISSING.into());
+                self.trail.miss(segment, 0, MISSING.into());
                 Ok(true)
             }
             Some(_) => Ok(false),
@@ -364,10 +330,10 @@ impl Follower {
 
     /// Whether the segment that the replay stands in still exists; its number may be another one.
     fn finds_its_segment(&mut self, state: &PartitionState) -> bool {
-        let Some(replay) = self.replay.as_mut() else { return false };
+        let Some(replay) = self.trail.replay.as_mut() else { return false };
         // One that was removed may have ended where the first one begins now.
         let segments = &state.segments;
-        match segments.number_of(self.at).or_else(|| segments.number_of(replay.next_offset)) {
+        match segments.number_of(self.trail.at).or_else(|| segments.number_of(replay.next_offset)) {
             Some(i) => {
                 replay.segment = i;
                 true
@@ -376,15 +342,9 @@ impl Follower {
         }
     }
 
-    /// The base offset of the one that the replay stands in.
-    pub(in crate::partition) fn segment_of(&self, segments: &[Arc<Segment>]) -> Offset {
-        let at = self.replay.as_ref().and_then(|replay| segments.get(replay.segment));
-        at.map_or(self.at, |segment| segment.base())
-    }
-
     /// Has the log show the segments of `state`; those that are known stay the same where the replay goes on in them.
     fn take_in_segments(&self, state: &PartitionState, goes_on: bool) {
-        let log = &self.log;
+        let log = &self.trail.log;
         // The start first, so that readers of what goes away find that it went.
         if let Some(first) = state.segments.first().filter(|_| !planted!(an_observer_keeps_its_log_start)) {
             log.offsets.change(|set| set.log_start = set.log_start.max(state.log_start).max(first.base));
@@ -399,7 +359,7 @@ impl Follower {
         let fresh = state.segments.iter().map(|entry| {
             let at = known.binary_search_by_key(&entry.base, |segment| segment.base());
             let held = at.ok().and_then(|at| known.get(at)).filter(|_| goes_on).cloned();
-            held.unwrap_or_else(|| Log::listed(&log.data_dir, &log.identity, &config, state, &entry, 0))
+            held.unwrap_or_else(|| listed(&log.data_dir, &log.identity, &config, state, &entry, 0))
         });
         let fresh: Vec<_> = fresh.collect();
         log.segments.change(|list| *list = fresh);

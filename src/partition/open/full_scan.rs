@@ -17,7 +17,7 @@ use crate::{
     env::{DirEntry, Env},
     error::Result,
     partition::{
-        open::recover::MISSING,
+        open::segments::MISSING,
         state::{
             identity::Identity,
             replay::{Bounds, Earlier, EndReason, Met, Replay, ScanEnd, read_epochs},

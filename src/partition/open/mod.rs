@@ -2,11 +2,14 @@
 
 pub mod assemble;
 pub mod changed;
+pub mod clean;
+pub mod create;
 pub mod follow;
 pub mod follower;
 pub mod full_scan;
 pub mod page_cache;
 pub mod partition_dir;
-pub mod quarantine;
 pub mod recover;
+pub mod recovery;
 pub mod report;
+pub mod segments;

@@ -7,7 +7,7 @@
 use crate::{
     error::{Error, Result},
     partition::{
-        open::recover::{HandsOff, Recovery},
+        open::recovery::{HandsOff, Recovery},
         state::segment_list::floor,
     },
     storage::{apart::copy_anew, scan::ReadPath},

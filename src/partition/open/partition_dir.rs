@@ -7,7 +7,6 @@
 use crate::{
     codec::{
         index::AbortedTransaction,
-        mark::Mark,
         snapshot::{ProducerEntry, decode_snapshot},
         unpacked::Unpacked,
     },
@@ -18,6 +17,7 @@ use crate::{
         keeper::Keeper,
         log::Log,
         open::{
+            assemble::LogParts,
             changed::checkpointed,
             full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
         },
@@ -304,10 +304,10 @@ fn assemble(
         set.high_watermark = end;
         set.log_end = end;
     }
-    let mark = Mark::blank(&identity.topic_id, identity.name.partition);
     let reason = "the directory was opened with PartitionDir::open_read_only".to_string();
     let writer = AppendState::Refused(Error::ReadOnly { reason });
-    Log::assemble(data_dir, identity, config, set, segments, writer, mark)
+    LogParts { offsets: set, segments, ..LogParts::new(identity, Arc::new(config), writer) }
+        .assemble(data_dir)
 }
 
 fn check_is_partition(dir: &Path, entries: &[DirEntry]) -> Result<()> {

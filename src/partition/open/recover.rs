@@ -16,14 +16,14 @@
 
 use crate::{
     codec::{manifest::Entry, mark::Mark},
-    env::sync::Ordering,
     error::{Error, Result},
     partition::{
         log::Log,
         open::{
-            assemble::mark_of_closing,
-            changed::Foreign,
+            assemble::LogParts,
+            recovery::{GoOn, HandsOff, Recovery},
             report::{PartitionRecovery, RecoveryVerdict},
+            segments::{MISSING, existing},
         },
         state::{
             append_state::AppendState,
@@ -31,10 +31,9 @@ use crate::{
             offsets::OffsetSet,
             owner::check_owner,
             replay::{Bounds, EndReason, KnownEnd, Replay, ScanEnd, whole_batches_beyond},
-            segment_list::floor,
             settings::LogConfig,
         },
-        write::load::activate,
+        write::load::Beginning,
     },
     storage::{
         data_dir::DataDir,
@@ -46,188 +45,101 @@ use crate::{
     },
     types::Offset,
 };
-use std::{io, ops::Range, path::PathBuf, sync::Arc};
+use std::{io, sync::Arc};
 
-/// Told how many bytes were taken in; says whether to go on.
-pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;
-
-pub(in crate::partition) struct Recovery<'a> {
-    pub data_dir: &'a Arc<DataDir>,
-    pub identity: &'a Identity,
-    pub mark: Mark,
-    pub segments: Vec<Arc<Segment>>,
-    pub config: &'a LogConfig,
-    pub source: ReadPath,
-    /// Everything below was durable.
-    pub durable: Offset,
-    pub log_start: Offset,
-    /// Whether the log was closed, and its files changed afterwards.
-    was_closed: bool,
-    /// How many of the segments the manifest names; others may follow them in a log that was closed.
-    pub named: usize,
-    /// What another writer appended to a log that was closed.
-    pub taken_in: Option<Foreign>,
-    /// The offsets that another writer removed.
-    pub removed: Option<Range<Offset>>,
-    /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
-    mark_is_lost: bool,
-    /// Why nothing may be changed, beyond what can be seen, where that is so.
-    pub hands_off: Option<HandsOff>,
-    pub verdict: RecoveryVerdict,
-    pub put_aside: Vec<PathBuf>,
-}
-
-/// What a log that was recovered begins with.
-struct Begun {
-    log_start: Offset,
-    /// The leader epoch of what is appended.
-    epoch: i32,
-    new_incarnation: bool,
-}
-
-/// Why a partition whose end was found can only be read.
-pub(in crate::partition) struct HandsOff {
-    pub reason: String,
-    /// Whether what lies above the durable end may not be on the medium.
-    pub unproven: bool,
-}
-
-impl Log {
-    /// Opens a log that was not closed, or whose files are not as they were when it was.
-    pub fn recover(
-        data_dir: &Arc<DataDir>,
-        identity: Identity,
-        config: LogConfig,
-        state: &PartitionState,
-        go_on: &mut GoOn<'_>,
-    ) -> Result<(Arc<Log>, PartitionRecovery)> {
-        check_owner(data_dir, &identity)?;
-        let partition = identity.name.partition;
-        let blank = || Mark::blank(&identity.topic_id, partition);
-        let closed = state.closed.as_ref();
-        let known = match closed {
-            Some(closed) => Some(mark_of_closing(&identity, closed)),
-            None => data_dir.marks.read(identity.slot, &identity.topic_id, partition)?,
-        };
-        let mark = known.unwrap_or_else(blank);
-        let segments =
-            state.segments.iter().map(|entry| Log::listed(data_dir, &identity, &config, state, &entry, 0));
-        let mut recovery = Recovery {
-            data_dir,
-            identity: &identity,
-            mark,
-            segments: segments.collect(),
-            config: &config,
-            source: if data_dir.read_only { ReadPath::Cache } else { ReadPath::Flushed },
-            durable: mark.flushed_offset.max(state.log_start),
-            log_start: closed.map_or(state.log_start, |closed| closed.log_start.max(state.log_start)),
-            was_closed: closed.is_some(),
-            named: state.segments.len(),
-            taken_in: None,
-            removed: None,
-            mark_is_lost: known.is_none() && !planted!(a_lost_mark_is_a_blank_one),
-            hands_off: None,
-            verdict: RecoveryVerdict::Whole,
-            put_aside: Vec::new(),
-        };
-        know_what_a_mark_says(&recovery.segments, &mark);
-        match closed {
-            Some(closed) => recovery.look_around(state, closed)?,
-            None => recovery.put_strays_aside()?,
-        }
-        recovery.distrust_the_cache_where_needed()?;
-        let mut replay = recovery.run(recovery.log_start, go_on)?;
-        if let Some(closed) = closed {
-            data_dir.found(recovery.learn_what_was_found(&replay, state, closed)?);
-        }
-        replay.next_offset = replay.next_offset.max(recovery.log_start);
-        let Recovery { segments, verdict, put_aside, mut mark, hands_off, durable, log_start, .. } = recovery;
-        let (taken_in, removed) = (recovery.taken_in, recovery.removed);
-        let report = PartitionRecovery {
-            bytes_read: replay.bytes_read,
-            verdict,
-            put_aside,
-            taken_in: taken_in.as_ref().map(|(range, _)| range.clone()),
-            removed,
-            ..PartitionRecovery::whole(&identity.name, replay.next_offset)
-        };
-        mark.flushing_offset = replay.next_offset;
-        mark.flushed_offset = replay.next_offset;
-        mark.flushed_position = u32::try_from(replay.position).unwrap_or(u32::MAX);
-        mark.failed = false;
-        let epoch = taken_in.map_or(state.leader_epoch(), |(_, epoch)| epoch);
-        let begun = Begun { log_start, epoch, new_incarnation: closed.is_none() };
-        let log =
-            Self::recovered(data_dir, identity, config, begun, segments, replay, mark, &report.verdict)?;
-        log.put_aside.lock().extend(report.put_aside.iter().cloned());
-        if let Some(HandsOff { reason, unproven }) = hands_off {
-            log.hold(reason, unproven.then_some(durable));
-        }
-        Ok((log, report))
+/// Opens a log that was not closed, or whose files are not as they were when it was.
+pub fn recover(
+    data_dir: &Arc<DataDir>,
+    identity: Identity,
+    config: LogConfig,
+    state: &PartitionState,
+    go_on: &mut GoOn<'_>,
+) -> Result<(Arc<Log>, PartitionRecovery)> {
+    check_owner(data_dir, &identity)?;
+    let closed = state.closed.as_ref();
+    let mut recovery = Recovery::of(data_dir, &identity, &config, state)?;
+    match closed {
+        Some(closed) => recovery.look_around(state, closed)?,
+        None => recovery.put_strays_aside()?,
     }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of a recovery, put together once")]
-    fn recovered(
-        data_dir: &Arc<DataDir>,
-        identity: Identity,
-        config: LogConfig,
-        begun: Begun,
-        segments: Vec<Arc<Segment>>,
-        mut replay: Replay,
-        mark: Mark,
-        verdict: &RecoveryVerdict,
-    ) -> Result<Arc<Log>> {
-        let end = replay.next_offset;
-        replay.producers.on_high_watermark(end);
-        let set = OffsetSet {
-            log_start: begun.log_start.max(segments.first().map_or(Offset::ZERO, |s| s.base())),
-            last_stable: replay.producers.first_unstable_offset().unwrap_or(end),
-            high_watermark: end,
-            log_end: end,
-        };
-        let last = segments.last().cloned();
-        let writer = AppendState::Refused(Error::closed("the partition"));
-        let log = Self::assemble(data_dir, identity, config, set, segments, writer, mark);
-        log.leader_epoch.store(begun.epoch, Ordering::Relaxed);
-        let writer = match (verdict, last) {
-            (RecoveryVerdict::Damage { path, position, reason }, last) => {
-                if let Some(last) = last {
-                    // Nothing is appended: it knows the largest timestamp from its closing entry.
-                    replay.index.close();
-                    last.set_index(replay.index);
-                }
-                AppendState::Refused(Error::corrupt(path, *position, reason.clone()))
-            }
-            (_, None) => {
-                AppendState::Refused(Error::corrupt(&log.identity.dir, 0, "the manifest names no segment"))
-            }
-            (_, Some(_)) if data_dir.read_only => {
-                AppendState::Refused(Error::ReadOnly { reason: "the log was opened for reading".into() })
-            }
-            (_, Some(last)) => {
-                let len = last.data().len()?;
-                AppendState::recovered(activate(&log, replay, &last, len, begun.new_incarnation)?)
-            }
-        };
-        *log.writer.lock() = writer;
-        Ok(log)
+    recovery.distrust_the_cache_where_needed()?;
+    let mut replay = recovery.run(recovery.log_start, go_on)?;
+    if let Some(closed) = closed {
+        data_dir.found(recovery.learn_what_was_found(&replay, state, closed)?);
     }
-
-    /// Makes a log that was just opened one that can only be read, up to `bound` where that is given.
-    fn hold(&self, reason: String, bound: Option<Offset>) {
-        let mut writer = self.writer.lock();
-        if writer.refusal().is_none() {
-            writer.refuse(Error::ReadOnly { reason });
-        }
-        if let Some(bound) = bound {
-            self.offsets.change(|set| set.high_watermark = set.high_watermark.min(bound));
-        }
-    }
+    replay.next_offset = replay.next_offset.max(recovery.log_start);
+    let report = recovery.report(&replay);
+    let log = recovery.into_parts(replay, state)?.assemble(data_dir);
+    log.put_aside.lock().extend(report.put_aside.iter().cloned());
+    Ok((log, report))
 }
 
 impl Recovery<'_> {
-    fn may_change(&self) -> bool {
-        !self.data_dir.read_only && self.hands_off.is_none()
+    /// The log as it was found, of which everything up to its end is durable now.
+    fn into_parts(self, mut replay: Replay, state: &PartitionState) -> Result<LogParts> {
+        let end = replay.next_offset;
+        replay.producers.on_high_watermark(end);
+        let log_start = self.log_start.max(self.segments.first().map_or(Offset::ZERO, |s| s.base()));
+        let mut offsets = OffsetSet {
+            log_start,
+            last_stable: replay.producers.first_unstable_offset().unwrap_or(end),
+            high_watermark: end,
+            log_end: end.max(log_start),
+        };
+        let mark = Mark {
+            flushing_offset: end,
+            flushed_offset: end,
+            flushed_position: u32::try_from(replay.position).unwrap_or(u32::MAX),
+            failed: false,
+            ..self.mark
+        };
+        let config = Arc::new(self.config.clone());
+        let leader_epoch = self.taken_in.as_ref().map_or(state.leader_epoch(), |(_, epoch)| *epoch);
+        let beginning = Beginning {
+            env: &*self.data_dir.env,
+            config: Arc::clone(&config),
+            log_start,
+            log_end: offsets.log_end,
+            epoch: leader_epoch,
+            new_incarnation: state.closed.is_none(),
+        };
+        let mut writer = self.writer(replay, beginning)?;
+        if let Some(HandsOff { reason, unproven }) = self.hands_off {
+            if writer.refusal().is_none() {
+                writer.refuse(Error::ReadOnly { reason });
+            }
+            if unproven {
+                offsets.high_watermark = offsets.high_watermark.min(self.durable);
+            }
+        }
+        let (identity, segments) = (self.identity.clone(), self.segments);
+        Ok(LogParts { identity, config, offsets, segments, writer, mark, leader_epoch })
+    }
+
+    /// Whether the log can be appended to, and what with.
+    fn writer(&self, mut replay: Replay, beginning: Beginning<'_>) -> Result<AppendState> {
+        let last = self.segments.last();
+        if let RecoveryVerdict::Damage { path, position, reason } = &self.verdict {
+            if let Some(last) = last {
+                // Nothing is appended: it knows the largest timestamp from its closing entry.
+                replay.index.close();
+                last.set_index(replay.index);
+            }
+            return Ok(AppendState::Refused(Error::corrupt(path, *position, reason.clone())));
+        }
+        match last {
+            None => {
+                let error = Error::corrupt(&self.identity.dir, 0, "the manifest names no segment");
+                Ok(AppendState::Refused(error))
+            }
+            Some(_) if self.data_dir.read_only => {
+                Ok(AppendState::Refused(Error::ReadOnly { reason: "the log was opened for reading".into() }))
+            }
+            Some(last) => {
+                let allocated = last.data().len()?;
+                Ok(AppendState::recovered(beginning.after(replay, last, allocated)?))
+            }
+        }
     }
 
     /// The state as of the recovery point.
@@ -448,7 +360,7 @@ impl Recovery<'_> {
         let later = self.segments.split_off(self.segments.len().min(i + 1));
         let Some(last) = self.segments.last_mut() else { return Ok(()) };
         // Whether it was sealed or not, it is not any more; its page checksums would accuse what is appended.
-        let fresh = Log::segment(self.data_dir, self.identity, self.config, last.base(), position);
+        let fresh = existing(self.data_dir, self.identity, self.config, last.base(), position);
         if !last.may_have_gaps() {
             fresh.expect_no_gaps(last.leader_epoch());
         }
@@ -564,24 +476,9 @@ impl Recovery<'_> {
     }
 }
 
-/// The segments that a mark's positions lie in learn which offsets come there, where its fields hold the positions.
-pub(in crate::partition) fn know_what_a_mark_says(segments: &[Arc<Segment>], mark: &Mark) {
-    let flushed = (mark.flushed_offset, mark.flushed_position);
-    let recovered = (mark.recovery_offset, mark.recovery_position);
-    for (offset, position) in [flushed, recovered] {
-        if let Some(segment) = floor(segments, offset.saturating_sub(1)).and_then(|i| segments.get(i))
-            && position < u32::MAX
-        {
-            segment.know_place(position.into(), offset);
-        }
-    }
-}
-
 /// Whether a batch that is whole and in its place was refused only because of its leader epoch, which nothing of ours
 /// carries: what begins there is a broker's, and more than a torn write.
 fn is_of_another_writer(segment: &Segment, stop: &ScanEnd, len: u64) -> Result<bool> {
     let mut scanner = segment.scanner(len, stop.position, stop.next_offset).of_epoch(None);
     Ok(matches!(scanner.next()?, ScanItem::Batch(..)))
 }
-
-pub(in crate::partition) const MISSING: &str = "the file of a segment is missing";

@@ -4,15 +4,16 @@
 
 use crate::{
     codec::checkpoint::LeaderEpochs,
-    env::sync::Ordering,
+    env::{Env, sync::Ordering},
     error::{Error, Result},
     partition::{
         log::Log,
         state::{
             append_state::{Active, AppendState, draw_jitter},
             replay::{KnownEnd, Replay},
+            settings::LogConfig,
         },
-        write::leftovers::tidy,
+        write::quarantine::tidy,
     },
     storage::{
         index,
@@ -94,57 +95,69 @@ fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
         replay.scan(segment, segment.readable(), ReadPath::Cache, &mut |_| true)?;
     }
     check_tail(last, &replay, size, end)?;
-    activate(log, replay, last, len, new_incarnation)
+    let beginning = Beginning {
+        env: &*log.data_dir.env,
+        config: log.config(),
+        log_start,
+        log_end: end,
+        epoch: log.leader_epoch.load(Ordering::Relaxed),
+        new_incarnation,
+    };
+    beginning.after(replay, last, len)
 }
 
-/// The state of appending after a replay that ended in `segment`, whose file is `allocated` long.
-pub(in crate::partition) fn activate(
-    log: &Log,
-    replay: Replay,
-    segment: &Arc<Segment>,
-    allocated: u64,
-    new_incarnation: bool,
-) -> Result<Active> {
-    let position = segment.readable();
-    segment.know_place(position, log.offsets.log_end());
-    let first_timestamp = match segment.header_at(0) {
-        Ok(header) => header.map(|h| h.max_timestamp),
-        Err(Error::Corrupt { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    let mut epochs = replay.epochs;
-    // Whatever a checkpoint says that is not what the batches were checked for.
-    let epoch = log.leader_epoch.load(Ordering::Relaxed);
-    let wrong = epochs.latest() != Some(epoch);
-    if wrong {
-        epochs = LeaderEpochs::default();
-        epochs.assign(epoch, log.offsets.log_start());
+/// What is known of a log before its first append, beside what a replay learns.
+pub(in crate::partition) struct Beginning<'a> {
+    pub env: &'a dyn Env,
+    pub config: Arc<LogConfig>,
+    pub log_start: Offset,
+    pub log_end: Offset,
+    /// The leader epoch that batches were checked for.
+    pub epoch: i32,
+    /// Whether a new incarnation begins with the first append.
+    pub new_incarnation: bool,
+}
+
+impl Beginning<'_> {
+    /// The state of appending after a replay that ended in `segment`, whose file is `allocated` long.
+    pub fn after(self, replay: Replay, segment: &Arc<Segment>, allocated: u64) -> Result<Active> {
+        let position = segment.readable();
+        segment.know_place(position, self.log_end);
+        let first_timestamp = match segment.header_at(0) {
+            Ok(header) => header.map(|h| h.max_timestamp),
+            Err(Error::Corrupt { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let mut epochs = replay.epochs;
+        // Whatever a checkpoint says that is not what the batches were checked for.
+        let wrong = epochs.latest() != Some(self.epoch);
+        if wrong {
+            epochs = LeaderEpochs::default();
+            epochs.assign(self.epoch, self.log_start);
+        }
+        let trimmed = epochs.truncate_from_start(self.log_start);
+        segment.activate(replay.index);
+        segment.set_aborted(replay.aborted);
+        Ok(Active {
+            segment: Arc::clone(segment),
+            index_is_full: segment.index_is_full(self.config.segment_index_bytes),
+            position,
+            allocated,
+            producers: replay.producers,
+            epoch: self.epoch,
+            epochs,
+            first_timestamp,
+            created: self.env.now(),
+            jitter: draw_jitter(&self.config, self.env.random()),
+            config: self.config,
+            pending: replay.sealed,
+            sidecars_dirty: wrong || trimmed || replay.went_back,
+            names_dirty: false,
+            new_incarnation: self.new_incarnation,
+            since_checkpoint: 0,
+            since_flush: 0,
+        })
     }
-    let trimmed = epochs.truncate_from_start(log.offsets.log_start());
-    let sidecars_dirty = wrong || trimmed || replay.went_back;
-    let config = log.config();
-    segment.activate(replay.index);
-    segment.set_aborted(replay.aborted);
-    let jitter = draw_jitter(&config, log.data_dir.env.random());
-    Ok(Active {
-        segment: Arc::clone(segment),
-        index_is_full: segment.index_is_full(config.segment_index_bytes),
-        position,
-        allocated,
-        producers: replay.producers,
-        epoch,
-        epochs,
-        first_timestamp,
-        created: log.data_dir.env.now(),
-        jitter,
-        config,
-        pending: replay.sealed,
-        sidecars_dirty,
-        names_dirty: false,
-        new_incarnation,
-        since_checkpoint: 0,
-        since_flush: 0,
-    })
 }
 
 /// Whether the last batches of a log that was closed, from the last one that the index knows on, are in their place and

@@ -11,7 +11,7 @@ use crate::{
     },
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
-    partition::{log::Log, state::append_state::Active, write::leftovers::put_stray_aside},
+    partition::{log::Log, state::append_state::Active, write::quarantine::put_stray_aside},
     storage::{
         layout::SegmentFile,
         manifest::Flush,

@@ -1,0 +1,163 @@
+//! A recovery under way: what is known so far of a log whose files have to be looked at.
+//!
+//! `recover` conducts it. Its steps lie beside it: what a closed log's directory holds in `changed`, what the
+//! page cache may hide in `page_cache`; files that belong to no log are put aside by `write/quarantine.rs`.
+
+use crate::{
+    codec::{manifest::PartitionClosed, mark::Mark},
+    error::Result,
+    partition::{
+        open::{
+            report::{PartitionRecovery, RecoveryVerdict},
+            segments::{all_listed, know_what_a_mark_says},
+        },
+        state::{identity::Identity, replay::Replay, settings::LogConfig},
+        write::quarantine::{entries_of, has_base, put_segment_aside, remove_leftover, was_removed},
+    },
+    storage::{
+        data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, scan::ReadPath, segment::Segment,
+    },
+    types::Offset,
+};
+use std::{ops::Range, path::PathBuf, sync::Arc};
+
+/// Told how many bytes were taken in; says whether to go on.
+pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;
+
+/// A recovery under way.
+pub(in crate::partition) struct Recovery<'a> {
+    pub data_dir: &'a Arc<DataDir>,
+    pub identity: &'a Identity,
+    pub mark: Mark,
+    pub segments: Vec<Arc<Segment>>,
+    pub config: &'a LogConfig,
+    pub source: ReadPath,
+    /// Everything below was durable.
+    pub durable: Offset,
+    pub log_start: Offset,
+    /// Whether the log was closed, and its files changed afterwards.
+    pub was_closed: bool,
+    /// How many of the segments the manifest names; others may follow them in a log that was closed.
+    pub named: usize,
+    /// What another writer appended to a log that was closed.
+    pub taken_in: Option<Foreign>,
+    /// The offsets that another writer removed.
+    pub removed: Option<Range<Offset>>,
+    /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
+    pub mark_is_lost: bool,
+    /// Why nothing may be changed, beyond what can be seen, where that is so.
+    pub hands_off: Option<HandsOff>,
+    pub verdict: RecoveryVerdict,
+    pub put_aside: Vec<PathBuf>,
+}
+
+/// Why a partition whose end was found can only be read.
+pub(in crate::partition) struct HandsOff {
+    pub reason: String,
+    /// Whether what lies above the durable end may not be on the medium.
+    pub unproven: bool,
+}
+
+/// Offsets that another writer gave, and the leader epoch of the last.
+pub(in crate::partition) type Foreign = (Range<Offset>, i32);
+
+impl<'a> Recovery<'a> {
+    /// What the manifest and the mark say, or the closing of a log that was changed since.
+    pub fn of(
+        data_dir: &'a Arc<DataDir>,
+        identity: &'a Identity,
+        config: &'a LogConfig,
+        state: &PartitionState,
+    ) -> Result<Self> {
+        let partition = identity.name.partition;
+        let closed = state.closed.as_ref();
+        let known = match closed {
+            Some(closed) => Some(mark_of_closing(identity, closed)),
+            None => data_dir.marks.read(identity.slot, &identity.topic_id, partition)?,
+        };
+        let mark = known.unwrap_or_else(|| Mark::blank(&identity.topic_id, partition));
+        let segments = all_listed(data_dir, identity, config, state, 0);
+        know_what_a_mark_says(&segments, &mark);
+        Ok(Recovery {
+            data_dir,
+            identity,
+            mark,
+            segments,
+            config,
+            source: if data_dir.read_only { ReadPath::Cache } else { ReadPath::Flushed },
+            durable: mark.flushed_offset.max(state.log_start),
+            log_start: closed.map_or(state.log_start, |closed| closed.log_start.max(state.log_start)),
+            was_closed: closed.is_some(),
+            named: state.segments.len(),
+            taken_in: None,
+            removed: None,
+            mark_is_lost: known.is_none() && !planted!(a_lost_mark_is_a_blank_one),
+            hands_off: None,
+            verdict: RecoveryVerdict::Whole,
+            put_aside: Vec::new(),
+        })
+    }
+
+    /// Whether files may be changed.
+    pub fn may_change(&self) -> bool {
+        !self.data_dir.read_only && self.hands_off.is_none()
+    }
+
+    /// Segment files that the manifest does not name go aside, so that nothing dropped ever comes back.
+    pub(in crate::partition) fn put_strays_aside(&mut self) -> Result<()> {
+        let dir = &self.identity.dir;
+        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let state = self.data_dir.manifest.state();
+        let log_start = state.partition(&id, partition).map_or(Offset::ZERO, |p| p.log_start);
+        let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
+        for entry in entries_of(&*self.data_dir.env, dir)? {
+            let may_remove = !self.data_dir.read_only && entry.is_file();
+            if may_remove && was_removed(&self.data_dir.pool, dir, &entry.name, first.min(log_start))? {
+                remove_leftover(&*self.data_dir.env, dir, &entry.name)?;
+                continue;
+            }
+            let Some(base) = SegmentFile::Log.parse(&entry.name) else { continue };
+            if !has_base(&self.segments, base) && !planted!(leave_strays) {
+                self.put_segment_aside(base)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::partition) fn put_segment_aside(&mut self, base: Offset) -> Result<()> {
+        if self.data_dir.read_only {
+            return Ok(());
+        }
+        // The snapshot of the last checkpoint may have the same offset in its name, and stays.
+        let checkpointed = self.mark.recovery_offset;
+        let aside = put_segment_aside(&*self.data_dir.env, &self.identity.dir, base, checkpointed)?;
+        self.put_aside.extend(aside);
+        Ok(())
+    }
+
+    /// What is reported of it, once the replay has come to the log's end.
+    pub fn report(&self, replay: &Replay) -> PartitionRecovery {
+        PartitionRecovery {
+            bytes_read: replay.bytes_read,
+            verdict: self.verdict.clone(),
+            put_aside: self.put_aside.clone(),
+            taken_in: self.taken_in.as_ref().map(|(range, _)| range.clone()),
+            removed: self.removed.clone(),
+            ..PartitionRecovery::whole(&self.identity.name, replay.next_offset)
+        }
+    }
+}
+
+/// The mark of a log that was closed like this: all of it is durable, and checkpointed.
+pub(in crate::partition) fn mark_of_closing(identity: &Identity, closed: &PartitionClosed) -> Mark {
+    let position = u32::try_from(closed.size).unwrap_or(u32::MAX);
+    Mark {
+        flushing_offset: closed.next_offset,
+        flushed_offset: closed.next_offset,
+        flushed_position: position,
+        recovery_offset: closed.next_offset,
+        recovery_position: position,
+        index_checksum: closed.index_checksum,
+        ..Mark::blank(&identity.topic_id, identity.name.partition)
+    }
+}

@@ -1,0 +1,84 @@
+//! The segments of a log as an opening comes to know them, before it looks at their files.
+
+use crate::{
+    codec::mark::Mark,
+    partition::state::{identity::Identity, segment_list::floor, settings::LogConfig},
+    storage::{
+        data_dir::DataDir,
+        manifest::{PartitionState, SegmentEntry},
+        segment::Segment,
+    },
+    types::{Offset, Timestamp},
+};
+use std::sync::Arc;
+
+/// What is said of a segment that has no file.
+pub(in crate::partition) const MISSING: &str = "the file of a segment is missing";
+
+/// A segment as the manifest lists it; `unsealed_bytes` of it are readable where it was not sealed. Only what was
+/// rewritten may have gaps.
+pub(in crate::partition) fn listed(
+    data_dir: &DataDir,
+    identity: &Identity,
+    config: &LogConfig,
+    state: &PartitionState,
+    entry: &SegmentEntry,
+    unsealed_bytes: u64,
+) -> Arc<Segment> {
+    let bytes = entry.sealed.as_ref().map_or(unsealed_bytes, |sealed| sealed.bytes);
+    let segment = existing(data_dir, identity, config, entry.base, bytes);
+    if let Some(sealed) = &entry.sealed {
+        let latest =
+            if planted!(forget_the_latest_time) { Timestamp::NONE } else { sealed.largest_timestamp };
+        segment.set_sealed(sealed.generation, sealed.bytes, latest);
+        segment.know_place(sealed.bytes, sealed.next_offset);
+        segment.expect_index(sealed.index_checksum);
+    } else if let Some(closed) = state.closed.as_ref().filter(|closed| entry.base < closed.next_offset) {
+        // Those that another writer began lie behind that.
+        segment.know_place(closed.size, closed.next_offset);
+    }
+    if entry.sealed.as_ref().is_none_or(|sealed| sealed.generation == 0) {
+        segment.expect_no_gaps(state.leader_epoch_in(entry.base));
+    }
+    segment
+}
+
+/// A segment that has a file, of which `readable` bytes can be read.
+pub(in crate::partition) fn existing(
+    data_dir: &DataDir,
+    identity: &Identity,
+    config: &LogConfig,
+    base: Offset,
+    readable: u64,
+) -> Arc<Segment> {
+    let writable = !data_dir.read_only;
+    let interval = config.index_interval_bytes;
+    let segment = Segment::existing(&data_dir.pool, &identity.dir, base, readable, interval, writable);
+    segment.expect_no_other_version();
+    segment
+}
+
+/// All segments that the manifest lists; `unsealed_bytes` of one that was not sealed can be read.
+pub(in crate::partition) fn all_listed(
+    data_dir: &DataDir,
+    identity: &Identity,
+    config: &LogConfig,
+    state: &PartitionState,
+    unsealed_bytes: u64,
+) -> Vec<Arc<Segment>> {
+    let segment = |entry| listed(data_dir, identity, config, state, &entry, unsealed_bytes);
+    state.segments.iter().map(segment).collect()
+}
+
+/// The segments that a mark's positions lie in learn which offsets come there, where its fields hold the positions.
+pub(in crate::partition) fn know_what_a_mark_says(segments: &[Arc<Segment>], mark: &Mark) {
+    let flushed = (mark.flushed_offset, mark.flushed_position);
+    let recovered = (mark.recovery_offset, mark.recovery_position);
+    for (offset, position) in [flushed, recovered] {
+        if let Some(segment) = floor(segments, offset.saturating_sub(1)).and_then(|i| segments.get(i))
+            && position < u32::MAX
+        {
+            segment.know_place(position.into(), offset);
+        }
+    }
+}
