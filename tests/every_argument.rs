@@ -110,6 +110,7 @@ fn on_records(send: impl Fn(&Producer, ProducerRecord<'_>) -> Result<()>) {
             ProducerRecord::new("t", text).key(text).header(text.as_str(), text).timestamp(timestamp),
             ProducerRecord::null(text.as_str()).null_header(text.as_str()).null_header(text.as_str()),
             ProducerRecord::tombstone("t", text).partition(u32::MAX),
+            ProducerRecord::copy_of(text.as_str(), RecordData::null().timestamp(timestamp)),
             ProducerRecord::tombstone("t", text).partition(0).timestamp(Timestamp::from_millis(i64::MIN)),
         ] {
             tried(send(&producer, record));
@@ -206,6 +207,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("GroupReset::partition", Here(resets)),
     ("GroupReset::to", Here(resets)),
     ("GroupReset::topic", Here(resets)),
+    ("Headers::get", Here(headers)),
     ("Offset::checked_add", Here(arithmetic)),
     ("Offset::checked_sub", Here(arithmetic)),
     ("Offset::distance_from", Here(arithmetic)),
@@ -242,6 +244,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("ProducerBuilder::linger", There),
     ("ProducerBuilder::max_block", There),
     ("ProducerBuilder::partitioner", Plain),
+    ("ProducerRecord::copy_of", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     ("ProducerRecord::header", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     ("ProducerRecord::key", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     ("ProducerRecord::new", Here(|| on_records(|p, r| p.send(r).map(drop)))),
@@ -383,6 +386,16 @@ fn records_of_places() {
     let records = consumer().poll(Duration::ZERO).unwrap();
     let all: usize = places().iter().map(|place| records.records(place).count()).sum();
     assert_eq!(all, 1, "those of the one place there is");
+}
+
+fn headers() {
+    let partition = partition();
+    for text in &texts() {
+        tried(partition.append(&[RecordData::new("x").header(text.as_str(), text).null_header(text.as_str())]));
+        for batch in partition.read(0) {
+            batch.unwrap().iter().for_each(|record| assert_eq!(record.headers.get(text), None));
+        }
+    }
 }
 
 fn partitioners() {

@@ -54,7 +54,8 @@ impl Consumer {
     /// # Errors
     ///
     /// `InvalidArgument` when nothing was [`subscribe`](Self::subscribe)d to or [`assign`](Self::assign)ed, as in Kafka, for
-    /// nothing could ever come; `Wakeup` by a [`WakeupHandle`]; `Closed` when the handle, or the topic of an assigned partition, is gone;
+    /// nothing could ever come; `Wakeup` by a [`WakeupHandle`]; `Closed` when the log is closed, which also ends a
+    /// sleep, or the topic of an assigned partition is deleted;
     /// `NoOffset` and `OffsetOutOfRange` where [`AutoOffsetReset::None`](super::AutoOffsetReset::None) forbids to go
     /// elsewhere; `Corrupt` with file and position when the next batch of a partition is damaged. The records before
     /// the damage were returned; the partition stays there until the program goes past it, by

@@ -9,7 +9,7 @@ use crate::{
         Cursor, Headers, Record, ValidIter, ValidRecords,
         text::{str_of, text_of},
     },
-    partition::log::Log,
+    partition::{log::Log, write::encode::RecordData},
     types::{Offset, Timestamp, TimestampType, TopicId, TopicPartition},
 };
 use bytes::Bytes;
@@ -338,6 +338,20 @@ impl<'a> ConsumerRecord<'a> {
     }
 }
 
+impl<'a> From<ConsumerRecord<'a>> for RecordData<'a> {
+    /// The same key, value, headers and timestamp, null where they are null.
+    fn from(record: ConsumerRecord<'a>) -> Self {
+        RecordData::borrowed(record.key, record.value, record.headers, record.timestamp)
+    }
+}
+
+impl<'a> From<&ConsumerRecord<'a>> for RecordData<'a> {
+    /// The same key, value, headers and timestamp, null where they are null.
+    fn from(record: &ConsumerRecord<'a>) -> Self {
+        RecordData::from(*record)
+    }
+}
+
 /// The same partition of the same topic, offset and content.
 impl PartialEq for ConsumerRecord<'_> {
     fn eq(&self, other: &Self) -> bool {
@@ -417,5 +431,13 @@ impl OwnedConsumerRecord {
     /// The value as text for people: what is not UTF-8 is replaced, and null is empty.
     pub fn value_text(&self) -> Cow<'_, str> {
         text_of(self.value.as_deref())
+    }
+}
+
+impl<'a> From<&'a OwnedConsumerRecord> for RecordData<'a> {
+    /// The same key, value, headers and timestamp, null where they are null.
+    fn from(record: &'a OwnedConsumerRecord) -> Self {
+        let headers = record.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
+        RecordData::borrowed(record.key.as_deref(), record.value.as_deref(), headers, record.timestamp)
     }
 }

@@ -114,7 +114,10 @@ impl fmt::Display for Error {
                 write!(f, "timestamp {timestamp} was refused: {reason}")
             }
             Error::InvalidArgument { reason } => write!(f, "invalid argument: {reason}"),
-            Error::TopicExists { name } => write!(f, "topic '{name}' already exists"),
+            Error::TopicExists { name } => write!(
+                f,
+                "topic '{name}' already exists: Streamlog::topic returns it, Streamlog::topic_or_create brings it up to date"
+            ),
             Error::PartitionsDiffer { topic, found, requested } => write!(
                 f,
                 "topic '{topic}' has {found} partitions, and {requested} were asked for: {}, or leave the number out of the configuration to take the topic as it is",

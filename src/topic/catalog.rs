@@ -386,7 +386,7 @@ impl Catalog {
                     format!("{count} partitions are more than the {MAX_PARTITIONS} that a topic can have")
                 }
                 false => format!(
-                    "topic '{name}' has {before} partitions: {count} are not more, and partitions cannot be removed"
+                    "topic '{name}' has {before} partitions, none of which can be removed: ask for more than {before}, not for {count}"
                 ),
             };
             return Err(Error::InvalidArgument { reason });

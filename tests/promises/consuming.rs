@@ -61,6 +61,8 @@ promises! {
         "because it went elsewhere since, or was unassigned" => [any_damage_is_skipped];
     an_owned_record_is_the_record: "src/consumer/records.rs", "The record with bytes that outlive the poll"
         => [an_owned_record_has_no_headers];
+    the_last_header_of_a_name_counts: "src/codec/record/headers.rs", "The value of the last header of this name"
+        => [the_first_header_is_found];
 }
 
 pub const ELSEWHERE: &[Promise] = &[
@@ -318,6 +320,15 @@ fn an_owned_record_is_the_record() {
         (headers, borrowed.key, borrowed.value)
     );
     assert_eq!((owned.offset, owned.next_offset), (borrowed.offset, borrowed.next_offset));
+}
+
+fn the_last_header_of_a_name_counts() {
+    let world = World::new(1);
+    let record = RecordData::new("v").header("h", "1").header("h", "2").header("gone", "1").null_header("gone");
+    world.partition().append(&[record]).unwrap();
+    let records = world.consumer().poll(NOW).unwrap();
+    let headers = records.iter().next().unwrap().headers;
+    assert_eq!(["h", "gone", "none"].map(|name| headers.get(name)), [Some(&b"2"[..]), None, None]);
 }
 
 fn a_poll_waits_as_long_as_it_may() {

@@ -34,6 +34,8 @@ promises! {
         => [the_last_failure_comes_back_first];
     what_came_back_goes_where_it_should_have_gone: "src/producer/undelivered.rs",
         "to the same partition, with the same timestamp" => [what_came_back_goes_anywhere];
+    a_copy_is_the_record: "src/producer/record.rs",
+        "A record with the key, value, headers and timestamp of another one" => [a_copy_is_made_now];
     a_part_is_one_batch: "src/producer/send_batch.rs", "The part of each partition is one record batch"
         => [a_part_is_several_batches];
     a_part_that_is_refused_leaves_all_untouched: "src/producer/send_batch.rs",
@@ -263,6 +265,33 @@ fn what_came_back_goes_where_it_should_have_gone() {
         assert_eq!((placed.topic_partition(), placed.timestamp), (&record.topic_partition, record.timestamp));
     }
     assert!((0..20).all(|partition| world.values(partition) == ["a"]));
+}
+
+fn a_copy_is_the_record() {
+    let world = World::new(2);
+    world.log.create_topic("dead", TopicConfig::default()).unwrap();
+    let then = Timestamp::from_millis(7);
+    let strange = [
+        RecordData::tombstone("k").header("h", "1").null_header("h").timestamp(then),
+        RecordData::null().timestamp(then),
+        RecordData::new("").key("").timestamp(Timestamp::NONE),
+    ];
+    world.log.topic("t").unwrap().partition(1).unwrap().append(&strange).unwrap();
+    let producer = world.log.producer().unwrap();
+    let records = world.consumer().poll(NOW).unwrap();
+    let content = |records: Vec<OwnedRecord>| -> Vec<_> {
+        records.into_iter().map(|r| (r.key, r.value, r.headers, r.timestamp)).collect()
+    };
+    for record in &records {
+        producer.send(ProducerRecord::copy_of("dead", record)).unwrap();
+    }
+    let dead = world.log.topic("dead").unwrap().partition(0).unwrap();
+    let source = content(world.log.topic("t").unwrap().partition(1).unwrap().last(9).unwrap());
+    assert_eq!(content(dead.last(9).unwrap()), source);
+    for record in records {
+        producer.send(ProducerRecord::copy_of("dead", &record)).unwrap();
+    }
+    assert_eq!(content(dead.last(3).unwrap()), source);
 }
 
 fn a_part_is_one_batch() {

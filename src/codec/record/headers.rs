@@ -50,6 +50,28 @@ impl<'a> Headers<'a> {
         self.raw.left == 0
     }
 
+    /// The value of the last header of this name, as Kafka's `lastHeader` has it; `None` where there is none, and where
+    /// that value is null. Those before it, and null, are found by iterating.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+    /// # let log = Streamlog::in_memory()?;
+    /// # log.create_topic("jobs", TopicConfig::default())?;
+    /// # log.producer()?.send(ProducerRecord::new("jobs", "a job").header("attempt", "1").header("attempt", "2"))?;
+    /// # let mut consumer = log.consumer("workers")?;
+    /// # consumer.subscribe(["jobs"])?;
+    /// for record in &consumer.poll(Duration::from_secs(1))? {
+    ///     assert_eq!(record.headers.get("attempt"), Some(&b"2"[..]));
+    /// }
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        let mut named = self.filter(|(other, _)| *other == name);
+        let found = if planted!(the_first_header_is_found) { named.next() } else { named.last() };
+        found.and_then(|(_, value)| value)
+    }
+
     /// The headers that are left, with names as the bytes that they are.
     ///
     /// ```
