@@ -391,7 +391,9 @@ fn records_of_places() {
 fn headers() {
     let partition = partition();
     for text in &texts() {
-        tried(partition.append(&[RecordData::new("x").header(text.as_str(), text).null_header(text.as_str())]));
+        tried(
+            partition.append(&[RecordData::new("x").header(text.as_str(), text).null_header(text.as_str())]),
+        );
         for batch in partition.read(0) {
             batch.unwrap().iter().for_each(|record| assert_eq!(record.headers.get(text), None));
         }

@@ -107,7 +107,10 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! A record says whether it [may be in the log](crate::clients::UndeliveredRecord::may_be_in_log) all the same, which a failed flush
+//! A program that takes new input while `left` grows keeps in memory what the disk has no space for: stop taking, or count
+//! what is refused, until everything in `left` is written.
+//!
+//! A record says whether it [may be in the log](crate::UndeliveredRecord::may_be_in_log) all the same, which a failed flush
 //! leaves open: written again, it may be there twice. A process that dies takes with it what was not acknowledged; only the
 //! input, or a [`send`](crate::Producer::send), survives that.
 //!
@@ -194,8 +197,8 @@
 //! ```
 //!
 //! With several partitions, events of one key are in order among each other, and others are not. Replaying everything
-//! takes time once there is much; store a snapshot of the state together with the offset that it is as of, and replay
-//! from there.
+//! takes time once there is much; store [a snapshot of the state](super::patterns#a-snapshot-of-the-state) together with the
+//! offset that it is as of, and replay from there.
 //!
 //! # Replaying by time
 //!

@@ -1,22 +1,25 @@
 //! Whole programs around a log: what services, devices and tests build again and again.
 //!
 //! * [An edge buffer](#an-edge-buffer): a device that collects while its line is down
+//! * [Clocks that begin in 1970](#clocks-that-begin-in-1970)
 //! * [A projection with exact positions](#a-projection-with-exact-positions)
+//! * [A snapshot of the state](#a-snapshot-of-the-state): a start that does not replay everything
 //! * [Optimistic concurrency](#optimistic-concurrency)
+//! * [Retries and dead letters](#retries-and-dead-letters)
+//! * [Long polling](#long-polling): readers behind HTTP
 //! * [Following in another process](#following-in-another-process)
 //! * [Shutting down several consumers](#shutting-down-several-consumers)
 //! * [Metrics to export](#metrics-to-export)
 //! * [How many partitions, how large segments](#how-many-partitions-how-large-segments)
 //! * [Which errors to retry](#which-errors-to-retry)
 //! * [Which record type comes from where](#which-record-type-comes-from-where)
-//! * [Clocks that begin in 1970](#clocks-that-begin-in-1970)
 //!
 //! The smaller steps are in [`how_to`](super::how_to).
 //!
 //! # An edge buffer
 //!
 //! A device appends readings all the time and ships them when its line is up. The log bounds what it keeps, the group
-//! remembers how far the shipping came, and the lag says how far it is behind. A batch that could not be shipped is not
+//! remembers how far the shipping came, and the lag says how much is left to ship. A batch that could not be shipped is not
 //! committed: [`seek`](crate::Consumer::seek) goes back to it, and a restart begins with it.
 //!
 //! ```
@@ -34,7 +37,7 @@
 //!     }
 //!     if line(&records) {
 //!         consumer.commit_sync()?;
-//!         return Ok(records.iter().count());
+//!         return Ok(records.len());
 //!     }
 //!     for partition in records.partitions() {
 //!         if let Some(first) = records.records(partition).next() {
@@ -42,6 +45,15 @@
 //!         }
 //!     }
 //!     Ok(0)
+//! }
+//!
+//! /// Frees what was shipped: now and then, and when the disk is full.
+//! fn free(log: &Streamlog, consumer: &mut Consumer) -> Result<()> {
+//!     for partition in consumer.assignment() {
+//!         let shipped = consumer.position(&partition)?;
+//!         log.delete_records(&partition.topic, partition.partition, shipped)?;
+//!     }
+//!     Ok(())
 //! }
 //!
 //! let log = Streamlog::in_memory()?; // on a device: Streamlog::open("/var/lib/readings")
@@ -67,11 +79,62 @@
 //! assert_eq!(ship(&mut uplink, &mut flaky)?, 0);
 //! assert_eq!(ship(&mut uplink, &mut flaky)?, 100);
 //! assert_eq!(log.describe_group("uplink")?.lag(), 0);
+//! free(&log, &mut uplink)?;
+//! assert_eq!(log.topic("readings")?.partition(0)?.log_start_offset(), 100);
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! A full disk is not lost data: [pipelined, and nothing lost](super::how_to#pipelined-and-nothing-lost) has the
-//! producer's side.
+//! **When the disk is full**, readings that were accepted wait, and come back if it stays full:
+//! [pipelined, and nothing lost](super::how_to#pipelined-and-nothing-lost) has the producer's side. A commit is an append
+//! too. One that finds no space is [`DiskFull`](crate::Error::DiskFull), which is retriable; what it was to cover is
+//! shipped again after a restart. Removing needs no space: retention and
+//! [`delete_records`](crate::Streamlog::delete_records) work on a full disk. Retention helps only where the limits of all
+//! topics together, with the indexes, are less than the medium has.
+//!
+//! # Clocks that begin in 1970
+//!
+//! A device without a battery for its clock begins in 1970, until the network tells it the time. Records without a timestamp
+//! of their own get the time of the device. Two things follow. [`retention_time`](crate::TopicConfig::retention_time) goes by
+//! the timestamps: once the clock is right, the readings of the first minutes are fifty years old, and the next look
+//! at the retention removes their segment, shipped or not. And [finding by time](crate::Partition::offset_for_timestamp)
+//! finds them under 1970. Offsets, order, commits and durability do not depend on the clock.
+//!
+//! So begin with a limit on the size alone, and limit the age once the clock is right and the first minutes are shipped:
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{Offset, Result, Streamlog, Timestamp, TopicConfig};
+//!
+//! /// The clock was set: this program did not exist before.
+//! fn is_right(now: Timestamp) -> bool {
+//!     now > Timestamp::from_millis(1_767_225_600_000)
+//! }
+//!
+//! fn open_readings(log: &Streamlog) -> Result<TopicConfig> {
+//!     let by_size = TopicConfig::default().retention_bytes(50_000_000).retention_time(None);
+//!     log.topic_or_create("readings", by_size.clone())?;
+//!     Ok(by_size)
+//! }
+//!
+//! /// `unsure` is the end of the log at the time when the clock was found to be right.
+//! fn limit_age(log: &Streamlog, by_size: TopicConfig, unsure: Offset, shipped: Offset) -> Result<bool> {
+//!     if shipped < unsure {
+//!         return Ok(false);
+//!     }
+//!     log.topic_or_create("readings", by_size.retention_time(Duration::from_secs(24 * 60 * 60)))?;
+//!     Ok(true)
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! let by_size = open_readings(&log)?; // at each start: the last run may have left a limit on the age
+//! assert!(is_right(Timestamp::now()));
+//! let end = log.topic("readings")?.partition(0)?.log_end_offset();
+//! assert!(limit_age(&log, by_size, end, end)?);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! A device that knows how long it has been running can do better: it keeps the first readings until the clock is right, and
+//! gives them [timestamps](crate::ProducerRecord::timestamp) reckoned back from then.
 //!
 //! # A projection with exact positions
 //!
@@ -127,52 +190,226 @@
 //! Text forms help where the database has no type for a position: a [`TopicPartition`](crate::TopicPartition) and an
 //! [`Offset`](crate::Offset) are read back by `parse`, and the feature `serde` makes JSON of the whole map.
 //!
+//! # A snapshot of the state
+//!
+//! A program whose state is what its events add up to replays them at each start. A snapshot shortens that: the state,
+//! together with the offset of the first event that is not in it. It is made from what readers see, so that it never holds an
+//! event that a power cut can take back, and it may lie in a topic of its own, of which only the newest record matters.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use streamlog::{Offset, Partition, RecordData, Result, Streamlog, TopicConfig};
+//!
+//! #[derive(Default)]
+//! struct State {
+//!     /// Every event below it is in the balances.
+//!     as_of: Offset,
+//!     balances: BTreeMap<String, i64>,
+//! }
+//!
+//! impl State {
+//!     /// The newest snapshot, and the events after it.
+//!     fn load(events: &Partition, snapshots: &Partition) -> Result<State> {
+//!         let mut state = State::default();
+//!         if let Some(newest) = snapshots.last(1)?.pop() {
+//!             let text = newest.value_text();
+//!             let mut lines = text.lines();
+//!             state.as_of = lines.next().unwrap_or_default().parse()?;
+//!             let pairs = lines.filter_map(|line| line.split_once(' '));
+//!             state.balances = pairs.map(|(name, sum)| (name.to_string(), sum.parse().unwrap_or(0))).collect();
+//!         }
+//!         state.catch_up(events)?;
+//!         Ok(state)
+//!     }
+//!
+//!     fn catch_up(&mut self, events: &Partition) -> Result<()> {
+//!         for event in events.records(self.as_of) {
+//!             let event = event?;
+//!             let amount: i64 = event.value_text().parse().unwrap_or(0);
+//!             *self.balances.entry(event.key_text().into_owned()).or_default() += amount;
+//!             self.as_of = event.offset + 1;
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     fn save(&self, snapshots: &Partition) -> Result<()> {
+//!         let balances: String = self.balances.iter().map(|(name, sum)| format!("\n{name} {sum}")).collect();
+//!         snapshots.append(&[RecordData::new(format!("{}{balances}", self.as_of))])?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! let events = log.create_topic("transfers", TopicConfig::default())?.partition(0)?;
+//! let few = TopicConfig::default().retention_bytes(8 << 20);
+//! let snapshots = log.create_topic("snapshots", few)?.partition(0)?;
+//!
+//! events.append(&[RecordData::new("100").key("ada"), RecordData::new("50").key("grace")])?;
+//! let mut state = State::load(&events, &snapshots)?;
+//! state.save(&snapshots)?;
+//! events.append(&[RecordData::new("-30").key("ada")])?;
+//!
+//! let again = State::load(&events, &snapshots)?; // replays one event
+//! assert_eq!((again.as_of, again.balances["ada"]), (Offset::new(3), 70));
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! A snapshot is one record, and so at most [`max_message_bytes`](crate::TopicConfig::max_message_bytes) long; a larger one
+//! goes into a file beside the log.
+//!
 //! # Optimistic concurrency
 //!
-//! "Append this event if nobody else appended since I looked" takes a lock of the program's own: it compares a version
-//! and appends before anybody else does. The versions come from replaying.
+//! "Append this event if nobody else appended since I looked" takes a lock of the program's own, which compares a version and
+//! decides the order. The lock is not held while the medium is waited for: [`enqueue`](crate::Producer::enqueue) fixes the
+//! place of the event, and threads that [`wait`](crate::Delivery::wait) at the same time share a flush.
 //!
 //! ```
 //! use std::{collections::HashMap, sync::Mutex};
-//! use streamlog::{Partition, RecordData, Result, Streamlog, TopicConfig};
+//! use streamlog::{Partition, Producer, ProducerRecord, Result, Streamlog, TopicConfig};
 //!
 //! struct Accounts {
-//!     events: Partition,
+//!     producer: Producer,
 //!     versions: Mutex<HashMap<String, u64>>,
 //! }
 //!
 //! impl Accounts {
-//!     fn load(events: Partition) -> Result<Accounts> {
+//!     fn load(producer: Producer, events: &Partition) -> Result<Accounts> {
 //!         let mut versions = HashMap::new();
 //!         for event in events.records(events.log_start_offset()) {
 //!             *versions.entry(event?.key_text().into_owned()).or_default() += 1;
 //!         }
-//!         Ok(Accounts { events, versions: Mutex::new(versions) })
+//!         Ok(Accounts { producer, versions: Mutex::new(versions) })
 //!     }
 //!
-//!     /// Whether the event was appended: `false` when the account is not at this version any more.
+//!     /// Whether the event was appended, and is durable: `false` when the account is not at this version any more.
 //!     fn append(&self, account: &str, expected: u64, event: &str) -> Result<bool> {
-//!         let mut versions = self.versions.lock().unwrap();
-//!         if versions.get(account).copied().unwrap_or(0) != expected {
-//!             return Ok(false);
-//!         }
-//!         self.events.append(&[RecordData::new(event).key(account)])?;
-//!         versions.insert(account.to_string(), expected + 1);
+//!         let delivery = {
+//!             let mut versions = self.versions.lock().unwrap();
+//!             if versions.get(account).copied().unwrap_or(0) != expected {
+//!                 return Ok(false);
+//!             }
+//!             let delivery = self.producer.enqueue(ProducerRecord::new("accounts", event).key(account))?;
+//!             versions.insert(account.to_string(), expected + 1);
+//!             delivery
+//!         };
+//!         delivery.wait()?;
 //!         Ok(true)
 //!     }
 //! }
 //!
 //! let log = Streamlog::in_memory()?;
-//! let accounts = Accounts::load(log.create_topic("accounts", TopicConfig::default())?.partition(0)?)?;
+//! let events = log.create_topic("accounts", TopicConfig::default())?.partition(0)?;
+//! let accounts = Accounts::load(log.producer()?, &events)?;
 //! assert!(accounts.append("ada", 0, "opened")?);
 //! assert!(accounts.append("ada", 1, "paid 100")?);
-//! assert!(!accounts.append("ada", 1, "paid 50")?); // somebody was faster: load, decide again
-//! assert!(Accounts::load(accounts.events.clone())?.append("ada", 2, "paid 50")?);
+//! assert!(!accounts.append("ada", 1, "paid 50")?); // somebody was faster: look, decide again
+//! assert!(Accounts::load(log.producer()?, &events)?.append("ada", 2, "paid 50")?);
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Under the lock appends do not share a flush. One lock and one partition for each shard of the accounts let as many
-//! appends go on at the same time.
+//! The versions run ahead of the medium. That is safe within one partition: after a crash an event is there only if every
+//! event is that was enqueued before it. It is not safe across partitions, so decisions that depend on each other belong into
+//! one. An error of `wait` leaves the versions ahead for good: [`flush`](crate::Producer::flush), and load them anew.
+//!
+//! # Retries and dead letters
+//!
+//! A record that cannot be processed must not hold up those after it for long, and must not be lost. Try it a few times, then
+//! send it to a topic for dead letters, with the reason, and go on. The dead letter is durable before the commit. A crash in
+//! between makes it twice; none is ever missing.
+//!
+//! ```
+//! use std::{thread, time::Duration};
+//! use streamlog::{Consumer, ConsumerRecord, Producer, ProducerRecord, Result, Streamlog, TopicConfig};
+//!
+//! const ATTEMPTS: u32 = 3;
+//!
+//! /// Works on one poll.
+//! fn work(
+//!     consumer: &mut Consumer,
+//!     producer: &Producer,
+//!     job: &mut impl FnMut(&ConsumerRecord) -> std::result::Result<(), String>,
+//! ) -> Result<()> {
+//!     for record in &consumer.poll(Duration::from_millis(100))? {
+//!         for attempt in 1..=ATTEMPTS {
+//!             let Err(reason) = job(&record) else { break };
+//!             if attempt == ATTEMPTS {
+//!                 let from = format!("{}@{}", record.topic_partition(), record.offset);
+//!                 let dead = ProducerRecord::copy_of("jobs.dead", &record); // key, value, headers and timestamp
+//!                 producer.send(dead.header("reason", reason).header("from", from))?;
+//!             } else {
+//!                 thread::sleep(Duration::from_millis(10 << attempt));
+//!             }
+//!         }
+//!     }
+//!     consumer.commit_sync()
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! log.create_topic("jobs", TopicConfig::default())?;
+//! let dead = log.create_topic("jobs.dead", TopicConfig::default())?.partition(0)?;
+//! let producer = log.producer()?;
+//! for job in ["1", "two", "3"] {
+//!     producer.send(ProducerRecord::new("jobs", job))?;
+//! }
+//!
+//! let mut consumer = log.consumer("workers")?;
+//! consumer.subscribe(["jobs"])?;
+//! let mut job = |record: &ConsumerRecord| {
+//!     record.value_text().parse::<u32>().map(drop).map_err(|error| error.to_string())
+//! };
+//! work(&mut consumer, &producer, &mut job)?;
+//!
+//! let letters = dead.last(10)?;
+//! assert_eq!(letters.len(), 1);
+//! assert_eq!(letters[0].value_str(), Some("two"));
+//!
+//! // And read by a consumer, a header has its value by name.
+//! let mut reader = log.consumer("post office")?;
+//! reader.subscribe(["jobs.dead"])?;
+//! for letter in &reader.poll(Duration::from_secs(1))? {
+//!     assert_eq!(letter.headers.get("from"), Some(&b"jobs-0@1"[..]));
+//! }
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! Where a retry has to wait for minutes, send the copy to a topic `jobs.retry` with the attempt and the time in headers, and
+//! let a second consumer sleep until that time has come.
+//!
+//! # Long polling
+//!
+//! A reader at the other end of a network asks for the records from an offset on, and for a while where there are none yet.
+//! A consumer without a group serves one such request, and keeps nothing for the next: the answer says where to go on.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{AutoOffsetReset, ErrorKind, Offset, ProducerRecord, Result, Streamlog, TopicConfig, TopicPartition};
+//!
+//! /// The answer to `GET /events?from=42`: records, and the offset to ask for next.
+//! fn events(log: &Streamlog, from: Offset, patience: Duration) -> Result<(Vec<String>, Offset)> {
+//!     let partition = TopicPartition::new("events", 0);
+//!     let none = AutoOffsetReset::None;
+//!     let mut consumer = log.consumer_builder_without_group().auto_offset_reset(none).build()?;
+//!     consumer.assign([partition.clone()])?;
+//!     consumer.seek(&partition, from)?;
+//!     let records = consumer.poll(patience)?;
+//!     let next = records.next_offsets().get(&partition).copied().unwrap_or(from);
+//!     Ok((records.iter().map(|record| record.value_text().into_owned()).collect(), next))
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! log.create_topic("events", TopicConfig::default())?;
+//! log.producer()?.send(ProducerRecord::new("events", "hello"))?;
+//!
+//! let patience = Duration::from_millis(10);
+//! assert_eq!(events(&log, Offset::ZERO, patience)?, (vec!["hello".to_string()], Offset::new(1)));
+//! assert_eq!(events(&log, Offset::new(1), patience)?, (vec![], Offset::new(1)));
+//! // Removed by retention, or never there: the text has the range that is. HTTP says 416.
+//! assert_eq!(events(&log, Offset::new(7), patience).unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! Each waiting reader takes a thread. A [wake-up handle](crate::Consumer::wakeup_handle) ends the wait of one; closing the log
+//! ends them all, with [`Closed`](crate::ErrorKind::Closed).
 //!
 //! # Following in another process
 //!
@@ -273,6 +510,9 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
+//! Where nothing has to be finished or committed, [`close`](crate::Streamlog::close) alone is enough: it ends every poll
+//! with [`Closed`](crate::ErrorKind::Closed).
+//!
 //! # Metrics to export
 //!
 //! | figure | from | watch for |
@@ -316,24 +556,19 @@
 //!
 //! # Which record type comes from where
 //!
-//! Two types are written, four are read. The borrowed ones cost nothing and live as long as what they came from; the owned
-//! ones share the bytes of their batch ([`Bytes`](crate::Bytes)) and can be kept and sent to other threads.
+//! Two types are written, four are read, and one comes back. The borrowed ones cost nothing and live as long as what they
+//! came from; the owned ones share the bytes of their batch ([`Bytes`](crate::Bytes)) and can be kept and sent to other
+//! threads.
 //!
 //! | type | comes from | holds | becomes |
 //! |---|---|---|---|
 //! | [`ProducerRecord`](crate::ProducerRecord) | the program, for [`Producer`](crate::Producer) | topic, and partition if chosen | |
 //! | [`RecordData`](crate::RecordData) | the program, for [`Partition::append`](crate::Partition::append) | no topic, no partition | |
-//! | [`Record`](crate::Record) | iterating over `&Batch` | borrowed from the batch | `RecordData` by `from`, to be written again |
-//! | [`OwnedRecord`](crate::records::OwnedRecord) | [`Partition::records`](crate::Partition::records), [`last`](crate::Partition::last), iterating over a `Batch` | owned, no topic | |
+//! | [`Record`](crate::Record) | iterating over `&Batch` | borrowed from the batch | |
+//! | [`OwnedRecord`](crate::OwnedRecord) | [`Partition::records`](crate::Partition::records), [`last`](crate::Partition::last), iterating over a `Batch` | owned, no topic | |
 //! | [`ConsumerRecord`](crate::ConsumerRecord) | iterating over `&ConsumerRecords` | borrowed from the poll, with its partition | `OwnedConsumerRecord` by `to_owned` |
-//! | [`OwnedConsumerRecord`](crate::clients::OwnedConsumerRecord) | `to_owned`; [`commit_record`](crate::Consumer::commit_record) takes it | owned, with its partition | |
+//! | [`OwnedConsumerRecord`](crate::OwnedConsumerRecord) | `to_owned`, iterating over `ConsumerRecords` | owned, with its partition | |
+//! | [`UndeliveredRecord`](crate::UndeliveredRecord) | [`take_undelivered`](crate::Producer::take_undelivered) | owned, with its partition | `ProducerRecord` by `to_record`, for the same partition |
 //!
-//! # Clocks that begin in 1970
-//!
-//! A device without a battery for its clock begins in 1970 until the network tells the time. Records without a timestamp of
-//! their own get that time. Two things follow. [`retention_time`](crate::TopicConfig::retention_time) goes by the
-//! timestamps: once the clock is right, records of the first minutes are fifty years old, and their segment is removed at
-//! the next look. And [finding by time](crate::Partition::offset_for_timestamp) finds them under 1970. Wait for the clock
-//! before the first record, give records timestamps of your own, or bound such a topic by
-//! [`retention_bytes`](crate::TopicConfig::retention_bytes) alone. Offsets, order, commits and durability do not depend
-//! on the clock.
+//! Each that was read becomes `RecordData` by `from`, to be appended again, and `ProducerRecord` by
+//! [`copy_of`](crate::ProducerRecord::copy_of), to be sent to any topic.

@@ -324,7 +324,8 @@ fn an_owned_record_is_the_record() {
 
 fn the_last_header_of_a_name_counts() {
     let world = World::new(1);
-    let record = RecordData::new("v").header("h", "1").header("h", "2").header("gone", "1").null_header("gone");
+    let record =
+        RecordData::new("v").header("h", "1").header("h", "2").header("gone", "1").null_header("gone");
     world.partition().append(&[record]).unwrap();
     let records = world.consumer().poll(NOW).unwrap();
     let headers = records.iter().next().unwrap().headers;
