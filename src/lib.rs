@@ -3,7 +3,7 @@
 //! A [`Streamlog`] is a directory opened by your process. In it are topics; a topic has partitions; a partition is an
 //! ordered log of records that only grows at its end. Producers append, consumers read in order and remember how far
 //! they came. There is no server, no runtime and no network. The words are Kafka's; the [manual](manual#words) explains
-//! those that are used with care.
+//! the ones that need care.
 //!
 //! ```
 //! use std::time::Duration;
@@ -37,25 +37,24 @@
 //!
 //! **Atomicity.** A batch ([`Producer::send_batch`], [`Partition::append`]) is in its partition wholly or not at all.
 //!
-//! **Resuming.** A group's position is what it committed, never ahead of what was said, and never silently reset:
-//! [`ConsumerRecords::resets`] tells of each reset that the policy made.
+//! **Resuming.** A group resumes at what it committed: never ahead of what the program said was done, and never silently
+//! reset. [`ConsumerRecords::resets`] lists each reset that the policy made.
 //!
-//! **Honesty.** What a crash tore off is cut and told ([`Streamlog::recovery_report`]); what is damaged is an
-//! [`Error::Corrupt`] that names file and position; an error says what to do next ([`Error::kind`],
-//! [`Error::is_retriable`]).
+//! **Honesty.** A torn tail is cut and reported ([`Streamlog::recovery_report`]). Damage is an [`Error::Corrupt`] that names
+//! file and position. An error says what to do next ([`Error::kind`], [`Error::is_retriable`]).
 //!
 //! # Three ways in
 //!
 //! | to append | |
 //! |---|---|
 //! | [`Producer::send`] | one record, acknowledged when it returns |
-//! | [`Producer::enqueue`] | a pipeline: records gather into batches, one flush serves many, a [`Delivery`] tells where each went |
+//! | [`Producer::enqueue`] | a pipeline: records gather into batches, one flush serves many, a [`Delivery`] reports where each went |
 //! | [`Partition::append`] | a batch, to a partition of your choice |
 //!
 //! | to read | |
 //! |---|---|
-//! | [`Consumer::poll`] | in order from where the group is, sleeping until there is something |
-//! | [`Partition::read`], [`Partition::read_backwards`], [`Partition::last`] | from anywhere, in either direction |
+//! | [`Consumer::poll`] | in order from where the group is, sleeping until there are records |
+//! | [`Partition::records`], [`Partition::read_backwards`], [`Partition::last`] | from anywhere, in either direction |
 //! | [`Partition::offset_for_timestamp`] | by time |
 //!
 //! | to open | |
@@ -78,8 +77,8 @@
 //!
 //! # Files
 //!
-//! A segment is a sequence of Kafka's record batches, its indexes are Kafka's, and Kafka's own tools read them. What is
-//! ours lies beside them and can be rebuilt, but for the manifest, which says what exists. The [`manual`] describes
+//! A segment is a sequence of Kafka's record batches, its indexes are Kafka's, and Kafka's own tools read them. Our own
+//! files lie beside them and can be rebuilt, except the manifest, which says what exists. The [`manual`] describes
 //! every file, what each operation writes in which order, and why a crash at any point of it is survived.
 //!
 //! # Threads

@@ -1,4 +1,4 @@
-//! For those who know Kafka: what is the same, what differs and why, what is missing.
+//! For readers who know Kafka: what is the same, what differs and why, what is missing.
 //!
 //! # The same
 //!
@@ -44,7 +44,7 @@
 //! | a removed file waits `file.delete.delay.ms` | it goes when its last reader lets go | the operating system counts them |
 //! | `acks`, `retries`, `request.timeout.ms` | not there | nothing is sent anywhere |
 //! | `delivery.timeout.ms` | [`max_block`](crate::clients::ProducerBuilder::max_block) | a full disk is the one thing that an enqueued record waits for |
-//! | a record whose time is over fails in its own callback or future | [`Undelivered`](crate::Error::Undelivered): from its delivery, from the partition's next call, once, and from the next flush | who keeps no delivery is told, too, and [gets the records back](crate::Producer::take_undelivered) |
+//! | a record whose time is over fails in its own callback or future | [`Undelivered`](crate::Error::Undelivered): from its delivery, from the partition's next call, once, and from the next flush | a program that keeps no delivery learns of it, too, and [gets the records back](crate::Producer::take_undelivered) |
 //! | asynchronous `send`, futures and callbacks | `send` returns when acknowledged; `enqueue` is the pipelined one | blocking is the simple case in a library |
 //! | poll loop with heartbeats, `max.poll.interval.ms` | no heartbeats | a group has no members yet |
 //! | committed offsets expire after seven days without a member | they stay | a program that runs once a month finds its place |
@@ -73,4 +73,4 @@
 //! The way back is an opening. Records that a broker appended to a partition that was closed here, in the same segment or
 //! in new ones, are part of the log; [`RecoveryReport`](crate::admin::RecoveryReport) lists them, and later appends carry the
 //! broker's last leader epoch. Segments that its retention removed are gone here too. Segments that its log cleaner
-//! rewrote are damage: nothing tells them from shortened ones.
+//! rewrote are damage: they cannot be told from shortened ones.

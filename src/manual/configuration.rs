@@ -1,4 +1,4 @@
-//! Settings: what can be set, what it is when nobody sets it, and why.
+//! Settings: what can be set, the defaults, and the reasons for them.
 //!
 //! Defaults are chosen so that nobody loses data by not reading this page: retention is unlimited, acknowledged means
 //! durable, consumers begin at the beginning, and offsets are committed when the program says so. Everything else is as
@@ -81,7 +81,7 @@
 //!
 //! # Opening
 //!
-//! [`Streamlog::builder`](crate::Streamlog::builder) has these settings. They are of the handle, and not remembered.
+//! [`Streamlog::builder`](crate::Streamlog::builder) has these settings. They belong to the handle and are not stored.
 //!
 //! | setting | default | |
 //! |---|---|---|
@@ -92,7 +92,7 @@
 //! | [`max_open_files`](crate::config::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: about half of a small limit, below 512 of a large one |
 //! | [`retention_check_interval`](crate::config::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
 //! | [`wait_for_lock`](crate::config::Builder::wait_for_lock) | not at all | how long an opening waits for the writer before it |
-//! | [`on_recovery_progress`](crate::config::Builder::on_recovery_progress) | | told about once per mebibyte after a crash; may cancel |
+//! | [`on_recovery_progress`](crate::config::Builder::on_recovery_progress) | | called about once per mebibyte after a crash; may cancel |
 //!
 //! # Producers
 //!
@@ -101,7 +101,7 @@
 //! | [`batch_size`](crate::clients::ProducerBuilder::batch_size) | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record makes a batch of its own |
 //! | [`linger`](crate::clients::ProducerBuilder::linger) | `linger.ms` | 1 ms | 5 ms | for `enqueue`; `send` never lingers |
 //! | [`buffer_memory`](crate::clients::ProducerBuilder::buffer_memory) | `buffer.memory` | 8 MiB | 32 MiB | records on their way, over all partitions; there is no network to hide |
-//! | [`max_block`](crate::clients::ProducerBuilder::max_block) | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room (zero: `QueueFull` at once), and a batch for space on a full disk (Kafka's `delivery.timeout.ms`, 2 minutes) |
+//! | [`max_block`](crate::clients::ProducerBuilder::max_block) | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room (zero: `QueueFull` immediately), and a batch for space on a full disk (Kafka's `delivery.timeout.ms`, 2 minutes) |
 //! | | `max.request.size` | | 1 MiB | not there: a topic's `max.message.bytes` and the segment size limit a batch, and `buffer_memory` a record of its own |
 //! | [`compression`](crate::clients::ProducerBuilder::compression) | `compression.type` | none | none | in topics that leave it to the producer |
 //! | [`partitioner`](crate::clients::ProducerBuilder::partitioner) | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::clients::DefaultPartitioner), [`RoundRobin`](crate::clients::RoundRobin), or a [`Partitioner`](crate::clients::Partitioner) of yours |
@@ -123,6 +123,6 @@
 //! | feature | brings |
 //! |---|---|
 //! | `gzip`, `snappy`, `lz4`, `zstd` | that codec, for reading and writing. `zstd` builds C code |
-//! | `tracing` | events for those who watch |
+//! | `tracing` | events for a subscriber |
 //! | `serde` | offsets, timestamps, ids, figures and reports can be serialized: see [the front page](crate#features) |
 //! | `sim` | the simulated machine, to test applications with |

@@ -15,8 +15,8 @@
 //! | `Interval(t)` | it is written | all of it survives | what was written longer ago than `t`, and the time a flush takes, survives |
 //! | `Written` | it is written | all of it survives | a prefix of it survives, at least to the last flush |
 //!
-//! In a `Flushed` topic readers stop where durable data ends. In the others they see what is written, at once. In all of
-//! them what survives is a *prefix* of what was appended, never a selection.
+//! In a `Flushed` topic readers stop where durable data ends. In the others they see what is written, immediately. In all
+//! of them what survives is a *prefix* of what was appended, never a selection.
 //!
 //! The flushes of `Interval` and the checkpoints of `Written` topics are background work. A handle without a background
 //! thread does them in [`maintain`](crate::Streamlog::maintain). `flush.messages` and `flush.ms` add flushes to the
@@ -64,13 +64,13 @@
 //! | I13 | hostile or damaged bytes give identical data or a typed error with file and position; never wrong bytes, a panic, a hang or unbounded memory | yes |
 //! | I14 | every failure says operation, path and cause; afterwards the log is unchanged or poisoned | yes |
 //! | I15 | waiters always wake; opening is bounded by the unclean tail; steady state grows neither memory nor descriptors | yes |
-//! | I16 | a second writer is refused at once with the holder's pid; a dead writer never blocks | yes |
+//! | I16 | a second writer is refused immediately with the holder's pid; a dead writer never blocks | yes |
 //! | I17 | the same calls, clock and seed give byte-identical files; directories of every released version open for ever | yes |
 //! | I18 | no panic from any public call; a panic in a user's callback leaves nothing locked or half done | yes |
 //!
 //! # Operation by operation
 //!
-//! Three notes are written down, and everything below leans on them. The **manifest** says what exists. The **mark** of
+//! Three notes are written down, and everything below depends on them. The **manifest** says what exists. The **mark** of
 //! a partition says `flushing` before a flush, `flushed` after it, and `recovery point` after a checkpoint. The
 //! manifest's last word about the directory is `opened` or `closed`. [`on_disk`](super::on_disk) has their bytes.
 //!
@@ -106,7 +106,7 @@
 //! 1. The producer's rules are checked. A duplicate is answered with its first offsets, and nothing is written.
 //! 2. The segment is rolled if the batch does not belong into it any more.
 //! 3. After an unclean opening, the first append writes a new incarnation into the manifest and flushes it.
-//! 4. Space is set aside if the file is too short.
+//! 4. Space is preallocated if the file is too short.
 //! 5. In a `Flushed` topic the mark says `flushing`, if it does not say so of anything yet.
 //! 6. The batch is written, at the end of the data, with one positional write.
 //! 7. It is published: indexes and producer state in memory, then the end that readers may see.
@@ -117,12 +117,12 @@
 //!
 //! **A4.** *After a crash in 6 the batch is there wholly or not at all.* Any sectors of it may be there, and the length.
 //! Recovery believes a batch whose base offset continues the order, whose length fits, and whose CRC matches. The bytes
-//! behind it are zeros or were never published. (I5)
+//! after it are zeros or were never published. (I5)
 //!
 //! ## Flush, and group commit
 //!
-//! Whoever needs durability asks for a flush up to an offset. One caller leads; those who come while it runs wait for the
-//! next one. One flush serves all who wrote before it began.
+//! A caller that needs durability asks for a flush up to an offset. One caller leads; callers that come while it runs wait
+//! for the next one. One flush serves every write that came before it began.
 //!
 //! 1. Under the lock: how far the log goes, and which sealed segments and names are outstanding.
 //! 2. The mark says `flushing`, if the append has not said so already.
@@ -135,12 +135,12 @@
 //! the partition, the names of those files, and the manifest's entries for them are durable. Step 3 makes them so, the
 //! tail last. (I1, I2)
 //!
-//! **A6.** *The mark errs on one side.* `flushed` is written after the flush that it speaks of. A process that dies
+//! **A6.** *The mark errs on one side.* `flushed` is written after the flush that it describes. A process that dies
 //! between 3 and 4 leaves more durable data than the mark says. After a power cut the mark itself may be an older one. In
 //! no state does it say more than is true. (I2)
 //!
 //! **A7.** *A default reader never sees what a power cut takes back.* It stops at the high watermark, and 5 comes after
-//! 3. A crash between 4 and 5 leaves a durable record that nobody was told of. It will be there after the opening; the
+//! 3. A crash between 4 and 5 leaves a durable record that was never acknowledged. It will be there after the opening; the
 //! promise is a lower bound. (I4)
 //!
 //! ## Roll
@@ -235,9 +235,9 @@
 //! 3. The log starts where they begin (see "Retention").
 //! 4. The sidecar that saves reading the log is written.
 //!
-//! **A15.** *No value is gone for a moment.* Until 3 is durable the old records count, and the new ones behind them say
+//! **A15.** *No value is gone for a moment.* Until 3 is durable the old records count, and the new ones after them say
 //! the same, whatever part of them is there; afterwards the new ones are durable. A sidecar says up to which record it
-//! was written; one from before 3, or from before a group was forgotten, is behind, and the records after it are read.
+//! was written; one from before 3, or from before a group was forgotten, is out of date, and the records after it are read.
 //! (I9, I11)
 //!
 //! ## Close
@@ -248,7 +248,7 @@
 //! 4. "closed" goes into the manifest with every partition's start, end and size, and is flushed.
 //! 5. `.kafka_cleanshutdown` is written. The lock is given up.
 //!
-//! **A12.** *A directory that says "closed" needs no look.* Everything 4 speaks of was made durable in 2, and nothing is
+//! **A12.** *A directory that says "closed" needs no look.* Everything that 4 describes was made durable in 2, and nothing is
 //! written after it. If a partition refuses appends because of damage, or was poisoned, the close writes no "closed", and
 //! the next opening looks for itself. A handle that found the log closed, and wrote nothing, closes without a write. One
 //! that recovered it closes it cleanly although nothing was appended, so that the next opening need not look again; the
@@ -265,20 +265,20 @@
 //! 2. Segments from the mark's `flushed` on are flushed, through fresh descriptors: a killed process leaves its bytes in
 //!    the cache, and nothing may be shown that is not durable.
 //! 3. The cache is *suspect* when the mark says that a flush was under way or had failed, or when the flush of step 2
-//!    fails. Then what lies behind `flushed` is read past the cache, with `O_DIRECT`, from the medium straight into
+//!    fails. Then what lies past `flushed` is read past the cache, with `O_DIRECT`, from the medium straight into
 //!    memory. Where that is refused, or where the flush of step 2 failed, so that nothing says that what is read will
 //!    stay, the file is written anew under its own name and flushed: cache and medium agree. That needs as much space
 //!    again; without it the partition shows what was durable, refuses appends with
 //!    [`ReadOnly`](crate::Error::ReadOnly), and can be opened again when there is space.
 //! 4. Batches are checked from the recovery point on, with the producers, epochs and indexes as of there. Where the cache
-//!    is believed, the space that was only set aside is not read: the file system is asked from where on the file has
-//!    nothing but zeros (`SEEK_DATA`), behind the flush of step 2, when no data waits for its place any more. The first
+//!    is believed, preallocated space is not read: the file system is asked where the zeros at the end begin
+//!    (`SEEK_DATA`), after the flush of step 2, when no data waits for its place any more. The first
 //!    64 KiB of what it names are read all the same: where they are not zeros, or where it cannot tell, all is read.
 //! 5. Where the chain of whole batches ends, there is a verdict.
 //!
-//! | the chain ends | and behind it | [`RecoveryVerdict`](crate::admin::RecoveryVerdict) |
+//! | the chain ends | and after it | [`RecoveryVerdict`](crate::admin::RecoveryVerdict) |
 //! |---|---|---|
-//! | at or above `flushed` | the end of the file, or zeros with no whole batch behind them | `Whole` |
+//! | at or above `flushed` | the end of the file, or zeros with no whole batch after them | `Whole` |
 //! | at or above `flushed` | anything else | `TornTail` |
 //! | below `flushed` | anything | `Damage` |
 //!
@@ -289,8 +289,8 @@
 //! the log unclean, and the next opening tries again.
 //!
 //! **Torn tail**: nothing from there on was acknowledged as durable. The file is cut at the last whole batch and flushed;
-//! later segments go aside. The report says where, how many bytes, why, and how many whole batches lay behind the
-//! first bad one. **Damage**: nothing is removed. What is whole can be read, before and behind it; reading the rest is
+//! later segments go aside. The report says where, how many bytes, why, and how many whole batches lay after the
+//! first bad one. **Damage**: nothing is removed. Whole batches can be read, before and after it; reading the rest is
 //! [`Corrupt`](crate::Error::Corrupt) with file and position. The partition accepts no appends. This release has no call
 //! that accepts the loss: copy what can be read into another topic.
 //!
@@ -313,10 +313,10 @@
 //! | found | becomes |
 //! |---|---|
 //! | whole batches, of any leader epoch, that continue the log without a gap: in the active segment, and in segments that begin where the one before ends | part of the log ([`taken_in`](crate::admin::PartitionRecovery::taken_in)). Later appends carry the last leader epoch |
-//! | other bytes behind the end of the log | a file of their own, named `.aside`, before they are cut off |
+//! | other bytes past the end of the log | a file of their own, named `.aside`, before they are cut off |
 //! | segments that do not continue it | renamed to `.aside` |
-//! | bytes behind the end of a sealed segment | nothing of the log: shown to nobody and left alone. [`health`](crate::Streamlog::health) tells once the segment was read |
-//! | the first segments are gone, and `leader-epoch-checkpoint` begins behind them, as after a broker's retention | a later log start ([`removed`](crate::admin::PartitionRecovery::removed)) |
+//! | bytes past the end of a sealed segment | nothing of the log: shown to nobody and left alone. [`health`](crate::Streamlog::health) reports them once the segment was read |
+//! | the first segments are gone, and `leader-epoch-checkpoint` begins after them, as after a broker's retention | a later log start ([`removed`](crate::admin::PartitionRecovery::removed)) |
 //! | the file of a segment is missing, or the active one is shorter | `Damage`: nothing grows over it |
 //!
 //! The manifest learns of these in the same append as "opened" (A1), before anything else is written. Until then every
@@ -340,7 +340,7 @@
 //! * [`health`](crate::Streamlog::health) lists the partition. A close returns the error and leaves the directory
 //!   unclean. Reopening recovers.
 //!
-//! A full disk is different when it is met while space is set aside: the append fails with
+//! A full disk is different when it is met while space is preallocated: the append fails with
 //! [`DiskFull`](crate::Error::DiskFull), nothing was written, and appends resume when there is space again. A mark that
 //! cannot be written before a flush fails that flush and poisons nothing, for nothing was asked of the medium yet; one that
 //! cannot be written after it says less than is so, which is safe. A descriptor
@@ -351,7 +351,7 @@
 //! [`open_read_only`](crate::Streamlog::open_read_only) takes no lock and changes nothing. It reads the manifest, and
 //! again when the writer added to it or replaced it. In a `Flushed` topic it shows what the mark says is flushed; in the
 //! others the whole, chained, valid batches of the file. Without a live writer it shows the same, recovers nothing and
-//! cuts nothing. A process that dies during a flush leaves a mark that is behind, and so does a power cut: then it shows
+//! cuts nothing. A process that dies during a flush leaves a mark that is out of date, and so does a power cut: then it shows
 //! fewer records, and older committed offsets, than a writing handle that recovered the log showed, until that one writes
 //! or is closed. Where a mark cannot be read, it shows what the next writer will find.
 //!
@@ -439,13 +439,13 @@
 //!
 //! # What is not covered
 //!
-//! * **Damage where the mark is behind.** After a power cut the mark on the medium may be as old as the last checkpoint.
+//! * **Damage where the mark is out of date.** After a power cut the mark on the medium may be as old as the last checkpoint.
 //!   If the medium also damages a durable batch above it, that looks like a torn tail: the log is cut there, and the
-//!   report says so (`whole_batches_beyond` counts what followed). One fault of the two is handled; both at once are not
-//!   told apart. [`Partition::flush`](crate::Partition::flush) takes a checkpoint and closes the gap.
+//!   report says so (`whole_batches_beyond` counts what followed). One fault of the two is handled; both at the
+//!   same time cannot be told apart. [`Partition::flush`](crate::Partition::flush) takes a checkpoint and closes the gap.
 //! * **Damage below the recovery point** is not looked for by an opening. The read that meets it reports it.
 //! * **A disk that breaks D1.** Where a flush says yes and its error comes with the next one, the partition is poisoned
-//!   then, and nothing more is acknowledged; what was in between may be gone after a power cut, and nothing tells.
+//!   then, and nothing more is acknowledged; what was in between may be gone after a power cut, and nothing reports it.
 //! * **A lost `LOCK`, manifest or marks file**: see [`on_disk`](super::on_disk#what-the-manifest-is-truth-about).
 //! * **Mapped reads** end the process with SIGBUS when the medium cannot deliver a page, or when somebody shortened the
 //!   file. [`ReadMode::Pread`](crate::config::ReadMode::Pread) makes an error of it. Outside Unix every read is positional.

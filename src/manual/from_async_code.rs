@@ -1,15 +1,15 @@
 //! From async code: what blocks, and how to call it.
 //!
 //! Every call returns when it is done; there are no futures. A call that waits for a disk or for other threads must not run
-//! on a runtime's worker. These are the ones that are quick enough to be called there, and the others:
+//! on a runtime's worker thread. The table says which calls are quick enough for one:
 //!
 //! | call | may wait for | from a worker |
 //! |---|---|---|
 //! | [`Producer::try_enqueue`](crate::Producer::try_enqueue) | a batch's worth of writing to the page cache | yes |
-//! | [`Producer::enqueue`](crate::Producer::enqueue) | room in the buffer, for as long as [`max_block`](crate::clients::ProducerBuilder::max_block) says: a minute unless set | only with a short `max_block`: with zero it is `QueueFull` at once |
+//! | [`Producer::enqueue`](crate::Producer::enqueue) | room in the buffer, for as long as [`max_block`](crate::clients::ProducerBuilder::max_block) says: a minute unless set | only with a short `max_block`: with zero it is `QueueFull` immediately |
 //! | [`Delivery::try_result`](crate::Delivery::try_result), [`is_done`](crate::Delivery::is_done) | nothing | yes |
 //! | [`Producer::send`](crate::Producer::send), [`flush`](crate::Producer::flush), [`Delivery::wait`](crate::Delivery::wait) | a flush of the medium | no |
-//! | [`Consumer::poll`](crate::Consumer::poll) | records, for as long as it is told; with `Duration::ZERO` for reading files | no |
+//! | [`Consumer::poll`](crate::Consumer::poll) | records, for as long as its timeout says; with `Duration::ZERO` for reading files | no |
 //! | [`Consumer::commit_sync`](crate::Consumer::commit_sync), topics, settings, [`maintain`](crate::Streamlog::maintain) | flushes | no |
 //! | [`Streamlog::open`](crate::Streamlog::open) | after a crash, for looking at what was not checkpointed: seconds where much was | no |
 //! | [`Streamlog::close`](crate::Streamlog::close), and dropping the last handle | flushes; on a full disk for as long as producers wait | no |
@@ -36,7 +36,7 @@
 //! };
 //! use streamlog::{Delivery, Offset, Producer, ProducerRecord, Result, Streamlog, TopicConfig};
 //!
-//! /// Where the waiting thread puts what became of a record, and whom it tells.
+//! /// Where the waiting thread puts the result, and the waker it calls.
 //! type Slot = Arc<Mutex<(Option<Result<Offset>>, Option<Waker>)>>;
 //!
 //! #[derive(Clone)]
@@ -60,7 +60,7 @@
 //!         (AsyncProducer { producer, waiting }, waiter)
 //!     }
 //!
-//!     /// Acknowledged when it is ready. A full buffer is an error at once.
+//!     /// Acknowledged when it is ready. A full buffer is an immediate error.
 //!     async fn send(&self, record: ProducerRecord<'_>) -> Result<Offset> {
 //!         let delivery = self.producer.try_enqueue(record)?;
 //!         let slot = Slot::default();

@@ -28,7 +28,7 @@
 //! let producer = log.producer()?;
 //! // One record, and it is on the medium when `send` returns.
 //! let placed = producer.send(ProducerRecord::new("orders", "a loom").key("ada"))?;
-//! // Many records: `enqueue` returns at once, and they share batches and flushes.
+//! // Many records: `enqueue` returns immediately, and they share batches and flushes.
 //! let deliveries = (0..100)
 //!     .map(|i| producer.enqueue(ProducerRecord::new("orders", &format!("card {i}")).key("ada")))
 //!     .collect::<Result<Vec<_>, _>>()?;
@@ -49,7 +49,7 @@
 //!     billing.commit_sync()?;
 //! }
 //!
-//! // Another consumer of the group, perhaps after a restart, goes on behind what was committed.
+//! // Another consumer of the group, perhaps after a restart, continues after what was committed.
 //! let mut again = log.consumer("billing")?;
 //! again.subscribe(["orders"])?;
 //! assert!(again.poll(Duration::ZERO)?.is_empty());
@@ -116,7 +116,7 @@
 //!
 //! # Tailing
 //!
-//! [`poll`](crate::Consumer::poll) sleeps until there is something, and never spins. A
+//! [`poll`](crate::Consumer::poll) sleeps until there are records, and never spins. A
 //! [wake-up handle](crate::Consumer::wakeup_handle) ends the sleep from another thread. To begin with what comes from now
 //! on, [`seek_to_end`](crate::Consumer::seek_to_end).
 //!
@@ -230,8 +230,7 @@
 //!
 //! # Choosing what survives
 //!
-//! Durability is a property of the topic, and one word weaker is one word. [`durability`](super::durability) says exactly
-//! what each word gives up.
+//! Durability is set per topic, in one word. [`durability`](super::durability) says exactly what each word gives up.
 //!
 //! ```
 //! use std::time::Duration;
@@ -240,14 +239,14 @@
 //! let log = Streamlog::in_memory()?;
 //! // An order is on the medium when `append` returns.
 //! let orders = log.create_topic("orders", TopicConfig::default())?.partition(0)?;
-//! // A click survives the process at once, and a power cut after 200 ms.
+//! // A click survives the process immediately, and a power cut after 200 ms.
 //! let clicks = TopicConfig::default().durability(Durability::Interval(Duration::from_millis(200)));
 //! let clicks = log.create_topic("clicks", clicks)?.partition(0)?;
 //!
 //! orders.append(&[RecordData::new("a loom")])?;
 //! clicks.append(&[RecordData::new("home")])?;
 //! clicks.append(&[RecordData::new("cart")])?;
-//! // Now and then it matters all the same: everything so far becomes durable.
+//! // Where it matters after all: everything so far becomes durable.
 //! clicks.flush()?;
 //!
 //! // It can be changed later. What is there is flushed first.
@@ -283,9 +282,9 @@
 //!
 //! # Testing
 //!
-//! [`Streamlog::in_memory`](crate::Streamlog::in_memory) is the engine on a file system in memory. Everything is the same
-//! but for the medium; it is gone with its last handle. [`Streamlog::temporary`](crate::Streamlog::temporary) is on disk, in a
-//! directory that goes with it.
+//! [`Streamlog::in_memory`](crate::Streamlog::in_memory) is the engine on a file system in memory. Everything but the
+//! medium is the same; the log is gone with its last handle. [`Streamlog::temporary`](crate::Streamlog::temporary) is
+//! on disk, in a directory that is removed with it.
 //!
 //! ```
 //! use streamlog::{Error, ErrorKind, RecordData, Streamlog, TopicConfig};

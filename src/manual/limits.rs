@@ -1,7 +1,7 @@
 //! Limits: sizes, counts, platforms.
 //!
-//! A limit is either Kafka's format speaking, or a bound that keeps a mistake from taking all memory. What is beyond one
-//! is refused with a typed error before anything is written.
+//! A limit comes from Kafka's format, or keeps a mistake from taking all memory. A value beyond a limit is refused with a
+//! typed error before anything is written.
 //!
 //! # Sizes
 //!
@@ -34,14 +34,14 @@
 //! | writers of a directory | 1 | others get `AlreadyOpen` with the pid of the one |
 //! | read-only handles | any | |
 //! | remembered batches per producer | 5 | Kafka's bound; an older retry is `OutOfOrderSequence` |
-//! | threads of a handle | 1, and up to 7 while several partitions are flushed at once | [counted](crate::Streamlog::stats), joined by `close`; none with [`background_thread(false)`](crate::config::Builder::background_thread) or opened for reading |
+//! | threads of a handle | 1, and up to 7 while several partitions are flushed at the same time | [counted](crate::Streamlog::stats), joined by `close`; none with [`background_thread(false)`](crate::config::Builder::background_thread) or opened for reading |
 //!
 //! # What things cost
 //!
 //! | what | grows with |
 //! |---|---|
 //! | a clean opening | topics, partitions and segments, as entries of the manifest; not records, not bytes. 30,000 topics take two or three seconds at most |
-//! | reading a manifest, whatever is in it | its bytes: each is looked at a few times, whatever the lengths in it say. At once there are no more than 64 MiB of it in memory, and what its entries add up to; of zeros behind its end, 64 MiB are looked at |
+//! | reading a manifest, whatever is in it | its bytes: each is looked at a few times, whatever the lengths in it say. No more than 64 MiB of it are in memory at a time, and what its entries add up to; of zeros after its end, 64 MiB are looked at |
 //! | looking for what a manifest has lost | the marks of slots that it does not name, of which a million are looked at |
 //! | an opening after a crash | what lies above the last checkpoints, and one directory listing per partition |
 //! | memory, at rest | segments (a few hundred bytes each), the index of each active segment, remembered producers |
@@ -51,13 +51,13 @@
 //!
 //! # What a stranger's files can cost
 //!
-//! A file may say anything of its sizes, and be as long as it likes. An opening takes time and memory for what is there:
+//! A file can claim any sizes and have any length. An opening takes time and memory only for what is really there:
 //!
 //! | what | costs |
 //! |---|---|
-//! | a hole in a file | nothing where the file system tells of it, whatever the file's length; else a read of zeros |
+//! | a hole in a file | nothing where the file system reports it, whatever the file's length; else a read of zeros |
 //! | a batch that says it is large | a pass over what is stored of it. Only one whose checksum is right gets memory |
-//! | bytes behind damage that look like a batch and are none | in one pass over a segment, four times what is stored of it and 64 MiB |
+//! | bytes after damage that look like a batch but are not one | in one pass over a segment, four times what is stored of it and 64 MiB |
 //! | a compressed batch | Decompression ends within a mebibyte at what is no record, and where the records end. A batch that cannot be read is decompressed once, and not for each reader that comes to it |
 //! | `PartitionDir`, which looks into batches | it decompresses 32 MiB and eight times the size of the compressed batches; the rest is checked when it is read |
 //! | an index | as much is read as is in order and can belong to the segment |
@@ -75,8 +75,8 @@
 //!
 //! | | |
 //! |---|---|
-//! | Linux | supported. Space is set aside with `fallocate`; a suspect cache is read around with `O_DIRECT` |
-//! | macOS | supported. Space is set aside by writing zeros; a flush is `F_FULLFSYNC` |
+//! | Linux | supported. Space is preallocated with `fallocate`; a suspect cache is bypassed with `O_DIRECT` |
+//! | macOS | supported. Space is preallocated by writing zeros; a flush is `F_FULLFSYNC` |
 //! | others | it compiles. Outside Unix directories cannot be flushed, so new names are as durable as the system makes them |
 //! | file sizes | a segment ends where the process (`ulimit -f`) or the file system lets it grow no further; a batch that no file may hold is refused with [`FileTooLarge`](crate::Error::FileTooLarge). The system ends a process that writes past `ulimit -f` (SIGXFSZ) unless that signal is ignored, as many runtimes do; segments never do so, but a limit of less than a few mebibytes may be met by other files of the log |
 //! | file systems | local ones. On a network file system use [`ReadMode::Pread`](crate::config::ReadMode::Pread), and know what its lock and its flush are worth. One that has no call to flush a directory (9p, some FUSE, CIFS before Linux 4.17) is believed to keep its names by itself; files that one does not map are read as with `Pread` |

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`how_to`] | how to do the usual things: produce, consume, tail, replay, bound a buffer, test |
 //! | [`operating`] | backing up, moving to Kafka, daemons and forks, and what to do when something is wrong |
-//! | [`patterns`] | whole programs: an edge buffer, projections, optimistic concurrency, shutdown, metrics, retries |
+//! | [`patterns`] | whole programs: an edge buffer, projections, snapshots, optimistic concurrency, dead letters, long polling, shutdown, metrics |
 //! | [`from_async_code`] | what blocks, and how to call it from a runtime |
 //! | [`configuration`] | which settings exist, what they are by default, and why |
 //! | [`durability`] | what an acknowledgement promises, operation by operation, and why that holds |

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! data/
-//!   LOCK                                 ours   who has it open for writing
+//!   LOCK                                 ours   which process has it open for writing
 //!   manifest                             ours   which topics, partitions and segments exist
 //!   marks                                ours   how far each partition is durable
 //!   meta.properties                      Kafka  identity of the directory, made with the first write
@@ -39,9 +39,9 @@
 //! | name | what it is | who removes it |
 //! |---|---|---|
 //! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | the attempt itself where it fails; after a death the next attempt, or the first append of the next opening |
-//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay behind a cut; the end of a closed log that somebody changed | you; below the log start, the first append of an opening |
+//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay past a cut; the end of a closed log that somebody changed | you; below the log start, the first append of an opening |
 //! | files of segments below the log start; a `.snapshot` of no segment, and not of the last checkpoint | what a death, or an error, came in the way of | the first append of an opening, a recovery |
-//! | any other name of ours with `.aside` | something that is no file and was in a sidecar's way: see [below](#what-is-no-file) | you |
+//! | any other name of ours with `.aside` | something that is not a file and was in a sidecar's way: see [below](#what-is-not-a-file) | you |
 //! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | the first write of the next opening, [`maintain`](crate::Streamlog::maintain) |
 //! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
 //!
@@ -72,7 +72,7 @@
 //! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended |
 //! | `LOCK` | an advisory lock | made again. Do not remove it while the log is open |
 //!
-//! # What is no file
+//! # What is not a file
 //!
 //! A directory may come from a stranger. The log's own directory may be reached through symbolic links; below it none is
 //! followed, at no place of a path, and only regular files and directories are opened. A link, a FIFO, a socket or a device
@@ -106,18 +106,18 @@
 //! know of one: opening fails, for reading as well, and names the file. No data is touched, and
 //! [`PartitionDir`](super::operating#reading-a-brokers-directory) reads each partition.
 //!
-//! **Missing marks** cost more than time. They are what tells a torn tail from damage, and each partition has had a
+//! **Missing marks** cost more than time. They distinguish a torn tail from damage, and each partition has had a
 //! durable one since before it had records. Where it is lost, after a crash, the partition is read from its start. A bad
-//! batch with nothing whole behind it is a torn tail as always; one with whole batches behind it counts as damage, so
+//! batch with nothing whole after it is a torn tail as always; one with whole batches after it counts as damage, so
 //! nothing is cut on a guess. After a clean close nothing is scanned and the marks are not needed.
 //!
-//! **`LOCK`** is locked with the operating system's file lock. The lock goes with its holder, however that dies, so a file
-//! that is left behind blocks nobody. But whoever removes the file lets a second writer in: it would lock another file
-//! of the same name.
+//! **`LOCK`** is locked with the operating system's file lock. The lock ends with its holder, however that dies, so a
+//! leftover file blocks nobody. But removing the file lets a second writer in: it would lock another file of the same
+//! name.
 //!
 //! # `LOCK`
 //!
-//! One line of text, written when the lock was taken: process id, host name, and milliseconds since 1970, parted by
+//! One line of text, written when the lock was taken: process id, host name, and milliseconds since 1970, separated by
 //! single spaces.
 //!
 //! ```text
@@ -144,8 +144,8 @@
 //! after an opening ("opened"), and by a clean close ("closed"). All but the entries of a roll are durable before the
 //! call that wrote them goes on. Opening alone writes nothing here.
 //!
-//! Behind each append that was flushed stands a mark of an append without records, which nobody flushes. It says that
-//! what is before it was durable, so damage there is named and never taken for a torn tail. A power cut may take the last
+//! After each flushed append stands a mark of an append without records, which is not flushed itself. It says that
+//! everything before it was durable, so damage there is named and never taken for a torn tail. A power cut may take the last
 //! one; nothing else is lost with it.
 //!
 //! **Replaced**: the first append of each handle writes a new file, `manifest.tmp`, with the state so far, flushes it,
@@ -153,7 +153,7 @@
 //! The same happens when the file is beyond 64 KiB and three quarters of it are history. On a full medium the first
 //! append goes into the old file instead: freeing space must not need space.
 //!
-//! **The reserve**: behind the last append the file is zeros, space that it has and does not use: 32 KiB in a new file.
+//! **The reserve**: after the last append the file is zeros, space that it has and does not use: 32 KiB in a new file.
 //! Appends that come before space is freed (deletions, removed segments, a close) may use it up; all others leave at
 //! least 16 KiB, and are refused with [`DiskFull`](crate::Error::DiskFull) where those cannot be had. So a manifest is
 //! longer than what it says, and a copy without the zeros is as good.
@@ -183,9 +183,9 @@
 //! that names another partition, says nothing at all.
 //!
 //! **Written** before each flush of a partition ("flushing") and after it ("flushed"), by a checkpoint ("recovery
-//! point"), and after a failed flush. The write is one `pwrite` and survives the process at once. The file itself is
+//! point"), and after a failed flush. The write is one `pwrite` and survives the process immediately. The file itself is
 //! flushed by checkpoints and by a clean close. After a power cut a slot may therefore be *behind*: more is durable
-//! than it says. It is never *ahead*, because it is written after the flush that it speaks of.
+//! than it says. It is never *ahead*, because it is written after the flush that it describes.
 //!
 //! # `.log`
 //!
@@ -200,7 +200,7 @@
 //! offset: the manifest, the mark, the batch after it, or the header before it. A batch that claims offsets of the batches
 //! after it, and has no records there, is damage itself.
 //!
-//! While a segment is active its file is longer than its data. The rest is zeros: space that was set aside, so that a
+//! While a segment is active its file is longer than its data. The rest is zeros: preallocated space, so that a
 //! full disk is met before anything is written. A length field of zero ends the data. The file grows in steps that begin
 //! with 64 KiB and double with the file to 64 MiB, and never beyond `segment.bytes`. A roll and a clean close cut it to
 //! its exact length. So Kafka's tools read sealed segments at any time, and every segment after a close.
@@ -221,7 +221,7 @@
 //! **Read** with suspicion. Kafka's index files have no checksum, and a time index that is only a little wrong cannot be
 //! told from a right one: records would be missing from searches by time. So one checksum over the three files is kept in
 //! the manifest for sealed segments and for the active one after a clean close, and in the marks for the active one as of
-//! its last checkpoint. It is the CRC-32 of the three, `.index`, `.timeindex`, `.txnindex`, each behind its length in 8
+//! its last checkpoint. It is the CRC-32 of the three, `.index`, `.timeindex`, `.txnindex`, each after its length in 8
 //! bytes; 1 in the place of 0. Files that do not match are built again from the `.log`, and the caller does not notice;
 //! the next checkpoint writes them. Where no checksum is known, entries must be in order, and what an offset entry points
 //! at must be a batch that ends at that offset.
@@ -247,7 +247,7 @@
 //!
 //! Committed offsets are records of the internal topic `__consumer_offsets`, in Kafka's format, with the topic's id and the
 //! incarnation in record headers. It has one partition here. This file, in that partition's directory, holds the current
-//! ones all at once, so that the log need not be read from its start. Lost or damaged, it is ignored and built again.
+//! ones together, so that the log need not be read from its start. Lost or damaged, it is ignored and built again.
 //!
 #![doc = include_str!("../codec/layout/consumer-offsets.md")]
 //!

@@ -9,8 +9,8 @@
 //!
 //! # Backing up
 //!
-//! **A closed directory** is copied with any tool that copies files. That is the whole of it. Leave `LOCK` out or not, as
-//! you like. The copy opens as the original would; it is the original, so do not let both be written and then mix them.
+//! **A closed directory** is copied with any tool that copies files. Nothing else is needed; `LOCK` may be copied or left
+//! out. The copy opens as the original would, and has the same identity: do not write to both and then mix their files.
 //!
 //! **A live directory** must not be copied file by file. The files would be of different moments: a manifest that names a
 //! segment which the copy does not have is damage, and is reported as such when the copy is opened. There are two ways:
@@ -120,8 +120,8 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! The interval is then kept by whoever calls `maintain` often enough. Records that were `enqueue`d leave inside later calls
-//! of their producers, with `wait`, `flush` and `maintain`.
+//! The interval then holds as long as the program calls `maintain` often enough. Enqueued records are written inside later
+//! calls of their producers, and inside `wait`, `flush` and `maintain`.
 //!
 //! # Daemons, pre-forking servers, bindings
 //!

@@ -40,9 +40,9 @@ promises! {
     a_mark_that_is_not_whole_says_nothing: "src/manual/on_disk.rs",
         "A slot that is not wholly right" => [believe_a_torn_mark];
     where_the_mark_is_lost_nothing_is_cut_on_a_guess: "src/manual/on_disk.rs",
-        "one with whole batches behind it counts as damage, so nothing is cut on a guess" => [a_lost_mark_is_a_blank_one];
+        "one with whole batches after it counts as damage, so nothing is cut on a guess" => [a_lost_mark_is_a_blank_one];
     the_report_of_a_torn_tail_counts_what_lay_behind: "src/manual/durability.rs",
-        "how many whole batches lay behind the first bad one" => [count_nothing_behind_a_cut];
+        "how many whole batches lay after the first bad one" => [count_nothing_behind_a_cut];
     nothing_is_vouched_for_that_was_not_checked: "src/manual/on_disk.rs",
         "checks each of its batches on the way" => [vouch_for_what_was_not_checked];
     an_index_that_was_built_again_is_written: "src/manual/on_disk.rs",
