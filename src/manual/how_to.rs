@@ -110,9 +110,9 @@
 //! A program that takes new input while `left` grows keeps in memory what the disk has no space for: stop taking, or count
 //! what is refused, until everything in `left` is written.
 //!
-//! A record says whether it [may be in the log](crate::UndeliveredRecord::may_be_in_log) all the same, which a failed flush
-//! leaves open: written again, it may be there twice. A process that dies takes with it what was not acknowledged; only the
-//! input, or a [`send`](crate::Producer::send), survives that.
+//! A record says whether it [may be in the log](crate::clients::UndeliveredRecord::may_be_in_log) all the same, which a
+//! failed flush leaves open: written again, it may be there twice. A process that dies takes with it what was not
+//! acknowledged; only the input, or a [`send`](crate::Producer::send), survives that.
 //!
 //! # Tailing
 //!

@@ -382,7 +382,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use streamlog::{AutoOffsetReset, ErrorKind, Offset, ProducerRecord, Result, Streamlog, TopicConfig, TopicPartition};
+//! use streamlog::{
+//!     ErrorKind, Offset, ProducerRecord, Result, Streamlog, TopicConfig, TopicPartition, clients::AutoOffsetReset,
+//! };
 //!
 //! /// The answer to `GET /events?from=42`: records, and the offset to ask for next.
 //! fn events(log: &Streamlog, from: Offset, patience: Duration) -> Result<(Vec<String>, Offset)> {
@@ -565,10 +567,10 @@
 //! | [`ProducerRecord`](crate::ProducerRecord) | the program, for [`Producer`](crate::Producer) | topic, and partition if chosen | |
 //! | [`RecordData`](crate::RecordData) | the program, for [`Partition::append`](crate::Partition::append) | no topic, no partition | |
 //! | [`Record`](crate::Record) | iterating over `&Batch` | borrowed from the batch | |
-//! | [`OwnedRecord`](crate::OwnedRecord) | [`Partition::records`](crate::Partition::records), [`last`](crate::Partition::last), iterating over a `Batch` | owned, no topic | |
+//! | [`OwnedRecord`](crate::records::OwnedRecord) | [`Partition::records`](crate::Partition::records), [`last`](crate::Partition::last), iterating over a `Batch` | owned, no topic | |
 //! | [`ConsumerRecord`](crate::ConsumerRecord) | iterating over `&ConsumerRecords` | borrowed from the poll, with its partition | `OwnedConsumerRecord` by `to_owned` |
-//! | [`OwnedConsumerRecord`](crate::OwnedConsumerRecord) | `to_owned`, iterating over `ConsumerRecords` | owned, with its partition | |
-//! | [`UndeliveredRecord`](crate::UndeliveredRecord) | [`take_undelivered`](crate::Producer::take_undelivered) | owned, with its partition | `ProducerRecord` by `to_record`, for the same partition |
+//! | [`OwnedConsumerRecord`](crate::clients::OwnedConsumerRecord) | `to_owned`, iterating over `ConsumerRecords` | owned, with its partition | |
+//! | [`UndeliveredRecord`](crate::clients::UndeliveredRecord) | [`take_undelivered`](crate::Producer::take_undelivered) | owned, with its partition | `ProducerRecord` by `to_record`, for the same partition |
 //!
 //! Each that was read becomes `RecordData` by `from`, to be appended again, and `ProducerRecord` by
 //! [`copy_of`](crate::ProducerRecord::copy_of), to be sent to any topic.

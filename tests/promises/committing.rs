@@ -81,13 +81,13 @@ pub const ELSEWHERE: &[Promise] = &[
     },
     Promise {
         test: "what_the_sidecar_does_not_cover_is_read_from_the_log@src/group/tests/upkeep.rs",
-        file: "src/manual/on_disk.rs",
+        file: "src/codec/layout/consumer-offsets.md",
         says: "the offset that it is as of",
         mistakes: &["a_sidecar_says_more_than_it_has"],
     },
     Promise {
         test: "the_sidecar_of_another_log_is_not_believed@src/group/tests/upkeep.rs",
-        file: "src/manual/on_disk.rs",
+        file: "src/codec/layout/consumer-offsets.md",
         says: "id of the topic, and the incarnation, of the log that it is made of",
         mistakes: &["believe_anothers_sidecar"],
     },

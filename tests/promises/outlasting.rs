@@ -29,7 +29,7 @@ promises! {
         "A mark that cannot be written before a flush fails that flush and poisons nothing" => [a_failed_interval_flush_is_not_tried_again];
     a_checkpoint_makes_its_mark_durable: "src/manual/durability.rs",
         "The mark says that recovery begins at P, and the marks are flushed" => [checkpoint_leaves_its_mark_in_the_cache];
-    a_mark_speaks_of_a_flush_before_it: "src/manual/on_disk.rs",
+    a_mark_speaks_of_a_flush_before_it: "src/codec/layout/mark.md",
         "flushing: a flush up to this offset may be under way" => [flush_unannounced];
     a_manifest_of_history_gives_way_to_a_new_one: "src/manual/on_disk.rs",
         "The same happens when the file is beyond 64 KiB and three quarters of it are history" => [history_is_kept_for_ever];
