@@ -157,7 +157,7 @@ pub enum Error {
     /// Bytes on disk are not what was written there, or not what this library can read. They were not returned as data
     /// and nothing was removed.
     ///
-    /// Where a partition goes on behind the damage, `next_offset` says so: [`Partition::read`](crate::Partition::read)
+    /// Where a partition continues after the damage, `next_offset` says so: [`Partition::read`](crate::Partition::read)
     /// from there, or [`Consumer::skip_damage`](crate::Consumer::skip_damage), goes past it.
     #[non_exhaustive]
     Corrupt {
@@ -178,7 +178,7 @@ pub enum Error {
         path: PathBuf,
         /// What it says of itself.
         found: String,
-        /// What would have been understood, and behind a colon what to do where a newer release is not the answer.
+        /// What would have been understood, and after a colon what to do where a newer release is not the answer.
         supported: String,
     },
     /// A batch is compressed, or should be, with a codec that this build does not contain.

@@ -153,7 +153,7 @@ impl Consumer {
     /// Reads all partitions of these topics, in place of those subscribed to before. Partitions that are added later
     /// are read as well; a topic that is deleted is read again when it is created again.
     ///
-    /// In each partition it goes on from what its group committed, and where that is nothing, by
+    /// In each partition it continues from what its group committed, and where that is nothing, by
     /// [`auto_offset_reset`](ConsumerBuilder::auto_offset_reset): the latest, for [`AutoOffsetReset::Latest`], is the end
     /// at the time of this call.
     ///

@@ -27,7 +27,7 @@ impl Consumer {
 
     /// Goes past the damage that [`poll`](Self::poll) has reported with `error`, and says which partition that is in
     /// and which offsets are skipped: none of their records will be returned, and a commit from now on covers them. The
-    /// next poll goes on behind them.
+    /// next poll continues after them.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -77,7 +77,7 @@ impl Consumer {
         self.seek_each(partitions, |log, _| Ok(log.offsets().log_start()))
     }
 
-    /// Goes behind the last record of these partitions; of all that are assigned when none is named.
+    /// Goes to the end, after the last record, of these partitions; of all that are assigned when none is named.
     ///
     /// # Errors
     ///
@@ -241,7 +241,7 @@ impl Consumer {
         partitions.iter().map(start).collect()
     }
 
-    /// The offset behind the last record of each of these partitions, assigned or not, that a consumer of this
+    /// The offset after the last record of each of these partitions, assigned or not, that a consumer of this
     /// isolation level can read.
     ///
     /// # Errors

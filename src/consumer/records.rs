@@ -111,11 +111,11 @@ impl ConsumerRecords {
         RecordIter { chunks: &self.chunks, current: None }
     }
 
-    /// The offset to go on from behind these records, in each partition whose position this poll moved: what a program that
+    /// The offset at which reading continues after these records, in each partition whose position this poll moved: what a program that
     /// keeps its positions beside its results stores with them, and [`seek`](super::Consumer::seek)s to after a restart.
     /// [`commit_offsets`](super::Consumer::commit_offsets) takes it as it is.
     ///
-    /// It may lie beyond the last record, behind what is not for this consumer to see (Kafka's `nextOffsets`, KIP-1094).
+    /// It may lie beyond the last record, past records that this consumer does not see (Kafka's `nextOffsets`, KIP-1094).
     pub fn next_offsets(&self) -> BTreeMap<TopicPartition, Offset> {
         let behind = self.chunks.iter().map(|chunk| (chunk.name().clone(), chunk.next_offset));
         self.passed.iter().cloned().chain(behind).collect()

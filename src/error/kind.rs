@@ -54,8 +54,8 @@ pub enum ErrorKind {
     OutOfOrderSequence,
     /// A transactional call came in a state that does not allow it. Mend the order of the calls.
     InvalidTransactionState,
-    /// Bytes on disk are not what was written, or not what can be read, or something is in a file's place that is none, such
-    /// as a symbolic link. Nothing was removed. Keep the files, compare them with a copy, and read on past the damage where
+    /// Bytes on disk are not what was written, or not what can be read, or something that is not a
+    /// file is in the place of one, such as a symbolic link. Nothing was removed. Keep the files, compare them with a copy, and read on past the damage where
     /// [`Error::next_offset`](crate::Error::next_offset) names a place.
     Corrupt,
     /// A file has a version, or a feature, that this release does not know. Open it with a newer one.

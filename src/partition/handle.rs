@@ -217,7 +217,7 @@ impl Partition {
     /// # Errors
     ///
     /// `InvalidArgument` for a negative time. `Corrupt` where the record may lie in damage: a later one is never taken for
-    /// the first. What lies behind can be looked through by reading from the error's
+    /// the first. What lies after it can be searched by reading from the error's
     /// [`next_offset`](Error::next_offset).
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<OffsetAndTimestamp>> {
         check_time(timestamp)?;
@@ -354,7 +354,7 @@ impl<'a> Iterator for RecordsOf<'a> {
 
 /// An iterator over the batches of a partition, from [`Partition::read`].
 ///
-/// After an error it ends. What lies behind damage is reached by reading from the error's
+/// After an error it ends. What lies after damage is reached by reading from the error's
 /// [`next_offset`](Error::next_offset).
 #[derive(Clone)]
 pub struct Batches {

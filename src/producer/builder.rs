@@ -77,7 +77,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// How long `enqueue` waits for room in a full buffer before it fails with `Timeout`; with zero it fails at once,
+    /// How long `enqueue` waits for room in a full buffer before it fails with `Timeout`; with zero it fails immediately,
     /// with `QueueFull`. And how long a batch that finds the disk full is tried again before its records are
     /// [`Undelivered`](crate::Error::Undelivered); with zero the first failure is final. A minute unless set.
     pub fn max_block(mut self, time: Duration) -> Self {

@@ -59,7 +59,7 @@ const DROP_TIME: Duration = Duration::from_secs(5);
 /// | [`send`](Producer::send) | once the record is acknowledged | one record that matters now |
 /// | [`send_batch`](Producer::send_batch) | once all are acknowledged | a few that belong together |
 /// | [`send_all`](Producer::send_all) | once all are acknowledged | any number |
-/// | [`enqueue`](Producer::enqueue) | at once, with a [`Delivery`] | throughput |
+/// | [`enqueue`](Producer::enqueue) | immediately, with a [`Delivery`] | throughput |
 ///
 /// After `enqueue` has returned, the record is written, flushed and visible within the linger time plus one flush,
 /// without another call (where [threads are forbidden](crate::config::Builder::background_thread), inside some later call).
@@ -72,7 +72,7 @@ const DROP_TIME: Duration = Duration::from_secs(5);
 ///
 /// * from the [`Delivery`] of each of these records,
 /// * once, from the next `enqueue` or `send` to their partition, whose own record is not written then,
-/// * from the next [`flush`](Producer::flush) or [`close`](Producer::close), whoever was told before.
+/// * from the next [`flush`](Producer::flush) or [`close`](Producer::close), also where another call reported it before.
 ///
 /// [`take_undelivered`](Producer::take_undelivered) hands the records back.
 ///
@@ -175,16 +175,16 @@ impl Producer {
         Ok(accumulator.metadata(&appended, 0, record.data.timestamp.unwrap_or(now)))
     }
 
-    /// Puts a record into its partition's batch and returns at once. The batch is written when it is full or its linger
+    /// Puts a record into its partition's batch and returns immediately. The batch is written when it is full or its linger
     /// time is over. With the buffer full the call waits for room, for as long as `max_block` says: a minute unless set.
     ///
     /// # Errors
     ///
-    /// As for [`Producer::send`] where that can be known at once; the [`Delivery`] tells the rest. `Timeout` when the
+    /// As for [`Producer::send`] where that can be known immediately; the [`Delivery`] reports the rest. `Timeout` when the
     /// buffer stayed full for the time of `max_block`, `QueueFull` where that is zero.
     ///
     /// `Undelivered` is about other records: some that were accepted before for this partition failed for good. It is
-    /// reported once, this record is not taken, and the next call goes on. Calling again does not bring those back:
+    /// reported once, this record is not taken, and the next call works again. Calling again does not bring those back:
     /// [`take_undelivered`](Producer::take_undelivered) does.
     #[inline]
     pub fn enqueue(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
@@ -257,7 +257,7 @@ impl Producer {
 
     /// The records that were accepted and failed for good, each partition's in its order, since the last call of this.
     ///
-    /// An [`Error::Undelivered`] says that there are some; a closed producer has them too. They are kept for whoever asks up
+    /// An [`Error::Undelivered`] says that there are some; a closed producer has them too. They are kept until they are taken, up
     /// to the size of the buffer ([`buffer_memory`](ProducerBuilder::buffer_memory)), beside it; where more fail before
     /// anybody takes them, those that failed first are forgotten, and [`forgotten_undelivered`](Self::forgotten_undelivered)
     /// and every such error count them. A batch whose writing ended in a panic cannot be handed back either, and counts.

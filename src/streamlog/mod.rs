@@ -39,7 +39,7 @@ use std::{
 ///
 /// A cheap clone. The log is open as long as one of them is held, or anything made with it: a builder, a producer, a consumer, a
 /// topic, a partition, an iterator over its batches. So a function may open a log and return a producer alone. Dropping
-/// the last of them closes the log, as [`Streamlog::close`] does for all at once, but without telling of errors.
+/// the last of them closes the log, as [`Streamlog::close`] does for all of them, but without reporting errors.
 ///
 /// It belongs to the process that opened it. In a child made by `fork`, each call of it, and of everything made with it, fails with
 /// [`Forked`](crate::Error::Forked); closing and dropping it there does nothing. See

@@ -55,7 +55,7 @@ promises! {
     the_lag_of_a_consumer_is_what_it_has_not_read: "src/consumer/positions.rs",
         "How many offsets lie between the position and the end" => [the_last_record_is_no_lag];
     the_end_is_that_of_readers: "src/consumer/positions.rs",
-        "The offset behind the last record of each of these partitions, assigned or not, that a consumer of this isolation level can read"
+        "The offset after the last record of each of these partitions, assigned or not, that a consumer of this isolation level can read"
         => [an_end_is_what_is_written];
     damage_is_skipped_by_the_one_who_stands_there: "src/consumer/positions.rs",
         "because it went elsewhere since, or was unassigned" => [any_damage_is_skipped];

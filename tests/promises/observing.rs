@@ -26,7 +26,7 @@ promises! {
         "Without a live writer it shows the same, recovers nothing and cuts nothing"
         => [believe_without_checksums by Corrupt, show_only_what_is_flushed];
     who_only_reads_goes_on_from_what_was_committed: "src/consumer/mod.rs",
-        "it goes on from what its group committed" => [an_observer_keeps_old_commits];
+        "it continues from what its group committed" => [an_observer_keeps_old_commits];
     what_was_durable_and_is_not_there_is_damage_to_one_who_only_reads: "src/manual/durability.rs",
         "What the mark, or the close, says was durable, and the files lack, is damage" => [show_less_than_was_durable];
     a_file_that_a_recovery_wrote_anew_is_no_damage: "src/manual/durability.rs",

@@ -28,7 +28,7 @@ promises! {
         => [the_time_of_the_append_is_not_told];
     what_is_enqueued_leaves_by_itself: "src/producer/mod.rs",
         "visible within the linger time plus one flush, without another call" => [what_is_enqueued_wakes_nobody];
-    who_waits_for_a_delivery_is_woken: "src/producer/mod.rs", "once, with a Delivery" => [what_is_settled_wakes_nobody];
+    who_waits_for_a_delivery_is_woken: "src/producer/mod.rs", "immediately, with a Delivery" => [what_is_settled_wakes_nobody];
     what_failed_comes_back_in_its_order: "src/producer/mod.rs",
         "The records that were accepted and failed for good, each partition's in its order"
         => [the_last_failure_comes_back_first];

@@ -55,7 +55,7 @@ pub enum FaultKind {
     /// A read or write does about half of what was asked; others succeed.
     Short,
     /// A write does about half of what was asked, in whole sectors, and the next one fails with ENOSPC; where that is
-    /// nothing it fails at once. A flush fails with EIO.
+    /// nothing it fails immediately. A flush fails with EIO.
     ShortThenFull,
     /// A flush fails with EIO, and with it the dirty pages are lost: later flushes say yes, and the cache still shows
     /// what the medium does not have. Others fail with EIO.
@@ -106,7 +106,7 @@ impl FaultKind {
 ///
 /// ```
 /// use streamlog::sim::{Fault, FaultKind, Operation};
-/// // The third flush from now on, and all behind it, of files whose path has "orders" in it.
+/// // The third flush from now on, and every later one, of files whose path has "orders" in it.
 /// let fault = Fault::new(FaultKind::Io).on(Operation::Sync).path("orders").skip(2).forever();
 /// # let _ = fault;
 /// ```

@@ -197,7 +197,7 @@ impl SimEnv {
         paths.collect()
     }
 
-    /// From now on, operations that match fail. Several faults may wait at once.
+    /// From now on, operations that match fail. Several faults may wait at the same time.
     pub fn inject(&self, fault: Fault) {
         self.world.lock().faults.push(fault);
     }
@@ -212,7 +212,7 @@ impl SimEnv {
         self.world.lock().struck
     }
 
-    /// How many bytes all files together may have. Space set aside counts.
+    /// How many bytes all files together may have. Preallocated space counts.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.world.lock().capacity = bytes;
     }

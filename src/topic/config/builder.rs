@@ -50,7 +50,8 @@ impl TopicConfig {
     /// The time after which a segment that holds records is rolled although it is not full: at least 1 ms.
     /// Default: seven days, as Kafka's `segment.ms`.
     ///
-    /// It is told by the records' timestamps where they have any.
+    /// It goes by the records' timestamps: a record that is so much later than the first of its segment begins a new one.
+    /// Where that first record has no timestamp, the time since the segment was created counts.
     #[must_use]
     pub fn segment_time(self, time: Duration) -> Self {
         self.with("segment.ms", |v| v.segment_time = time)
@@ -88,8 +89,8 @@ impl TopicConfig {
     /// How old the newest record of a segment may become before the segment is removed; `None` keeps everything.
     /// Default: `None`.
     ///
-    /// Kafka's `retention.ms`, there seven days: nobody shall lose data here by not reading this. The age is told by the
-    /// records' timestamps.
+    /// Kafka's `retention.ms`, there seven days: nobody shall lose data here by not reading this. The age goes by the
+    /// latest timestamp of a segment. A segment whose records have none is as old as the last change of its file.
     #[must_use]
     pub fn retention_time(self, time: impl Into<Option<Duration>>) -> Self {
         let time = time.into();

@@ -37,7 +37,7 @@ impl<'a> PartitionContext<'a> {
 
 /// Chooses the partition of each record that does not name one itself.
 ///
-/// It is called by many threads at once, for every record and before the record is encoded, so it should neither wait
+/// It is called by many threads at the same time, for every record and before the record is encoded, so it should neither wait
 /// nor allocate. An answer that is not below `context.partitions` fails the record with an error.
 pub trait Partitioner: Send + Sync {
     /// The partition for this record.
