@@ -4,10 +4,16 @@
 
 mod support;
 
-use std::{env, fs, os::unix::fs::symlink, path::Path, time::Duration};
+use std::{
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use streamlog::sim::{Operation, SimEnv};
 use streamlog::{
-    Error, Offset, ProducerRecord, RecordData, Streamlog, TopicConfig, TopicPartition, config::Builder,
+    Durability, Error, Offset, ProducerRecord, RecordData, Streamlog, TopicConfig, TopicPartition,
+    config::{Builder, ReadMode},
     dir::PartitionDir,
 };
 use support::*;
@@ -171,7 +177,11 @@ fn the_usage_of_a_disk_is_known_while_topics_come_and_go() {
 
 /// Gives the directories of two partitions each other's name.
 fn swap(dir: &Path) {
-    for (from, to) in [("a-0", "aside"), ("b-0", "a-0"), ("aside", "b-0")] {
+    swap_both(dir, "a-0", "b-0");
+}
+
+fn swap_both(dir: &Path, one: &str, two: &str) {
+    for (from, to) in [(one, "aside"), (two, one), ("aside", two)] {
         fs::rename(dir.join(from), dir.join(to)).unwrap();
     }
 }
@@ -220,6 +230,95 @@ fn partition_directories_that_changed_places_are_noticed_before_anything_is_read
         }
         assert!(log.health().is_good(), "{}", log.health());
     }
+}
+
+/// Nothing but what is in the records tells these two apart: their times, lengths and offsets are the same.
+fn twins(root: &Path, durability: Durability, is_closed: bool) -> PathBuf {
+    let (living, dir) = (root.join("living"), root.join("log"));
+    let log = Streamlog::builder(&living).background_thread(false).open().unwrap();
+    let topic = log.create_topic("t", config().partitions(2).durability(durability)).unwrap();
+    for i in 0..100 {
+        for partition in topic.partitions() {
+            let value = partition.index().to_string().repeat(100);
+            partition.append(&[RecordData::new(&value).timestamp(time(i))]).unwrap();
+        }
+    }
+    topic.partitions().iter().for_each(|partition| partition.flush().unwrap());
+    assert!(topic.partition(1).unwrap().segment_count() > 1);
+    drop(topic);
+    leave(log, &living, &dir, is_closed);
+    dir
+}
+
+fn opened_by(dir: &Path, how: &str) -> Streamlog {
+    let builder = Streamlog::builder(dir).background_thread(false);
+    let builder = match how {
+        "mapped" => builder.read_only(true),
+        "pread" => builder.read_only(true).read_mode(ReadMode::Pread),
+        _ => builder,
+    };
+    builder.open().unwrap()
+}
+
+#[test]
+fn partitions_of_a_topic_whose_directories_changed_places_are_told_apart_though_all_lengths_are_the_same() {
+    for (durability, is_closed) in [Durability::Flushed, Durability::Written]
+        .into_iter()
+        .flat_map(|durability| [true, false].map(|is_closed| (durability, is_closed)))
+    {
+        let root = quick_dir();
+        let dir = twins(root.path(), durability, is_closed);
+        swap_both(&dir, "t-0", "t-1");
+        let told = |error: Error, index: u32| {
+            let Error::Corrupt { path, reason, .. } = &error else { panic!("{error}") };
+            assert_eq!(*path, dir.join(format!("t-{index}/partition.metadata")));
+            assert!(reason.contains(&format!("t-{} in the place of t-{index}", 1 - index)), "{reason}");
+        };
+        for how in ["mapped", "pread", "writing"] {
+            let log = opened_by(&dir, how);
+            for index in [0, 1] {
+                let partition = log.topic("t").unwrap().partition(index).unwrap();
+                told(partition.read(0).next().unwrap().unwrap_err(), index);
+                told(partition.last(1).unwrap_err(), index);
+                told(partition.offset_for_timestamp(time(7)).unwrap_err(), index);
+                if how == "writing" {
+                    told(partition.append(&[RecordData::new("x")]).unwrap_err(), index);
+                }
+                let name = format!("t-{index}");
+                told(PartitionDir::open_read_only(dir.join(name)).unwrap_err(), index);
+            }
+            assert!(!log.health().is_good());
+            let _ = log.close();
+        }
+        swap_both(&dir, "t-0", "t-1");
+        for how in ["mapped", "pread", "writing"] {
+            let log = opened_by(&dir, how);
+            for partition in log.topic("t").unwrap().partitions() {
+                let value = partition.index().to_string().repeat(100);
+                let records = partition.records(0).map(|record| record.unwrap().value.unwrap());
+                assert!(records.map(|found| assert_eq!(found, value)).count() == 100);
+            }
+            assert!(log.health().is_good(), "{how}: {}", log.health());
+        }
+    }
+}
+
+#[test]
+fn a_directory_without_the_line_that_names_its_partition_is_read() {
+    // As a broker writes it, and as the first release did.
+    let root = quick_dir();
+    let dir = twins(root.path(), Durability::Flushed, true);
+    for index in [0, 1] {
+        let path = dir.join(format!("t-{index}/partition.metadata"));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.rsplit_once('\n').unwrap().0).unwrap();
+    }
+    let log = Streamlog::open(&dir).unwrap();
+    for partition in log.topic("t").unwrap().partitions() {
+        assert_eq!(partition.read(0).count(), 100);
+        partition.append(&[RecordData::new("x")]).unwrap();
+    }
+    assert!(log.health().is_good());
 }
 
 #[test]

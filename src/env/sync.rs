@@ -1,7 +1,8 @@
 //! Locks, condition variables, atomics, threads and signals: the one module they come from, so that a model checker can
 //! take their place.
 //!
-//! It does so in the unit tests under `--cfg streamlog_shuttle`, of which only those that are made for it run then.
+//! It does so in the unit tests under `--cfg streamlog_shuttle`, of which only those that are made for it run then. Under
+//! `--cfg streamlog_std_unseen` nothing is left to std that ThreadSanitizer has to see.
 
 use std::{
     sync::{LockResult, PoisonError},
@@ -12,8 +13,14 @@ use std::{
 mod explored;
 #[cfg(all(test, streamlog_shuttle))]
 pub use explored::*;
+#[cfg(streamlog_std_unseen)]
+mod seen;
 #[cfg(not(all(test, streamlog_shuttle)))]
 pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+#[cfg(streamlog_std_unseen)]
+pub use seen::OnceLock;
+#[cfg(not(streamlog_std_unseen))]
+pub use std::sync::OnceLock;
 #[cfg(not(all(test, streamlog_shuttle)))]
 pub use std::{
     sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering},

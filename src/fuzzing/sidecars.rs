@@ -158,7 +158,7 @@ pub fn checkpoint(data: &[u8]) {
             (TopicPartition::new("a", 0), 0.into()),
         ]),
         1 => encode_epochs(&[(0, 0.into()), (2, 40.into()), (5, 41.into())]),
-        2 => encode_partition_metadata(&id),
+        2 => encode_partition_metadata(&id, 3),
         _ => encode_meta_properties(&id, 1, &id),
     };
     let bytes = input(data, || valid().into_bytes());
@@ -172,7 +172,10 @@ pub fn checkpoint(data: &[u8]) {
         1 => leader_epochs(&text),
         2 => {
             if let Ok(id) = decode_partition_metadata(&text) {
-                assert_eq!(decode_partition_metadata(&encode_partition_metadata(&id)), Ok(id));
+                let number = decode_partition_number(&text).unwrap_or(3);
+                let again = encode_partition_metadata(&id, number);
+                assert_eq!(decode_partition_metadata(&again), Ok(id));
+                assert_eq!(decode_partition_number(&again), Some(number));
             }
         }
         _ => drop(decode_meta_properties(&text)),

@@ -376,7 +376,7 @@
 //! | the same, chosen by coverage; hostile bytes for every decoder, and a whole hostile directory | libFuzzer; the inputs it kept are tried by every `cargo test` | `fuzz` |
 //! | a promise of this manual, or of a method's documentation, that is not kept | each promise is a line with its words, a test and the planted mistakes that break it | `tests/promises` |
 //! | threads that meet in another order | shuttle, in place of locks, atomics and threads | `.ci/run shuttle` |
-//! | races, and memory that is used after it was freed | ThreadSanitizer and AddressSanitizer on `tests/stress.rs`, after a mistake made on purpose that they have to report; miri on the room with unsafe code | `.ci/run sanitizers`, `.ci/run miri` |
+//! | races, and memory that is used after it was freed | ThreadSanitizer and AddressSanitizer on `tests/stress.rs` and `tests/threads.rs`, after a mistake made on purpose that they have to report; miri on the room with unsafe code | `.ci/run sanitizers`, `.ci/run miri` |
 //! | a bit of any file that flips | any bit, one at a time (a run tries some, `STREAMLOG_EVERY_BIT=all` every one): of a closed store and a killed one, and of a partition's directory opened on its own | `tests/golden_store.rs`, `tests/golden_partition.rs` |
 //! | files that are cut short, missing, damaged, of an unknown version | by hand, with the verdict that is expected | `tests/damaged_files.rs`, `tests/lost_and_damaged_sidecars.rs` |
 //! | a durable segment that is missing, empty or short, after a close and after a kill; an older manifest; a lost mark; each for a writer, for both ways to read beside one, and for a directory on its own | by hand | `tests/what_the_mark_promises.rs` |

@@ -16,7 +16,7 @@
 //!   log-start-offset-checkpoint          Kafka  written by a clean close
 //!   .kafka_cleanshutdown                 Kafka  there after a clean close, until the next write
 //!   orders-0/                            one directory per partition: <topic>-<number>
-//!     partition.metadata                 Kafka  the topic's id
+//!     partition.metadata                 Kafka  the topic's id, and in a line of ours the partition
 //!     leader-epoch-checkpoint            Kafka  which leader epoch wrote from which offset
 //!     00000000000000000000.log           Kafka  record batches, and nothing else
 //!     00000000000000000000.index         Kafka  offset to position
@@ -69,7 +69,7 @@
 //! | `.pages` | a second check | batches are checked by their own checksums alone |
 //! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
 //! | `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
-//! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended |
+//! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log, or another partition, says that directories changed places: nothing is read there, and nothing appended |
 //! | `LOCK` | an advisory lock | made again. Do not remove it while the log is open |
 //!
 //! # What is not a file

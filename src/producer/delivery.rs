@@ -5,16 +5,12 @@
 
 use super::{accumulator::Accumulator, record::RecordMetadata};
 use crate::{
-    env::sync::Signal,
+    env::sync::{OnceLock, Signal},
     error::{Error, Result},
     partition::write::append::Appended,
     types::Timestamp,
 };
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What a batch's records wait for.
 pub(super) struct BatchResult {

@@ -6,16 +6,13 @@
 
 use super::{accumulator::Accumulator, record::TopicRef};
 use crate::{
-    env::sync::{AtomicUsize, Ordering, RwLock},
+    env::sync::{AtomicUsize, OnceLock, Ordering, RwLock},
     error::{Error, Result},
     partition::handle::WRITTEN_BY_NOBODY_ELSE,
     producer::context::Context,
     topic::Topic,
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// How many topics have a place in the table. Each costs a few words for as long as the producer lives.
 const PLACES: usize = 256;

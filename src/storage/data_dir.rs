@@ -8,7 +8,7 @@ use crate::{
     env::{
         Env,
         process::Process,
-        sync::{AtomicBool, AtomicU64, Mutex, Ordering},
+        sync::{AtomicBool, AtomicU64, Mutex, OnceLock, Ordering},
     },
     error::{Error, Result},
     storage::{
@@ -24,7 +24,7 @@ use crate::{
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 

@@ -28,7 +28,7 @@ use crate::{
         index::AbortedTransaction,
         pages::{PageSummer, PageSums},
     },
-    env::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Mutex, Ordering, RwLock},
+    env::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock},
     error::{Error, Result},
     types::{Offset, Timestamp},
 };
@@ -38,7 +38,7 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 /// How far a mapping of an active segment reaches beyond its data, so that it is not made anew at every growth.

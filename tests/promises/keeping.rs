@@ -12,8 +12,8 @@ promises! {
     a_panic_leaves_nobody_waiting: "src/partition/write/flush.rs",
         "the log is poisoned, and who waits hears of it" => [a_flush_that_panics_goes_on];
     directories_that_changed_places_are_not_read: "src/manual/on_disk.rs",
-        "One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended"
-        => [take_any_directory];
+        "One that names another topic of this log, or another partition, says that directories changed places: nothing is read there, and nothing appended"
+        => [take_any_directory, take_any_partition];
     a_directory_with_an_id_of_another_log_is_read: "src/partition/state/owner.rs",
         "another id counts only where it is that of another topic of this log" => [another_id_is_always_wrong by Corrupt];
     a_sealed_segment_that_is_longer_is_told_and_left_alone: "src/streamlog/stats.rs",
@@ -114,13 +114,16 @@ fn join(values: &[impl AsRef<[u8]>]) -> String {
 const OURS: &str = "/log/t-0/partition.metadata";
 
 fn directories_that_changed_places_are_not_read() {
-    let world = World::new(1);
+    let world = World::new(2);
     world.send("a");
     world.log.create_topic("u", streamlog::TopicConfig::default()).unwrap();
     let killed = world.env.crash(Crash::Kill, 1);
     world.log.close().unwrap();
-    for left in [killed, world.env.crash(Crash::Kill, 1)] {
-        let other = left.files()["/log/u-0/partition.metadata"].clone();
+    let closed = world.env.crash(Crash::Kill, 1);
+    let places = [&killed, &closed].into_iter().flat_map(|left| ["u-0", "t-1"].map(|other| (left, other)));
+    for (left, other) in places {
+        let left = left.crash(Crash::Kill, 1);
+        let other = left.files()[&format!("/log/{other}/partition.metadata")].clone();
         left.overwrite(OURS, &other).unwrap();
         for log in [observer(&left), open(&left)] {
             let partition = log.topic("t").unwrap().partition(0).unwrap();

@@ -38,7 +38,7 @@ pub fn prepare(data_dir: &DataDir, identity: &Identity, durably: bool) -> Result
         other => other.map_err(|e| Error::io("create", dir, e))?,
     }
     drop(Segment::create(&data_dir.pool, dir, Offset::ZERO, 0)?);
-    let metadata = encode_partition_metadata(&identity.topic_id);
+    let metadata = encode_partition_metadata(&identity.topic_id, identity.name.partition);
     let epochs = encode_epochs(&[(LEADER_EPOCH, Offset::ZERO)]);
     for (name, content) in [(PARTITION_METADATA, metadata), (LEADER_EPOCHS, epochs)] {
         let path = dir.join(name);

@@ -22,8 +22,12 @@ use crate::{
             full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
         },
         state::{
-            append_state::AppendState, identity::Identity, offsets::OffsetSet, owner::read_topic_id,
-            replay::Replay, settings::LogConfig,
+            append_state::AppendState,
+            identity::Identity,
+            offsets::OffsetSet,
+            owner::{check_place, read_topic_id},
+            replay::Replay,
+            settings::LogConfig,
         },
     },
     storage::{
@@ -125,7 +129,8 @@ impl PartitionDir {
     ///
     /// `Io` when something cannot be read, `InvalidArgument` when this is no partition's directory,
     /// `UnsupportedFormat` when it holds batches older than Kafka 0.11 (magic 0 and 1) or of an unknown version, and
-    /// `Corrupt` when the checkpoint of log starts cannot be read.
+    /// `Corrupt` when the checkpoint of log starts cannot be read, or when the directory is that of another partition of
+    /// the log it lies in.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<PartitionDir> {
         let (path, env) = (path.as_ref(), RealEnv::new());
         // The parent and the name count, which a relative path may not show.
@@ -360,6 +365,7 @@ impl Above {
             && let Some(state) = usize::try_from(name.partition).ok().and_then(|i| topic.partitions.get(i))
         {
             known.log_start = known.log_start.max(state.log_start);
+            check_place(&**env, &manifest.state(), &topic.id, &name, dir)?;
             let id = read_topic_id(&**env, dir).ok().flatten();
             if id.is_none_or(|id| id == topic.id) {
                 let closed = state.closed.map(|closed| closed.next_offset);

@@ -1,11 +1,11 @@
 //! Whose directory it is that lies in a partition's place.
 //!
 //! Directories that changed places have files of the right names, and may have the right lengths. `partition.metadata`
-//! says which topic each belongs to. It is asked once, before anything is read of a log or appended to it. A broker gives
+//! says which topic and partition each belongs to. It is asked once, before anything is read of a log or appended to it. A broker gives
 //! a topic that it takes over an id of its own: another id counts only where it is that of another topic of this log.
 
 use crate::{
-    codec::checkpoint::decode_partition_metadata,
+    codec::checkpoint::{decode_partition_metadata, decode_partition_number},
     env::{
         Env,
         sync::{AtomicBool, Ordering},
@@ -15,9 +15,10 @@ use crate::{
     storage::{
         data_dir::DataDir,
         layout::PARTITION_METADATA,
+        manifest::ManifestState,
         sidecar::{TEXT_MAX, read_file},
     },
-    types::TopicId,
+    types::{TopicId, TopicPartition},
 };
 use std::path::Path;
 
@@ -25,23 +26,39 @@ use std::path::Path;
 #[derive(Debug, Default)]
 pub(in crate::partition) struct Owner(AtomicBool);
 
-/// An error where the directory is that of another topic of this log.
+/// An error where the directory is that of another partition of this log.
 pub(in crate::partition) fn check_owner(data_dir: &DataDir, identity: &Identity) -> Result<()> {
-    // What cannot be read says nothing.
-    let found = read_topic_id(&*data_dir.env, &identity.dir).ok().flatten();
     let state = data_dir.manifest.state();
+    check_place(&*data_dir.env, &state, &identity.topic_id, &identity.name, &identity.dir)
+}
+
+/// The same of a directory that has the name of `name`, of the topic with this id.
+pub(in crate::partition) fn check_place(
+    env: &dyn Env,
+    state: &ManifestState,
+    topic_id: &TopicId,
+    name: &TopicPartition,
+    dir: &Path,
+) -> Result<()> {
+    // What cannot be read says nothing.
+    let Some((id, number)) = read_metadata(env, dir).ok().flatten() else { return Ok(()) };
     // A topic that is deleted, or made again, while a follower comes to it is no directory that changed places.
-    if state.topic(&identity.topic_id).is_none() {
-        return Ok(());
-    }
-    let other = found.filter(|id| *id != identity.topic_id && !planted!(take_any_directory));
-    let whatever = || state.topic(&identity.topic_id).filter(|_| planted!(another_id_is_always_wrong));
-    let Some(other) = other.and_then(|id| state.topic(&id).or_else(whatever)) else { return Ok(()) };
-    let reason = format!(
-        "this is a directory of topic '{}' in the place of {}: give each directory its own name again",
-        other.name, identity.name
-    );
-    Err(Error::corrupt(identity.dir.join(PARTITION_METADATA), 0, reason))
+    let Some(own) = state.topic(topic_id) else { return Ok(()) };
+    let whatever = Some(own).filter(|_| planted!(another_id_is_always_wrong));
+    let found = if id == *topic_id {
+        number.filter(|number| *number != name.partition && !planted!(take_any_partition))
+    } else {
+        None
+    };
+    let reason = match (found, state.topic(&id).or(whatever)) {
+        (Some(number), _) => format!("this is the directory of {}-{number} in the place of {name}", own.name),
+        (None, Some(other)) if id != *topic_id && !planted!(take_any_directory) => {
+            format!("this is a directory of topic '{}' in the place of {name}", other.name)
+        }
+        _ => return Ok(()),
+    };
+    let reason = format!("{reason}: give each directory its own name again");
+    Err(Error::corrupt(dir.join(PARTITION_METADATA), 0, reason))
 }
 
 impl Owner {
@@ -57,9 +74,16 @@ impl Owner {
 
 /// The topic that a partition's directory says it belongs to, out of `partition.metadata`.
 pub(in crate::partition) fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
+    Ok(read_metadata(env, dir)?.map(|(id, _)| id))
+}
+
+/// The same, and the partition where it says that as well.
+fn read_metadata(env: &dyn Env, dir: &Path) -> Result<Option<(TopicId, Option<u32>)>> {
     let path = dir.join(PARTITION_METADATA);
     let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
-    decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))
+    let text = text_of(&path, &bytes)?;
+    let id = decode_partition_metadata(text).map_err(|e| e.in_file(&path, 0))?;
+    Ok(Some((id, decode_partition_number(text))))
 }
 
 /// The bytes of a text file as text.
