@@ -195,7 +195,8 @@ pub mod dir {
     pub use crate::{
         codec::{index::AbortedTransaction, snapshot::ProducerEntry},
         partition::open::{
-            full_scan::{DamagedRange, PartitionDirReport, TornEnd},
+            damaged_range::DamagedRange,
+            full_scan::{PartitionDirReport, TornEnd},
             partition_dir::{PartitionDir, ProducerSnapshot, TransactionIndex},
         },
     };

@@ -10,7 +10,7 @@ use std::{
 };
 use streamlog::{
     Consumer, Error, ErrorKind, Offset, Partition, RecordData, Streamlog, Timestamp, TopicConfig,
-    TopicPartition, dir::PartitionDir,
+    TopicPartition, admin::RecoveryVerdict, dir::PartitionDir,
 };
 use support::seal_batch;
 
@@ -18,17 +18,18 @@ const LOG: &str = "00000000000000000000.log";
 
 type Spoil = fn(&mut [u8]);
 
-/// A log of five batches of two records, closed, of which the third was changed by `spoil` before its checksum was
-/// made. Says where that one lies.
-fn spoiled(dir: &Path, spoil: impl Fn(&mut [u8])) -> (PathBuf, u64) {
-    let log = Streamlog::open(dir).unwrap();
+/// Writes five batches of two records.
+fn five_batches(log: &Streamlog) -> Partition {
     let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
     for i in 0..5 {
         let records = [0, 1].map(|j| RecordData::new("value").timestamp(Timestamp::from_millis(2 * i + j)));
         partition.append(&records).unwrap();
     }
-    let size = partition.size() as usize / 5;
-    log.close().unwrap();
+    partition
+}
+
+/// Has the third of five batches changed by `spoil` before its checksum is made. Says where that one lies.
+fn spoil_third(dir: &Path, size: usize, spoil: impl Fn(&mut [u8])) -> (PathBuf, u64) {
     let path = dir.join("t-0").join(LOG);
     let mut bytes = fs::read(&path).unwrap();
     let batch = &mut bytes[2 * size..3 * size];
@@ -36,6 +37,24 @@ fn spoiled(dir: &Path, spoil: impl Fn(&mut [u8])) -> (PathBuf, u64) {
     seal_batch(batch);
     fs::write(&path, bytes).unwrap();
     (path, 2 * size as u64)
+}
+
+/// A log of five batches of two records, closed, of which the third was changed by `spoil` before its checksum was
+/// made. Says where that one lies.
+fn spoiled(dir: &Path, spoil: impl Fn(&mut [u8])) -> (PathBuf, u64) {
+    let log = Streamlog::open(dir).unwrap();
+    let size = five_batches(&log).size() as usize / 5;
+    log.close().unwrap();
+    spoil_third(dir, size, spoil)
+}
+
+/// The same, of a log that was not closed.
+fn spoiled_after_a_crash(dir: &Path, spoil: impl Fn(&mut [u8])) -> (PathBuf, u64) {
+    let living = support::quick_dir();
+    let log = Streamlog::open(living.path()).unwrap();
+    let size = five_batches(&log).size() as usize / 5;
+    support::leave(log, living.path(), dir, false);
+    spoil_third(dir, size, spoil)
 }
 
 /// What a broken encoder may leave: a record longer than its batch, records behind the last, a codec that does not
@@ -126,6 +145,45 @@ fn every_reader_names_file_position_and_the_offset_to_go_on_at() {
             assert_named(&poll(&mut consumer).unwrap_err(), &path, position, how);
         }
     }
+}
+
+#[test]
+fn an_opening_reports_the_batches_that_it_read_and_that_nobody_can_read() {
+    let open: [fn(&Path) -> Streamlog; 2] =
+        [|dir| Streamlog::open_read_only(dir).unwrap(), |dir| Streamlog::open(dir).unwrap()];
+    for (how, spoil) in ways_to_spoil() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("log");
+        let (path, position) = spoiled_after_a_crash(&dir, spoil);
+        for open in open {
+            let log = open(&dir);
+            let [found] = &log.recovery_report().partitions[..] else { panic!("{how}") };
+            assert_eq!(found.verdict, RecoveryVerdict::Whole, "{how}");
+            let [range] = &found.unreadable[..] else { panic!("{how}: {found:?}") };
+            assert_eq!((&range.path, range.bytes.start), (&path, position), "{how}");
+            assert_eq!(range.offsets, Offset::new(4)..Offset::new(6), "{how}");
+            let health = log.health();
+            let [(_, error)] = &health.damaged[..] else { panic!("{how}: {health}") };
+            assert_named(error, &path, position, how);
+        }
+        // The opening before this one has closed it: nothing is read, and nothing is known.
+        let log = open[1](&dir);
+        assert!(log.recovery_report().partitions.is_empty() && log.health().is_good(), "{how}");
+    }
+}
+
+#[test]
+#[cfg(not(feature = "zstd"))]
+fn an_opening_reports_batches_of_a_codec_that_is_missing_though_nothing_is_damaged() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("log");
+    let (path, position) = spoiled_after_a_crash(&dir, |batch| batch[22] = 4);
+    let log = Streamlog::open(&dir).unwrap();
+    let [found] = &log.recovery_report().partitions[..] else { panic!() };
+    let [range] = &found.unreadable[..] else { panic!("{found:?}") };
+    assert_eq!((&range.path, range.bytes.start), (&path, position));
+    assert!(range.reason.contains("the cargo feature `zstd`"), "{}", range.reason);
+    assert!(log.health().is_good());
 }
 
 #[test]

@@ -6,12 +6,13 @@
 //! again: see `follower`.
 
 use crate::{
-    codec::mark::Mark,
+    codec::{batch::RecordBatch, mark::Mark},
     error::{Error, Result},
     partition::{
         log::Log,
         open::{
             changed::names_in,
+            damaged_range::Contents,
             report::RecoveryVerdict,
             segments::{MISSING, know_what_a_mark_says},
         },
@@ -73,12 +74,14 @@ pub(in crate::partition) struct Trail {
     pub at: Offset,
     /// The first thing that was found missing.
     pub missing: Option<Missing>,
+    /// What the batches hold that the opening reads; `None` once it has ended.
+    pub contents: Option<Contents>,
 }
 
 impl Trail {
     /// The beginning of a log that nobody has followed yet.
     pub fn new(log: Arc<Log>) -> Self {
-        Trail { log, replay: None, at: Offset::ZERO, missing: None }
+        Trail { log, replay: None, at: Offset::ZERO, missing: None, contents: Some(Contents::default()) }
     }
 
     /// Goes on to the end of the log. Where a segment ends before the next one begins, or before the durable end, and
@@ -206,7 +209,15 @@ impl Trail {
             segment.forget_damage();
         }
         let stop = match len {
-            Some(len) => replay.scan(segment, len, ReadPath::Cache, &mut |_| true)?,
+            Some(len) => {
+                let contents = &mut self.contents;
+                let on_batch = &mut |batch: &RecordBatch, position| {
+                    if let Some(contents) = contents {
+                        contents.look_at(segment, batch, position);
+                    }
+                };
+                replay.scan(segment, len, ReadPath::Cache, on_batch, &mut |_| true)?
+            }
             None => ScanEnd { position: 0, next_offset: segment.base(), why: EndReason::Bad(MISSING.into()) },
         };
         if let EndReason::Unsupported(error) = stop.why {

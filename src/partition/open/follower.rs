@@ -17,6 +17,7 @@ use crate::{
         open::{
             assemble::LogParts,
             changed::{is_as_closed, names_in, with_what_is_there},
+            damaged_range::Contents,
             follow::{Followed, Trail},
             report::{PartitionRecovery, RecoveryVerdict},
             segments::{MISSING, listed},
@@ -94,7 +95,21 @@ impl Follower {
             let bytes_read = observer.trail.replay.as_ref().map_or(0, |replay| replay.bytes_read);
             observer.found = Some(PartitionRecovery { verdict: missing.verdict(), bytes_read, ..whole });
         }
+        observer.report_contents();
         Ok(observer)
+    }
+
+    /// The opening has read what it reads: what of that has a content that cannot be read belongs to its report.
+    fn report_contents(&mut self) {
+        let Contents { unreadable, damage, .. } = self.trail.contents.take().unwrap_or_default();
+        let log = &self.trail.log;
+        if let Some(damage) = damage {
+            log.damage.lock().get_or_insert(damage);
+        }
+        if !unreadable.is_empty() {
+            let whole = || PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
+            self.found.get_or_insert_with(whole).unreadable = unreadable;
+        }
     }
 
     /// Looks whether a closed log is as it was closed, and says by which state it is followed. What differs is another

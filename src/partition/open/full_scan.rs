@@ -8,16 +8,17 @@
 
 use crate::{
     codec::{
-        DecodeError,
-        batch::{BatchHeader, HEADER_LEN, RecordBatch},
+        batch::{BatchHeader, HEADER_LEN},
         index::AbortedTransaction,
         snapshot::{ProducerEntry, decode_snapshot},
-        unpacked::Unpacked,
     },
     env::{DirEntry, Env},
     error::Result,
     partition::{
-        open::segments::MISSING,
+        open::{
+            damaged_range::{Contents, DamagedRange},
+            segments::MISSING,
+        },
         state::{
             identity::Identity,
             replay::{Bounds, Earlier, EndReason, Met, Replay, ScanEnd, read_epochs},
@@ -25,7 +26,6 @@ use crate::{
     },
     storage::{
         files::FilePool,
-        holes::Hole,
         layout::SegmentFile,
         scan::{EpochsAround, ReadPath, ScanItem, Scanner},
         segment::Segment,
@@ -33,7 +33,7 @@ use crate::{
     },
     types::Offset,
 };
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// What opening a partition's directory found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,48 +65,6 @@ pub struct TornEnd {
     pub reason: String,
 }
 
-/// Bytes that are not what was written, with whole batches behind them; or a whole batch whose content cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DamagedRange {
-    /// The file.
-    pub path: PathBuf,
-    /// Where in it, in bytes.
-    pub bytes: Range<u64>,
-    /// The offsets that may have been there. Reading goes on at their end.
-    pub offsets: Range<Offset>,
-    /// What was expected and what was found.
-    pub reason: String,
-}
-
-impl DamagedRange {
-    fn new(segment: &Segment, hole: Hole) -> Self {
-        let path = segment.data().path().to_path_buf();
-        DamagedRange { path, bytes: hole.bytes, offsets: hole.offsets, reason: hole.reason }
-    }
-
-    /// A batch whose checksum is right and whose content is not what any reader reads. One of a codec that this build
-    /// does not contain may be sound.
-    fn of_unreadable(
-        segment: &Segment,
-        batch: &RecordBatch,
-        position: u64,
-        unpacked: &mut Unpacked,
-    ) -> Option<Self> {
-        let reason = match unpacked.records(batch)?.err()? {
-            DecodeError::CodecUnavailable(_) | DecodeError::OutOfMemory(_) => return None,
-            error => format!("its checksum is right, and its content is not: {error}"),
-        };
-        let header = batch.header();
-        Some(DamagedRange {
-            path: segment.data().path().to_path_buf(),
-            bytes: position..position + header.size(),
-            offsets: header.base_offset..header.next_offset(),
-            reason,
-        })
-    }
-}
-
 /// Whether something is not there that others said was durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::partition) enum Missed {
@@ -123,7 +81,7 @@ pub(in crate::partition) struct Survey<'a> {
     pub durable: Offset,
     pub missed: Missed,
     pub report: PartitionDirReport,
-    pub unpacked: Unpacked,
+    pub contents: Contents,
 }
 
 impl Survey<'_> {
@@ -170,16 +128,17 @@ impl Survey<'_> {
         bounds: Bounds,
     ) -> Result<ScanEnd> {
         let mut aborts: Option<Vec<AbortedTransaction>> = None;
-        let (damage, unpacked) = (&mut self.report.damage, &mut self.unpacked);
+        let (damage, contents) = (&mut self.report.damage, &mut self.contents);
         let stop = replay.scan_past_damage(segment, len, bounds, ReadPath::Cache, &mut |replay, met| {
             let hole = match met {
                 Met::Hole(hole) => hole,
                 Met::Batch(batch, position) => {
-                    damage.extend(DamagedRange::of_unreadable(segment, batch, position, unpacked));
+                    contents.look_at(segment, batch, position);
+                    damage.append(&mut contents.unreadable);
                     return;
                 }
             };
-            damage.push(DamagedRange::new(segment, hole.clone()));
+            damage.push(DamagedRange::of_hole(segment, hole.clone()));
             // The replay cannot see the markers in there; the transaction index, where it can be read, names those
             // that aborted.
             if aborts.is_none() {
@@ -283,7 +242,7 @@ impl Survey<'_> {
         let hole = replay.note_missing_end(segment, len, next, reason);
         let known = segment.aborted().ok().flatten().map(|list| list.to_vec()).unwrap_or_default();
         replay.take_in_unseen(&hole, &known);
-        self.report.damage.push(DamagedRange::new(segment, hole));
+        self.report.damage.push(DamagedRange::of_hole(segment, hole));
     }
 
     /// The first valid snapshot behind the log start.

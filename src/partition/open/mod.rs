@@ -4,6 +4,7 @@ pub mod assemble;
 pub mod changed;
 pub mod clean;
 pub mod create;
+pub mod damaged_range;
 pub mod follow;
 pub mod follower;
 pub mod full_scan;

@@ -8,7 +8,6 @@ use crate::{
     codec::{
         index::AbortedTransaction,
         snapshot::{ProducerEntry, decode_snapshot},
-        unpacked::Unpacked,
     },
     env::{DirEntry, Env, real::RealEnv},
     error::{Error, Result},
@@ -19,6 +18,7 @@ use crate::{
         open::{
             assemble::LogParts,
             changed::checkpointed,
+            damaged_range::Contents,
             full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
         },
         state::{
@@ -179,9 +179,9 @@ impl PartitionDir {
         let report = PartitionDirReport::default();
         let (log_start, durable) = (above.log_start, above.durable);
         let missed = Missed::Nothing;
-        let unpacked = Unpacked::default();
+        let contents = Contents::default();
         let mut survey =
-            Survey { env: &**env, identity: &identity, segments, durable, missed, report, unpacked };
+            Survey { env: &**env, identity: &identity, segments, durable, missed, report, contents };
         if let Some(first) = above.state.as_ref().and_then(|state| state.segments.first()) {
             survey.miss_beginning(log_start, first.base);
         }

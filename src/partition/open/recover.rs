@@ -15,7 +15,7 @@
 //! A log that was closed, and changed since, comes here too, with its closing facts in the mark's place: see `changed`.
 
 use crate::{
-    codec::{manifest::Entry, mark::Mark},
+    codec::{batch::RecordBatch, manifest::Entry, mark::Mark},
     error::{Error, Result},
     partition::{
         log::Log,
@@ -30,7 +30,7 @@ use crate::{
             identity::Identity,
             offsets::OffsetSet,
             owner::check_owner,
-            replay::{Bounds, EndReason, KnownEnd, Replay, ScanEnd, whole_batches_beyond},
+            replay::{Bounds, EndReason, KnownEnd, Met, Replay, ScanEnd, whole_batches_beyond},
             settings::LogConfig,
         },
         write::load::Beginning,
@@ -69,7 +69,9 @@ pub fn recover(
     }
     replay.next_offset = replay.next_offset.max(recovery.log_start);
     let report = recovery.report(&replay);
+    let damage = recovery.contents.damage.take();
     let log = recovery.into_parts(replay, state)?.assemble(data_dir);
+    *log.damage.lock() = damage;
     log.put_aside.lock().extend(report.put_aside.iter().cloned());
     Ok((log, report))
 }
@@ -247,7 +249,9 @@ impl Recovery<'_> {
         len: u64,
         go_on: &mut GoOn<'_>,
     ) -> Result<ScanEnd> {
-        replay.scan(segment, len, self.source_of(segment), go_on)
+        let (source, contents) = (self.source_of(segment), &mut self.contents);
+        let on_batch = &mut |batch: &RecordBatch, position| contents.look_at(segment, batch, position);
+        replay.scan(segment, len, source, on_batch, go_on)
     }
 
     /// Whether the data of segment `i` ends where it should: at the end of the log, or where the next one begins.
@@ -414,7 +418,12 @@ impl Recovery<'_> {
                 Ok(Some(len)) => {
                     let bounds = Bounds::below(next.unwrap_or(Offset::MAX));
                     let source = self.source_of(&segment);
-                    let stop = replay.scan_past_damage(&segment, len, bounds, source, &mut |_, _| {})?;
+                    let on_met = &mut |_: &mut Replay, met: Met<'_>| {
+                        if let Met::Batch(batch, position) = met {
+                            self.contents.look_at(&segment, batch, position);
+                        }
+                    };
+                    let stop = replay.scan_past_damage(&segment, len, bounds, source, on_met)?;
                     (len, stop.why)
                 }
                 Ok(None) => (0, EndReason::Bad(MISSING.into())),

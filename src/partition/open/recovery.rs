@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     partition::{
         open::{
+            damaged_range::Contents,
             report::{PartitionRecovery, RecoveryVerdict},
             segments::{all_listed, know_what_a_mark_says},
         },
@@ -49,6 +50,8 @@ pub(in crate::partition) struct Recovery<'a> {
     pub hands_off: Option<HandsOff>,
     pub verdict: RecoveryVerdict,
     pub put_aside: Vec<PathBuf>,
+    /// What the batches hold that were read.
+    pub contents: Contents,
 }
 
 /// Why a partition whose end was found can only be read.
@@ -95,6 +98,7 @@ impl<'a> Recovery<'a> {
             hands_off: None,
             verdict: RecoveryVerdict::Whole,
             put_aside: Vec::new(),
+            contents: Contents::default(),
         })
     }
 
@@ -143,6 +147,7 @@ impl<'a> Recovery<'a> {
             put_aside: self.put_aside.clone(),
             taken_in: self.taken_in.as_ref().map(|(range, _)| range.clone()),
             removed: self.removed.clone(),
+            unreadable: self.contents.unreadable.clone(),
             ..PartitionRecovery::whole(&self.identity.name, replay.next_offset)
         }
     }

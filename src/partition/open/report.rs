@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, ErrorKind},
+    partition::open::damaged_range::DamagedRange,
     storage::manifest::PartitionState,
     types::{Offset, TopicPartition},
 };
@@ -32,6 +33,10 @@ pub struct PartitionRecovery {
     /// Files that do not belong to the log and are still where they were, because nothing may be written.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
     pub left_in_place: Vec<PathBuf>,
+    /// Batches that are whole and cannot be read, among those that the opening read: of a codec that this build does not
+    /// contain, or malformed. Everything around them can be read. Of compressed batches it looked at as many as decompress to
+    /// 32 MiB and eight times their own size.
+    pub unreadable: Vec<DamagedRange>,
 }
 
 impl PartitionRecovery {
@@ -53,6 +58,7 @@ impl PartitionRecovery {
             taken_in: None,
             removed: None,
             left_in_place: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -63,6 +69,7 @@ impl PartitionRecovery {
             && self.taken_in.is_none()
             && self.removed.is_none()
             && !other_files
+            && self.unreadable.is_empty()
     }
 }
 

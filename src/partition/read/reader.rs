@@ -523,7 +523,7 @@ impl Log {
         for (at, segment) in segments.iter().enumerate().take(i + 1).skip(replay.segment) {
             replay.enter(at, segment);
             let limit = segment.readable();
-            let stop = replay.scan(segment, limit, ReadPath::Cache, &mut |_| true)?;
+            let stop = replay.scan(segment, limit, ReadPath::Cache, &mut |_, _| {}, &mut |_| true)?;
             if stop.position < limit {
                 let reason = "what was aborted behind this batch cannot be told";
                 return Err(Error::corrupt(segment.data().path(), stop.position, reason));

@@ -227,20 +227,24 @@ impl Replay {
         self.aborted = Vec::new();
     }
 
-    /// Takes in the batches of `segment` up to `limit` bytes. `go_on` is told how many bytes were taken in and says
-    /// whether to go on.
+    /// Takes in the batches of `segment` up to `limit` bytes. `on_batch` gets each, and where it lies; `go_on` is told how
+    /// many bytes were taken in and says whether to go on.
     pub(in crate::partition) fn scan(
         &mut self,
         segment: &Segment,
         limit: u64,
         source: ReadPath,
+        on_batch: &mut dyn FnMut(&RecordBatch, u64),
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<ScanEnd> {
         let mut scanner = segment.scanner(limit, self.position, self.next_offset).reading(source);
         let mut told = self.position;
         let why = loop {
             match scanner.next()? {
-                ScanItem::Batch(batch, position) => self.take_in(&batch, position),
+                ScanItem::Batch(batch, position) => {
+                    on_batch(&batch, position);
+                    self.take_in(&batch, position);
+                }
                 ScanItem::End => break EndReason::End,
                 ScanItem::Bad(reason) => break EndReason::Bad(reason),
                 ScanItem::Unsupported(error) => break EndReason::Unsupported(error),

@@ -92,7 +92,7 @@ fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
             }
             replay.enter(i, segment);
         }
-        replay.scan(segment, segment.readable(), ReadPath::Cache, &mut |_| true)?;
+        replay.scan(segment, segment.readable(), ReadPath::Cache, &mut |_, _| {}, &mut |_| true)?;
     }
     check_tail(last, &replay, size, end)?;
     let beginning = Beginning {
