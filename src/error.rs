@@ -317,45 +317,6 @@ impl Error {
         }
     }
 
-    /// The kind of this failure.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Error::Io { .. } => ErrorKind::Io,
-            Error::NotFound { .. } => ErrorKind::NotFound,
-            Error::DiskFull { .. } => ErrorKind::DiskFull,
-            Error::FileTooLarge { .. } => ErrorKind::FileTooLarge,
-            Error::AlreadyOpen { .. } => ErrorKind::AlreadyOpen,
-            Error::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
-            Error::NoOffset { .. } => ErrorKind::NoOffset,
-            Error::RecordTooLarge { .. } => ErrorKind::RecordTooLarge,
-            Error::Undelivered { .. } => ErrorKind::Undelivered,
-            Error::QueueFull => ErrorKind::QueueFull,
-            Error::Timeout { .. } => ErrorKind::Timeout,
-            Error::Wakeup => ErrorKind::Wakeup,
-            Error::Fenced { .. } => ErrorKind::Fenced,
-            Error::OutOfOrderSequence { .. } => ErrorKind::OutOfOrderSequence,
-            Error::InvalidTransactionState { .. } => ErrorKind::InvalidTransactionState,
-            Error::Corrupt { .. } => ErrorKind::Corrupt,
-            Error::UnsupportedFormat { .. } => ErrorKind::UnsupportedFormat,
-            Error::CodecUnavailable { .. } => ErrorKind::CodecUnavailable,
-            Error::InvalidConfig { .. } => ErrorKind::InvalidConfig,
-            Error::InvalidTopic { .. } => ErrorKind::InvalidTopic,
-            Error::InvalidRecord { .. } => ErrorKind::InvalidRecord,
-            Error::InvalidTimestamp { .. } => ErrorKind::InvalidTimestamp,
-            Error::InvalidArgument { .. } => ErrorKind::InvalidArgument,
-            Error::TopicExists { .. } => ErrorKind::TopicExists,
-            Error::PartitionsDiffer { .. } => ErrorKind::PartitionsDiffer,
-            Error::UnknownTopic { .. } => ErrorKind::UnknownTopic,
-            Error::UnknownPartition { .. } => ErrorKind::UnknownPartition,
-            Error::UnknownGroup { .. } => ErrorKind::UnknownGroup,
-            Error::Poisoned { .. } => ErrorKind::Poisoned,
-            Error::ReadOnly { .. } => ErrorKind::ReadOnly,
-            Error::Forked { .. } => ErrorKind::Forked,
-            Error::Closed { .. } => ErrorKind::Closed,
-            Error::Cancelled { .. } => ErrorKind::Cancelled,
-        }
-    }
-
     /// Where reading can go on past what cannot be read: the `next_offset` of [`Error::Corrupt`] and
     /// [`Error::CodecUnavailable`]; `None` for everything else.
     pub fn next_offset(&self) -> Option<Offset> {

@@ -1,100 +1,145 @@
 //! The kinds of failures: what happened, what to do next, and whether to call again.
 //!
-//! Every list in here is an exhaustive match, so that a kind that is added has to say what becomes of it.
+//! They stand in one list, each with its words and whether it passes by itself, and everything else that has a line for
+//! each kind is made of that list.
 
+use super::Error;
 use std::fmt;
 
-/// The kinds of [`Error`](crate::Error), for programs that branch on them.
-///
-/// Each says what happened and what to do next. [`is_retriable`](Self::is_retriable) names the ones that pass by
-/// themselves. `Display` gives each a few words, for log lines and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The operating system refused an operation on a file or directory. The text names both: look there (permissions, a
-    /// medium that fails, descriptors), then call again, or reopen where the log says that it is poisoned.
-    Io,
-    /// The directory to open does not exist, and the opening was not to create it. Check the path; a reader that may come
-    /// before its writer waits and opens again.
-    NotFound,
-    /// The medium, or the quota on it, is full. Free some space and call again: nothing of the refused call was kept, and
-    /// everything acknowledged before is safe.
-    DiskFull,
-    /// A limit on the size of files, of the process or the file system, was met. Raise it, or choose smaller segments or
-    /// batches: nothing of the refused call was kept.
-    FileTooLarge,
-    /// Another handle has the directory open for writing. Close it there, wait until its process has ended, or open
-    /// read-only. Where it is a handle of the same process, which the error says, use clones of that one.
-    AlreadyOpen,
-    /// The offset lies below the log start, where retention removed it, or past the end. Seek to an offset that exists,
-    /// or choose an `auto_offset_reset`.
-    OffsetOutOfRange,
-    /// The group has no committed offset here, and its policy is `None`. Seek, or choose another `auto_offset_reset`.
-    NoOffset,
-    /// A record, or a batch that must stay whole, is larger than a limit. Split the data, or raise the limit that the text
-    /// names.
-    RecordTooLarge,
-    /// Records that were enqueued earlier and accepted were not acknowledged, and are not tried again. Take them back with
-    /// [`Producer::take_undelivered`](crate::Producer::take_undelivered), and put them somewhere; the cause says what
-    /// kept them out.
-    Undelivered,
-    /// The producer's buffer is full, and the call was not to wait; the record was not taken. Wait for deliveries, slow
-    /// down, or enlarge the buffer.
-    QueueFull,
-    /// The time given ran out. What was waited for may still come: wait again. A record that found no room in the
-    /// producer's buffer was not taken.
-    Timeout,
-    /// A wake-up handle ended the poll. Do what it was used for, which usually is to leave the loop; a loop that polls
-    /// again without looking swallows it.
-    Wakeup,
-    /// A newer instance with the same identity took over. Stop this one.
-    Fenced,
-    /// A batch of an idempotent producer does not follow its last one: one is missing, or this one is old. Find out what
-    /// was lost before anything else is sent under this identity.
-    OutOfOrderSequence,
-    /// A transactional call came in a state that does not allow it. Mend the order of the calls.
-    InvalidTransactionState,
-    /// Bytes on disk are not what was written, or not what can be read, or something that is not a
-    /// file is in the place of one, such as a symbolic link. Nothing was removed. Keep the files, compare them with a copy, and read on past the damage where
-    /// [`Error::next_offset`](crate::Error::next_offset) names a place.
-    Corrupt,
-    /// A file has a version, or a feature, that this release does not know. Open it with a newer one.
-    UnsupportedFormat,
-    /// A batch needs a codec that this build does not contain. Enable the cargo feature of its name.
-    CodecUnavailable,
-    /// A setting has a value that it cannot have. The text says which values it can have.
-    InvalidConfig,
-    /// The name cannot be a topic's, here and in Kafka. Choose another.
-    InvalidTopic,
-    /// The topic does not accept the record. Mend the record: nothing of its batch was written.
-    InvalidRecord,
-    /// The record's timestamp lies outside what the topic accepts. Mend the timestamp, or the topic's limits.
-    InvalidTimestamp,
-    /// The call cannot work with an argument. This is a mistake in the program, and the text says which.
-    InvalidArgument,
-    /// The topic to create exists. Use it, or choose another name.
-    TopicExists,
-    /// The topic has another number of partitions than its configuration asks for. Ask for as many as there are, leave the
-    /// number out, or add partitions, knowing that keys move.
-    PartitionsDiffer,
-    /// There is no such topic. Create it; a reader waits until the writer has.
-    UnknownTopic,
-    /// The topic has fewer partitions. They are numbered from 0.
-    UnknownPartition,
-    /// No group of this name has committed anything. Check the name, or commit first.
-    UnknownGroup,
-    /// An earlier failure, usually of a flush, left it open what is on the medium. Close the log and open it again: the
-    /// opening finds out. What was durable can still be read.
-    Poisoned,
-    /// The handle, or the partition, can only be read. Write through the handle that has the log open for writing.
-    ReadOnly,
-    /// The handle came from a parent process through `fork`. Nothing was done. Let go of it, and open the log in this
-    /// process.
-    Forked,
-    /// The log was closed, or the topic deleted. Open the log again, or look the topic up.
-    Closed,
-    /// The program's own callback asked to stop. The next call begins again what was going on.
-    Cancelled,
+/// The one list of kinds. Each is a variant of [`Error`] of the same name.
+macro_rules! kinds {
+    (
+        $(#[$of_all:meta])*
+        pub enum ErrorKind {
+            $($(#[$of_one:meta])* $kind:ident = $words:literal, retriable: $retriable:literal;)*
+        }
+    ) => {
+        $(#[$of_all])*
+        pub enum ErrorKind {
+            $($(#[$of_one])* $kind,)*
+        }
+
+        impl ErrorKind {
+            #[cfg(test)]
+            const ALL: &[ErrorKind] = &[$(ErrorKind::$kind),*];
+
+            const fn words(self) -> &'static str {
+                match self {
+                    $(ErrorKind::$kind => $words,)*
+                }
+            }
+
+            const fn passes_by_itself(self) -> bool {
+                match self {
+                    $(ErrorKind::$kind => $retriable,)*
+                }
+            }
+        }
+
+        impl Error {
+            /// The kind of this failure.
+            pub fn kind(&self) -> ErrorKind {
+                match self {
+                    $(Error::$kind { .. } => ErrorKind::$kind,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The kinds of [`Error`](crate::Error), for programs that branch on them.
+    ///
+    /// Each says what happened and what to do next. [`is_retriable`](Self::is_retriable) names the ones that pass by
+    /// themselves. `Display` gives each a few words, for log lines and metrics.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// The operating system refused an operation on a file or directory. The text names both: look there (permissions, a
+        /// medium that fails, descriptors), then call again, or reopen where the log says that it is poisoned.
+        Io = "I/O error", retriable: false;
+        /// The directory to open does not exist, and the opening was not to create it. Check the path; a reader that may come
+        /// before its writer waits and opens again.
+        NotFound = "not found", retriable: false;
+        /// The medium, or the quota on it, is full. Free some space and call again: nothing of the refused call was kept, and
+        /// everything acknowledged before is safe.
+        DiskFull = "disk full", retriable: true;
+        /// A limit on the size of files, of the process or the file system, was met. Raise it, or choose smaller segments or
+        /// batches: nothing of the refused call was kept.
+        FileTooLarge = "file too large", retriable: false;
+        /// Another handle has the directory open for writing. Close it there, wait until its process has ended, or open
+        /// read-only. Where it is a handle of the same process, which the error says, use clones of that one.
+        AlreadyOpen = "already open", retriable: true;
+        /// The offset lies below the log start, where retention removed it, or past the end. Seek to an offset that exists,
+        /// or choose an `auto_offset_reset`.
+        OffsetOutOfRange = "offset out of range", retriable: false;
+        /// The group has no committed offset here, and its policy is `None`. Seek, or choose another `auto_offset_reset`.
+        NoOffset = "no offset", retriable: false;
+        /// A record, or a batch that must stay whole, is larger than a limit. Split the data, or raise the limit that the text
+        /// names.
+        RecordTooLarge = "record too large", retriable: false;
+        /// Records that were enqueued earlier and accepted were not acknowledged, and are not tried again. Take them back with
+        /// [`Producer::take_undelivered`](crate::Producer::take_undelivered), and put them somewhere; the cause says what
+        /// kept them out.
+        Undelivered = "undelivered", retriable: false;
+        /// The producer's buffer is full, and the call was not to wait; the record was not taken. Wait for deliveries, slow
+        /// down, or enlarge the buffer.
+        QueueFull = "queue full", retriable: true;
+        /// The time given ran out. What was waited for may still come: wait again. A record that found no room in the
+        /// producer's buffer was not taken.
+        Timeout = "timeout", retriable: true;
+        /// A wake-up handle ended the poll. Do what it was used for, which usually is to leave the loop; a loop that polls
+        /// again without looking swallows it.
+        Wakeup = "wake-up", retriable: false;
+        /// A newer instance with the same identity took over. Stop this one.
+        Fenced = "fenced", retriable: false;
+        /// A batch of an idempotent producer does not follow its last one: one is missing, or this one is old. Find out what
+        /// was lost before anything else is sent under this identity.
+        OutOfOrderSequence = "out of order sequence", retriable: false;
+        /// A transactional call came in a state that does not allow it. Mend the order of the calls.
+        InvalidTransactionState = "invalid transaction state", retriable: false;
+        /// Bytes on disk are not what was written, or not what can be read, or something that is not a file is in the place of
+        /// one, such as a symbolic link. Nothing was removed. Keep the files, compare them with a copy, and read on past the
+        /// damage where [`Error::next_offset`](crate::Error::next_offset) names a place.
+        Corrupt = "corrupt", retriable: false;
+        /// A file has a version, or a feature, that this release does not know. Open it with a newer one.
+        UnsupportedFormat = "unsupported format", retriable: false;
+        /// A batch needs a codec that this build does not contain. Enable the cargo feature of its name.
+        CodecUnavailable = "codec unavailable", retriable: false;
+        /// A setting has a value that it cannot have. The text says which values it can have.
+        InvalidConfig = "invalid configuration", retriable: false;
+        /// The name cannot be a topic's, here and in Kafka. Choose another.
+        InvalidTopic = "invalid topic", retriable: false;
+        /// The topic does not accept the record. Mend the record: nothing of its batch was written.
+        InvalidRecord = "invalid record", retriable: false;
+        /// The record's timestamp lies outside what the topic accepts. Mend the timestamp, or the topic's limits.
+        InvalidTimestamp = "invalid timestamp", retriable: false;
+        /// The call cannot work with an argument. This is a mistake in the program, and the text says which.
+        InvalidArgument = "invalid argument", retriable: false;
+        /// The topic to create exists. Use it, or choose another name.
+        TopicExists = "topic exists", retriable: false;
+        /// The topic has another number of partitions than its configuration asks for. Ask for as many as there are, leave the
+        /// number out, or add partitions, knowing that keys move.
+        PartitionsDiffer = "partitions differ", retriable: false;
+        /// There is no such topic. Create it; a reader waits until the writer has.
+        UnknownTopic = "unknown topic", retriable: false;
+        /// The topic has fewer partitions. They are numbered from 0.
+        UnknownPartition = "unknown partition", retriable: false;
+        /// No group of this name has committed anything. Check the name, or commit first.
+        UnknownGroup = "unknown group", retriable: false;
+        /// An earlier failure, usually of a flush, left it open what is on the medium. Close the log and open it again: the
+        /// opening finds out. What was durable can still be read.
+        Poisoned = "poisoned", retriable: false;
+        /// The handle, or the partition, can only be read. Write through the handle that has the log open for writing.
+        ReadOnly = "read-only", retriable: false;
+        /// The handle came from a parent process through `fork`. Nothing was done. Let go of it, and open the log in this
+        /// process.
+        Forked = "forked", retriable: false;
+        /// The log was closed, or the topic deleted. Open the log again, or look the topic up.
+        Closed = "closed", retriable: false;
+        /// The program's own callback asked to stop. The next call begins again what was going on.
+        Cancelled = "cancelled", retriable: false;
+    }
 }
 
 impl ErrorKind {
@@ -114,76 +159,7 @@ impl ErrorKind {
     /// once would swallow the one signal that was meant to end it. Kafka's `WakeupException` is no
     /// `RetriableException` either.
     pub const fn is_retriable(self) -> bool {
-        match self {
-            ErrorKind::DiskFull | ErrorKind::AlreadyOpen | ErrorKind::QueueFull | ErrorKind::Timeout => true,
-            ErrorKind::Io
-            | ErrorKind::NotFound
-            | ErrorKind::FileTooLarge
-            | ErrorKind::OffsetOutOfRange
-            | ErrorKind::NoOffset
-            | ErrorKind::RecordTooLarge
-            | ErrorKind::Undelivered
-            | ErrorKind::Wakeup
-            | ErrorKind::Fenced
-            | ErrorKind::OutOfOrderSequence
-            | ErrorKind::InvalidTransactionState
-            | ErrorKind::Corrupt
-            | ErrorKind::UnsupportedFormat
-            | ErrorKind::CodecUnavailable
-            | ErrorKind::InvalidConfig
-            | ErrorKind::InvalidTopic
-            | ErrorKind::InvalidRecord
-            | ErrorKind::InvalidTimestamp
-            | ErrorKind::InvalidArgument
-            | ErrorKind::TopicExists
-            | ErrorKind::PartitionsDiffer
-            | ErrorKind::UnknownTopic
-            | ErrorKind::UnknownPartition
-            | ErrorKind::UnknownGroup
-            | ErrorKind::Poisoned
-            | ErrorKind::ReadOnly
-            | ErrorKind::Forked
-            | ErrorKind::Closed
-            | ErrorKind::Cancelled => false,
-        }
-    }
-
-    const fn words(self) -> &'static str {
-        match self {
-            ErrorKind::Io => "I/O error",
-            ErrorKind::NotFound => "not found",
-            ErrorKind::DiskFull => "disk full",
-            ErrorKind::FileTooLarge => "file too large",
-            ErrorKind::AlreadyOpen => "already open",
-            ErrorKind::OffsetOutOfRange => "offset out of range",
-            ErrorKind::NoOffset => "no offset",
-            ErrorKind::RecordTooLarge => "record too large",
-            ErrorKind::Undelivered => "undelivered",
-            ErrorKind::QueueFull => "queue full",
-            ErrorKind::Timeout => "timeout",
-            ErrorKind::Wakeup => "wake-up",
-            ErrorKind::Fenced => "fenced",
-            ErrorKind::OutOfOrderSequence => "out of order sequence",
-            ErrorKind::InvalidTransactionState => "invalid transaction state",
-            ErrorKind::Corrupt => "corrupt",
-            ErrorKind::UnsupportedFormat => "unsupported format",
-            ErrorKind::CodecUnavailable => "codec unavailable",
-            ErrorKind::InvalidConfig => "invalid configuration",
-            ErrorKind::InvalidTopic => "invalid topic",
-            ErrorKind::InvalidRecord => "invalid record",
-            ErrorKind::InvalidTimestamp => "invalid timestamp",
-            ErrorKind::InvalidArgument => "invalid argument",
-            ErrorKind::TopicExists => "topic exists",
-            ErrorKind::PartitionsDiffer => "partitions differ",
-            ErrorKind::UnknownTopic => "unknown topic",
-            ErrorKind::UnknownPartition => "unknown partition",
-            ErrorKind::UnknownGroup => "unknown group",
-            ErrorKind::Poisoned => "poisoned",
-            ErrorKind::ReadOnly => "read-only",
-            ErrorKind::Forked => "forked",
-            ErrorKind::Closed => "closed",
-            ErrorKind::Cancelled => "cancelled",
-        }
+        self.passes_by_itself()
     }
 }
 
@@ -207,50 +183,6 @@ mod tests {
     use super::ErrorKind;
     use std::collections::BTreeSet;
 
-    /// The kind after the one given: a kind that is added has to find its place here, and so in every test below.
-    fn after(kind: ErrorKind) -> Option<ErrorKind> {
-        use ErrorKind::*;
-        Some(match kind {
-            Io => NotFound,
-            NotFound => DiskFull,
-            DiskFull => FileTooLarge,
-            FileTooLarge => AlreadyOpen,
-            AlreadyOpen => OffsetOutOfRange,
-            OffsetOutOfRange => NoOffset,
-            NoOffset => RecordTooLarge,
-            RecordTooLarge => Undelivered,
-            Undelivered => QueueFull,
-            QueueFull => Timeout,
-            Timeout => Wakeup,
-            Wakeup => Fenced,
-            Fenced => OutOfOrderSequence,
-            OutOfOrderSequence => InvalidTransactionState,
-            InvalidTransactionState => Corrupt,
-            Corrupt => UnsupportedFormat,
-            UnsupportedFormat => CodecUnavailable,
-            CodecUnavailable => InvalidConfig,
-            InvalidConfig => InvalidTopic,
-            InvalidTopic => InvalidRecord,
-            InvalidRecord => InvalidTimestamp,
-            InvalidTimestamp => InvalidArgument,
-            InvalidArgument => TopicExists,
-            TopicExists => PartitionsDiffer,
-            PartitionsDiffer => UnknownTopic,
-            UnknownTopic => UnknownPartition,
-            UnknownPartition => UnknownGroup,
-            UnknownGroup => Poisoned,
-            Poisoned => ReadOnly,
-            ReadOnly => Forked,
-            Forked => Closed,
-            Closed => Cancelled,
-            Cancelled => return None,
-        })
-    }
-
-    fn all() -> impl Iterator<Item = ErrorKind> {
-        std::iter::successors(Some(ErrorKind::Io), |kind| after(*kind))
-    }
-
     /// The documentation above the first line that begins with `item`.
     fn docs_of(item: &str) -> String {
         let lines: Vec<_> = include_str!("kind.rs").lines().map(str::trim).collect();
@@ -261,15 +193,15 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_name_of_its_own() {
-        let names: BTreeSet<_> = all().map(|kind| kind.to_string()).collect();
-        assert_eq!(names.len(), all().count());
+        let names: BTreeSet<_> = ErrorKind::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), ErrorKind::ALL.len());
         assert_eq!(format!("{:<12}|", ErrorKind::DiskFull), "disk full   |");
     }
 
     #[test]
     fn the_documentation_lists_the_retriable_kinds_and_no_others() {
         let docs = docs_of("pub const fn is_retriable");
-        for kind in all() {
+        for kind in ErrorKind::ALL {
             assert_eq!(docs.contains(&format!("/// | [`{kind:?}`]")), kind.is_retriable(), "{kind:?}");
         }
     }
