@@ -63,64 +63,70 @@ pub struct Compiled {
     pub programs: Vec<PathBuf>,
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
+/// The files of the repository by their paths in it.
+fn read(dir: &Path, at: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
         let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-        if name == "target" || name == ".git" {
-            continue;
-        }
-        if entry.is_dir() {
-            copy(&entry, &to.join(name))?
-        } else {
-            fs::copy(&entry, to.join(name)).map(drop)?
+        match entry.is_dir() {
+            _ if name == "target" || name == ".git" => {}
+            true => read(&entry, &at.join(name), files)?,
+            false => drop(files.insert(at.join(name), fs::read(&entry)?)),
         }
     }
     Ok(())
 }
 
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    let mut entries: Vec<_> =
-        fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
-    entries.sort();
-    for entry in entries {
-        if entry.is_dir() { sources(&entry, found)? } else { found.push(entry) }
+/// A file that is as it was is left alone, so that cargo need not compile it again.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
     }
-    Ok(())
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    fs::write(path, bytes)
 }
 
 /// Copies the repository to `to` and compiles it with every mistake in it.
 pub fn compile(repository: &Path, to: &Path) -> Result<Compiled> {
-    copy(repository, to)?;
-    let src = to.join("src");
-    let (mut mutants, mut files, mut paths) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let (mut repository_files, mut mutants, mut files) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+    read(repository, Path::new(""), &mut repository_files)?;
     let (mut texts, mut of_tests) = (Vec::new(), Vec::new());
-    ROOMS.iter().try_for_each(|room| sources(&src.join(room), &mut paths))?;
-    for path in paths {
-        let name = path.strip_prefix(&src)?.to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path)?;
+    for (path, bytes) in repository_files {
+        let name = path.strip_prefix("src").ok().map(|name| name.to_string_lossy().into_owned());
+        let room =
+            name.as_ref().filter(|name| name.split('/').next().is_some_and(|room| ROOMS.contains(&room)));
+        let Some(name) = room.cloned() else {
+            if path != Path::new("src/lib.rs") {
+                write(&to.join(path), &bytes)?;
+            }
+            continue;
+        };
+        let text = String::from_utf8(bytes)?;
         for module in rewrite::test_modules(&text)? {
             // Of `a/mod.rs` the module `b` is `a/b.rs`, of `a.rs` it is `a/b.rs` as well; or a directory.
             let beside = if name.ends_with("mod.rs") || module.ends_with(".rs") {
-                path.with_file_name(&module)
+                Path::new(&name).with_file_name(&module)
             } else {
-                path.with_extension("").join(&module)
+                Path::new(&name).with_extension("").join(&module)
             };
             of_tests.extend([beside.with_extension("rs"), beside]);
         }
-        texts.push((path, name, text));
+        texts.push((name, text));
     }
-    for (path, name, text) in texts {
-        if !of_tests.iter().any(|of_tests| path.starts_with(of_tests)) {
+    texts.sort_by_key(|(name, _)| ROOMS.iter().position(|room| name.split('/').next() == Some(room)));
+    let src = to.join("src");
+    for (name, text) in texts {
+        if of_tests.iter().any(|of_tests| Path::new(&name).starts_with(of_tests)) {
+            write(&src.join(name), text.as_bytes())?;
+        } else {
             let file = File::parse(&name, text, &mut mutants)?;
             files.insert(name, file);
         }
     }
     number_equal_names(&mut mutants);
-    fs::write(src.join("mutated.rs"), SWITCHES.replace("COUNT", &(mutants.len() + 1).to_string()))?;
-    let lib = fs::read_to_string(src.join("lib.rs"))?;
+    write(&src.join("mutated.rs"), SWITCHES.replace("COUNT", &(mutants.len() + 1).to_string()).as_bytes())?;
+    let lib = fs::read_to_string(repository.join("src/lib.rs"))?;
     let allowed = "#![allow(arithmetic_overflow, unconditional_panic, overflowing_literals)]\n";
-    fs::write(src.join("lib.rs"), format!("{allowed}{lib}\nmod mutated;\n"))?;
+    write(&src.join("lib.rs"), format!("{allowed}{lib}\nmod mutated;\n").as_bytes())?;
     println!("{} mutants in {} files", mutants.len(), files.len());
 
     // What was refused the last time is most likely refused again.
@@ -133,7 +139,7 @@ pub fn compile(repository: &Path, to: &Path) -> Result<Compiled> {
         let mut places = BTreeMap::new();
         for (name, file) in &files {
             let (text, at) = file.write(&left_out);
-            fs::write(src.join(name), text)?;
+            write(&src.join(name), text.as_bytes())?;
             places.insert(name.as_str(), at);
         }
         let errors = cargo(to, &["check", "--lib"])?.errors;
@@ -221,8 +227,10 @@ fn cargo(dir: &Path, args: &[&str]) -> Result<Outcome> {
             outcome.programs.push(program.into());
         }
     }
+    // Those of `TESTS` in their order; the unit tests are not among them and come first.
     outcome.programs.sort_by_key(|program| {
-        !program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("streamlog"))
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        TESTS.iter().position(|test| name.rsplit_once('-').is_some_and(|(name, _)| name == *test))
     });
     if !output.status.success() && outcome.errors.is_empty() {
         return Err(format!("cargo {} failed in {}", args.join(" "), dir.display()).into());

@@ -49,12 +49,17 @@ struct Run {
 /// What a run may take: of the processor, and without a thread that can run.
 type Limits = (Duration, Duration);
 
-const RECORDING: Limits = (Duration::from_secs(60), Duration::from_secs(30));
 const MIB_MAX: u64 = 6144;
 
 impl Tests {
-    /// Runs each test alone, without a mistake. Those that fail, which they should not, judge nothing.
-    pub fn record(programs: Vec<PathBuf>, dir: PathBuf, scratch: &Path, workers: usize) -> Result<Tests> {
+    /// Runs each test alone, without a mistake. Those that fail, which they should not, or take more than `budget` judge nothing.
+    pub fn record(
+        programs: Vec<PathBuf>,
+        dir: PathBuf,
+        budget: Duration,
+        scratch: &Path,
+        workers: usize,
+    ) -> Result<Tests> {
         let mut tests = Tests { programs, dir, all: Vec::new(), reach: BTreeMap::new() };
         let mut listed = Vec::new();
         for (program, path) in tests.programs.iter().enumerate() {
@@ -75,7 +80,7 @@ impl Tests {
                 *program,
                 &[name],
                 ("MUTANTS_REACHED", &reached.to_string_lossy()),
-                RECORDING,
+                (budget, budget * 5),
                 scratch,
                 worker,
             )?;
@@ -83,7 +88,7 @@ impl Tests {
         })?;
         for ((program, name), (run, reached)) in listed.into_iter().zip(results) {
             if !matches!(run.verdict, Verdict::Passed) {
-                println!("without a mistake {name} fails: it judges nothing");
+                println!("without a mistake {name} fails or takes too long: it judges nothing");
                 continue;
             }
             for (number, _) in reached.iter().enumerate().filter(|(_, byte)| **byte == 1) {
@@ -94,7 +99,7 @@ impl Tests {
         Ok(tests)
     }
 
-    /// Runs the tests that reach a mistake, those of the same file first and then the fastest, until one fails or those that are
+    /// Runs the tests that reach a mistake, program by program, those of the same file first and then the fastest, until one fails or those that are
     /// left take more than `budget` together. The number of tests that were not run is the second value.
     pub fn judge(
         &self,
@@ -108,7 +113,8 @@ impl Tests {
         let mut tests: Vec<&Test> =
             self.reach.get(&number).into_iter().flatten().map(|test| &self.all[*test]).collect();
         tests.sort_by_key(|test| {
-            (test.cost + Duration::from_millis(5)) * if test.name.starts_with(&module) { 1 } else { 5 }
+            let weight = if test.name.starts_with(&module) { 1 } else { 5 };
+            (test.program, (test.cost + Duration::from_millis(5)) * weight)
         });
         let (mut left, mut share, mut spent) = (&tests[..], Duration::from_millis(60), Duration::ZERO);
         while let Some(first) = left.first() {
@@ -132,7 +138,7 @@ impl Tests {
             if !matches!(run.verdict, Verdict::Passed) {
                 return Ok((run.verdict, 0));
             }
-            (left, share, spent) = (rest, share * 2, spent + cost);
+            (left, share, spent) = (rest, (share * 2).min(budget), spent + cost);
         }
         Ok((Verdict::Passed, 0))
     }

@@ -12,7 +12,7 @@
 //! survived), or the beginning of file names below `src` (`codec/batch`), more than one separated by commas. RESULTS gets a
 //! line for each mistake. `equivalent.txt` beside this package lists the mistakes that are none, with reasons: they are
 //! not tried. MUTANTS_JOBS says how many at a time (2), MUTANTS_BUDGET what a survivor's tests may take together, in
-//! seconds of a processor (20).
+//! seconds of a processor (10).
 
 mod compile;
 mod judge;
@@ -22,8 +22,8 @@ use compile::Result;
 use judge::{Tests, Verdict};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write,
     fs,
+    io::Write,
     path::{Path, PathBuf},
     sync::{
         Mutex,
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
     };
     let (repository, directory) = (fs::canonicalize(repository)?, PathBuf::from(directory));
     let (workers, budget) =
-        (number_of("MUTANTS_JOBS", 2) as usize, Duration::from_secs(number_of("MUTANTS_BUDGET", 20)));
+        (number_of("MUTANTS_JOBS", 2) as usize, Duration::from_secs(number_of("MUTANTS_BUDGET", 10)));
     fs::create_dir_all(&directory)?;
     let directory = fs::canonicalize(directory)?;
     // Some tests look for files beside the repository.
@@ -113,7 +113,7 @@ fn main() -> Result<()> {
     let compiled = compile::compile(&repository, &copy)?;
     let scratch = directory.join("scratch");
     fs::create_dir_all(&scratch)?;
-    let tests = Tests::record(compiled.programs, copy.join("tests"), &scratch, workers)?;
+    let tests = Tests::record(compiled.programs, copy.join("tests"), budget, &scratch, workers)?;
     println!("{} tests reach {} mutants", judge::count(&tests), tests.reach.len());
 
     let chosen: Vec<_> = compiled
@@ -121,28 +121,33 @@ fn main() -> Result<()> {
         .iter()
         .filter(|mutant| is_chosen(which, &survivors, &mutant.file, mutant.number, &mutant.name))
         .collect();
+    // A line at a time, so that what is known can be read before all is.
+    let file = Mutex::new(fs::File::create(results)?);
     let verdicts = in_parallel(&chosen, workers, |worker, mutant| {
-        if compiled.left_out.contains(&mutant.number) {
-            return Ok(("refused", String::new()));
-        }
-        if !tests.reach.contains_key(&mutant.number) {
-            return Ok((if reasons.contains(&*mutant.name) { "reason" } else { "unreached" }, String::new()));
-        }
-        if reasons.contains(&*mutant.name) {
-            return Ok(("reason", String::new()));
-        }
-        Ok(match tests.judge(mutant.number, &mutant.file, budget, &scratch, worker)? {
-            (Verdict::Failed(test), _) => ("caught", test),
-            (Verdict::TookTooLong(test), _) => ("timeout", test),
-            (Verdict::Passed, left) => {
-                ("survived", format!("of {} tests {left} were not run", tests.reach[&mutant.number].len()))
+        let tests_of_it = tests.reach.get(&mutant.number).map_or(0, Vec::len);
+        let (verdict, by) = if compiled.left_out.contains(&mutant.number) {
+            ("refused", String::new())
+        } else if reasons.contains(&*mutant.name) {
+            ("reason", String::new())
+        } else if tests_of_it == 0 {
+            ("unreached", String::new())
+        } else {
+            match tests.judge(mutant.number, &mutant.file, budget, &scratch, worker)? {
+                (Verdict::Failed(test), _) => ("caught", test),
+                (Verdict::TookTooLong(test), _) => ("timeout", test),
+                (Verdict::Passed, left) => {
+                    ("survived", format!("{left} of {tests_of_it} tests were not run"))
+                }
             }
-        })
+        };
+        let line = format!("{verdict} {}:{}\t{}\t{by}\n", mutant.file, mutant.line, mutant.name);
+        file.lock().map_err(|_| "a worker panicked")?.write_all(line.as_bytes())?;
+        Ok((verdict, line))
     })?;
 
     let (mut lines, mut counts) = (String::new(), BTreeMap::<&str, BTreeMap<&str, u32>>::new());
-    for (mutant, (verdict, by)) in chosen.iter().zip(&verdicts) {
-        writeln!(lines, "{verdict} {}:{}\t{}\t{by}", mutant.file, mutant.line, mutant.name)?;
+    for (mutant, (verdict, line)) in chosen.iter().zip(&verdicts) {
+        lines.push_str(line);
         let room = mutant.file.split('/').next().unwrap_or_default();
         *counts.entry(room).or_default().entry(verdict).or_default() += 1;
     }
