@@ -54,12 +54,6 @@ src/codec/batch.rs
 src/codec/record.rs
 src/partition/log.rs
 src/partition/state/deadlines.rs
-src/producer/accumulator.rs
-src/producer/context.rs
-src/producer/delivery.rs
-src/producer/drain.rs
-src/producer/sender.rs
-src/producer/undelivered.rs
 src/storage/files.rs
 src/storage/manifest.rs
 src/storage/marks.rs

@@ -1,13 +1,13 @@
 //! The batches of one producer for one partition, from a record to the queue of what is to be written.
 //!
 //! What is always true: records lie in the open batch, the queue and the list of what is written in the order of
-//! [`Accumulator::enqueue`]; `state` is held for no longer than a record takes to be copied, and never while waiting or
+//! [`Accumulator::push`]; `state` is held for no longer than a record takes to be copied, and never while waiting or
 //! writing; the bytes of all of them are reserved; whoever lets go of `state` has told the sender's task of each time that it
 //! does not know of. How batches leave is in `drain`.
 
 use super::{
+    body::Body,
     delivery::{BatchResult, Delivery},
-    record::RecordMetadata,
     stuck::Stuck,
 };
 use crate::{
@@ -25,14 +25,17 @@ use crate::{
             encode::{RecordData, encode},
         },
     },
-    producer::{context::Context, sender::Sender},
-    topic::Topic,
+    producer::{context::Context, sender::Drain},
+    topic::{
+        Topic,
+        schedule::{Duty, Wake},
+    },
     types::{Compression, Timestamp},
 };
 use std::{
     collections::VecDeque,
     ops::{Deref, DerefMut},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -53,6 +56,8 @@ pub(super) struct Accumulator {
     topic: Topic,
     log: Arc<Log>,
     context: Arc<Context>,
+    /// For the schedule, which keeps nothing alive.
+    me: Weak<Accumulator>,
     state: Mutex<State>,
     /// Whether `state` has anything that a send must see to before it may write; changes under its lock.
     busy: AtomicBool,
@@ -84,32 +89,19 @@ pub(super) struct State {
 /// sender's task where that has to look here earlier than it knows.
 pub(super) struct Locked<'a> {
     state: MutexGuard<'a, State>,
-    accumulator: &'a Arc<Accumulator>,
+    accumulator: &'a Accumulator,
     /// Dropped, and heard, when the state is unlocked.
-    waker: Waker<'a>,
-}
-
-struct Waker<'a> {
-    sender: &'a Sender,
-    must_wake: bool,
+    wake: Option<Wake<'a>>,
 }
 
 impl Locked<'_> {
     /// Makes the sender look here at `at`.
     pub(super) fn schedule(&mut self, at: Duration) {
-        if self.relist(at) {
-            self.waker.must_wake = true;
+        if self.state.list(at) {
+            let me: Weak<Accumulator> = self.accumulator.me.clone();
+            let wake = self.accumulator.context.sender.schedule().put(Duty::Batches, at, me);
+            self.wake = self.wake.take().or(wake);
         }
-    }
-
-    /// As [`schedule`](Self::schedule), for the one who does the sender's work and hands its times on. Says whether it is the first
-    /// of them.
-    pub(super) fn relist(&mut self, at: Duration) -> bool {
-        if self.state.listed.is_some_and(|listed| listed <= at) {
-            return false;
-        }
-        self.state.listed = Some(at);
-        self.waker.sender.schedule(at, self.accumulator)
     }
 }
 
@@ -136,15 +128,6 @@ impl Drop for Locked<'_> {
     }
 }
 
-impl Drop for Waker<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.must_wake && !planted!(what_is_enqueued_wakes_nobody) {
-            self.sender.wake();
-        }
-    }
-}
-
 /// The batch that is being filled. It has at least one record.
 pub(super) struct OpenBatch {
     builder: BatchBuilder,
@@ -165,11 +148,6 @@ pub(super) struct QueuedBatch {
     pub(super) reserved: usize,
 }
 
-pub(super) enum Body {
-    Filled(BatchBuilder, Arc<LogConfig>),
-    Sealed(SealedBatch),
-}
-
 /// A batch that is in its log.
 pub(super) struct WrittenBatch {
     pub(super) appended: Appended,
@@ -183,7 +161,7 @@ pub(super) struct WrittenBatch {
 pub(super) type Enqueued = (Delivery, usize);
 
 /// What became of an attempt.
-enum Pushed {
+pub(super) enum Pushed {
     Queued(Enqueued),
     /// It is queued, and its batch is to be written.
     Full(Enqueued),
@@ -205,6 +183,15 @@ impl State {
     fn is_busy(&self) -> bool {
         let holds_records = self.open.is_some() || !self.queue.is_empty() || self.writing;
         holds_records || self.error.is_some() || self.closed.is_some()
+    }
+
+    /// Notes that the sender looks here at `at`; `false` where it comes earlier in any case.
+    pub(super) fn list(&mut self, at: Duration) -> bool {
+        let is_news = self.listed.is_none_or(|listed| listed > at);
+        if is_news {
+            self.listed = Some(at);
+        }
+        is_news
     }
 
     /// Takes no more records into the open batch.
@@ -275,13 +262,13 @@ pub(super) fn limit_of(config: &LogConfig, compression: Compression, batch_size:
 impl Accumulator {
     pub(super) fn new(topic: Topic, log: Arc<Log>, context: Arc<Context>) -> Arc<Self> {
         let (state, busy, out) = (Mutex::default(), AtomicBool::new(false), Mutex::new(()));
-        Arc::new(Accumulator { topic, log, context, state, busy, out })
+        let make = |me: &Weak<_>| Accumulator { topic, log, context, me: me.clone(), state, busy, out };
+        Arc::new_cyclic(make)
     }
 
     #[inline]
-    pub(super) fn lock(self: &Arc<Self>) -> Locked<'_> {
-        let waker = Waker { sender: &self.context.sender, must_wake: false };
-        Locked { state: self.state.lock(), accumulator: self, waker }
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked { state: self.state.lock(), accumulator: self, wake: None }
     }
 
     /// Whether a record enqueued before the call is not in the log yet, or a call has something to be told.
@@ -303,34 +290,24 @@ impl Accumulator {
     }
 
     /// Whether its topic was deleted and nothing is left to be done here.
-    pub(super) fn is_over(self: &Arc<Self>) -> bool {
+    pub(super) fn is_over(&self) -> bool {
+        self.topic.is_deleted() && self.is_done()
+    }
+
+    /// Whether everything that was enqueued is acknowledged or given up.
+    pub(super) fn is_done(&self) -> bool {
         let state = self.lock();
-        let empty = state.open.is_none() && state.queue.is_empty() && state.written.is_empty();
-        self.topic.is_deleted() && empty
+        state.open.is_none() && state.queue.is_empty() && state.written.is_empty() && !state.writing
     }
 
     /// Whether a record would be refused now whatever it is. Tells the last failure, once.
-    pub(super) fn check(self: &Arc<Self>) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         self.lock().check()?;
         self.log.refusal().map_or(Ok(()), Err)
     }
 
-    /// Where the record at `index` of a batch went.
-    pub(super) fn metadata(&self, appended: &Appended, index: u32, timestamp: Timestamp) -> RecordMetadata {
-        RecordMetadata {
-            offset: appended.base_offset
-                + u64::from(if planted!(a_delivery_is_its_batch) { 0 } else { index }),
-            timestamp: appended
-                .append_time
-                .filter(|_| !planted!(the_time_of_the_append_is_not_told))
-                .unwrap_or(timestamp),
-            duplicate: appended.duplicate,
-            topic_partition: self.log.identity.name.clone(),
-        }
-    }
-
     /// Puts a record without a timestamp of its own into the open batch, if that has room. `None`, and nothing happened,
-    /// where anything else is the case: [`Accumulator::enqueue`] deals with that. Calling [`OpenBatch::push`] here, whose
+    /// where anything else is the case: [`Accumulator::push`] deals with that. Calling [`OpenBatch::push`] here, whose
     /// result is one more copy of the delivery, took a twentieth off the rate.
     #[inline(always)]
     pub(super) fn enqueue_quickly(&self, data: &RecordData<'_>) -> Option<Enqueued> {
@@ -347,30 +324,14 @@ impl Accumulator {
         Some((Delivery::new(Arc::clone(&open.promise), index, timestamp), bytes))
     }
 
-    /// Puts a record into a batch. With the buffer full it waits for room, unless it may not.
-    #[inline(never)]
-    pub(super) fn enqueue(self: &Arc<Self>, data: &RecordData<'_>, may_wait: bool) -> Result<Enqueued> {
-        self.context.check_process()?;
-        let mut since = None;
-        loop {
-            let seen = self.context.memory.freed().epoch();
-            let mut state = self.lock();
-            let pushed = self.push(&mut state, data);
-            drop(state);
-            match pushed? {
-                Pushed::Queued(enqueued) => return Ok(enqueued),
-                Pushed::Full(enqueued) => {
-                    self.write_some();
-                    return Ok(enqueued);
-                }
-                Pushed::Blocked => self.write_some(),
-                Pushed::NoMemory => self.wait_for_memory(seen, &mut since, may_wait)?,
-            }
-        }
+    /// Puts a record into a batch, where that has room or can be made to.
+    #[inline]
+    pub(super) fn push(self: &Arc<Self>, data: &RecordData<'_>) -> Result<Pushed> {
+        self.push_locked(&mut self.lock(), data)
     }
 
     #[inline]
-    fn push(self: &Arc<Self>, state: &mut Locked<'_>, data: &RecordData<'_>) -> Result<Pushed> {
+    fn push_locked(self: &Arc<Self>, state: &mut Locked<'_>, data: &RecordData<'_>) -> Result<Pushed> {
         if state.error.is_some() || state.closed.is_some() {
             state.check()?;
         }
@@ -389,7 +350,9 @@ impl Accumulator {
         data: &RecordData<'_>,
         bound: usize,
     ) -> Result<Pushed> {
-        let Some(open) = &mut state.open else { return self.begin(state, data, bound) };
+        let Some(open) = &mut state.open else {
+            return self.begin(state, data, bound);
+        };
         let size = open.builder.len().saturating_add(bound);
         if size <= open.limit {
             let needed = size - open.reserved;
@@ -422,7 +385,7 @@ impl Accumulator {
         };
         let mut open = OpenBatch {
             builder: BatchBuilder::with_buffer(context.memory.buffer()),
-            promise: BatchResult::new(Arc::clone(self)),
+            promise: BatchResult::new(Arc::clone(self) as Arc<dyn Drain>),
             config,
             reserved,
             limit,
@@ -463,35 +426,9 @@ impl Accumulator {
         if !context.memory.reserve(reserved) {
             return Ok(Pushed::NoMemory);
         }
-        let promise = BatchResult::new(Arc::clone(self));
+        let promise = BatchResult::new(Arc::clone(self) as Arc<dyn Drain>);
         let delivery = Delivery::new(Arc::clone(&promise), 0, data.timestamp.unwrap_or(now));
         state.queue.push_back(QueuedBatch { body: Body::Sealed(sealed), promise, reserved });
         Ok(Pushed::Full((delivery, reserved.saturating_sub(HEADER_LEN))))
-    }
-
-    /// Everything of this producer is written, so that memory comes back; then waits until some did.
-    #[cold]
-    fn wait_for_memory(&self, seen: u64, since: &mut Option<Duration>, may_wait: bool) -> Result<()> {
-        let context = &self.context;
-        let now = context.env().monotonic();
-        let first_try = since.is_none();
-        let begun = *since.get_or_insert(now);
-        if first_try {
-            context.reclaim(may_wait);
-            if may_wait || context.sender.is_inline() {
-                return Ok(());
-            }
-        }
-        let after = context.settings.max_block;
-        let deadline = begun.saturating_add(after);
-        if !may_wait || after.is_zero() || planted!(a_full_buffer_does_not_wait) {
-            return Err(Error::QueueFull);
-        }
-        if now >= deadline {
-            return Err(Error::Timeout { what: "room in the producer's buffer", after });
-        }
-        context.reclaim(true);
-        context.env().wait(context.memory.freed(), seen, Some(deadline.min(context.next_look())));
-        Ok(())
     }
 }

@@ -6,8 +6,9 @@ use crate::{
     error::{Error, Result},
     partition::keeper::Keeper,
     producer::{
+        accumulators::Accumulators,
         context::{Context, Settings},
-        sender::Sender,
+        sender::{Client, Sender},
     },
     topic::partitioner::{DefaultPartitioner, Partitioner},
     types::Compression,
@@ -109,9 +110,11 @@ impl ProducerBuilder {
         check(&settings)?;
         let random = sender.env().random();
         let context = Context::new(Arc::clone(&sender), settings);
-        sender.join(&context)?;
+        let accumulators = Accumulators::new(context);
+        let client: Arc<dyn Client> = Arc::clone(&accumulators) as Arc<dyn Client>;
+        sender.join(Arc::downgrade(&client))?;
         let default = || Choice::Default(DefaultPartitioner::new(settings.batch_size as u64, random));
-        Ok(Producer::new(context, partitioner.map_or_else(default, Choice::Custom), keeper))
+        Ok(Producer::new(accumulators, partitioner.map_or_else(default, Choice::Custom), keeper))
     }
 }
 

@@ -1,9 +1,10 @@
 //! What became of an enqueued record.
 //!
 //! All records of a batch share one [`BatchResult`], which is settled once, when the batch is acknowledged or has failed.
-//! A [`Delivery`] is a reference to it and the record's place in the batch.
+//! A [`Delivery`] is a reference to it and the record's place in the batch. The result keeps its queue alive, so that what
+//! was accepted is written also when the producer is gone.
 
-use super::{accumulator::Accumulator, record::RecordMetadata};
+use super::{record::RecordMetadata, sender::Drain};
 use crate::{
     env::sync::{OnceLock, Signal},
     error::{Error, Result},
@@ -14,14 +15,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// What a batch's records wait for.
 pub(super) struct BatchResult {
-    accumulator: Arc<Accumulator>,
+    drain: Arc<dyn Drain>,
     outcome: OnceLock<Result<Appended>>,
     settled: Signal,
 }
 
 impl BatchResult {
-    pub(super) fn new(accumulator: Arc<Accumulator>) -> Arc<Self> {
-        Arc::new(BatchResult { accumulator, outcome: OnceLock::new(), settled: Signal::new() })
+    pub(super) fn new(drain: Arc<dyn Drain>) -> Arc<Self> {
+        Arc::new(BatchResult { drain, outcome: OnceLock::new(), settled: Signal::new() })
     }
 
     /// Says how it ended. Only the first word counts.
@@ -31,22 +32,27 @@ impl BatchResult {
         }
     }
 
+    /// The queue that it is in.
+    pub(super) fn drain(&self) -> Arc<dyn Drain> {
+        Arc::clone(&self.drain)
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.outcome.get().is_some()
     }
 
     /// Waits until it is settled, or the deadline has come. Where nobody else does it, the caller does the work.
     pub(super) fn wait(&self, deadline: Option<Duration>) {
-        let context = self.accumulator.context();
-        if !context.sender.is_inline() {
+        let sender = self.drain.sender();
+        if !sender.is_inline() {
             return self.sleep_until(deadline);
         }
         let deadline = deadline.unwrap_or(Duration::MAX);
-        context.sender.serve(std::slice::from_ref(&self.accumulator));
-        while !self.is_settled() && context.env().monotonic() < deadline {
-            let next = self.accumulator.next_attempt().unwrap_or(Duration::MAX);
-            self.sleep(next.min(context.next_look()).min(deadline));
-            context.sender.run_due();
+        sender.serve(std::slice::from_ref(&self.drain));
+        while !self.is_settled() && sender.env().monotonic() < deadline {
+            let next = self.drain.next_attempt().unwrap_or(Duration::MAX);
+            self.sleep(next.min(sender.next_look()).min(deadline));
+            sender.run_due();
         }
     }
 
@@ -56,7 +62,7 @@ impl BatchResult {
     }
 
     fn sleep_until(&self, deadline: Option<Duration>) {
-        let env = self.accumulator.context().env();
+        let env = self.drain.sender().env();
         loop {
             let seen = self.settled.epoch();
             if self.is_settled() || deadline.is_some_and(|at| env.monotonic() >= at) {
@@ -107,7 +113,7 @@ impl Delivery {
         if let Some(result) = self.try_result() {
             return result;
         }
-        let now = self.promise.accumulator.context().env().monotonic();
+        let now = self.promise.drain.sender().env().monotonic();
         self.promise.wait(now.checked_add(timeout));
         self.try_result()
             .unwrap_or(Err(Error::Timeout { what: "a record to be acknowledged", after: timeout }))
@@ -115,21 +121,19 @@ impl Delivery {
 
     /// Whether it was acknowledged, or has failed.
     pub fn is_done(&self) -> bool {
-        self.promise.is_settled() || !self.promise.accumulator.context().process.is_this()
+        self.promise.is_settled() || self.promise.drain.log().check_process().is_err()
     }
 
     /// How it ended; `None` while it is on its way.
     pub fn try_result(&self) -> Option<Result<RecordMetadata>> {
         let Some(outcome) = self.promise.outcome.get() else {
             // Nobody in a child settles it.
-            return self.promise.accumulator.context().check_process().err().map(Err);
+            return self.promise.drain.log().check_process().err().map(Err);
         };
-        Some(
-            outcome
-                .as_ref()
-                .map_err(Error::clone)
-                .map(|appended| self.promise.accumulator.metadata(appended, self.index, self.timestamp)),
-        )
+        Some(outcome.as_ref().map_err(Error::clone).map(|appended| {
+            let partition = &self.promise.drain.log().identity.name;
+            RecordMetadata::of(appended, self.index, self.timestamp, partition)
+        }))
     }
 }
 

@@ -11,12 +11,15 @@ use crate::{
     codec::builder::SealedBatch,
     env::sync::MutexGuard,
     error::{Error, Result},
-    partition::write::append::Appended,
+    partition::{log::Log, write::append::Appended},
     producer::{
-        accumulator::{Accumulator, Body, Locked, QueuedBatch, State, WrittenBatch},
+        accumulator::{Accumulator, Locked, QueuedBatch, State, WrittenBatch},
+        body::Body,
         delivery::BatchResult,
-        stuck::{PAUSE_MAX, Stuck},
+        sender::{Drain, Sender},
+        stuck::Stuck,
     },
+    topic::caretaker::{Attended, Caretaker},
     types::{Compression, Offset},
 };
 use std::{io, sync::Arc, time::Duration};
@@ -51,10 +54,12 @@ impl State {
 
 impl Accumulator {
     /// Writes what is queued, unless somebody is at it.
-    pub(super) fn write_some(self: &Arc<Self>) {
+    pub(super) fn write_some(&self) {
         let mut left = BATCHES_PER_CALL;
         while left > 0 {
-            let Some(out) = self.out.try_lock() else { return };
+            let Some(out) = self.out.try_lock() else {
+                return;
+            };
             let mut stuck = false;
             while left > 0 {
                 match self.write_next(&out, Attempt::WhenDue) {
@@ -75,7 +80,7 @@ impl Accumulator {
     }
 
     /// Writes everything that was enqueued before the call, as far as that is possible now.
-    pub(super) fn write_all(self: &Arc<Self>, attempt: Attempt) {
+    pub(super) fn write_all(&self, attempt: Attempt) {
         let out = self.out.lock();
         self.write_queued(&out, attempt);
         drop(out);
@@ -84,33 +89,12 @@ impl Accumulator {
         }
     }
 
-    /// As [`Accumulator::write_all`], where the open batch's time is over. Says whether what is written is to be made
-    /// durable now. The caller does the sender's work, and hands on the times at which there is more.
-    pub(super) fn write_due(self: &Arc<Self>, now: Duration) -> bool {
-        let mut state = self.lock();
-        state.listed = None;
-        if let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next).filter(|next| *next > now) {
-            state.relist(next);
-            return false;
-        }
-        let is_due = std::mem::take(&mut state.expedited)
-            || !state.queue.is_empty()
-            || state.open.as_ref().is_some_and(|open| open.deadline <= now);
-        if is_due {
-            drop(state);
-            self.write_all(Attempt::Now);
-        } else if let Some(deadline) = state.open.as_ref().map(|open| open.deadline) {
-            state.relist(deadline);
-        }
-        true
-    }
-
     /// Writes all that is queued and then `batch`, in the order of the log.
     ///
     /// # Errors
     ///
     /// Nothing of `batch` was kept. What keeps the queue from being written keeps `batch` from it too.
-    pub(super) fn send(self: &Arc<Self>, batch: &mut SealedBatch) -> Result<Appended> {
+    pub(super) fn send(&self, batch: &mut SealedBatch) -> Result<Appended> {
         // What this thread enqueued before, or another thread that it heard of, has made it busy.
         if !self.is_busy() || planted!(a_send_overtakes_what_was_enqueued) {
             return self.log().append(batch);
@@ -129,7 +113,7 @@ impl Accumulator {
         appended
     }
 
-    fn write_queued(self: &Arc<Self>, out: &MutexGuard<'_, ()>, attempt: Attempt) {
+    fn write_queued(&self, out: &MutexGuard<'_, ()>, attempt: Attempt) {
         let mut state = self.lock();
         if !planted!(a_flush_leaves_the_open_batch) {
             state.close_open();
@@ -144,7 +128,7 @@ impl Accumulator {
     }
 
     /// Writes the first batch of the queue.
-    fn write_next(self: &Arc<Self>, _out: &MutexGuard<'_, ()>, attempt: Attempt) -> Step {
+    fn write_next(&self, _out: &MutexGuard<'_, ()>, attempt: Attempt) -> Step {
         let now = self.context().env().monotonic();
         let mut state = self.lock();
         let waits = state.stuck.as_ref().is_some_and(|stuck| stuck.next > now);
@@ -159,7 +143,9 @@ impl Accumulator {
         let mut in_hand = InHand { accumulator: self, batch: Some((promise, reserved, body.count())) };
         let written = self.append(body);
         let mut state = self.lock();
-        let Some((promise, reserved, _)) = in_hand.batch.take() else { return Step::Empty };
+        let Some((promise, reserved, _)) = in_hand.batch.take() else {
+            return Step::Empty;
+        };
         state.writing = false;
         match written {
             Ok((appended, sealed)) => {
@@ -219,7 +205,7 @@ impl Accumulator {
     }
 
     /// Leaves to the sender what an enqueueing call does not do: the rest of the queue, and making durable.
-    fn hand_over(self: &Arc<Self>) {
+    fn hand_over(&self) {
         let mut state = self.lock();
         if let Some(at) = state.next_look() {
             state.schedule(at);
@@ -227,51 +213,12 @@ impl Accumulator {
     }
 
     /// Asks the sender to write and make durable now what is here.
-    pub(super) fn expedite(self: &Arc<Self>) {
+    pub(super) fn expedite(&self) {
         let mut state = self.lock();
         let at = if state.open.is_some() { Some(Duration::ZERO) } else { None };
         if let Some(at) = state.next_look().or(at) {
             state.expedited = true;
             state.schedule(at);
-        }
-    }
-
-    /// After an end of the sender's work in its middle, which may have taken this from its list and not come to it.
-    pub(super) fn list_again(self: &Arc<Self>) {
-        let at = self.context().env().monotonic().saturating_add(PAUSE_MAX);
-        let mut state = self.lock();
-        state.listed = None;
-        if state.open.is_some() || state.next_look().is_some() {
-            state.expedited = true;
-            state.schedule(at);
-        }
-    }
-
-    /// How far the log must be durable for all that is written to be acknowledged.
-    pub(super) fn written_end(self: &Arc<Self>) -> Option<Offset> {
-        self.lock().written.iter().map(|batch| batch.appended.next_offset).max()
-    }
-
-    /// Acknowledges what lies below `end`. After a failure that can pass the sender tries again; any other one gives up all
-    /// that is not acknowledged.
-    pub(super) fn settle(self: &Arc<Self>, end: Offset, result: &Result<()>) {
-        let mut state = self.lock();
-        match result {
-            Ok(()) => {
-                while state.written.front().is_some_and(|batch| batch.appended.next_offset <= end) {
-                    let Some(batch) = state.written.pop_front() else { return };
-                    state.stuck = None;
-                    self.acknowledge(batch);
-                }
-            }
-            Err(_) if state.written.is_empty() => {}
-            Err(error) if self.stays(&mut state, error) => {
-                if planted!(what_is_only_not_flushed_is_written_again) {
-                    let written = std::mem::take(&mut state.written).into_iter().map(WrittenBatch::unwritten);
-                    state.queue.extend(written);
-                }
-            }
-            Err(error) => self.give_up_written(&mut state, error.clone()),
         }
     }
 
@@ -282,7 +229,9 @@ impl Accumulator {
         }
         let (now, patience) = (self.context().env().monotonic(), self.context().settings.max_block);
         state.stuck = Stuck::again(state.stuck.take(), error.clone(), now, patience);
-        let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next) else { return false };
+        let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next) else {
+            return false;
+        };
         state.schedule(next);
         true
     }
@@ -303,22 +252,12 @@ impl Accumulator {
         self.give_up(state, cause, lost);
     }
 
-    /// Gives up everything that is not acknowledged: nobody tries again.
-    pub(super) fn abandon(self: &Arc<Self>) {
-        let _out = self.out.lock();
-        let mut state = self.lock();
-        if state.open.is_some() || state.next_look().is_some() {
-            let cause = state.stuck.as_ref().map_or(Error::closed("the log"), |stuck| stuck.cause.clone());
-            self.give_up_written(&mut state, cause);
-        }
-    }
-
     fn give_up(&self, state: &mut Locked<'_>, cause: Error, lost: Vec<(QueuedBatch, bool)>) {
         let records = lost.iter().map(|(batch, _)| u64::from(batch.body.count())).sum();
         let mut taking = self.context().undelivered.open();
         let mut failed = Vec::with_capacity(lost.len());
         for (QueuedBatch { body, promise, reserved }, may_be_in_log) in lost {
-            taking.keep(self, body, may_be_in_log);
+            taking.keep(&self.log().identity.name, body, may_be_in_log);
             failed.push((promise, reserved));
         }
         let error = self.undelivered(records, taking.forgotten(0), cause);
@@ -339,25 +278,121 @@ impl Accumulator {
     }
 
     /// From now on every call gets `Closed`.
-    pub(super) fn close(self: &Arc<Self>, what: &'static str) {
+    pub(super) fn close(&self, what: &'static str) {
         self.lock().closed.get_or_insert(what);
     }
 
     /// The failure that was not told yet.
-    pub(super) fn take_error(self: &Arc<Self>) -> Option<Error> {
+    pub(super) fn take_error(&self) -> Option<Error> {
         self.lock().error.take()
     }
 
     /// The last batch that is not acknowledged.
-    pub(super) fn last_promise(self: &Arc<Self>) -> Option<Arc<BatchResult>> {
+    pub(super) fn last_promise(&self) -> Option<Arc<BatchResult>> {
         let state = self.lock();
         let queued = state.queue.back().map(|batch| &batch.promise);
         queued.or(state.written.back().map(|batch| &batch.promise)).cloned()
     }
+}
 
-    /// When what does not get on is tried again.
-    pub(super) fn next_attempt(self: &Arc<Self>) -> Option<Duration> {
+impl Caretaker for Accumulator {
+    /// Writes everything where the open batch's time is over, or something waits in the queue.
+    fn attend(self: Arc<Self>, now: Duration) -> Attended {
+        let mut state = self.lock();
+        state.listed = None;
+        if let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next).filter(|next| *next > now) {
+            state.list(next);
+            return Attended { next: Some(next), wrote: false };
+        }
+        let is_due = std::mem::take(&mut state.expedited)
+            || !state.queue.is_empty()
+            || state.open.as_ref().is_some_and(|open| open.deadline <= now);
+        if is_due {
+            drop(state);
+            self.write_all(Attempt::Now);
+            return Attended { next: None, wrote: true };
+        }
+        let next = state.open.as_ref().map(|open| open.deadline);
+        next.map(|deadline| state.list(deadline));
+        Attended { next, wrote: true }
+    }
+
+    fn written(&self) -> Option<(Arc<Log>, Offset)> {
+        let end = self.lock().written.iter().map(|batch| batch.appended.next_offset).max();
+        end.map(|end| (Arc::clone(self.log()), end))
+    }
+
+    /// Acknowledges what lies below `end`. After a failure that can pass the sender tries again; any other one gives up all
+    /// that is not acknowledged.
+    fn settle(&self, end: Offset, result: &Result<()>) {
+        let mut state = self.lock();
+        match result {
+            Ok(()) => {
+                while state.written.front().is_some_and(|batch| batch.appended.next_offset <= end) {
+                    let Some(batch) = state.written.pop_front() else {
+                        return;
+                    };
+                    state.stuck = None;
+                    self.acknowledge(batch);
+                }
+            }
+            Err(_) if state.written.is_empty() => {}
+            Err(error) if self.stays(&mut state, error) => {
+                if planted!(what_is_only_not_flushed_is_written_again) {
+                    let written = std::mem::take(&mut state.written).into_iter().map(WrittenBatch::unwritten);
+                    state.queue.extend(written);
+                }
+            }
+            Err(error) => self.give_up_written(&mut state, error.clone()),
+        }
+    }
+
+    fn list_again(&self, at: Duration) {
+        let mut state = self.lock();
+        state.listed = None;
+        if state.open.is_some() || state.next_look().is_some() {
+            state.expedited = true;
+            state.schedule(at);
+        }
+    }
+}
+
+impl Drain for Accumulator {
+    fn sender(&self) -> &Sender {
+        &self.context().sender
+    }
+
+    fn log(&self) -> &Arc<Log> {
+        self.log()
+    }
+
+    fn write_now(&self) {
+        self.write_all(Attempt::Now);
+    }
+
+    fn next_attempt(&self) -> Option<Duration> {
         self.lock().stuck.as_ref().map(|stuck| stuck.next)
+    }
+
+    fn finish(&self, deadline: Duration) {
+        let Some(last) = self.last_promise() else {
+            return;
+        };
+        let (sender, env) = (self.sender(), self.context().env());
+        while !last.is_settled() && env.monotonic() < deadline {
+            // Another thread that is at it settles it, or says when it is tried again.
+            last.sleep(self.next_attempt().unwrap_or(Duration::ZERO).min(deadline));
+            sender.serve(&[last.drain()]);
+        }
+    }
+
+    fn abandon(&self) {
+        let _out = self.out.lock();
+        let mut state = self.lock();
+        if state.open.is_some() || state.next_look().is_some() {
+            let cause = state.stuck.as_ref().map_or(Error::closed("the log"), |stuck| stuck.cause.clone());
+            self.give_up_written(&mut state, cause);
+        }
     }
 }
 
@@ -381,13 +416,15 @@ impl WrittenBatch {
 
 /// A batch between queue and log. Where writing it ends in a panic, its records are lost, and those behind it are given up.
 struct InHand<'a> {
-    accumulator: &'a Arc<Accumulator>,
+    accumulator: &'a Accumulator,
     batch: Option<(Arc<BatchResult>, usize, u32)>,
 }
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        let Some((promise, reserved, count)) = self.batch.take() else { return };
+        let Some((promise, reserved, count)) = self.batch.take() else {
+            return;
+        };
         let accumulator = self.accumulator;
         let reason = io::Error::other("a write did not come to its end");
         let cause = Error::io("write", &accumulator.log().identity.dir, reason);

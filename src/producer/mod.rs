@@ -10,6 +10,8 @@
 //! `undelivered` has their records.
 
 mod accumulator;
+mod accumulators;
+mod body;
 mod buffer_pool;
 mod builder;
 mod context;
@@ -34,6 +36,7 @@ pub use undelivered::UndeliveredRecord;
 
 use self::{
     accumulator::Accumulator,
+    accumulators::Accumulators,
     builder::Choice,
     topics::{TopicState, Topics},
 };
@@ -43,7 +46,10 @@ use crate::{
     error::{Error, Result},
     partition::{keeper::Keeper, write::encode::recycle},
     producer::context::Context,
-    topic::partitioner::{PartitionContext, Partitioner},
+    topic::{
+        caretaker::Caretaker,
+        partitioner::{PartitionContext, Partitioner},
+    },
     types::{Durability, TopicPartition},
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -93,6 +99,7 @@ pub struct Producer {
 
 struct Inner {
     context: Arc<Context>,
+    accumulators: Arc<Accumulators>,
     topics: Topics,
     partitioner: Choice,
     /// Let go of last: by then what was enqueued is written.
@@ -120,8 +127,9 @@ impl fmt::Debug for Producer {
 }
 
 impl Producer {
-    fn new(context: Arc<Context>, partitioner: Choice, _keeper: Keeper) -> Self {
-        let inner = Arc::new(Inner { context, topics: Topics::new(), partitioner, _keeper });
+    fn new(accumulators: Arc<Accumulators>, partitioner: Choice, _keeper: Keeper) -> Self {
+        let context = Arc::clone(accumulators.context());
+        let inner = Arc::new(Inner { context, accumulators, topics: Topics::new(), partitioner, _keeper });
         Producer { inner, hint: AtomicUsize::new(0) }
     }
 
@@ -172,7 +180,8 @@ impl Producer {
             acknowledged?;
         }
         self.inner.placed(record, accumulator, bytes);
-        Ok(accumulator.metadata(&appended, 0, record.data.timestamp.unwrap_or(now)))
+        let timestamp = record.data.timestamp.unwrap_or(now);
+        Ok(RecordMetadata::of(&appended, 0, timestamp, &log.identity.name))
     }
 
     /// Puts a record into its partition's batch and returns immediately. The batch is written when it is full or its linger
@@ -218,7 +227,7 @@ impl Producer {
             self.inner.placed(record, accumulator, bytes);
             return Ok(delivery);
         }
-        let (delivery, bytes) = accumulator.enqueue(&record.data, may_wait)?;
+        let (delivery, bytes) = self.inner.accumulators.enqueue(accumulator, &record.data, may_wait)?;
         self.inner.placed(record, accumulator, bytes);
         Ok(delivery)
     }
@@ -233,9 +242,8 @@ impl Producer {
     /// reported that already: the first such failure. [`take_undelivered`](Producer::take_undelivered) has the records of
     /// all. Where a disk stays full, it takes as long as `max_block` says until that is certain.
     pub fn flush(&self) -> Result<()> {
-        let context = &self.inner.context;
-        context.check_usable()?;
-        context.sender.flush(std::slice::from_ref(context), &context.accumulators())
+        self.inner.accumulators.check_usable()?;
+        self.inner.accumulators.flush()
     }
 
     /// Closes the producer for all clones, after what was enqueued is acknowledged. Their later calls get `Closed`;
@@ -245,14 +253,10 @@ impl Producer {
     ///
     /// As for [`Producer::flush`]. The producer is closed all the same.
     pub fn close(&self) -> Result<()> {
-        let context = &self.inner.context;
-        if !context.process.is_this() {
+        if !self.inner.context.process.is_this() || !self.inner.accumulators.end("the producer") {
             return Ok(());
         }
-        match context.close("the producer") {
-            Some(accumulators) => context.sender.flush(std::slice::from_ref(context), &accumulators),
-            None => Ok(()),
-        }
+        self.inner.accumulators.flush()
     }
 
     /// The records that were accepted and failed for good, each partition's in its order, since the last call of this.
@@ -310,10 +314,10 @@ impl Producer {
         let inner = &*self.inner;
         let state = match inner.topics.at_hint(&self.hint, &record.topic) {
             Some(state) => state,
-            None => &**found.insert(inner.topics.find(&self.hint, record.topic, &inner.context)?),
+            None => &**found.insert(inner.topics.find(&self.hint, record.topic, &inner.accumulators)?),
         };
         let partition = inner.partition_of(state, record)?;
-        state.accumulator(partition, &inner.context)
+        state.accumulator(partition, &inner.accumulators)
     }
 }
 
@@ -369,18 +373,12 @@ impl Drop for Inner {
         if !context.process.is_this() {
             return;
         }
-        let Some(accumulators) = context.close("the producer") else { return context.forget() };
+        if !self.accumulators.end("the producer") {
+            return;
+        }
         let patience =
             if planted!(a_dropped_producer_drops_its_records) { Duration::ZERO } else { DROP_TIME };
-        let deadline = context.env().monotonic().saturating_add(patience);
-        if context.sender.is_inline() {
-            context.sender.finish(&accumulators, deadline);
-        } else {
-            context.reclaim(true);
-            let last = accumulators.iter().filter_map(|accumulator| accumulator.last_promise());
-            last.for_each(|promise| promise.sleep(deadline));
-        }
-        context.forget();
+        self.accumulators.leave(context.env().monotonic().saturating_add(patience));
     }
 }
 

@@ -3,7 +3,7 @@
 //! A [`ProducerRecord`] borrows what it is made of, or has its own; its bytes are copied once, into the batch.
 
 use crate::{
-    partition::write::{encode::RecordData, payload::Payload},
+    partition::write::{append::Appended, encode::RecordData, payload::Payload},
     topic::Topic,
     types::{Offset, Timestamp, TopicPartition},
 };
@@ -174,6 +174,25 @@ pub struct RecordMetadata {
 }
 
 impl RecordMetadata {
+    /// Where the record at `index` of a batch went.
+    pub(super) fn of(
+        appended: &Appended,
+        index: u32,
+        timestamp: Timestamp,
+        partition: &TopicPartition,
+    ) -> RecordMetadata {
+        RecordMetadata {
+            offset: appended.base_offset
+                + u64::from(if planted!(a_delivery_is_its_batch) { 0 } else { index }),
+            timestamp: appended
+                .append_time
+                .filter(|_| !planted!(the_time_of_the_append_is_not_told))
+                .unwrap_or(timestamp),
+            duplicate: appended.duplicate,
+            topic_partition: partition.clone(),
+        }
+    }
+
     /// The topic's name and the partition's number.
     pub fn topic_partition(&self) -> &TopicPartition {
         &self.topic_partition

@@ -19,6 +19,7 @@ use crate::{
         Producer, ProducerRecord, RecordMetadata,
         accumulator::{Accumulator, bound_of, limit_of},
     },
+    topic::caretaker::Caretaker,
     types::{Compression, Offset, Timestamp},
 };
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -91,7 +92,7 @@ impl Producer {
     /// record or part that is refused leaves every partition untouched. When writing fails, parts of other partitions
     /// may be in the log: transactions, which would make them one, are not in this release.
     pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
-        self.inner.context.check_usable()?;
+        self.inner.accumulators.check_usable()?;
         let mut parts = Parts::default();
         let mut places = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
@@ -105,7 +106,8 @@ impl Producer {
         let appended = self.write(parts)?;
         let metadata = places.into_iter().filter_map(|(part, index, timestamp)| {
             let (accumulator, batches) = appended.get(part)?;
-            Some(accumulator.metadata(batches.first()?, index, timestamp))
+            let partition = &accumulator.log().identity.name;
+            Some(RecordMetadata::of(batches.first()?, index, timestamp, partition))
         });
         Ok(metadata.collect())
     }
@@ -142,7 +144,7 @@ impl Producer {
         &self,
         records: &mut impl Iterator<Item = ProducerRecord<'a>>,
     ) -> Result<(u64, Option<Error>)> {
-        self.inner.context.check_usable()?;
+        self.inner.accumulators.check_usable()?;
         let mut parts = Parts::default();
         let (mut bytes, mut count, mut refused) = (0usize, 0, None);
         while bytes < CHUNK_BYTES && count < CHUNK_RECORDS {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The first pause between two attempts, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The failure that keeps a partition's batches from getting on, and may pass.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::{
     env::sync::{AtomicUsize, OnceLock, Ordering, RwLock},
     error::{Error, Result},
     partition::handle::WRITTEN_BY_NOBODY_ELSE,
-    producer::context::Context,
+    producer::accumulators::Accumulators,
     topic::Topic,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -56,12 +56,12 @@ impl Topics {
         &self,
         hint: &AtomicUsize,
         topic: TopicRef<'_>,
-        context: &Context,
+        own: &Accumulators,
     ) -> Result<Arc<TopicState>> {
         let known = self.map.read().by_name.get(topic.name()).filter(|state| state.is(&topic)).cloned();
         let state = match known {
             Some(state) => state,
-            None => self.take_in(resolve(topic, context)?),
+            None => self.take_in(resolve(topic, own)?),
         };
         hint.store(state.place, Ordering::Relaxed);
         Ok(state)
@@ -88,12 +88,14 @@ impl Topics {
 }
 
 /// The topic meant, as the catalog has it; one that users do not write is refused.
-fn resolve(topic: TopicRef<'_>, context: &Context) -> Result<Topic> {
-    context.check_open()?;
-    let found = context.sender.catalog().topic(topic.name());
+fn resolve(topic: TopicRef<'_>, own: &Accumulators) -> Result<Topic> {
+    own.check_open()?;
+    let found = own.context().sender.catalog().topic(topic.name());
     let found = match topic {
         TopicRef::Name(_) => found?,
-        TopicRef::Topic(handle) if handle.is_deleted() => return Err(Error::deleted(handle.name())),
+        TopicRef::Topic(handle) if handle.is_deleted() => {
+            return Err(Error::deleted(handle.name()));
+        }
         TopicRef::Topic(handle) => found.ok().filter(|topic| topic.id() == handle.id()).ok_or_else(|| {
             let reason = format!("the handle of topic '{}' belongs to another log", handle.name());
             Error::InvalidArgument { reason }
@@ -119,24 +121,24 @@ impl TopicState {
 
     /// The accumulator of a partition.
     #[inline]
-    pub(super) fn accumulator(&self, partition: u32, context: &Arc<Context>) -> Result<&Arc<Accumulator>> {
+    pub(super) fn accumulator(&self, partition: u32, own: &Accumulators) -> Result<&Arc<Accumulator>> {
         if partition < self.topic.partition_count()
             && let Some(accumulator) = self.accumulators.slot(partition).and_then(OnceLock::get)
         {
             return Ok(accumulator);
         }
-        self.begin(partition, context)
+        self.begin(partition, own)
     }
 
     #[cold]
-    fn begin(&self, partition: u32, context: &Arc<Context>) -> Result<&Arc<Accumulator>> {
+    fn begin(&self, partition: u32, own: &Accumulators) -> Result<&Arc<Accumulator>> {
         let log = self.topic.log(partition)?;
         let missing =
             || Error::UnknownPartition { topic: self.topic.name().to_string(), partition, count: 0 };
         let slot = self.accumulators.slot(partition).ok_or_else(missing)?;
-        context.register(|add| {
+        own.register(|add| {
             let make = || {
-                let accumulator = Accumulator::new(self.topic.clone(), log, Arc::clone(context));
+                let accumulator = Accumulator::new(self.topic.clone(), log, Arc::clone(own.context()));
                 add(&accumulator);
                 accumulator
             };

@@ -5,8 +5,8 @@
 //! that somebody was told of and did not take. They are counted, and every failure from then on says how many.
 
 use super::{
-    ProducerRecord, TopicRef,
-    accumulator::{Accumulator, Body},
+    body::Body,
+    record::{ProducerRecord, TopicRef},
 };
 use crate::{
     codec::{
@@ -21,7 +21,7 @@ use crate::{
     },
     error::Error,
     partition::write::encode::RecordData,
-    types::{Compression, Offset, Timestamp, TopicPartition},
+    types::{Offset, Timestamp, TopicPartition},
 };
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -121,16 +121,18 @@ pub(super) struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    /// Keeps a batch of `accumulator`.
-    pub(super) fn keep(&mut self, accumulator: &Accumulator, body: Body, may_be_in_log: bool) {
-        let topic_partition = accumulator.log().identity.name.clone();
+    /// Keeps a batch of a partition.
+    pub(super) fn keep(&mut self, partition: &TopicPartition, body: Body, may_be_in_log: bool) {
+        let topic_partition = partition.clone();
         self.kept.bytes += body.len();
         self.kept.batches.push_back(Lost { topic_partition, body, may_be_in_log });
         if planted!(the_last_failure_comes_back_first) {
             self.kept.batches.rotate_right(1);
         }
         while self.kept.bytes > self.limit {
-            let Some(oldest) = self.kept.batches.pop_front() else { break };
+            let Some(oldest) = self.kept.batches.pop_front() else {
+                break;
+            };
             self.kept.bytes -= oldest.body.len();
             self.kept.forgotten += u64::from(oldest.body.count());
             event!(WARN, partition = %oldest.topic_partition, records = oldest.body.count(), "records that were not delivered are forgotten: nobody took them back");
@@ -171,32 +173,6 @@ impl Lost {
             })
         });
         records.collect()
-    }
-}
-
-impl Body {
-    /// How many records there are.
-    pub(super) fn count(&self) -> u32 {
-        match self {
-            Body::Filled(builder, _) => builder.count(),
-            Body::Sealed(sealed) => sealed.count(),
-        }
-    }
-
-    /// How many bytes they take.
-    fn len(&self) -> usize {
-        match self {
-            Body::Filled(builder, _) => builder.len(),
-            Body::Sealed(sealed) => usize::try_from(sealed.size()).unwrap_or(usize::MAX),
-        }
-    }
-
-    /// The batch, sealed as it is.
-    fn into_plain(self) -> Option<SealedBatch> {
-        match self {
-            Body::Filled(builder, _) => builder.seal(Compression::None, None).ok(),
-            Body::Sealed(sealed) => Some(sealed),
-        }
     }
 }
 

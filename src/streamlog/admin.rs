@@ -9,6 +9,7 @@ use crate::{
         catalog::AddedPartitions,
         config::{ConfigChange, TopicConfig},
         name,
+        schedule::Duty,
     },
     types::{IsolationLevel, Offset, Timestamp},
 };
@@ -228,7 +229,7 @@ impl Streamlog {
         self.inner.check_open()?;
         let catalog = &self.inner.catalog;
         catalog.data_dir().check_writable()?;
-        self.inner.sender.help();
+        catalog.schedule().help(Duty::Batches);
         let mut result = catalog.remove_leftovers();
         let mut is_left = false;
         for log in catalog.logs() {

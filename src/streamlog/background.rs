@@ -12,8 +12,7 @@ use crate::{
     },
     error::Error,
     partition::state::troubles::Chore,
-    producer::Sender,
-    topic::catalog::Catalog,
+    topic::{catalog::Catalog, schedule::Duty},
 };
 use std::{
     io,
@@ -28,7 +27,6 @@ const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 /// The background work of a handle, running or not.
 pub(super) struct Background {
     catalog: Weak<Catalog>,
-    sender: Weak<Sender>,
     /// Whether a thread may be started.
     allowed: bool,
     signal: Arc<Signal>,
@@ -46,7 +44,6 @@ pub(super) struct Background {
 
 struct Work {
     catalog: Arc<Catalog>,
-    sender: Arc<Sender>,
     state: Arc<Background>,
     next_retention: Duration,
 }
@@ -55,13 +52,11 @@ impl Background {
     /// Lets the rooms below ask for background work.
     pub(super) fn attach(
         catalog: &Arc<Catalog>,
-        sender: &Arc<Sender>,
         allowed: bool,
         retention_check: Duration,
     ) -> Arc<Background> {
         let state = Arc::new(Background {
             catalog: Arc::downgrade(catalog),
-            sender: Arc::downgrade(sender),
             allowed,
             signal: Arc::new(Signal::new()),
             started: AtomicBool::new(false),
@@ -83,7 +78,9 @@ impl Background {
 
     /// A topic has a retention: somebody looks at the clock from now on, for the first time soon.
     pub(super) fn watch_retention(self: &Arc<Self>) {
-        let Some(catalog) = self.catalog.upgrade() else { return };
+        let Some(catalog) = self.catalog.upgrade() else {
+            return;
+        };
         let data_dir = catalog.data_dir();
         match self.allowed {
             _ if data_dir.read_only => {}
@@ -104,7 +101,9 @@ impl Background {
 
     /// As part of a call, where no thread may do it.
     fn retain_inline(&self) {
-        let Some(catalog) = self.catalog.upgrade().filter(|catalog| catalog.has_retention()) else { return };
+        let Some(catalog) = self.catalog.upgrade().filter(|catalog| catalog.has_retention()) else {
+            return;
+        };
         self.retain(&catalog);
         let data_dir = catalog.data_dir();
         data_dir.chores_due(data_dir.env.monotonic().saturating_add(self.retention_check));
@@ -154,22 +153,24 @@ impl Background {
         if running.is_some() || self.stopping.load(Ordering::SeqCst) {
             return;
         }
-        let (Some(catalog), Some(sender)) = (self.catalog.upgrade(), self.sender.upgrade()) else { return };
+        let Some(catalog) = self.catalog.upgrade() else {
+            return;
+        };
         let env = Arc::clone(&catalog.data_dir().env);
         // What is too old when the log is opened goes soon, not after an interval that the program may not live to see.
         let next_retention = env.monotonic();
-        let work = Work { catalog, sender, state: Arc::clone(self), next_retention };
-        let inline = Arc::clone(&work.sender);
+        let work = Work { catalog, state: Arc::clone(self), next_retention };
+        let inline = Arc::clone(work.catalog.schedule());
         match env.spawn("work", Arc::clone(&self.signal), Box::new(work)) {
             Ok(thread) => {
-                inline.set_inline(false);
+                inline.set_by_calls(false);
                 *running = Some(thread);
                 self.started.store(true, Ordering::Release);
                 *self.unstarted.lock() = None;
             }
             // Without a thread the work is done by other calls and by `maintain`.
             Err(error) => {
-                inline.set_inline(true);
+                inline.set_by_calls(true);
                 *self.unstarted.lock() = Some(Error::io("start a thread for", "background work", error));
             }
         }
@@ -193,8 +194,7 @@ impl Task for Work {
             return Next::Done;
         }
         let again = self.now().saturating_add(AFTER_A_PANIC);
-        let lingering =
-            self.state.attempt(|| self.sender.run_due().unwrap_or(Duration::MAX)).unwrap_or(again);
+        let lingering = self.run_batches();
         let next = self.run_logs(again);
         self.run_retention();
         match next.min(lingering).min(self.next_retention) {
@@ -208,6 +208,14 @@ impl Task for Work {
 impl Work {
     fn now(&self) -> Duration {
         self.catalog.data_dir().env.monotonic()
+    }
+
+    fn run_batches(&self) -> Duration {
+        let schedule = self.catalog.schedule();
+        let mut round = schedule.take_due(Duty::Batches);
+        while self.state.attempt(|| round.attend_next()).unwrap_or(true) {}
+        self.state.attempt(|| round.commit());
+        schedule.next(Duty::Batches).unwrap_or(Duration::MAX)
     }
 
     fn run_logs(&self, again: Duration) -> Duration {

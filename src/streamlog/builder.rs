@@ -246,10 +246,10 @@ impl Builder {
         }
         let threads = self.threads && !self.read_only;
         let sender = Sender::new(Arc::clone(&catalog));
-        sender.set_inline(!threads);
+        catalog.schedule().set_by_calls(!threads);
         let inner = Arc::new(Inner {
             dir: self.dir,
-            background: background::Background::attach(&catalog, &sender, threads, self.retention_check),
+            background: background::Background::attach(&catalog, threads, self.retention_check),
             offsets: OffsetStore::with_upkeep(Arc::clone(&catalog), self.upkeep),
             sender,
             catalog,

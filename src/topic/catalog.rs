@@ -31,7 +31,7 @@ use crate::{
         data_dir::DataDir,
         manifest::{Flush, ManifestState, PartitionState, TopicState},
     },
-    topic::{deleted_dirs, missing_manifest},
+    topic::{deleted_dirs, missing_manifest, schedule::Schedule},
     types::{Offset, TopicId, TopicPartition},
 };
 use std::{
@@ -89,6 +89,7 @@ pub struct AddedPartitions {
 #[derive(Debug)]
 pub struct Catalog {
     data_dir: Arc<DataDir>,
+    schedule: Arc<Schedule>,
     topics: RwLock<BTreeMap<Arc<str>, Topic>>,
     /// Held by the one administrative call that runs.
     admin: Mutex<()>,
@@ -115,6 +116,7 @@ impl Catalog {
             observers: Mutex::default(),
             taken_in: Mutex::new(data_dir.manifest.state()),
             changes: Changes::default(),
+            schedule: Schedule::new(Arc::clone(&data_dir)),
             data_dir: Arc::clone(&data_dir),
         };
         let begun = data_dir.env.monotonic();
@@ -174,7 +176,9 @@ impl Catalog {
             }
             other => other?,
         };
-        let Some(recovery) = recovery else { return Ok(log) };
+        let Some(recovery) = recovery else {
+            return Ok(log);
+        };
         // What was not closed is looked at in any case.
         report.was_clean &= state.closed.is_none();
         match &recovery.verdict {
@@ -240,6 +244,11 @@ impl Catalog {
     /// What the logs share.
     pub fn data_dir(&self) -> &Arc<DataDir> {
         &self.data_dir
+    }
+
+    /// When background work is due.
+    pub fn schedule(&self) -> &Arc<Schedule> {
+        &self.schedule
     }
 
     /// The topic of this name.

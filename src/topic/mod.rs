@@ -4,6 +4,7 @@
 //! handle keeps of all of them.
 
 mod as_configured;
+pub mod caretaker;
 pub mod catalog;
 pub mod changes;
 pub mod config;
@@ -12,6 +13,7 @@ mod making;
 mod missing_manifest;
 pub mod name;
 pub mod partitioner;
+pub mod schedule;
 
 use crate::{
     env::sync::{AtomicBool, AtomicU32, Ordering, RwLock},

@@ -14,7 +14,7 @@ fn a_failed_batch_is_told_once_and_then_work_resumes() {
     let producer = world.patient();
     let lost = producer.enqueue(ProducerRecord::new("t", &[0; 500]).partition(0)).unwrap();
     shrink(&world, 200);
-    producer.inner.context.reclaim(true);
+    producer.inner.accumulators.reclaim(true);
     assert_eq!(undelivered(lost.wait()), (1, ErrorKind::RecordTooLarge));
     // Another partition knows nothing of it.
     producer.enqueue(ProducerRecord::new("t", "y").partition(1)).unwrap();
@@ -36,7 +36,7 @@ fn a_failed_batch_fails_those_behind_it() {
     // Held, so that nobody writes and batches queue up.
     let accumulator = {
         producer.enqueue(ProducerRecord::new("t", &[0; 700])).unwrap();
-        producer.inner.context.accumulators().remove(0)
+        producer.inner.accumulators.all().remove(0)
     };
     let out = accumulator.out.lock();
     let behind: Vec<_> =
@@ -142,9 +142,9 @@ fn a_commit_acknowledges_what_lies_below_its_end_and_no_more() {
     let producer = world.patient();
     let enqueue = |value: &str| producer.enqueue(ProducerRecord::new("t", value)).unwrap();
     let first = enqueue("a");
-    let accumulator = producer.inner.context.accumulators().remove(0);
+    let accumulator = producer.inner.accumulators.all().remove(0);
     accumulator.write_all(Attempt::Now);
-    let end = accumulator.written_end().unwrap();
+    let end = accumulator.written().unwrap().1;
     let second = enqueue("b");
     accumulator.write_all(Attempt::Now);
     assert!(!first.is_done());
@@ -158,10 +158,10 @@ fn a_commit_that_fails_fails_what_is_written_and_what_waits() {
     world.topic("t", 1);
     let producer = world.patient();
     let written = producer.enqueue(ProducerRecord::new("t", "a")).unwrap();
-    let accumulator = producer.inner.context.accumulators().remove(0);
+    let accumulator = producer.inner.accumulators.all().remove(0);
     accumulator.write_all(Attempt::Now);
     let waits = producer.enqueue(ProducerRecord::new("t", "b")).unwrap();
-    let end = accumulator.written_end().unwrap();
+    let end = accumulator.written().unwrap().1;
     accumulator.settle(end, &Err(Error::closed("a test's medium")));
     for delivery in [&written, &waits] {
         assert_eq!(undelivered(delivery.wait()), (2, ErrorKind::Closed));

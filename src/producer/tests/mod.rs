@@ -18,7 +18,7 @@ use crate::{
         data_dir::{DataDir, SharedOptions},
         files::ReadMode,
     },
-    topic::{Topic, catalog::Catalog, config::TopicConfig},
+    topic::{Topic, catalog::Catalog, config::TopicConfig, schedule::Duty},
     types::{Compression, Offset, Timestamp},
 };
 use std::path::Path;
@@ -40,9 +40,15 @@ impl Task for Background {
     fn run(&mut self) -> Next {
         match self.stop.load(Ordering::SeqCst) {
             true => Next::Done,
-            false => Next::Wait(self.sender.run_due()),
+            false => Next::Wait(run_due(&self.sender)),
         }
     }
+}
+
+/// Does what is due, and says when there is more.
+fn run_due(sender: &Sender) -> Option<Duration> {
+    sender.run_due();
+    sender.schedule().next(Duty::Batches)
 }
 
 struct Stopper {

@@ -10,16 +10,16 @@ fn a_batch_lingers_and_is_then_written_and_visible() {
     let world = World::on(Arc::new(env.clone()));
     let topic = world.topic("t", 1);
     let producer = world.builder().linger(Duration::from_millis(20)).build().unwrap();
-    assert_eq!(world.sender.run_due(), None);
+    assert_eq!(run_due(&world.sender), None);
     let before = world.env.monotonic();
     let delivery = producer.enqueue(ProducerRecord::new("t", "a")).unwrap();
     producer.enqueue(ProducerRecord::new("t", "b")).unwrap();
-    let due = world.sender.run_due().unwrap();
+    let due = run_due(&world.sender).unwrap();
     assert!(due >= before + Duration::from_millis(20));
     assert!(!delivery.is_done() && delivery.try_result().is_none());
     assert_eq!(kind(delivery.wait_timeout(Duration::ZERO)), ErrorKind::Timeout);
     env.advance(due - world.env.monotonic());
-    assert_eq!(world.sender.run_due(), None);
+    assert_eq!(run_due(&world.sender), None);
     let metadata = delivery.wait().unwrap();
     assert_eq!((metadata.offset.value(), metadata.topic_partition().to_string()), (0, "t-0".to_string()));
     assert_eq!(batch_sizes(&topic, 0), [2]);
@@ -33,7 +33,7 @@ fn a_full_batch_does_not_linger() {
     let producer = world.builder().batch_size(1000).linger(Duration::from_secs(3600)).build().unwrap();
     let deliveries: Vec<_> =
         (0..100).map(|_| producer.enqueue(ProducerRecord::new("t", &[0; 90])).unwrap()).collect();
-    world.sender.run_due();
+    run_due(&world.sender);
     assert!(deliveries[80].is_done() && !deliveries[99].is_done());
     for (i, delivery) in deliveries.iter().enumerate().take(80) {
         assert_eq!(delivery.wait().unwrap().offset, i as u64);
@@ -41,7 +41,7 @@ fn a_full_batch_does_not_linger() {
     assert!(topic.partition(0).unwrap().read(0).all(|b| b.unwrap().iter().count() > 5));
     // One that fits into no usual batch makes its own.
     let large = producer.enqueue(ProducerRecord::new("t", &[1; 5000])).unwrap();
-    world.sender.run_due();
+    run_due(&world.sender);
     assert_eq!(large.wait().unwrap().offset, 100);
     assert_eq!(batch_sizes(&topic, 0).last(), Some(&1));
 }
@@ -53,7 +53,7 @@ fn one_commit_serves_several_partitions() {
     let producer = world.builder().linger(Duration::ZERO).build().unwrap();
     let deliveries: Vec<_> =
         (0..5).map(|p| producer.enqueue(ProducerRecord::new(&topic, "x").partition(p)).unwrap()).collect();
-    world.sender.run_due();
+    run_due(&world.sender);
     assert!(deliveries.iter().all(|d| d.wait().unwrap().offset == 0));
 }
 
@@ -77,7 +77,7 @@ fn a_full_buffer_gives_the_record_back() {
     assert_eq!(kind(producer.enqueue(record.clone())), ErrorKind::Timeout);
     assert!(world.env.monotonic() - begun >= Duration::from_millis(20));
     // What is on its way was hurried: it needs no linger time to leave.
-    world.sender.run_due();
+    run_due(&world.sender);
     let delivery = producer.try_enqueue(record).unwrap();
     producer.flush().unwrap();
     assert_eq!(delivery.wait().unwrap().offset, taken);
@@ -103,7 +103,7 @@ fn a_buffer_full_of_other_partitions_records_is_emptied_for_one() {
 fn without_threads_calls_do_the_work() {
     let world = World::new();
     let topic = world.topic("t", 2);
-    world.sender.set_inline(true);
+    world.catalog.schedule().set_by_calls(true);
     let producer = world.builder().linger(Duration::from_millis(5)).build().unwrap();
     let first = producer.enqueue(ProducerRecord::new("t", "a").partition(0)).unwrap();
     assert_eq!(first.wait().unwrap().offset, 0);
@@ -169,7 +169,7 @@ fn closing_the_hub_writes_what_waits_and_ends_all_producers() {
     assert!(deliveries.iter().all(|d| d.try_result().unwrap().is_ok()));
     assert_eq!(kind(producers[0].enqueue(ProducerRecord::new("t", "b"))), ErrorKind::Closed);
     assert_eq!(kind(world.builder().build()), ErrorKind::Closed);
-    assert_eq!(world.sender.run_due(), None);
+    assert_eq!(run_due(&world.sender), None);
 }
 
 #[test]

@@ -229,9 +229,9 @@ fn a_mark_that_finds_no_space_before_a_flush_keeps_what_is_written_on_its_way() 
     let disk = Disk::new(false);
     let producer = disk.producer().build().unwrap();
     let delivery = producer.enqueue(record("a")).unwrap();
-    let accumulator = producer.inner.context.accumulators().remove(0);
+    let accumulator = producer.inner.accumulators.all().remove(0);
     accumulator.write_all(Attempt::Now);
-    let end = accumulator.written_end().unwrap();
+    let end = accumulator.written().unwrap().1;
     let path = "/data/marks".into();
     accumulator.settle(end, &Err(Error::DiskFull { operation: "write", path }));
     assert!(!delivery.is_done());

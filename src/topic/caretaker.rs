@@ -1,0 +1,68 @@
+//! The door for work that has a time: a batch that lingers, a log with something to flush, a session that runs out.
+//!
+//! A caretaker puts itself into the [`Schedule`](super::schedule::Schedule) under the time at which it wants to be
+//! attended, and is attended once for each entry, at that time or later, by the background task or by a call that does the
+//! task's work. It knows neither threads nor the other caretakers. The schedule knows nothing of the work.
+//!
+//! The contract:
+//!
+//! * **An entry is a look, not an order.** A caretaker looks at its own state for what is due. An entry whose work another
+//!   call has done meanwhile finds nothing to do; the schedule takes no entry back.
+//! * **A time is never lost.** A caretaker remembers the earliest time under which it is listed, puts itself in again for an
+//!   earlier one, and forgets that time in [`attend`](Caretaker::attend) *before* it looks at its state. A time that comes up
+//!   during the look is then either seen by it or put in again.
+//! * **What is left is returned.** `attend` returns the time of its next look, and the round puts it back. Every other time,
+//!   one that comes up in a call or in [`settle`](Caretaker::settle), the caretaker puts in itself.
+//! * **What was written is committed together.** After all caretakers of a round have been attended, one commit makes
+//!   durable what they name in [`written`](Caretaker::written), and each hears how that ended.
+//! * **Several may attend at the same time**, also the same caretaker twice: the task, `maintain`, a producer's call.
+//! * **A panic ends one look.** The caretaker is asked to list itself again, and the rest of the round goes on.
+//!
+//! Locks: a caretaker may hold its own locks, a log's included, while it puts itself in, for the schedule's lock is the last
+//! one taken and is held over no call. `attend` and `settle` are called without any lock and may take all of theirs. They
+//! must not wait for another caretaker, nor run code of the user's.
+
+use crate::{
+    error::Result,
+    partition::{log::Log, write::commit::commit},
+    types::Offset,
+};
+use std::{sync::Arc, time::Duration};
+
+/// What came of attending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attended {
+    /// When the next look is due, on the monotonic clock.
+    pub next: Option<Duration>,
+    /// Whether [`Caretaker::written`] has something to be made durable now.
+    pub wrote: bool,
+}
+
+/// See the head of the file.
+pub trait Caretaker: Send + Sync {
+    /// Does what is due at `now` on the monotonic clock.
+    fn attend(self: Arc<Self>, now: Duration) -> Attended;
+
+    /// The log that was written, and how far it must be durable for the work to count.
+    fn written(&self) -> Option<(Arc<Log>, Offset)> {
+        None
+    }
+
+    /// Its log is durable below `end`, or is not for this reason.
+    fn settle(&self, _end: Offset, _result: &Result<()>) {}
+
+    /// A look at it ended in a panic, or never began: it lists itself again for `at`, where it has anything to do.
+    fn list_again(&self, at: Duration);
+}
+
+/// Makes durable what these have written, with one commit, and settles each.
+pub fn commit_all<'a>(caretakers: impl IntoIterator<Item = &'a dyn Caretaker>) {
+    let written = caretakers.into_iter().filter_map(|caretaker| Some((caretaker, caretaker.written()?)));
+    let (caretakers, targets): (Vec<_>, Vec<(Arc<Log>, Offset)>) = written.unzip();
+    let all = commit(&targets);
+    for (caretaker, (log, end)) in caretakers.into_iter().zip(&targets) {
+        // The first failure is one partition's; what became of each, its log knows without another attempt.
+        let result = all.clone().or_else(|_| log.flush_to(*end));
+        caretaker.settle(*end, &result);
+    }
+}
