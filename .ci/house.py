@@ -52,8 +52,6 @@ MET_IN_CIRCLES = set()
 IN_CIRCLES = set("""
 src/codec/batch.rs
 src/codec/record.rs
-src/partition/log.rs
-src/partition/state/deadlines.rs
 src/storage/files.rs
 src/storage/manifest.rs
 src/storage/marks.rs
@@ -63,7 +61,6 @@ RUNS_UP = set("""
 partition/log.rs->partition/read/unreadable
 partition/read/owned.rs->partition/handle
 partition/read/owned.rs->partition/write/encode
-partition/state/deadlines.rs->partition/log
 """.split())
 SPREAD_STILL = {"partition::Log": 16}
 

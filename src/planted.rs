@@ -143,6 +143,7 @@ mod switch {
         "a_topic_that_goes_wakes_nobody",
         "a_batch_on_its_way_is_forgotten",
         "a_helper_wakes_nobody",
+        "a_look_takes_back_an_earlier_time",
         "what_is_freed_wakes_nobody",
         "alter_flushes_only_before",
         "forget_what_came_during_a_flush",

@@ -102,9 +102,7 @@ impl Log {
         }
         let Some(active) = writer.opened() else { return };
         // A flush may be due only when the settings before would have it.
-        if self.due.flush_soon(&active.config, self.data_dir.env.monotonic()) {
-            self.data_dir.wake_background();
-        }
+        self.due.flush_soon(&active.config, self.data_dir.env.monotonic());
         let (before, end) = (self.offsets.high_watermark(), self.offsets.log_end());
         if flushed || before == end {
             return;

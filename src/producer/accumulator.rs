@@ -77,8 +77,6 @@ pub(super) struct State {
     /// The failure that the next call returns.
     pub(super) error: Option<Error>,
     pub(super) closed: Option<&'static str>,
-    /// When the sender looks here next.
-    pub(super) listed: Option<Duration>,
     /// Whether the sender shall not wait for the open batch's time.
     pub(super) expedited: bool,
     /// Why what waits does not get on, and when that is tried again.
@@ -97,11 +95,9 @@ pub(super) struct Locked<'a> {
 impl Locked<'_> {
     /// Makes the sender look here at `at`.
     pub(super) fn schedule(&mut self, at: Duration) {
-        if self.state.list(at) {
-            let me: Weak<Accumulator> = self.accumulator.me.clone();
-            let wake = self.accumulator.context.sender.schedule().put(Duty::Batches, at, me);
-            self.wake = self.wake.take().or(wake);
-        }
+        let me: Weak<Accumulator> = self.accumulator.me.clone();
+        let wake = self.accumulator.context.sender.schedule().put(Duty::Batches, at, me);
+        self.wake = self.wake.take().or(wake);
     }
 }
 
@@ -183,15 +179,6 @@ impl State {
     fn is_busy(&self) -> bool {
         let holds_records = self.open.is_some() || !self.queue.is_empty() || self.writing;
         holds_records || self.error.is_some() || self.closed.is_some()
-    }
-
-    /// Notes that the sender looks here at `at`; `false` where it comes earlier in any case.
-    pub(super) fn list(&mut self, at: Duration) -> bool {
-        let is_news = self.listed.is_none_or(|listed| listed > at);
-        if is_news {
-            self.listed = Some(at);
-        }
-        is_news
     }
 
     /// Takes no more records into the open batch.

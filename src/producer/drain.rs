@@ -299,9 +299,7 @@ impl Caretaker for Accumulator {
     /// Writes everything where the open batch's time is over, or something waits in the queue.
     fn attend(self: Arc<Self>, now: Duration) -> Attended {
         let mut state = self.lock();
-        state.listed = None;
         if let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next).filter(|next| *next > now) {
-            state.list(next);
             return Attended { next: Some(next), wrote: false };
         }
         let is_due = std::mem::take(&mut state.expedited)
@@ -313,7 +311,6 @@ impl Caretaker for Accumulator {
             return Attended { next: None, wrote: true };
         }
         let next = state.open.as_ref().map(|open| open.deadline);
-        next.map(|deadline| state.list(deadline));
         Attended { next, wrote: true }
     }
 
@@ -349,7 +346,6 @@ impl Caretaker for Accumulator {
 
     fn list_again(&self, at: Duration) {
         let mut state = self.lock();
-        state.listed = None;
         if state.open.is_some() || state.next_look().is_some() {
             state.expedited = true;
             state.schedule(at);

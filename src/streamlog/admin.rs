@@ -229,18 +229,11 @@ impl Streamlog {
         self.inner.check_open()?;
         let catalog = &self.inner.catalog;
         catalog.data_dir().check_writable()?;
-        catalog.schedule().help(Duty::Batches);
+        catalog.schedule().run_due(Duty::Batches);
         let mut result = catalog.remove_leftovers();
-        let mut is_left = false;
         for log in catalog.logs() {
             let now = catalog.data_dir().env.monotonic();
-            let done = log.run_due(now);
-            is_left |= !matches!(done, Ok(None));
-            result = result.and(done.map(drop)).and(log.apply_retention().map(drop));
-        }
-        if is_left && !planted!(a_helper_wakes_nobody) {
-            // The thread may have looked while this had it in hand.
-            catalog.data_dir().wake_background();
+            result = result.and(log.run_due(now)).and(log.apply_retention().map(drop));
         }
         result
     }

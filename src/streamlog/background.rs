@@ -1,4 +1,5 @@
-//! The one background thread of a handle: lingering batches, flushes and checkpoints that are due, retention.
+//! The one background thread of a handle, a loop over its [`Schedule`](crate::topic::schedule::Schedule): lingering batches,
+//! flushes and checkpoints that are due, retention.
 //!
 //! It is started by the first thing that needs it and joined by closing. It holds nothing of the handle but what it
 //! works on, so that dropping the last clone of the handle ends it. A piece of work that panics ends alone: the handle's
@@ -12,7 +13,11 @@ use crate::{
     },
     error::Error,
     partition::state::troubles::Chore,
-    topic::{catalog::Catalog, schedule::Duty},
+    topic::{
+        caretaker::{Attended, Caretaker},
+        catalog::Catalog,
+        schedule::Duty,
+    },
 };
 use std::{
     io,
@@ -21,11 +26,9 @@ use std::{
     time::Duration,
 };
 
-/// How long work that panicked waits for its next attempt.
-const AFTER_A_PANIC: Duration = Duration::from_secs(1);
-
 /// The background work of a handle, running or not.
 pub(super) struct Background {
+    me: Weak<Background>,
     catalog: Weak<Catalog>,
     /// Whether a thread may be started.
     allowed: bool,
@@ -45,7 +48,6 @@ pub(super) struct Background {
 struct Work {
     catalog: Arc<Catalog>,
     state: Arc<Background>,
-    next_retention: Duration,
 }
 
 impl Background {
@@ -55,7 +57,8 @@ impl Background {
         allowed: bool,
         retention_check: Duration,
     ) -> Arc<Background> {
-        let state = Arc::new(Background {
+        let state = Arc::new_cyclic(|me| Background {
+            me: Weak::clone(me),
             catalog: Arc::downgrade(catalog),
             allowed,
             signal: Arc::new(Signal::new()),
@@ -157,20 +160,21 @@ impl Background {
             return;
         };
         let env = Arc::clone(&catalog.data_dir().env);
-        // What is too old when the log is opened goes soon, not after an interval that the program may not live to see.
-        let next_retention = env.monotonic();
-        let work = Work { catalog, state: Arc::clone(self), next_retention };
-        let inline = Arc::clone(work.catalog.schedule());
+        let schedule = Arc::clone(catalog.schedule());
+        let work = Work { catalog, state: Arc::clone(self) };
         match env.spawn("work", Arc::clone(&self.signal), Box::new(work)) {
             Ok(thread) => {
-                inline.set_by_calls(false);
+                schedule.set_by_calls(false);
                 *running = Some(thread);
                 self.started.store(true, Ordering::Release);
                 *self.unstarted.lock() = None;
+                drop(running);
+                // What is too old when the log is opened goes soon, not after an interval that the program may not live to see.
+                self.list_again(env.monotonic());
             }
             // Without a thread the work is done by other calls and by `maintain`.
             Err(error) => {
-                inline.set_by_calls(true);
+                schedule.set_by_calls(true);
                 *self.unstarted.lock() = Some(Error::io("start a thread for", "background work", error));
             }
         }
@@ -188,58 +192,37 @@ impl Background {
     }
 }
 
-impl Task for Work {
-    fn run(&mut self) -> Next {
-        if self.state.stopping.load(Ordering::SeqCst) {
-            return Next::Done;
-        }
-        let again = self.now().saturating_add(AFTER_A_PANIC);
-        let lingering = self.run_batches();
-        let next = self.run_logs(again);
-        self.run_retention();
-        match next.min(lingering).min(self.next_retention) {
-            Duration::MAX => Next::Wait(None),
-            due if due <= self.now() => Next::Again,
-            due => Next::Wait(Some(due)),
+/// Retention looks at all logs, as often as the handle was told to.
+impl Caretaker for Background {
+    fn attend(self: Arc<Self>, now: Duration) -> Attended {
+        let Some(catalog) = self.catalog.upgrade() else { return Attended::default() };
+        self.retain(&catalog);
+        Attended { next: Some(now.saturating_add(self.retention_check)), wrote: false }
+    }
+
+    fn list_again(&self, at: Duration) {
+        if let Some(catalog) = self.catalog.upgrade() {
+            drop(catalog.schedule().put(Duty::Retention, at, Weak::clone(&self.me) as Weak<dyn Caretaker>));
         }
     }
 }
 
-impl Work {
-    fn now(&self) -> Duration {
-        self.catalog.data_dir().env.monotonic()
-    }
-
-    fn run_batches(&self) -> Duration {
+impl Task for Work {
+    fn run(&mut self) -> Next {
         let schedule = self.catalog.schedule();
-        let mut round = schedule.take_due(Duty::Batches);
-        while self.state.attempt(|| round.attend_next()).unwrap_or(true) {}
-        self.state.attempt(|| round.commit());
-        schedule.next(Duty::Batches).unwrap_or(Duration::MAX)
-    }
-
-    fn run_logs(&self, again: Duration) -> Duration {
-        let mut next = Duration::MAX;
-        for log in self.catalog.logs() {
-            let now = self.now();
-            match self.state.attempt(|| log.run_due_alone(now)) {
-                Some(due) => next = next.min(due.unwrap_or(Duration::MAX)),
-                None => {
-                    log.due_again(again);
-                    next = next.min(again);
-                }
+        for duty in Duty::ALL {
+            if self.state.stopping.load(Ordering::SeqCst) {
+                return Next::Done;
             }
+            let mut round = schedule.take_due(duty);
+            while self.state.attempt(|| round.attend_next()).unwrap_or(true) {}
+            self.state.attempt(|| round.commit());
         }
-        next
-    }
-
-    fn run_retention(&mut self) {
-        let now = self.now();
-        if now < self.next_retention {
-            return;
+        let now = self.catalog.data_dir().env.monotonic();
+        match Duty::ALL.iter().filter_map(|duty| schedule.next(*duty)).min() {
+            Some(due) if due <= now => Next::Again,
+            next => Next::Wait(next),
         }
-        self.next_retention = now.saturating_add(self.state.retention_check);
-        self.state.retain(&self.catalog);
     }
 }
 

@@ -8,9 +8,9 @@
 //!
 //! * **An entry is a look, not an order.** A caretaker looks at its own state for what is due. An entry whose work another
 //!   call has done meanwhile finds nothing to do; the schedule takes no entry back.
-//! * **A time is never lost.** A caretaker remembers the earliest time under which it is listed, puts itself in again for an
-//!   earlier one, and forgets that time in [`attend`](Caretaker::attend) *before* it looks at its state. A time that comes up
-//!   during the look is then either seen by it or put in again.
+//! * **A time is never lost.** The schedule keeps the earliest time of each caretaker. An entry is gone before
+//!   [`attend`](Caretaker::attend) is called, so a time that comes up during the look is put in beside it, and stays when the
+//!   look returns a later one.
 //! * **What is left is returned.** `attend` returns the time of its next look, and the round puts it back. Every other time,
 //!   one that comes up in a call or in [`settle`](Caretaker::settle), the caretaker puts in itself.
 //! * **What was written is committed together.** After all caretakers of a round have been attended, one commit makes
@@ -53,6 +53,17 @@ pub trait Caretaker: Send + Sync {
 
     /// A look at it ended in a panic, or never began: it lists itself again for `at`, where it has anything to do.
     fn list_again(&self, at: Duration);
+}
+
+/// A log is attended for the flush or the checkpoint that is due.
+impl Caretaker for Log {
+    fn attend(self: Arc<Self>, now: Duration) -> Attended {
+        Attended { next: self.run_due_alone(now), wrote: false }
+    }
+
+    fn list_again(&self, at: Duration) {
+        self.due_again(at);
+    }
 }
 
 /// Makes durable what these have written, with one commit, and settles each.

@@ -31,12 +31,16 @@ use crate::{
         data_dir::DataDir,
         manifest::{Flush, ManifestState, PartitionState, TopicState},
     },
-    topic::{deleted_dirs, missing_manifest, schedule::Schedule},
+    topic::{
+        caretaker::Caretaker,
+        deleted_dirs, missing_manifest,
+        schedule::{Duty, Schedule},
+    },
     types::{Offset, TopicId, TopicPartition},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -223,6 +227,7 @@ impl Catalog {
     }
 
     fn insert(&self, state: &TopicState, config: TopicConfig, logs: Vec<Arc<Log>>) -> Topic {
+        self.watch(&logs);
         let topic = Topic::new(
             &self.data_dir,
             state.id,
@@ -233,6 +238,16 @@ impl Catalog {
         );
         self.topics.write().insert(Arc::clone(topic.shared_name()), topic.clone());
         topic
+    }
+
+    /// From now on these logs are attended when they have something to do.
+    fn watch(&self, logs: &[Arc<Log>]) {
+        for log in logs.iter().filter(|_| !self.data_dir.read_only) {
+            let (schedule, watched) = (Arc::clone(&self.schedule), Arc::downgrade(log));
+            let list =
+                move |at| drop(schedule.put(Duty::Logs, at, Weak::clone(&watched) as Weak<dyn Caretaker>));
+            log.on_due(Box::new(list));
+        }
     }
 
     fn identity(&self, topic_id: TopicId, topic: &Arc<str>, partition: u32, slot: u32) -> Identity {
@@ -331,6 +346,7 @@ impl Catalog {
             config: config.to_properties(),
         };
         let logs = self.make(identities, named, &config)?;
+        self.watch(&logs);
         // As it is after a reopening.
         let config = config.partitions(count);
         event!(INFO, topic = name, partitions = count, "created a topic");
@@ -409,6 +425,7 @@ impl Catalog {
         let identities: Vec<Identity> = slots.collect();
         let named = Entry::PartitionsAdded { id, count, first_slot };
         let logs = self.make(identities, named, &topic.config())?;
+        self.watch(&logs);
         topic.add_logs(logs);
         self.changes.happened();
         Ok(AddedPartitions { before, now: count, keys_move })

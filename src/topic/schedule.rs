@@ -1,19 +1,19 @@
 //! When something is due, and whose it is: one heap of deadlines for all that a log does in the background.
 //!
 //! An entry is a time on the monotonic clock, the duty that it belongs to, and a [`Caretaker`]. The task that serves a duty
-//! sleeps until the first time; whoever puts in an earlier one wakes it. Where no task runs, calls serve some duties: see
+//! sleeps until the first time; a caretaker that puts in an earlier one wakes it. Where no task runs, calls serve some duties: see
 //! [`Duty`]. The costs of a look follow what is due, not what there is.
 //!
-//! Always true: the schedule's lock is held over no call of a caretaker's. An entry that was taken is attended, or listed
+//! Always true: a caretaker has at most one entry for a duty, under the earliest of its times. The schedule's lock is held over no call of a caretaker's. An entry that was taken is attended, or listed
 //! again by its caretaker. A caretaker that is gone leaves an entry that does nothing.
 
 use super::caretaker::{Attended, Caretaker, commit_all};
 use crate::{
-    env::sync::{AtomicBool, AtomicU64, Mutex, Ordering},
+    env::sync::{AtomicBool, Mutex, Ordering},
     storage::data_dir::DataDir,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::{Arc, Weak},
     time::Duration,
@@ -22,22 +22,72 @@ use std::{
 /// How long work that ended in a panic waits for its next attempt.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
-/// What an entry is about, and with it who serves it. One task serves all of them today.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What an entry is about, and with it who serves it. One task serves all duties today; a second one takes some over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Duty {
     /// Batches that linger. Without a task, producers' calls serve it.
     Batches,
+    /// Flushes and checkpoints that a log's settings ask for. Without a task, `maintain` does the work.
+    Logs,
+    /// The removal of what is too old or too much. Without a task, calls do the work now and then.
+    Retention,
 }
 
+impl Duty {
+    /// In the order in which a task serves them: records that wait for an acknowledgement first.
+    pub const ALL: [Duty; 3] = [Duty::Batches, Duty::Logs, Duty::Retention];
+}
+
+/// A duty, a time, and the order of coming.
 type Key = (Duty, Duration, u64);
 
 /// See the head of the file.
 pub struct Schedule {
     data_dir: Arc<DataDir>,
-    /// By duty, by time, and in the order of coming.
-    entries: Mutex<BTreeMap<Key, Weak<dyn Caretaker>>>,
-    tickets: AtomicU64,
+    entries: Mutex<Entries>,
     by_calls: AtomicBool,
+}
+
+/// At most one entry for each caretaker and duty, under the earliest of its times.
+#[derive(Default)]
+struct Entries {
+    by_time: BTreeMap<Key, Weak<dyn Caretaker>>,
+    /// By the caretaker's address, which is its own as long as an entry refers to it.
+    of: HashMap<(Duty, usize), Key>,
+    count: u64,
+}
+
+impl Entries {
+    /// Lists a caretaker; says whether its time is now the first one of the duty.
+    fn put(&mut self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> bool {
+        let id = (duty, address(&caretaker));
+        if let Some(listed) = self.of.get(&id) {
+            if listed.1 <= at {
+                return false;
+            }
+            self.by_time.remove(listed);
+        }
+        self.count += 1;
+        let key = (duty, at, self.count);
+        self.of.insert(id, key);
+        self.by_time.insert(key, caretaker);
+        self.first(duty) == Some(key)
+    }
+
+    fn first(&self, duty: Duty) -> Option<Key> {
+        let (key, _) = self.by_time.range((duty, Duration::ZERO, 0)..).next()?;
+        (key.0 == duty).then_some(*key)
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Arc<dyn Caretaker>> {
+        let caretaker = self.by_time.remove(key)?;
+        self.of.remove(&(key.0, address(&caretaker)));
+        caretaker.upgrade()
+    }
+}
+
+fn address(caretaker: &Weak<dyn Caretaker>) -> usize {
+    caretaker.as_ptr().cast::<()>() as usize
 }
 
 /// Wakes the task when it is dropped: once the caller has let go of the lock under which it put something in.
@@ -49,25 +99,20 @@ impl Drop for Wake<'_> {
         if planted!(what_is_enqueued_wakes_nobody) {
             return;
         }
-        self.0.wake();
+        self.0.data_dir.wake_background();
     }
 }
 
 impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schedule").field("entries", &self.entries.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Schedule").field("entries", &self.entries.lock().of.len()).finish_non_exhaustive()
     }
 }
 
 impl Schedule {
     /// An empty schedule.
     pub fn new(data_dir: Arc<DataDir>) -> Arc<Schedule> {
-        Arc::new(Schedule {
-            data_dir,
-            entries: Mutex::default(),
-            tickets: AtomicU64::new(0),
-            by_calls: AtomicBool::new(false),
-        })
+        Arc::new(Schedule { data_dir, entries: Mutex::default(), by_calls: AtomicBool::new(false) })
     }
 
     /// Whether no task serves, so that calls do the work.
@@ -81,59 +126,57 @@ impl Schedule {
         self.by_calls.load(Ordering::Relaxed)
     }
 
-    /// Lists a caretaker. The task is to be woken where this is the first time of the duty, and where there is no task yet.
+    /// Lists a caretaker, unless it is listed for an earlier time. The task is to be woken where this is now the first time
+    /// of the duty.
     pub fn put(&self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> Option<Wake<'_>> {
-        let is_first = self.insert(duty, at, caretaker);
-        (is_first || self.is_by_calls()).then_some(Wake(self))
-    }
-
-    fn insert(&self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> bool {
-        let key = (duty, at, self.tickets.fetch_add(1, Ordering::Relaxed));
-        let mut entries = self.entries.lock();
-        entries.insert(key, caretaker);
-        entries.range(..key).next_back().is_none_or(|((other, ..), _)| *other != duty)
-    }
-
-    /// Wakes the task, or asks for one.
-    pub fn wake(&self) {
-        self.data_dir.wake_background();
-    }
-
-    /// The first time of a duty.
-    pub fn next(&self, duty: Duty) -> Option<Duration> {
-        first_of(&self.entries.lock(), duty).map(|(_, at, _)| at)
+        self.entries.lock().put(duty, at, caretaker).then_some(Wake(self))
     }
 
     /// Drops all entries of a duty: the work has ended for good.
     pub fn end(&self, duty: Duty) {
-        self.entries.lock().retain(|(other, ..), _| *other != duty);
-    }
-
-    /// Takes the entries of a duty that are due now.
-    pub fn take_due(&self, duty: Duty) -> Round<'_> {
-        let now = self.now();
-        let mut waiting = VecDeque::new();
         let mut entries = self.entries.lock();
-        while let Some(key) = first_of(&entries, duty).filter(|(_, at, _)| *at <= now) {
-            waiting.extend(entries.remove(&key).and_then(|caretaker| caretaker.upgrade()));
-        }
-        drop(entries);
-        Round { schedule: self, duty, waiting, wrote: Vec::new() }
+        entries.by_time.retain(|(other, ..), _| *other != duty);
+        entries.of.retain(|(other, _), _| *other != duty);
     }
 
-    /// Does everything of a duty that is due now.
+    /// The first time of a duty.
+    pub fn next(&self, duty: Duty) -> Option<Duration> {
+        self.entries.lock().first(duty).map(|(_, at, _)| at)
+    }
+
+    /// For the task: takes the entries of a duty that are due now.
+    pub fn take_due(&self, duty: Duty) -> Round<'_> {
+        self.take(duty, true)
+    }
+
+    /// For a call: does everything of a duty that is due now. What is left is the task's again, which may have looked in
+    /// between.
     pub fn run_due(&self, duty: Duty) {
-        let mut round = self.take_due(duty);
+        let mut round = self.take(duty, false);
         while round.attend_next() {}
         round.commit();
     }
 
-    /// As [`Schedule::run_due`], beside the task: what is left is the task's again, which may have looked meanwhile.
-    pub fn help(&self, duty: Duty) {
-        self.run_due(duty);
-        if self.next(duty).is_some() && !planted!(a_helper_wakes_nobody) {
-            self.wake();
+    fn take(&self, duty: Duty, by_task: bool) -> Round<'_> {
+        let now = self.now();
+        let mut waiting = VecDeque::new();
+        let mut entries = self.entries.lock();
+        while let Some(key) = entries.first(duty).filter(|(_, at, _)| *at <= now) {
+            waiting.extend(entries.take(&key));
         }
+        drop(entries);
+        Round { schedule: self, duty, by_task, waiting, wrote: Vec::new() }
+    }
+
+    /// Puts a caretaker back that was attended.
+    fn put_back(&self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> Option<Wake<'_>> {
+        if planted!(a_look_takes_back_an_earlier_time) {
+            let mut entries = self.entries.lock();
+            if let Some(key) = entries.of.remove(&(duty, address(&caretaker))) {
+                entries.by_time.remove(&key);
+            }
+        }
+        self.put(duty, at, caretaker)
     }
 
     fn now(&self) -> Duration {
@@ -141,16 +184,13 @@ impl Schedule {
     }
 }
 
-fn first_of(entries: &BTreeMap<Key, Weak<dyn Caretaker>>, duty: Duty) -> Option<Key> {
-    let (key, _) = entries.range((duty, Duration::ZERO, 0)..).next()?;
-    (key.0 == duty).then_some(*key)
-}
-
 /// Entries that were taken. Those that are still here when the work ends, which it does in its middle only by a panic, are
 /// listed again.
 pub struct Round<'a> {
     schedule: &'a Schedule,
     duty: Duty,
+    /// The task looks for the next time when it is done, and need not be woken.
+    by_task: bool,
     waiting: VecDeque<Arc<dyn Caretaker>>,
     wrote: Vec<Arc<dyn Caretaker>>,
 }
@@ -164,8 +204,9 @@ impl Round<'_> {
         let attending = Attending { schedule: self.schedule, caretaker: &*caretaker };
         let Attended { next, wrote } = Arc::clone(&caretaker).attend(self.schedule.now());
         std::mem::forget(attending);
-        if let Some(next) = next {
-            self.schedule.insert(self.duty, next, Arc::downgrade(&caretaker));
+        let wake = next.and_then(|next| self.schedule.put_back(self.duty, next, Arc::downgrade(&caretaker)));
+        if self.by_task || planted!(a_helper_wakes_nobody) {
+            std::mem::forget(wake);
         }
         if wrote {
             self.wrote.push(caretaker);
@@ -196,5 +237,92 @@ struct Attending<'a> {
 impl Drop for Attending<'_> {
     fn drop(&mut self) {
         self.caretaker.list_again(self.schedule.now().saturating_add(AFTER_A_PANIC));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        env::{Env, memory::MemoryEnv},
+        storage::{data_dir::SharedOptions, files::ReadMode},
+    };
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        path::Path,
+    };
+
+    /// Notes when it was attended.
+    #[derive(Default)]
+    struct Noting {
+        attended: Mutex<Vec<Duration>>,
+        next: Option<Duration>,
+        panics: bool,
+        again: Mutex<Option<Duration>>,
+    }
+
+    impl Caretaker for Noting {
+        fn attend(self: Arc<Self>, now: Duration) -> Attended {
+            self.attended.lock().push(now);
+            assert!(!self.panics);
+            Attended { next: self.next, wrote: false }
+        }
+
+        fn list_again(&self, at: Duration) {
+            *self.again.lock() = Some(at);
+        }
+    }
+
+    const LATER: Duration = Duration::from_secs(1 << 40);
+
+    fn schedule() -> Arc<Schedule> {
+        let env = MemoryEnv::new();
+        env.create_dir(Path::new("/log")).unwrap();
+        let options = SharedOptions { read_only: false, read_mode: ReadMode::Mapped, max_open_files: 4 };
+        Schedule::new(DataDir::open(env, Path::new("/log"), options).unwrap())
+    }
+
+    fn put(schedule: &Schedule, at: Duration, caretaker: &Arc<Noting>) -> bool {
+        let caretaker: Arc<dyn Caretaker> = Arc::clone(caretaker) as Arc<dyn Caretaker>;
+        schedule.put(Duty::Logs, at, Arc::downgrade(&caretaker)).is_some()
+    }
+
+    #[test]
+    fn a_caretaker_has_one_entry_under_the_earliest_of_its_times() {
+        let (schedule, caretaker) = (schedule(), Arc::new(Noting { next: Some(LATER), ..Noting::default() }));
+        assert!(put(&schedule, LATER, &caretaker));
+        assert!(!put(&schedule, LATER + LATER, &caretaker), "it comes earlier in any case");
+        assert!(put(&schedule, Duration::ZERO, &caretaker));
+        for _ in 0..2 {
+            schedule.run_due(Duty::Logs);
+            assert_eq!(caretaker.attended.lock().len(), 1);
+            assert_eq!((schedule.next(Duty::Logs), schedule.entries.lock().by_time.len()), (Some(LATER), 1));
+        }
+        assert_eq!(schedule.next(Duty::Batches), None, "that is another duty");
+        drop(caretaker);
+        put(&schedule, Duration::ZERO, &Arc::new(Noting::default()));
+        schedule.run_due(Duty::Logs);
+        assert_eq!(schedule.entries.lock().of.len(), 1, "what is gone is attended by nobody, and leaves");
+    }
+
+    #[test]
+    fn a_look_that_panics_is_listed_again_and_the_others_are_attended() {
+        let schedule = schedule();
+        let [good, bad, last] =
+            [false, true, false].map(|panics| Arc::new(Noting { panics, ..Noting::default() }));
+        for caretaker in [&good, &bad, &last] {
+            put(&schedule, Duration::ZERO, caretaker);
+        }
+        let mut round = schedule.take_due(Duty::Logs);
+        while catch_unwind(AssertUnwindSafe(|| round.attend_next())).unwrap_or(true) {}
+        round.commit();
+        for caretaker in [&good, &bad, &last] {
+            assert_eq!(caretaker.attended.lock().len(), 1);
+            assert_eq!(caretaker.again.lock().is_some(), caretaker.panics);
+        }
+        // A round that is not ended lists what it did not come to.
+        put(&schedule, Duration::ZERO, &good);
+        drop(schedule.take_due(Duty::Logs));
+        assert!(good.again.lock().is_some());
     }
 }

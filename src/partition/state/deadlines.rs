@@ -1,18 +1,15 @@
 //! When a log wants something done in the background: a flush, a checkpoint.
 //!
-//! An append sets the time once; whoever does background work looks at it. Looking costs one load per log.
+//! An append sets a time once, and rings the log's [`Alarm`]; the rooms above see to it that somebody comes then. Looking
+//! costs two loads.
 
 use crate::{
     env::sync::{AtomicU64, Ordering},
-    error::{Error, Result},
-    partition::{
-        log::Log,
-        state::{settings::LogConfig, troubles::Chore},
-    },
+    partition::state::settings::LogConfig,
     storage::data_dir::DataDir,
     types::Durability,
 };
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::OnceLock, time::Duration};
 
 /// How much may be appended before a checkpoint is due.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
@@ -20,21 +17,46 @@ const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// How long appended data may wait for a checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
-/// How long a flush that could not begin waits at least: its own interval may be none.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
-
 const NEVER: u64 = u64::MAX;
 
+/// Called with a time on the monotonic clock at which a log has something to do, maybe under the log's locks. It must not
+/// call the log, nor wait.
+pub type Alarm = Box<dyn Fn(Duration) + Send + Sync>;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::partition) enum Due {
+    Flush,
+    /// Which flushes first.
+    Checkpoint,
+}
+
 /// Times on the monotonic clock, in microseconds.
-#[derive(Debug)]
 pub(in crate::partition) struct Deadlines {
     flush: AtomicU64,
     checkpoint: AtomicU64,
+    alarm: OnceLock<Alarm>,
+    /// How often somebody looked.
+    #[cfg(all(test, feature = "sim"))]
+    pub(in crate::partition) looks: std::sync::atomic::AtomicUsize,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Deadlines { flush: AtomicU64::new(NEVER), checkpoint: AtomicU64::new(NEVER) }
+        let (flush, checkpoint) = (AtomicU64::new(NEVER), AtomicU64::new(NEVER));
+        Deadlines {
+            flush,
+            checkpoint,
+            alarm: OnceLock::new(),
+            #[cfg(all(test, feature = "sim"))]
+            looks: Default::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Deadlines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadlines").field("next", &self.next()).finish_non_exhaustive()
     }
 }
 
@@ -47,7 +69,7 @@ impl Deadlines {
         since_checkpoint: u64,
     ) {
         if since_checkpoint >= CHECKPOINT_BYTES {
-            self.checkpoint_now(data_dir);
+            self.checkpoint_now();
         }
         // A `Flushed` topic has nothing that waits; what recovery would read of it is bounded by its size.
         if config.durability == Durability::Flushed {
@@ -67,103 +89,81 @@ impl Deadlines {
         if unset(&self.checkpoint) {
             self.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
         }
-        data_dir.wake_background();
+        self.ring();
     }
 
-    /// A flush is due when `config` lets nothing wait longer that is there at `now`. Says whether there is such a time.
-    pub(in crate::partition) fn flush_soon(&self, config: &LogConfig, now: Duration) -> bool {
-        let within = flush_within(config);
-        if let Some(within) = within {
-            self.flush.fetch_min(micros(now.saturating_add(within)), Ordering::SeqCst);
+    /// A flush is due when `config` lets nothing wait longer that is there at `now`.
+    pub(in crate::partition) fn flush_soon(&self, config: &LogConfig, now: Duration) {
+        if let Some(within) = flush_within(config) {
+            self.flush_at(now.saturating_add(within));
+            self.ring();
         }
-        within.is_some()
     }
 
     /// A checkpoint is due at once.
-    pub(in crate::partition) fn checkpoint_now(&self, data_dir: &DataDir) {
+    pub(in crate::partition) fn checkpoint_now(&self) {
         if self.checkpoint.swap(0, Ordering::SeqCst) != 0 {
-            data_dir.wake_background();
+            self.ring();
         }
     }
 
-    fn next(&self) -> Option<Duration> {
+    /// A flush is due at `at`, or earlier.
+    pub(in crate::partition) fn flush_at(&self, at: Duration) {
+        self.flush.fetch_min(micros(at), Ordering::SeqCst);
+    }
+
+    /// A checkpoint is due at `at`, or earlier.
+    pub(in crate::partition) fn checkpoint_at(&self, at: Duration) {
+        self.checkpoint.fetch_min(micros(at), Ordering::SeqCst);
+    }
+
+    /// The next checkpoint is tried a while after `now`.
+    pub(in crate::partition) fn put_checkpoint_off(&self, now: Duration) {
+        self.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
+    }
+
+    /// Takes what is due at `now`, before it is done: what comes up from here on is due again.
+    pub(in crate::partition) fn take(&self, now: Duration) -> Option<Due> {
+        let is_due = |time: &AtomicU64| time.load(Ordering::SeqCst) <= micros(now);
+        let due = match (is_due(&self.checkpoint), is_due(&self.flush)) {
+            (true, _) => Due::Checkpoint,
+            (false, true) => Due::Flush,
+            (false, false) => return None,
+        };
+        self.flush.store(NEVER, Ordering::SeqCst);
+        if due == Due::Checkpoint {
+            self.checkpoint.store(NEVER, Ordering::SeqCst);
+        }
+        Some(due)
+    }
+
+    /// What a mistake of ours forgets.
+    pub(in crate::partition) fn forget_flush(&self) {
+        self.flush.store(NEVER, Ordering::SeqCst);
+    }
+
+    /// From now on `alarm` is rung for every time that comes up, and for the one that is set.
+    pub(in crate::partition) fn connect(&self, alarm: Alarm) {
+        let _ = self.alarm.set(alarm);
+        self.ring();
+    }
+
+    /// Rings the alarm for the next time, if there is one.
+    pub(in crate::partition) fn ring(&self) {
+        if let (Some(alarm), Some(next)) = (self.alarm.get(), self.next()) {
+            alarm(next);
+        }
+    }
+
+    /// The next time at which anything is due.
+    pub(in crate::partition) fn next(&self) -> Option<Duration> {
         let earliest = self.flush.load(Ordering::SeqCst).min(self.checkpoint.load(Ordering::SeqCst));
         (earliest != NEVER).then(|| Duration::from_micros(earliest))
     }
 }
 
-impl Log {
-    /// Does the background work that is due at `now` on the monotonic clock, and says when to come back.
-    ///
-    /// # Errors
-    ///
-    /// What kept a checkpoint from being taken, or a flush from beginning; it is tried again later. A failed flush has
-    /// poisoned the log.
-    pub fn run_due(self: &Arc<Self>, now: Duration) -> Result<Option<Duration>> {
-        self.do_due(now).map_err(|(_, error)| error)
-    }
-
-    /// As [`Log::run_due`], where errors become troubles of the log.
-    pub fn run_due_alone(self: &Arc<Self>, now: Duration) -> Option<Duration> {
-        match self.do_due(now) {
-            Ok(next) => next,
-            Err((chore, error)) => {
-                self.note_trouble(chore, error);
-                self.due.next()
-            }
-        }
-    }
-
-    fn do_due(self: &Arc<Self>, now: Duration) -> Result<Option<Duration>, (Chore, Error)> {
-        let due = &self.due;
-        let is_due = |time: &AtomicU64| time.load(Ordering::SeqCst) <= micros(now);
-        if is_due(&due.checkpoint) {
-            due.flush.store(NEVER, Ordering::SeqCst);
-            due.checkpoint.store(NEVER, Ordering::SeqCst);
-            let checkpoint = self.checkpoint().map_err(|error| (Chore::Checkpoint, error));
-            let retain = || self.apply_retention().map_err(|error| (Chore::Retention, error));
-            if let Err(error) = checkpoint.and_then(|()| retain()) {
-                if self.refusal().is_none() {
-                    due.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
-                    self.flush_again(now);
-                }
-                return Err(error);
-            }
-        } else if is_due(&due.flush) {
-            if planted!(forget_what_came_during_a_flush) {
-                let flushed = self.flush();
-                due.flush.store(NEVER, Ordering::SeqCst);
-                return flushed.map(|()| due.next()).map_err(|error| (Chore::Flush, error));
-            }
-            due.flush.store(NEVER, Ordering::SeqCst);
-            if let Err(error) = self.flush() {
-                self.flush_again(now);
-                return Err((Chore::Flush, error));
-            }
-        }
-        Ok(due.next())
-    }
-
-    /// After work that ended in its middle: a checkpoint, and with it a flush, is due at `at`.
-    pub fn due_again(&self, at: Duration) {
-        self.due.checkpoint.fetch_min(micros(at), Ordering::SeqCst);
-    }
-
-    /// What was not flushed when it was due at `now` is due again after a pause, where that can succeed.
-    fn flush_again(&self, now: Duration) {
-        if planted!(a_failed_interval_flush_is_not_tried_again) {
-            return;
-        }
-        let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
-        if let Some(within) = flush_within(&self.config()).filter(|_| waits) {
-            let at = now.saturating_add(within.max(RETRY_AFTER));
-            self.due.flush.fetch_min(micros(at), Ordering::SeqCst);
-        }
-    }
-}
-
 /// How long appended data may wait for a flush that nobody asks for.
-fn flush_within(config: &LogConfig) -> Option<Duration> {
+pub(in crate::partition) fn flush_within(config: &LogConfig) -> Option<Duration> {
     match config.durability {
         Durability::Flushed => None,
         Durability::Interval(every) if planted!(flush_ms_takes_nothing_off_the_interval) => Some(every),

@@ -213,7 +213,7 @@ impl Log {
     fn note_flushed(&self, work: &Work) {
         let position = u32::try_from(work.position).unwrap_or(u32::MAX);
         if self.flusher.made_durable(work.end, position, |mark| self.write_slot(mark)).is_err() {
-            self.due.checkpoint_now(&self.data_dir);
+            self.due.checkpoint_now();
         }
     }
 

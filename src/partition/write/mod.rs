@@ -13,3 +13,4 @@ pub mod quarantine;
 pub mod reserve;
 pub mod retention;
 pub mod roll;
+pub mod upkeep;

@@ -119,7 +119,7 @@ impl Log {
     /// part of an append, which does not fail because of this: what is left is tried again with the next checkpoint.
     pub(in crate::partition) fn shrink(&self, next: u64) {
         if self.try_to_shrink(next).is_err() {
-            self.due.checkpoint_now(&self.data_dir);
+            self.due.checkpoint_now();
         }
     }
 

@@ -85,7 +85,7 @@ pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, w
     }
     log.segments.change(|list| list.push(Arc::clone(&segment)));
     active.rolled(segment, base, log.data_dir.env.now(), log.data_dir.env.random());
-    log.due.checkpoint_now(&log.data_dir);
+    log.due.checkpoint_now();
     Ok(())
 }
 

@@ -451,6 +451,32 @@ fn what_a_helper_puts_back_the_background_thread_comes_to_in_time() {
     explore_with_mistakes(help_beside_the_thread, &["a_helper_wakes_nobody"]);
 }
 
+/// A batch is handed over while the thread looks at its queue for an older reason.
+fn hand_over_beside_a_look() {
+    let disk = Disk::new();
+    let log = Builder::with_env(disk.clone(), Path::new("/data")).open().unwrap();
+    log.create_topic("t", TopicConfig::default()).unwrap();
+    let linger = Duration::from_millis(10);
+    let producer = log.producer_builder().linger(linger).batch_size(512).build().unwrap();
+    // Its time stays listed when it has left.
+    producer.enqueue(ProducerRecord::new("t", "early")).unwrap();
+    producer.send(ProducerRecord::new("t", "sent")).unwrap();
+    disk.advance(linger / 2);
+    let value = [7; 300];
+    let handed_over = producer.enqueue(ProducerRecord::new("t", &value)).unwrap();
+    // The thread finds that nothing is due before another half, while a second record fills the batch.
+    disk.advance(linger / 2);
+    producer.enqueue(ProducerRecord::new("t", &value)).unwrap();
+    // Without an end, and without time that passes.
+    assert_eq!(handed_over.wait().unwrap().offset, 2);
+    log.close().unwrap();
+}
+
+#[test]
+fn a_time_that_comes_up_during_a_look_is_not_lost() {
+    explore_with_mistakes(hand_over_beside_a_look, &["a_look_takes_back_an_earlier_time"]);
+}
+
 /// Closing beside producers: each delivery is told what became of it, and what was promised is there.
 fn close_against_deliveries() {
     let disk = Disk::new();

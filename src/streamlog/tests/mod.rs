@@ -4,3 +4,5 @@
 mod disk;
 #[cfg(streamlog_shuttle)]
 mod interleavings;
+#[cfg(feature = "sim")]
+mod wakeups;

@@ -1,0 +1,102 @@
+//! The background work of one log: the flush or the checkpoint that is due, and when to come back.
+//!
+//! Work that fails is a trouble of the log and due again after a pause. A failed flush has poisoned the log: nothing is due
+//! there any more.
+
+use crate::{
+    error::{Error, Result},
+    partition::{
+        log::Log,
+        state::{
+            deadlines::{Alarm, Due, flush_within},
+            troubles::Chore,
+        },
+    },
+};
+use std::{sync::Arc, time::Duration};
+
+/// How long a flush that could not begin waits at least: its own interval may be none.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+impl Log {
+    /// From now on `alarm` is rung when background work has come up.
+    pub fn on_due(&self, alarm: Alarm) {
+        self.due.connect(alarm);
+    }
+
+    /// Does the background work that is due at `now` on the monotonic clock; rings the alarm for what is left.
+    ///
+    /// # Errors
+    ///
+    /// What kept a checkpoint from being taken, or a flush from beginning; it is tried again later. A failed flush has
+    /// poisoned the log.
+    pub fn run_due(self: &Arc<Self>, now: Duration) -> Result<()> {
+        let done = self.do_due(now);
+        self.due.ring();
+        done.map_err(|(_, error)| error)
+    }
+
+    /// As [`Log::run_due`], where errors become troubles of the log. Returns when to come back.
+    pub fn run_due_alone(self: &Arc<Self>, now: Duration) -> Option<Duration> {
+        if let Err((chore, error)) = self.do_due(now) {
+            self.note_trouble(chore, error);
+        }
+        self.due.next()
+    }
+
+    fn do_due(self: &Arc<Self>, now: Duration) -> Result<(), (Chore, Error)> {
+        #[cfg(all(test, feature = "sim"))]
+        self.due.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match self.due.take(now) {
+            None => Ok(()),
+            Some(Due::Checkpoint) => self.do_checkpoint(now),
+            Some(Due::Flush) => self.do_flush(now).map_err(|error| (Chore::Flush, error)),
+        }
+    }
+
+    fn do_checkpoint(self: &Arc<Self>, now: Duration) -> Result<(), (Chore, Error)> {
+        let checkpoint = self.checkpoint().map_err(|error| (Chore::Checkpoint, error));
+        let retain = || self.apply_retention().map_err(|error| (Chore::Retention, error));
+        let done = checkpoint.and_then(|()| retain()).map(drop);
+        if done.is_err() && self.refusal().is_none() {
+            self.due.put_checkpoint_off(now);
+            self.flush_again(now);
+        }
+        done
+    }
+
+    fn do_flush(&self, now: Duration) -> Result<()> {
+        let flushed = self.flush();
+        if planted!(forget_what_came_during_a_flush) {
+            self.due.forget_flush();
+            return flushed;
+        }
+        if flushed.is_err() {
+            self.flush_again(now);
+        }
+        flushed
+    }
+
+    /// After work that ended in its middle: a checkpoint, and with it a flush, is due at `at`.
+    pub fn due_again(&self, at: Duration) {
+        self.due.checkpoint_at(at);
+        self.due.ring();
+    }
+
+    /// What was not flushed when it was due at `now` is due again after a pause, where that can succeed.
+    fn flush_again(&self, now: Duration) {
+        if planted!(a_failed_interval_flush_is_not_tried_again) {
+            return;
+        }
+        let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
+        if let Some(within) = flush_within(&self.config()).filter(|_| waits) {
+            self.due.flush_at(now.saturating_add(within.max(RETRY_AFTER)));
+        }
+    }
+
+    /// How often background work has looked at it.
+    #[cfg(all(test, feature = "sim"))]
+    pub(crate) fn looks(&self) -> usize {
+        self.due.looks.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
