@@ -6,7 +6,7 @@
 //! at the end; types that we do not know are to be skipped.
 
 use super::{
-    batch::{BatchHeader, CONTROL, HEADER_LEN, TRANSACTIONAL},
+    batch::header::{BatchHeader, CONTROL, HEADER_LEN, TRANSACTIONAL},
     builder::{SealedBatch, UNSEALED},
     record::first_record,
 };

@@ -21,7 +21,7 @@ pub use headers::{Headers, RawHeaders};
 
 use super::{
     DecodeError,
-    batch::{BatchHeader, HEADER_LEN},
+    batch::header::{BatchHeader, HEADER_LEN},
     varint::{read_varint, read_varlong},
 };
 use crate::types::{Offset, Timestamp, TimestampType};

@@ -1,7 +1,10 @@
 //! What the headers of batches, and batches as a whole, must hold.
 
-use super::*;
-use crate::codec::{record::Record, vectors::*};
+use super::{header::DELETE_HORIZON, *};
+use crate::{
+    codec::{record::Record, vectors::*},
+    types::{Offset, Timestamp},
+};
 use proptest::prelude::*;
 
 const UNCOMPRESSED: [&str; 7] =
