@@ -1,52 +1,32 @@
 //! Records straight into the batch they will be written in.
 //!
-//! A [`BatchBuilder`] encodes each record once, behind 61 bytes kept free for the header. [`BatchBuilder::seal`]
-//! compresses them and sums them, which needs no lock of a partition. [`SealedBatch::finish`] writes the header, once
-//! offsets are known: its CRC is that of its own 40 bytes joined to the prepared one, whatever the batch's size, and
-//! it may be called again with other offsets.
+//! A [`BatchBuilder`] encodes each record once, after 61 bytes kept free for the header. [`BatchBuilder::seal`]
+//! compresses the records and sums them, which needs no lock of a partition; what it gives, a [`SealedBatch`], waits for
+//! its offsets.
 //!
-//! Always true: offset deltas rise; a batch never grows beyond what its 32-bit length can say; a record that was
-//! refused left nothing behind.
+//! Always true: offset deltas rise; a batch never grows beyond what its 32-bit length can say; a refused record leaves
+//! no trace.
+
+mod encode;
+mod sealed;
+
+pub use encode::HeaderParts;
+pub(super) use sealed::UNSEALED;
+pub use sealed::{SealedBatch, Stamp};
 
 use super::{
-    batch::{self, BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD},
+    batch::header::{BatchHeader, DELETE_HORIZON, HEADER_LEN, codec_bits},
     compress::{MAX_DECOMPRESSED, compress},
-    crc::{Shift, crc32c},
     varint::{self, size_unsigned, zigzag, zigzag_long},
 };
 use crate::{
     error::Error,
-    types::{Compression, Offset, Timestamp},
+    types::{Compression, Timestamp},
 };
+use encode::{Fields, HEAD, SHORT_RECORD, size_of_body, write_record, write_short};
 
 /// The largest batch that a signed 32-bit length can say.
 const MAX_BATCH: usize = i32::MAX as usize;
-
-/// Up to so many bytes of records are summed together with the header: making ready to join their checksum to another
-/// takes about two thousand instructions, summing them a few hundred.
-const SUMMED_LATE: usize = 4096;
-
-/// Who gives a batch its timestamps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stamp {
-    /// The producer: records keep theirs.
-    CreateTime,
-    /// The log: every record reads back with this one.
-    LogAppendTime(Timestamp),
-}
-
-/// A header: its name, and its value, which may be null.
-pub trait HeaderParts {
-    /// Both.
-    fn parts(&self) -> (&str, Option<&[u8]>);
-}
-
-impl HeaderParts for (&str, Option<&[u8]>) {
-    #[inline]
-    fn parts(&self) -> (&str, Option<&[u8]>) {
-        *self
-    }
-}
 
 /// A batch that is being filled.
 #[derive(Debug)]
@@ -250,9 +230,9 @@ impl BatchBuilder {
             Ok(Some(packed)) => self.buffer = packed,
             Err(error) => return Err(Box::new((self, error))),
         }
-        let horizon = if self.delete_horizon { batch::DELETE_HORIZON } else { 0 };
+        let horizon = if self.delete_horizon { DELETE_HORIZON } else { 0 };
         let header = BatchHeader {
-            attributes: batch::codec_bits(compression) | horizon,
+            attributes: codec_bits(compression) | horizon,
             last_offset_delta: self.next_delta - 1,
             base_timestamp: self.base_timestamp.unwrap_or(self.first_timestamp),
             max_timestamp: Timestamp::from_millis(self.max_timestamp),
@@ -282,326 +262,6 @@ impl BatchBuilder {
         }
         Ok(Some(packed))
     }
-}
-
-/// A header before anything is known.
-pub(super) const UNSEALED: BatchHeader = BatchHeader {
-    crc: 0,
-    base_offset: Offset::ZERO,
-    batch_length: batch::MIN_BATCH_LENGTH,
-    leader_epoch: -1,
-    attributes: 0,
-    last_offset_delta: 0,
-    base_timestamp: -1,
-    max_timestamp: Timestamp::NONE,
-    producer_id: -1,
-    producer_epoch: -1,
-    base_sequence: -1,
-    record_count: 0,
-};
-
-/// A batch whose records are encoded, compressed and summed, and which waits for its offsets.
-#[derive(Debug)]
-pub struct SealedBatch {
-    header: BatchHeader,
-    first_timestamp: Timestamp,
-    /// The largest timestamp of the records, whatever the last stamp was.
-    max_timestamp: Timestamp,
-    /// The checksum of the records and what joins another before it; `None` for few bytes, which are summed at the end
-    /// for less than the joining takes.
-    prepared: Option<(u32, Shift)>,
-    buffer: Vec<u8>,
-}
-
-impl SealedBatch {
-    /// Seals `buffer`: room for a header, and records as `header` describes them.
-    pub(super) fn new(header: BatchHeader, first_timestamp: Timestamp, buffer: Vec<u8>) -> Self {
-        let records = buffer.get(HEADER_LEN..).unwrap_or_default();
-        SealedBatch {
-            header: BatchHeader { batch_length: (buffer.len() - LENGTH_OVERHEAD) as i32, ..header },
-            first_timestamp,
-            max_timestamp: header.max_timestamp,
-            prepared: (records.len() > SUMMED_LATE)
-                .then(|| (crc32c(records), Shift::over(records.len() as u64))),
-            buffer,
-        }
-    }
-
-    /// How many records there are.
-    pub fn count(&self) -> u32 {
-        self.header.record_count
-    }
-
-    /// The bytes of the batch.
-    pub fn size(&self) -> u64 {
-        self.buffer.len() as u64
-    }
-
-    /// From the batch's base offset to its last.
-    pub fn last_offset_delta(&self) -> i32 {
-        self.header.last_offset_delta
-    }
-
-    /// The largest timestamp that a producer gave.
-    pub fn max_timestamp(&self) -> Timestamp {
-        self.max_timestamp
-    }
-
-    /// The first record's timestamp.
-    pub fn first_timestamp(&self) -> Timestamp {
-        self.first_timestamp
-    }
-
-    /// Makes this the batch of an idempotent producer.
-    pub fn set_producer(&mut self, id: i64, epoch: i16, base_sequence: i32) {
-        self.header.producer_id = id;
-        self.header.producer_epoch = epoch;
-        self.header.base_sequence = base_sequence;
-    }
-
-    /// Whether the batch belongs to a transaction.
-    pub fn set_transactional(&mut self, transactional: bool) {
-        self.set_attribute(batch::TRANSACTIONAL, transactional);
-    }
-
-    /// Makes the records control records.
-    pub fn set_control(&mut self) {
-        self.set_attribute(batch::CONTROL, true);
-    }
-
-    /// Lets the batch end at a later offset than its last record's, as one does whose last records were cleaned away.
-    pub fn set_last_offset_delta(&mut self, delta: i32) {
-        debug_assert!(delta >= self.header.last_offset_delta);
-        self.header.last_offset_delta = delta;
-    }
-
-    /// Writes the header and returns the batch as it is to be stored.
-    pub fn finish(&mut self, base_offset: Offset, leader_epoch: i32, stamp: Stamp) -> &[u8] {
-        self.header.base_offset = base_offset;
-        self.header.leader_epoch = leader_epoch;
-        let (append_time, max_timestamp) = match stamp {
-            Stamp::CreateTime => (false, self.max_timestamp),
-            Stamp::LogAppendTime(now) => (true, now),
-        };
-        self.header.max_timestamp = max_timestamp;
-        self.set_attribute(batch::LOG_APPEND_TIME, append_time);
-        if let Some(room) = self.buffer.first_chunk_mut::<HEADER_LEN>() {
-            self.header.write(room);
-        }
-        let covered = self.buffer.get(CRC_START..).unwrap_or_default();
-        self.header.crc = match self.prepared {
-            Some((records_crc, shift)) => shift.join(crc32c(&covered[..HEADER_LEN - CRC_START]), records_crc),
-            None => crc32c(covered),
-        };
-        if let Some(room) = self.buffer.get_mut(CRC_START - 4..CRC_START) {
-            room.copy_from_slice(&self.header.crc.to_be_bytes());
-        }
-        &self.buffer
-    }
-
-    /// The batch, as [`finish`](Self::finish) last wrote it.
-    pub fn bytes(&self) -> &[u8] {
-        &self.buffer
-    }
-
-    /// The header as [`finish`](Self::finish) last wrote it.
-    pub fn header(&self) -> &BatchHeader {
-        &self.header
-    }
-
-    /// The batch, as [`finish`](Self::finish) last wrote it.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.buffer
-    }
-
-    fn set_attribute(&mut self, bit: i16, on: bool) {
-        self.header.attributes =
-            if on { self.header.attributes | bit } else { self.header.attributes & !bit };
-    }
-}
-
-/// Bytes of a record behind its length. Numbers come in zigzag form.
-#[inline(always)]
-fn size_of_body<H: HeaderParts>(
-    timestamp_delta: u64,
-    offset_delta: u64,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers: &[H],
-) -> usize {
-    let fixed = 1 + size_unsigned(timestamp_delta) + size_unsigned(offset_delta);
-    let body = fixed.saturating_add(size_of_nullable(key)).saturating_add(size_of_nullable(value));
-    if headers.is_empty() { body + 1 } else { body.saturating_add(size_of_headers(headers)) }
-}
-
-#[inline(always)]
-fn size_of_nullable(part: Option<&[u8]>) -> usize {
-    part.map_or(1, |part| size_unsigned((part.len() as u64) << 1) + part.len())
-}
-
-fn size_of_headers<H: HeaderParts>(headers: &[H]) -> usize {
-    headers.iter().fold(size_unsigned((headers.len() as u64) << 1), |size, header| {
-        let (name, value) = header.parts();
-        size.saturating_add(size_of_nullable(Some(name.as_bytes()))).saturating_add(size_of_nullable(value))
-    })
-}
-
-/// The fields before a key or value, gathered so that they go out as one copy of constant size.
-struct Head {
-    bytes: [u8; HEAD],
-    len: usize,
-}
-
-/// More than the fields take, 31, by the 8 bytes that are written for each number.
-const HEAD: usize = 40;
-
-impl Head {
-    #[inline(always)]
-    fn number(&mut self, value: u64) {
-        if value < 0x80 {
-            self.bytes[self.len] = value as u8;
-            self.len += 1;
-        } else {
-            self.long_number(value);
-        }
-    }
-
-    #[inline(always)]
-    fn long_number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes[self.len] = value as u8 | 0x80;
-            self.len += 1;
-            value >>= 7;
-        }
-        self.bytes[self.len] = value as u8;
-        self.len += 1;
-    }
-
-    #[inline(always)]
-    fn length(&mut self, part: Option<&[u8]>) {
-        // -1 is 1 in zigzag form.
-        self.number(part.map_or(1, |part| (part.len() as u64) << 1));
-    }
-
-    #[inline(always)]
-    fn flush(&mut self, out: &mut Vec<u8>) {
-        let end = out.len() + self.len;
-        out.extend_from_slice(&self.bytes);
-        out.truncate(end);
-        self.len = 0;
-    }
-}
-
-/// What of a record is written before its headers, its numbers in zigzag form.
-#[derive(Clone, Copy)]
-struct Fields<'a> {
-    timestamp: u64,
-    offset: u64,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-}
-
-/// Numbers below take two bytes at most.
-const SHORT: u64 = 1 << 14;
-
-/// More than a record takes all of whose numbers are short, with room for writing whole words.
-const SHORT_RECORD: usize = SHORT as usize;
-
-impl Fields<'_> {
-    /// Whether every number of the record, its length too, takes two bytes at most.
-    #[inline(always)]
-    fn are_short(&self) -> bool {
-        let len = |part: Option<&[u8]>| part.map_or(0, |part| part.len() as u64);
-        // What is in the body beside key and value has less than 16 bytes, and zigzag form doubles.
-        let body = len(self.key).saturating_add(len(self.value)).saturating_add(16);
-        (self.timestamp | self.offset) < SHORT && body < SHORT / 2
-    }
-}
-
-/// The bytes of a short number as the low ones of a word, and how many they are.
-#[inline(always)]
-fn short(value: u64) -> (u64, usize) {
-    let long = u64::from(value >= 0x80);
-    ((value & 0x7f) | long << 7 | value >> 7 << 8, 1 + long as usize)
-}
-
-/// The length of a key or value as such a number; null is -1, in zigzag form 1.
-#[inline(always)]
-fn short_length(part: Option<&[u8]>) -> (u64, usize) {
-    part.map_or((1, 1), |part| short((part.len() as u64) << 1))
-}
-
-/// Writes the low `len` bytes of a word.
-#[inline(always)]
-fn write_word(out: &mut Vec<u8>, word: u64, len: usize) {
-    let end = out.len() + len;
-    // A copy of constant size is one instruction.
-    out.extend_from_slice(&word.to_le_bytes());
-    out.truncate(end);
-}
-
-/// Writes a record all of whose numbers are short: they are gathered in registers, and no branch depends on them.
-#[inline(always)]
-fn write_short(out: &mut Vec<u8>, Fields { timestamp, offset, key, value }: Fields<'_>) {
-    let ((timestamp, timestamp_size), (offset, offset_size)) = (short(timestamp), short(offset));
-    let ((key_length, key_size), (value_length, value_size)) = (short_length(key), short_length(value));
-    let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
-    // With the attributes and the number of headers, both 0.
-    let body = 1 + timestamp_size + offset_size + key_size + key.len() + value_size + value.len() + 1;
-    let (word, mut len) = short((body as u64) << 1);
-    out.reserve(body + 4 * size_of::<u64>());
-    len += 1;
-    let word = word | timestamp << (8 * len) | offset << (8 * (len + timestamp_size));
-    write_word(out, word, len + timestamp_size + offset_size);
-    if key.is_empty() {
-        write_word(out, key_length | value_length << (8 * key_size), key_size + value_size);
-    } else {
-        write_word(out, key_length, key_size);
-        out.extend_from_slice(key);
-        write_word(out, value_length, value_size);
-    }
-    out.extend_from_slice(value);
-    out.push(0);
-}
-
-/// Writes a record whose sizes are known to fit.
-fn write_record<H: HeaderParts>(out: &mut Vec<u8>, body: usize, fields: Fields<'_>, headers: &[H]) {
-    let mut head = Head { bytes: [0; HEAD], len: 0 };
-    head.number((body as u64) << 1);
-    // The attributes, which are always 0.
-    head.number(0);
-    head.number(fields.timestamp);
-    head.number(fields.offset);
-    head.length(fields.key);
-    if let Some(key) = fields.key {
-        head.flush(out);
-        out.extend_from_slice(key);
-    }
-    head.length(fields.value);
-    head.flush(out);
-    if let Some(value) = fields.value {
-        out.extend_from_slice(value);
-    }
-    if headers.is_empty() {
-        out.push(0);
-    } else {
-        write_headers(out, headers);
-    }
-}
-
-fn write_headers<H: HeaderParts>(out: &mut Vec<u8>, headers: &[H]) {
-    let mut head = Head { bytes: [0; HEAD], len: 0 };
-    head.number((headers.len() as u64) << 1);
-    for header in headers {
-        let (name, value) = header.parts();
-        head.length(Some(name.as_bytes()));
-        head.flush(out);
-        out.extend_from_slice(name.as_bytes());
-        head.length(value);
-        head.flush(out);
-        out.extend_from_slice(value.unwrap_or_default());
-    }
-    head.flush(out);
 }
 
 #[cold]
