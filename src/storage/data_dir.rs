@@ -12,9 +12,10 @@ use crate::{
     },
     error::{Error, Result},
     storage::{
+        access::Access,
         files::{FilePool, ReadMode},
         layout::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_CONTENT, META_PROPERTIES},
-        manifest::{Access, Flush, Manifest},
+        manifest::{Flush, Manifest},
         marks::Marks,
         sidecar::{TEXT_MAX, read_file, remove_if_there, replace_file},
         space::SpaceFound,

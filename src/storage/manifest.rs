@@ -29,20 +29,12 @@ use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAY
 use crate::env::sync::Mutex;
 use crate::env::{Env, File, Open, write_all_at};
 use crate::error::{Error, Result};
+use crate::storage::access::Access;
 use crate::storage::apart::remove_if_there;
 use crate::storage::marks::Marks;
 use crate::types::TopicId;
 use std::path::{Path, PathBuf};
 use std::{collections::HashSet, io, sync::Arc};
-
-/// Whether a handle may write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// It is the one that writes.
-    ReadWrite,
-    /// It only reads, while another may write.
-    ReadOnly,
-}
 
 /// When an append must be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

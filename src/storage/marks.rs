@@ -4,7 +4,7 @@
 //! reads as none. Writing one is a single `pwrite` without a flush, so a mark survives the process at once and a power
 //! cut once it was flushed. The file is made when the first mark is written.
 
-use super::{apart::copy_anew, manifest::Access};
+use super::{access::Access, apart::copy_anew};
 use crate::codec::mark::{MARK_BYTES, ManifestMark, Mark};
 use crate::env::sync::{AtomicBool, Mutex, Ordering};
 use crate::env::{Env, File, Open, read_full_at, write_all_at};

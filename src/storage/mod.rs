@@ -3,8 +3,8 @@
 //!
 //! Nothing here knows about topics' settings, producers or waiting readers; it knows bytes, positions and offsets.
 
+pub mod access;
 pub mod apart;
-pub mod cap;
 pub mod data_dir;
 pub mod files;
 pub mod holes;
@@ -13,7 +13,6 @@ pub mod layout;
 pub mod manifest;
 pub mod marks;
 pub mod pages;
-mod reclaiming_env;
 pub mod scan;
 pub mod segment;
 pub mod sidecar;

@@ -31,10 +31,11 @@ use crate::{
         },
     },
     storage::{
+        access::Access,
         data_dir::{DataDir, SharedOptions},
         files::ReadMode,
         layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
-        manifest::{Access, Manifest, PartitionState},
+        manifest::{Manifest, PartitionState},
         marks::Marks,
         segment::Segment,
         sidecar::{SNAPSHOT_MAX, read_file},

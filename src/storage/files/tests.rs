@@ -2,9 +2,14 @@
 
 use super::*;
 use crate::{
-    env::{memory::MemoryEnv, sync::AtomicUsize},
+    env::{
+        memory::MemoryEnv,
+        read_exact_at,
+        sync::{AtomicUsize, Ordering},
+    },
     storage::sidecar::replace_file,
 };
+use std::{fmt, io, path::Path};
 
 /// A file that does something else before each write, and in place of each flush.
 struct Hooked {

@@ -1,7 +1,12 @@
 //! Files that the system does not map are read all the same.
 
 use super::*;
-use crate::env::{memory::MemoryEnv, sync::AtomicUsize};
+use crate::env::{
+    Region,
+    memory::MemoryEnv,
+    sync::{AtomicUsize, Ordering},
+};
+use std::io;
 
 /// A file that is not mapped, and how often that was asked.
 #[derive(Debug)]

@@ -15,11 +15,14 @@
 //!
 //! All three are damage, and nothing is written. An append that no flush covered is still a torn tail, as always.
 
-use super::{Access, Inner, Manifest};
+use super::{Inner, Manifest};
 use crate::{
     codec::mark::ManifestMark,
     error::{Error, Result},
-    storage::marks::{InUse, Marks},
+    storage::{
+        access::Access,
+        marks::{InUse, Marks},
+    },
 };
 use std::{
     cmp::Ordering::{Equal, Greater, Less},

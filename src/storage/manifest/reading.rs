@@ -4,12 +4,12 @@
 //! held at once is one append and the state, and zeros are not held at all. A record of few bytes makes no more
 //! partitions than the file has room to speak of.
 
-use super::{Access, HEADER_BYTES, Inner, Manifest, state::PARTITIONS_MAX};
+use super::{HEADER_BYTES, Inner, Manifest, state::PARTITIONS_MAX};
 use crate::{
     codec::manifest::{self as codec, Entry, Reader, Step, Tail},
     env::{File, Open, read_full_at},
     error::{Error, Result},
-    storage::manifest::ManifestState,
+    storage::{access::Access, manifest::ManifestState},
 };
 use std::{io, sync::Arc};
 

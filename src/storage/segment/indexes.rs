@@ -15,8 +15,7 @@ use crate::{
     },
     error::{Error, Result},
     storage::{
-        cap::Evictable,
-        files::FilePool,
+        files::{FilePool, cap::Evictable},
         index,
         index::{IndexBytes, IndexedBatch, KnownTimes, SegmentIndex},
         layout::SegmentFile,

@@ -1,6 +1,6 @@
 //! A cap on things that are cheap to get again: descriptors, mappings, loaded indexes.
 //!
-//! Holders queue up; when there are too many, the one that has not been used since the hand last passed it lets go
+//! Holders queue up; when there are too many, the one that has not been used since the hand last passed it is evicted
 //! (the clock algorithm). A holder that cannot let go now (it is in use, or its flush failed) is passed over, so the
 //! cap may be exceeded while everything is in use, never otherwise.
 
@@ -32,7 +32,7 @@ pub struct Cap {
 
 impl fmt::Debug for Cap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound").field("cap", &self.cap).field("held", &self.held()).finish()
+        f.debug_struct("Cap").field("cap", &self.cap).field("held", &self.held()).finish()
     }
 }
 
@@ -97,7 +97,7 @@ impl Cap {
 
 #[cfg(test)]
 mod tests {
-    use crate::{env::sync::AtomicBool, storage::cap::*};
+    use crate::{env::sync::AtomicBool, storage::files::cap::*};
 
     #[derive(Default)]
     struct Fake {

@@ -1,45 +1,39 @@
-//! The machine as seen by one whose files are many: where descriptors have run out, idle ones are given back first.
+//! The machine for an owner of many files: where descriptors have run out, idle ones are given back first.
 //!
 //! Whatever needs a descriptor is tried again for as long as the pool finds one to give back. What is left is an error
 //! that says which limits there are.
 
+use super::caps::Caps;
 use crate::{
     env::{DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Running, Task, sync::Signal},
     error::is_out_of_descriptors,
-    storage::files::FilePool,
     types::Timestamp,
 };
-use std::{
-    io,
-    path::Path,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
-/// An environment that makes room in a pool.
+/// An environment that makes room under the caps of a pool.
 #[derive(Debug)]
-pub(super) struct Frugal {
+pub(super) struct ReclaimingEnv {
     env: Arc<dyn Env>,
-    pool: Weak<FilePool>,
+    caps: Arc<Caps>,
 }
 
-impl Frugal {
-    pub(super) fn new(env: Arc<dyn Env>, pool: Weak<FilePool>) -> Self {
-        Frugal { env, pool }
+impl ReclaimingEnv {
+    pub(super) fn new(env: Arc<dyn Env>, caps: Arc<Caps>) -> Self {
+        ReclaimingEnv { env, caps }
     }
 
     fn with_room<T>(&self, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         loop {
             match act() {
-                Err(e)
-                    if is_out_of_descriptors(&e) && self.pool.upgrade().is_some_and(|p| p.make_room(1)) => {}
+                Err(e) if is_out_of_descriptors(&e) && self.caps.make_room(1) => {}
                 done => return done,
             }
         }
     }
 }
 
-impl Env for Frugal {
+impl Env for ReclaimingEnv {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         self.with_room(|| self.env.open(path, how))
     }
