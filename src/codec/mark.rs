@@ -54,6 +54,23 @@ impl Mark {
         }
     }
 
+    /// The mark of a partition that ends at `end`, at `position` of its segment: all of it is durable, and nothing needs to
+    /// be looked at again.
+    pub fn at(topic: &TopicId, partition: u32, end: Offset, position: u64, index_checksum: u32) -> Self {
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        let blank = Mark::blank(topic, partition);
+        Mark { recovery_offset: end, recovery_position: position, index_checksum, ..blank }
+            .flushed_at(end, position.into())
+    }
+
+    /// This mark once everything up to `end`, at `position` of its segment, is durable, and no flush is under way or has
+    /// failed.
+    #[must_use]
+    pub fn flushed_at(self, end: Offset, position: u64) -> Self {
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        Mark { flushing_offset: end, flushed_offset: end, flushed_position: position, failed: false, ..self }
+    }
+
     /// The bytes of its slot.
     pub fn encode(&self) -> [u8; MARK_BYTES] {
         let mut bytes = [0; MARK_BYTES];

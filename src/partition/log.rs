@@ -7,7 +7,6 @@
 //! without that lock; bytes are published only when they are whole batches in the file.
 
 use crate::{
-    codec::manifest::{Entry, SealedSegment},
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     partition::{
@@ -279,31 +278,14 @@ impl Log {
     /// The incarnation that `offset` belongs to, and where that one ends when it is not the last.
     pub fn incarnation_of(&self, offset: Offset) -> (u32, Option<Offset>) {
         let state = self.data_dir.manifest.state();
-        let Some(partition) = state.partition(&self.identity.topic_id, self.identity.name.partition) else {
-            return (0, None);
-        };
-        let later = partition.incarnations.iter().position(|(_, first)| *first > offset);
-        let index = later.unwrap_or(partition.incarnations.len()).checked_sub(1);
-        let number = index.and_then(|i| partition.incarnations.get(i)).map_or(0, |(number, _)| *number);
-        (number, later.and_then(|i| partition.incarnations.get(i)).map(|(_, first)| *first))
+        state.of(self.identity.id()).map_or((0, None), |partition| partition.incarnation_of(offset))
     }
 
     /// Where incarnation `number` ended: the lowest first offset of the later ones, for a later one may begin below an
     /// earlier one. `None` when it goes on.
     pub fn incarnation_end(&self, number: u32) -> Option<Offset> {
         let state = self.data_dir.manifest.state();
-        let partition = state.partition(&self.identity.topic_id, self.identity.name.partition)?;
-        partition.incarnations.iter().filter(|(n, _)| *n > number).map(|(_, first)| *first).min()
-    }
-
-    /// A manifest entry that says what a sealed segment holds.
-    pub(super) fn sealed_entry(&self, base: Offset, sealed: SealedSegment) -> Entry {
-        Entry::SegmentSealed {
-            id: self.identity.topic_id,
-            partition: self.identity.name.partition,
-            base,
-            sealed,
-        }
+        state.of(self.identity.id())?.incarnation_end(number)
     }
 
     /// The sum of the segments' bytes, counted anew.

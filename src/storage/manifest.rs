@@ -17,13 +17,15 @@
 //! * After a failed flush, or a failed write that could not be taken back, nothing is written any more.
 
 mod end;
+mod partition;
 mod reading;
 mod segments;
 mod state;
 
+pub use partition::{PartitionId, PartitionState};
 #[allow(unused_imports, reason = "words of the rooms above")]
 pub use segments::{SegmentEntry, Segments};
-pub use state::{ManifestState, OwnMark, PartitionState, TopicState};
+pub use state::{ManifestState, OwnMark, TopicState};
 
 use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAYLOAD_MAX};
 use crate::env::sync::Mutex;

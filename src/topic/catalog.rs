@@ -540,7 +540,7 @@ impl Catalog {
         }
         for observer in self.observers.lock().iter_mut() {
             let identity = &observer.log().identity;
-            let found = state.partition(&identity.topic_id, identity.name.partition).cloned();
+            let found = state.of(identity.id()).cloned();
             if let Some(partition) = found {
                 match observer.refresh(&partition) {
                     // Its readers get it until it passes; the others go on.

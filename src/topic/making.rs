@@ -31,11 +31,7 @@ impl Catalog {
         // A mark that cannot be read is a lost one from here on.
         data_dir.marks.flush()?;
         self.sync_dir()?;
-        let first_segment = |identity: &Identity| Entry::SegmentCreated {
-            id: identity.topic_id,
-            partition: identity.name.partition,
-            base: Offset::ZERO,
-        };
+        let first_segment = |identity: &Identity| identity.id().segment_created(Offset::ZERO);
         let entries: Vec<Entry> = iter::once(named).chain(identities.iter().map(first_segment)).collect();
         data_dir.manifest.append(&entries, Flush::Now)?;
         Ok(identities

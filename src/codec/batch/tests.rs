@@ -1,6 +1,9 @@
 //! What the headers of batches, and batches as a whole, must hold.
 
-use super::{header::DELETE_HORIZON, *};
+use super::{
+    header::{DELETE_HORIZON, MIN_BATCH_LENGTH},
+    *,
+};
 use crate::{
     codec::{record::Record, vectors::*},
     types::{Offset, Timestamp},

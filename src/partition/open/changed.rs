@@ -247,19 +247,18 @@ impl Recovery<'_> {
         if matches!(self.verdict, RecoveryVerdict::Damage { .. }) {
             return Ok(entries);
         }
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
+        let id = self.identity.id();
         if self.removed.is_some() {
             let below = self.segments.first().map_or(Offset::ZERO, |first| first.base());
-            entries.push(Entry::LogStart { id, partition, offset: self.log_start });
-            entries.push(Entry::SegmentsRemoved { id, partition, below });
+            entries.extend(id.trimmed(self.log_start, below));
         }
         for (i, segment) in self.segments.iter().enumerate() {
             if i >= self.named {
-                entries.push(Entry::SegmentCreated { id, partition, base: segment.base() });
+                entries.push(id.segment_created(segment.base()));
             }
             if let Some(next) = self.segments.get(i + 1).filter(|_| i + 1 >= self.named) {
                 let sealed = seal(segment, next.base())?;
-                entries.push(Entry::SegmentSealed { id, partition, base: segment.base(), sealed });
+                entries.push(id.segment_sealed(segment.base(), sealed));
             }
         }
         let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
@@ -273,7 +272,7 @@ impl Recovery<'_> {
             let leader_epoch = replay.last_epoch.filter(|epoch| *epoch >= 0);
             let leader_epoch = leader_epoch.unwrap_or_else(|| state.leader_epoch());
             let taken_in = TakenIn { from: range.start, next: range.end, leader_epoch };
-            entries.push(Entry::TakenIn { id, partition, taken_in });
+            entries.push(id.taken_in(taken_in));
             self.taken_in = Some((range, leader_epoch));
         }
         Ok(entries)

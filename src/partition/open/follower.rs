@@ -139,7 +139,7 @@ impl Follower {
     fn manifest_says(&self) -> Result<Option<PartitionState>> {
         let (manifest, identity) = (&self.trail.log.data_dir.manifest, &self.trail.log.identity);
         manifest.observe()?;
-        Ok(manifest.state().partition(&identity.topic_id, identity.name.partition).cloned())
+        Ok(manifest.state().of(identity.id()).cloned())
     }
 
     /// What the opening has to tell: how a closed log differs from what it was then, and what is missing. `None` where

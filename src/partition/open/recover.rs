@@ -15,7 +15,7 @@
 //! A log that was closed, and changed since, comes here too, with its closing facts in the mark's place: see `changed`.
 
 use crate::{
-    codec::{batch::RecordBatch, manifest::Entry, mark::Mark},
+    codec::{batch::RecordBatch, manifest::Entry},
     error::{Error, Result},
     partition::{
         log::Log,
@@ -88,13 +88,7 @@ impl Recovery<'_> {
             high_watermark: end,
             log_end: end.max(log_start),
         };
-        let mark = Mark {
-            flushing_offset: end,
-            flushed_offset: end,
-            flushed_position: u32::try_from(replay.position).unwrap_or(u32::MAX),
-            failed: false,
-            ..self.mark
-        };
+        let mark = self.mark.flushed_at(end, replay.position);
         let config = Arc::new(self.config.clone());
         let leader_epoch = self.taken_in.as_ref().map_or(state.leader_epoch(), |(_, epoch)| *epoch);
         let beginning = Beginning {
@@ -286,11 +280,9 @@ impl Recovery<'_> {
 
     /// What the manifest says of the segment before the one that begins at `base`.
     fn seal_before(&self, base: Offset) -> Option<Entry> {
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let state = self.data_dir.manifest.state();
-        let segments = &state.partition(&id, partition)?.segments;
-        let before = segments.iter().rev().find(|segment| segment.base < base)?;
-        Some(Entry::SegmentSealed { id, partition, base: before.base, sealed: before.sealed? })
+        let (id, state) = (self.identity.id(), self.data_dir.manifest.state());
+        let (before, sealed) = state.of(id)?.sealed_before(base)?;
+        Some(id.segment_sealed(before, sealed))
     }
 
     /// The chain of whole batches is broken in segment `i`.
@@ -377,12 +369,12 @@ impl Recovery<'_> {
             return later.iter().try_for_each(|segment| self.put_segment_aside(segment.base()));
         }
         // The manifest first: a file it does not name is a stray, a name without a file would be damage.
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        let mut entries = vec![Entry::Truncated { id, partition, next_offset: end }];
+        let id = self.identity.id();
+        let mut entries = vec![id.truncated(end)];
         if end == base && i > 0 && !planted!(cut_to_nothing_of_a_segment) {
             // To a cut, a segment that begins at the end is none. This one stays, behind one that is as full as it was.
             entries.extend(self.seal_before(base));
-            entries.push(Entry::SegmentCreated { id, partition, base });
+            entries.push(id.segment_created(base));
         }
         match self.data_dir.manifest.append_to_make_room(&entries, Flush::Now) {
             Ok(()) => later.iter().try_for_each(|segment| self.put_segment_aside(segment.base())),

@@ -110,9 +110,8 @@ impl<'a> Recovery<'a> {
     /// Segment files that the manifest does not name go aside, so that nothing dropped ever comes back.
     pub(in crate::partition) fn put_strays_aside(&mut self) -> Result<()> {
         let dir = &self.identity.dir;
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         let state = self.data_dir.manifest.state();
-        let log_start = state.partition(&id, partition).map_or(Offset::ZERO, |p| p.log_start);
+        let log_start = state.of(self.identity.id()).map_or(Offset::ZERO, |p| p.log_start);
         let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
         for entry in entries_of(&*self.data_dir.env, dir)? {
             let may_remove = !self.data_dir.read_only && entry.is_file();
@@ -155,14 +154,6 @@ impl<'a> Recovery<'a> {
 
 /// The mark of a log that was closed like this: all of it is durable, and checkpointed.
 pub(in crate::partition) fn mark_of_closing(identity: &Identity, closed: &PartitionClosed) -> Mark {
-    let position = u32::try_from(closed.size).unwrap_or(u32::MAX);
-    Mark {
-        flushing_offset: closed.next_offset,
-        flushed_offset: closed.next_offset,
-        flushed_position: position,
-        recovery_offset: closed.next_offset,
-        recovery_position: position,
-        index_checksum: closed.index_checksum,
-        ..Mark::blank(&identity.topic_id, identity.name.partition)
-    }
+    let (topic, partition) = (&identity.topic_id, identity.name.partition);
+    Mark::at(topic, partition, closed.next_offset, closed.size, closed.index_checksum)
 }

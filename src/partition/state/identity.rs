@@ -1,6 +1,9 @@
 //! Which log it is, and where it lies.
 
-use crate::types::{TopicId, TopicPartition};
+use crate::{
+    storage::manifest::PartitionId,
+    types::{TopicId, TopicPartition},
+};
 use std::path::PathBuf;
 
 /// Which log it is, and where it lies.
@@ -16,4 +19,11 @@ pub struct Identity {
     pub slot: u32,
     /// Whether the topic is one that the library keeps for itself.
     pub internal: bool,
+}
+
+impl Identity {
+    /// Its name in the manifest.
+    pub fn id(&self) -> PartitionId {
+        PartitionId { topic: self.topic_id, number: self.name.partition }
+    }
 }

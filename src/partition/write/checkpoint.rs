@@ -158,11 +158,10 @@ impl Log {
         segment.write_aborted(&aborted)?;
         segment.expect_index(index_checksum);
         let state = self.data_dir.manifest.state();
-        let partition = state.partition(&self.identity.topic_id, self.identity.name.partition);
-        let entry = partition.and_then(|p| p.segments.at(segment.base()));
-        match entry.and_then(|entry| entry.sealed) {
+        let id = self.identity.id();
+        match state.of(id).and_then(|partition| partition.sealed_at(segment.base())) {
             Some(sealed) if sealed.index_checksum != index_checksum => {
-                let sealed = self.sealed_entry(segment.base(), SealedSegment { index_checksum, ..sealed });
+                let sealed = id.segment_sealed(segment.base(), SealedSegment { index_checksum, ..sealed });
                 self.data_dir.manifest.append(&[sealed], Flush::Later)
             }
             _ => Ok(()),

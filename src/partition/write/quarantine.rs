@@ -50,8 +50,7 @@ pub(in crate::partition) fn tidy(log: &Log, segments: &[Arc<Segment>]) -> Result
 /// Nothing depends on it: what cannot be removed is left to the next life.
 fn remove_leftovers(log: &Log, segments: &[Arc<Segment>], entries: &[DirEntry]) {
     let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
-    let (id, partition) = (log.identity.topic_id, log.identity.name.partition);
-    let log_start = log.data_dir.manifest.state().partition(&id, partition).map(|p| p.log_start);
+    let log_start = log.data_dir.manifest.state().of(log.identity.id()).map(|p| p.log_start);
     let first = segments.first().map_or(Offset::ZERO, |first| first.base());
     let below = first.min(log_start.unwrap_or_default());
     let logs: BTreeSet<Offset> =

@@ -56,8 +56,7 @@ pub(in crate::partition) fn new_incarnation(
         return None;
     }
     let (number, _) = log.incarnation_of(Offset::MAX);
-    let (id, partition) = (log.identity.topic_id, log.identity.name.partition);
-    Some(Entry::Incarnation { id, partition, number: number.saturating_add(1), first_offset })
+    Some(log.identity.id().incarnation(number.saturating_add(1), first_offset))
 }
 
 /// Reserves space for `size` more bytes, so that a full disk is met before anything is written.

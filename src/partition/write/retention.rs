@@ -5,7 +5,6 @@
 //! it begins with, so that a crash leaves no name without a file. One removal runs at a time, beside no checkpoint.
 
 use crate::{
-    codec::manifest::Entry,
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
     partition::{
@@ -180,8 +179,7 @@ impl Log {
         if offset <= self.offsets.log_start() {
             return Ok(());
         }
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
-        self.append_to_manifest(Entry::LogStart { id, partition, offset })?;
+        self.append_to_manifest(self.identity.id().log_start(offset))?;
         self.offsets.change(|set| set.log_start = set.log_start.max(offset));
         self.trim_epochs(offset);
         Ok(())
@@ -215,10 +213,8 @@ impl Log {
             self.data_dir.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
         }
         event!(INFO, partition = %self.identity.name, segments = count, "removing the oldest segments");
-        let (id, partition) = (self.identity.topic_id, self.identity.name.partition);
         let offset = below.max(self.offsets.log_start());
-        let entries =
-            [Entry::LogStart { id, partition, offset }, Entry::SegmentsRemoved { id, partition, below }];
+        let entries = self.identity.id().trimmed(offset, below);
         let flush = if planted!(files_go_before_the_manifest_says_so) { Flush::Later } else { Flush::Now };
         self.data_dir.manifest.append_to_make_room(&entries, flush)?;
         self.offsets.change(|set| set.log_start = set.log_start.max(offset));

@@ -7,7 +7,7 @@
 use crate::{
     codec::{
         batch::BatchHeader,
-        manifest::{Entry, SealedSegment, Tier},
+        manifest::{SealedSegment, Tier},
     },
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
@@ -104,8 +104,7 @@ fn facts_of(active: &Active, next_offset: Offset) -> Result<SealedSegment> {
 
 /// Has the manifest say that the segment at `before` is sealed, and that one begins at `base`.
 fn record(log: &Log, before: Offset, sealed: SealedSegment, base: Offset, why: RollFor) -> Result<()> {
-    let (id, partition) = (log.identity.topic_id, log.identity.name.partition);
-    let entries = [log.sealed_entry(before, sealed), Entry::SegmentCreated { id, partition, base }];
+    let entries = log.identity.id().rolled(before, sealed, base);
     let manifest = &log.data_dir.manifest;
     match why {
         RollFor::Append => manifest.append(&entries, Flush::Later),

@@ -5,19 +5,16 @@
 //! from a file finds damage that way, whoever writes them a mistake. [`ManifestState::entries`] says the same state in
 //! as few entries as it takes.
 
-use super::segments::Segments;
-use crate::codec::manifest::{Entry, PartitionClosed, SealedSegment, TakenIn};
-use crate::storage::scan::LEADER_EPOCH;
+use super::partition::{LIST_MAX, PartitionId, PartitionState};
+use crate::codec::manifest::{Entry, PartitionClosed};
 use crate::types::{
-    Offset, TopicId,
+    TopicId,
     name::{TopicName, folded},
 };
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 /// The most partitions that all topics together may have: a short entry must not ask for all memory.
 pub(super) const PARTITIONS_MAX: usize = 1 << 20;
-/// Segments or partitions in one entry, where they are many.
-const LIST_MAX: usize = 10_000;
 
 /// The topics, partitions and segments that exist.
 #[derive(Clone, Debug, Default)]
@@ -78,23 +75,6 @@ pub struct TopicState {
     pub config: Vec<(String, String)>,
 }
 
-/// A partition that exists.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PartitionState {
-    /// Its slot in the marks file.
-    pub slot: u32,
-    /// Its segments, by base offset.
-    pub segments: Segments,
-    /// The first offset that can be read.
-    pub log_start: Offset,
-    /// Its lives: number and first offset of each.
-    pub incarnations: VecDeque<(u32, Offset)>,
-    /// What another writer appended, ascending.
-    pub taken_in: VecDeque<TakenIn>,
-    /// How it was when the log was closed cleanly; `None` when it was opened for writing since.
-    pub closed: Option<PartitionClosed>,
-}
-
 /// Two states are equal when the same exists in them; how they came to be may differ.
 impl PartialEq for ManifestState {
     fn eq(&self, other: &Self) -> bool {
@@ -138,6 +118,11 @@ impl ManifestState {
     /// A partition by its topic and number.
     pub fn partition(&self, id: &TopicId, partition: u32) -> Option<&PartitionState> {
         self.topic(id)?.partitions.get(partition as usize)
+    }
+
+    /// What it says of a partition; `None` when that does not exist.
+    pub fn of(&self, partition: PartitionId) -> Option<&PartitionState> {
+        self.partition(&partition.topic, partition.number)
     }
 
     /// The lowest slot that was never used. Slots of deleted topics do not return.
@@ -371,7 +356,7 @@ impl ManifestState {
         entries.push(Entry::SlotsUsed { next: self.next_slot });
         for topic in self.topics() {
             for (number, partition) in (0..).zip(&topic.partitions) {
-                partition.entries(topic.id, number, &mut entries);
+                partition.entries(PartitionId { topic: topic.id, number }, &mut entries);
             }
         }
         if self.life == Life::Closed {
@@ -417,137 +402,6 @@ impl TopicState {
             start = count;
         }
         runs
-    }
-}
-
-impl PartitionState {
-    /// A segment begins there.
-    pub fn create_segment(&mut self, base: Offset) -> Result<(), String> {
-        if base == Offset::MAX {
-            return Err(format!("no segment begins at offset {base}"));
-        }
-        if self.segments.insert(base) {
-            Ok(())
-        } else {
-            Err(format!("segment {base} is created a second time"))
-        }
-    }
-
-    fn seal_segment(&mut self, base: Offset, sealed: SealedSegment) -> Result<(), String> {
-        if self.segments.at(base).is_none() {
-            return Err(format!("there is no segment {base} to seal"));
-        }
-        if sealed.next_offset < base {
-            return Err(format!("segment {base} ends before it, at {}", sealed.next_offset));
-        }
-        self.segments.seal(base, sealed);
-        Ok(())
-    }
-
-    fn replace_segments(
-        &mut self,
-        from: Offset,
-        to: Offset,
-        with: &[(Offset, SealedSegment)],
-    ) -> Result<(), String> {
-        let inside =
-            with.iter().all(|(base, sealed)| (from..to).contains(base) && sealed.next_offset >= *base);
-        if from > to || !inside || !with.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(format!("what replaces the segments from {from} to {to} is not in order there"));
-        }
-        self.segments.replace(from, to, with);
-        Ok(())
-    }
-
-    /// Another writer's batches are at the end of the log. What was known of such behind their beginning was cut off.
-    pub fn take_in(&mut self, more: TakenIn) -> Result<(), String> {
-        if more.next <= more.from {
-            return Err(format!("no offsets from {} to {} can be taken in", more.from, more.next));
-        }
-        // They are ascending, and none reaches into the next.
-        while self.taken_in.back().is_some_and(|last| last.from >= more.from) {
-            self.taken_in.pop_back();
-        }
-        if let Some(last) = self.taken_in.back_mut() {
-            last.next = last.next.min(more.from);
-        }
-        self.taken_in.push_back(more);
-        Ok(())
-    }
-
-    /// The leader epoch of what is appended.
-    pub fn leader_epoch(&self) -> i32 {
-        self.leader_epoch_at(Offset::MAX)
-    }
-
-    fn leader_epoch_at(&self, offset: Offset) -> i32 {
-        let before = self.taken_in.partition_point(|range| range.next <= offset).checked_sub(1);
-        before.and_then(|at| self.taken_in.get(at)).map_or(LEADER_EPOCH, |range| range.leader_epoch)
-    }
-
-    /// The one leader epoch of all batches of the segment that begins at `base`; `None` where another writer's are
-    /// among them.
-    pub fn leader_epoch_in(&self, base: Offset) -> Option<i32> {
-        let end = self.segments.after(base).map_or(Offset::MAX, |next| next.base);
-        let of_another = self.taken_in.get(self.taken_in.partition_point(|range| range.next <= base));
-        of_another.is_none_or(|range| range.from >= end).then(|| self.leader_epoch_at(base))
-    }
-
-    fn remove_segments(&mut self, below: Offset) {
-        self.segments.remove_below(below);
-        // The last one says what epoch goes on.
-        while self.taken_in.get(1).is_some_and(|second| second.next <= below) {
-            self.taken_in.pop_front();
-        }
-    }
-
-    fn truncate(&mut self, next_offset: Offset) {
-        self.segments.truncate(next_offset);
-    }
-
-    fn begin_incarnation(&mut self, number: u32, first_offset: Offset) -> Result<(), String> {
-        match self.incarnations.back() {
-            Some((last, _)) if *last >= number => Err(format!("incarnation {number} comes after {last}")),
-            _ => {
-                // What lay there and behind was lost: of the lives that wrote it nothing is left.
-                while self.incarnations.back().is_some_and(|(_, first)| *first >= first_offset) {
-                    self.incarnations.pop_back();
-                }
-                self.incarnations.push_back((number, first_offset));
-                self.forget_lives();
-                Ok(())
-            }
-        }
-    }
-
-    /// Forgets the lives that ended below the log start. An offset that can still be read is never theirs, and who has one
-    /// of them by heart finds that a later life began below it, as before.
-    fn forget_lives(&mut self) {
-        while self.incarnations.get(1).is_some_and(|(_, first)| *first < self.log_start) {
-            self.incarnations.pop_front();
-        }
-    }
-
-    /// Entries that make a new partition this one, but for `closed`.
-    fn entries(&self, id: TopicId, partition: u32, entries: &mut Vec<Entry>) {
-        let sealed: Vec<_> =
-            self.segments.iter().filter_map(|segment| Some((segment.base, segment.sealed?))).collect();
-        let mut lists = sealed.chunks(LIST_MAX).peekable();
-        while let Some(list) = lists.next() {
-            let from = list.first().map_or(Offset::ZERO, |first| first.0);
-            let to = lists.peek().and_then(|next| next.first()).map_or(Offset::MAX, |next| next.0);
-            entries.push(Entry::SegmentsReplaced { id, partition, from, to, with: list.to_vec() });
-        }
-        for segment in self.segments.iter().filter(|segment| segment.sealed.is_none()) {
-            entries.push(Entry::SegmentCreated { id, partition, base: segment.base });
-        }
-        if self.log_start != Offset::ZERO {
-            entries.push(Entry::LogStart { id, partition, offset: self.log_start });
-        }
-        for (number, first_offset) in &self.incarnations {
-            entries.push(Entry::Incarnation { id, partition, number: *number, first_offset: *first_offset });
-        }
-        entries.extend(self.taken_in.iter().map(|range| Entry::TakenIn { id, partition, taken_in: *range }));
     }
 }
 

@@ -1,8 +1,10 @@
 //! The state against a model: plain lists that are searched from the front.
 
-use super::super::segments::SegmentEntry;
+use super::super::segments::{SegmentEntry, Segments};
 use super::*;
 use crate::codec::manifest::Tier;
+use crate::codec::manifest::{SealedSegment, TakenIn};
+use crate::types::Offset;
 use crate::types::Timestamp;
 use proptest::prelude::*;
 

@@ -1,0 +1,242 @@
+//! One partition in the manifest: what can be said of it, and what was.
+//!
+//! The rooms above name a partition once, as a [`PartitionId`], which puts facts about it into entries. What the entries
+//! add up to is a [`PartitionState`]; it takes only facts that make sense after those before.
+
+use super::segments::Segments;
+use crate::{
+    codec::manifest::{Entry, PartitionClosed, SealedSegment, TakenIn},
+    storage::scan::LEADER_EPOCH,
+    types::{Offset, TopicId},
+};
+use std::collections::VecDeque;
+
+/// Segments or partitions in one entry, where they are many.
+pub(super) const LIST_MAX: usize = 10_000;
+
+/// A partition by its topic's identity, which no other topic ever has, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionId {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition's number.
+    pub number: u32,
+}
+
+/// Facts about the partition, for [`Manifest::append`](super::Manifest::append).
+impl PartitionId {
+    /// A segment begins at `base` and takes appends.
+    pub fn segment_created(self, base: Offset) -> Entry {
+        Entry::SegmentCreated { id: self.topic, partition: self.number, base }
+    }
+
+    /// The segment at `base` takes no more appends, or what is known of it has changed.
+    pub fn segment_sealed(self, base: Offset, sealed: SealedSegment) -> Entry {
+        Entry::SegmentSealed { id: self.topic, partition: self.number, base, sealed }
+    }
+
+    /// The segment at `old` is sealed and one that begins at `new` takes appends, in one append.
+    pub fn rolled(self, old: Offset, sealed: SealedSegment, new: Offset) -> [Entry; 2] {
+        [self.segment_sealed(old, sealed), self.segment_created(new)]
+    }
+
+    /// The partition begins at `offset`.
+    pub fn log_start(self, offset: Offset) -> Entry {
+        Entry::LogStart { id: self.topic, partition: self.number, offset }
+    }
+
+    /// The partition begins at `log_start`, and every segment whose base is less than `below` is gone.
+    pub fn trimmed(self, log_start: Offset, below: Offset) -> [Entry; 2] {
+        let removed = Entry::SegmentsRemoved { id: self.topic, partition: self.number, below };
+        [self.log_start(log_start), removed]
+    }
+
+    /// The partition ends at `next_offset`; the segment that contains it takes appends again.
+    pub fn truncated(self, next_offset: Offset) -> Entry {
+        Entry::Truncated { id: self.topic, partition: self.number, next_offset }
+    }
+
+    /// Offsets from `first_offset` on belong to this life of the partition.
+    pub fn incarnation(self, number: u32, first_offset: Offset) -> Entry {
+        Entry::Incarnation { id: self.topic, partition: self.number, number, first_offset }
+    }
+
+    /// Another writer appended these batches while the log was closed.
+    pub fn taken_in(self, taken_in: TakenIn) -> Entry {
+        Entry::TakenIn { id: self.topic, partition: self.number, taken_in }
+    }
+}
+
+/// A partition that exists.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartitionState {
+    /// Its slot in the marks file.
+    pub slot: u32,
+    /// Its segments, by base offset.
+    pub segments: Segments,
+    /// The first offset that can be read.
+    pub log_start: Offset,
+    /// Its lives: number and first offset of each.
+    pub incarnations: VecDeque<(u32, Offset)>,
+    /// What another writer appended, ascending.
+    pub taken_in: VecDeque<TakenIn>,
+    /// How it was when the log was closed cleanly; `None` when it was opened for writing since.
+    pub closed: Option<PartitionClosed>,
+}
+
+impl PartitionState {
+    /// A segment begins there.
+    pub fn create_segment(&mut self, base: Offset) -> Result<(), String> {
+        if base == Offset::MAX {
+            return Err(format!("no segment begins at offset {base}"));
+        }
+        if self.segments.insert(base) {
+            Ok(())
+        } else {
+            Err(format!("segment {base} is created a second time"))
+        }
+    }
+
+    pub(super) fn seal_segment(&mut self, base: Offset, sealed: SealedSegment) -> Result<(), String> {
+        if self.segments.at(base).is_none() {
+            return Err(format!("there is no segment {base} to seal"));
+        }
+        if sealed.next_offset < base {
+            return Err(format!("segment {base} ends before it, at {}", sealed.next_offset));
+        }
+        self.segments.seal(base, sealed);
+        Ok(())
+    }
+
+    pub(super) fn replace_segments(
+        &mut self,
+        from: Offset,
+        to: Offset,
+        with: &[(Offset, SealedSegment)],
+    ) -> Result<(), String> {
+        let inside =
+            with.iter().all(|(base, sealed)| (from..to).contains(base) && sealed.next_offset >= *base);
+        if from > to || !inside || !with.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(format!("what replaces the segments from {from} to {to} is not in order there"));
+        }
+        self.segments.replace(from, to, with);
+        Ok(())
+    }
+
+    /// Another writer's batches are at the end of the log. What was known of such behind their beginning was cut off.
+    pub fn take_in(&mut self, more: TakenIn) -> Result<(), String> {
+        if more.next <= more.from {
+            return Err(format!("no offsets from {} to {} can be taken in", more.from, more.next));
+        }
+        // They are ascending, and none reaches into the next.
+        while self.taken_in.back().is_some_and(|last| last.from >= more.from) {
+            self.taken_in.pop_back();
+        }
+        if let Some(last) = self.taken_in.back_mut() {
+            last.next = last.next.min(more.from);
+        }
+        self.taken_in.push_back(more);
+        Ok(())
+    }
+
+    /// The leader epoch of what is appended.
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch_at(Offset::MAX)
+    }
+
+    fn leader_epoch_at(&self, offset: Offset) -> i32 {
+        let before = self.taken_in.partition_point(|range| range.next <= offset).checked_sub(1);
+        before.and_then(|at| self.taken_in.get(at)).map_or(LEADER_EPOCH, |range| range.leader_epoch)
+    }
+
+    /// The one leader epoch of all batches of the segment that begins at `base`; `None` where another writer's are
+    /// among them.
+    pub fn leader_epoch_in(&self, base: Offset) -> Option<i32> {
+        let end = self.segments.after(base).map_or(Offset::MAX, |next| next.base);
+        let of_another = self.taken_in.get(self.taken_in.partition_point(|range| range.next <= base));
+        of_another.is_none_or(|range| range.from >= end).then(|| self.leader_epoch_at(base))
+    }
+
+    pub(super) fn remove_segments(&mut self, below: Offset) {
+        self.segments.remove_below(below);
+        // The last one says what epoch goes on.
+        while self.taken_in.get(1).is_some_and(|second| second.next <= below) {
+            self.taken_in.pop_front();
+        }
+    }
+
+    pub(super) fn truncate(&mut self, next_offset: Offset) {
+        self.segments.truncate(next_offset);
+    }
+
+    pub(super) fn begin_incarnation(&mut self, number: u32, first_offset: Offset) -> Result<(), String> {
+        match self.incarnations.back() {
+            Some((last, _)) if *last >= number => Err(format!("incarnation {number} comes after {last}")),
+            _ => {
+                // What lay there and behind was lost: of the lives that wrote it nothing is left.
+                while self.incarnations.back().is_some_and(|(_, first)| *first >= first_offset) {
+                    self.incarnations.pop_back();
+                }
+                self.incarnations.push_back((number, first_offset));
+                self.forget_lives();
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets the lives that ended below the log start. An offset that can still be read is never theirs, and a reader that
+    /// remembers one of them finds that a later life began below it, as before.
+    pub(super) fn forget_lives(&mut self) {
+        while self.incarnations.get(1).is_some_and(|(_, first)| *first < self.log_start) {
+            self.incarnations.pop_front();
+        }
+    }
+
+    /// The incarnation that `offset` belongs to, and where that one ends when it is not the last.
+    pub fn incarnation_of(&self, offset: Offset) -> (u32, Option<Offset>) {
+        let later = self.incarnations.iter().position(|(_, first)| *first > offset);
+        let index = later.unwrap_or(self.incarnations.len()).checked_sub(1);
+        let number = index.and_then(|i| self.incarnations.get(i)).map_or(0, |(number, _)| *number);
+        (number, later.and_then(|i| self.incarnations.get(i)).map(|(_, first)| *first))
+    }
+
+    /// Where incarnation `number` ended: the lowest first offset of the later ones, for a later one may begin below an
+    /// earlier one. `None` when it is the last.
+    pub fn incarnation_end(&self, number: u32) -> Option<Offset> {
+        self.incarnations.iter().filter(|(n, _)| *n > number).map(|(_, first)| *first).min()
+    }
+
+    /// The sealed segment before the one that begins at `base`.
+    pub fn sealed_before(&self, base: Offset) -> Option<(Offset, SealedSegment)> {
+        let before = self.segments.iter().rev().find(|segment| segment.base < base)?;
+        Some((before.base, before.sealed?))
+    }
+
+    /// What is known of the segment that begins at `base`, where it is sealed.
+    pub fn sealed_at(&self, base: Offset) -> Option<SealedSegment> {
+        self.segments.at(base)?.sealed
+    }
+
+    /// Entries that make a new partition this one, but for `closed`.
+    pub(super) fn entries(&self, of: PartitionId, entries: &mut Vec<Entry>) {
+        let PartitionId { topic: id, number: partition } = of;
+        let sealed: Vec<_> =
+            self.segments.iter().filter_map(|segment| Some((segment.base, segment.sealed?))).collect();
+        let mut lists = sealed.chunks(LIST_MAX).peekable();
+        while let Some(list) = lists.next() {
+            let from = list.first().map_or(Offset::ZERO, |first| first.0);
+            let to = lists.peek().and_then(|next| next.first()).map_or(Offset::MAX, |next| next.0);
+            entries.push(Entry::SegmentsReplaced { id, partition, from, to, with: list.to_vec() });
+        }
+        for segment in self.segments.iter().filter(|segment| segment.sealed.is_none()) {
+            entries.push(of.segment_created(segment.base));
+        }
+        if self.log_start != Offset::ZERO {
+            entries.push(of.log_start(self.log_start));
+        }
+        for (number, first_offset) in &self.incarnations {
+            entries.push(of.incarnation(*number, *first_offset));
+        }
+        entries.extend(self.taken_in.iter().map(|range| of.taken_in(*range)));
+    }
+}
