@@ -27,6 +27,9 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
+//! The manual has [recipes](manual::how_to), [whole programs](manual::patterns), a page for
+//! [async code](manual::from_async_code), and one for readers who [come from Kafka](manual::coming_from_kafka).
+//!
 //! # What holds
 //!
 //! **Order.** Records of one key go to one partition, and a partition keeps the order in which they were appended. A

@@ -415,7 +415,7 @@
 //! A crash in a few lines, with `streamlog = { path = "../streamlog", features = ["sim"] }` among the `[dev-dependencies]`:
 //!
 //! ```
-//! use streamlog::{config::Builder, Durability, RecordData, TopicConfig, sim::{Crash, SimEnv}};
+//! use streamlog::{Durability, RecordData, TopicConfig, config::Builder, sim::{Crash, SimEnv}};
 //!
 //! let env = SimEnv::new(1);
 //! let log = Builder::env(&env, "/data").background_thread(false).open()?;

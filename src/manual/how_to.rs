@@ -70,7 +70,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use streamlog::{clients::UndeliveredRecord, Error, Producer, ProducerRecord, Result, Streamlog, TopicConfig};
+//! use streamlog::{Error, Producer, ProducerRecord, Result, Streamlog, TopicConfig, clients::UndeliveredRecord};
 //!
 //! /// Every line is in the log when this returns, or in `left`.
 //! fn ship(producer: &Producer, lines: &[&str], left: &mut Vec<UndeliveredRecord>) -> Result<()> {
@@ -234,7 +234,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use streamlog::{config::ConfigChange, Durability, RecordData, Streamlog, TopicConfig};
+//! use streamlog::{Durability, RecordData, Streamlog, TopicConfig, config::ConfigChange};
 //!
 //! let log = Streamlog::in_memory()?;
 //! // An order is on the medium when `append` returns.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```
-//! use streamlog::{config::Builder, RecordData, TopicConfig, sim::{Crash, SimEnv}};
+//! use streamlog::{RecordData, TopicConfig, config::Builder, sim::{Crash, SimEnv}};
 //!
 //! let env = SimEnv::new(42);
 //! let log = Builder::env(&env, "/data").background_thread(false).open()?;
@@ -36,7 +36,7 @@
 //! [die](Cursor::crash) wherever it stands, without the program running again:
 //!
 //! ```
-//! use streamlog::{config::Builder, ProducerRecord, TopicConfig, sim::{Crash, SimEnv}};
+//! use streamlog::{ProducerRecord, TopicConfig, config::Builder, sim::{Crash, SimEnv}};
 //!
 //! let machine = SimEnv::new(42);
 //! let log = Builder::env(&machine, "/data").background_thread(false).open()?;
@@ -68,13 +68,17 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
+//! What a program has told the world outside is on no disk: a payment that was made, a message that a relay delivered. Note
+//! [`SimEnv::operations`] beside each, as with an acknowledgement. After a crash at a later operation the program must not
+//! lose it; what it told since its last commit, it may tell again.
+//!
 //! # What is always true
 //!
 //! * What was flushed survives every [`Crash`]; of what was not, any part may. Lengths, bytes and names go separately.
 //! * A [`Recording`] of a run gives the disk after any of its operations without running again.
 //! * A task that was spawned runs inside waits, joins and [`SimEnv::pump`], on the calling thread. A wait that nothing
 //!   can end panics: it would hang on a real machine. One thread at a time is meant to use a simulated machine.
-//! * A reader of a mapping that touches what was never written, or lies behind the end of its file, is noted in
+//! * A reader of a mapping that touches what was never written, or lies past the end of its file, is noted in
 //!   [`SimEnv::violations`]: a real one would have read zeros or been killed.
 
 #![allow(
