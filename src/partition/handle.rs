@@ -14,7 +14,10 @@ use crate::{
             by_time::{OffsetAndTimestamp, check_time},
             reader::{LogReader, Step},
         },
-        write::encode::{RecordData, recycle},
+        write::{
+            checkpoint::checkpoint,
+            encode::{RecordData, recycle},
+        },
     },
     types::{Compression, IsolationLevel, Offset, Timestamp, TopicPartition},
 };
@@ -159,7 +162,7 @@ impl Partition {
     /// What the operating system said; the partition is then poisoned.
     pub fn flush(&self) -> Result<()> {
         self.log.check_process()?;
-        self.log.checkpoint()
+        checkpoint(&self.log)
     }
 
     /// The batches from `from` on, up to where readers stop at the time of each step. The iteration ends there; a later

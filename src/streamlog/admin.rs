@@ -3,7 +3,10 @@
 use super::Streamlog;
 use crate::{
     error::{Error, Result},
-    partition::read::by_time::check_time,
+    partition::{
+        read::by_time::check_time,
+        write::{log_start::advance_log_start, retention},
+    },
     topic::{
         Topic,
         catalog::AddedPartitions,
@@ -178,7 +181,7 @@ impl Streamlog {
         self.inner.check_open()?;
         self.inner.catalog.data_dir().check_writable()?;
         check_users_own(topic)?;
-        self.inner.catalog.topic(topic)?.log(partition)?.advance_log_start(before.into())
+        advance_log_start(&self.inner.catalog.topic(topic)?.log(partition)?, before.into())
     }
 
     /// An offset of a partition; `None` when no record is that late.
@@ -233,7 +236,7 @@ impl Streamlog {
         let mut result = catalog.remove_leftovers();
         for log in catalog.logs() {
             let now = catalog.data_dir().env.monotonic();
-            result = result.and(log.run_due(now)).and(log.apply_retention().map(drop));
+            result = result.and(log.run_due(now)).and(retention::apply(&log).map(drop));
         }
         result
     }

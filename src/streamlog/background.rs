@@ -12,7 +12,7 @@ use crate::{
         sync::{AtomicBool, Mutex, Ordering, Signal},
     },
     error::Error,
-    partition::state::troubles::Chore,
+    partition::{state::troubles::Chore, write::retention},
     topic::{
         caretaker::{Attended, Caretaker},
         catalog::Catalog,
@@ -96,7 +96,7 @@ impl Background {
     fn retain(&self, catalog: &Catalog) {
         self.retained.store(true, Ordering::SeqCst);
         for log in catalog.logs() {
-            if let Some(Err(error)) = self.attempt(|| log.apply_retention()) {
+            if let Some(Err(error)) = self.attempt(|| retention::apply(&log)) {
                 log.note_trouble(Chore::Retention, error);
             }
         }
@@ -116,7 +116,7 @@ impl Background {
     pub(super) fn retain_at_last(&self, catalog: &Catalog) {
         if !self.retained.load(Ordering::SeqCst) && !catalog.data_dir().read_only && catalog.has_retention() {
             // The next opening tries again.
-            catalog.logs().iter().for_each(|log| drop(log.apply_retention()));
+            catalog.logs().iter().for_each(|log| drop(retention::apply(log)));
         }
     }
 

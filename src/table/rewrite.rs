@@ -1,7 +1,11 @@
 //! Rewriting the log: the snapshot is appended, flushed, and what lies before it removed.
 
 use super::{State, batches::append_in_pieces, runtime::Table};
-use crate::{env::sync::Ordering, error::Result, partition::log::Log};
+use crate::{
+    env::sync::Ordering,
+    error::Result,
+    partition::{log::Log, write::log_start::advance_log_start},
+};
 
 impl<S: State> Table<S> {
     /// Rewrites the log where it has grown enough.
@@ -28,7 +32,7 @@ impl<S: State> Table<S> {
         let records = self.read(State::snapshot)?;
         let size_before = log.size();
         if planted!(forget_before_the_values_are_there_again) {
-            log.advance_log_start(log.offsets().log_end())?;
+            advance_log_start(&log, log.offsets().log_end())?;
         }
         let now = self.catalog.data_dir().env.now();
         let range = append_in_pieces(&log, &records, self.thresholds.chunk_bytes, now)?;
@@ -38,7 +42,7 @@ impl<S: State> Table<S> {
         let live = log.size().saturating_sub(size_before);
         let above = self.thresholds.rewrite_above.max(live.saturating_mul(3));
         self.rewrite_above.store(above, Ordering::Relaxed);
-        log.advance_log_start(range.start)?;
+        advance_log_start(&log, range.start)?;
         let env = &*self.catalog.data_dir().env;
         // The sidecar only saves time.
         self.with_loaded(|loaded| loaded.map_or(Ok(()), |loaded| loaded.write_sidecar(env)))?.or(Ok(()))

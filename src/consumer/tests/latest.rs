@@ -4,7 +4,7 @@ use super::{
     reading::{end, transactional},
     *,
 };
-use crate::types::IsolationLevel;
+use crate::{partition::write::log_start::advance_log_start, types::IsolationLevel};
 
 const MINUTE: AutoOffsetReset = AutoOffsetReset::ByDuration(Duration::from_secs(60));
 
@@ -199,7 +199,7 @@ fn what_came_since_and_was_removed_before_the_first_poll_is_reported() {
         let mut consumer = consumer(&world, policy);
         consumer.subscribe(["t"]).unwrap();
         (0..3).for_each(|i| append_old(&world, "t", 0, ["lost", "lost too", "left"][i]));
-        world.log(0).advance_log_start(Offset::new(3)).unwrap();
+        advance_log_start(&world.log(0), Offset::new(3)).unwrap();
         let records = consumer.poll(Duration::ZERO).unwrap();
         let reset = &records.resets()[0];
         assert_eq!((reset.from, reset.to), (Offset::new(1), Offset::new(3)), "{policy:?}");
@@ -213,7 +213,7 @@ fn a_committed_offset_that_is_removed_goes_to_the_subscriptions_end_and_is_repor
     let world = aged();
     world.append(0, &["b", "c"]);
     world.coordinator.set(&partition("t", 0), 0, &world.log(0));
-    world.log(0).advance_log_start(Offset::new(2)).unwrap();
+    advance_log_start(&world.log(0), Offset::new(2)).unwrap();
     let mut consumer = consumer(&world, AutoOffsetReset::Latest);
     consumer.subscribe(["t"]).unwrap();
     world.append(0, &["since"]);
@@ -229,7 +229,7 @@ fn a_position_that_is_removed_later_goes_to_the_end_of_then_and_is_reported() {
     consumer.subscribe(["t"]).unwrap();
     assert_eq!(poll(&mut consumer), [""; 0]);
     world.append(0, &["b", "c", "d"]);
-    world.log(0).advance_log_start(Offset::new(2)).unwrap();
+    advance_log_start(&world.log(0), Offset::new(2)).unwrap();
     let records = consumer.poll(Duration::ZERO).unwrap();
     assert_eq!((records.resets()[0].from, records.resets()[0].to), (Offset::new(1), Offset::new(4)));
     assert!(records.is_empty());

@@ -1,7 +1,10 @@
 //! Where a consumer begins, and that it says so when that is not what was committed.
 
 use super::*;
-use crate::{codec::manifest::Entry, error::ErrorKind, storage::manifest::Flush};
+use crate::{
+    codec::manifest::Entry, error::ErrorKind, partition::write::log_start::advance_log_start,
+    storage::manifest::Flush,
+};
 
 fn resets(consumer: &mut Consumer) -> Vec<(u64, u64, ResetReason)> {
     let records = consumer.poll(Duration::ZERO).unwrap();
@@ -37,7 +40,7 @@ fn by_duration_begins_at_the_first_record_that_is_young_enough() {
     let mut consumer = world.consumer(|b| b.auto_offset_reset(policy));
     assert_eq!(poll(&mut consumer), ["new"]);
     let log = world.log(0);
-    log.advance_log_start(Offset::new(2)).unwrap();
+    advance_log_start(&log, Offset::new(2)).unwrap();
     consumer.seek(&partition("t", 0), 0).unwrap();
     assert_eq!(resets(&mut consumer), [(0, 2, ResetReason::OutOfRange)], "the end when there is none");
 }
@@ -79,7 +82,7 @@ fn a_place_that_retention_removed_is_reset_and_reported() {
     assert_eq!(poll(&mut consumer), ["a"]);
     let mut late = world.consumer(|b| b);
     world.coordinator.set(&partition("t", 0), 1, &world.log(0));
-    world.log(0).advance_log_start(Offset::new(2)).unwrap();
+    advance_log_start(&world.log(0), Offset::new(2)).unwrap();
     assert_eq!(resets(&mut late), [(1, 2, ResetReason::OutOfRange)]);
     // One that runs is told when it asks the log again.
     consumer.seek(&partition("t", 0), 1).unwrap();

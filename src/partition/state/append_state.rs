@@ -217,6 +217,12 @@ impl Active {
         }
     }
 
+    /// The log begins at `log_start` now, in the segment at `first`: what came before is not remembered.
+    pub fn trim(&mut self, log_start: Offset, first: Offset) {
+        self.pending.retain(|seal| seal.segment.base() >= first);
+        self.sidecars_dirty |= self.epochs.truncate_from_start(log_start);
+    }
+
     /// Nothing is outstanding for these any more.
     pub fn finished(&mut self, done: &[PendingSeal]) {
         self.pending.retain(|p| !done.iter().any(|d| Arc::ptr_eq(&d.segment, &p.segment)));

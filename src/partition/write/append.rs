@@ -20,13 +20,15 @@ use crate::{
             producers::Verdict,
         },
         write::{
+            encode::{RecordData, encode},
             gate::{Candidate, Origin, admit},
             load::ready,
             reserve::reserve,
+            retention,
             roll::{self, RollFor, roll},
         },
     },
-    types::{Durability, Offset, Timestamp, TimestampType},
+    types::{Compression, Durability, Offset, Timestamp, TimestampType},
 };
 
 /// Where a batch went.
@@ -59,6 +61,16 @@ impl Appended {
 }
 
 impl Log {
+    /// Puts records into one batch by the settings in force, which do not change before it is done.
+    pub fn encode(
+        &self,
+        records: &[RecordData<'_>],
+        preferred: Compression,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<SealedBatch> {
+        encode(records, &self.config.read(), preferred, now)
+    }
+
     /// Appends a batch of records. When it returns, the batch is in the operating system and visible as far as the topic's
     /// durability allows; [`Log::acknowledge`] makes the rest of the promise.
     pub fn append(&self, batch: &mut SealedBatch) -> Result<Appended> {
@@ -80,10 +92,10 @@ impl Log {
         let (header, size) = (*batch.header(), batch.size());
         if roll::is_due(self, active, &header) {
             roll(self, active, header.base_offset, RollFor::Append)?;
-            if self.exceeds_with(&active.config, size) {
+            if retention::exceeds_with(self, &active.config, size) {
                 // What the new segment needs is freed before anything is in it; then the batch begins anew.
                 drop(writer);
-                self.shrink(size);
+                retention::shrink(self, size);
                 return self.append_from(batch, origin);
             }
         }
@@ -92,10 +104,10 @@ impl Log {
             return Err(self.undo(&mut writer, error));
         }
         let must_flush = active.must_flush();
-        let excess = self.exceeds(&active.config);
+        let excess = retention::exceeds(self, &active.config);
         drop(writer);
         if excess {
-            self.shrink(0);
+            retention::shrink(self, 0);
         }
         let (base_offset, next_offset) = (header.base_offset, header.next_offset());
         Ok(Appended { base_offset, next_offset, append_time, duplicate: false, must_flush })

@@ -7,7 +7,7 @@ use crate::{
     partition::{
         log::Log,
         state::append_state::AppendState,
-        write::{load::ready, reserve::new_incarnation},
+        write::{checkpoint::take_checkpoint, load::ready, reserve::new_incarnation},
     },
     storage::segment::sidecars::UNKNOWN,
     types::Timestamp,
@@ -61,7 +61,7 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
         }
     }
     if !planted!(close_without_flush) {
-        log.take_checkpoint()?;
+        take_checkpoint(log)?;
     }
     let mut writer = log.writer.lock();
     if let Some(active) = writer.opened()

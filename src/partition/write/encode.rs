@@ -6,7 +6,7 @@ use crate::{
         record::Record,
     },
     error::{Error, Result},
-    partition::{log::Log, state::settings::LogConfig, write::payload::Payload},
+    partition::{state::settings::LogConfig, write::payload::Payload},
     types::{Compression, Timestamp},
 };
 use std::{borrow::Cow, cell::Cell};
@@ -190,18 +190,6 @@ pub fn which_is_too_large<'a, 'b: 'a>(
         Some(in_batch(alone, index, usize::MAX))
     });
     refused.find(|alone| matches!(alone, Error::RecordTooLarge { .. })).unwrap_or(error)
-}
-
-impl Log {
-    /// Puts records into one batch by the settings in force, which do not change before it is done.
-    pub fn encode(
-        &self,
-        records: &[RecordData<'_>],
-        preferred: Compression,
-        now: impl Fn() -> Timestamp,
-    ) -> Result<SealedBatch> {
-        encode(records, &self.config.read(), preferred, now)
-    }
 }
 
 /// Adds a record to a batch, by the rules of its topic. A record that was refused left nothing behind.

@@ -17,8 +17,9 @@ use crate::{
     partition::{
         log::Log,
         state::{append_state::PendingSeal, flush_state::Request},
+        write::remove::forget_removed,
     },
-    storage::{manifest::Flush, segment::Segment},
+    storage::segment::Segment,
     types::{Durability, Offset},
 };
 use std::{io, sync::Arc};
@@ -130,6 +131,7 @@ impl Log {
         let mut writer = self.writer.lock();
         writer.check()?;
         let Some(active) = writer.opened() else { return Ok(Err(self.offsets.log_end())) };
+        forget_removed(self, active);
         let records = std::mem::take(&mut active.since_flush);
         let end = self.offsets.log_end();
         // What was announced and then not written is not under way any more.
@@ -246,15 +248,6 @@ impl Log {
     #[cfg(test)]
     pub fn is_dirty(&self) -> bool {
         self.flusher.flushed() < self.offsets.log_end()
-    }
-
-    /// Has the manifest say where the log begins from now on, durably.
-    pub(in crate::partition) fn append_to_manifest(
-        &self,
-        entry: crate::codec::manifest::Entry,
-    ) -> Result<()> {
-        let flush = if planted!(start_that_is_not_durable) { Flush::Later } else { Flush::Now };
-        self.data_dir.manifest.append_to_make_room(&[entry], flush)
     }
 }
 

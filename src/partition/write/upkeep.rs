@@ -11,6 +11,7 @@ use crate::{
             deadlines::{Alarm, Due, flush_within},
             troubles::Chore,
         },
+        write::{checkpoint::checkpoint, retention},
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -55,8 +56,8 @@ impl Log {
     }
 
     fn do_checkpoint(self: &Arc<Self>, now: Duration) -> Result<(), (Chore, Error)> {
-        let checkpoint = self.checkpoint().map_err(|error| (Chore::Checkpoint, error));
-        let retain = || self.apply_retention().map_err(|error| (Chore::Retention, error));
+        let checkpoint = checkpoint(self).map_err(|error| (Chore::Checkpoint, error));
+        let retain = || retention::apply(self).map_err(|error| (Chore::Retention, error));
         let done = checkpoint.and_then(|()| retain()).map(drop);
         if done.is_err() && self.refusal().is_none() {
             self.due.put_checkpoint_off(now);

@@ -1,0 +1,60 @@
+//! Making the log begin later (Kafka's DeleteRecords).
+
+use crate::{
+    error::{Error, Result},
+    partition::{
+        log::Log,
+        write::{load::ready, retention},
+    },
+    storage::manifest::Flush,
+    types::Offset,
+};
+use std::sync::Arc;
+
+/// Makes `offset` the first that can be read (Kafka's DeleteRecords). Segments wholly below it are removed.
+///
+/// # Errors
+///
+/// `OffsetOutOfRange` beyond the high watermark. At or below the log start nothing happens.
+pub fn advance_log_start(log: &Arc<Log>, offset: Offset) -> Result<Offset> {
+    let high_watermark = log.offsets.high_watermark();
+    let log_start = log.offsets.log_start();
+    if offset > high_watermark && !planted!(delete_what_nobody_sees_yet) {
+        return Err(Error::OffsetOutOfRange {
+            partition: log.identity.name.clone(),
+            requested: offset,
+            earliest: log_start,
+            latest: high_watermark,
+        });
+    }
+    if offset <= log_start {
+        // What an attempt before could not remove goes now.
+        retention::apply(log)?;
+        return Ok(log_start);
+    }
+    ready(log, &mut log.writer.lock())?;
+    // The start becomes durable, so what it stands on must be.
+    if !planted!(start_without_what_it_stands_on) {
+        log.flush_to(offset)?;
+    }
+    write_start(log, offset)?;
+    retention::apply(log)?;
+    Ok(offset)
+}
+
+/// Has the manifest say that the log begins at `offset`, unless it begins there or later by now: the last word in the
+/// manifest is the one that a later opening believes.
+fn write_start(log: &Log, offset: Offset) -> Result<()> {
+    let _no_removal = log.checkpointing.lock();
+    if let Some(error) = log.refusal() {
+        // Poisoned, or closed meanwhile: nothing is written any more.
+        return Err(error);
+    }
+    if offset <= log.offsets.log_start() {
+        return Ok(());
+    }
+    let flush = if planted!(start_that_is_not_durable) { Flush::Later } else { Flush::Now };
+    log.data_dir.manifest.append_to_make_room(&[log.identity.id().log_start(offset)], flush)?;
+    log.offsets.change(|set| set.log_start = set.log_start.max(offset));
+    Ok(())
+}

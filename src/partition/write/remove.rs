@@ -1,0 +1,259 @@
+//! How a prefix of the log is removed.
+//!
+//! The new start is durable in the manifest before the first file goes, so that a crash leaves at most files that nobody
+//! names; and so is the name of the segment that it begins with, so that a crash leaves no name without a file.
+//!
+//! The writer's lock is taken once, for the look; an append waits for nothing else of a removal, unless that is the first
+//! change of this life or takes the active segment too. What the state of appending remembers of the removed segments is
+//! forgotten by the next flush or checkpoint, which take their work from it.
+
+use crate::{
+    env::{sync::Ordering, trace::event},
+    error::{Error, Result},
+    partition::{
+        log::Log,
+        state::append_state::{Active, PendingSeal, ProducerSnapshot},
+        write::{
+            load::ready,
+            roll::{RollFor, roll},
+            snapshot::write_snapshot,
+        },
+    },
+    storage::{manifest::Flush, segment::Segment},
+    types::Offset,
+};
+use std::sync::Arc;
+
+/// The log as a removal looked at it: what is appended from then on was not looked at.
+pub(in crate::partition) struct Look {
+    pub segments: Arc<Vec<Arc<Segment>>>,
+    pub end: Offset,
+    /// Sealed segments whose sidecars are outstanding, with the producers as of their ends.
+    seals: Vec<PendingSeal>,
+    /// Whether nothing was written since the opening, which had to read the tail.
+    is_recovered: bool,
+}
+
+impl Look {
+    /// `None` where nothing may be removed: of what is damaged nothing is, and what is poisoned or closed is not written any
+    /// more. The caller keeps checkpoints and other removals away.
+    pub fn at(log: &Log) -> Option<Look> {
+        let mut writer = log.writer.lock();
+        if writer.refusal().is_some() {
+            return None;
+        }
+        Some(Look {
+            segments: log.segments.snapshot(),
+            end: log.offsets.log_end(),
+            is_recovered: writer.is_recovered(),
+            seals: writer.loaded().map(|active| active.pending.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Removes the first `count` segments, as far as they are durable and visible; the active one is replaced by an empty
+    /// one first, unless something was appended to it in between.
+    pub fn remove(&self, log: &Log, count: usize) -> Result<usize> {
+        let count = self.removable(log, count);
+        if count == 0 || planted!(retention_removes_nothing) {
+            return Ok(0);
+        }
+        log.data_dir.begin_writing()?;
+        self.tidy_first(log)?;
+        let (below, producers) = match self.segments.get(count) {
+            Some(first_left) => (first_left.base(), self.producers_at(first_left.base())),
+            None => match roll_empty(log, self.end)? {
+                Some(producers) => (self.end, Some(producers)),
+                None => return Ok(0),
+            },
+        };
+        keep_producers(log, below, producers)?;
+        // The manifest is about to name the segment that begins there as the first one, durably.
+        let dir = &log.identity.dir;
+        if !planted!(retention_leaves_a_nameless_segment) {
+            log.data_dir.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+        }
+        event!(INFO, partition = %log.identity.name, segments = count, "removing the oldest segments");
+        record(log, below)?;
+        log.segments.change(|list| list.retain(|s| s.base() >= below));
+        let removed = self.segments.get(..count).unwrap_or_default();
+        let bytes: u64 = removed.iter().map(|segment| segment.readable()).sum();
+        // What is appended in between counts too, so the sum is not taken anew.
+        let _ = log
+            .size
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |size| Some(size.saturating_sub(bytes)));
+        remove_files(log, removed).map(|()| count)
+    }
+
+    /// How many of the first `count` segments may go.
+    fn removable(&self, log: &Log, count: usize) -> usize {
+        let (segments, high_watermark) = (&self.segments, log.offsets.high_watermark());
+        let durable = log.flusher.flushed();
+        let may_go = |i: usize| {
+            let upper = segments.get(i + 1).map_or(self.end, |next| next.base());
+            let empty_active = i + 1 == segments.len() && segments.get(i).is_some_and(|s| s.readable() == 0);
+            upper <= high_watermark && upper <= durable && !empty_active
+        };
+        (0..count.min(segments.len())).take_while(|i| may_go(*i)).count()
+    }
+
+    /// Has the first change of this life look for leftovers before anything is written: a first append in between would
+    /// take what is being written for one.
+    fn tidy_first(&self, log: &Log) -> Result<()> {
+        if !self.is_recovered {
+            return Ok(());
+        }
+        let mut writer = log.writer.lock();
+        if writer.is_recovered() {
+            ready(log, &mut writer)?;
+        }
+        Ok(())
+    }
+
+    /// What producers did below `base`, where no checkpoint has written it yet.
+    fn producers_at(&self, base: Offset) -> Option<Arc<ProducerSnapshot>> {
+        self.seals.iter().find(|seal| seal.next_base == base).map(|seal| Arc::clone(&seal.snapshot))
+    }
+}
+
+/// Has the manifest say, durably, that the log begins at `below` or later, and has no segment before.
+fn record(log: &Log, below: Offset) -> Result<()> {
+    let offset = below.max(log.offsets.log_start());
+    let entries = log.identity.id().trimmed(offset, below);
+    let flush = if planted!(files_go_before_the_manifest_says_so) { Flush::Later } else { Flush::Now };
+    log.data_dir.manifest.append_to_make_room(&entries, flush)?;
+    log.offsets.change(|set| set.log_start = set.log_start.max(offset));
+    Ok(())
+}
+
+/// Writes down what producers did below `below`, which only the segments say that are about to go.
+fn keep_producers(log: &Log, below: Offset, snapshot: Option<Arc<ProducerSnapshot>>) -> Result<()> {
+    let forgets = planted!(forget_producers_of_what_goes);
+    match snapshot.filter(|snapshot| !snapshot.0.is_empty() && !forgets) {
+        Some(snapshot) => log.data_dir.making_room(|| write_snapshot(log, below, &snapshot)),
+        None => Ok(()),
+    }
+}
+
+/// Seals the active segment although nothing is to be appended, and returns what producers did in the log; `None` when it
+/// does not end at `end` any more.
+fn roll_empty(log: &Log, end: Offset) -> Result<Option<Arc<ProducerSnapshot>>> {
+    let mut writer = log.writer.lock();
+    let active = ready(log, &mut writer)?;
+    if active.position == 0 || log.offsets.log_end() != end {
+        return Ok(None);
+    }
+    roll(log, active, end, RollFor::Removal)?;
+    Ok(active.pending.last().map(|seal| Arc::clone(&seal.snapshot)))
+}
+
+/// Has the state of appending forget what was removed since it was last asked for work.
+pub(in crate::partition) fn forget_removed(log: &Log, active: &mut Active) {
+    let first = log.first_base().unwrap_or_default();
+    active.trim(log.offsets.log_start(), first);
+}
+
+/// Removes the files of segments that no list has any more. All of them go, even if one cannot: that one is tried again
+/// with the next retention.
+pub(in crate::partition) fn remove_files(log: &Log, removed: &[Arc<Segment>]) -> Result<()> {
+    let mut first_error = Ok(());
+    for segment in removed {
+        if let Err(error) = segment.remove_files() {
+            first_error = first_error.and(Err(error));
+            if !planted!(a_file_is_removed_once) {
+                log.unremoved.lock().push(Arc::clone(segment));
+            }
+        }
+    }
+    first_error
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{RecordData, Streamlog, TopicConfig, partition::write::remove::*};
+
+    fn log_of_four_segments() -> (Streamlog, Arc<Log>) {
+        let log = Streamlog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicConfig::default().segment_bytes(600)).unwrap();
+        let partition = topic.partition(0).unwrap();
+        for _ in 0..4 {
+            partition.append(&[RecordData::new(&[7; 400])]).unwrap();
+        }
+        (log, Arc::clone(partition.log()))
+    }
+
+    #[test]
+    fn what_was_appended_after_the_look_stays() {
+        let (streamlog, log) = log_of_four_segments();
+        let look = Look::at(&log).unwrap();
+        let partition = streamlog.topic("t").unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("acknowledged")]).unwrap();
+        assert_eq!(look.remove(&log, 4).unwrap(), 0);
+        assert_eq!(partition.read(4).next().unwrap().unwrap().iter().count(), 1);
+    }
+
+    #[test]
+    fn a_look_that_has_become_old_removes_no_more_than_it_saw() {
+        let (_streamlog, log) = log_of_four_segments();
+        let look = || Look::at(&log).unwrap();
+        let (first, second) = (look(), look());
+        assert_eq!(first.remove(&log, 2).unwrap(), 2);
+        second.remove(&log, 2).unwrap();
+        assert_eq!(log.first_base(), Some(Offset::new(2)));
+        assert_eq!(log.offsets.log_start(), 2);
+    }
+
+    #[cfg(all(feature = "sim", feature = "__planted"))]
+    fn producers_outlive_the_removal_of_everything() {
+        use crate::{
+            codec::builder::BatchBuilder,
+            config::Builder,
+            partition::write::{append::Appended, log_start::advance_log_start},
+            sim::{Crash, SimEnv},
+            types::{Compression, Timestamp},
+        };
+        fn append(log: &Log, sequence: i32) -> Appended {
+            let mut builder = BatchBuilder::new();
+            builder.append(Timestamp::from_millis(1), None, Some(b"x"), &[]).unwrap();
+            let mut batch = builder.seal(Compression::None, None).unwrap();
+            batch.set_producer(9, 0, sequence);
+            let appended = log.append(&mut batch).unwrap();
+            log.acknowledge(appended.next_offset, true).unwrap();
+            appended
+        }
+        let open = |env: &SimEnv| Builder::env(env, "/data").background_thread(false).open().unwrap();
+        let env = SimEnv::new(1);
+        let streamlog = open(&env);
+        let partition = streamlog.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        for sequence in 0..7 {
+            append(partition.log(), sequence);
+        }
+        env.record();
+        advance_log_start(partition.log(), Offset::new(7)).unwrap();
+        let recording = env.recording();
+        let mut cursor = recording.cursor();
+        let mut removed = 0;
+        while cursor.advance().is_some() {
+            for (seed, crash) in (0..).zip(Crash::ALL) {
+                let streamlog = open(&cursor.crash(crash, seed));
+                let partition = streamlog.topic("t").unwrap().partition(0).unwrap();
+                removed += u32::from(partition.log_start_offset() == 7);
+                let retry = append(partition.log(), 4);
+                assert_eq!((retry.duplicate, retry.base_offset), (true, Offset::new(4)), "{crash:?}");
+                let next = append(partition.log(), 7);
+                assert_eq!((next.duplicate, next.base_offset), (false, Offset::new(7)), "{crash:?}");
+            }
+        }
+        assert!(removed > 10);
+    }
+
+    #[cfg(all(feature = "sim", feature = "__planted"))]
+    #[test]
+    fn what_producers_did_is_durable_before_the_removal_of_everything_moves_the_start() {
+        use crate::planted;
+        producers_outlive_the_removal_of_everything();
+        planted::plant(Some("forget_producers_of_what_goes"));
+        let unnoticed = std::panic::catch_unwind(producers_outlive_the_removal_of_everything).is_ok();
+        planted::plant(None);
+        assert!(!unnoticed);
+    }
+}
