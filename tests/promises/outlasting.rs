@@ -73,7 +73,7 @@ promises! {
 
 pub const ELSEWHERE: &[Promise] = &[
     Promise {
-        test: "what_producers_did_is_durable_before_the_removal_of_everything_moves_the_start@src/partition/write/retention.rs",
+        test: "what_producers_did_is_durable_before_the_removal_of_everything_moves_the_start@src/partition/write/remove.rs",
         file: "src/manual/on_disk.rs",
         says: "it is durable before the segments go whose batches it knows of",
         mistakes: &["forget_producers_of_what_goes"],
