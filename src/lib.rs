@@ -125,7 +125,7 @@
 //! [`TopicCompression`]: config::TopicCompression
 //! [`TopicId`]: admin::TopicId
 //! [`TopicUsage`]: admin::TopicUsage
-#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![warn(missing_debug_implementations, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Unit tests and the documentation's examples are compiled by the package in `tests/` alone, which has what they depend on.
 #![cfg_attr(any(test, doctest), cfg(feature = "__unit_tests"))]

@@ -4,7 +4,6 @@
 //! `\n` and its fields parted by one space; an empty file has no entries. Reading is strict: a line too few or too many is
 //! an error, because a file cut off in the middle must not pass for a shorter one.
 
-#[allow(unused_imports, reason = "its users come with the rooms above")]
 pub use super::epochs::LeaderEpochs;
 use super::{DecodeError, crc::crc32};
 use crate::types::{Offset, TopicId, TopicPartition, name::check_topic};

@@ -16,7 +16,6 @@
 
 mod entry;
 
-#[allow(unused_imports, reason = "words of the rooms above")]
 pub use entry::{Entry, PartitionClosed, SealedSegment, TakenIn, Tier};
 
 use super::DecodeError;

@@ -29,7 +29,7 @@
 //! The word of [`cleared_in_children`] lies at the beginning of an anonymous mapping, which is never unmapped and is
 //! private to this file: it is there for as long as the process, zero at first and in every child, aligned to a page, and
 //! reached through atomic operations alone.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "the one file that argues for it, see above")]
 
 use super::Region;
 use super::sync::{AtomicU64, Mutex, Ordering};
@@ -269,7 +269,7 @@ mod tests {
         let kind = |range| region.get(range).unwrap_err().kind();
         assert_eq!(kind(0..21), io::ErrorKind::InvalidInput);
         assert_eq!(kind(u64::MAX - 1..u64::MAX), io::ErrorKind::InvalidInput);
-        #[allow(clippy::reversed_empty_ranges)]
+        #[expect(clippy::reversed_empty_ranges, reason = "what is asked for is wrong on purpose")]
         let backwards = 5..4;
         assert_eq!(kind(backwards), io::ErrorKind::InvalidInput);
         assert!(map(&tempfile::tempfile().unwrap(), u64::MAX).is_err());

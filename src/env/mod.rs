@@ -37,7 +37,6 @@ mod worker_pool;
 #[cfg(test)]
 pub(crate) use forward::forward_to_file;
 
-#[allow(unused_imports, reason = "words of the rooms above")]
 pub use crate::error::wrong_kind::{FileKind, WrongKind};
 use crate::types::Timestamp;
 use bytes::Bytes;

@@ -9,7 +9,7 @@ use std::{any::Any, fmt, sync::Arc};
 /// A share in a log's being open; none for what the log itself holds.
 #[derive(Clone, Default)]
 pub struct Keeper(
-    #[allow(dead_code, reason = "it is held, and nothing else")] Option<Arc<dyn Any + Send + Sync>>,
+    #[expect(dead_code, reason = "it is held, and nothing else")] Option<Arc<dyn Any + Send + Sync>>,
 );
 
 impl Keeper {

@@ -27,7 +27,6 @@ mod topics;
 mod undelivered;
 
 pub use crate::producer::send_batch::SendAllError;
-#[allow(unused_imports, reason = "the handle is its user")]
 pub(crate) use crate::producer::sender::Sender;
 pub use builder::ProducerBuilder;
 pub use delivery::Delivery;

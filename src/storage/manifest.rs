@@ -23,8 +23,7 @@ mod segments;
 mod state;
 
 pub use partition::{PartitionId, PartitionState};
-#[allow(unused_imports, reason = "words of the rooms above")]
-pub use segments::{SegmentEntry, Segments};
+pub use segments::SegmentEntry;
 pub use state::{ManifestState, OwnMark, TopicState};
 
 use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAYLOAD_MAX};

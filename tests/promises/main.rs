@@ -14,7 +14,6 @@
 //!
 //! The table is held to its word as well: the passages stand in their files, the tests and the mistakes exist, and no
 //! mistake in `src/` is without a test that must notice it.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod committing;
 mod consuming;

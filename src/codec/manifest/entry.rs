@@ -13,7 +13,6 @@ use crate::types::{
 
 /// A fact about topics, partitions and segments. Facts are in the order in which they became true.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the fields are named after what they hold")]
 pub enum Entry {
     /// A topic exists; its partitions have the marks slots from `first_slot` on.
     TopicCreated {

@@ -81,11 +81,7 @@
 //! * A reader of a mapping that touches what was never written, or lies past the end of its file, is noted in
 //!   [`SimEnv::violations`]: a real one would have read zeros or been killed.
 
-#![allow(
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a simulated machine stops a test that would hang"
-)]
+#![expect(clippy::panic, reason = "a simulated machine stops a test that would hang")]
 
 mod content;
 mod crash;
