@@ -129,7 +129,9 @@ impl Schedule {
     /// Lists a caretaker, unless it is listed for an earlier time. The task is to be woken where this is now the first time
     /// of the duty.
     pub fn put(&self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> Option<Wake<'_>> {
-        self.entries.lock().put(duty, at, caretaker).then_some(Wake(self))
+        let is_first = self.entries.lock().put(duty, at, caretaker);
+        // Made only where it is to be heard, and after the lock: making one and dropping it wakes.
+        is_first.then(|| Wake(self))
     }
 
     /// Drops all entries of a duty: the work has ended for good.
@@ -303,6 +305,22 @@ mod tests {
         put(&schedule, Duration::ZERO, &Arc::new(Noting::default()));
         schedule.run_due(Duty::Logs);
         assert_eq!(schedule.entries.lock().of.len(), 1, "what is gone is attended by nobody, and leaves");
+    }
+
+    #[test]
+    fn a_time_that_is_not_the_first_wakes_nobody_and_a_wake_up_may_use_the_schedule() {
+        let schedule = schedule();
+        let wakes = Arc::new(Mutex::new(0));
+        let (count, looked_at) = (Arc::clone(&wakes), Arc::downgrade(&schedule));
+        schedule.data_dir.on_background_work(Box::new(move || {
+            *count.lock() += 1;
+            let schedule = looked_at.upgrade().unwrap();
+            assert!(schedule.next(Duty::Logs).is_some());
+        }));
+        let [early, late] = [0; 2].map(|_| Arc::new(Noting::default()));
+        assert!(put(&schedule, Duration::ZERO, &early));
+        assert!(!put(&schedule, LATER, &late) && !put(&schedule, LATER, &early));
+        assert_eq!(*wakes.lock(), 1);
     }
 
     #[test]
