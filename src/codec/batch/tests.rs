@@ -86,6 +86,28 @@ fn a_delete_horizon_is_told_and_the_records_keep_their_time() {
 }
 
 #[test]
+fn the_first_producer_there_is_has_the_id_0() {
+    let header = *batch(EMPTIED).header();
+    assert!(BatchHeader { producer_id: 0, ..header }.has_producer_id());
+    assert!(!BatchHeader { producer_id: -1, ..header }.has_producer_id());
+}
+
+#[cfg(feature = "lz4")]
+#[test]
+fn only_a_batch_without_records_and_without_bytes_needs_no_codec() {
+    let header = BatchHeader { attributes: 3, ..*batch(TWO_RECORDS).header() };
+    let records = |record_count, section: &[u8]| {
+        let bytes = [&[0; HEADER_LEN], section].concat().into();
+        RecordBatch { header: BatchHeader { record_count, ..header }, bytes }.records(1 << 16)
+    };
+    let reason = |result: Result<Records, DecodeError>| result.err().map(|error| error.to_string());
+    assert!(reason(records(0, b"")).is_none());
+    let of_records = reason(records(2, b"")).unwrap();
+    assert!(!of_records.contains("do not fit"), "the codec says what is missing: {of_records}");
+    assert!(reason(records(0, b"no frame")).is_some(), "bytes that no codec can read");
+}
+
+#[test]
 fn sequences_wrap_behind_the_largest() {
     let header = *batch(EMPTIED).header();
     let last = |base_sequence, last_offset_delta| {

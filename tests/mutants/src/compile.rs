@@ -14,14 +14,13 @@ use std::{
 /// The rooms whose mistakes lose data or hide it.
 const ROOMS: [&str; 5] = ["codec", "storage", "partition", "consumer", "group"];
 /// Tests that use the library as programs do, and take seconds.
-const TESTS: [&str; 8] = [
+const TESTS: [&str; 7] = [
     "promises",
     "model",
     "a_log_from_open_to_reopen",
     "settings_of_handles",
     "damaged_files",
     "batches_in_their_places",
-    "beside_damage",
     "what_the_mark_promises",
 ];
 
