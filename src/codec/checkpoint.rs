@@ -313,6 +313,20 @@ mod tests {
         };
         assert_eq!(position("0\n2\na 0 1\nb 0 x\n"), 10);
         assert_eq!(position("0\nx\n"), 2);
+        assert_eq!(position("0\n10\nx\n"), 5);
+    }
+
+    #[test]
+    fn an_error_of_other_files_says_where_its_line_begins() {
+        let position = |result: Result<(), DecodeError>| match result {
+            Err(DecodeError::Malformed { position, .. }) => position,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(position(decode_partition_metadata("version: 0\ntopic_id: x").map(drop)), 11);
+        assert_eq!(position(decode_partition_metadata("version: 0").map(drop)), 10);
+        assert_eq!(position(decode_meta_properties("#\nversion=1\nnode.id=x\n").map(drop)), 12);
+        let escaped = "version=1\ncluster.id=\\u0041\n";
+        assert_eq!(position(decode_meta_properties(escaped).map(drop)), 10, "only Java reads this escape");
     }
 
     #[test]

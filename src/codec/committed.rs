@@ -254,6 +254,16 @@ mod tests {
         assert!(decode_committed_snapshot(&[&bytes[..], &[0]].concat()).is_err());
     }
 
+    #[test]
+    fn nothing_comes_after_the_last_entry() {
+        let mut bytes = encode_committed_snapshot(&snapshot());
+        assert_eq!(decode_committed_snapshot(&bytes), Ok(snapshot()));
+        bytes.push(0);
+        let crc = crate::codec::crc::crc32(&bytes[10..]);
+        bytes[6..10].copy_from_slice(&crc.to_be_bytes());
+        assert!(matches!(decode_committed_snapshot(&bytes), Err(DecodeError::Malformed { .. })));
+    }
+
     proptest! {
         #[test]
         fn any_body_is_decoded_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
