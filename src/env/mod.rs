@@ -178,6 +178,10 @@ pub trait File: Send + Sync + fmt::Debug {
     fn has_other_names(&self) -> bool {
         false
     }
+    /// Which file it is, whatever name it has: device and inode. `None` where that cannot be said.
+    fn inode(&self) -> Option<(u64, u64)> {
+        None
+    }
     /// Cuts or lengthens the file; new bytes are zero.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the file at least `len` bytes long, with space set aside for them, so that writing there needs no more.

@@ -63,10 +63,11 @@ fn unsupported_if_never(error: io::Error) -> io::Error {
 
 impl Env for RealEnv {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        let names::Opened { file, has_other_names } = self.names.open(path, how)?;
+        let names::Opened { file, has_other_names, inode } = self.names.open(path, how)?;
         Ok(Arc::new(RealFile {
             file,
             has_other_names,
+            inode,
             direct: direct::Direct::default(),
             grown_by_zeros: AtomicBool::new(false),
             #[cfg(not(unix))]
@@ -142,7 +143,7 @@ impl Env for RealEnv {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         loop {
-            let names::Opened { file, has_other_names } = self.names.open(path, Open::Create)?;
+            let names::Opened { file, has_other_names, .. } = self.names.open(path, Open::Create)?;
             try_lock(&file)?;
             // Whoever had it may have put another in its place, which is now the one that counts.
             #[cfg(unix)]
@@ -251,6 +252,7 @@ impl Lock for RealLock {
 struct RealFile {
     file: fs::File,
     has_other_names: bool,
+    inode: Option<(u64, u64)>,
     /// The way past the cache.
     direct: direct::Direct,
     /// Whether space was set aside by writing zeros, for want of another way.
@@ -300,6 +302,10 @@ impl File for RealFile {
 
     fn has_other_names(&self) -> bool {
         self.has_other_names
+    }
+
+    fn inode(&self) -> Option<(u64, u64)> {
+        self.inode
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

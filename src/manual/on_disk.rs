@@ -98,6 +98,9 @@
 //! `segment.bytes`. On a full medium it is refused with `DiskFull`.) A link that is made to the active `.log`, to `marks` or
 //! to an index of an *open* log goes on changing with it.
 //!
+//! **Files that are replaced.** A file that takes the place of another one while the log is open is not taken for it. What
+//! is held open is read on; what would have to be opened again is [`Corrupt`](crate::Error::Corrupt).
+//!
 //! # When these are missing
 //!
 //! Three files deserve a sentence more.

@@ -7,6 +7,7 @@ use std::{
 };
 use streamlog::{
     Error, RecordData, Result, Streamlog, TopicConfig,
+    config::ReadMode,
     config::{Builder, ConfigChange},
 };
 
@@ -17,6 +18,8 @@ promises! {
         "only regular files and directories are opened" => [read_whatever_has_the_name];
     a_backup_by_hard_links_does_not_change: "src/manual/on_disk.rs",
         "a closed log that was copied with cp -al stays as it was copied" => [write_through_other_names, rewrite_a_sidecar_through_other_names];
+    what_takes_a_files_place_is_not_taken_for_it: "src/manual/on_disk.rs",
+        "A file that takes the place of another one while the log is open is not taken for it" => [open_what_has_the_name_now];
     a_manifest_names_no_other_topics_than_the_api: "src/manual/on_disk.rs",
         "a manifest cannot name a topic that create_topic would refuse" => [believe_any_name];
 }
@@ -85,6 +88,26 @@ fn a_backup_by_hard_links_does_not_change() {
     log.close().unwrap();
     for (name, bytes) in before {
         assert_eq!(fs::read(backup.join(&name)).unwrap(), bytes, "{name:?}");
+    }
+}
+
+fn what_takes_a_files_place_is_not_taken_for_it() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("log");
+    // Each file that is read is opened by its name.
+    let builder = Streamlog::builder(&dir).background_thread(false).read_mode(ReadMode::Pread);
+    let log = builder.max_open_files(1).open().unwrap();
+    let topic = log.create_topic("t", TopicConfig::default().partitions(4)).unwrap();
+    let partitions = topic.partitions();
+    let all = || partitions.iter().zip(["a", "b", "c", "d"]);
+    for (partition, value) in all() {
+        partition.append(&[RecordData::new(value)]).unwrap();
+    }
+    fs::rename(dir.join("t-1"), home.path().join("away")).unwrap();
+    fs::rename(dir.join("t-0"), dir.join("t-1")).unwrap();
+    for (partition, value) in all().chain(all()) {
+        let values = partition.records(0).map_while(|record| record.ok()?.value);
+        values.for_each(|found| assert_eq!(found, value));
     }
 }
 

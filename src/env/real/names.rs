@@ -50,6 +50,8 @@ mod below {
         pub(in crate::env::real) file: File,
         /// Whether it had other names when it was opened.
         pub(in crate::env::real) has_other_names: bool,
+        /// Its device and inode.
+        pub(in crate::env::real) inode: Option<(u64, u64)>,
     }
 
     /// The directory in which a name is looked up, and the name.
@@ -130,9 +132,14 @@ mod below {
             let opened = again(|| fs::openat(place.dir(), place.name, flags | as_it_is, mode));
             let file: File = opened.map_err(|e| place.error(e, FileKind::File))?.into();
             let found = fs::fstat(&file)?;
+            let has_other_names = found.st_nlink > 1;
+            #[allow(clippy::unnecessary_cast, reason = "their types differ from system to system")]
+            let inode = Some((found.st_dev as u64, found.st_ino as u64));
             match kind_of(&found) {
-                FileKind::File => Ok(Opened { file, has_other_names: found.st_nlink > 1 }),
-                _ if planted!(read_whatever_has_the_name) => Ok(Opened { file, has_other_names: false }),
+                FileKind::File => Ok(Opened { file, has_other_names, inode }),
+                _ if planted!(read_whatever_has_the_name) => {
+                    Ok(Opened { file, has_other_names: false, inode })
+                }
                 found => Err(WrongKind { found, expected: Some(FileKind::File), above: 0 }.into_io()),
             }
         }
@@ -344,6 +351,8 @@ mod by_path {
     pub(in crate::env::real) struct Opened {
         pub(in crate::env::real) file: fs::File,
         pub(in crate::env::real) has_other_names: bool,
+        /// Its device and inode.
+        pub(in crate::env::real) inode: Option<(u64, u64)>,
     }
 
     fn kind_of(found: fs::FileType) -> FileKind {
@@ -375,7 +384,7 @@ mod by_path {
                 Open::CreateNew => options.write(true).create_new(true),
                 Open::Create => options.write(true).create(true).truncate(false),
             };
-            Ok(Opened { file: options.open(path)?, has_other_names: false })
+            Ok(Opened { file: options.open(path)?, has_other_names: false, inode: None })
         }
 
         pub(in crate::env::real) fn create_dir(&self, path: &Path) -> io::Result<()> {

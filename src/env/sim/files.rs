@@ -292,6 +292,10 @@ impl SimFile {
 }
 
 impl File for SimFile {
+    fn inode(&self) -> Option<(u64, u64)> {
+        Some((0, self.ino as u64))
+    }
+
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let (world, fault) = self.begin(Operation::Read);
         let wanted = match fault {

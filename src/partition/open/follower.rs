@@ -255,6 +255,7 @@ impl Follower {
         let segments = self.trail.log.segments.snapshot();
         let last = segments.iter().filter(|segment| segment.base() >= self.trail.at);
         last.for_each(|segment| segment.data().replaced());
+        self.trail.log.owner.forget();
         // Readers look at them again, too.
         self.trail.log.segments.change(|_| {});
     }

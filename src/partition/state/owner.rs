@@ -62,6 +62,11 @@ pub(in crate::partition) fn check_place(
 }
 
 impl Owner {
+    /// Has it asked once more: another directory may have taken its place.
+    pub fn forget(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// Asks once whose the directory is.
     pub fn check(&self, data_dir: &DataDir, identity: &Identity) -> Result<()> {
         if !self.0.load(Ordering::Relaxed) {

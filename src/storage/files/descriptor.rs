@@ -37,6 +37,8 @@ pub(super) struct Descriptor {
     gone: AtomicBool,
     /// Whether `failed` is worth a look.
     has_failed: AtomicBool,
+    /// Which file it was when it was first opened: what has the name later must be that one.
+    inode: Mutex<Option<(u64, u64)>>,
     failed: Mutex<Option<Error>>,
     handle: RwLock<Option<Arc<dyn File>>>,
 }
@@ -61,6 +63,7 @@ impl Descriptor {
             syncing: Mutex::new(()),
             gone: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
+            inode: Mutex::new(handle.as_ref().and_then(|file| file.inode())),
             failed: Mutex::new(None),
             handle: RwLock::new(handle),
         }
@@ -131,6 +134,7 @@ impl Descriptor {
             }
             match self.env.open(&self.path, self.how) {
                 Ok(file) => {
+                    self.check_inode(&*file)?;
                     *guard = Some(Arc::clone(&file));
                     self.uncounted.store(true, Ordering::SeqCst);
                     return Ok(file);
@@ -142,6 +146,20 @@ impl Descriptor {
                     }
                 }
                 Err(e) => return Err(Error::io("open", &self.path, e)),
+            }
+        }
+    }
+
+    /// An error where the name is that of another file now: its bytes would be taken for those of the one that was read.
+    fn check_inode(&self, file: &dyn File) -> Result<()> {
+        let mut known = self.inode.lock();
+        match (*known, file.inode()) {
+            (Some(before), Some(now)) if before != now && !planted!(open_what_has_the_name_now) => {
+                Err(Error::corrupt(&self.path, 0, "another file has taken its place while it was in use"))
+            }
+            (_, now) => {
+                *known = now;
+                Ok(())
             }
         }
     }
@@ -194,6 +212,7 @@ impl Descriptor {
         }
         self.dirty.store(false, Ordering::SeqCst);
         self.own.store(false, Ordering::Relaxed);
+        *self.inode.lock() = None;
         *self.failed.lock() = None;
         self.has_failed.store(false, Ordering::SeqCst);
     }
