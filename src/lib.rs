@@ -212,10 +212,8 @@ pub mod records {
         codec::record::{Headers, RawHeaders},
         partition::{
             handle::{BackwardBatches, Batch, Batches, OwnedRecord, RecordsOf},
-            read::{
-                by_time::OffsetAndTimestamp,
-                owned::{OwnedRecordsOf, Records},
-            },
+            owned::{OwnedRecordsOf, Records},
+            read::by_time::OffsetAndTimestamp,
             write::payload::Payload,
         },
     };

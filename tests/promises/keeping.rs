@@ -22,7 +22,7 @@ promises! {
 
 pub const ELSEWHERE: &[Promise] = &[
     Promise {
-        test: "a_batch_that_does_not_decompress_is_tried_once_by_all_readers_together@src/partition/read/unreadable.rs",
+        test: "a_batch_that_does_not_decompress_is_tried_once_by_all_readers_together@src/partition/state/unreadable.rs",
         file: "src/manual/limits.rs",
         says: "A batch that cannot be read is decompressed once",
         mistakes: &["try_what_cannot_be_read_again"],

@@ -2,7 +2,5 @@
 
 pub mod backwards;
 pub mod by_time;
-pub mod owned;
 pub mod reader;
-pub mod unreadable;
 pub mod visible;

@@ -12,6 +12,7 @@ pub mod replay;
 pub mod segment_list;
 pub mod settings;
 pub mod troubles;
+pub mod unreadable;
 pub mod unstable;
 pub mod unusable;
 pub mod waiters;

@@ -68,7 +68,7 @@ mod tests {
             compress::is_available,
             crc::crc32c,
         },
-        partition::read::{unreadable::*, visible::DECODED},
+        partition::{read::visible::DECODED, state::unreadable::*},
         planted,
     };
     use std::{
