@@ -394,6 +394,39 @@ mod tests {
     }
 
     #[test]
+    fn entries_that_only_just_follow_each_other_are_read() {
+        let read = |entries| TimeEntry::decode_all(&times(entries)).map(|entries| entries.len());
+        assert_eq!(read(&[(5, 3), (6, 3)]), Ok(2), "a later time at the same offset");
+        assert_eq!(read(&[(0, 3)]), Ok(1));
+        let one = AbortedTransaction {
+            producer_id: 0,
+            first_offset: 7.into(),
+            last_offset: 7.into(),
+            last_stable_offset: 8.into(),
+        };
+        let mut bytes = Vec::new();
+        one.encode(&mut bytes);
+        assert_eq!(AbortedTransaction::decode_all(&bytes), Ok(vec![one]), "nothing but its marker");
+        // Where something is left over, the whole entries before it are counted.
+        match OffsetEntry::decode_all(&offsets(&[(1, 70), (2, 80), (3, 90)])[..20]) {
+            Err(DecodeError::Malformed { position, .. }) => assert_eq!(position, 16),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_zeros_are_preallocated_space() {
+        for last in [(0, 7), (70, 0)] {
+            let mut bytes = times(&[last]);
+            bytes.resize(60, 0);
+            assert_eq!(TimeIndexView::new_checked(&bytes).1, 12, "{last:?}");
+        }
+        assert!(OffsetIndexView::new(&[]).is_empty() && TimeIndexView::new(&[]).is_empty());
+        assert!(!OffsetIndexView::new(&offsets(&[(1, 2)])).is_empty());
+        assert!(!TimeIndexView::new(&times(&[(1, 2)])).is_empty());
+    }
+
+    #[test]
     fn a_partial_entry_a_negative_field_and_another_version_are_refused() {
         assert!(OffsetEntry::decode_all(&[0; 9]).is_err());
         assert!(OffsetEntry::decode_all(&offsets(&[(1, 1)])[..7]).is_err());

@@ -195,6 +195,31 @@ mod tests {
     }
 
     #[test]
+    fn the_slot_of_the_manifest_has_these_bytes_and_no_other_is_taken_for_it() {
+        let mark = ManifestMark { epoch: 0x0a, number: 0x0b, durable: 0x0c };
+        let bytes = mark.encode();
+        let hex: String = bytes[..60].iter().map(|b| format!("{b:02x}")).collect();
+        let expected = "00000000000000000000000000000000 4d414e49 000000000000000a 000000000000000b \
+                        000000000000000c 00000000000000000000000000000000";
+        assert_eq!(hex, expected.replace(' ', ""));
+        assert_eq!(ManifestMark::decode(&bytes), Some(mark));
+        assert_eq!(ManifestMark::decode(&sample().encode()), None, "a partition's");
+        for bit in 0..MARK_BYTES * 8 {
+            let mut bytes = bytes;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(ManifestMark::decode(&bytes), None, "bit {bit}");
+        }
+        // With a checksum that matches, too.
+        for at in [0, 19, 44, 59] {
+            let mut bytes = bytes;
+            bytes[at] ^= 1;
+            let crc = crate::codec::crc::crc32(&bytes[..60]);
+            bytes[60..].copy_from_slice(&crc.to_be_bytes());
+            assert_eq!(ManifestMark::decode(&bytes), None, "byte {at}");
+        }
+    }
+
+    #[test]
     fn a_slot_that_is_not_whole_says_nothing() {
         assert_eq!(Mark::decode(&[0; MARK_BYTES]), None);
         for bit in 0..MARK_BYTES * 8 {

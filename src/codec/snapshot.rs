@@ -310,7 +310,14 @@ mod tests {
         assert_eq!(batch(4, 14, 4).first_sequence(), 0);
         assert_eq!(batch(3, 14, 4).first_sequence(), i32::MAX);
         assert_eq!(batch(-1, 14, 0).first_sequence(), -1);
+        assert_eq!(batch(0, 14, 4).first_sequence(), i32::MAX - 3, "0 is a sequence number like others");
         assert_eq!(batch(44, 14, 4).base_offset(), 10);
+    }
+
+    #[test]
+    fn a_producers_first_batch_may_be_the_logs_first() {
+        let one = ProducerBatches { producer_id: 0, producer_epoch: 0, batches: vec![batch(4, 4, 4)] };
+        assert_eq!(decode_producers(&encode_producers(std::slice::from_ref(&one))), Ok(vec![one]));
     }
 
     #[test]
