@@ -16,7 +16,7 @@
 
 mod entry;
 
-pub use entry::{Entry, PartitionClosed, SealedSegment, TakenIn, Tier};
+pub use entry::{Entry, PartitionClosed, Seal, TakenIn, Tier};
 
 use super::DecodeError;
 use entry::COMPATIBLE;

@@ -4,8 +4,8 @@ use super::{edited, input, mend};
 use crate::{
     codec::{
         manifest::{
-            Entry, HEADER_BYTES, PartitionClosed, Reader, SealedSegment, TakenIn, Tier, decode_header,
-            encode_append, encode_header,
+            Entry, HEADER_BYTES, PartitionClosed, Reader, Seal, TakenIn, Tier, decode_header, encode_append,
+            encode_header,
         },
         mark::{MARK_BYTES, Mark},
     },
@@ -83,7 +83,7 @@ fn some_manifest() -> Vec<u8> {
 fn some_entries() -> Vec<Entry> {
     let (id, partition, base) = (TopicId::from_bytes([1; 16]), 0, Offset::ZERO);
     let offset = Offset::new(50);
-    let sealed = SealedSegment {
+    let sealed = Seal {
         next_offset: offset,
         bytes: 4096,
         largest_timestamp: Timestamp::from_millis(1000),

@@ -12,7 +12,7 @@ mod tests;
 pub use epochs::EpochsAround;
 pub use places::KnownPlaces;
 
-use super::files::PooledFile;
+use super::segment::source::SegmentSource;
 use crate::{
     codec::{
         DecodeError,
@@ -78,7 +78,7 @@ pub enum ReadPath {
 /// A walk over the batches of one file.
 #[derive(Debug)]
 pub struct Scanner<'a> {
-    file: &'a PooledFile,
+    file: &'a dyn SegmentSource,
     source: ReadPath,
     /// Where the file, or what may be read of it, ends.
     limit: u64,
@@ -107,7 +107,7 @@ pub struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// A scan from `position`, where a batch starts whose base offset is `expected`, or not below it when `gaps`.
-    pub fn new(file: &'a PooledFile, limit: u64, position: u64, expected: Offset, gaps: bool) -> Self {
+    pub fn new(file: &'a dyn SegmentSource, limit: u64, position: u64, expected: Offset, gaps: bool) -> Self {
         Scanner {
             file,
             source: ReadPath::Cache,

@@ -32,17 +32,11 @@ pub enum Entry {
     /// A segment exists and takes appends.
     SegmentCreated { id: TopicId, partition: u32, base: Offset },
     /// A segment takes no more appends, or what is known of a sealed one changed.
-    SegmentSealed { id: TopicId, partition: u32, base: Offset, sealed: SealedSegment },
+    SegmentSealed { id: TopicId, partition: u32, base: Offset, sealed: Seal },
     /// Every segment whose base is less than `below` is gone.
     SegmentsRemoved { id: TopicId, partition: u32, below: Offset },
     /// The segments with `from <= base < to` gave way to others in the same range.
-    SegmentsReplaced {
-        id: TopicId,
-        partition: u32,
-        from: Offset,
-        to: Offset,
-        with: Vec<(Offset, SealedSegment)>,
-    },
+    SegmentsReplaced { id: TopicId, partition: u32, from: Offset, to: Offset, with: Vec<(Offset, Seal)> },
     /// The partition begins at this offset.
     LogStart { id: TopicId, partition: u32, offset: Offset },
     /// The partition ends at `next_offset`: segments behind it are gone, the one that contains it is active again.
@@ -77,7 +71,7 @@ pub struct TakenIn {
 
 /// What is known of a segment that takes no more appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SealedSegment {
+pub struct Seal {
     /// The offset after its last record.
     pub next_offset: Offset,
     /// The exact size of its `.log`.
@@ -264,7 +258,7 @@ fn put_offset(out: &mut Vec<u8>, offset: Offset) {
     out.extend(offset.value().to_be_bytes());
 }
 
-fn put_sealed(out: &mut Vec<u8>, base: Offset, sealed: &SealedSegment) {
+fn put_sealed(out: &mut Vec<u8>, base: Offset, sealed: &Seal) {
     put_offset(out, base);
     put_offset(out, sealed.next_offset);
     out.extend(sealed.bytes.to_be_bytes());
@@ -459,9 +453,9 @@ impl<'a> Input<'a> {
         self.many(8, |input| Ok((input.text()?, input.text()?)))
     }
 
-    fn sealed(&mut self) -> Result<(Offset, SealedSegment), DecodeError> {
+    fn sealed(&mut self) -> Result<(Offset, Seal), DecodeError> {
         let base = self.offset()?;
-        let sealed = SealedSegment {
+        let sealed = Seal {
             next_offset: self.offset()?,
             bytes: self.size()?,
             largest_timestamp: self.timestamp()?,

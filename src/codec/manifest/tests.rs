@@ -5,7 +5,7 @@ use crate::types::{Offset, Timestamp, TopicId, name::TopicName};
 
 pub(crate) fn samples() -> Vec<Entry> {
     let id = TopicId::from_bytes([7; 16]);
-    let sealed = SealedSegment {
+    let sealed = Seal {
         next_offset: Offset::new(9),
         bytes: u64::from(u32::MAX),
         largest_timestamp: Timestamp::NONE,
@@ -41,10 +41,7 @@ pub(crate) fn samples() -> Vec<Entry> {
             partition: 0,
             from: Offset::ZERO,
             to: Offset::new(9),
-            with: vec![
-                (Offset::ZERO, sealed),
-                (Offset::new(4), SealedSegment { place: Tier::Local, ..sealed }),
-            ],
+            with: vec![(Offset::ZERO, sealed), (Offset::new(4), Seal { place: Tier::Local, ..sealed })],
         },
         Entry::SegmentsRemoved { id, partition: 0, below: Offset::new(4) },
         Entry::LogStart { id, partition: 0, offset: Offset::MAX },

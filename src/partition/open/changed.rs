@@ -10,7 +10,7 @@
 use crate::{
     codec::{
         checkpoint::decode_offsets,
-        manifest::{Entry, PartitionClosed, SealedSegment, TakenIn, Tier},
+        manifest::{Entry, PartitionClosed, Seal, TakenIn, Tier},
     },
     env::Env,
     error::{Error, Result},
@@ -214,7 +214,7 @@ impl Recovery<'_> {
     /// `false` where there is no space for that: then the file stays as it is, and nothing is appended.
     pub(in crate::partition) fn put_tail_aside(&mut self, segment: &Segment, position: u64) -> Result<bool> {
         let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
-        let path = segment.data().path();
+        let path = segment.path();
         let aside = free_aside_name(env, path);
         let copied = copy_range(env, path, position, &aside)
             .and_then(|()| env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e)));
@@ -280,8 +280,8 @@ impl Recovery<'_> {
 }
 
 /// The facts of a segment that another writer sealed, with `next` behind it.
-fn seal(segment: &Arc<Segment>, next: Offset) -> Result<SealedSegment> {
-    let sealed = SealedSegment {
+fn seal(segment: &Arc<Segment>, next: Offset) -> Result<Seal> {
+    let sealed = Seal {
         next_offset: next,
         bytes: segment.readable(),
         largest_timestamp: segment.largest_timestamp()?,
@@ -289,8 +289,6 @@ fn seal(segment: &Arc<Segment>, next: Offset) -> Result<SealedSegment> {
         place: Tier::Local,
         index_checksum: segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum),
     };
-    segment.set_sealed(sealed.generation, sealed.bytes, sealed.largest_timestamp);
-    segment.know_place(sealed.bytes, next);
-    segment.expect_index(sealed.index_checksum);
+    segment.set_sealed(&sealed);
     Ok(sealed)
 }

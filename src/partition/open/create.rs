@@ -16,7 +16,7 @@ use crate::{
         data_dir::DataDir,
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
         scan::LEADER_EPOCH,
-        segment::Segment,
+        segment::ActiveSegment,
         sidecar::{remove_segment_files, write_unflushed},
     },
     types::Offset,
@@ -37,7 +37,7 @@ pub fn prepare(data_dir: &DataDir, identity: &Identity, durably: bool) -> Result
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => clear_leftovers(data_dir, identity)?,
         other => other.map_err(|e| Error::io("create", dir, e))?,
     }
-    drop(Segment::create(&data_dir.pool, dir, Offset::ZERO, 0)?);
+    drop(ActiveSegment::create(&data_dir.pool, dir, Offset::ZERO, 0)?);
     let metadata = encode_partition_metadata(&identity.topic_id, identity.name.partition);
     let epochs = encode_epochs(&[(LEADER_EPOCH, Offset::ZERO)]);
     for (name, content) in [(PARTITION_METADATA, metadata), (LEADER_EPOCHS, epochs)] {

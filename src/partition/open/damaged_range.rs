@@ -6,7 +6,7 @@
 use crate::{
     codec::{DecodeError, batch::RecordBatch, unpacked::Unpacked},
     error::Error,
-    storage::{holes::Hole, segment::Segment},
+    storage::{segment::Segment, segment::damage::Damage},
     types::Offset,
 };
 use std::{ops::Range, path::PathBuf};
@@ -29,15 +29,15 @@ pub struct DamagedRange {
 
 impl DamagedRange {
     /// What lies where whole batches were expected.
-    pub(in crate::partition) fn of_hole(segment: &Segment, hole: Hole) -> Self {
-        let path = segment.data().path().to_path_buf();
+    pub(in crate::partition) fn of_hole(segment: &Segment, hole: Damage) -> Self {
+        let path = segment.path().to_path_buf();
         DamagedRange { path, bytes: hole.bytes, offsets: hole.offsets, reason: hole.reason }
     }
 
     fn of_batch(segment: &Segment, batch: &RecordBatch, position: u64, reason: String) -> Self {
         let header = batch.header();
         DamagedRange {
-            path: segment.data().path().to_path_buf(),
+            path: segment.path().to_path_buf(),
             bytes: position..position + header.size(),
             offsets: header.base_offset..header.next_offset(),
             reason,

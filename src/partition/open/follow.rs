@@ -19,10 +19,9 @@ use crate::{
         state::replay::{Bounds, EndReason, Replay, ScanEnd, whole_batches_beyond},
     },
     storage::{
-        holes::Hole,
         manifest::PartitionState,
         scan::{ReadPath, ScanItem, Scanner},
-        segment::Segment,
+        segment::{Segment, damage::Damage},
     },
     types::{Durability, Offset},
 };
@@ -182,7 +181,7 @@ impl Trail {
     /// How much of a segment's file belongs to it; `None` where there is none. What another wrote behind one that was
     /// sealed does not.
     fn len_of(&self, segment: &Segment, is_followed: bool, known: &Known<'_>) -> Result<Option<u64>> {
-        let len = match segment.data().len() {
+        let len = match segment.source().len() {
             Ok(len) => len,
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -221,7 +220,7 @@ impl Trail {
             None => ScanEnd { position: 0, next_offset: segment.base(), why: EndReason::Bad(MISSING.into()) },
         };
         if let EndReason::Unsupported(error) = stop.why {
-            return Err(error.in_file(segment.data().path(), stop.position));
+            return Err(error.in_file(segment.path(), stop.position));
         }
         learn(segment, replay);
         Ok(Some(stop))
@@ -292,8 +291,8 @@ impl Trail {
             return Ok(true);
         }
         for segment in later {
-            let Ok(len) = segment.data().len() else { continue };
-            let mut scanner = Scanner::new(segment.data(), len, 0, segment.base(), true);
+            let Ok(len) = segment.source().len() else { continue };
+            let mut scanner = Scanner::new(segment.source(), len, 0, segment.base(), true);
             if matches!(scanner.next()?, ScanItem::Batch(..)) || scanner.resync()?.is_some() {
                 return Ok(true);
             }
@@ -316,7 +315,7 @@ impl Trail {
 
     /// Something that was durable is not there.
     pub(in crate::partition) fn miss(&mut self, segment: &Segment, position: u64, reason: String) {
-        let path = segment.data().path();
+        let path = segment.path();
         self.log.damage.lock().get_or_insert_with(|| Error::corrupt(path, position, reason.clone()));
         self.missing.get_or_insert_with(|| Missing { path: path.to_path_buf(), position, reason });
     }
@@ -364,9 +363,9 @@ fn pass_damage_of_the_last(
 
 /// Leaves with the segment that nothing can be read from `stop` up to `flushed`.
 fn note_damage(segment: &Segment, stop: &ScanEnd, flushed: Offset, reason: &str) {
-    if segment.check_hole(stop.position).is_ok() {
+    if segment.check_damage(stop.position).is_ok() {
         let (bytes, offsets) = (stop.position..stop.position + 1, stop.next_offset..flushed);
-        segment.add_hole(Hole { bytes, offsets, reason: reason.to_string() });
+        segment.add_damage(Damage { bytes, offsets, reason: reason.to_string() });
     }
     segment.publish(stop.position + 1);
 }

@@ -181,11 +181,11 @@ impl Follower {
         let segments = log.segments.snapshot();
         let (path, position, len) = match segments.get(at) {
             Some(segment) => {
-                let path = segment.data().path().to_path_buf();
+                let path = segment.path().to_path_buf();
                 (
                     path,
                     self.trail.replay.as_ref().map_or(0, |r| r.position),
-                    segment.data().len().unwrap_or(0),
+                    segment.source().len().unwrap_or(0),
                 )
             }
             None => (log.identity.dir.clone(), 0, 0),
@@ -205,7 +205,7 @@ impl Follower {
         if let Some(missing) = &self.trail.missing {
             changed.verdict = missing.verdict();
         } else if let Some(segment) = segments.get(at)
-            && !segment.data().only_zeros_from(position, len)?
+            && !segment.only_zeros_from(position, len)?
         {
             changed.verdict = RecoveryVerdict::TornTail {
                 path,
@@ -254,7 +254,7 @@ impl Follower {
     fn open_files_anew(&self) {
         let segments = self.trail.log.segments.snapshot();
         let last = segments.iter().filter(|segment| segment.base() >= self.trail.at);
-        last.for_each(|segment| segment.data().replaced());
+        last.for_each(|segment| segment.replaced());
         self.trail.log.owner.forget();
         // Readers look at them again, too.
         self.trail.log.segments.change(|_| {});
@@ -332,7 +332,7 @@ impl Follower {
         // A list that was made while somebody changed the directory may lack a name.
         let is_missing = |segment: &&Arc<Segment>| {
             names.binary_search_by_key(&segment.base(), |name| name.base).is_err()
-                && matches!(segment.data().len(), Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)
+                && matches!(segment.source().len(), Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)
         };
         match before.iter().find(is_missing) {
             None => Ok(true),
@@ -367,14 +367,15 @@ impl Follower {
         }
         let known = log.segments.snapshot();
         let same = known.len() == state.segments.len()
-            && known.iter().zip(state.segments.iter()).all(|(a, b)| a.base() == b.base);
+            && known.iter().zip(state.segments.iter()).all(|(a, b)| a.id() == b.id());
         if same && goes_on {
             return;
         }
         let config = log.config();
         let fresh = state.segments.iter().map(|entry| {
             let at = known.binary_search_by_key(&entry.base, |segment| segment.base());
-            let held = at.ok().and_then(|at| known.get(at)).filter(|_| goes_on).cloned();
+            let held = at.ok().and_then(|at| known.get(at));
+            let held = held.filter(|held| goes_on && held.id() == entry.id()).cloned();
             held.unwrap_or_else(|| listed(&log.data_dir, &log.identity, &config, state, &entry, 0))
         });
         let fresh: Vec<_> = fresh.collect();

@@ -88,7 +88,7 @@ impl Survey<'_> {
     /// Reads and checks everything. What readers need is left with the segments; `None` when there are none.
     pub fn run(&mut self, log_start: Offset, snapshots: &[Offset]) -> Result<Option<Replay>> {
         let Some(first) = self.segments.first().cloned() else { return Ok(None) };
-        let lens = self.segments.iter().map(|s| s.data().len()).collect::<Result<Vec<_>>>()?;
+        let lens = self.segments.iter().map(|s| s.source().len()).collect::<Result<Vec<_>>>()?;
         // Segments behind it hold nothing: a broker that died while it rolled, or that has just begun the next one.
         let last = lens.iter().rposition(|len| *len > 0).unwrap_or(0);
         let mut replay = Replay::at_base(0, &first, Default::default(), Default::default());
@@ -131,7 +131,7 @@ impl Survey<'_> {
         let (damage, contents) = (&mut self.report.damage, &mut self.contents);
         let stop = replay.scan_past_damage(segment, len, bounds, ReadPath::Cache, &mut |replay, met| {
             let hole = match met {
-                Met::Hole(hole) => hole,
+                Met::Damage(hole) => hole,
                 Met::Batch(batch, position) => {
                     contents.look_at(segment, batch, position);
                     damage.append(&mut contents.unreadable);
@@ -148,7 +148,7 @@ impl Survey<'_> {
             replay.take_in_unseen(hole, aborts.as_deref().unwrap_or_default());
         })?;
         if let EndReason::Unsupported(error) = stop.why {
-            return Err(error.in_file(segment.data().path(), stop.position));
+            return Err(error.in_file(segment.path(), stop.position));
         }
         Ok(stop)
     }
@@ -183,7 +183,7 @@ impl Survey<'_> {
                 self.note_missing_end(replay, segment, len, next, reason);
             }
             (None, EndReason::Bad(reason)) => {
-                let (path, bytes) = (segment.data().path().to_path_buf(), len - stop.position);
+                let (path, bytes) = (segment.path().to_path_buf(), len - stop.position);
                 self.report.torn_end = Some(TornEnd { path, position: stop.position, bytes, reason });
                 ends = true;
             }
@@ -221,9 +221,9 @@ impl Survey<'_> {
         let torn = match self.report.torn_end.take() {
             Some(torn) => TornEnd { reason: format!("{}; {known}", torn.reason), ..torn },
             None => TornEnd {
-                path: last.data().path().to_path_buf(),
+                path: last.path().to_path_buf(),
                 position: last.readable(),
-                bytes: last.data().len()?.saturating_sub(last.readable()),
+                bytes: last.source().len()?.saturating_sub(last.readable()),
                 reason: format!("the data ends at offset {end}; {known}"),
             },
         };
@@ -317,13 +317,13 @@ fn cleaned(name: &str) -> Option<Offset> {
 /// The leader epoch of a segment's first batch.
 fn first_epoch(segment: &Segment) -> Result<Option<i32>> {
     let mut head = [0; HEADER_LEN];
-    let len = segment.data().read_full(&mut head, 0)?;
+    let len = segment.source().read_full(&mut head, 0)?;
     Ok(head.get(..len).and_then(|head| BatchHeader::parse(head).ok()).map(|header| header.leader_epoch))
 }
 
 /// The offset behind the last whole batch.
 fn end_of(segment: &Segment) -> Result<Offset> {
-    let mut scanner = Scanner::new(segment.data(), segment.data().len()?, 0, segment.base(), true);
+    let mut scanner = Scanner::new(segment.source(), segment.source().len()?, 0, segment.base(), true);
     while let ScanItem::Batch(..) = scanner.next()? {}
     Ok(scanner.expected())
 }

@@ -37,7 +37,7 @@ impl Recovery<'_> {
         let from = floor(&self.segments, self.mark.flushed_offset).unwrap_or(0);
         let mut unflushed = Vec::new();
         for segment in self.segments.iter().skip(from) {
-            match segment.data().sync_foreign() {
+            match segment.file()?.sync_foreign() {
                 Ok(()) => {}
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 Err(Error::Io { .. } | Error::DiskFull { .. }) => unflushed.push(segment.base()),
@@ -62,15 +62,15 @@ impl Recovery<'_> {
         self.source = ReadPath::MediumFrom(u64::from(self.mark.flushed_position));
         for segment in self.segments.iter().skip(from) {
             let is_flushed = !unflushed.contains(&segment.base()) || planted!(believe_what_was_not_flushed);
-            match segment.data().read_past_cache(&mut [0], 0) {
+            match segment.source().read_past_cache(&mut [0], 0) {
                 Ok(Some(_)) if is_flushed => continue,
                 Ok(Some(_)) => {}
                 Ok(None) => self.source = ReadPath::Cache,
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             }
-            match copy_anew(&*self.data_dir.env, segment.data().path()) {
-                Ok(()) => segment.data().replaced(),
+            match copy_anew(&*self.data_dir.env, segment.path()) {
+                Ok(()) => segment.replaced(),
                 Err(error @ Error::DiskFull { .. }) => {
                     let reason = format!(
                         "a flush had failed, what the medium has can only be told by a copy, and {error}; then open it again"

@@ -132,7 +132,7 @@ impl Recovery<'_> {
                 Ok(AppendState::Refused(Error::ReadOnly { reason: "the log was opened for reading".into() }))
             }
             Some(last) => {
-                let allocated = last.data().len()?;
+                let allocated = last.source().len()?;
                 Ok(AppendState::recovered(beginning.after(replay, last, allocated)?))
             }
         }
@@ -214,7 +214,7 @@ impl Recovery<'_> {
         let Some(segment) = self.segments.get(i) else { return Ok(None) };
         // What somebody has written behind a segment that another one follows is none of it.
         let sealed = segment.sealed_size().filter(|_| i + 1 < self.segments.len());
-        match segment.data().len() {
+        match segment.source().len() {
             Ok(len) => Ok(Some(sealed.map_or(len, |size| segment.without_surplus(len, size)))),
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -253,7 +253,7 @@ impl Recovery<'_> {
         match &stop.why {
             EndReason::Cancelled => return Err(Error::Cancelled { during: "recovering" }),
             EndReason::Unsupported(error) => {
-                return Err(error.clone().in_file(segment.data().path(), stop.position));
+                return Err(error.clone().in_file(segment.path(), stop.position));
             }
             EndReason::Bad(_) => return Ok(false),
             EndReason::End => {}
@@ -263,7 +263,7 @@ impl Recovery<'_> {
             None => {
                 let whole =
                     stop.next_offset >= self.durable && self.whole_batches_beyond(segment, len, stop)? == 0;
-                Ok(whole && (!self.was_closed || segment.data().only_zeros_from(stop.position, len)?))
+                Ok(whole && (!self.was_closed || segment.only_zeros_from(stop.position, len)?))
             }
         }
     }
@@ -294,7 +294,7 @@ impl Recovery<'_> {
         segment: &Arc<Segment>,
         len: u64,
     ) -> Result<()> {
-        let path = segment.data().path().to_path_buf();
+        let path = segment.path().to_path_buf();
         let reason = match &stop.why {
             EndReason::Bad(reason) => reason.clone(),
             _ => format!("the data ends at offset {}", stop.next_offset),
@@ -326,9 +326,9 @@ impl Recovery<'_> {
             self.segments.truncate(i + 1);
             return Ok(());
         }
-        segment.data().set_len(stop.position)?;
+        segment.file()?.set_len(stop.position)?;
         if !planted!(truncate_without_flush) {
-            segment.data().sync()?;
+            segment.sync()?;
         }
         self.end_with(i, stop.position, stop.next_offset)
     }
@@ -342,7 +342,7 @@ impl Recovery<'_> {
     fn any_batch_from(&self, from: usize) -> Result<bool> {
         for (i, segment) in self.segments.iter().enumerate().skip(from) {
             let Some(len) = self.len_of(i)? else { continue };
-            let mut scanner = Scanner::new(segment.data(), len, 0, segment.base(), true);
+            let mut scanner = Scanner::new(segment.source(), len, 0, segment.base(), true);
             if matches!(scanner.next()?, ScanItem::Batch(..)) || scanner.resync()?.is_some() {
                 return Ok(true);
             }
@@ -443,7 +443,7 @@ impl Recovery<'_> {
     /// The file of segment `i` is not there, and held what was durable.
     fn missing_below(&mut self, replay: &mut Replay, i: usize) -> Result<()> {
         let Some(segment) = self.segments.get(i).cloned() else { return Ok(()) };
-        let path = segment.data().path().to_path_buf();
+        let path = segment.path().to_path_buf();
         self.verdict = RecoveryVerdict::Damage { path, position: 0, reason: MISSING.into() };
         if replay.segment < i {
             return self.keep_what_follows(replay, replay.segment);
@@ -463,7 +463,7 @@ impl Recovery<'_> {
         };
         let (position, end) = (last.readable(), segment.base());
         self.verdict = RecoveryVerdict::TornTail {
-            path: segment.data().path().to_path_buf(),
+            path: segment.path().to_path_buf(),
             position: 0,
             dropped_bytes: self.bytes_from(i),
             reason: format!("{MISSING}; it was never flushed"),

@@ -1,7 +1,7 @@
 //! The segments of a log as an opening comes to know them, before it looks at their files.
 
 use crate::{
-    codec::mark::Mark,
+    codec::{manifest::Seal, mark::Mark},
     partition::state::{identity::Identity, segment_list::floor, settings::LogConfig},
     storage::{
         data_dir::DataDir,
@@ -30,9 +30,7 @@ pub(in crate::partition) fn listed(
     if let Some(sealed) = &entry.sealed {
         let latest =
             if planted!(forget_the_latest_time) { Timestamp::NONE } else { sealed.largest_timestamp };
-        segment.set_sealed(sealed.generation, sealed.bytes, latest);
-        segment.know_place(sealed.bytes, sealed.next_offset);
-        segment.expect_index(sealed.index_checksum);
+        segment.set_sealed(&Seal { largest_timestamp: latest, ..*sealed });
     } else if let Some(closed) = state.closed.as_ref().filter(|closed| entry.base < closed.next_offset) {
         // Those that another writer began lie behind that.
         segment.know_place(closed.size, closed.next_offset);

@@ -62,7 +62,7 @@ impl Walk<'_> {
         let mut previous = None;
         // Not a step behind the last one that is wanted: damage there is no concern of this reader.
         while expected < self.before {
-            if let Some(hole) = self.segment.hole_before(position, last) {
+            if let Some(hole) = self.segment.damage_before(position, last) {
                 // Damage, and what lies before it, is for a later step.
                 batches.clear();
                 (position, expected) = (hole.bytes.end, hole.offsets.end);
@@ -116,10 +116,10 @@ impl Walk<'_> {
         let next = header.next_offset();
         if next > self.limit {
             let reason = format!("a batch up to offset {next} in a segment below {}", self.limit);
-            return Err(Error::corrupt(segment.data().path(), position, reason));
+            return Err(Error::corrupt(segment.path(), position, reason));
         }
         let batch = RecordBatch::with_header(header, segment.bytes(position..position + header.size())?);
-        batch.verify_crc().map_err(|error| error.in_file(segment.data().path(), position))?;
+        batch.verify_crc().map_err(|error| error.in_file(segment.path(), position))?;
         Ok(Some(batch))
     }
 
@@ -133,7 +133,7 @@ impl Walk<'_> {
     #[cold]
     fn check_around(&self, position: u64, base: Offset) -> Result<()> {
         match self.segment.fault_of(position, base)? {
-            Some(reason) => Err(Error::corrupt(self.segment.data().path(), position, reason)),
+            Some(reason) => Err(Error::corrupt(self.segment.path(), position, reason)),
             None => Ok(()),
         }
     }
@@ -157,7 +157,7 @@ impl Log {
     pub(in crate::partition) fn whole_up_to(&self, error: &Error) -> Option<Offset> {
         let Error::Corrupt { path, position, .. } = error else { return None };
         let segments = self.segments.snapshot();
-        let segment = segments.iter().find(|segment| segment.data().path() == path)?;
+        let segment = segments.iter().find(|segment| segment.path() == path)?;
         if *position == 0 {
             return Some(segment.base());
         }

@@ -19,9 +19,8 @@ use crate::{
         },
     },
     storage::{
-        pages::PagesVerdict,
         scan::ReadPath,
-        segment::{Located, Segment},
+        segment::{Located, PagesVerdict, Segment},
     },
     types::{IsolationLevel, Offset},
 };
@@ -331,7 +330,7 @@ impl LogReader {
 
     fn read_from(&mut self, place: ResumePoint, bounds: Bounds, max_bytes: u64) -> Result<Fetched> {
         let ResumePoint { segment, position, last_in } = place;
-        segment.check_hole(position)?;
+        segment.check_damage(position)?;
         let readable = segment.readable();
         let (mut stretch, trust) = stretch_from(&segment, position, readable, max_bytes)?;
         let batches = std::mem::take(&mut self.queue);
@@ -340,7 +339,7 @@ impl LogReader {
         let mut at = 0;
         while let Some(head) = stretch.get(at..).filter(|rest| !rest.is_empty()) {
             let place = position + at as u64;
-            if segment.check_hole(place).is_err() {
+            if segment.check_damage(place).is_err() {
                 // The first place was checked above: this one is for the next fetch to report.
                 break;
             }
@@ -349,7 +348,7 @@ impl LogReader {
                 Err(_) if !fetched.batches.is_empty() => break,
                 // In a page that did not pass, an unknown version is damage like any other.
                 Err(error) if matches!(trust, Trust::Nothing(_)) => {
-                    return Err(Error::corrupt(segment.data().path(), place, error.to_string()));
+                    return Err(Error::corrupt(segment.path(), place, error.to_string()));
                 }
                 Err(error) => return Err(segment.fault(error, place, head)),
             };
@@ -403,7 +402,7 @@ fn take_back(fetched: &mut Fetched, segment: &Segment, behind: u64) -> Result<()
     fetched.bytes -= header.size();
     match fetched.batches.back() {
         Some(last) => fetched.next_offset = last.header().next_offset(),
-        None => return Err(Error::corrupt(segment.data().path(), position, reason)),
+        None => return Err(Error::corrupt(segment.path(), position, reason)),
     }
     Ok(())
 }
@@ -436,7 +435,7 @@ impl BatchCandidate<'_> {
         trust: Trust,
     ) -> Result<Option<RecordBatch>> {
         let batch = RecordBatch::with_header(header, bytes);
-        let path = self.segment.data().path();
+        let path = self.segment.path();
         let problem = match (self.problem_of(&header), trust) {
             (Some(reason), _) => Some(Error::corrupt(path, self.position, reason)),
             (None, Trust::Pages) => None,
@@ -479,7 +478,7 @@ impl BatchCandidate<'_> {
 /// what was written; one that begins in such a page ends with it. It ends before known damage, which may be that the file
 /// has no bytes there.
 fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64) -> Result<(Bytes, Trust)> {
-    let readable = segment.next_hole(position).map_or(readable, |hole| hole.min(readable));
+    let readable = segment.next_damage(position).map_or(readable, |hole| hole.min(readable));
     let end = readable.min(position.saturating_add(max_bytes.max(HEADER_LEN as u64)));
     let (end, trust) = match segment.check_pages(position..end)? {
         PagesVerdict::Unknown => (end, Trust::Checksum),
@@ -495,7 +494,7 @@ fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64)
 fn whole(segment: &Segment, place: u64, size: u64, readable: u64) -> Result<Bytes> {
     if place + size > readable {
         let reason = format!("a batch of {size} bytes where {} are left", readable - place);
-        return Err(Error::corrupt(segment.data().path(), place, reason));
+        return Err(Error::corrupt(segment.path(), place, reason));
     }
     segment.bytes(place..place + size)
 }
@@ -526,7 +525,7 @@ impl Log {
             let stop = replay.scan(segment, limit, ReadPath::Cache, &mut |_, _| {}, &mut |_| true)?;
             if stop.position < limit {
                 let reason = "what was aborted behind this batch cannot be told";
-                return Err(Error::corrupt(segment.data().path(), stop.position, reason));
+                return Err(Error::corrupt(segment.path(), stop.position, reason));
             }
         }
         segment.set_aborted(replay.aborted);

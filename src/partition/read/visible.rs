@@ -67,7 +67,7 @@ impl Log {
         let next_offset = header.next_offset();
         let segments = self.segments.snapshot();
         let error = match segment_of(&segments, header) {
-            Some((segment, position)) => error.in_file(segment.data().path(), position),
+            Some((segment, position)) => error.in_file(segment.path(), position),
             // It was removed since it was fetched.
             None => error.in_file(&self.identity.dir, 0),
         };
@@ -100,7 +100,7 @@ impl Log {
     fn with_a_way_past(&self, error: Error, from: Offset) -> Error {
         let Error::Corrupt { path, position, next_offset: None, .. } = &error else { return error };
         let segments = self.segments.snapshot();
-        let Some(i) = segments.iter().position(|segment| segment.data().path() == path) else {
+        let Some(i) = segments.iter().position(|segment| segment.path() == path) else {
             return error;
         };
         match self.next_whole_batch(&segments, i, *position, from) {

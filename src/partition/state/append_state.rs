@@ -13,11 +13,12 @@ use crate::{
     codec::{
         batch::BatchHeader,
         checkpoint::LeaderEpochs,
+        manifest::Seal,
         snapshot::{ProducerBatches, ProducerEntry},
     },
     error::{Error, Result},
     partition::state::{producers::ProducerState, settings::LogConfig},
-    storage::segment::Segment,
+    storage::segment::{ActiveSegment, SealedSegment, Segment},
     types::{Durability, Offset, Timestamp},
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -120,7 +121,7 @@ impl AppendState {
 pub(in crate::partition) struct Active {
     /// The settings in force, here too: an append takes no lock for them.
     pub config: Arc<LogConfig>,
-    pub segment: Arc<Segment>,
+    pub segment: ActiveSegment,
     /// Whether its index has no room for one more entry.
     pub index_is_full: bool,
     /// Where the next batch goes.
@@ -173,11 +174,19 @@ impl Active {
         self.since_flush += u64::from(header.record_count);
     }
 
-    /// The active segment was sealed, and `segment`, which begins at `base`, takes its place.
-    pub fn rolled(&mut self, segment: Arc<Segment>, base: Offset, created: Timestamp, random: u64) {
+    /// The active segment is sealed, as the manifest says, and `segment` takes its place.
+    pub fn roll_to(
+        &mut self,
+        segment: ActiveSegment,
+        seal: &Seal,
+        created: Timestamp,
+        random: u64,
+    ) -> SealedSegment {
         let snapshot = Arc::new(self.producers.to_snapshot());
-        let sealed = std::mem::replace(&mut self.segment, segment);
-        self.pending.push(PendingSeal { segment: sealed, next_base: base, snapshot });
+        let next_base = segment.base();
+        let sealed =
+            std::mem::replace(&mut self.segment, segment).seal(&Seal { bytes: self.position, ..*seal });
+        self.pending.push(PendingSeal { segment: Arc::clone(&sealed), next_base, snapshot });
         self.names_dirty = true;
         self.index_is_full = false;
         self.position = 0;
@@ -185,11 +194,12 @@ impl Active {
         self.first_timestamp = None;
         self.created = created;
         self.jitter = draw_jitter(&self.config, random);
+        sealed
     }
 
     /// Cuts what the file has after its data.
     pub fn cut_to_data(&mut self) -> Result<()> {
-        self.segment.data().set_len(self.position)?;
+        self.segment.cut(self.position)?;
         self.allocated = self.position;
         Ok(())
     }

@@ -19,11 +19,10 @@ use crate::{
         segment_list::floor,
     },
     storage::{
-        holes::Hole,
         index::SegmentIndex,
         layout::{LEADER_EPOCHS, SegmentFile},
         scan::{EpochsAround, ReadPath, ScanItem, Scanner},
-        segment::{Segment, indexed},
+        segment::{Segment, damage::Damage, indexed},
         sidecar::{EPOCHS_MAX, SNAPSHOT_MAX, read_hint},
     },
     types::Offset,
@@ -85,7 +84,7 @@ pub(in crate::partition) struct Replay {
 pub(in crate::partition) enum Met<'a> {
     /// A whole batch, and where it lies.
     Batch(&'a RecordBatch, u64),
-    Hole(&'a Hole),
+    Damage(&'a Damage),
 }
 
 /// What is known of the batches of a segment before they are looked at.
@@ -292,9 +291,9 @@ impl Replay {
             };
             let (position, offset) = (scanner.position(), scanner.expected());
             let Some(found) = scanner.resync()? else { break why };
-            let hole = Hole { bytes: position..found, offsets: offset..scanner.expected(), reason };
-            on_met(self, Met::Hole(&hole));
-            segment.add_hole(hole);
+            let hole = Damage { bytes: position..found, offsets: offset..scanner.expected(), reason };
+            on_met(self, Met::Damage(&hole));
+            segment.add_damage(hole);
             self.index.pass_damage(offset);
         };
         self.bytes_read += scanner.bytes_read;
@@ -311,15 +310,15 @@ impl Replay {
         limit: u64,
         end: Offset,
         reason: String,
-    ) -> Hole {
+    ) -> Damage {
         // A file that simply ends early has no byte to stand for what is missing, so one is claimed.
         let limit = limit.max(self.position + 1);
-        let hole = Hole {
+        let hole = Damage {
             bytes: self.position..limit,
             offsets: self.next_offset..end.max(self.next_offset),
             reason,
         };
-        segment.add_hole(hole.clone());
+        segment.add_damage(hole.clone());
         segment.publish(limit);
         hole
     }
@@ -344,7 +343,7 @@ impl Replay {
 
 impl Replay {
     /// What happened to transactions in damage, as far as `aborts`, a segment's transaction index, knows.
-    pub(in crate::partition) fn take_in_unseen(&mut self, hole: &Hole, aborts: &[AbortedTransaction]) {
+    pub(in crate::partition) fn take_in_unseen(&mut self, hole: &Damage, aborts: &[AbortedTransaction]) {
         for transaction in aborts.iter().filter(|t| hole.offsets.contains(&t.last_offset)) {
             self.producers.aborted_unseen(transaction);
             self.aborted.push(*transaction);
@@ -372,7 +371,7 @@ pub(in crate::partition) fn whole_batches_beyond(
     source: ReadPath,
 ) -> Result<u64> {
     let mut scanner =
-        Scanner::new(segment.data(), limit, stop.position, stop.next_offset, true).reading(source);
+        Scanner::new(segment.source(), limit, stop.position, stop.next_offset, true).reading(source);
     let mut found = 0;
     while scanner.resync()?.is_some() {
         while let ScanItem::Batch(..) = scanner.next()? {

@@ -141,7 +141,7 @@ impl Log {
         if planted!(show_the_end_before_the_bytes) {
             self.publish(active, header);
         }
-        active.segment.data().write_all(bytes, position)?;
+        active.segment.write(bytes, position)?;
         if let Some(transaction) = active.producers.appended(header, bytes) {
             active.segment.add_aborted(transaction);
         }

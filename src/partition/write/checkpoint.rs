@@ -5,7 +5,7 @@
 //! point, and sidecars that are checked before they are used.
 
 use crate::{
-    codec::{checkpoint::encode_epochs, index::AbortedTransaction, manifest::SealedSegment},
+    codec::{checkpoint::encode_epochs, index::AbortedTransaction, manifest::Seal},
     env::trace::event,
     error::Result,
     partition::{
@@ -20,7 +20,7 @@ use crate::{
         index::IndexBytes,
         layout::{LEADER_EPOCHS, SegmentFile},
         manifest::Flush,
-        segment::{Segment, sidecars::UNKNOWN},
+        segment::{SealedSegment, Segment, sidecars::UNKNOWN},
         sidecar::{remove_if_there, replace_file},
     },
     types::Offset,
@@ -142,7 +142,9 @@ fn capture(log: &Log) -> Result<Option<Capture>> {
 fn finish_seal(log: &Log, seal: &PendingSeal) -> Result<()> {
     write_indexes(log, &seal.segment)?;
     write_snapshot(log, seal.next_base, &seal.snapshot)?;
-    seal.segment.write_pages()?;
+    if let Some(sealed) = SealedSegment::of(&seal.segment) {
+        sealed.write_pages()?;
+    }
     seal.segment.forget_index();
     Ok(())
 }
@@ -157,7 +159,7 @@ fn write_indexes(log: &Log, segment: &Segment) -> Result<()> {
     let id = log.identity.id();
     match state.of(id).and_then(|partition| partition.sealed_at(segment.base())) {
         Some(sealed) if sealed.index_checksum != index_checksum => {
-            let sealed = id.segment_sealed(segment.base(), SealedSegment { index_checksum, ..sealed });
+            let sealed = id.segment_sealed(segment.base(), Seal { index_checksum, ..sealed });
             log.data_dir.manifest.append(&[sealed], Flush::Later)
         }
         _ => Ok(()),

@@ -69,7 +69,7 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
         && !planted!(close_leaves_preallocated_space)
     {
         active.cut_to_data()?;
-        active.segment.data().sync()?;
+        active.segment.sync()?;
     }
     closing_facts(log, &writer).map(|facts| Some(Closing { facts, incarnation }))
 }

@@ -112,7 +112,7 @@ impl Log {
                 Ok(work.end)
             }
             Err(_) if planted!(retry_a_failed_flush) => {
-                work.segment.data().sync()?;
+                work.segment.sync()?;
                 self.publish_durable(work.end);
                 Ok(work.end)
             }
@@ -157,7 +157,7 @@ impl Log {
     fn make_durable(&self, work: &Work) -> Result<()> {
         for seal in &work.sealed {
             if !planted!(no_flush_on_roll) {
-                seal.segment.data().sync()?;
+                seal.segment.sync()?;
             }
         }
         if work.names {
@@ -170,7 +170,7 @@ impl Log {
             }
             self.names_flushed(&work.segment);
         }
-        work.segment.data().sync()
+        work.segment.sync()
     }
 
     /// The names that there were when `newest` was the active segment are durable. Until then they count as new for

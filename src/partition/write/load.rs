@@ -18,7 +18,7 @@ use crate::{
     storage::{
         index,
         scan::{ReadPath, ScanItem},
-        segment::{Segment, sidecars::UNKNOWN},
+        segment::{ActiveSegment, Segment, sidecars::UNKNOWN},
     },
     types::Offset,
 };
@@ -79,10 +79,10 @@ fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
     let (Some(mut replay), Some(last)) = (begun, segments.last()) else {
         return Err(Error::corrupt(&log.identity.dir, 0, "the manifest names no segment"));
     };
-    let len = last.data().len()?;
+    let len = last.source().len()?;
     if len != size {
         let reason = format!("the file has {len} bytes, and had {size} when it was closed");
-        return Err(Error::corrupt(last.data().path(), len.min(size), reason));
+        return Err(Error::corrupt(last.path(), len.min(size), reason));
     }
     tidy(log, &segments)?;
     for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
@@ -136,11 +136,11 @@ impl Beginning<'_> {
             epochs.assign(self.epoch, self.log_start);
         }
         let trimmed = epochs.truncate_from_start(self.log_start);
-        segment.activate(replay.index);
+        let segment = ActiveSegment::resume(segment, replay.index)?;
         segment.set_aborted(replay.aborted);
         Ok(Active {
-            segment: Arc::clone(segment),
             index_is_full: segment.index_is_full(self.config.segment_index_bytes),
+            segment,
             position,
             allocated,
             producers: replay.producers,
@@ -167,7 +167,7 @@ fn check_tail(last: &Segment, replay: &Replay, size: u64, end: Offset) -> Result
     let position = from.map_or(0, |entry| u64::from(entry.position));
     let at = |position| {
         Error::corrupt(
-            last.data().path(),
+            last.path(),
             position,
             "the last batches are not those that were there when the log was closed",
         )

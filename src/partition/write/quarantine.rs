@@ -14,7 +14,7 @@ use crate::{
         files::FilePool,
         layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
         scan::{ScanItem, Scanner},
-        segment::Segment,
+        segment::{Segment, source::only_zeros},
         sidecar::{remove_if_there, remove_segment_files},
     },
     types::Offset,
@@ -153,12 +153,12 @@ pub(in crate::partition) fn was_removed(
     let Some(base) = SegmentFile::Log.parse(own).filter(|base| *base < below) else { return Ok(false) };
     let file = pool.existing(dir.join(name), false);
     let len = file.len()?;
-    let mut scanner = Scanner::new(&file, len, 0, base, true);
+    let mut scanner = Scanner::new(&*file, len, 0, base, true);
     loop {
         match scanner.next()? {
             ScanItem::Batch(..) if scanner.expected() <= below => {}
             // Where a power cut took a sector, batches may follow the zeros.
-            ScanItem::End => return file.only_zeros_from(scanner.position(), len),
+            ScanItem::End => return only_zeros(&*file, scanner.position(), len),
             _ => return Ok(false),
         }
     }

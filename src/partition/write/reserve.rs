@@ -71,7 +71,7 @@ fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
     let step = active.allocated.clamp(GROWTH_MIN, step_max);
     let grown = if preallocate { roll_bytes } else { active.allocated + step };
     let target = grown.min(roll_bytes).max(needed);
-    let data = active.segment.data();
+    let data = &active.segment;
     match data.allocate(target) {
         // What little space is left, or a file may have, may still hold the batch itself.
         Err(Error::DiskFull { .. } | Error::FileTooLarge { .. }) if target > needed => {

@@ -131,7 +131,7 @@ fn time_of(log: &Arc<Log>, segment: &Segment, end: Offset) -> Result<Timestamp> 
     if largest > Timestamp::NONE {
         return Ok(largest);
     }
-    let path = segment.data().path();
+    let path = segment.path();
     let metadata = log.data_dir.env.metadata(path).map_err(|e| Error::io("measure", path, e))?;
     Ok(metadata.modified)
 }

@@ -7,7 +7,7 @@
 use crate::{
     codec::{
         batch::BatchHeader,
-        manifest::{SealedSegment, Tier},
+        manifest::{Seal, Tier},
     },
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
@@ -15,7 +15,7 @@ use crate::{
     storage::{
         layout::SegmentFile,
         manifest::Flush,
-        segment::{Segment, sidecars::UNKNOWN},
+        segment::{ActiveSegment, sidecars::UNKNOWN},
         sidecar::remove_segment_files,
     },
     types::{Offset, Timestamp},
@@ -77,22 +77,26 @@ pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, w
         let _ = segment.remove_files();
         return Err(error);
     }
-    seal(&active.segment, active.position, &sealed);
+    let new = Arc::clone(&segment);
+    let old = active.roll_to(segment, &sealed, log.data_dir.env.now(), log.data_dir.env.random());
+    if let Some(index) = old.closed_index() {
+        // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.
+        let _ = old.write_index_unflushed(&index);
+    }
     if planted!(roll_in_two_steps) {
         let sealed = log.segments.snapshot();
-        log.segments.change(|list| *list = vec![Arc::clone(&segment)]);
+        log.segments.change(|list| *list = vec![Arc::clone(&new)]);
         log.segments.change(|list| *list = sealed.to_vec());
     }
-    log.segments.change(|list| list.push(Arc::clone(&segment)));
-    active.rolled(segment, base, log.data_dir.env.now(), log.data_dir.env.random());
+    log.segments.change(|list| list.push(new));
     log.due.checkpoint_now();
     Ok(())
 }
 
 /// What the manifest is to know of the active segment, which ends before `next_offset`.
-fn facts_of(active: &Active, next_offset: Offset) -> Result<SealedSegment> {
+fn facts_of(active: &Active, next_offset: Offset) -> Result<Seal> {
     let segment = &active.segment;
-    Ok(SealedSegment {
+    Ok(Seal {
         next_offset,
         bytes: active.position - u64::from(planted!(seal_with_the_wrong_size)),
         largest_timestamp: segment.largest_timestamp()?,
@@ -103,7 +107,7 @@ fn facts_of(active: &Active, next_offset: Offset) -> Result<SealedSegment> {
 }
 
 /// Has the manifest say that the segment at `before` is sealed, and that one begins at `base`.
-fn record(log: &Log, before: Offset, sealed: SealedSegment, base: Offset, why: RollFor) -> Result<()> {
+fn record(log: &Log, before: Offset, sealed: Seal, base: Offset, why: RollFor) -> Result<()> {
     let entries = log.identity.id().rolled(before, sealed, base);
     let manifest = &log.data_dir.manifest;
     match why {
@@ -112,25 +116,13 @@ fn record(log: &Log, before: Offset, sealed: SealedSegment, base: Offset, why: R
     }
 }
 
-/// Nothing is added to `segment` any more, which has `size` bytes.
-fn seal(segment: &Segment, size: u64, sealed: &SealedSegment) {
-    segment.seal_index();
-    segment.set_sealed(sealed.generation, size, sealed.largest_timestamp);
-    segment.know_place(size, sealed.next_offset);
-    segment.expect_index(sealed.index_checksum);
-    if let Some(index) = segment.closed_index() {
-        // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.
-        let _ = segment.write_index_unflushed(&index);
-    }
-}
-
 /// Creates the file of a segment. An empty one of its name is what an attempt that failed has left; whatever else has
 /// that name goes aside, for no manifest names it.
-fn create_segment(log: &Log, base: Offset, index_interval: u64) -> Result<Arc<Segment>> {
+fn create_segment(log: &Log, base: Offset, index_interval: u64) -> Result<ActiveSegment> {
     let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
     let epoch = log.leader_epoch.load(Ordering::Relaxed);
     let create = || {
-        let created = Segment::create(&log.data_dir.pool, dir, base, index_interval)?;
+        let created = ActiveSegment::create(&log.data_dir.pool, dir, base, index_interval)?;
         created.expect_no_gaps(Some(epoch));
         created.expect_no_other_version();
         Ok(created)

@@ -92,21 +92,6 @@ impl PooledFile {
         self.with("look for data in", |file| Ok(file.data_from(position).max(position)))
     }
 
-    /// Whether all that lies in its file from `position` up to `len` is zeros.
-    pub fn only_zeros_from(&self, position: u64, len: u64) -> Result<bool> {
-        let mut at = position;
-        let mut piece = vec![0; 64 << 10];
-        while at < len {
-            let read = self.read_full(&mut piece, at)?;
-            if read == 0 || piece.iter().take(read).any(|byte| *byte != 0) {
-                return Ok(read == 0);
-            }
-            // A long stretch of nothing is not read to its end.
-            at = self.data_from(at + read as u64)?;
-        }
-        Ok(true)
-    }
-
     /// About how many bytes from `position` on may be something other than zeros.
     pub fn data_behind(&self, position: u64) -> Result<u64> {
         self.with("look for data in", |file| file.data_behind(position))

@@ -5,7 +5,7 @@
 
 use super::segments::Segments;
 use crate::{
-    codec::manifest::{Entry, PartitionClosed, SealedSegment, TakenIn},
+    codec::manifest::{Entry, PartitionClosed, Seal, TakenIn},
     storage::scan::LEADER_EPOCH,
     types::{Offset, TopicId},
 };
@@ -31,12 +31,12 @@ impl PartitionId {
     }
 
     /// The segment at `base` takes no more appends, or what is known of it has changed.
-    pub fn segment_sealed(self, base: Offset, sealed: SealedSegment) -> Entry {
+    pub fn segment_sealed(self, base: Offset, sealed: Seal) -> Entry {
         Entry::SegmentSealed { id: self.topic, partition: self.number, base, sealed }
     }
 
     /// The segment at `old` is sealed and one that begins at `new` takes appends, in one append.
-    pub fn rolled(self, old: Offset, sealed: SealedSegment, new: Offset) -> [Entry; 2] {
+    pub fn rolled(self, old: Offset, sealed: Seal, new: Offset) -> [Entry; 2] {
         [self.segment_sealed(old, sealed), self.segment_created(new)]
     }
 
@@ -97,7 +97,7 @@ impl PartitionState {
         }
     }
 
-    pub(super) fn seal_segment(&mut self, base: Offset, sealed: SealedSegment) -> Result<(), String> {
+    pub(super) fn seal_segment(&mut self, base: Offset, sealed: Seal) -> Result<(), String> {
         if self.segments.at(base).is_none() {
             return Err(format!("there is no segment {base} to seal"));
         }
@@ -112,7 +112,7 @@ impl PartitionState {
         &mut self,
         from: Offset,
         to: Offset,
-        with: &[(Offset, SealedSegment)],
+        with: &[(Offset, Seal)],
     ) -> Result<(), String> {
         let inside =
             with.iter().all(|(base, sealed)| (from..to).contains(base) && sealed.next_offset >= *base);
@@ -207,13 +207,13 @@ impl PartitionState {
     }
 
     /// The sealed segment before the one that begins at `base`.
-    pub fn sealed_before(&self, base: Offset) -> Option<(Offset, SealedSegment)> {
+    pub fn sealed_before(&self, base: Offset) -> Option<(Offset, Seal)> {
         let before = self.segments.iter().rev().find(|segment| segment.base < base)?;
         Some((before.base, before.sealed?))
     }
 
     /// What is known of the segment that begins at `base`, where it is sealed.
-    pub fn sealed_at(&self, base: Offset) -> Option<SealedSegment> {
+    pub fn sealed_at(&self, base: Offset) -> Option<Seal> {
         self.segments.at(base)?.sealed
     }
 

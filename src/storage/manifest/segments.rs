@@ -1,6 +1,7 @@
 //! The segments of a partition, by base offset.
 
-use crate::codec::manifest::SealedSegment;
+use crate::codec::manifest::Seal;
+use crate::storage::segment::SegmentId;
 use crate::types::Offset;
 use std::collections::BTreeMap;
 
@@ -10,16 +11,23 @@ pub struct SegmentEntry {
     /// The offset of its first record.
     pub base: Offset,
     /// What is known of it once it takes no more appends.
-    pub sealed: Option<SealedSegment>,
+    pub sealed: Option<Seal>,
+}
+
+impl SegmentEntry {
+    /// Which segment it is: one that was not sealed was never rewritten.
+    pub fn id(&self) -> SegmentId {
+        SegmentId { base: self.base, generation: self.sealed.map_or(0, |seal| seal.generation) }
+    }
 }
 
 /// The segments that exist, ascending. Each change costs as much as it changes, in whatever order changes come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Segments {
-    by_base: BTreeMap<Offset, Option<SealedSegment>>,
+    by_base: BTreeMap<Offset, Option<Seal>>,
 }
 
-fn entry((base, sealed): (&Offset, &Option<SealedSegment>)) -> SegmentEntry {
+fn entry((base, sealed): (&Offset, &Option<Seal>)) -> SegmentEntry {
     SegmentEntry { base: *base, sealed: *sealed }
 }
 
@@ -80,12 +88,12 @@ impl Segments {
     }
 
     /// Seals the one that begins there, if there is one.
-    pub(super) fn seal(&mut self, base: Offset, sealed: SealedSegment) -> bool {
+    pub(super) fn seal(&mut self, base: Offset, sealed: Seal) -> bool {
         self.by_base.get_mut(&base).map(|of| *of = Some(sealed)).is_some()
     }
 
     /// Puts sealed ones in the place of those from `from` up to `to`, which are in order.
-    pub(super) fn replace(&mut self, from: Offset, to: Offset, with: &[(Offset, SealedSegment)]) {
+    pub(super) fn replace(&mut self, from: Offset, to: Offset, with: &[(Offset, Seal)]) {
         let gone: Vec<Offset> = self.by_base.range(from..to).map(|(base, _)| *base).collect();
         for base in gone {
             self.by_base.remove(&base);

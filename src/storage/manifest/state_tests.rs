@@ -3,7 +3,7 @@
 use super::super::segments::{SegmentEntry, Segments};
 use super::*;
 use crate::codec::manifest::Tier;
-use crate::codec::manifest::{SealedSegment, TakenIn};
+use crate::codec::manifest::{Seal, TakenIn};
 use crate::types::Offset;
 use crate::types::Timestamp;
 use proptest::prelude::*;
@@ -12,8 +12,8 @@ pub(crate) fn id(n: u8) -> TopicId {
     TopicId::from_bytes([n; 16])
 }
 
-pub(crate) fn sealed(next: u64) -> SealedSegment {
-    SealedSegment {
+pub(crate) fn sealed(next: u64) -> Seal {
+    Seal {
         next_offset: Offset::new(next),
         bytes: next * 10,
         largest_timestamp: Timestamp::from_millis(7),
@@ -144,8 +144,7 @@ impl Model {
             }
             Entry::SegmentsReplaced { id, partition, from, to, with } => {
                 let segments = &mut self.partition(&id, partition)?.segments;
-                let sealed =
-                    |(base, s): &(Offset, SealedSegment)| SegmentEntry { base: *base, sealed: Some(*s) };
+                let sealed = |(base, s): &(Offset, Seal)| SegmentEntry { base: *base, sealed: Some(*s) };
                 change(segments, |all| {
                     all.retain(|s| s.base < from || s.base >= to);
                     all.extend(with.iter().map(sealed));

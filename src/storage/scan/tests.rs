@@ -7,7 +7,7 @@ use crate::{
         compress::is_available,
     },
     env::{Env, File, Open, memory::MemoryEnv, real::RealEnv, write_all_at},
-    storage::files::{FilePool, ReadMode},
+    storage::files::{FilePool, PooledFile, ReadMode},
     types::{Compression, Timestamp},
 };
 use std::{path::Path, sync::Arc};

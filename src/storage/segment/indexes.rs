@@ -132,7 +132,7 @@ impl Segment {
     /// From which offset on damage, or an early end of the file, may hide what the segment held below `end`.
     fn unseen_from(&self, end: Offset) -> Result<Option<Offset>> {
         let by_index = self.with_times(|times| times.unseen_from(end, self.may_have_gaps()))?;
-        Ok(by_index.into_iter().chain(self.holes.begin()).min())
+        Ok(by_index.into_iter().chain(self.damage.begin()).min())
     }
 
     /// Asks the indexes about times. Those that nobody vouches for are built from the data: what they say of times cannot
@@ -290,7 +290,7 @@ impl Segment {
 
     /// Adds a batch to the index of an active segment, which may have `max_bytes`. Says whether it is full, where it
     /// got an entry.
-    pub fn add_to_index(&self, header: &BatchHeader, position: u64, max_bytes: u64) -> Option<bool> {
+    pub(super) fn add_to_index(&self, header: &BatchHeader, position: u64, max_bytes: u64) -> Option<bool> {
         match &mut *self.index.write() {
             Indexes::Active(index) => index.add(indexed(header, position)).then(|| index.is_full(max_bytes)),
             _ => None,
@@ -298,12 +298,12 @@ impl Segment {
     }
 
     /// Whether the index of an active segment has no room for one more entry.
-    pub fn index_is_full(&self, max_bytes: u64) -> bool {
+    pub(super) fn index_is_full(&self, max_bytes: u64) -> bool {
         matches!(&*self.index.read(), Indexes::Active(index) if index.is_full(max_bytes))
     }
 
     /// Closes the index of an active segment: its last time entry, and no more after.
-    pub fn seal_index(&self) {
+    pub(super) fn seal_index(&self) {
         let mut guard = self.index.write();
         if let Indexes::Active(index) = &mut *guard {
             index.close();

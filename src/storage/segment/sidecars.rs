@@ -10,13 +10,16 @@ use crate::{
         batch::HEADER_LEN,
         index::{AbortedTransaction, OffsetEntry, OffsetIndexView, TimeEntry, TimeIndexView},
     },
+    env::sync::Ordering,
     error::Result,
     storage::{
         index::IndexBytes,
         layout::SegmentFile,
-        sidecar::{Entries, read_entries},
+        sidecar::{Entries, read_entries, remove_if_there, write_file},
     },
 };
+
+use std::sync::Arc;
 
 /// Stands for a checksum that nobody knows.
 pub const UNKNOWN: u32 = 0;
@@ -63,17 +66,17 @@ pub(super) fn encode(list: &[AbortedTransaction]) -> Vec<u8> {
 impl Segment {
     /// Says what the checksum of the index files should be.
     pub fn expect_index(&self, checksum: u32) {
-        self.index_checksum.store(checksum, super::Ordering::Relaxed);
+        self.index_checksum.store(checksum, Ordering::Relaxed);
     }
 
     /// What the checksum of the index files should be.
     pub fn index_checksum(&self) -> u32 {
-        self.index_checksum.load(super::Ordering::Relaxed)
+        self.index_checksum.load(Ordering::Relaxed)
     }
 
     /// The indexes as they are known in memory, the time index closed, and their checksum. `None` where only the files
     /// have them.
-    pub fn indexes_to_write(&self) -> Option<(IndexBytes, std::sync::Arc<Vec<AbortedTransaction>>, u32)> {
+    pub fn indexes_to_write(&self) -> Option<(IndexBytes, Arc<Vec<AbortedTransaction>>, u32)> {
         let (index, aborted) = (self.closed_index()?, self.known_aborted()?);
         let checksum = checksum(&index.offsets, &index.times, &aborted);
         Some((index, aborted, checksum))
@@ -81,7 +84,7 @@ impl Segment {
 
     /// Whether the indexes were built again because their files were wrong; asked once.
     pub fn take_rebuilt(&self) -> bool {
-        self.rebuilt.swap(false, super::Ordering::Relaxed)
+        self.rebuilt.swap(false, Ordering::Relaxed)
     }
 
     /// What the index files hold. A stranger's may be of any length: no more of one is read than is in order, and than
@@ -107,6 +110,44 @@ impl Segment {
             times: read(SegmentFile::TimeIndex, TimeEntry::ENCODED_LEN, times)?,
             aborted: aborted.map_or(Some(Vec::new()), decoded),
         })
+    }
+
+    /// The aborted transactions whose markers lie in this segment, in the order of the markers. `None` where the file is
+    /// not what was written: the data has to be gone through.
+    pub fn aborted(&self) -> Result<Option<Arc<Vec<AbortedTransaction>>>> {
+        let mut guard = self.aborted.lock();
+        if let Some(known) = &*guard {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let expected = self.index_checksum();
+        let files = self.read_sidecars()?;
+        if expected != UNKNOWN && files.checksum() != Some(expected) {
+            return Ok(None);
+        }
+        Ok(files.aborted.map(|list| Arc::clone(guard.insert(Arc::new(list)))))
+    }
+
+    /// Replaces what is known of aborted transactions, as a replay of the data found them.
+    pub fn set_aborted(&self, list: Vec<AbortedTransaction>) {
+        *self.aborted.lock() = Some(Arc::new(list));
+    }
+
+    /// Adds an aborted transaction whose marker was appended here.
+    pub fn add_aborted(&self, transaction: AbortedTransaction) {
+        let mut guard = self.aborted.lock();
+        Arc::make_mut(guard.get_or_insert_default()).push(transaction);
+    }
+
+    /// The aborted transactions as they are known now, without reading a file.
+    pub fn known_aborted(&self) -> Option<Arc<Vec<AbortedTransaction>>> {
+        self.aborted.lock().clone()
+    }
+
+    /// Writes the transaction index into its file and flushes it; there is no file for none.
+    pub fn write_aborted(&self, list: &[AbortedTransaction]) -> Result<()> {
+        let path = SegmentFile::TransactionIndex.path(&self.dir, self.base);
+        let env = &**self.pool.env();
+        if list.is_empty() { remove_if_there(env, &path) } else { write_file(env, &path, &encode(list)) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Damage in a segment, remembered so that readers come to it as an error and go on behind it when asked.
+//! Damage in a segment, remembered so that readers come to it as an error and continue after it when asked.
 
 use crate::{
     env::sync::{AtomicBool, Mutex, Ordering},
@@ -8,8 +8,8 @@ use std::ops::Range;
 
 /// A stretch of a segment that is not what was written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hole {
-    /// The bytes, from the end of the last whole batch to the beginning of the next.
+pub struct Damage {
+    /// The bytes, from the end of the last wdamage batch to the beginning of the next.
     pub bytes: Range<u64>,
     /// The offsets that may have been there.
     pub offsets: Range<Offset>,
@@ -19,16 +19,16 @@ pub struct Hole {
 
 /// The damage of one segment, in the order of positions.
 #[derive(Debug, Default)]
-pub struct Holes {
+pub struct DamageList {
     /// Spares readers of sound segments the lock.
     any: AtomicBool,
-    list: Mutex<Vec<Hole>>,
+    list: Mutex<Vec<Damage>>,
 }
 
-impl Holes {
-    /// Adds one that lies behind all others.
-    pub fn push(&self, hole: Hole) {
-        self.list.lock().push(hole);
+impl DamageList {
+    /// Adds one that lies after all others.
+    pub fn push(&self, damage: Damage) {
+        self.list.lock().push(damage);
         self.any.store(true, Ordering::Release);
     }
 
@@ -38,14 +38,14 @@ impl Holes {
     }
 
     /// The one that `offset` may have been in.
-    pub fn over(&self, offset: Offset) -> Option<Hole> {
+    pub fn over(&self, offset: Offset) -> Option<Damage> {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
         let list = self.list.lock();
         // They are in the order of offsets, too.
-        let i = list.partition_point(|hole| hole.offsets.end <= offset);
-        list.get(i).filter(|hole| hole.offsets.contains(&offset)).cloned()
+        let i = list.partition_point(|damage| damage.offsets.end <= offset);
+        list.get(i).filter(|damage| damage.offsets.contains(&offset)).cloned()
     }
 
     /// From which offset on there is damage.
@@ -53,26 +53,26 @@ impl Holes {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        self.list.lock().first().map(|hole| hole.offsets.start)
+        self.list.lock().first().map(|damage| damage.offsets.start)
     }
 
-    /// Where the first one behind `position` begins.
-    pub fn next_behind(&self, position: u64) -> Option<u64> {
+    /// Where the first one after `position` begins.
+    pub fn next_after(&self, position: u64) -> Option<u64> {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
         let list = self.list.lock();
-        let at = list.partition_point(|hole| hole.bytes.start <= position);
-        list.get(at).map(|hole| hole.bytes.start)
+        let at = list.partition_point(|damage| damage.bytes.start <= position);
+        list.get(at).map(|damage| damage.bytes.start)
     }
 
     /// The one that begins at `position`.
-    pub fn at(&self, position: u64) -> Option<Hole> {
+    pub fn at(&self, position: u64) -> Option<Damage> {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
         let list = self.list.lock();
-        let i = list.binary_search_by_key(&position, |hole| hole.bytes.start).ok()?;
+        let i = list.binary_search_by_key(&position, |damage| damage.bytes.start).ok()?;
         list.get(i).cloned()
     }
 }

@@ -6,11 +6,11 @@
 
 use crate::{
     codec::pages::{PAGE_SIZE, PageSums},
-    env::sync::{AtomicU64, Ordering},
+    env::sync::{AtomicU64, Ordering, RwLock},
     error::Result,
 };
 use bytes::Bytes;
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// What the pages say about a stretch of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,39 @@ impl CheckedPages {
             word.fetch_or(bit, Ordering::Relaxed);
         }
         Ok(PagesVerdict::Good)
+    }
+}
+
+/// What is known of a sealed segment's page checksums.
+#[derive(Debug, Default)]
+pub struct KnownPages(RwLock<Known>);
+
+#[derive(Debug, Default)]
+enum Known {
+    /// Nobody asked yet.
+    #[default]
+    Unasked,
+    /// There are none that are about this segment.
+    None,
+    Held(Arc<CheckedPages>),
+}
+
+impl KnownPages {
+    /// The sums, which are loaded at the first question.
+    pub fn get_or_load(&self, load: impl FnOnce() -> Option<PageSums>) -> Option<Arc<CheckedPages>> {
+        match &*self.0.read() {
+            Known::Held(pages) => return Some(Arc::clone(pages)),
+            Known::None => return None,
+            Known::Unasked => {}
+        }
+        let pages = load().map(|sums| Arc::new(CheckedPages::new(sums)));
+        *self.0.write() = pages.clone().map_or(Known::None, Known::Held);
+        pages
+    }
+
+    /// From now on these are the sums.
+    pub fn hold(&self, pages: CheckedPages) {
+        *self.0.write() = Known::Held(Arc::new(pages));
     }
 }
 

@@ -1,0 +1,163 @@
+//! What holds of a segment whatever its source, and whatever takes the name of its file.
+
+use super::*;
+use crate::{
+    codec::{
+        builder::{BatchBuilder, Stamp},
+        manifest::Tier,
+    },
+    env::{Env, memory::MemoryEnv, real::RealEnv},
+    storage::{
+        files::ReadMode,
+        scan::{LEADER_EPOCH, ScanItem},
+        sidecar::{replace_file, write_file},
+    },
+    types::Compression,
+};
+
+const DIR: &str = "/";
+
+/// `count` batches from offset 0 on, each of one record with this value, one after the other.
+fn batches(count: u64, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for offset in 0..count {
+        let mut builder = BatchBuilder::new();
+        builder.append(Timestamp::from_millis(1), None, Some(value), &[]).unwrap();
+        let mut sealed = builder.seal(Compression::None, None).unwrap();
+        bytes.extend(sealed.finish(Offset::new(offset), LEADER_EPOCH, Stamp::CreateTime));
+    }
+    bytes
+}
+
+fn seal(bytes: &[u8], count: u64, generation: u32) -> Seal {
+    Seal {
+        next_offset: Offset::new(count),
+        bytes: bytes.len() as u64,
+        largest_timestamp: Timestamp::from_millis(1),
+        generation,
+        place: Tier::Local,
+        index_checksum: 0,
+    }
+}
+
+/// A sealed segment of these bytes, as a roll leaves it.
+fn rolled(pool: &Arc<FilePool>, dir: &Path, bytes: &[u8], count: u64) -> SealedSegment {
+    let active = ActiveSegment::create(pool, dir, Offset::ZERO, 0).unwrap();
+    active.write(bytes, 0).unwrap();
+    active.sync().unwrap();
+    active.publish(bytes.len() as u64);
+    active.seal(&seal(bytes, count, 0))
+}
+
+/// The segment at offset 0 as the manifest lists it.
+fn listed(pool: &Arc<FilePool>, dir: &Path, seal: &Seal) -> Arc<Segment> {
+    let segment = Segment::existing(pool, dir, Offset::ZERO, seal.bytes, 0, false);
+    segment.set_sealed(seal);
+    segment
+}
+
+/// Readers of both openings and both modes hold a segment on a disk whose descriptor was given back.
+fn each_evicted(check: impl Fn(&Arc<dyn Env>, &Path, &Arc<FilePool>, &Arc<Segment>, &[u8])) {
+    let temporary = tempfile::tempdir().unwrap();
+    let old = batches(3, b"old");
+    for (n, mode) in [ReadMode::Mapped, ReadMode::Pread].into_iter().enumerate() {
+        for is_rolled in [true, false] {
+            let on_disk = temporary.path().join(format!("{n}-{is_rolled}"));
+            std::fs::create_dir(&on_disk).unwrap();
+            let (env, dir): (Arc<dyn Env>, &Path) = (RealEnv::new(), &on_disk);
+            let pool = FilePool::new(Arc::clone(&env), mode, 4);
+            let sealed = rolled(&pool, dir, &old, 3);
+            let segment = if is_rolled { Arc::clone(&sealed) } else { listed(&pool, dir, &seal(&old, 3, 0)) };
+            assert_eq!(segment.bytes(0..old.len() as u64).unwrap(), old);
+            pool.release();
+            assert_eq!(pool.held(), (0, 0), "everything was given back");
+            check(&env, dir, &pool, &segment, &old);
+        }
+    }
+}
+
+#[test]
+fn a_reader_whose_descriptor_was_evicted_never_reads_the_next_generation() {
+    each_evicted(|env, dir, pool, segment, old| {
+        let new = batches(3, b"new");
+        assert_eq!(old.len(), new.len(), "nothing but the identity tells them apart");
+        replace_file(&**env, &SegmentFile::Log.path(dir, Offset::ZERO), &new).unwrap();
+        let error = segment.bytes(0..old.len() as u64).unwrap_err();
+        assert!(matches!(&error, Error::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains("another file has taken its place"), "{error}");
+        assert!(matches!(segment.locate(Offset::new(1)), Err(Error::Corrupt { .. })));
+        assert!(segment.scanner(old.len() as u64, 0, Offset::ZERO).next().is_err());
+        let successor = listed(pool, dir, &seal(&new, 3, 1));
+        assert_ne!(successor.id(), segment.id());
+        assert_eq!(successor.bytes(0..new.len() as u64).unwrap(), new);
+    });
+}
+
+#[test]
+fn a_reader_that_holds_bytes_keeps_them_when_the_name_is_taken() {
+    each_evicted(|env, dir, _, segment, old| {
+        let held = segment.bytes(0..old.len() as u64).unwrap();
+        replace_file(&**env, &SegmentFile::Log.path(dir, Offset::ZERO), &batches(3, b"new")).unwrap();
+        assert_eq!(held, old);
+        assert_eq!(segment.bytes(0..old.len() as u64).unwrap(), old, "what is open stays open");
+    });
+}
+
+#[test]
+fn sealing_cannot_be_undone() {
+    let (env, dir) = (MemoryEnv::new(), Path::new(DIR));
+    let pool = FilePool::new(env, ReadMode::Pread, 4);
+    let bytes = batches(2, b"x");
+    let sealed = rolled(&pool, dir, &bytes, 2);
+    let index = sealed.empty_index();
+    assert!(matches!(ActiveSegment::resume(&sealed, index), Err(Error::Corrupt { .. })));
+    let listed = Segment::existing(&pool, dir, Offset::ZERO, bytes.len() as u64, 0, true);
+    assert!(SealedSegment::of(&listed).is_none());
+    ActiveSegment::resume(&listed, listed.empty_index()).unwrap();
+}
+
+/// Bytes that lie in no file.
+#[derive(Debug)]
+struct Elsewhere(Bytes);
+
+impl SegmentSource for Elsewhere {
+    fn path(&self) -> &Path {
+        Path::new("bucket/object")
+    }
+    fn len(&self) -> Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+    fn bytes(&self, range: Range<u64>, _ahead: u64) -> Result<Bytes> {
+        Ok(self.0.slice(range.start as usize..range.end as usize))
+    }
+    fn read_full(&self, buf: &mut [u8], position: u64) -> Result<usize> {
+        let rest = self.0.get(position as usize..).unwrap_or_default();
+        let read = rest.len().min(buf.len());
+        buf[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+    fn lost_its_name(&self) {}
+}
+
+#[test]
+fn a_segment_reads_from_a_source_that_is_no_file() {
+    let (env, dir) = (MemoryEnv::new(), Path::new(DIR));
+    let pool = FilePool::new(env.clone(), ReadMode::Mapped, 4);
+    let bytes = batches(5, b"far away");
+    let source = Arc::new(Elsewhere(bytes.clone().into()));
+    let segment = Segment::over(&pool, dir, Offset::ZERO, source, bytes.len() as u64, 0, Indexes::OnDisk);
+    let segment = Arc::new(segment);
+    segment.set_sealed(&seal(&bytes, 5, 0));
+    segment.expect_no_gaps(Some(LEADER_EPOCH));
+    let located = segment.locate(Offset::new(3)).unwrap().unwrap();
+    assert_eq!(located.header.base_offset, Offset::new(3));
+    let mut scanner = segment.scanner(bytes.len() as u64, 0, Offset::ZERO);
+    while let ScanItem::Batch(..) = scanner.next().unwrap() {}
+    assert_eq!(scanner.expected(), Offset::new(5));
+    SealedSegment::of(&segment).unwrap().write_pages().unwrap();
+    assert_eq!(segment.check_pages(0..bytes.len() as u64).unwrap(), PagesVerdict::Good);
+    assert!(ActiveSegment::resume(&segment, segment.empty_index()).is_err(), "only files are written");
+    let named = SegmentFile::Log.path(dir, Offset::ZERO);
+    write_file(&*env, &named, b"not it").unwrap();
+    assert_eq!(segment.bytes(0..bytes.len() as u64).unwrap(), bytes);
+}
