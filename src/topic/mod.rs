@@ -20,9 +20,9 @@ use crate::{
     error::{Error, Result},
     partition::{handle::Partition, keeper::Keeper, log::Log, state::settings::LogConfig},
     storage::data_dir::DataDir,
-    types::{Compression, TopicId},
+    types::TopicId,
 };
-use config::{TopicCompression, TopicConfig};
+use config::TopicConfig;
 use std::{fmt, ops::Deref, sync::Arc};
 
 /// A topic. A cheap handle; once the topic is deleted its calls answer `Closed`, even when a topic of the same name is
@@ -201,35 +201,6 @@ fn count_of(logs: &[Arc<Log>]) -> u32 {
 
 /// What a log needs to know of its topic's configuration.
 fn log_config(config: &TopicConfig) -> LogConfig {
-    let values = config.values();
-    let compression = match values.compression {
-        TopicCompression::Producer => None,
-        TopicCompression::Codec(codec) => Some(codec),
-    };
-    let compression_level = match compression {
-        Some(Compression::Gzip) => Some(values.compression_gzip_level),
-        Some(Compression::Zstd) => Some(values.compression_zstd_level),
-        _ => None,
-    };
-    LogConfig {
-        durability: values.durability,
-        segment_bytes: values.segment_bytes,
-        roll_bytes: config.roll_bytes(),
-        bytes_max: config.bytes_max(),
-        preallocate: values.preallocate,
-        segment_time: values.segment_time,
-        segment_jitter: values.segment_jitter,
-        segment_index_bytes: values.segment_index_bytes,
-        index_interval_bytes: values.index_interval_bytes,
-        max_message_bytes: values.max_message_bytes,
-        timestamp_type: values.message_timestamp_type,
-        retention_time: values.retention_time,
-        retention_bytes: values.retention_bytes,
-        flush_messages: values.flush_messages,
-        flush_time: values.flush_time,
-        compression,
-        compression_level,
-        timestamp_before_max: values.message_timestamp_before_max,
-        timestamp_after_max: values.message_timestamp_after_max,
-    }
+    let (roll_bytes, bytes_max) = (config.roll_bytes(), config.bytes_max());
+    LogConfig { values: config.values().clone(), roll_bytes, bytes_max }
 }

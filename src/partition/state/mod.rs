@@ -15,4 +15,5 @@ pub mod troubles;
 pub mod unreadable;
 pub mod unstable;
 pub mod unusable;
+pub mod values;
 pub mod waiters;

@@ -49,7 +49,7 @@ pub struct Appended {
 impl Appended {
     /// A batch that is in the log already.
     fn already(active: &Active, base_offset: Offset, last_offset: Offset, timestamp: Timestamp) -> Self {
-        let gives_time = active.config.timestamp_type == TimestampType::LogAppendTime;
+        let gives_time = active.config.message_timestamp_type == TimestampType::LogAppendTime;
         Appended {
             base_offset,
             next_offset: last_offset + 1,
@@ -120,7 +120,7 @@ impl Log {
 
     /// Gives the batch the next offsets, and the time where the log gives it. They count once it is written.
     fn stamp(&self, active: &Active, batch: &mut SealedBatch) -> Result<Option<Timestamp>> {
-        let (stamp, append_time) = match active.config.timestamp_type {
+        let (stamp, append_time) = match active.config.message_timestamp_type {
             TimestampType::CreateTime => (Stamp::CreateTime, None),
             TimestampType::LogAppendTime => {
                 let now = self.data_dir.env.now();

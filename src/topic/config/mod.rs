@@ -11,14 +11,16 @@ mod keys;
 mod parse;
 mod settings;
 mod validate;
-mod values;
 mod words;
 
-pub use values::{CleanupPolicy, TopicCompression, TopicValues};
+pub use crate::partition::state::values::{CleanupPolicy, TopicCompression, TopicValues};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    partition::state::values::DEFAULT_MAX_MESSAGE_BYTES,
+};
 use settings::{SETTINGS, Setting};
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt};
 
 /// The most partitions a topic can have: the number of the last one still has five digits, with which the longest
 /// topic name makes a directory's name of 255 bytes.
@@ -29,9 +31,6 @@ const RETAINED_SEGMENTS: u64 = 8;
 
 /// The smallest part at which a segment is rolled then, in bytes.
 const ROLL_BYTES_MIN: u64 = 16 << 10;
-
-/// Kafka's default of `file.delete.delay.ms`.
-const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);
 
 /// How a topic is kept: its number of partitions and its settings.
 ///
@@ -273,13 +272,13 @@ impl TopicConfig {
         if !self.set.contains("segment.bytes") {
             let least = match self.set.contains("max.message.bytes") {
                 true => self.values.max_message_bytes,
-                false => values::DEFAULT_MAX_MESSAGE_BYTES,
+                false => DEFAULT_MAX_MESSAGE_BYTES,
             };
             let share = self.values.retention_bytes.map_or(u64::MAX, |bytes| bytes / RETAINED_SEGMENTS);
             self.values.segment_bytes = share.max(least).min(TopicValues::default().segment_bytes);
         }
         if !self.set.contains("max.message.bytes") {
-            self.values.max_message_bytes = values::DEFAULT_MAX_MESSAGE_BYTES.min(self.values.segment_bytes);
+            self.values.max_message_bytes = DEFAULT_MAX_MESSAGE_BYTES.min(self.values.segment_bytes);
         }
     }
 }

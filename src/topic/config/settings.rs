@@ -5,8 +5,8 @@
 //! that need more than one setting are in `validate`.
 
 use super::parse::{self, millis};
-use super::values::TopicValues;
 use super::words::COMPRESSIONS;
+use crate::partition::state::values::TopicValues;
 use crate::types::{Durability, TimestampType};
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::types::{Compression, Durability, TimestampType};
 use proptest::prelude::*;
+use std::time::Duration;
 
 fn read(properties: &[(&str, &str)]) -> Result<TopicConfig> {
     TopicConfig::from_kafka_properties(properties.iter().copied())

@@ -2,7 +2,7 @@
 //!
 //! Everything is in the form in which Kafka's keys can say it: durations are whole milliseconds, "no limit" is `None`.
 //! What each setting means, and why its default is what it is, stands on the builder methods of
-//! [`TopicConfig`](super::TopicConfig).
+//! [`TopicConfig`](crate::TopicConfig).
 
 use crate::types::{Compression, Durability, TimestampType};
 use std::time::Duration;
@@ -64,10 +64,13 @@ pub struct TopicValues {
     pub delete_retention: Duration,
 }
 
+/// Kafka's default of `file.delete.delay.ms`.
+pub const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Kafka's default of `max.message.bytes`: a mebibyte, and the 12 bytes that framed a message set of old.
-pub(super) const DEFAULT_MAX_MESSAGE_BYTES: u64 = (1 << 20) + 12;
+pub const DEFAULT_MAX_MESSAGE_BYTES: u64 = (1 << 20) + 12;
 
 impl Default for TopicValues {
     fn default() -> Self {
@@ -91,7 +94,7 @@ impl Default for TopicValues {
             flush_messages: None,
             flush_time: None,
             cleanup_policy: CleanupPolicy::Delete,
-            file_delete_delay: super::FILE_DELETE_DELAY,
+            file_delete_delay: FILE_DELETE_DELAY,
             preallocate: false,
             min_cleanable_dirty_ratio: 0.5,
             min_compaction_lag: Duration::ZERO,
