@@ -230,7 +230,12 @@ impl Follower {
             // Once somebody has opened it for writing, the manifest knows.
             drop(self.seen.take_if(|seen| state.closed != Some(seen.closed)));
             let is_sure = self.doubt.as_ref() == Some(&*state) || planted!(call_it_damage_at_the_first_look);
-            match self.look(&state, is_sure)? {
+            let looked = match self.look(&state, is_sure) {
+                // A file may have been put anew under a name that this handle has read before.
+                Err(Error::Corrupt { .. }) if !is_sure => Followed::MayEndEarly,
+                looked => looked?,
+            };
+            match looked {
                 Followed::ToTheEnd => {
                     self.doubt = None;
                     break;

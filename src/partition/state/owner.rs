@@ -8,7 +8,7 @@ use crate::{
     codec::checkpoint::{decode_partition_metadata, decode_partition_number},
     env::{
         Env,
-        sync::{AtomicBool, Ordering},
+        sync::{AtomicBool, Mutex, Ordering},
     },
     error::{Error, Result},
     partition::state::identity::Identity,
@@ -24,10 +24,14 @@ use std::path::Path;
 
 /// Whether a log's directory is known to be its own.
 #[derive(Debug, Default)]
-pub(in crate::partition) struct Owner(AtomicBool);
+pub(in crate::partition) struct Owner {
+    is_known: AtomicBool,
+    /// The id that the directory had when this was asked before.
+    seen: Mutex<Option<TopicId>>,
+}
 
 /// An error where the directory is that of another partition of this log.
-pub(in crate::partition) fn check_owner(data_dir: &DataDir, identity: &Identity) -> Result<()> {
+pub(in crate::partition) fn check_owner(data_dir: &DataDir, identity: &Identity) -> Result<Option<TopicId>> {
     let state = data_dir.manifest.state();
     check_place(&*data_dir.env, &state, &identity.topic_id, &identity.name, &identity.dir)
 }
@@ -39,11 +43,11 @@ pub(in crate::partition) fn check_place(
     topic_id: &TopicId,
     name: &TopicPartition,
     dir: &Path,
-) -> Result<()> {
+) -> Result<Option<TopicId>> {
     // What cannot be read says nothing.
-    let Some((id, number)) = read_metadata(env, dir).ok().flatten() else { return Ok(()) };
+    let Some((id, number)) = read_metadata(env, dir).ok().flatten() else { return Ok(None) };
     // A topic that is deleted, or made again, while a follower comes to it is no directory that changed places.
-    let Some(own) = state.topic(topic_id) else { return Ok(()) };
+    let Some(own) = state.topic(topic_id) else { return Ok(Some(id)) };
     let whatever = Some(own).filter(|_| planted!(another_id_is_always_wrong));
     let found = if id == *topic_id {
         number.filter(|number| *number != name.partition && !planted!(take_any_partition))
@@ -55,7 +59,7 @@ pub(in crate::partition) fn check_place(
         (None, Some(other)) if id != *topic_id && !planted!(take_any_directory) => {
             format!("this is a directory of topic '{}' in the place of {name}", other.name)
         }
-        _ => return Ok(()),
+        _ => return Ok(Some(id)),
     };
     let reason = format!("{reason}: give each directory its own name again");
     Err(Error::corrupt(dir.join(PARTITION_METADATA), 0, reason))
@@ -64,15 +68,22 @@ pub(in crate::partition) fn check_place(
 impl Owner {
     /// Has it asked once more: another directory may have taken its place.
     pub fn forget(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.is_known.store(false, Ordering::Relaxed);
     }
 
     /// Asks once whose the directory is.
     pub fn check(&self, data_dir: &DataDir, identity: &Identity) -> Result<()> {
-        if !self.0.load(Ordering::Relaxed) {
-            check_owner(data_dir, identity)?;
-            self.0.store(true, Ordering::Relaxed);
+        if self.is_known.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        let now = check_owner(data_dir, identity)?;
+        let mut seen = self.seen.lock();
+        if seen.is_some() && now.is_some() && *seen != now {
+            let reason = "another directory has taken the place of the one that was opened";
+            return Err(Error::corrupt(identity.dir.join(PARTITION_METADATA), 0, reason));
+        }
+        *seen = seen.or(now);
+        self.is_known.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
