@@ -118,6 +118,10 @@ mod tests {
         bytes[66] = 0x80;
         assert_eq!(ControlRecord::of_batch(&bytes), None, "a negative version");
         let mut bytes = unhex(COMMIT_MARKER);
+        (bytes[26], bytes[60]) = (1, 2);
+        assert!(BatchHeader::parse(&bytes).is_ok());
+        assert_eq!(ControlRecord::of_batch(&bytes), None, "a marker stands alone");
+        let mut bytes = unhex(COMMIT_MARKER);
         bytes[22] = 0x10;
         assert_eq!(ControlRecord::of_batch(&bytes), None, "no control bit");
         let bytes = unhex(COMMIT_MARKER);

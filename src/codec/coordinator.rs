@@ -337,6 +337,13 @@ mod tests {
     }
 
     #[test]
+    fn metadata_whose_length_takes_two_bytes_is_read() {
+        // The length is 201, one more than there are, in groups of 7 bits.
+        let text = format!("0004 000000000000002a ffffffff c901 {} 0000018bcfe56800 00", "6d".repeat(200));
+        assert_eq!(decode_offset_value(&hex(&text)).unwrap().metadata, "m".repeat(200));
+    }
+
+    #[test]
     fn a_group_is_kafkas_bytes() {
         assert_eq!(encode_group_metadata_key("g"), hex("0002 0001 67"));
         assert_eq!(decode_key(&hex("0002 0001 67")), Ok(CoordinatorKey::GroupMetadata("g".into())));
@@ -409,6 +416,8 @@ mod tests {
             assert!(matches!(decode_offset_value(&hex(text)), Err(DecodeError::Malformed { .. })), "{text}");
         }
         let head = "0003 0000 00000000 ffff ffff 0000000000000007";
+        assert!(decode_group_metadata_value(&hex(&format!("{head} 00000000"))).is_ok());
+        assert!(decode_group_metadata_value(&hex(&format!("{head} 00000000 00"))).is_err());
         for count in ["7fffffff", "ffffffff", "80000000"] {
             assert!(decode_group_metadata_value(&hex(&format!("{head} {count}"))).is_err());
         }

@@ -128,6 +128,7 @@ mod tests {
         assert!(!cache.truncate_from_end(9.into()));
         assert!(cache.truncate_from_end(8.into()));
         assert_eq!(cache.entries(), list(&[(0, 0), (2, 4)]));
+        assert!(!cache.is_empty());
         assert!(cache.truncate_from_end(Offset::ZERO));
         assert!(cache.is_empty());
         assert!(!cache.truncate_from_end(Offset::ZERO));

@@ -115,6 +115,45 @@ fn a_file_has_these_bytes() {
 }
 
 #[test]
+fn an_append_of_another_epoch_is_not_this_files() {
+    let entry = samples().swap_remove(3);
+    for epoch in [41, 43] {
+        let mut bytes = Vec::new();
+        encode_header(42, &mut bytes);
+        encode_append(42, 28, std::slice::from_ref(&entry), &mut bytes);
+        encode_append(epoch, bytes.len() as u64, std::slice::from_ref(&entry), &mut bytes);
+        assert_eq!(read(&bytes), Ok((vec![vec![entry.clone()]], true)), "epoch {epoch}");
+    }
+}
+
+#[test]
+fn behind_a_torn_append_only_a_later_mark_of_the_same_file_is_damage() {
+    let mark = |epoch, durable| {
+        let mut bytes = Vec::new();
+        encode_append(epoch, durable, &[], &mut bytes);
+        bytes
+    };
+    let look = |position, piece: &[u8]| {
+        let mut tail = Tail::new(42, 1000, 1005);
+        tail.look_at(position, piece).map(|()| tail.is_torn())
+    };
+    assert_eq!(look(1000, &[]), Ok(false));
+    assert_eq!(look(1000, &[0; 100]), Ok(false));
+    assert_eq!(look(1000, &[0, 0, 1, 0]), Ok(true));
+    assert_eq!(look(1000, &[9; 100]), Ok(true));
+    assert_eq!(look(1000, &mark(42, 1001)), Ok(true), "the torn append's own mark");
+    assert_eq!(look(1040, &mark(42, 1000)), Ok(true), "of this append nothing was flushed");
+    assert_eq!(look(1040, &mark(41, 5000)), Ok(true), "a file that was here before");
+    for (position, before) in [(1000, 1), (1001, 0), (1040, 0), (1040, 7)] {
+        let piece = [vec![0; before], mark(42, 1001)].concat();
+        match look(position, &piece) {
+            Err(DecodeError::Malformed { position: 1005, .. }) => {}
+            other => panic!("{position} {before}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_file_cut_anywhere_is_a_prefix_of_its_appends() {
     for flushed in [false, true] {
         let (bytes, ends) = file(flushed);

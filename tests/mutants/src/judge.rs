@@ -99,7 +99,7 @@ impl Tests {
         Ok(tests)
     }
 
-    /// Runs the tests that reach a mistake, program by program, those of the same file first and then the fastest, until one fails or those that are
+    /// Runs the tests that reach a mistake, those of the same file first and then the fastest, until one fails or those that are
     /// left take more than `budget` together. The number of tests that were not run is the second value.
     pub fn judge(
         &self,
@@ -112,9 +112,11 @@ impl Tests {
         let module = file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
         let mut tests: Vec<&Test> =
             self.reach.get(&number).into_iter().flatten().map(|test| &self.all[*test]).collect();
-        tests.sort_by_key(|test| {
-            let weight = if test.name.starts_with(&module) { 1 } else { 5 };
-            (test.program, (test.cost + Duration::from_millis(5)) * weight)
+        // Of tests that take about as long, those of one program run together.
+        let magnitude = |time: Duration| time.as_millis().checked_ilog(4);
+        tests.sort_by_key(|test| match test.name.starts_with(&module) {
+            true => (None, test.program, test.cost),
+            false => (Some(magnitude(test.cost)), test.program, test.cost),
         });
         let (mut left, mut share, mut spent) = (&tests[..], Duration::from_millis(60), Duration::ZERO);
         while let Some(first) = left.first() {
