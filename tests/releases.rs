@@ -3,9 +3,11 @@
 //! `tests/releases/VERSION/` holds two directories as that release left them: `closed`, after a clean close, and
 //! `killed`, after the process died; beside each a text with everything that its topics, partitions, records, groups and
 //! lookups by time answered then. A release that changes the format adds a store of its own and keeps reading these.
-//! They are never written anew: a store that this version made cannot show whether it reads an old one.
+//! They are never written anew: a store that this version made cannot show whether it reads an old one. What was added to
+//! the format since a release has a store as well, `VERSION-NUMBER`.
 //!
-//! `cargo test --test releases write -- --ignored` adds the store of this version, where there is none.
+//! `cargo test --test releases write -- --ignored` adds the store of this version, where there is none;
+//! `STREAMLOG_STORE` gives it another name.
 
 mod support;
 
@@ -118,6 +120,35 @@ fn each_store_has_every_kind_of_file() {
     }
 }
 
+/// The types of the records in a manifest.
+fn types_in(manifest: &[u8]) -> BTreeSet<u16> {
+    let (mut at, mut types) = (28, BTreeSet::new());
+    while let Some(head) = manifest.get(at..at + 8).filter(|head| head[..2] != [0, 0]) {
+        types.insert(u16::from_be_bytes([head[0], head[1]]));
+        at += 12 + u32::from_be_bytes(head[4..].try_into().unwrap()) as usize;
+    }
+    types
+}
+
+#[test]
+fn the_store_after_the_first_release_has_what_came_to_the_format_since() {
+    for kind in ["closed", "killed"] {
+        let [first, later] = ["0.1", "0.1-1"].map(|release| releases().join(release).join(kind));
+        let read = |dir: &Path, name: &str| fs::read(dir.join(name)).unwrap();
+        let [before, now] = [&first, &later].map(|dir| types_in(&read(dir, "manifest")));
+        // What another writer appended; the manifest's number, and how much of it the marks knew.
+        assert!(now.contains(&24), "{kind}: {now:?}");
+        assert!(now.difference(&before).copied().eq([32_793, 32_794]), "{kind}: {before:?} {now:?}");
+        let has_own_mark =
+            |dir: &Path| read(dir, "marks").chunks(64).any(|slot| slot.get(16..20) == Some(b"MANI"));
+        assert!(has_own_mark(&later) && !has_own_mark(&first), "{kind}");
+        let names_its_partition = |dir: &Path| {
+            read(dir, "plain-1/partition.metadata").windows(13).any(|text| text == b"\npartition: 1")
+        };
+        assert!(names_its_partition(&later) && !names_its_partition(&first), "{kind}");
+    }
+}
+
 fn assert_same(found: &str, expected: &str, told: &str) {
     for (i, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
         assert_eq!(found, expected, "{told}: answer {}", i + 1);
@@ -212,7 +243,8 @@ fn write_the_store_of_this_release() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let version = manifest.lines().find_map(|line| line.strip_prefix("version = \"")).unwrap();
     let version = version.trim_end_matches('"').rsplit_once('.').unwrap().0;
-    let place = releases().join(version);
+    let name = std::env::var("STREAMLOG_STORE").unwrap_or(version.to_string());
+    let place = releases().join(name);
     assert!(!place.exists(), "{} is there, and a release's store is never written anew", place.display());
     let env = made();
     let log = open(&env);
