@@ -188,6 +188,9 @@ mod tests {
         let bytes = sums(b"123456789").encode();
         assert_eq!(bytes, [body.as_slice(), &crate::codec::crc::crc32(&body).to_be_bytes()].concat());
         assert_eq!(sums(&[]).encode().len(), 22);
+        for len in [0, 1, PAGE, PAGE + 1, 3 * PAGE] {
+            assert_eq!(PageSums::encoded_len(len as u64), sums(&file(len)).encode().len() as u64);
+        }
     }
 
     #[test]

@@ -327,6 +327,13 @@ mod tests {
         let body = "00000001 0000000000000009 0002 01 0000002c 000000000000000e 00000004 0000000000000007";
         assert_eq!(bytes[10..], hex(body));
         assert_eq!(bytes[..6], *b"SLPB\x00\x01");
+        for count in [0, 1, 3] {
+            let batches: Vec<_> = (0..MAX_BATCHES).map(|i| batch(i as i32, i as u64, 0)).collect();
+            let one =
+                |producer_id| ProducerBatches { producer_id, producer_epoch: 0, batches: batches.clone() };
+            let all: Vec<_> = (0..count).map(one).collect();
+            assert_eq!(encoded_producers_max(all.len()), encode_producers(&all).len() as u64);
+        }
         assert_eq!(bytes[6..10], crate::codec::crc::crc32(&hex(body)).to_be_bytes());
         assert_eq!(decode_producers(&bytes), Ok(vec![one]));
     }

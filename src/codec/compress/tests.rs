@@ -246,6 +246,17 @@ mod lz4_frame {
     }
 
     #[test]
+    fn a_frame_that_ends_inside_its_checksum_is_refused() {
+        let bytes = frame(0x64, 0x40, &[]);
+        assert!((1..=4).all(|less| decompress(Compression::Lz4, &bytes[..bytes.len() - less], 3).is_err()));
+    }
+
+    #[test]
+    fn what_can_be_shrunk_is() {
+        assert!(packed(Compression::Lz4, &vec![0; 150_000]).len() < 2000);
+    }
+
+    #[test]
     fn what_kafka_does_not_read_is_refused() {
         for (bytes, word) in [
             (frame(0x40, 0x40, &[]), "flags"),
