@@ -16,7 +16,12 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use streamlog::{Durability, Error, Partition, RecordData, Streamlog, TopicConfig, admin::RecoveryVerdict};
+use streamlog::{
+    Durability, Error, Partition, RecordData, Streamlog, TopicConfig,
+    admin::RecoveryVerdict,
+    config::Builder,
+    sim::{Crash, SimEnv},
+};
 use support::*;
 
 const KIB: u64 = 1 << 10;
@@ -82,6 +87,38 @@ fn opening_a_closed_log_reads_and_maps_no_data() {
     assert!(open <= 4, "the directory, LOCK, manifest and marks, not {open} files");
     assert_eq!(mapped, 0);
     println!("{segments} segments: {read} bytes read in {:?}", log.recovery_report().elapsed);
+}
+
+#[test]
+fn the_work_of_an_opening_grows_with_the_topics_and_no_faster() {
+    let opened_with = |topics: u64, is_closed: bool, read_only: bool| {
+        let env = SimEnv::new(1);
+        let open = |env: &SimEnv, read_only| {
+            Builder::env(env, "/log").background_thread(false).read_only(read_only).open().unwrap()
+        };
+        let log = open(&env, false);
+        for i in 0..topics {
+            log.create_topic(&format!("topic-{i}"), TopicConfig::default()).unwrap();
+        }
+        let killed = env.crash(Crash::Kill, 1);
+        log.close().unwrap();
+        let left = if is_closed { env } else { killed };
+        let before = left.operations();
+        let log = open(&left, read_only);
+        let operations = left.operations() - before;
+        assert_eq!(log.topics().unwrap().len() as u64, topics);
+        operations
+    };
+    for (is_closed, read_only, of_each) in
+        [(true, false, 2), (true, true, 10), (false, false, 15), (false, true, 12)]
+    {
+        let [few, many] = [50, 250].map(|topics| opened_with(topics, is_closed, read_only));
+        let context = format!("closed {is_closed}, read-only {read_only}: {few} and {many} operations");
+        println!("{context}");
+        // What each topic adds, and nothing that grows faster.
+        assert!(many - few <= 200 * of_each, "{context}");
+        assert!(few <= 50 * of_each + 100, "{context}");
+    }
 }
 
 #[test]
