@@ -134,7 +134,6 @@
 #[doc(hidden)]
 pub mod planted;
 
-#[allow(dead_code, reason = "Kafka's formats are whole, whether or not a room uses every part yet")]
 mod codec;
 mod consumer;
 mod env;

@@ -55,6 +55,7 @@ impl ControlRecord {
 }
 
 /// The batch that ends a transaction.
+#[allow(dead_code, reason = "part of the format: the tests write what only a transaction's coordinator does")]
 pub fn marker_batch(
     producer_id: i64,
     producer_epoch: i16,
@@ -83,7 +84,7 @@ pub fn marker_batch(
     buffer.extend(coordinator_epoch.to_be_bytes());
     // No headers.
     buffer.push(0);
-    SealedBatch::new(header, timestamp, buffer)
+    SealedBatch::new(header, buffer)
 }
 
 #[cfg(test)]

@@ -130,6 +130,10 @@ pub fn encode_group_metadata_key(group: &str) -> Vec<u8> {
 }
 
 /// The value of a classic group, in version 3.
+#[allow(
+    dead_code,
+    reason = "members of groups are not kept here: tests and fuzzing hold the format against Kafka's own"
+)]
 pub fn encode_group_metadata_value(value: &GroupMetadataValue) -> Vec<u8> {
     let mut bytes = GROUP_VALUE.to_be_bytes().to_vec();
     put_string(&mut bytes, Some(&value.protocol_type));
@@ -191,6 +195,10 @@ pub fn decode_offset_value(bytes: &[u8]) -> Result<OffsetValue, DecodeError> {
 }
 
 /// A classic group.
+#[allow(
+    dead_code,
+    reason = "members of groups are not kept here: tests and fuzzing hold the format against Kafka's own"
+)]
 pub fn decode_group_metadata_value(bytes: &[u8]) -> Result<GroupMetadataValue, DecodeError> {
     let (version, mut fields) = versioned(bytes, "a group")?;
     let protocol_type = fields.string()?;
@@ -251,6 +259,7 @@ pub fn java_string_hash(text: &str) -> i32 {
 }
 
 /// The partition of `__consumer_offsets` that keeps a group, out of `partitions`.
+#[allow(dead_code, reason = "offsets of groups have one partition here: tests hold it against Kafka's own")]
 pub fn partition_for_group(group: &str, partitions: u32) -> u32 {
     // Kafka's abs: the one number without a positive counterpart becomes 0.
     let hash = java_string_hash(group).checked_abs().unwrap_or(0).unsigned_abs();

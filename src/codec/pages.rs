@@ -127,6 +127,7 @@ impl PageSummer {
     }
 
     /// Where `sums` ended: the next byte is the one at their size.
+    #[allow(dead_code, reason = "tests and fuzzing go on where others have ended")]
     pub fn resume(sums: &PageSums) -> Self {
         let mut resumed = PageSummer { size: sums.size, sums: sums.sums.clone(), page: Default::default() };
         if !sums.size.is_multiple_of(PAGE_SIZE) {

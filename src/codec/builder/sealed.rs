@@ -48,7 +48,6 @@ pub(in crate::codec) const UNSEALED: BatchHeader = BatchHeader {
 #[derive(Debug)]
 pub struct SealedBatch {
     header: BatchHeader,
-    first_timestamp: Timestamp,
     /// The largest timestamp of the records, whatever the last stamp was.
     max_timestamp: Timestamp,
     /// The checksum of the records and what joins another before it; `None` for few bytes, which are summed at the end
@@ -59,11 +58,10 @@ pub struct SealedBatch {
 
 impl SealedBatch {
     /// Seals `buffer`: room for a header, and records as `header` describes them.
-    pub(in crate::codec) fn new(header: BatchHeader, first_timestamp: Timestamp, buffer: Vec<u8>) -> Self {
+    pub(in crate::codec) fn new(header: BatchHeader, buffer: Vec<u8>) -> Self {
         let records = buffer.get(HEADER_LEN..).unwrap_or_default();
         SealedBatch {
             header: BatchHeader { batch_length: (buffer.len() - LENGTH_OVERHEAD) as i32, ..header },
-            first_timestamp,
             max_timestamp: header.max_timestamp,
             prepared: (records.len() > SUMMED_LATE)
                 .then(|| (crc32c(records), Shift::over(records.len() as u64))),
@@ -81,21 +79,6 @@ impl SealedBatch {
         self.buffer.len() as u64
     }
 
-    /// From the batch's base offset to its last.
-    pub fn last_offset_delta(&self) -> i32 {
-        self.header.last_offset_delta
-    }
-
-    /// The largest timestamp that a producer gave.
-    pub fn max_timestamp(&self) -> Timestamp {
-        self.max_timestamp
-    }
-
-    /// The first record's timestamp.
-    pub fn first_timestamp(&self) -> Timestamp {
-        self.first_timestamp
-    }
-
     /// Makes this the batch of an idempotent producer.
     pub fn set_producer(&mut self, id: i64, epoch: i16, base_sequence: i32) {
         self.header.producer_id = id;
@@ -104,16 +87,25 @@ impl SealedBatch {
     }
 
     /// Whether the batch belongs to a transaction.
+    #[allow(
+        dead_code,
+        reason = "part of the format: the tests write what only a transaction's coordinator does"
+    )]
     pub fn set_transactional(&mut self, transactional: bool) {
         self.set_attribute(TRANSACTIONAL, transactional);
     }
 
     /// Makes the records control records.
+    #[allow(
+        dead_code,
+        reason = "part of the format: the tests write what only a transaction's coordinator does"
+    )]
     pub fn set_control(&mut self) {
         self.set_attribute(CONTROL, true);
     }
 
     /// Lets the batch end at a later offset than its last record's, as one does whose last records were cleaned away.
+    #[allow(dead_code, reason = "part of the format: a cleaner writes it, and there is none here yet")]
     pub fn set_last_offset_delta(&mut self, delta: i32) {
         debug_assert!(delta >= self.header.last_offset_delta);
         self.header.last_offset_delta = delta;
