@@ -210,9 +210,12 @@ pub mod records {
     pub use crate::{
         codec::record::{Headers, RawHeaders},
         partition::{
-            handle::{BackwardBatches, Batch, Batches, OwnedRecord, RecordsOf},
-            owned::{OwnedRecordsOf, Records},
-            read::by_time::OffsetAndTimestamp,
+            read::{
+                batch::{Batch, OwnedRecordsOf, RecordsOf},
+                batches::{BackwardBatches, Batches, Records},
+                by_time::OffsetAndTimestamp,
+                owned::OwnedRecord,
+            },
             write::payload::Payload,
         },
     };

@@ -9,21 +9,16 @@ use super::{
     reset::{OffsetReset, Policy, ResetReason, Since},
 };
 use crate::{
-    codec::{
-        batch::RecordBatch,
-        index::AbortedTransaction,
-        record::{Cursor, ValidRecords},
-    },
+    codec::record::{Cursor, ValidRecords},
     env::sync::Signal,
     error::{Error, Result},
     partition::{
-        handle::shows_records,
         log::Log,
-        read::reader::{LogReader, Step},
+        read::visible::{VisibleBatch, VisibleBatches},
     },
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 /// How much a poll may still take.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +36,7 @@ impl Room {
 /// A place in one partition.
 #[derive(Debug)]
 pub(super) struct FetchPosition {
-    reader: LogReader,
-    step: Step,
+    batches: VisibleBatches,
     isolation: IsolationLevel,
     signal: Arc<Signal>,
     /// When its consumer turned to it; `None` for a partition that came later.
@@ -51,9 +45,6 @@ pub(super) struct FetchPosition {
     position: Offset,
     /// What this consumer committed last, or began from. The group may have something else by now.
     pub(super) committed: Option<Offset>,
-    /// The batches of the last fetch that were not reached yet, and the transactions aborted among them.
-    fetched: VecDeque<RecordBatch>,
-    aborted: Vec<AbortedTransaction>,
     /// The batch that was reached, and how far.
     current: Option<Current>,
     paused: bool,
@@ -72,6 +63,20 @@ struct Current {
 }
 
 impl Current {
+    /// The records of `batch` that were not given before.
+    fn of(batch: VisibleBatch) -> Self {
+        let VisibleBatch { header, records, from, .. } = batch;
+        let mut cursor = Cursor::default();
+        if header.base_offset < from {
+            let mut iter = records.iter();
+            let target = from + u64::from(planted!(a_seek_lands_behind_its_record));
+            while iter.next().is_some_and(|record| record.offset < target) {
+                cursor = iter.cursor();
+            }
+        }
+        Current { records, cursor, next_offset: header.next_offset() }
+    }
+
     /// How many records are left.
     fn left(&self) -> usize {
         self.records.len().saturating_sub(self.cursor.index as usize)
@@ -88,16 +93,13 @@ impl FetchPosition {
     ) -> Self {
         log.waiters.register(signal, isolation);
         FetchPosition {
-            reader: LogReader::new(log, isolation, Offset::ZERO),
-            step: Step::default(),
+            batches: VisibleBatches::new(log, isolation, Offset::ZERO),
             isolation,
             signal: Arc::clone(signal),
             since,
             begun: false,
             position: Offset::ZERO,
             committed: None,
-            fetched: VecDeque::new(),
-            aborted: Vec::new(),
             current: None,
             paused: false,
             deleted: false,
@@ -107,7 +109,7 @@ impl FetchPosition {
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {
-        self.reader.log()
+        self.batches.log()
     }
 
     pub(super) fn name(&self) -> &TopicPartition {
@@ -121,10 +123,8 @@ impl FetchPosition {
 
     /// Goes to `offset`.
     pub(super) fn seek(&mut self, offset: Offset) {
-        self.reader.seek(offset);
-        self.step = Step::default();
+        self.batches.seek(offset);
         if !planted!(a_seek_keeps_what_was_fetched) {
-            self.fetched.clear();
             self.current = None;
         }
         self.failure = None;
@@ -201,7 +201,7 @@ impl FetchPosition {
             let bound = offsets.bound(self.isolation);
             self.position >= bound && (self.position == bound || self.position <= offsets.log_end())
         };
-        self.begun && !self.deleted && self.current.is_none() && self.fetched.is_empty() && at_end()
+        self.begun && !self.deleted && self.current.is_none() && self.batches.holds_none() && at_end()
     }
 
     /// Takes records while there is room. After an error those before it are in `chunks`, and the next call meets it
@@ -233,61 +233,42 @@ impl FetchPosition {
     /// Makes the next batch with records current; `false` at the end.
     fn reach(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
         while self.current.is_none() {
-            let Some(batch) = self.fetched.front() else {
-                if !self.fetch(policy, resets)? {
-                    return Ok(false);
+            let next = self.batches.next();
+            // What was passed on the way is hidden.
+            self.position = self.batches.position();
+            match next {
+                Ok(Some(batch)) => {
+                    let from = batch.from;
+                    self.current = Some(Current::of(batch)).filter(|current| current.left() > 0);
+                    if self.current.is_some() {
+                        self.position = from;
+                    }
                 }
-                continue;
-            };
-            let next_offset = batch.header().next_offset();
-            let shown = shows_records(batch.header(), &self.aborted);
-            let current = if shown { Some(self.decode(batch)?).filter(|c| c.left() > 0) } else { None };
-            if current.is_none() {
-                self.position = self.position.max(next_offset);
+                Ok(None) => return Ok(false),
+                Err(Error::OffsetOutOfRange { .. }) => {
+                    if !self.reset(policy, resets)? {
+                        return Ok(false);
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            self.current = current;
-            self.fetched.pop_front();
         }
         Ok(true)
     }
 
-    fn fetch(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
-        self.reader.reuse(std::mem::take(&mut self.fetched));
-        match self.reader.fetch(self.step.take()) {
-            Ok(fetched) => {
-                self.fetched = fetched.batches;
-                self.aborted = fetched.aborted;
-                Ok(!self.fetched.is_empty())
-            }
-            Err(Error::OffsetOutOfRange { .. }) => {
-                let (to, reset) = policy.reset(self.reader.log(), self.position, ResetReason::OutOfRange)?;
-                resets.extend(reset.filter(|_| !planted!(a_reset_on_the_way_without_a_word)));
-                self.seek(to);
-                Ok(to < self.log().offsets().bound(self.isolation))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The records of `batch` from the position on.
-    fn decode(&self, batch: &RecordBatch) -> Result<Current> {
-        let records = self.log().decode(batch)?;
-        let mut cursor = Cursor::default();
-        if batch.header().base_offset < self.position {
-            let mut iter = records.iter();
-            let target = self.position + u64::from(planted!(a_seek_lands_behind_its_record));
-            while iter.next().is_some_and(|record| record.offset < target) {
-                cursor = iter.cursor();
-            }
-        }
-        Ok(Current { records, cursor, next_offset: batch.header().next_offset() })
+    /// Goes where the policy says, because the position is not in the log; whether there is something to read.
+    fn reset(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
+        let (to, reset) = policy.reset(self.log(), self.position, ResetReason::OutOfRange)?;
+        resets.extend(reset.filter(|_| !planted!(a_reset_on_the_way_without_a_word)));
+        self.seek(to);
+        Ok(to < self.log().offsets().bound(self.isolation))
     }
 
     fn take_from_current(&mut self, room: &mut Room) -> Option<Chunk> {
         let mut current = self.current.take()?;
         let (start, left, next_offset) = (current.cursor, current.left(), current.next_offset);
         let bytes = current.records.byte_len().saturating_sub(start.position);
-        let log = Arc::clone(self.reader.log());
+        let log = Arc::clone(self.batches.log());
         let fits = left <= room.records || planted!(a_poll_takes_whole_batches);
         if fits && (bytes <= room.bytes || planted!(a_poll_counts_no_bytes)) {
             room.records = room.records.saturating_sub(left);
@@ -326,19 +307,15 @@ impl FetchPosition {
         if let Some(timestamp) = self.current.as_ref().and_then(of_current) {
             return Ok(Some(timestamp));
         }
-        let mut reader = LogReader::new(Arc::clone(self.log()), self.isolation, self.position);
-        loop {
-            // One batch at a time.
-            let fetched = reader.fetch(1)?;
-            let Some(batch) = fetched.batches.front() else { return Ok(None) };
-            if !shows_records(batch.header(), &fetched.aborted) {
-                continue;
-            }
-            let current = self.decode(batch)?;
-            if let Some(timestamp) = of_current(&current) {
+        // One batch at a time.
+        let batches = VisibleBatches::new(Arc::clone(self.log()), self.isolation, self.position);
+        let mut batches = batches.in_steps_of(1);
+        while let Some(batch) = batches.next()? {
+            if let Some(timestamp) = of_current(&Current::of(batch)) {
                 return Ok(Some(timestamp));
             }
         }
+        Ok(None)
     }
 }
 

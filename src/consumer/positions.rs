@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
-        read::by_time::{OffsetAndTimestamp, check_time},
+        read::by_time::{OffsetAndTimestamp, check_time, offset_for_timestamp},
     },
     types::{Offset, Timestamp, TopicPartition},
 };
@@ -97,7 +97,7 @@ impl Consumer {
         check_time(timestamp)?;
         self.seek_each(partitions, |log, consumer| {
             let isolation = consumer.policy.isolation;
-            let found = log.offset_for_timestamp(timestamp, isolation)?;
+            let found = offset_for_timestamp(log, timestamp, isolation)?;
             let offsets = log.offsets();
             let nowhere = || match planted!(no_such_time_is_the_beginning) {
                 false => offsets.bound(isolation),
@@ -221,7 +221,7 @@ impl Consumer {
         self.check_open()?;
         let find = |(partition, time): (TopicPartition, Timestamp)| {
             check_time(time)?;
-            let found = self.catalog.log(&partition)?.offset_for_timestamp(time, self.policy.isolation)?;
+            let found = offset_for_timestamp(&self.catalog.log(&partition)?, time, self.policy.isolation)?;
             Ok((partition, found))
         };
         times.into_iter().map(find).collect()

@@ -8,7 +8,7 @@ use super::coordinator::Committed;
 use crate::{
     env::Env,
     error::{Error, Result},
-    partition::log::Log,
+    partition::{log::Log, read::by_time::offset_for_timestamp},
     types::{
         IsolationLevel, Offset, ParseError, Timestamp, TopicPartition, read_iso_duration, write_iso_duration,
     },
@@ -211,7 +211,7 @@ impl Policy {
             (AutoOffsetReset::Latest, Some(since)) => Some(since.end),
             (AutoOffsetReset::ByDuration(age), Some(since)) => {
                 let edge = Duration::from_millis(planted!(a_duration_without_its_edge).into());
-                let found = log.offset_for_timestamp(since.time.minus(age).plus(edge), self.isolation)?;
+                let found = offset_for_timestamp(log, since.time.minus(age).plus(edge), self.isolation)?;
                 // Whatever its timestamp, what came since is not passed over.
                 let latest = if planted!(what_came_since_is_passed_over) { Offset::MAX } else { since.end };
                 Some(found.map_or(since.end, |found| found.offset.min(latest)))

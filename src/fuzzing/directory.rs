@@ -11,9 +11,7 @@ use crate::{
     env::{Env, Open, memory::MemoryEnv, read_full_at, write_all_at},
     error::{Error, Result},
     partition::{
-        handle::{OwnedRecord, Partition},
-        open::report::RecoveryVerdict,
-        write::encode::RecordData,
+        handle::Partition, open::report::RecoveryVerdict, read::owned::OwnedRecord, write::encode::RecordData,
     },
     streamlog::{Builder, Streamlog},
     topic::config::TopicConfig,

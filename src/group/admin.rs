@@ -8,7 +8,10 @@ use super::{
 use crate::{
     consumer::coordinator::{Coordinator, OffsetCommit},
     error::{Error, Result},
-    partition::{log::Log, read::by_time::check_time},
+    partition::{
+        log::Log,
+        read::by_time::{check_time, offset_for_timestamp},
+    },
     table::Update,
     types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
@@ -259,7 +262,7 @@ fn target(log: &Arc<Log>, to: ResetTo, committed: Option<Offset>) -> Result<Opti
         ResetTo::Latest => end,
         ResetTo::Timestamp(time) => {
             check_time(time)?;
-            log.offset_for_timestamp(time, isolation)?.map_or(end, |found| found.offset)
+            offset_for_timestamp(log, time, isolation)?.map_or(end, |found| found.offset)
         }
         ResetTo::Offset(offset) => offset,
         ResetTo::ShiftBy(by) => match committed {

@@ -1,18 +1,15 @@
 //! A partition as its users see it: append, read, find.
 
 use crate::{
-    codec::{
-        batch::{BatchHeader, RecordBatch},
-        index::AbortedTransaction,
-        record::{Record, ValidIter, ValidRecords},
-    },
     error::{Error, Result},
     partition::{
         keeper::Keeper,
         log::Log,
         read::{
-            by_time::{OffsetAndTimestamp, check_time},
-            reader::{LogReader, Step},
+            batches::{BackwardBatches, Batches, Records},
+            by_time::{self, OffsetAndTimestamp, check_time},
+            owned::OwnedRecord,
+            visible::VisibleBatches,
         },
         write::{
             checkpoint::checkpoint,
@@ -21,8 +18,7 @@ use crate::{
     },
     types::{Compression, IsolationLevel, Offset, Timestamp, TopicPartition},
 };
-use bytes::Bytes;
-use std::{collections::VecDeque, fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// Why users do not write `__consumer_offsets`: what reads it trusts it.
 pub(crate) const WRITTEN_BY_NOBODY_ELSE: &str = "internal topics are written by the library alone";
@@ -174,22 +170,45 @@ impl Partition {
     /// As [`Partition::read`], with records of aborted and undecided transactions left out for
     /// [`IsolationLevel::ReadCommitted`].
     pub fn read_with(&self, from: impl Into<Offset>, isolation: IsolationLevel) -> Batches {
-        let reader = LogReader::new(Arc::clone(&self.log), isolation, from.into());
-        let _keeper = self.keeper.clone();
-        let step = Step::default();
-        Batches { reader, step, fetched: VecDeque::new(), aborted: Vec::new(), failed: false, _keeper }
+        let batches = VisibleBatches::new(Arc::clone(&self.log), isolation, from.into());
+        Batches::new(batches, self.keeper.clone())
+    }
+
+    /// The records from `from` on, one after the other, up to where readers stop at the time of each step. The iteration
+    /// ends there; a later one can go on.
+    ///
+    /// ```
+    /// # use streamlog::{RecordData, Streamlog, TopicConfig};
+    /// let log = Streamlog::in_memory()?;
+    /// let orders = log.create_topic("orders", TopicConfig::default())?.partition(0)?;
+    /// orders.append(&[RecordData::new("a loom"), RecordData::new("a compiler")])?;
+    /// for record in orders.records(0) {
+    ///     let record = record?;
+    ///     println!("{} {}", record.offset, record.value_text());
+    /// }
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// Each record owns its bytes: they are not copied, and keep their batch in memory, or their segment's file on disk,
+    /// until they are dropped. Where every nanosecond counts, iterate over the batches of [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read), as the last item.
+    pub fn records(&self, from: impl Into<Offset>) -> Records {
+        self.records_with(from, IsolationLevel::ReadUncommitted)
+    }
+
+    /// As [`Partition::records`], with records of aborted and undecided transactions left out for
+    /// [`IsolationLevel::ReadCommitted`].
+    pub fn records_with(&self, from: impl Into<Offset>, isolation: IsolationLevel) -> Records {
+        Records::new(self.read_with(from, isolation))
     }
 
     /// The batches before `before`, newest first. Within a batch the records are in the order of offsets:
     /// [`Batch::into_reversed`] turns them. Damage on the way, and a file that ends too early, is an error.
     pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
-        BackwardBatches {
-            log: Arc::clone(&self.log),
-            before: before.into(),
-            held: Vec::new(),
-            failed: false,
-            _keeper: self.keeper.clone(),
-        }
+        BackwardBatches::new(Arc::clone(&self.log), before.into(), self.keeper.clone())
     }
 
     /// The newest `count` records, oldest of them first; fewer where the partition has no more.
@@ -224,7 +243,7 @@ impl Partition {
     /// [`next_offset`](Error::next_offset).
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<OffsetAndTimestamp>> {
         check_time(timestamp)?;
-        self.log.offset_for_timestamp(timestamp, IsolationLevel::ReadUncommitted)
+        by_time::offset_for_timestamp(&self.log, timestamp, IsolationLevel::ReadUncommitted)
     }
 
     /// The first record that carries the largest timestamp of the partition.
@@ -233,295 +252,14 @@ impl Partition {
     ///
     /// `Corrupt` where a record with a larger one may lie in damage.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<OffsetAndTimestamp>> {
-        self.log.offset_of_max_timestamp()
+        by_time::offset_of_max_timestamp(&self.log)
     }
 }
 
-/// A record that owns its bytes (they are shared with its batch, not copied).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct OwnedRecord {
-    /// Its offset.
-    pub offset: Offset,
-    /// Its timestamp.
-    pub timestamp: Timestamp,
-    /// Its key; `None` for null.
-    pub key: Option<Bytes>,
-    /// Its value; `None` for null.
-    pub value: Option<Bytes>,
-    /// Its headers in their order.
-    pub headers: Vec<(String, Option<Bytes>)>,
-}
-
-/// The records of one batch that a reader may see. Over `&batch` nothing is allocated per record; over `batch` itself
-/// the records own their bytes.
-#[derive(Clone)]
-pub struct Batch {
-    header: BatchHeader,
-    pub(super) records: ValidRecords,
-    pub(super) from: Offset,
-    pub(super) to: Offset,
-}
-
-impl fmt::Debug for Batch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch")
-            .field("offsets", &format_args!("{}..{}", self.base_offset(), self.next_offset()))
-            .field("records", &self.iter().count())
-            .field("compression", &self.compression())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Batch {
-    /// Decodes a batch; of its records those in `from..to` are shown.
-    pub(crate) fn decode(batch: &RecordBatch, log: &Log, from: Offset, to: Offset) -> Result<Self> {
-        let from = if planted!(a_read_begins_with_its_batch) { Offset::ZERO } else { from };
-        Ok(Batch { header: *batch.header(), records: log.decode(batch)?, from, to })
-    }
-
-    /// The offset of the batch's first record when it was appended.
-    pub fn base_offset(&self) -> Offset {
-        self.header.base_offset
-    }
-
-    /// The offset behind its last record.
-    pub fn next_offset(&self) -> Offset {
-        self.header.next_offset()
-    }
-
-    /// The leader epoch it carries, as Kafka wrote it; 0 in logs of our own.
-    pub fn leader_epoch(&self) -> i32 {
-        self.header.leader_epoch
-    }
-
-    /// How its records are compressed.
-    pub fn compression(&self) -> Compression {
-        self.header.compression()
-    }
-
-    /// Its records.
-    pub fn iter(&self) -> RecordsOf<'_> {
-        RecordsOf { records: self.records.iter(), from: self.from, to: self.to }
-    }
-
-    /// A part of one of its records as bytes that outlive the batch; nothing is copied.
-    pub fn slice_of(&self, part: &[u8]) -> Bytes {
-        self.records.slice_of(part)
-    }
-
-    /// Its records with bytes of their own, newest first.
-    pub fn into_reversed(self) -> Vec<OwnedRecord> {
-        let mut records: Vec<OwnedRecord> = self.iter().map(|record| self.own(record)).collect();
-        records.reverse();
-        records
-    }
-}
-
-impl<'a> IntoIterator for &'a Batch {
-    type Item = Record<'a>;
-    type IntoIter = RecordsOf<'a>;
-    fn into_iter(self) -> RecordsOf<'a> {
-        self.iter()
-    }
-}
-
-/// An iterator over the records of a [`Batch`].
-#[derive(Clone)]
-pub struct RecordsOf<'a> {
-    records: ValidIter<'a>,
-    from: Offset,
-    to: Offset,
-}
-
-impl fmt::Debug for RecordsOf<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordsOf").field("left", &self.clone().count()).finish()
-    }
-}
-
-impl<'a> Iterator for RecordsOf<'a> {
-    type Item = Record<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Record<'a>> {
-        // Offsets may not rise in what others wrote: one that is beyond the end says nothing of those behind it.
-        loop {
-            let record = self.records.next()?;
-            if record.offset >= self.from && record.offset < self.to {
-                return Some(record);
-            }
-        }
-    }
-}
-
-/// An iterator over the batches of a partition, from [`Partition::read`].
-///
-/// After an error it ends. What lies after damage is reached by reading from the error's
-/// [`next_offset`](Error::next_offset).
-#[derive(Clone)]
-pub struct Batches {
-    reader: LogReader,
-    step: Step,
-    fetched: VecDeque<(RecordBatch, Offset)>,
-    aborted: Vec<AbortedTransaction>,
-    failed: bool,
-    _keeper: Keeper,
-}
-
-impl fmt::Debug for Batches {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = self.fetched.front().map(|(batch, _)| batch.header().base_offset);
-        f.debug_struct("Batches")
-            .field("partition", &format_args!("{}", self.reader.log().identity.name))
-            .field("next_offset", &held.unwrap_or_else(|| self.reader.next_offset()))
-            .finish_non_exhaustive()
-    }
-}
-
-impl Batches {
-    fn advance(&mut self) -> Result<Option<Batch>> {
-        loop {
-            while let Some((batch, from)) = self.fetched.pop_front() {
-                if !shows_records(batch.header(), &self.aborted) {
-                    continue;
-                }
-                return Batch::decode(&batch, self.reader.log(), from, Offset::MAX).map(Some);
-            }
-            let from = self.reader.next_offset();
-            let fetched = self.reader.fetch(self.step.take())?;
-            if fetched.batches.is_empty() {
-                return Ok(None);
-            }
-            self.aborted = fetched.aborted;
-            self.fetched.extend(fetched.batches.into_iter().map(|batch| (batch, from)));
-        }
-    }
-}
-
-impl Iterator for Batches {
-    type Item = Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let batch = self.advance();
-        self.failed = batch.is_err();
-        batch.transpose()
-    }
-}
-
-/// An iterator over the batches of a partition, newest first, from [`Partition::read_backwards`].
-///
-/// After an error it ends. What lies before damage is reached by reading backwards from
-/// [`before`](BackwardBatches::before).
-pub struct BackwardBatches {
-    log: Arc<Log>,
-    before: Offset,
-    held: Vec<RecordBatch>,
-    failed: bool,
-    _keeper: Keeper,
-}
-
-impl fmt::Debug for BackwardBatches {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackwardBatches")
-            .field("partition", &format_args!("{}", self.log.identity.name))
-            .field("before", &self.before)
-            .finish_non_exhaustive()
-    }
-}
-
-impl BackwardBatches {
-    /// The offset before which the next batch lies; after damage, the offset where that begins.
-    pub fn before(&self) -> Offset {
-        self.before
-    }
-
-    fn step(&mut self) -> Result<Option<Batch>> {
-        loop {
-            if let Some(batch) = self.held.pop() {
-                let to = self.before;
-                self.before = batch.header().base_offset;
-                if !shows_records(batch.header(), &[]) {
-                    continue;
-                }
-                return Batch::decode(&batch, &self.log, self.log.offsets().log_start(), to).map(Some);
-            }
-            let found = self.log.batches_before(self.before, IsolationLevel::ReadUncommitted);
-            self.held = found.inspect_err(|error| {
-                self.before = self.log.whole_up_to(error).map_or(self.before, |whole| whole.min(self.before));
-            })?;
-            if self.held.is_empty() {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-impl Iterator for BackwardBatches {
-    type Item = Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let step = self.step();
-        self.failed = step.is_err();
-        step.transpose()
-    }
-}
-
-/// Whether a batch has records for a reader who must not see those of `aborted` transactions (KIP-98). Control batches
-/// are shown to nobody.
-pub(crate) fn shows_records(header: &BatchHeader, aborted: &[AbortedTransaction]) -> bool {
-    let is_aborted = || {
-        header.is_transactional()
-            && aborted.iter().any(|t| {
-                t.producer_id == header.producer_id
-                    && t.first_offset <= header.last_offset()
-                    && header.last_offset() < t.last_offset
-                    && !planted!(show_what_was_aborted)
-            })
-    };
-    let is_control = header.is_control() && !planted!(show_what_controls);
-    !is_control && header.record_count > 0 && !is_aborted()
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::{Streamlog, TopicConfig, partition::handle::*};
-
-    #[test]
-    fn one_record_costs_a_small_step_and_all_of_them_large_ones() {
-        let log = Streamlog::in_memory().unwrap();
-        let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
-        let (large, small) = (RecordData::new(&[7; 40_000]), RecordData::new(&[7; 1000]));
-        // Each takes a little more than its value: 4 MiB of them.
-        for _ in 0..4000 {
-            partition.append(std::slice::from_ref(&small)).unwrap();
-        }
-        partition.append(std::slice::from_ref(&large)).unwrap();
-        let held = |batches: &Batches| -> u64 {
-            batches.fetched.iter().map(|(batch, _)| batch.header().size()).sum()
-        };
-        for from in [0, 1, 2500] {
-            let mut batches = partition.read(from);
-            assert_eq!(batches.next().unwrap().unwrap().base_offset(), from);
-            assert!(held(&batches) < Step::FIRST, "{} bytes ahead of the first batch", held(&batches));
-        }
-        let mut batches = partition.read(0);
-        let (mut steps, mut largest) = (0, 0);
-        while let Some(batch) = batches.next() {
-            let ended = batches.fetched.is_empty();
-            steps += usize::from(ended);
-            largest = largest.max(held(&batches) + batch.unwrap().header.size());
-        }
-        assert!(steps < 12 && largest > Step::LARGEST / 2, "{steps} steps, the largest of {largest} bytes");
-        // One that is larger than its step comes alone.
-        let mut last = partition.read(4000);
-        assert_eq!(last.next().unwrap().unwrap().iter().count(), 1);
-        assert!(last.next().is_none());
+impl<'a> From<&'a OwnedRecord> for RecordData<'a> {
+    /// The same key, value, headers and timestamp, null where they are null.
+    fn from(record: &'a OwnedRecord) -> Self {
+        let headers = record.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
+        RecordData::borrowed(record.key.as_deref(), record.value.as_deref(), headers, record.timestamp)
     }
 }

@@ -210,47 +210,6 @@ impl Log {
         self.put_aside.lock().iter().map(name).collect()
     }
 
-    /// Runs `look`, which reads segments, again where it failed and retention has taken one of them away meanwhile;
-    /// `Closed` where the topic was deleted.
-    pub(super) fn retry_after_trim<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
-        let mut looks = 0;
-        self.check_open()?;
-        self.record_damage(self.check_owner(), Offset::ZERO)?;
-        loop {
-            self.check_open()?;
-            let state = || (self.segments.version(), self.offsets.log_start());
-            let before = state();
-            match look() {
-                // What failed may be a segment that is gone; a missing file is told as damage.
-                Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
-                    if looks < LOOKS && state() != before && !planted!(removed_files_are_missed) => {}
-                Err(Error::Io { .. } | Error::Corrupt { .. })
-                    if looks < LOOKS && self.was_left_behind(looks == 0) => {}
-                Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
-                    return self.record_damage(Err(self.check_open().err().unwrap_or(error)), Offset::ZERO);
-                }
-                done => return done,
-            }
-            looks += 1;
-        }
-    }
-
-    /// For a log that is only followed, after a look that has failed: takes in what the writer did, and says whether to look
-    /// again. What was found missing or damaged may have been removed, or replaced; the `first` look is tried again in any
-    /// case, for another thread may have followed the writer meanwhile. Where the writer cannot be followed, the
-    /// caller is told what its own look has failed in.
-    #[cold]
-    pub(super) fn was_left_behind(&self, first: bool) -> bool {
-        if !self.data_dir.read_only || planted!(believe_a_list_that_may_be_old) {
-            return false;
-        }
-        let state = || (self.segments.version(), self.offsets.log_start());
-        let before = state();
-        // Where that fails, it may have been for another partition's sake.
-        let _ = self.data_dir.follow_writer();
-        first || state() != before
-    }
-
     /// Notes what background work has failed in. That the log was closed or deleted in between is no trouble.
     pub fn note_trouble(&self, chore: Chore, error: Error) {
         let is_end = |error: &Error| matches!(error, Error::Closed { .. });

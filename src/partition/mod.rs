@@ -7,7 +7,6 @@ pub mod handle;
 pub mod keeper;
 pub mod log;
 pub mod open;
-pub mod owned;
 pub mod read;
 pub mod state;
 pub mod write;

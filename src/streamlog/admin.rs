@@ -4,7 +4,7 @@ use super::Streamlog;
 use crate::{
     error::{Error, Result},
     partition::{
-        read::by_time::check_time,
+        read::by_time::{check_time, offset_for_timestamp, offset_of_max_timestamp},
         write::{log_start::advance_log_start, retention},
     },
     topic::{
@@ -204,9 +204,9 @@ impl Streamlog {
             OffsetSpec::Latest(isolation) => return plain(log.offsets().bound(isolation)),
             OffsetSpec::ForTimestamp(time) => {
                 check_time(time)?;
-                log.offset_for_timestamp(time, IsolationLevel::ReadUncommitted)?
+                offset_for_timestamp(&log, time, IsolationLevel::ReadUncommitted)?
             }
-            OffsetSpec::MaxTimestamp => log.offset_of_max_timestamp()?,
+            OffsetSpec::MaxTimestamp => offset_of_max_timestamp(&log)?,
         };
         Ok(found.map(|f| ListedOffset { offset: f.offset, timestamp: Some(f.timestamp) }))
     }

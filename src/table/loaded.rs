@@ -2,10 +2,10 @@
 
 use super::{SidecarPoint, State};
 use crate::{
-    codec::{DecodeError, batch::RecordBatch},
+    codec::DecodeError,
     env::Env,
     error::{Error, Result},
-    partition::{handle::shows_records, log::Log, read::reader::LogReader},
+    partition::{log::Log, read::visible::VisibleBatches},
     storage::sidecar::{SIDECAR_MAX, TEXT_MAX, read_hint, replace_file},
     types::{IsolationLevel, Offset},
 };
@@ -17,7 +17,7 @@ const FETCH: u64 = 1 << 20;
 /// What the log says up to where it was read.
 #[derive(Debug)]
 pub(super) struct Loaded<S> {
-    reader: LogReader,
+    batches: VisibleBatches,
     pub(super) state: S,
     /// Bytes of the log that the sidecar does not cover.
     pub(super) since_sidecar: u64,
@@ -28,76 +28,51 @@ impl<S: State> Loaded<S> {
     pub(super) fn open(env: &dyn Env, log: &Arc<Log>) -> Self {
         let (from, state) =
             read_sidecar(env, log).unwrap_or_else(|| (log.offsets().log_start(), S::default()));
-        let reader = LogReader::new(Arc::clone(log), IsolationLevel::ReadCommitted, from);
-        Loaded { reader, state, since_sidecar: 0 }
+        let batches = VisibleBatches::new(Arc::clone(log), IsolationLevel::ReadCommitted, from);
+        Loaded { batches: batches.in_steps_of(FETCH), state, since_sidecar: 0 }
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {
-        self.reader.log()
+        self.batches.log()
     }
 
     /// Whether everything that was appended has been read.
     pub(super) fn is_current(&self) -> bool {
-        self.reader.next_offset() == self.log().offsets().log_end()
+        self.batches.position() == self.log().offsets().log_end()
     }
 
     /// Reads on to the durable end.
     pub(super) fn follow(&mut self) -> Result<()> {
         loop {
-            let from = self.reader.next_offset();
-            let fetched = match self.reader.fetch(FETCH) {
+            match self.batches.next() {
+                Ok(Some(batch)) => {
+                    self.since_sidecar += batch.header.size();
+                    for record in batch.records.iter().filter(|record| record.offset >= batch.from) {
+                        let at = |error| self.batches.unreadable(&batch, in_record(record.offset, error));
+                        self.state.apply(&record, &at);
+                    }
+                }
+                Ok(None) => return Ok(()),
                 Err(Error::OffsetOutOfRange { .. }) => {
                     // The log was rewritten, by the writer in another process or since the sidecar was written. What was
                     // removed may say that something is forgotten.
                     if !planted!(remember_what_was_forgotten) {
                         self.state = S::default();
                     }
-                    self.reader.seek(self.log().offsets().log_start());
-                    continue;
+                    self.batches.seek(self.log().offsets().log_start());
                 }
-                Err(error) => {
-                    self.pass_over(error)?;
-                    continue;
-                }
-                Ok(fetched) => fetched,
-            };
-            if fetched.batches.is_empty() {
-                return Ok(());
-            }
-            self.since_sidecar += fetched.bytes;
-            for batch in &fetched.batches {
-                if shows_records(batch.header(), &fetched.aborted) {
-                    self.apply(batch, from)?;
-                }
+                Err(error) => self.pass_over(error)?,
             }
         }
     }
 
-    /// Continues after bytes that are not what was written, where the error says that there is an after.
+    /// Continues after what cannot be read, where the error says that there is an after.
     fn pass_over(&mut self, error: Error) -> Result<()> {
-        let Some(next) = error.next_offset().filter(|next| *next > self.reader.next_offset()) else {
+        let Some(next) = error.next_offset().filter(|next| *next > self.batches.position()) else {
             return Err(error);
         };
         self.state.pass_over(next, error);
-        self.reader.seek(next);
-        Ok(())
-    }
-
-    fn apply(&mut self, batch: &RecordBatch, from: Offset) -> Result<()> {
-        let log = Arc::clone(self.reader.log());
-        let records = match log.decode(batch) {
-            // There was no memory for it, or it could not be read: that may pass.
-            Err(error @ Error::Io { .. }) => return Err(error),
-            Err(error) => {
-                self.state.pass_over(batch.header().next_offset(), error);
-                return Ok(());
-            }
-            Ok(records) => records,
-        };
-        for record in records.iter().filter(|record| record.offset >= from) {
-            let unreadable = |error| log.unreadable(batch.header(), in_record(record.offset, error));
-            self.state.apply(&record, &unreadable);
-        }
+        self.batches.seek(next);
         Ok(())
     }
 
@@ -109,7 +84,7 @@ impl<S: State> Loaded<S> {
         let at = SidecarPoint {
             topic_id: log.identity.topic_id,
             incarnation: log.incarnation_of(Offset::MAX).0,
-            next_offset: self.reader.next_offset() + u64::from(planted!(a_sidecar_says_more_than_it_has)),
+            next_offset: self.batches.position() + u64::from(planted!(a_sidecar_says_more_than_it_has)),
         };
         replace_file(env, &sidecar_path::<S>(log), &self.state.encode_sidecar(at))
     }

@@ -27,7 +27,7 @@ promises! {
         => [no_such_time_is_the_beginning];
     the_last_ones_are_the_newest: "src/partition/handle.rs", "The newest count records, oldest of them first"
         => [last_takes_the_oldest_of_a_batch];
-    a_read_begins_where_it_was_asked_to: "src/partition/handle.rs",
+    a_read_begins_where_it_was_asked_to: "src/partition/read/batch.rs",
         "The records of one batch that a reader may see" => [a_read_begins_with_its_batch];
     a_time_in_damage_is_not_passed_over: "src/partition/handle.rs",
         "a later one is never taken for the first" => [keep_an_index_that_passed_damage];

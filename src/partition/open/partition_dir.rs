@@ -21,6 +21,7 @@ use crate::{
             damaged_range::Contents,
             full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
         },
+        read::aborted::aborted_between,
         state::{
             append_state::AppendState,
             identity::Identity,
@@ -254,7 +255,7 @@ impl PartitionDir {
     /// None that is known: everything was read when the directory was opened.
     pub fn aborted_transactions(&self) -> Result<Vec<AbortedTransaction>> {
         self.partition.log().check_process()?;
-        self.partition.log().aborted_between(Offset::ZERO, Offset::MAX)
+        aborted_between(self.partition.log(), Offset::ZERO, Offset::MAX)
     }
 
     fn sidecars<T>(

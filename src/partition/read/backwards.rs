@@ -3,40 +3,45 @@
 use crate::{
     codec::batch::RecordBatch,
     error::{Error, Result},
-    partition::{log::Log, state::segment_list::floor},
-    storage::{scan::ScanItem, segment::Segment},
+    partition::{log::Log, read::retry::retry_after_trim, state::segment_list::floor},
+    storage::segment::Segment,
     types::{IsolationLevel, Offset},
 };
+use std::sync::Arc;
 
-impl Log {
-    /// Some batches before `before`, in the order of offsets, the last of them being the one that ends nearest to it.
-    /// Empty when nothing lies before.
-    pub fn batches_before(&self, before: Offset, isolation: IsolationLevel) -> Result<Vec<RecordBatch>> {
-        self.retry_after_trim(|| self.look_before(before, isolation))
-    }
+/// Batches of one segment, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stretch {
+    pub segment: Option<Arc<Segment>>,
+    /// Each with the position that it begins at.
+    pub batches: Vec<(u64, RecordBatch)>,
+}
 
-    fn look_before(&self, before: Offset, isolation: IsolationLevel) -> Result<Vec<RecordBatch>> {
-        let before = before.min(self.offsets.bound(isolation));
-        let log_start = self.offsets.log_start();
-        if before <= log_start {
-            return Ok(Vec::new());
-        }
-        let segments = self.segments.snapshot();
-        let mut before = before;
-        let mut i = floor(&segments, before.saturating_sub(1));
-        while let Some((at, segment)) =
-            i.and_then(|i| Some((i, segments.get(i)?))).filter(|_| before > log_start)
-        {
-            let limit = segments.get(at + 1).map_or_else(|| self.offsets.log_end(), |next| next.base());
-            let batches = Walk { segment, limit, before, log_start }.batches()?;
-            if !batches.is_empty() {
-                return Ok(batches);
-            }
-            before = segment.base();
-            i = at.checked_sub(1);
-        }
-        Ok(Vec::new())
+/// Some batches before `before`, in the order of offsets, the last of them being the one that ends nearest to it. Empty
+/// when nothing lies before.
+pub(super) fn batches_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<Stretch> {
+    retry_after_trim(log, || look_before(log, before, isolation))
+}
+
+fn look_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<Stretch> {
+    let mut before = before.min(log.offsets.bound(isolation));
+    let log_start = log.offsets.log_start();
+    if before <= log_start {
+        return Ok(Stretch::default());
     }
+    let segments = log.segments.snapshot();
+    let mut i = floor(&segments, before.saturating_sub(1));
+    while let Some((at, segment)) = i.and_then(|i| Some((i, segments.get(i)?))).filter(|_| before > log_start)
+    {
+        let limit = segments.get(at + 1).map_or_else(|| log.offsets.log_end(), |next| next.base());
+        let batches = Walk { segment, limit, before, log_start }.batches()?;
+        if !batches.is_empty() {
+            return Ok(Stretch { segment: Some(Arc::clone(segment)), batches });
+        }
+        before = segment.base();
+        i = at.checked_sub(1);
+    }
+    Ok(Stretch::default())
 }
 
 /// A walk towards `before` in a segment, none of whose batches reaches `limit`.
@@ -55,10 +60,10 @@ impl Walk<'_> {
     ///
     /// `Corrupt` where the batch that ends at `before` is damaged, or where the file ends earlier: what lies before that
     /// is for a later step.
-    fn batches(&self) -> Result<Vec<RecordBatch>> {
+    fn batches(&self) -> Result<Vec<(u64, RecordBatch)>> {
         let last = self.before.saturating_sub(1);
         let (mut position, mut expected) = self.segment.walk_from(last)?;
-        let mut batches: Vec<RecordBatch> = Vec::new();
+        let mut batches: Vec<(u64, RecordBatch)> = Vec::new();
         let mut previous = None;
         // Not a step behind the last one that is wanted: damage there is no concern of this reader.
         while expected < self.before {
@@ -72,11 +77,11 @@ impl Walk<'_> {
                 Ok(Some(batch)) => {
                     let header = *batch.header();
                     previous = Some((position, header.base_offset));
+                    if header.last_offset() >= self.log_start {
+                        batches.push((position, batch));
+                    }
                     position += header.size();
                     expected = header.next_offset();
-                    if header.last_offset() >= self.log_start {
-                        batches.push(batch);
-                    }
                     if expected < self.before || !self.is_contradicted(position, expected) {
                         continue;
                     }
@@ -149,29 +154,4 @@ fn whole_behind(
     let mut scanner = segment.scanner(segment.readable(), position, expected);
     let start = segment.or_missing(scanner.resync())?;
     Ok(start.map(|start| (start, scanner.expected())).filter(|(_, base)| *base < before))
-}
-
-impl Log {
-    /// Up to which offset everything before the damage that `error` names is whole.
-    #[cold]
-    pub(in crate::partition) fn whole_up_to(&self, error: &Error) -> Option<Offset> {
-        let Error::Corrupt { path, position, .. } = error else { return None };
-        let segments = self.segments.snapshot();
-        let segment = segments.iter().find(|segment| segment.path() == path)?;
-        if *position == 0 {
-            return Some(segment.base());
-        }
-        let mut scanner = segment.scanner(*position, 0, segment.base());
-        loop {
-            match scanner.next().ok()? {
-                ScanItem::Batch(..) => {}
-                _ if scanner.position() >= *position => return Some(scanner.expected()),
-                // Damage before that damage, behind which batches are whole.
-                _ => match scanner.resync().ok()? {
-                    Some(_) => {}
-                    None => return Some(scanner.expected()),
-                },
-            }
-        }
-    }
 }

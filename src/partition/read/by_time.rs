@@ -5,11 +5,11 @@
 //! says enough, the records themselves are gone through, and damage on the way is the answer.
 
 use crate::{
-    codec::batch::RecordBatch,
+    codec::batch::BatchHeader,
     error::{Error, Result},
     partition::{
         log::Log,
-        read::reader::{LogReader, Step},
+        read::{reader::Step, retry::retry_after_trim, visible::VisibleBatches},
     },
     storage::segment::Segment,
     types::{IsolationLevel, Offset, Timestamp},
@@ -40,181 +40,158 @@ pub fn check_time(time: Timestamp) -> Result<()> {
     Err(Error::InvalidArgument { reason })
 }
 
-impl Log {
-    /// The first record at or behind the log start whose timestamp is `timestamp` or later, below the bound of
-    /// `isolation`. It is looked for in the first segment whose largest timestamp is late enough and, unlike in Kafka, in
-    /// the next such one where the record with that timestamp lies before the log start.
-    ///
-    /// # Errors
-    ///
-    /// Those of reading. Where the record that is asked for may lie in damage it is `Corrupt`, also if others that are
-    /// late enough follow: a later one is never taken for the first.
-    pub fn offset_for_timestamp(
-        self: &Arc<Self>,
-        timestamp: Timestamp,
-        isolation: IsolationLevel,
-    ) -> Result<Option<OffsetAndTimestamp>> {
-        self.finding(|| self.look_for_timestamp(timestamp, isolation))
-    }
+/// The first record at or after the log start whose timestamp is `timestamp` or later, below the bound of `isolation`. It
+/// is looked for in the first segment whose largest timestamp is late enough and, unlike in Kafka, in the next such one
+/// where the record with that timestamp lies before the log start.
+///
+/// # Errors
+///
+/// Those of reading. Where the record that is asked for may lie in damage it is `Corrupt`, also if others that are late
+/// enough follow: a later one is never taken for the first.
+pub fn offset_for_timestamp(
+    log: &Arc<Log>,
+    timestamp: Timestamp,
+    isolation: IsolationLevel,
+) -> Result<Option<OffsetAndTimestamp>> {
+    finding(log, || look_for_timestamp(log, timestamp, isolation))
+}
 
-    /// As [`Log::retry_after_trim`]; that nothing was found counts only where nothing was removed meanwhile.
-    fn finding(
-        &self,
-        look: impl Fn() -> Result<Option<OffsetAndTimestamp>>,
-    ) -> Result<Option<OffsetAndTimestamp>> {
-        loop {
-            let log_start = self.offsets.log_start();
-            let found = self.retry_after_trim(&look)?;
-            if found.is_some() || self.offsets.log_start() == log_start {
-                return Ok(found);
-            }
+/// The first record that has the largest timestamp of the log (KIP-734).
+pub fn offset_of_max_timestamp(log: &Arc<Log>) -> Result<Option<OffsetAndTimestamp>> {
+    finding(log, || look_for_max_timestamp(log))
+}
+
+/// As [`retry_after_trim`]; that nothing was found counts only where nothing was removed in between.
+fn finding(
+    log: &Log,
+    look: impl Fn() -> Result<Option<OffsetAndTimestamp>>,
+) -> Result<Option<OffsetAndTimestamp>> {
+    loop {
+        let log_start = log.offsets.log_start();
+        let found = retry_after_trim(log, &look)?;
+        if found.is_some() || log.offsets.log_start() == log_start {
+            return Ok(found);
         }
     }
+}
 
-    fn look_for_timestamp(
-        self: &Arc<Self>,
-        timestamp: Timestamp,
-        isolation: IsolationLevel,
-    ) -> Result<Option<OffsetAndTimestamp>> {
-        let segments = self.segments.snapshot();
-        let (log_start, log_end) = (self.offsets.log_start(), self.offsets.log_end());
-        for (i, segment) in segments.iter().enumerate() {
-            // Of a log that somebody else writes, segments may be known beyond its end.
-            let end = segments.get(i + 1).map_or(log_end, |next| next.base().min(log_end));
-            if end <= segment.base().max(log_start) {
-                continue;
-            }
-            let Some(from) = segment.floor_of_time(timestamp, end)? else { continue };
-            let found = self.first_record(
-                from.max(log_start),
-                end,
-                |batch| batch.header().max_timestamp >= timestamp,
-                |t| t > timestamp || t == timestamp && !planted!(a_time_is_earlier_than_itself),
-            )?;
-            if found.is_some() || planted!(what_was_removed_hides_what_follows) {
-                return Ok(found.filter(|f| f.offset < self.offsets.bound(isolation)));
-            }
+fn look_for_timestamp(
+    log: &Arc<Log>,
+    timestamp: Timestamp,
+    isolation: IsolationLevel,
+) -> Result<Option<OffsetAndTimestamp>> {
+    let segments = log.segments.snapshot();
+    let (log_start, log_end) = (log.offsets.log_start(), log.offsets.log_end());
+    for (i, segment) in segments.iter().enumerate() {
+        // Of a log that somebody else writes, segments may be known beyond its end.
+        let end = segments.get(i + 1).map_or(log_end, |next| next.base().min(log_end));
+        if end <= segment.base().max(log_start) {
+            continue;
         }
-        Ok(None)
-    }
-
-    /// The largest timestamp of `segment`, which ends at `end`.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` where damage hides it.
-    pub(in crate::partition) fn largest_timestamp_of(
-        self: &Arc<Self>,
-        segment: &Segment,
-        end: Offset,
-    ) -> Result<Timestamp> {
-        match segment.largest_timestamp_below(end)? {
-            Some(largest) => Ok(largest),
-            None => self.largest_between(segment.base().max(self.offsets.log_start()), end),
+        let Some(from) = segment.floor_of_time(timestamp, end)? else { continue };
+        let found = first_record(
+            log,
+            from.max(log_start)..end,
+            |batch| batch.max_timestamp >= timestamp,
+            |t| t > timestamp || t == timestamp && !planted!(a_time_is_earlier_than_itself),
+        )?;
+        if found.is_some() || planted!(what_was_removed_hides_what_follows) {
+            return Ok(found.filter(|f| f.offset < log.offsets.bound(isolation)));
         }
     }
+    Ok(None)
+}
 
-    /// The first record that has the largest timestamp of the log (KIP-734).
-    pub fn offset_of_max_timestamp(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>> {
-        self.finding(|| self.look_for_max_timestamp())
+/// The largest timestamp of `segment`, which ends at `end`.
+///
+/// # Errors
+///
+/// `Corrupt` where damage hides it.
+pub(in crate::partition) fn largest_timestamp_of(
+    log: &Arc<Log>,
+    segment: &Segment,
+    end: Offset,
+) -> Result<Timestamp> {
+    match segment.largest_timestamp_below(end)? {
+        Some(largest) => Ok(largest),
+        None => largest_between(log, segment.base().max(log.offsets.log_start())..end),
     }
+}
 
-    fn look_for_max_timestamp(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>> {
-        let segments = self.segments.snapshot();
-        let (start, bound) = (self.offsets.log_start(), self.offsets.high_watermark());
-        let log_end = self.offsets.log_end();
-        let mut best: Option<(Timestamp, Range<Offset>)> = None;
-        for (i, segment) in segments.iter().enumerate() {
-            let end = segments.get(i + 1).map_or(log_end, |next| next.base());
-            if end.min(bound) <= segment.base().max(start) {
-                continue;
-            }
-            // The index also knows of records that cannot be read any more, or not yet.
-            let largest = if segment.base() >= start && end <= bound {
-                self.largest_timestamp_of(segment, end)?
-            } else {
-                self.largest_between(segment.base().max(start), end.min(bound))?
-            };
-            let is_larger = |t| largest > t || planted!(the_last_of_the_largest_times) && largest == t;
-            if !largest.is_none() && best.as_ref().is_none_or(|(t, _)| is_larger(*t)) {
-                best = Some((largest, segment.base()..end));
-            }
+fn look_for_max_timestamp(log: &Arc<Log>) -> Result<Option<OffsetAndTimestamp>> {
+    let segments = log.segments.snapshot();
+    let (start, bound) = (log.offsets.log_start(), log.offsets.high_watermark());
+    let log_end = log.offsets.log_end();
+    let mut best: Option<(Timestamp, Range<Offset>)> = None;
+    for (i, segment) in segments.iter().enumerate() {
+        let end = segments.get(i + 1).map_or(log_end, |next| next.base());
+        if end.min(bound) <= segment.base().max(start) {
+            continue;
         }
-        let Some((largest, offsets)) = best else { return Ok(None) };
-        self.first_record(
-            offsets.start,
-            offsets.end,
-            |batch| batch.header().max_timestamp >= largest,
-            |t| t == largest,
-        )
-    }
-
-    /// The largest timestamp of the records in `from..end`, by looking at them.
-    fn largest_between(self: &Arc<Self>, from: Offset, end: Offset) -> Result<Timestamp> {
-        let mut largest = Timestamp::NONE;
-        let mut reader = LogReader::new(Arc::clone(self), IsolationLevel::ReadUncommitted, from);
-        while reader.next_offset() < end {
-            let fetched = reader.fetch(Step::LARGEST)?;
-            if fetched.batches.is_empty() {
-                break;
-            }
-            for batch in fetched.batches {
-                let header = batch.header();
-                if header.base_offset >= end || header.max_timestamp <= largest {
-                    continue;
-                }
-                if header.base_offset >= from {
-                    largest = header.max_timestamp;
-                    continue;
-                }
-                // Of the batch that the log start cuts, only what lies behind it counts.
-                for record in &self.decode(&batch)? {
-                    if record.offset >= from {
-                        largest = largest.max(record.timestamp);
-                    }
-                }
-            }
+        // The index also knows of records that cannot be read any more, or not yet.
+        let largest = if segment.base() >= start && end <= bound {
+            largest_timestamp_of(log, segment, end)?
+        } else {
+            largest_between(log, segment.base().max(start)..end.min(bound))?
+        };
+        let is_larger = |t| largest > t || planted!(the_last_of_the_largest_times) && largest == t;
+        if !largest.is_none() && best.as_ref().is_none_or(|(t, _)| is_larger(*t)) {
+            best = Some((largest, segment.base()..end));
         }
-        Ok(largest)
     }
+    let Some((largest, offsets)) = best else { return Ok(None) };
+    first_record(log, offsets, |batch| batch.max_timestamp >= largest, |t| t == largest)
+}
 
-    /// The first record in `from..end` of a batch that `batch_fits`, whose time `fits`.
-    fn first_record(
-        self: &Arc<Self>,
-        from: Offset,
-        end: Offset,
-        batch_fits: impl Fn(&RecordBatch) -> bool,
-        fits: impl Fn(Timestamp) -> bool,
-    ) -> Result<Option<OffsetAndTimestamp>> {
-        let log_start = self.offsets.log_start();
-        let mut reader =
-            LogReader::new(Arc::clone(self), IsolationLevel::ReadUncommitted, from.max(log_start));
-        let mut step = Step::default();
-        while reader.next_offset() < end {
-            let fetched = reader.fetch(step.take())?;
-            if fetched.batches.is_empty() {
-                break;
-            }
-            for batch in fetched.batches {
-                if batch.header().base_offset >= end {
-                    return Ok(None);
-                }
-                if !batch_fits(&batch) {
-                    continue;
-                }
-                for record in &self.decode(&batch)? {
-                    if record.offset >= from.max(log_start) && fits(record.timestamp) {
-                        return Ok(Some(OffsetAndTimestamp {
-                            offset: record.offset,
-                            timestamp: record.timestamp,
-                            leader_epoch: batch.header().leader_epoch,
-                        }));
-                    }
-                }
-            }
+/// All batches from `from` on. As in Kafka, the time of a control batch counts like any other.
+fn all_from(log: &Arc<Log>, from: Offset) -> VisibleBatches {
+    VisibleBatches::new(Arc::clone(log), IsolationLevel::ReadUncommitted, from).with_hidden_ones()
+}
+
+/// The largest timestamp of the records at these offsets, by looking at them.
+fn largest_between(log: &Arc<Log>, offsets: Range<Offset>) -> Result<Timestamp> {
+    let mut largest = Timestamp::NONE;
+    let mut batches = all_from(log, offsets.start).in_steps_of(Step::LARGEST);
+    while batches.position() < offsets.end {
+        let Some(header) = batches.peek()?.filter(|header| header.base_offset < offsets.end) else { break };
+        if header.max_timestamp <= largest {
+            batches.pass();
+        } else if header.base_offset >= offsets.start {
+            largest = header.max_timestamp;
+            batches.pass();
+        } else if let Some(batch) = batches.next()? {
+            // Of the batch that the log start cuts, only what comes after it counts.
+            let counted = batch.records.iter().filter(|record| record.offset >= offsets.start);
+            largest = counted.map(|record| record.timestamp).fold(largest, Timestamp::max);
         }
-        Ok(None)
     }
+    Ok(largest)
+}
+
+/// The first record at these offsets of a batch that `batch_fits`, whose time `fits`.
+fn first_record(
+    log: &Arc<Log>,
+    offsets: Range<Offset>,
+    batch_fits: impl Fn(&BatchHeader) -> bool,
+    fits: impl Fn(Timestamp) -> bool,
+) -> Result<Option<OffsetAndTimestamp>> {
+    let from = offsets.start.max(log.offsets.log_start());
+    let mut batches = all_from(log, from);
+    while batches.position() < offsets.end {
+        let Some(header) = batches.peek()?.filter(|header| header.base_offset < offsets.end) else { break };
+        if !batch_fits(header) {
+            batches.pass();
+            continue;
+        }
+        let Some(batch) = batches.next()? else { break };
+        let mut records = batch.records.iter();
+        if let Some(record) = records.find(|record| record.offset >= from && fits(record.timestamp)) {
+            let leader_epoch = batch.header.leader_epoch;
+            let (offset, timestamp) = (record.offset, record.timestamp);
+            return Ok(Some(OffsetAndTimestamp { offset, timestamp, leader_epoch }));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

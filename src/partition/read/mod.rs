@@ -1,6 +1,15 @@
 //! Reading a log: forwards, backwards, by time, and which records a reader may see.
+//!
+//! From the ground up: errors and looks made again (`damage`, `retry`), aborted transactions, whole batches
+//! (`reader`, `backwards`), the batches that a reader may see (`visible`), and what users get of them.
 
+pub mod aborted;
 pub mod backwards;
+pub mod batch;
+pub mod batches;
 pub mod by_time;
+pub mod damage;
+pub mod owned;
 pub mod reader;
+mod retry;
 pub mod visible;

@@ -7,21 +7,15 @@
 use crate::{
     codec::{
         batch::{BatchHeader, HEADER_LEN, RecordBatch},
-        checkpoint::LeaderEpochs,
         index::AbortedTransaction,
     },
     error::{Error, Result},
     partition::{
         log::{LOOKS, Log},
-        state::{
-            replay::{Replay, read_epochs},
-            segment_list::floor,
-        },
+        read::{aborted::aborted_between, damage, retry::was_left_behind},
+        state::{replay::read_epochs, segment_list::floor},
     },
-    storage::{
-        scan::ReadPath,
-        segment::{Located, PagesVerdict, Segment},
-    },
+    storage::segment::{Located, PagesVerdict, Segment},
     types::{IsolationLevel, Offset},
 };
 use bytes::Bytes;
@@ -33,7 +27,11 @@ const KEPT: usize = 64;
 /// How much the fetches of one reader ask for, in bytes: little at first, for a reader that wants one record, and twice as
 /// much each time, for one that wants them all.
 #[derive(Clone, Copy, Debug)]
-pub struct Step(u64);
+pub struct Step {
+    bytes: u64,
+    first: u64,
+    largest: u64,
+}
 
 impl Step {
     /// The first step: a few batches.
@@ -41,17 +39,28 @@ impl Step {
     /// The largest one (Kafka's `max.partition.fetch.bytes`).
     pub const LARGEST: u64 = 1 << 20;
 
+    /// The same step each time.
+    pub fn always(bytes: u64) -> Self {
+        Step { bytes, first: bytes, largest: bytes }
+    }
+
+    /// From the first step on.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Step { bytes: self.first, ..self }
+    }
+
     /// This step; the next one will be larger.
     pub fn take(&mut self) -> u64 {
-        let bytes = self.0;
-        self.0 = (bytes * 2).min(Self::LARGEST);
+        let bytes = self.bytes;
+        self.bytes = bytes.saturating_mul(2).min(self.largest);
         bytes
     }
 }
 
 impl Default for Step {
     fn default() -> Self {
-        Step(Self::FIRST)
+        Step { bytes: Self::FIRST, first: Self::FIRST, largest: Self::LARGEST }
     }
 }
 
@@ -66,6 +75,10 @@ pub struct Fetched {
     pub next_offset: Offset,
     /// The bytes of the batches.
     pub bytes: u64,
+    /// The segment that they lie in, one after the other; `None` where there are none.
+    pub segment: Option<Arc<Segment>>,
+    /// Where in it the first one begins.
+    pub position: u64,
 }
 
 /// What vouches for the bytes of a batch.
@@ -137,11 +150,6 @@ impl LogReader {
         LogReader { log, isolation, next_offset: offset, place: None, queue: VecDeque::new() }
     }
 
-    /// The offset that the next fetch begins with.
-    pub fn next_offset(&self) -> Offset {
-        self.next_offset
-    }
-
     /// The log.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
@@ -162,7 +170,7 @@ impl LogReader {
     /// written; the reader stays where it is.
     pub fn fetch(&mut self, max_bytes: u64) -> Result<Fetched> {
         let fetched = self.fetch_now(max_bytes).or_else(|error| self.fetch_again(max_bytes, error));
-        self.log.record_damage(fetched, self.next_offset)
+        damage::record(&self.log, fetched, self.next_offset)
     }
 
     /// What has failed may be behind a writer that this log only follows.
@@ -171,7 +179,7 @@ impl LogReader {
         let (from, mut error) = (self.next_offset, error);
         for look in 0..LOOKS {
             let may_pass = matches!(error, Error::Corrupt { .. } | Error::Io { .. });
-            if !may_pass || !self.log.was_left_behind(look == 0) {
+            if !may_pass || !was_left_behind(&self.log, look == 0) {
                 break;
             }
             self.seek(from);
@@ -225,7 +233,7 @@ impl LogReader {
             other => other?,
         };
         if self.isolation == IsolationLevel::ReadCommitted && !fetched.batches.is_empty() {
-            let aborted = self.log.aborted_between(from, fetched.next_offset);
+            let aborted = aborted_between(&self.log, from, fetched.next_offset);
             if from < self.log.offsets().log_start() {
                 // What knew the aborted transactions was removed meanwhile, and the batches must not be shown without.
                 self.seek(from);
@@ -386,6 +394,8 @@ impl LogReader {
             }
         }
         self.next_offset = fetched.next_offset;
+        fetched.segment = Some(Arc::clone(&segment));
+        fetched.position = position;
         self.place = Some(ResumePoint { segment, position: position + fetched.bytes, last_in });
         Ok(fetched)
     }
@@ -470,7 +480,7 @@ impl BatchCandidate<'_> {
     fn is_certain(&self, header: &BatchHeader, next_offset: Offset) -> bool {
         !self.segment.may_have_gaps()
             || (header.base_offset == next_offset
-                && self.log.epoch_on_disk(header.base_offset) == Some(header.leader_epoch))
+                && epoch_on_disk(self.log, header.base_offset) == Some(header.leader_epoch))
     }
 }
 
@@ -499,55 +509,9 @@ fn whole(segment: &Segment, place: u64, size: u64, readable: u64) -> Result<Byte
     segment.bytes(place..place + size)
 }
 
-impl Log {
-    /// The leader epoch of `offset` by its checkpoint. Asked only where damage was found.
-    fn epoch_on_disk(&self, offset: Offset) -> Option<i32> {
-        read_epochs(&*self.data_dir.env, &self.identity.dir, Offset::MAX).epoch_for(offset)
-    }
-
-    /// The aborted transactions whose markers lie in segment `i`. Where its file is not what was written, the data is
-    /// gone through, from the nearest snapshot of the producers on.
-    pub(in crate::partition) fn aborted_in(
-        &self,
-        segments: &[Arc<Segment>],
-        i: usize,
-    ) -> Result<Arc<Vec<AbortedTransaction>>> {
-        let Some(segment) = segments.get(i) else { return Ok(Arc::default()) };
-        if let Some(known) = segment.aborted()? {
-            return Ok(known);
-        }
-        let env = &*self.data_dir.env;
-        let begun = Replay::begin_segment(env, &self.identity, segments, i, LeaderEpochs::default())?;
-        let Some(mut replay) = begun else { return Ok(Arc::default()) };
-        for (at, segment) in segments.iter().enumerate().take(i + 1).skip(replay.segment) {
-            replay.enter(at, segment);
-            let limit = segment.readable();
-            let stop = replay.scan(segment, limit, ReadPath::Cache, &mut |_, _| {}, &mut |_| true)?;
-            if stop.position < limit {
-                let reason = "what was aborted behind this batch cannot be told";
-                return Err(Error::corrupt(segment.path(), stop.position, reason));
-            }
-        }
-        segment.set_aborted(replay.aborted);
-        Ok(segment.known_aborted().unwrap_or_default())
-    }
-
-    /// The aborted transactions that a read-committed reader of `from..to` must know (KIP-98, `collectAbortedTxns`).
-    pub fn aborted_between(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>> {
-        let segments = self.segments.snapshot();
-        let mut found = Vec::new();
-        for i in floor(&segments, from).unwrap_or(0)..segments.len() {
-            for transaction in self.aborted_in(&segments, i)?.iter() {
-                if transaction.last_offset >= from && transaction.first_offset < to {
-                    found.push(*transaction);
-                }
-                if transaction.last_stable_offset >= to {
-                    return Ok(found);
-                }
-            }
-        }
-        Ok(found)
-    }
+/// The leader epoch of `offset` by its checkpoint. Asked only where damage was found.
+fn epoch_on_disk(log: &Log, offset: Offset) -> Option<i32> {
+    read_epochs(&*log.data_dir.env, &log.identity.dir, Offset::MAX).epoch_for(offset)
 }
 
 #[cfg(test)]

@@ -1,148 +1,204 @@
-//! Batches as readers see them: decoded, or named as damage.
+//! The door to what a log holds, for those who read it: batches that a reader may see, decoded.
 //!
-//! Every reader takes the records of a batch from here: iterators in both directions, consumers, look-ups by time, the
-//! state of groups. What is always true: a batch that cannot be decoded, and damage that a reader comes to, leave as an
-//! error that names the file, the position in it and the offset where reading goes on, and the log remembers the
-//! first one.
+//! [`VisibleBatches`] is a place in a log and an isolation. Iterators, consumers, the state of groups and look-ups by time
+//! read through it; walks towards the beginning take the same decision from [`shows_records`] and [`decode`](super::damage).
+//! None of them looks at a header to see whom a batch is for.
 //!
-//! A batch that was fetched does not carry its place. The place is looked up when there is something to say about it, so
-//! that readers of sound logs pay nothing for it.
+//! * **What is seen.** Readers stop at the bound of their isolation ([`Offsets::bound`](crate::partition::state::offsets::Offsets::bound)): the
+//!   high watermark, or the last stable offset. Below it they see every batch with records in the order of offsets, but
+//!   control batches, and for read-committed readers those of aborted transactions. Each comes once.
+//! * **From where.** A batch that begins before the reader's position is given whole; [`VisibleBatch::from`] says which of
+//!   its records count.
+//! * **Position.** It moves past a batch when that is given or passed over as hidden, never by an error.
+//! * **At the end** the answer is `None`, and the next call looks again. It takes no lock and waits for nobody.
+//! * **After an error** the reader stands where it stood: the next call meets the same error, unless it was moved by
+//!   [`seek`](VisibleBatches::seek). The error of a batch that cannot be read, whether its bytes are not what was written or its
+//!   content is malformed, names the file, the position in it and the offset where reading goes on, and the log's health
+//!   reports it. `OffsetOutOfRange` says that the position is not in the log, or not any more.
+//! * **Cost.** A batch of records that are not compressed is a slice of its segment: nothing is copied. Steps are small at
+//!   first and double, unless the caller chose one.
+//!
+//! A place belongs to one thread at a time; any number of them read one log, beside its writer.
 
 use crate::{
     codec::{
         DecodeError,
-        batch::{BatchHeader, HEADER_LEN, RecordBatch},
-        compress::MAX_DECOMPRESSED,
-        record::{Records, ValidRecords},
+        batch::{BatchHeader, RecordBatch},
+        index::AbortedTransaction,
+        record::ValidRecords,
     },
     error::{Error, Result},
-    partition::{log::Log, state::segment_list::floor},
-    storage::segment::{Located, Segment},
-    types::Offset,
+    partition::{
+        log::Log,
+        read::{
+            damage,
+            reader::{LogReader, Step},
+        },
+    },
+    storage::segment::Segment,
+    types::{IsolationLevel, Offset},
 };
-use std::{io, sync::Arc};
+use std::{collections::VecDeque, path::Path, sync::Arc};
 
-fn decode(batch: &RecordBatch) -> Result<ValidRecords, DecodeError> {
+/// Whether a batch has records for a reader who must not see those of `aborted` transactions (KIP-98). Control batches
+/// are shown to nobody.
+pub(super) fn shows_records(header: &BatchHeader, aborted: &[AbortedTransaction]) -> bool {
+    let is_aborted = || {
+        header.is_transactional()
+            && aborted.iter().any(|t| {
+                t.producer_id == header.producer_id
+                    && t.first_offset <= header.last_offset()
+                    && header.last_offset() < t.last_offset
+                    && !planted!(show_what_was_aborted)
+            })
+    };
+    let is_control = header.is_control() && !planted!(show_what_controls);
+    !is_control && header.record_count > 0 && !is_aborted()
+}
+
+/// A batch that a reader may see.
+#[derive(Clone, Debug)]
+pub struct VisibleBatch {
+    /// Its header.
+    pub header: BatchHeader,
+    /// Its records, checked.
+    pub records: ValidRecords,
+    /// Records below this offset were given before, or not asked for.
+    pub from: Offset,
+    /// Where it begins in its file, in bytes.
+    pub position: u64,
+}
+
+/// A place in a log, from which the batches that a reader may see are taken one after the other.
+#[derive(Clone, Debug)]
+pub struct VisibleBatches {
+    reader: LogReader,
+    step: Step,
+    /// Whether batches are hidden from this reader at all.
+    hides: bool,
+    /// Everything below was given, or is hidden.
+    position: Offset,
+    /// The batches of the last fetch that were not reached yet, and the transactions aborted among them.
+    fetched: VecDeque<RecordBatch>,
+    aborted: Vec<AbortedTransaction>,
+    /// The segment of the last fetch, and where the next of its batches begins.
+    segment: Option<Arc<Segment>>,
+    at: u64,
+}
+
+impl VisibleBatches {
+    /// The batches from offset `from` on. Whether that can be read is found out by the first call.
+    pub fn new(log: Arc<Log>, isolation: IsolationLevel, from: Offset) -> Self {
+        VisibleBatches {
+            reader: LogReader::new(log, isolation, from),
+            step: Step::default(),
+            hides: true,
+            position: from,
+            fetched: VecDeque::new(),
+            aborted: Vec::new(),
+            segment: None,
+            at: 0,
+        }
+    }
+
+    /// Hides nothing below the bound: for those who ask about batches, as look-ups by time do in Kafka.
+    #[must_use]
+    pub fn with_hidden_ones(self) -> Self {
+        VisibleBatches { hides: false, ..self }
+    }
+
+    /// Asks for this many bytes with each fetch.
+    #[must_use]
+    pub fn in_steps_of(self, bytes: u64) -> Self {
+        VisibleBatches { step: Step::always(bytes), ..self }
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<Log> {
+        self.reader.log()
+    }
+
+    /// The next offset: everything below was given, or is hidden.
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// Whether the next call has to fetch.
+    pub fn holds_none(&self) -> bool {
+        self.fetched.is_empty()
+    }
+
+    /// Goes elsewhere.
+    pub fn seek(&mut self, offset: Offset) {
+        self.reader.seek(offset);
+        self.step = self.step.again();
+        self.position = offset;
+        if !planted!(a_seek_keeps_what_was_fetched) {
+            self.fetched.clear();
+        }
+    }
+
+    /// The next batch, which is not decoded, and stays the next one.
+    pub fn peek(&mut self) -> Result<Option<&BatchHeader>> {
+        loop {
+            let Some(batch) = self.fetched.front() else {
+                if !self.fetch()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            if !self.hides || shows_records(batch.header(), &self.aborted) {
+                break;
+            }
+            self.pass();
+        }
+        Ok(self.fetched.front().map(RecordBatch::header))
+    }
+
+    /// Goes past the next batch.
+    pub fn pass(&mut self) {
+        if let Some(batch) = self.fetched.pop_front() {
+            self.position = self.position.max(batch.header().next_offset());
+            self.at += batch.header().size();
+        }
+    }
+
+    /// The next batch; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<VisibleBatch>> {
+        self.peek()?;
+        let Some(batch) = self.fetched.front() else { return Ok(None) };
+        let header = *batch.header();
+        let records = damage::decode(self.log(), batch, self.path(), self.at)?;
+        let visible = VisibleBatch { header, records, from: self.position, position: self.at };
+        self.pass();
+        Ok(Some(visible))
+    }
+
+    /// The error about the content of a batch that this reader has just given. The positions of `error` count from the
+    /// first byte of the batch.
+    #[cold]
+    pub fn unreadable(&self, batch: &VisibleBatch, error: DecodeError) -> Error {
+        damage::unreadable(self.log(), &batch.header, error, self.path(), batch.position)
+    }
+
+    /// The file of the last fetch.
+    fn path(&self) -> &Path {
+        self.segment.as_ref().map_or(&self.log().identity.dir, |segment| segment.path())
+    }
+
+    fn fetch(&mut self) -> Result<bool> {
+        self.reader.reuse(std::mem::take(&mut self.fetched));
+        let fetched = self.reader.fetch(self.step.take())?;
+        self.fetched = fetched.batches;
+        self.aborted = fetched.aborted;
+        self.at = fetched.position;
+        self.segment = fetched.segment;
+        Ok(!self.fetched.is_empty())
+    }
+
+    /// The bytes of the batches that are held.
     #[cfg(test)]
-    DECODED.set(DECODED.get() + 1);
-    batch.records(MAX_DECOMPRESSED).and_then(Records::validate)
-}
-
-#[cfg(test)]
-thread_local! {
-    /// How many batches this thread has decoded.
-    pub(in crate::partition) static DECODED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
-}
-
-impl Log {
-    /// The records of a batch of this log, decompressed and checked.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt`, and `CodecUnavailable`; `Io` where there is no memory for what it decompresses to.
-    pub fn decode(&self, batch: &RecordBatch) -> Result<ValidRecords> {
-        let header = batch.header();
-        let decoded = match self.unreadable.why(header) {
-            None => decode(batch).inspect_err(|error| self.unreadable.note(header, error)),
-            Some(known) => Err(known),
-        };
-        decoded.map_err(|error| self.unreadable(header, error))
+    pub fn held(&self) -> u64 {
+        self.fetched.iter().map(|batch| batch.header().size()).sum()
     }
-
-    /// The error about a batch whose checksum is right and whose content cannot be read. The positions of `error` count
-    /// from the first byte of the batch.
-    #[cold]
-    pub fn unreadable(&self, header: &BatchHeader, error: DecodeError) -> Error {
-        let error = match error {
-            DecodeError::Malformed { position, reason } => {
-                let reason = format!("the batch at offset {}: {reason}", header.base_offset);
-                DecodeError::malformed(position, reason)
-            }
-            too_large @ DecodeError::TooLarge(_) => {
-                let reason = format!("the batch at offset {}: {too_large}", header.base_offset);
-                DecodeError::malformed(HEADER_LEN, reason)
-            }
-            other => other,
-        };
-        let next_offset = header.next_offset();
-        let segments = self.segments.snapshot();
-        let error = match segment_of(&segments, header) {
-            Some((segment, position)) => error.in_file(segment.path(), position),
-            // It was removed since it was fetched.
-            None => error.in_file(&self.identity.dir, 0),
-        };
-        if let Error::Io { operation, path, source } = &error {
-            // There was no memory for it: that is no damage, and may be otherwise for somebody else.
-            let text = format!("{source}; reading can go on at offset {next_offset}");
-            return Error::io(operation, path, io::Error::new(source.kind(), text));
-        }
-        self.note_damage(error.going_on_at(next_offset), header.base_offset)
-    }
-
-    /// Remembers damage that somebody met who stood at offset `from`, and hands on what came of it.
-    pub fn record_damage<T>(&self, result: Result<T>, from: Offset) -> Result<T> {
-        match result {
-            Err(error @ Error::Corrupt { .. }) => Err(self.note_damage(error, from)),
-            other => other,
-        }
-    }
-
-    #[cold]
-    fn note_damage(&self, error: Error, from: Offset) -> Error {
-        let error = self.with_a_way_past(error, from);
-        if matches!(error, Error::Corrupt { .. }) {
-            self.damage.lock().get_or_insert_with(|| error.clone());
-        }
-        error
-    }
-
-    /// The same error, and where beyond `from` reading goes on.
-    fn with_a_way_past(&self, error: Error, from: Offset) -> Error {
-        let Error::Corrupt { path, position, next_offset: None, .. } = &error else { return error };
-        let segments = self.segments.snapshot();
-        let Some(i) = segments.iter().position(|segment| segment.path() == path) else {
-            return error;
-        };
-        match self.next_whole_batch(&segments, i, *position, from) {
-            Some(next) => error.going_on_at(next),
-            None => error,
-        }
-    }
-
-    /// The offset of the first whole batch behind `position` of segment `i` that begins beyond `from`; where there is
-    /// none, the beginning of the next segment, or the end of the log.
-    fn next_whole_batch(
-        &self,
-        segments: &[Arc<Segment>],
-        i: usize,
-        position: u64,
-        from: Offset,
-    ) -> Option<Offset> {
-        let segment = segments.get(i)?;
-        // Segments may be known that lie behind the end of the log, where what leads to them is torn.
-        let log_end = self.offsets.log_end();
-        let mut ends = segments.iter().skip(i + 1).map(|next| next.base().min(log_end)).chain([log_end]);
-        let ceiling = ends.find(|end| *end > from)?;
-        let expected = from.max(segment.base());
-        let mut scanner = segment.scanner(segment.readable(), position, expected).below(ceiling);
-        // What cannot be read has nothing to go on at.
-        while let Ok(Some(_)) = scanner.resync() {
-            if scanner.expected() > from {
-                return Some(scanner.expected());
-            }
-        }
-        Some(ceiling)
-    }
-}
-
-/// The segment that holds the batch with `header`, and where in it.
-fn segment_of<'a>(segments: &'a [Arc<Segment>], header: &BatchHeader) -> Option<(&'a Segment, u64)> {
-    let segment = floor(segments, header.base_offset).and_then(|i| segments.get(i))?;
-    let offset = header.base_offset;
-    let is_it = |found: &Located| found.header == *header;
-    let by_index = segment.locate(offset).ok().flatten().filter(is_it);
-    let found = by_index.or_else(|| segment.locate_past_damage(offset).ok().flatten().filter(is_it));
-    // Where neither leads to it, because another batch has its offsets too, each batch is looked at.
-    let position = found.map(|found| found.position).or_else(|| segment.position_of(header));
-    position.map(|position| (&**segment, position))
 }

@@ -68,7 +68,7 @@ mod tests {
             compress::is_available,
             crc::crc32c,
         },
-        partition::{read::visible::DECODED, state::unreadable::*},
+        partition::{read::damage::DECODED, state::unreadable::*},
         planted,
     };
     use std::{

@@ -10,6 +10,7 @@ use crate::{
     error::Result,
     partition::{
         log::Log,
+        read::aborted::aborted_in,
         state::{
             append_state::{PendingSeal, ProducerSnapshot},
             troubles::Chore,
@@ -174,7 +175,7 @@ fn write_rebuilt(log: &Log, active: &Arc<Segment>) -> Result<()> {
     let segments = log.segments.snapshot();
     for (i, segment) in segments.iter().enumerate().filter(|(_, segment)| !Arc::ptr_eq(segment, active)) {
         if segment.take_rebuilt() {
-            log.aborted_in(&segments, i)?;
+            aborted_in(log, &segments, i)?;
             write_indexes(log, segment)?;
         }
     }

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
+        read::damage,
         state::{
             append_state::{Active, AppendState, draw_jitter},
             replay::{KnownEnd, Replay},
@@ -43,7 +44,7 @@ pub(in crate::partition) fn ready<'a>(log: &Log, writer: &'a mut AppendState) ->
 fn open_unloaded(log: &Log, writer: &mut AppendState, size: u64, new_incarnation: bool) -> Result<()> {
     log.data_dir.begin_writing()?;
     let loaded = load(log, size, new_incarnation);
-    match log.record_damage(loaded, Offset::ZERO) {
+    match damage::record(log, loaded, Offset::ZERO) {
         Ok(active) => writer.open_with(active),
         Err(error) => {
             if matches!(error, Error::Corrupt { .. }) {

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
+        read::by_time::largest_timestamp_of,
         state::{settings::LogConfig, troubles::Chore},
         write::remove::{Look, remove_files},
     },
@@ -126,7 +127,7 @@ fn try_to_shrink(log: &Log, next: u64) -> Result<()> {
 fn time_of(log: &Arc<Log>, segment: &Segment, end: Offset) -> Result<Timestamp> {
     let largest = match planted!(age_by_the_first_record) {
         true => segment.header_at(0)?.map_or(Timestamp::NONE, |header| header.max_timestamp),
-        false => log.largest_timestamp_of(segment, end)?,
+        false => largest_timestamp_of(log, segment, end)?,
     };
     if largest > Timestamp::NONE {
         return Ok(largest);

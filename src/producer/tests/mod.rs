@@ -127,7 +127,7 @@ fn values(topic: &Topic, partition: u32) -> Vec<String> {
     batches.flat_map(|batch| texts(&batch.unwrap())).collect()
 }
 
-fn texts(batch: &crate::partition::handle::Batch) -> Vec<String> {
+fn texts(batch: &crate::partition::read::batch::Batch) -> Vec<String> {
     batch.iter().map(|r| String::from_utf8_lossy(r.value.unwrap_or(b"null")).into_owned()).collect()
 }
 

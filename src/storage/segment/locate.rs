@@ -195,19 +195,6 @@ impl Segment {
         }
     }
 
-    /// Where the whole batch with this header lies, by a look at each.
-    #[cold]
-    pub fn position_of(&self, header: &BatchHeader) -> Option<u64> {
-        let mut scanner = self.scanner(self.readable(), 0, self.base);
-        loop {
-            match scanner.next().ok()? {
-                ScanItem::Batch(batch, position) if batch.header() == header => return Some(position),
-                ScanItem::Batch(..) => {}
-                _ => drop(scanner.resync().ok()??),
-            }
-        }
-    }
-
     /// An error where the page checksums say that `range` is not what was written.
     fn check_good(&self, range: Range<u64>) -> Result<()> {
         match self.check_pages(range)? {

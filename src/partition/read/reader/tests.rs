@@ -9,7 +9,7 @@ use crate::{
         control::marker_batch,
     },
     env::{Env, Open, memory::MemoryEnv, write_all_at},
-    partition::{handle::Partition, log::Log, write::gate::Origin},
+    partition::{handle::Partition, log::Log, read::retry::retry_after_trim, write::gate::Origin},
     streamlog::Builder,
     types::{Compression, Offset, Timestamp},
 };
@@ -101,7 +101,7 @@ fn files_that_change_with_every_look_are_not_looked_at_for_ever() {
     let (_log, partition) = open(&env);
     let log = partition.log();
     let looks = std::cell::Cell::new(0);
-    let error = log.retry_after_trim(|| {
+    let error = retry_after_trim(log, || {
         looks.set(looks.get() + 1);
         log.segments.change(|_| {});
         if looks.get() < 1000 { Err(Error::corrupt("a", 0, "not what was written")) } else { Ok(()) }

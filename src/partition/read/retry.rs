@@ -1,0 +1,51 @@
+//! Looks that are made again, because what they have met may be the work of a removal, or of a writer in another process.
+
+use crate::{
+    error::{Error, Result},
+    partition::{
+        log::{LOOKS, Log},
+        read::damage,
+    },
+    types::Offset,
+};
+
+/// Runs `look`, which reads segments, again where it failed and retention has taken one of them away in between;
+/// `Closed` where the topic was deleted.
+pub(super) fn retry_after_trim<T>(log: &Log, look: impl Fn() -> Result<T>) -> Result<T> {
+    let mut looks = 0;
+    log.check_open()?;
+    damage::record(log, log.check_owner(), Offset::ZERO)?;
+    loop {
+        log.check_open()?;
+        let state = || (log.segments.version(), log.offsets.log_start());
+        let before = state();
+        match look() {
+            // What failed may be a segment that is gone; a missing file is told as damage.
+            Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
+                if looks < LOOKS && state() != before && !planted!(removed_files_are_missed) => {}
+            Err(Error::Io { .. } | Error::Corrupt { .. })
+                if looks < LOOKS && was_left_behind(log, looks == 0) => {}
+            Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
+                return damage::record(log, Err(log.check_open().err().unwrap_or(error)), Offset::ZERO);
+            }
+            done => return done,
+        }
+        looks += 1;
+    }
+}
+
+/// For a log that is only followed, after a look that has failed: takes in what the writer did, and says whether to look
+/// again. What was found missing or damaged may have been removed, or replaced; the `first` look is tried again in any
+/// case, for another thread may have followed the writer in between. Where the writer cannot be followed, the caller
+/// gets the error of its own look.
+#[cold]
+pub(super) fn was_left_behind(log: &Log, first: bool) -> bool {
+    if !log.data_dir.read_only || planted!(believe_a_list_that_may_be_old) {
+        return false;
+    }
+    let state = || (log.segments.version(), log.offsets.log_start());
+    let before = state();
+    // Where that fails, it may have been for another partition's sake.
+    let _ = log.data_dir.follow_writer();
+    first || state() != before
+}
