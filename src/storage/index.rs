@@ -273,6 +273,49 @@ mod tests {
     }
 
     #[test]
+    fn an_index_knows_where_what_it_saw_ends() {
+        let mut index = SegmentIndex::new(Offset::new(100), 200);
+        assert_eq!(index.end(), None);
+        index.add(batch(104, 0, 300, 5));
+        index.add(batch(109, 300, 50, 5));
+        assert_eq!(index.end(), Some((350, Offset::new(110))));
+        let unseen = |index: &SegmentIndex, end| index.known_times().unseen_from(Offset::new(end), false);
+        assert_eq!((unseen(&index, 110), unseen(&index, 111)), (None, Some(Offset::new(110))));
+        assert_eq!(index.known_times().unseen_from(Offset::new(111), true), None, "offsets may be missing");
+        index.pass_damage(Offset::new(110));
+        assert!(index.add(batch(120, 900, 10, 5)), "what comes after damage is found without it");
+        assert_eq!(unseen(&index, 121), Some(Offset::new(110)));
+        assert_eq!(entries(&index).0, [(9, 300), (20, 900)]);
+    }
+
+    #[test]
+    fn the_largest_relative_offset_gets_an_entry_and_a_larger_one_none() {
+        let largest = i32::MAX as u64;
+        let mut index = SegmentIndex::new(Offset::ZERO, 0);
+        for (i, last) in [0, largest, largest + 1].into_iter().enumerate() {
+            index.add(batch(last, i as u32 * 10, 10, 5));
+        }
+        assert_eq!(entries(&index).0, [(i32::MAX as u32, 10)]);
+    }
+
+    #[test]
+    fn an_index_is_full_as_kafkas_is() {
+        // Three entries of 8 bytes, or three of 12 of which one is kept for the closing one.
+        for (max_bytes, time_grows, full_after) in
+            [(24, false, 3), (31, false, 3), (36, true, 2), (47, true, 2)]
+        {
+            let mut index = SegmentIndex::new(Offset::ZERO, 0);
+            let mut got = 0;
+            index.add(batch(0, 0, 10, -1));
+            for i in 1..10 {
+                assert_eq!(index.is_full(max_bytes), got >= full_after, "{max_bytes} bytes, {got} entries");
+                let time = if time_grows { i as i64 } else { -1 };
+                got += usize::from(index.add(batch(i, i as u32 * 10, 10, time)));
+            }
+        }
+    }
+
+    #[test]
     fn an_index_from_files_stops_at_the_first_entry_out_of_order_and_at_the_end() {
         let mut index = SegmentIndex::new(Offset::ZERO, 0);
         for i in 0..5 {

@@ -14,7 +14,7 @@ use std::{
 /// The rooms whose mistakes lose data or hide it.
 const ROOMS: [&str; 5] = ["codec", "storage", "partition", "consumer", "group"];
 /// Tests that use the library as programs do, and take seconds.
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 10] = [
     "promises",
     "model",
     "a_log_from_open_to_reopen",
@@ -22,6 +22,9 @@ const TESTS: [&str; 7] = [
     "damaged_files",
     "batches_in_their_places",
     "what_the_mark_promises",
+    "the_end_of_the_manifest",
+    "changed_while_closed",
+    "after_close",
 ];
 
 /// A switch for each mistake: its number is in the environment. Without one, which of them are reached is put into a file.
