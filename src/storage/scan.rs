@@ -6,6 +6,8 @@
 
 mod epochs;
 mod places;
+mod reading;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -17,35 +19,19 @@ use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD, RecordBatch},
-        crc::{crc32c, crc32c_append, crc32c_over_zeros},
+        crc::crc32c,
         unpacked::Unpacked,
     },
-    error::{
-        Error, Result,
-        memory::{has_memory_for, out_of_memory},
-    },
+    error::Result,
     types::Offset,
 };
-use bytes::{Buf, Bytes, BytesMut};
-use places::Claim;
-use std::io;
+use bytes::Bytes;
 
 /// How much is read at once, at least.
 const CHUNK: usize = 1 << 20;
 
-/// A chunk begins at a multiple of this, in its file and in memory, so that reading past the cache copies nothing.
-const ALIGNMENT: usize = 4096;
-
-/// So much of what the file system says is zeros is read all the same. OpenZFS before 2.1.14 and 2.2.2 now and then takes
-/// for a hole what was flushed a moment ago.
-const LOOKED_AT: u64 = 64 << 10;
-
 /// The leader epoch of the batches of a new log. Nobody here raises it: there is no leader.
 pub const LEADER_EPOCH: i32 = 0;
-
-/// So much of a file is looked at for whole batches behind damage, and [`SEARCHED_TIMES`] what is stored of it.
-const SEARCHED_LEAST: u64 = 64 << 20;
-const SEARCHED_TIMES: u64 = 4;
 
 /// A batch of another version that is larger than this is believed without a look at its checksum.
 pub const VERSION_CHECK_MAX: usize = 64 << 20;
@@ -246,112 +232,6 @@ impl<'a> Scanner<'a> {
         Ok(Ok(batch))
     }
 
-    /// Goes on at the next whole, valid batch behind the scan's position, and says where that is. In a log without gaps
-    /// only one whose place something else bears out. Used to tell what lies behind damage; nothing found this way is
-    /// believed to follow without a gap.
-    ///
-    /// Hostile bytes may claim one huge batch after the other, and lie in a file of a tebibyte that has nothing else. So
-    /// holes are passed over, the work of one scan is bounded by a multiple of what is there, and nothing more is found
-    /// after that.
-    pub fn resync(&mut self) -> Result<Option<u64>> {
-        let mut at = self.position + 1;
-        if at.saturating_add(HEADER_LEN as u64) > self.limit {
-            return Ok(None);
-        }
-        let mut claim = Some(Claim::new(self.position, self.expected));
-        if self.search.is_none() {
-            let there = self.file.data_behind(at)?.min(self.limit.saturating_sub(at));
-            self.search = Some(there.saturating_mul(SEARCHED_TIMES).saturating_add(SEARCHED_LEAST));
-        }
-        while at + HEADER_LEN as u64 <= self.limit {
-            let window = self.view(at, CHUNK)?;
-            let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
-            let behind = at + last_start as u64 + 1;
-            // The magic byte first: nearly every place ends here; and nothing is in space that was only set aside.
-            let is_empty = is_zeros(&window);
-            let places = if is_empty { None } else { window.get(16..=last_start + 16) };
-            let magics = places.unwrap_or_default().iter();
-            for (i, _) in magics.enumerate().filter(|(_, byte)| **byte == 2) {
-                let Some(head) = window.get(i..i + HEADER_LEN) else { break };
-                let Ok(header) = BatchHeader::parse(head) else { continue };
-                if self.search == Some(0) {
-                    return Ok(None);
-                }
-                let start = at + i as u64;
-                if self.is_whole_and_in_place(start, &header, &mut claim)? {
-                    self.position = start;
-                    self.expected = header.base_offset;
-                    return Ok(Some(start));
-                }
-            }
-            let is_unread = self.zeros_from.is_some_and(|zeros| unread_from(zeros) <= behind);
-            at = match is_empty {
-                _ if is_unread => self.limit,
-                // A header may begin with zeros.
-                true => behind.max(self.data_from(behind)?.saturating_sub(HEADER_LEN as u64)),
-                false => behind,
-            };
-        }
-        Ok(None)
-    }
-
-    /// Whether what lies behind damage at `start` is a batch to go on at. Takes what that costs from what may still be
-    /// looked at: all that was read, for its checksum and for what bears it out.
-    fn is_whole_and_in_place(
-        &mut self,
-        start: u64,
-        header: &BatchHeader,
-        claim: &mut Option<Claim>,
-    ) -> Result<bool> {
-        let fits = header.base_offset >= self.expected && header.last_offset() < self.ceiling;
-        if !fits || start + header.size() > self.limit {
-            return Ok(false);
-        }
-        let before = self.bytes_read;
-        let (holds, looked_at) = self.checksum_holds(start, header)?;
-        let mut is_good = false;
-        if holds {
-            *claim = self.follow_claim(*claim, start)?;
-            is_good = !self.is_out_of_its_place(start, header, *claim)?;
-        }
-        let cost = looked_at.max(self.bytes_read - before);
-        self.search = self.search.map(|left| left.saturating_sub(cost));
-        Ok(is_good)
-    }
-
-    /// Where something may lie again behind a stretch of zeros that was read up to `position`.
-    fn data_from(&self, position: u64) -> Result<u64> {
-        match self.source {
-            // What is told of holes is not told of the medium.
-            ReadPath::MediumFrom(_) => Ok(position),
-            ReadPath::Cache | ReadPath::Flushed => Ok(self.file.data_from(position)?.min(self.limit)),
-        }
-    }
-
-    /// Whether the checksum of the batch at `start` is that of its bytes, which are looked at piece by piece, and at how
-    /// many of them.
-    fn checksum_holds(&mut self, start: u64, header: &BatchHeader) -> Result<(bool, u64)> {
-        let (mut at, end) = (start + CRC_START as u64, start + header.size());
-        let (mut crc, mut looked_at) = (0, 0);
-        while at < end {
-            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
-            let bytes = self.view(at, wanted)?;
-            let piece = bytes.get(..wanted.min(bytes.len())).unwrap_or_default();
-            if piece.is_empty() {
-                return Ok((false, looked_at));
-            }
-            crc = crc32c_append(crc, piece);
-            at += piece.len() as u64;
-            looked_at += piece.len() as u64;
-            if piece.len() == CHUNK && is_zeros(piece) {
-                let data = self.data_from(at)?.clamp(at, end);
-                crc = crc32c_over_zeros(crc, data - at);
-                at = data;
-            }
-        }
-        Ok((crc == header.crc, looked_at))
-    }
-
     fn out_of_place(&self, header: &BatchHeader) -> Option<String> {
         if let Some(reason) = out_of_place(header, self.expected, self.gaps, self.epoch) {
             return Some(reason);
@@ -424,140 +304,6 @@ impl<'a> Scanner<'a> {
             ScanItem::Bad(format!("{} bytes that are no batch", head.len()))
         }
     }
-
-    /// Up to `len` bytes from the scan's position on; fewer at the end.
-    fn peek(&mut self, len: usize) -> Result<Bytes> {
-        let bytes = self.view(self.position, len)?;
-        Ok(bytes.slice(..len.min(bytes.len())))
-    }
-
-    fn view(&mut self, position: u64, len: usize) -> Result<Bytes> {
-        let available = usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX);
-        let wanted = len.min(available);
-        // A file of which nothing may be read need not be there.
-        if wanted == 0 {
-            return Ok(Bytes::new());
-        }
-        if let Some(skip) = self.skip_to(position)
-            && skip.checked_add(wanted).is_some_and(|end| end <= self.chunk.len())
-        {
-            return Ok(self.chunk.slice(skip..));
-        }
-        self.read_chunk(position - position % ALIGNMENT as u64, position, wanted)?;
-        let skip = self.skip_to(position).unwrap_or(usize::MAX).min(self.chunk.len());
-        Ok(self.chunk.slice(skip..))
-    }
-
-    /// Where a position of the file lies in the chunk, or would.
-    fn skip_to(&self, position: u64) -> Option<usize> {
-        position.checked_sub(self.chunk_start).and_then(|skip| usize::try_from(skip).ok())
-    }
-
-    /// Reads a chunk that begins at `start` and reaches at least `wanted` bytes beyond `position`, where the file does.
-    fn read_chunk(&mut self, start: u64, position: u64, wanted: usize) -> Result<()> {
-        let least = (position - start) as usize + wanted;
-        // Never more than the file has, whatever a length field says; what is at hand is not read again.
-        let left = usize::try_from(self.limit.saturating_sub(start)).unwrap_or(usize::MAX);
-        let held = self.skip_to(start).and_then(|skip| self.chunk.get(skip..)).map_or(0, <[u8]>::len);
-        let len = least.max(CHUNK).min(left);
-        if !has_memory_for(len) {
-            let source = out_of_memory(format_args!("a batch of {len} bytes at byte {position}"));
-            return Err(Error::io("read", self.file.path(), source));
-        }
-        let mut buf = self.room(held, len);
-        let kept = held.min(buf.len());
-        let read = self.read(buf.get_mut(kept..).unwrap_or_default(), start + kept as u64)?;
-        buf.truncate(kept + read);
-        self.chunk = buf.freeze();
-        self.chunk_start = start;
-        Ok(())
-    }
-
-    /// Room for the next chunk of `len` bytes, which begins with the last `kept` of this one: where this one lies, once
-    /// nobody holds a piece of it. New memory costs more than what is read into it.
-    fn room(&mut self, kept: usize, len: usize) -> BytesMut {
-        let skip = self.chunk.len() - kept;
-        match std::mem::take(&mut self.chunk).try_into_mut() {
-            Ok(mut buf) => {
-                buf.copy_within(skip.., 0);
-                buf.resize(len, 0);
-                buf
-            }
-            Err(held) => {
-                let mut buf = BytesMut::zeroed(len + ALIGNMENT);
-                buf.advance(buf.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT));
-                buf.truncate(len);
-                let front = held.get(skip..).unwrap_or_default();
-                if let Some(room) = buf.get_mut(..front.len()) {
-                    room.copy_from_slice(front);
-                }
-                buf
-            }
-        }
-    }
-
-    fn read(&mut self, buf: &mut [u8], position: u64) -> Result<usize> {
-        let through_cache = match self.source {
-            ReadPath::Cache => buf.len(),
-            ReadPath::Flushed => distance(position, unread_from(self.zeros_from(position)?)),
-            ReadPath::MediumFrom(from) => distance(position, from),
-        };
-        let (front, back) = buf.split_at_mut(through_cache.min(buf.len()));
-        let read = self.file.read_full(front, position)?;
-        self.bytes_read += read as u64;
-        let is_belied = self.is_not_zeros(front.get(..read).unwrap_or_default(), position);
-        if read < front.len() || back.is_empty() {
-            return Ok(read);
-        }
-        let behind = position + read as u64;
-        let more = match self.source {
-            ReadPath::MediumFrom(_) => self.read_past_cache(back, behind)?,
-            _ if is_belied => self.file.read_full(back, behind)?,
-            _ => {
-                back.fill(0);
-                return Ok(read + back.len());
-            }
-        };
-        self.bytes_read += more as u64;
-        Ok(read + more)
-    }
-
-    /// Whether these bytes belie what was told of zeros. It is not believed any more then.
-    fn is_not_zeros(&mut self, bytes: &[u8], position: u64) -> bool {
-        let Some(zeros_from) = self.zeros_from else { return false };
-        let told = bytes.get(distance(position, zeros_from)..).unwrap_or_default();
-        let is_belied = !is_zeros(told);
-        if is_belied {
-            self.zeros_from = Some(u64::MAX);
-        }
-        is_belied
-    }
-
-    /// Where zeros begin, which is asked before anything is read: what reading brings into the cache counts as data.
-    fn zeros_from(&mut self, position: u64) -> Result<u64> {
-        let zeros_from = match self.zeros_from {
-            Some(known) => known,
-            None => self.file.zeros_from(position)?.unwrap_or(u64::MAX),
-        };
-        self.zeros_from = Some(zeros_from);
-        Ok(zeros_from)
-    }
-
-    fn read_past_cache(&self, buf: &mut [u8], position: u64) -> Result<usize> {
-        self.file.read_past_cache(buf, position)?.ok_or_else(|| {
-            Error::io("read past the cache", self.file.path(), io::ErrorKind::Unsupported.into())
-        })
-    }
-}
-
-/// Where that ends which is read of a file that is told to be zeros from `zeros` on.
-fn unread_from(zeros: u64) -> u64 {
-    zeros.saturating_add(LOOKED_AT)
-}
-
-/// How far `to` lies beyond `from`.
-fn distance(from: u64, to: u64) -> usize {
-    usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
 }
 
 /// What is wrong with the fields of a batch that its checksum does not cover. Where offsets may be missing, or the log is

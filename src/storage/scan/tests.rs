@@ -1,16 +1,20 @@
 //! Holes, tails of zeros and pieces of batches in a file, in memory and on the disk, through the cache and past it.
 
-use super::*;
+use super::{
+    search::{SEARCHED_LEAST, SEARCHED_TIMES},
+    *,
+};
 use crate::{
     codec::{
         builder::{BatchBuilder, Stamp},
         compress::is_available,
     },
     env::{Env, File, Open, memory::MemoryEnv, real::RealEnv, write_all_at},
+    error::Error,
     storage::files::{FilePool, PooledFile, ReadMode},
     types::{Compression, Timestamp},
 };
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 /// A batch of one record of so many bytes.
 fn batch(offset: u64, len: usize) -> Vec<u8> {
