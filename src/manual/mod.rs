@@ -14,6 +14,7 @@
 //! | [`on_disk`] | which files there are, byte by byte, and what happens when one is lost |
 //! | [`coming_from_kafka`] | what is the same, what differs, what is missing |
 //! | [`limits`] | sizes, counts, platforms |
+//! | [`architecture`] | how the crate is built, for those who read or change it |
 //! | [`cost`] | where the time goes, and what did not help |
 //!
 //! # The shape of it
@@ -79,6 +80,7 @@
 //! | undelivered | of a record that `enqueue` accepted and that finally could not be written; it is handed back |
 //! | clean | of a close or an opening: everything was flushed and noted, so that the next opening reads no records |
 
+pub mod architecture;
 pub mod coming_from_kafka;
 pub mod configuration;
 pub mod cost;

@@ -1,0 +1,108 @@
+//! How the crate is built: its rooms, the floors of a partition, five journeys through them, and where new code goes.
+//!
+//! For people who read the source, or change it. Users of the crate need none of it.
+//!
+//! # The ladder
+//!
+//! A module at the top of `src` is a **room**: one idea, with its own words. Imports only point down. When a low room must
+//! call a high one, the low room owns the trait.
+//!
+//! | room | its idea |
+//! |---|---|
+//! | `streamlog` | the handle on a directory: opens it, wires the rooms, owns the background thread |
+//! | `group` | what groups have committed |
+//! | `producer`, `consumer` | clients of a topic: from a record to a log, and from a log to records |
+//! | `table` | a topic that is a map: append, apply, follow, snapshot, rewrite |
+//! | `topic` | which topics exist, their settings, the way from a key to a partition, what is due when |
+//! | `partition` | one ordered log |
+//! | `storage` | the files of a log: segments, indexes, sidecars; the manifest and the marks |
+//! | `codec` | bytes to values and back, pure: every format, Kafka's and ours |
+//! | `env` | the only door outside: files, clock, randomness, threads, locks, waits |
+//! | `error`, `types` | what can go wrong; the words |
+//!
+//! `codec` and `env` stand on one floor and do not know each other. Beside the ladder stand `manual` (these pages), `planted`
+//! (mistakes that tests switch on) and `fuzzing` (what must hold of every input).
+//!
+//! # The floors of a partition
+//!
+//! | floor | what lies there |
+//! |---|---|
+//! | `open` | how a log comes to be open: cleanly, by recovery, behind a writer, from a directory alone. All four assemble it in one way |
+//! | `handle` | [`Partition`](crate::Partition), as users see it |
+//! | `write`, `read` | everything that changes a log; everything that looks into it |
+//! | `log` | the log itself: what writers, readers and caretakers share |
+//! | `state` | values that know no log: offsets, the append state, producers, deadlines, waiting readers |
+//!
+//! One thread at a time changes a log: the one that holds the writer's lock, which guards the *append state*. Readers take no
+//! lock of a writer's. They take the segment list, which is immutable, and the offsets, which one type keeps in their order
+//! (`state/offsets.rs`).
+//!
+//! # Doors
+//!
+//! A door is a trait or a call through which another idea can come in. The head of its file is its contract: what the
+//! caller may rely on, what it owes, which locks are held.
+//!
+//! | door | who comes in | where |
+//! |---|---|---|
+//! | environment | a machine: the real one, one in memory, a simulated one | `env/mod.rs` |
+//! | condition | what a batch must fulfil before it has offsets | `partition/write/gate.rs` |
+//! | observer | what learns of every batch, when it is appended and when it is replayed | `partition/state/observer.rs` |
+//! | visible batches | readers of every kind: decoded batches with their place, and the errors of those that cannot be read | `partition/read/visible.rs` |
+//! | caretaker | work that is due at a time | `topic/caretaker.rs`, `topic/schedule.rs` |
+//! | segment source | where the bytes of a segment come from | `storage/segment/source.rs` |
+//! | table state | a map that is a topic | `table/mod.rs` |
+//! | partitioner | the way from a key to a partition, [yours](crate::clients::Partitioner) as well | `topic/partitioner/mod.rs` |
+//!
+//! # Five journeys
+//!
+//! **A record, from [`send`](crate::Producer::send) to the disk.** `producer/mod.rs` resolves the topic, asks the partitioner and
+//! encodes the record into a sealed batch (`partition/write/encode.rs`, `codec/builder`). Everything slow is done by now. Under
+//! the writer's lock (`partition/write/append.rs`) the gate admits the batch, the segment is rolled if that is due, space is
+//! reserved, the header gets its offsets, one positional write puts the batch into the file, and the offsets move. Outside
+//! the lock, `partition/write/flush.rs` makes the batch durable where the topic asks for it; one flush serves all threads
+//! that wrote before it. The marks say before it where it ends, and after it that it is done.
+//!
+//! **A record, from [`enqueue`](crate::Producer::enqueue) to the disk.** `producer/accumulator.rs` copies the record into the open batch
+//! of its partition and returns a [`Delivery`](crate::Delivery). A batch leaves when it is full, when its linger is over, or when
+//! somebody waits for it (`producer/drain.rs`). From there its way is that of `send`; what the sender commits, it commits
+//! for all due partitions together (`producer/sender.rs`, `partition/write/commit.rs`).
+//!
+//! **A record, from the disk to [`poll`](crate::Consumer::poll).** `consumer/poll.rs` goes around the partitions, each with a place
+//! of its own (`consumer/fetch_position.rs`). The reader (`partition/read/reader.rs`) finds the segment, its index the position, and
+//! hands out whole batches as views of a mapping, or as bytes read. `read/visible.rs` decides which of them this
+//! reader may see, and names a batch that cannot be read with its file and position.
+//!
+//! **An opening after a crash.** `streamlog/builder.rs` takes the lock; `storage/manifest` says which topics and segments exist,
+//! and the marks whether that is all of it. A partition that was not closed is recovered (`partition/open/recover.rs`): batches
+//! are checked from the recovery point on, and where the chain of whole batches ends, the mark decides between a torn tail,
+//! which is cut, and damage, which is kept and named. The log is assembled (`open/assemble.rs`), and nothing is written until
+//! the first append.
+//!
+//! **A commit.** `consumer/commits.rs` hands positions to the trait that it owns; `group` turns them into records; `table` appends and
+//! flushes them, and applies what it reads back from the log. The code that reads a commit after an opening is the one that
+//! reads it here.
+//!
+//! # Where new code goes
+//!
+//! | to add | begin with |
+//! |---|---|
+//! | a condition that an append must fulfil | `partition/write/gate.rs`: implement `Condition`, ask it in `admit` |
+//! | something to be remembered of every batch | `partition/state/observer.rs` |
+//! | a second place for segments | `storage/segment/source.rs` |
+//! | a topic setting | `topic/config/settings.rs`: one row of the table; `topic/config/values.rs`: its value |
+//! | work in the background | `topic/caretaker.rs` |
+//! | internal state that survives | `table/mod.rs`: a `State` |
+//! | an entry of the manifest | `codec/manifest/entry.rs` and `codec/layout/manifest-entries.md`; the file of an older release stays readable (`tests/releases`) |
+//! | a codec | `codec/compress.rs` |
+//! | an error | `error.rs`, with its kind and its text: what happened, where, what to do next |
+//!
+//! # Rules that keep themselves
+//!
+//! `.ci/house.py` checks what no compiler knows: imports point down, between rooms and between the floors of a partition; no files
+//! import each other in a circle; a file introduces itself in its first line and has at most 700 lines; the methods of a type
+//! lie in a handful of files; `unsafe` stands in `env/mapped.rs` alone; files are reached by name in `env` alone. `.ci/run` runs
+//! everything that must hold of a checkout, and says what it skipped.
+//!
+//! A promise of this manual has a line in `tests/promises`: the claim, the test, and a mistake that turns it red. The
+//! mistakes are compiled into the tests (`planted!`), each on the line that it breaks, and do nothing in the library that you
+//! use.
