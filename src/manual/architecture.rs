@@ -27,9 +27,10 @@
 //!
 //! | floor | what lies there |
 //! |---|---|
-//! | `open` | how a log comes to be open: cleanly, by recovery, behind a writer, from a directory alone. All four assemble it in one way |
+//! | `open` | how a log comes to be open: cleanly, by recovery, behind a writer, from a directory alone. All of them assemble it in one way |
 //! | `handle` | [`Partition`](crate::Partition), as users see it |
-//! | `write`, `read` | everything that changes a log; everything that looks into it |
+//! | `write` | everything that changes a log: the gate, appending, flushing, rolling, checkpoints, retention |
+//! | `read` | everything that looks into it: forwards, backwards, by time, and which batches a reader may see |
 //! | `log` | the log itself: what writers, readers and caretakers share |
 //! | `state` | values that know no log: offsets, the append state, producers, deadlines, waiting readers |
 //!
@@ -56,7 +57,7 @@
 //! # Five journeys
 //!
 //! **A record, from [`send`](crate::Producer::send) to the disk.** `producer/mod.rs` resolves the topic, asks the partitioner and
-//! encodes the record into a sealed batch (`partition/write/encode.rs`, `codec/builder`). Everything slow is done by now. Under
+//! encodes the record into a sealed batch (`partition/write/encode.rs`, `codec/builder.rs`). Everything slow is done by now. Under
 //! the writer's lock (`partition/write/append.rs`) the gate admits the batch, the segment is rolled if that is due, space is
 //! reserved, the header gets its offsets, one positional write puts the batch into the file, and the offsets move. Outside
 //! the lock, `partition/write/flush.rs` makes the batch durable where the topic asks for it; one flush serves all threads
@@ -89,7 +90,7 @@
 //! | a condition that an append must fulfil | `partition/write/gate.rs`: implement `Condition`, ask it in `admit` |
 //! | something to be remembered of every batch | `partition/state/observer.rs` |
 //! | a second place for segments | `storage/segment/source.rs` |
-//! | a topic setting | `topic/config/settings.rs`: one row of the table; `topic/config/values.rs`: its value |
+//! | a topic setting | `topic/config/settings.rs`: one row of the table; `partition/state/values.rs`: its value |
 //! | work in the background | `topic/caretaker.rs` |
 //! | internal state that survives | `table/mod.rs`: a `State` |
 //! | an entry of the manifest | `codec/manifest/entry.rs` and `codec/layout/manifest-entries.md`; the file of an older release stays readable (`tests/releases`) |

@@ -9,7 +9,11 @@ use kafka_protocol::{
     records::{RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions},
 };
 use std::{fs, path::Path};
-use streamlog::{config::{Compression, TimestampType}, dir::PartitionDir, RecordData, Streamlog, Timestamp, TopicConfig};
+use streamlog::{
+    RecordData, Streamlog, Timestamp, TopicConfig,
+    config::{Compression, TimestampType},
+    dir::PartitionDir,
+};
 
 const CODECS: [(Compression, theirs::Compression); 5] = [
     (Compression::None, theirs::Compression::None),
