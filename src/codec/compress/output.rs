@@ -39,6 +39,7 @@ impl Output {
         Output { bytes: Vec::new(), max, left: records, next: 0 }
     }
 
+    #[cfg(any(feature = "lz4", feature = "snappy"))]
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -49,6 +50,7 @@ impl Output {
     }
 
     /// Appends `len` zeros for a codec to write over.
+    #[cfg(any(feature = "lz4", feature = "snappy"))]
     pub(super) fn room(&mut self, len: usize) -> Result<&mut [u8], DecodeError> {
         self.reserve(len)?;
         let start = self.bytes.len();
@@ -57,6 +59,7 @@ impl Output {
     }
 
     /// Takes back what a codec did not write over.
+    #[cfg(any(feature = "lz4", feature = "snappy"))]
     pub(super) fn keep(&mut self, len: usize) -> Result<(), DecodeError> {
         self.bytes.truncate(len);
         self.follow()
@@ -109,6 +112,7 @@ impl Output {
         self.bytes
     }
 
+    #[cfg(any(feature = "lz4", feature = "snappy"))]
     fn reserve(&mut self, more: usize) -> Result<(), DecodeError> {
         if more > self.left() {
             return Err(DecodeError::TooLarge(self.max));
