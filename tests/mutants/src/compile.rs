@@ -94,16 +94,17 @@ pub fn compile(repository: &Path, to: &Path) -> Result<Compiled> {
     let (mut texts, mut of_tests) = (Vec::new(), Vec::new());
     for (path, bytes) in repository_files {
         let name = path.strip_prefix("src").ok().map(|name| name.to_string_lossy().into_owned());
-        let room =
-            name.as_ref().filter(|name| name.split('/').next().is_some_and(|room| ROOMS.contains(&room)));
-        let Some(name) = room.cloned() else {
+        let is_of_a_room = |name: &String| {
+            name.ends_with(".rs") && name.split('/').next().is_some_and(|room| ROOMS.contains(&room))
+        };
+        let Some(name) = name.filter(is_of_a_room) else {
             if path != Path::new("src/lib.rs") {
                 write(&to.join(path), &bytes)?;
             }
             continue;
         };
         let text = String::from_utf8(bytes)?;
-        for module in rewrite::test_modules(&text)? {
+        for module in rewrite::test_modules(&text).map_err(|error| format!("src/{name}: {error}"))? {
             // Of `a/mod.rs` the module `b` is `a/b.rs`, of `a.rs` it is `a/b.rs` as well; or a directory.
             let beside = if name.ends_with("mod.rs") || module.ends_with(".rs") {
                 Path::new(&name).with_file_name(&module)
