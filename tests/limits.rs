@@ -110,7 +110,7 @@ fn the_work_of_an_opening_grows_with_the_topics_and_no_faster() {
         operations
     };
     for (is_closed, read_only, of_each) in
-        [(true, false, 2), (true, true, 10), (false, false, 15), (false, true, 12)]
+        [(true, false, 3), (true, true, 12), (false, false, 18), (false, true, 15)]
     {
         let [few, many] = [50, 250].map(|topics| opened_with(topics, is_closed, read_only));
         let context = format!("closed {is_closed}, read-only {read_only}: {few} and {many} operations");

@@ -271,7 +271,7 @@ fn partitions_of_a_topic_whose_directories_changed_places_are_told_apart_though_
         swap_both(&dir, "t-0", "t-1");
         let told = |error: Error, index: u32| {
             let Error::Corrupt { path, reason, .. } = &error else { panic!("{error}") };
-            assert_eq!(*path, dir.join(format!("t-{index}/partition.metadata")));
+            assert_eq!(*path, dir.join(format!("t-{index}/partition.identity")));
             assert!(reason.contains(&format!("t-{} in the place of t-{index}", 1 - index)), "{reason}");
         };
         for how in ["mapped", "pread", "writing"] {
@@ -304,14 +304,12 @@ fn partitions_of_a_topic_whose_directories_changed_places_are_told_apart_though_
 }
 
 #[test]
-fn a_directory_without_the_line_that_names_its_partition_is_read() {
-    // As a broker writes it, and as the first release did.
+fn a_directory_without_the_file_that_names_its_partition_is_read() {
+    // As a broker makes it, and as the first release did.
     let root = quick_dir();
     let dir = twins(root.path(), Durability::Flushed, true);
     for index in [0, 1] {
-        let path = dir.join(format!("t-{index}/partition.metadata"));
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.rsplit_once('\n').unwrap().0).unwrap();
+        fs::remove_file(dir.join(format!("t-{index}/partition.identity"))).unwrap();
     }
     let log = Streamlog::open(&dir).unwrap();
     for partition in log.topic("t").unwrap().partitions() {
@@ -335,7 +333,8 @@ fn an_opening_of_a_closed_log_asks_of_no_partition_whose_directory_it_is() {
         let log = open(read_only);
         let recording = machine.recording();
         let asks = |(_, operation, path): (u64, Operation, &str)| {
-            operation == Operation::Open && path.ends_with("partition.metadata")
+            operation == Operation::Open
+                && ["partition.metadata", "partition.identity"].iter().any(|name| path.ends_with(name))
         };
         assert!(recording.changes() > 0 || read_only);
         assert_eq!(recording.operations().filter(|operation| asks(*operation)).count(), 0);

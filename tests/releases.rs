@@ -143,7 +143,8 @@ fn the_store_after_the_first_release_has_what_came_to_the_format_since() {
             |dir: &Path| read(dir, "marks").chunks(64).any(|slot| slot.get(16..20) == Some(b"MANI"));
         assert!(has_own_mark(&later) && !has_own_mark(&first), "{kind}");
         let names_its_partition = |dir: &Path| {
-            read(dir, "plain-1/partition.metadata").windows(13).any(|text| text == b"\npartition: 1")
+            fs::read_to_string(dir.join("plain-1/partition.identity"))
+                .is_ok_and(|text| text.contains("\npartition: 1 "))
         };
         assert!(names_its_partition(&later) && !names_its_partition(&first), "{kind}");
     }

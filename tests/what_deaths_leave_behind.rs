@@ -128,7 +128,7 @@ fn check_tidy(env: &SimEnv, end: u64, at: &str) {
             (Ok(offset), "snapshot") => offset == end || bases.contains(&offset),
             // Records, which nobody removes.
             (Ok(_), "log.aside") => true,
-            _ => name == "partition.metadata",
+            _ => ["partition.metadata", "partition.identity"].contains(&name),
         };
         let is_whole =
             !files[&format!("/data/t-0/{name}")].is_empty() || kind.contains("index") || kind == "log";

@@ -129,20 +129,24 @@ fn shown(text: &str) -> impl fmt::Display {
     format!("{short:?}")
 }
 
-/// A `partition.metadata` file. Kafka reads its first two lines; the third is ours: the partition, and the CRC-32 of all
-/// that is before it.
-pub fn encode_partition_metadata(id: &TopicId, partition: u32) -> String {
-    let text = format!("version: 0\ntopic_id: {id}\npartition: {partition}");
+/// A `partition.metadata` file.
+pub fn encode_partition_metadata(id: &TopicId) -> String {
+    format!("version: 0\ntopic_id: {id}")
+}
+
+/// A `partition.identity` file, which is ours: what Kafka's says, the partition, and the CRC-32 of all that is before it.
+pub fn encode_partition_identity(id: &TopicId, partition: u32) -> String {
+    let text = format!("{}\npartition: {partition}", encode_partition_metadata(id));
     let sum = crc32(text.as_bytes());
     format!("{text} {sum:08x}")
 }
 
-/// The partition whose directory this is, where a `partition.metadata` file says so and is as it was written: a broker
-/// writes no such line.
-pub fn decode_partition_number(text: &str) -> Option<u32> {
-    let (said, sum) = text.trim_end().rsplit_once(' ')?;
+/// The topic and the partition that a `partition.identity` file names, where it is as it was written.
+pub fn decode_partition_identity(text: &str) -> Option<(TopicId, u32)> {
+    let (said, sum) = text.rsplit_once(' ')?;
     let partition = number(said.lines().nth(2)?.strip_prefix("partition: ")?).ok()?;
-    (format!("{:08x}", crc32(said.as_bytes())) == sum).then_some(partition)
+    let id = decode_partition_metadata(said).ok()?;
+    (format!("{:08x}", crc32(said.as_bytes())) == sum).then_some((id, partition))
 }
 
 /// The topic's identity in a `partition.metadata` file. As Kafka does, any later version is read as this one.
@@ -338,16 +342,17 @@ mod tests {
         let id = SEQUENCE.parse().unwrap();
         let text = "version: 0\ntopic_id: AAECAwQFBgcICQoLDA0ODw";
         assert_eq!(decode_partition_metadata(text), Ok(id));
-        assert_eq!(decode_partition_number(text), None);
-        let ours = encode_partition_metadata(&id, 17);
+        assert_eq!(encode_partition_metadata(&id), text);
+        assert_eq!(decode_partition_identity(text), None);
+        let ours = encode_partition_identity(&id, 17);
         // The sum is that of Python's zlib.crc32.
         assert_eq!(ours, format!("{text}\npartition: 17 862ecebf"));
-        assert_eq!((decode_partition_metadata(&ours), decode_partition_number(&ours)), (Ok(id), Some(17)));
+        assert_eq!(decode_partition_identity(&ours), Some((id, 17)));
         for bit in 0..8 * ours.len() {
             let mut bytes = ours.clone().into_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let flipped = String::from_utf8_lossy(&bytes);
-            assert_eq!(decode_partition_number(&flipped), None, "{flipped:?}");
+            assert_eq!(decode_partition_identity(&flipped), None, "{flipped:?}");
         }
         assert_eq!(decode_partition_metadata(&format!("{text}\n")), Ok(id));
         assert_eq!(decode_partition_metadata(&text.replace(": 0\n", ": 3\r\n")), Ok(id));

@@ -158,7 +158,7 @@ pub fn checkpoint(data: &[u8]) {
             (TopicPartition::new("a", 0), 0.into()),
         ]),
         1 => encode_epochs(&[(0, 0.into()), (2, 40.into()), (5, 41.into())]),
-        2 => encode_partition_metadata(&id, 3),
+        2 => encode_partition_identity(&id, 3),
         _ => encode_meta_properties(&id, 1, &id),
     };
     let bytes = input(data, || valid().into_bytes());
@@ -172,10 +172,11 @@ pub fn checkpoint(data: &[u8]) {
         1 => leader_epochs(&text),
         2 => {
             if let Ok(id) = decode_partition_metadata(&text) {
-                let number = decode_partition_number(&text).unwrap_or(3);
-                let again = encode_partition_metadata(&id, number);
-                assert_eq!(decode_partition_metadata(&again), Ok(id));
-                assert_eq!(decode_partition_number(&again), Some(number));
+                assert_eq!(decode_partition_metadata(&encode_partition_metadata(&id)), Ok(id));
+            }
+            if let Some((id, partition)) = decode_partition_identity(&text) {
+                let again = encode_partition_identity(&id, partition);
+                assert_eq!(decode_partition_identity(&again), Some((id, partition)));
             }
         }
         _ => drop(decode_meta_properties(&text)),

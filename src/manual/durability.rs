@@ -86,8 +86,8 @@
 //!
 //! ## Create a topic
 //!
-//! 1. Each partition's directory, with an empty `.log`, `partition.metadata` and `leader-epoch-checkpoint`. The two files
-//!    and the directory are flushed, those of several partitions side by side; from 32 partitions on, where the file system
+//! 1. Each partition's directory, with an empty `.log`, `partition.metadata`, `partition.identity` and
+//!    `leader-epoch-checkpoint`. These files and the directory are flushed, those of several partitions side by side; from 32 partitions on, where the file system
 //!    is one whose flush is known to reach the medium (`syncfs` on ext4, XFS, Btrfs, F2FS, tmpfs), it is flushed as a whole,
 //!    once. 3,000 partitions take some tenths of a second.
 //! 2. A blank mark for each partition; the marks are flushed. One that cannot be read later is therefore a lost one.

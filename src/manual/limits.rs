@@ -63,7 +63,7 @@
 //! | an index | as much is read as is in order and can belong to the segment |
 //! | `.snapshot`, `.producers` | 32 MiB, some 700,000 producers; what fits these. A larger one counts as damaged |
 //! | `leader-epoch-checkpoint`, other checkpoints | 1 MiB; 16 MiB. A larger one counts as damaged |
-//! | `partition.metadata`, `LOCK` | 64 KiB |
+//! | `partition.metadata`, `partition.identity`, `LOCK` | 64 KiB |
 //!
 //! Where a process may not have the memory for what it reads (`ulimit -v`), the answer is [`Io`](crate::Error::Io) with
 //! file and position. Linux promises more memory than it has, and a limit of a container cannot be asked for: there, a

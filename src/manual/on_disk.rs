@@ -16,7 +16,8 @@
 //!   log-start-offset-checkpoint          Kafka  written by a clean close
 //!   .kafka_cleanshutdown                 Kafka  there after a clean close, until the next write
 //!   orders-0/                            one directory per partition: <topic>-<number>
-//!     partition.metadata                 Kafka  the topic's id, and in a line of ours the partition
+//!     partition.metadata                 Kafka  the topic's id
+//!     partition.identity                 ours   the same, and the partition
 //!     leader-epoch-checkpoint            Kafka  which leader epoch wrote from which offset
 //!     00000000000000000000.log           Kafka  record batches, and nothing else
 //!     00000000000000000000.index         Kafka  offset to position
@@ -69,7 +70,8 @@
 //! | `.pages` | a second check | batches are checked by their own checksums alone |
 //! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
 //! | `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
-//! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log, or another partition, says that directories changed places: nothing is read there, and nothing appended |
+//! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended |
+//! | `partition.identity` | a hint | not missed. One that names another partition of the topic says the same, one that is not as it was written says nothing |
 //! | `LOCK` | an advisory lock | made again. Do not remove it while the log is open |
 //!
 //! # What is not a file
@@ -84,7 +86,7 @@
 //! | `manifest`, `marks`, `LOCK` | the opening fails with [`Corrupt`](crate::Error::Corrupt), which names the path and says what is there |
 //! | a `.log`, a partition's directory | the same error, from the opening of that partition or from reading there; other partitions are not concerned |
 //! | `.index`, `.timeindex`, `.txnindex`, `.pages`, `.snapshot`, `.producers`, `leader-epoch-checkpoint`, `consumer-offsets.snapshot` | it counts as a damaged one, and is built again. When that is written, what is there is renamed to `*.aside` |
-//! | `.kafka_cleanshutdown`, `*-checkpoint`, `meta.properties`, `partition.metadata` | nothing here needs them. What replaces one takes the name; a directory is renamed to `*.aside` first |
+//! | `.kafka_cleanshutdown`, `*-checkpoint`, `meta.properties`, `partition.metadata`, `partition.identity` | nothing here needs them. What replaces one takes the name; a directory is renamed to `*.aside` first |
 //! | `*.tmp` | the name is removed; a directory is renamed to `*.aside` |
 //! | `...-delete` | a link with such a name is left alone; in a directory with such a name links are removed, and what they lead to is not |
 //!

@@ -21,6 +21,8 @@ pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// Kafka's topic id of a partition.
 pub const PARTITION_METADATA: &str = "partition.metadata";
+/// Ours: which partition of which topic a directory is.
+pub const PARTITION_IDENTITY: &str = "partition.identity";
 /// What is appended to the name of a file that recovery put aside.
 pub const ASIDE: &str = "aside";
 /// The extension of what is written before it takes another file's name.

@@ -50,7 +50,7 @@ mod batches;
 mod loaded;
 mod rewrite;
 mod runtime;
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod tests;
 
 pub use runtime::Table;

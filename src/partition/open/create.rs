@@ -2,7 +2,7 @@
 
 use crate::{
     codec::{
-        checkpoint::{encode_epochs, encode_partition_metadata},
+        checkpoint::{encode_epochs, encode_partition_identity, encode_partition_metadata},
         mark::Mark,
     },
     error::{Error, Result},
@@ -14,7 +14,7 @@ use crate::{
     storage::{
         apart::is_no_file,
         data_dir::DataDir,
-        layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile},
+        layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile},
         scan::LEADER_EPOCH,
         segment::ActiveSegment,
         sidecar::{remove_segment_files, write_unflushed},
@@ -38,9 +38,12 @@ pub fn prepare(data_dir: &DataDir, identity: &Identity, durably: bool) -> Result
         other => other.map_err(|e| Error::io("create", dir, e))?,
     }
     drop(ActiveSegment::create(&data_dir.pool, dir, Offset::ZERO, 0)?);
-    let metadata = encode_partition_metadata(&identity.topic_id, identity.name.partition);
+    let metadata = encode_partition_metadata(&identity.topic_id);
+    let own = encode_partition_identity(&identity.topic_id, identity.name.partition);
     let epochs = encode_epochs(&[(LEADER_EPOCH, Offset::ZERO)]);
-    for (name, content) in [(PARTITION_METADATA, metadata), (LEADER_EPOCHS, epochs)] {
+    for (name, content) in
+        [(PARTITION_METADATA, metadata), (PARTITION_IDENTITY, own), (LEADER_EPOCHS, epochs)]
+    {
         let path = dir.join(name);
         let file = write_unflushed(env, &path, content.as_bytes())?;
         if durably {

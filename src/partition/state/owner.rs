@@ -1,11 +1,12 @@
 //! Whose directory it is that lies in a partition's place.
 //!
 //! Directories that changed places have files of the right names, and may have the right lengths. `partition.metadata`
-//! says which topic and partition each belongs to. It is asked once, before anything is read of a log or appended to it. A broker gives
-//! a topic that it takes over an id of its own: another id counts only where it is that of another topic of this log.
+//! says which topic each belongs to, and `partition.identity` which of its partitions it is. They are asked once, before
+//! anything is read of a log or appended to it. A broker gives a topic that it takes over an id of its own: another id
+//! counts only where it is that of another topic of this log, and a partition only beside the id that it was written with.
 
 use crate::{
-    codec::checkpoint::{decode_partition_metadata, decode_partition_number},
+    codec::checkpoint::{decode_partition_identity, decode_partition_metadata},
     env::{
         Env,
         sync::{AtomicBool, Mutex, Ordering},
@@ -14,7 +15,7 @@ use crate::{
     partition::state::identity::Identity,
     storage::{
         data_dir::DataDir,
-        layout::PARTITION_METADATA,
+        layout::{PARTITION_IDENTITY, PARTITION_METADATA},
         manifest::ManifestState,
         sidecar::{TEXT_MAX, read_file},
     },
@@ -45,24 +46,25 @@ pub(in crate::partition) fn check_place(
     dir: &Path,
 ) -> Result<Option<TopicId>> {
     // What cannot be read says nothing.
-    let Some((id, number)) = read_metadata(env, dir).ok().flatten() else { return Ok(None) };
+    let Some(id) = read_topic_id(env, dir).ok().flatten() else { return Ok(None) };
     // A topic that is deleted, or made again, while a follower comes to it is no directory that changed places.
     let Some(own) = state.topic(topic_id) else { return Ok(Some(id)) };
     let whatever = Some(own).filter(|_| planted!(another_id_is_always_wrong));
     let found = if id == *topic_id {
+        let number = read_partition(env, dir, &id).ok().flatten();
         number.filter(|number| *number != name.partition && !planted!(take_any_partition))
     } else {
         None
     };
-    let reason = match (found, state.topic(&id).or(whatever)) {
-        (Some(number), _) => format!("this is the directory of {}-{number} in the place of {name}", own.name),
+    let (file, whose) = match (found, state.topic(&id).or(whatever)) {
+        (Some(number), _) => (PARTITION_IDENTITY, format!("the directory of {}-{number}", own.name)),
         (None, Some(other)) if id != *topic_id && !planted!(take_any_directory) => {
-            format!("this is a directory of topic '{}' in the place of {name}", other.name)
+            (PARTITION_METADATA, format!("a directory of topic '{}'", other.name))
         }
         _ => return Ok(Some(id)),
     };
-    let reason = format!("{reason}: give each directory its own name again");
-    Err(Error::corrupt(dir.join(PARTITION_METADATA), 0, reason))
+    let reason = format!("this is {whose} in the place of {name}: give each directory its own name again");
+    Err(Error::corrupt(dir.join(file), 0, reason))
 }
 
 impl Owner {
@@ -90,16 +92,17 @@ impl Owner {
 
 /// The topic that a partition's directory says it belongs to, out of `partition.metadata`.
 pub(in crate::partition) fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
-    Ok(read_metadata(env, dir)?.map(|(id, _)| id))
-}
-
-/// The same, and the partition where it says that as well.
-fn read_metadata(env: &dyn Env, dir: &Path) -> Result<Option<(TopicId, Option<u32>)>> {
     let path = dir.join(PARTITION_METADATA);
     let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
-    let text = text_of(&path, &bytes)?;
-    let id = decode_partition_metadata(text).map_err(|e| e.in_file(&path, 0))?;
-    Ok(Some((id, decode_partition_number(text))))
+    decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))
+}
+
+/// Which partition of the topic with this id a directory says that it is, out of `partition.identity`.
+fn read_partition(env: &dyn Env, dir: &Path, id: &TopicId) -> Result<Option<u32>> {
+    let path = dir.join(PARTITION_IDENTITY);
+    let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
+    let said = decode_partition_identity(text_of(&path, &bytes)?);
+    Ok(said.filter(|(topic, _)| topic == id).map(|(_, partition)| partition))
 }
 
 /// The bytes of a text file as text.

@@ -12,7 +12,7 @@ use crate::{
     storage::{
         apart::{free_aside_name, is_no_file},
         files::FilePool,
-        layout::{LEADER_EPOCHS, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
+        layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
         scan::{ScanItem, Scanner},
         segment::{Segment, source::only_zeros},
         sidecar::{remove_if_there, remove_segment_files},
@@ -137,7 +137,8 @@ pub(in crate::partition) fn has_base(segments: &[Arc<Segment>], base: Offset) ->
 fn is_unfinished(name: &str) -> bool {
     let own = name.strip_suffix(TMP).and_then(|name| name.strip_suffix('.'));
     own.is_some_and(|own| {
-        [LEADER_EPOCHS, PARTITION_METADATA].contains(&own) || SegmentFile::of_name(own).is_some()
+        [LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA].contains(&own)
+            || SegmentFile::of_name(own).is_some()
     })
 }
 
