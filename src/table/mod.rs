@@ -50,7 +50,8 @@ mod batches;
 mod loaded;
 mod rewrite;
 mod runtime;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod tests;
 
 pub use runtime::Table;
