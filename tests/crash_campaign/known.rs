@@ -101,7 +101,14 @@ fn list() -> Vec<Known> {
             "the_cache_lies_at_a_segments_beginning",
             "after a failed flush, a segment that begins at the flushed end was read from the cache that lies",
             "trust_the_cache_at_a_segments_beginning",
-            &[create(Flushed, false), append(1, 250), append(1, 250), append(1, 250)],
+            &[
+                create(Flushed, false),
+                append(1, 250),
+                append(1, 250),
+                append(1, 250),
+                append(1, 250),
+                append(1, 250),
+            ],
         ),
         Known {
             behind_a_crash: true,
