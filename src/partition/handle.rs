@@ -206,7 +206,7 @@ impl Partition {
     }
 
     /// The batches before `before`, newest first. Within a batch the records are in the order of offsets:
-    /// [`Batch::into_reversed`] turns them. Damage on the way, and a file that ends too early, is an error.
+    /// [`Batch::into_reversed`](crate::records::Batch::into_reversed) turns them. Damage on the way, and a file that ends too early, is an error.
     pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
         BackwardBatches::new(Arc::clone(&self.log), before.into(), self.keeper.clone())
     }
