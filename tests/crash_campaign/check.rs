@@ -67,7 +67,9 @@ pub fn check(log: &Streamlog, bounds: &Bounds<'_>, rng: &mut Rng) -> Checked<Mod
         let models = [bounds.before, bounds.after].map(|m| m.topics.get_key_value(topic.name()));
         let is_it = |m: &TopicModel| m.id.is_none_or(|id| id == topic.id());
         let before = models[0].filter(|(_, m)| is_it(m));
-        let after = models[1].filter(|(_, m)| is_it(m)).or(before);
+        // One that is being deleted may be there as it was; retention goes on in it until it is gone.
+        let going = before.map(|(name, m)| (name, m.retaining_less()));
+        let after = models[1].filter(|(_, m)| is_it(m)).or(going.as_ref().map(|(name, m)| (*name, m)));
         let Some((name, after)) = after else {
             return Err(format!("topic {} {} was never made, or was deleted (I3)", topic.name(), topic.id()));
         };

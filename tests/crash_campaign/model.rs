@@ -80,6 +80,15 @@ pub struct TopicModel {
     pub parts: Vec<Part>,
 }
 
+impl TopicModel {
+    /// The same after retention, where there is one, has gone up to the end.
+    pub fn retaining_less(&self) -> TopicModel {
+        let mut topic = self.clone();
+        topic.parts.iter_mut().filter(|_| self.retention).for_each(|part| part.start = part.end());
+        topic
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub topics: BTreeMap<&'static str, TopicModel>,
@@ -124,8 +133,7 @@ impl Model {
 
     /// Retention, where there is one, may go up to the end.
     pub fn may_retain_less(&mut self) {
-        let topics = self.topics.values_mut().filter(|t| t.retention);
-        topics.flat_map(|t| &mut t.parts).for_each(|p| p.start = p.end());
+        self.topics.values_mut().for_each(|topic| *topic = topic.retaining_less());
     }
 
     fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
