@@ -4,12 +4,12 @@
 //! costs two loads.
 
 use crate::{
-    env::sync::{AtomicU64, Ordering},
+    env::sync::{AtomicU64, OnceLock, Ordering},
     partition::state::settings::LogConfig,
     storage::data_dir::DataDir,
     types::Durability,
 };
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{fmt, time::Duration};
 
 /// How much may be appended before a checkpoint is due.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
@@ -38,7 +38,7 @@ pub(in crate::partition) struct Deadlines {
     alarm: OnceLock<Alarm>,
     /// How often somebody looked.
     #[cfg(all(test, feature = "sim"))]
-    pub(in crate::partition) looks: std::sync::atomic::AtomicUsize,
+    pub(in crate::partition) looks: crate::env::sync::AtomicUsize,
 }
 
 impl Default for Deadlines {

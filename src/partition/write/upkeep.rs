@@ -47,7 +47,7 @@ impl Log {
 
     fn do_due(self: &Arc<Self>, now: Duration) -> Result<(), (Chore, Error)> {
         #[cfg(all(test, feature = "sim"))]
-        self.due.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.due.looks.fetch_add(1, crate::env::sync::Ordering::Relaxed);
         match self.due.take(now) {
             None => Ok(()),
             Some(Due::Checkpoint) => self.do_checkpoint(now),
@@ -98,6 +98,6 @@ impl Log {
     /// How often background work has looked at it.
     #[cfg(all(test, feature = "sim"))]
     pub(crate) fn looks(&self) -> usize {
-        self.due.looks.load(std::sync::atomic::Ordering::Relaxed)
+        self.due.looks.load(crate::env::sync::Ordering::Relaxed)
     }
 }
