@@ -264,7 +264,7 @@ impl Accumulator {
         failed.iter().for_each(|(promise, reserved)| self.fail(promise, *reserved, &error));
         taking.note(&error);
         state.stuck = None;
-        state.unlock_and_wake(error);
+        state.note(error);
     }
 
     fn undelivered(&self, records: u64, forgotten: u64, cause: Error) -> Error {
@@ -394,7 +394,7 @@ impl Drain for Accumulator {
 
 impl State {
     /// Has the next call return this, with the records of a failure that none was told of yet.
-    fn unlock_and_wake(&mut self, mut error: Error) {
+    fn note(&mut self, mut error: Error) {
         if let Some(before) = &self.error {
             error.counts_also(before);
         }
@@ -431,7 +431,7 @@ impl Drop for InHand<'_> {
             accumulator.undelivered(u64::from(count), taking.forgotten(u64::from(count)), cause.clone());
         accumulator.fail(&promise, reserved, &error);
         taking.note(&error);
-        state.unlock_and_wake(error);
+        state.note(error);
         accumulator.give_up_queued(&mut state, cause);
     }
 }

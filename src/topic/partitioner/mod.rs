@@ -290,10 +290,10 @@ mod tests {
 
     #[test]
     fn threads_share_a_partitioner() {
-        fn data_dir<T: Send + Sync>() {}
-        data_dir::<DefaultPartitioner>();
-        data_dir::<RoundRobin>();
-        data_dir::<Box<dyn Partitioner>>();
+        fn shared<T: Send + Sync>() {}
+        shared::<DefaultPartitioner>();
+        shared::<RoundRobin>();
+        shared::<Box<dyn Partitioner>>();
     }
 
     proptest! {
