@@ -314,11 +314,7 @@ impl Accumulator {
     /// Puts a record into a batch, where that has room or can be made to.
     #[inline]
     pub(super) fn push(self: &Arc<Self>, data: &RecordData<'_>) -> Result<Pushed> {
-        self.push_locked(&mut self.lock(), data)
-    }
-
-    #[inline]
-    fn push_locked(self: &Arc<Self>, state: &mut Locked<'_>, data: &RecordData<'_>) -> Result<Pushed> {
+        let state = &mut self.lock();
         if state.error.is_some() || state.closed.is_some() {
             state.check()?;
         }
