@@ -137,10 +137,10 @@ impl Catalog {
         let mut bytes_before = 0;
         for state in &states {
             let config = stored_config(&data_dir, state)?;
+            let topic: Arc<str> = Arc::from(state.name.as_str());
             let mut logs = Vec::with_capacity(state.partitions.len());
             for (number, partition) in (0u32..).zip(&state.partitions) {
-                let identity =
-                    catalog.identity(state.id, &Arc::from(state.name.as_str()), number, partition.slot);
+                let identity = catalog.identity(state.id, &topic, number, partition.slot);
                 let name = identity.name.clone();
                 let mut bytes_read = bytes_before;
                 let mut go_on = |bytes: u64| {
@@ -156,7 +156,7 @@ impl Catalog {
                 bytes_before = bytes_read;
                 done += 1;
             }
-            catalog.insert(state, config, logs);
+            catalog.insert(state.id, topic, state.internal, config, logs);
         }
         report.elapsed = data_dir.env.monotonic().saturating_sub(begun);
         Ok((catalog, report))
@@ -226,16 +226,16 @@ impl Catalog {
             && !self.data_dir.manifest.is_poisoned()
     }
 
-    fn insert(&self, state: &TopicState, config: TopicConfig, logs: Vec<Arc<Log>>) -> Topic {
+    fn insert(
+        &self,
+        id: TopicId,
+        name: Arc<str>,
+        internal: bool,
+        config: TopicConfig,
+        logs: Vec<Arc<Log>>,
+    ) -> Topic {
         self.watch(&logs);
-        let topic = Topic::new(
-            &self.data_dir,
-            state.id,
-            Arc::from(state.name.as_str()),
-            state.internal,
-            config,
-            logs,
-        );
+        let topic = Topic::new(&self.data_dir, id, name, internal, config, logs);
         self.topics.write().insert(Arc::clone(topic.shared_name()), topic.clone());
         topic
     }
@@ -346,12 +346,10 @@ impl Catalog {
             config: config.to_properties(),
         };
         let logs = self.make(identities, named, &config)?;
-        self.watch(&logs);
         // As it is after a reopening.
         let config = config.partitions(count);
         event!(INFO, topic = name, partitions = count, "created a topic");
-        let topic = Topic::new(&self.data_dir, id, Arc::clone(&shared_name), internal, config, logs);
-        self.topics.write().insert(shared_name, topic.clone());
+        let topic = self.insert(id, shared_name, internal, config, logs);
         self.changes.happened();
         Ok(topic)
     }
@@ -569,11 +567,11 @@ impl Catalog {
             let config = stored_config(&self.data_dir, state)?;
             let topic = known.get(&state.id);
             let have = topic.map_or(0, |t| t.logs().len());
+            let name: Arc<str> = Arc::from(state.name.as_str());
             let mut report = RecoveryReport::default();
             let mut logs = Vec::new();
             for (number, partition) in (0u32..).zip(&state.partitions).skip(have) {
-                let identity =
-                    self.identity(state.id, &Arc::from(state.name.as_str()), number, partition.slot);
+                let identity = self.identity(state.id, &name, number, partition.slot);
                 logs.push(self.open_log(identity, &config, partition, &mut report, &mut |_| true)?);
             }
             match topic {
@@ -581,7 +579,7 @@ impl Catalog {
                     topic.add_logs(logs);
                     topic.set_config(config);
                 }
-                None => drop(self.insert(state, config, logs)),
+                None => drop(self.insert(state.id, name, state.internal, config, logs)),
             }
         }
         Ok(())
