@@ -22,10 +22,8 @@ pub const ONE: Workload = Workload {
 pub const SIXTEEN: Workload = Workload {
     name: "send, flushed, 16 threads",
     figures: &[("send, 100 B, flushed, 16 threads", "K records/s")],
-    better: Better::More,
-    durability: "flushed",
-    steady: false,
     prepare: |subject, scale, dir| sending(subject, scale, dir, 16),
+    ..ONE
 };
 
 fn sending<'a>(
