@@ -18,7 +18,6 @@
 //!
 //! Locks, condition variables and atomics come from [`sync`]. The one file with `unsafe` code is `mapped.rs`.
 
-#[cfg(test)]
 mod forward;
 pub mod held;
 mod machine;
@@ -34,6 +33,7 @@ mod tests;
 pub mod trace;
 mod worker_pool;
 
+pub(crate) use forward::forward_to_env;
 #[cfg(test)]
 pub(crate) use forward::forward_to_file;
 

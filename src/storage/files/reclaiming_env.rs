@@ -5,11 +5,10 @@
 
 use super::caps::Caps;
 use crate::{
-    env::{DirEntry, Env, File, Flushed, Job, Lock, Metadata, Open, Running, Task, sync::Signal},
+    env::{DirEntry, Env, File, Flushed, Lock, Open, forward_to_env},
     error::is_out_of_descriptors,
-    types::Timestamp,
 };
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc};
 
 /// An environment that makes room under the caps of a pool.
 #[derive(Debug)]
@@ -34,32 +33,15 @@ impl ReclaimingEnv {
 }
 
 impl Env for ReclaimingEnv {
+    forward_to_env!(env: create_dir, metadata, rename, remove_file, remove_dir);
+    forward_to_env!(env: now, monotonic, random, identity, wait, spawn, run_all, job_threads, end_job_threads);
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         self.with_room(|| self.env.open(path, how))
     }
 
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.env.create_dir(path)
-    }
-
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         self.with_room(|| self.env.list(dir))
-    }
-
-    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        self.env.metadata(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.env.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.env.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.env.remove_dir(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -73,41 +55,5 @@ impl Env for ReclaimingEnv {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         self.with_room(|| self.env.lock(path))
-    }
-
-    fn now(&self) -> Timestamp {
-        self.env.now()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.env.monotonic()
-    }
-
-    fn random(&self) -> u64 {
-        self.env.random()
-    }
-
-    fn identity(&self) -> (u32, String) {
-        self.env.identity()
-    }
-
-    fn wait(&self, signal: &Signal, seen: u64, deadline: Option<Duration>) {
-        self.env.wait(signal, seen, deadline);
-    }
-
-    fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
-        self.env.spawn(name, signal, task)
-    }
-
-    fn run_all(&self, jobs: Vec<Job>) {
-        self.env.run_all(jobs);
-    }
-
-    fn job_threads(&self) -> usize {
-        self.env.job_threads()
-    }
-
-    fn end_job_threads(&self) {
-        self.env.end_job_threads();
     }
 }

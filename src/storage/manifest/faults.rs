@@ -4,10 +4,9 @@
 //! write after its first half; when it is a crash, so do all behind it.
 
 use crate::env::memory::MemoryEnv;
-use crate::env::sync::{Mutex, Signal};
-use crate::env::{DirEntry, Env, File, Job, Lock, Metadata, Open, Running, Task};
-use crate::types::Timestamp;
-use std::{io, path::Path, sync::Arc, time::Duration};
+use crate::env::sync::Mutex;
+use crate::env::{DirEntry, Env, File, Open, forward_to_env, forward_to_file};
+use std::{io, path::Path, sync::Arc};
 
 /// What fails, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,7 +105,7 @@ struct FaultyFile {
 }
 
 impl File for FaultyFile {
-    crate::env::forward_to_file!(read_at, len, read_past_cache, region);
+    forward_to_file!(read_at, len, read_past_cache, region);
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
         match self.plan.step(Operation::Grow) {
@@ -135,6 +134,9 @@ impl File for FaultyFile {
 }
 
 impl Env for FaultyEnv {
+    forward_to_env!(memory: create_dir, metadata, remove_dir, lock);
+    forward_to_env!(memory: now, monotonic, random, identity, wait, spawn, run_all);
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         if how == Open::CreateNew {
             self.plan.step(Operation::Create)?;
@@ -156,41 +158,8 @@ impl Env for FaultyEnv {
         self.plan.step(Operation::Other)?;
         self.memory.sync_dir(dir)
     }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.memory.create_dir(path)
-    }
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         self.let_others_act(dir);
         self.memory.list(dir)
-    }
-    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        self.memory.metadata(path)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.memory.remove_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        self.memory.lock(path)
-    }
-    fn now(&self) -> Timestamp {
-        self.memory.now()
-    }
-    fn monotonic(&self) -> Duration {
-        self.memory.monotonic()
-    }
-    fn random(&self) -> u64 {
-        self.memory.random()
-    }
-    fn identity(&self) -> (u32, String) {
-        self.memory.identity()
-    }
-    fn wait(&self, signal: &Signal, seen: u64, deadline: Option<Duration>) {
-        self.memory.wait(signal, seen, deadline);
-    }
-    fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
-        self.memory.spawn(name, signal, task)
-    }
-    fn run_all(&self, jobs: Vec<Job>) {
-        self.memory.run_all(jobs);
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     env::{
-        DirEntry, Env, File, Job, Lock, Metadata, Next, Open, Region, Running, Task,
+        Env, File, Next, Open, Region, Running, Task, forward_to_env, forward_to_file,
         memory::MemoryEnv,
         sync::{AtomicBool, Mutex, Ordering, Signal},
     },
@@ -89,7 +89,7 @@ impl Disk {
 }
 
 impl File for DiskFile {
-    crate::env::forward_to_file!(read_at, len, set_len, allocate, read_past_cache, region);
+    forward_to_file!(read_at, len, set_len, allocate, read_past_cache, region);
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
         let done = self.file.write_at(buf, position)?;
@@ -109,34 +109,13 @@ impl File for DiskFile {
 }
 
 impl Env for Disk {
+    forward_to_env!(memory: create_dir, list, metadata, rename, remove_file, remove_dir, sync_dir, lock);
+    forward_to_env!(memory: identity, wait, run_all);
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         let file = self.memory.open(path, how)?;
         let (path, flushes) = (path.to_path_buf(), Arc::clone(&self.flushes));
         Ok(Arc::new(DiskFile { file, path, flushes, written: Mutex::new(0) }))
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.memory.create_dir(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.memory.list(dir)
-    }
-    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        self.memory.metadata(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.memory.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.memory.remove_file(path)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.memory.remove_dir(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.memory.sync_dir(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        self.memory.lock(path)
     }
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_000_000)
@@ -148,18 +127,9 @@ impl Env for Disk {
         // Not the same twice: a file that takes another's place needs another epoch.
         self.drawn.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
-    fn identity(&self) -> (u32, String) {
-        self.memory.identity()
-    }
-    fn wait(&self, signal: &Signal, seen: u64, deadline: Option<Duration>) {
-        self.memory.wait(signal, seen, deadline);
-    }
     fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>> {
         let timed = Timed { task, signal: Arc::clone(&signal), clock: Arc::clone(&self.clock) };
         self.memory.spawn(name, signal, Box::new(timed))
-    }
-    fn run_all(&self, jobs: Vec<Job>) {
-        self.memory.run_all(jobs);
     }
 }
 
