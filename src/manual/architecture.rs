@@ -36,7 +36,7 @@
 //!
 //! One thread at a time changes a log: the one that holds the writer's lock, which guards the *append state*. Readers take no
 //! lock of a writer's. They take the segment list, which is immutable, and the offsets, which one type keeps in their order
-//! (`state/offsets.rs`).
+//! (`partition/state/offsets.rs`).
 //!
 //! # Doors
 //!
@@ -56,32 +56,35 @@
 //!
 //! # Five journeys
 //!
-//! **A record, from [`send`](crate::Producer::send) to the disk.** `producer/mod.rs` resolves the topic, asks the partitioner and
-//! encodes the record into a sealed batch (`partition/write/encode.rs`, `codec/builder.rs`). Everything slow is done by now. Under
-//! the writer's lock (`partition/write/append.rs`) the gate admits the batch, the segment is rolled if that is due, space is
-//! reserved, the header gets its offsets, one positional write puts the batch into the file, and the offsets move. Outside
-//! the lock, `partition/write/flush.rs` makes the batch durable where the topic asks for it; one flush serves all threads
-//! that wrote before it. The marks say before it where it ends, and after it that it is done.
+//! **A record, from [`send`](crate::Producer::send) to the disk.** `producer/mod.rs` resolves the topic, asks the
+//! partitioner and encodes the record into a sealed batch (`partition/write/encode.rs`, `codec/builder.rs`). Everything
+//! slow is done by now. Under the writer's lock (`partition/write/append.rs`) the gate admits the batch, the header gets
+//! its offsets, the segment is rolled if that is due, space is reserved, one positional write puts the batch into the
+//! file, and the offsets move. Outside the lock, `partition/write/flush.rs` makes the batch durable where the topic asks
+//! for it; one flush serves all threads that wrote before it. The marks say before it where it ends, and after it that it
+//! is done.
 //!
-//! **A record, from [`enqueue`](crate::Producer::enqueue) to the disk.** `producer/accumulator.rs` copies the record into the open batch
-//! of its partition and returns a [`Delivery`](crate::Delivery). A batch leaves when it is full, when its linger is over, or when
-//! somebody waits for it (`producer/drain.rs`). From there its way is that of `send`; what the sender commits, it commits
-//! for all due partitions together (`producer/sender.rs`, `partition/write/commit.rs`).
+//! **A record, from [`enqueue`](crate::Producer::enqueue) to the disk.** `producer/accumulator.rs` copies the record into the
+//! open batch of its partition and returns a [`Delivery`](crate::Delivery). A batch leaves when it is full, when its
+//! linger is over, or when a flush, a `send` to its partition or a full buffer asks for it (`producer/drain.rs`). From
+//! there its way is that of `send`, but all partitions that are due are committed together (`topic/schedule.rs`,
+//! `topic/caretaker.rs`, `partition/write/commit.rs`).
 //!
-//! **A record, from the disk to [`poll`](crate::Consumer::poll).** `consumer/poll.rs` goes around the partitions, each with a place
-//! of its own (`consumer/fetch_position.rs`). The reader (`partition/read/reader.rs`) finds the segment, its index the position, and
-//! hands out whole batches as views of a mapping, or as bytes read. `read/visible.rs` decides which of them this
-//! reader may see, and names a batch that cannot be read with its file and position.
+//! **A record, from the disk to [`poll`](crate::Consumer::poll).** `consumer/poll.rs` goes around the partitions, each
+//! with a place of its own (`consumer/fetch_position.rs`). The reader (`partition/read/reader.rs`) finds the segment, its
+//! index the position, and hands out whole batches as views of a mapping, or as bytes read. `partition/read/visible.rs`
+//! decides which of them this reader may see, and names a batch that cannot be read with its file and position.
 //!
-//! **An opening after a crash.** `streamlog/builder.rs` takes the lock; `storage/manifest` says which topics and segments exist,
-//! and the marks whether that is all of it. A partition that was not closed is recovered (`partition/open/recover.rs`): batches
-//! are checked from the recovery point on, and where the chain of whole batches ends, the mark decides between a torn tail,
-//! which is cut, and damage, which is kept and named. The log is assembled (`open/assemble.rs`), and nothing is written until
-//! the first append.
+//! **An opening after a crash.** `streamlog/builder.rs` takes the lock; `storage/manifest` says which topics and segments
+//! exist, and the marks whether that is all of it. A partition that was not closed is recovered
+//! (`partition/open/recover.rs`): batches are checked from the recovery point on, and where the chain of whole batches
+//! ends, the mark decides between a torn tail, which is cut durably, and damage, which is kept and named. The log is
+//! assembled (`partition/open/assemble.rs`). What the recovery learned is written down by the first append, or by the
+//! close.
 //!
-//! **A commit.** `consumer/commits.rs` hands positions to the trait that it owns; `group` turns them into records; `table` appends and
-//! flushes them, and applies what it reads back from the log. The code that reads a commit after an opening is the one that
-//! reads it here.
+//! **A commit.** `consumer/commits.rs` hands positions to a trait of its room (`consumer/coordinator.rs`); `group` turns
+//! them into records; `table` appends and flushes them, and applies what it reads back from the log. The code that reads
+//! a commit after an opening is the one that reads it here.
 //!
 //! # Where new code goes
 //!
@@ -95,14 +98,14 @@
 //! | internal state that survives | `table/mod.rs`: a `State` |
 //! | an entry of the manifest | `codec/manifest/entry.rs` and `codec/layout/manifest-entries.md`; the file of an older release stays readable (`tests/releases`) |
 //! | a codec | `codec/compress.rs` |
-//! | an error | `error.rs`, with its kind and its text: what happened, where, what to do next |
+//! | an error | `error.rs`; its kind in `error/kind.rs`; its text in `error/display.rs`: what happened, where, what to do next |
 //!
 //! # Rules that keep themselves
 //!
-//! `.ci/house.py` checks what no compiler knows: imports point down, between rooms and between the floors of a partition; no files
-//! import each other in a circle; a file introduces itself in its first line and has at most 700 lines; the methods of a type
-//! lie in a handful of files; `unsafe` stands in `env/mapped.rs` alone; files are reached by name in `env` alone. `.ci/run` runs
-//! everything that must hold of a checkout, and says what it skipped.
+//! `.ci/house.py` checks what no compiler knows: imports point down, between rooms and between the floors of a partition;
+//! no files import each other in a circle; a file introduces itself in its first line and has at most 700 lines; the
+//! methods of a type lie in a handful of files; `unsafe` stands in `env/mapped.rs` alone; files are reached by name in
+//! `env` alone. `.ci/run` runs everything that must hold of a checkout, and says what it skipped.
 //!
 //! A promise of this manual has a line in `tests/promises`: the claim, the test, and a mistake that turns it red. The
 //! mistakes are compiled into the tests (`planted!`), each on the line that it breaks, and do nothing in the library that you
