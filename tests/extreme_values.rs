@@ -1,5 +1,6 @@
 //! Extreme values in every field of every file, of ours and of Kafka's, with checksums made right again: whoever opens such a
-//! directory gets records that were written, or a typed error; nothing panics, overflows, hangs or takes all memory. (I13, I14)
+//! directory gets records that were written, or a typed error; nothing panics, overflows, hangs or takes all memory.
+//! (I13, I14)
 //!
 //! A field is any run of 1, 2, 4 or 8 bytes; of texts, any number. `STREAMLOG_SEED` draws others, `STREAMLOG_CASES` more.
 #![cfg(unix)]

@@ -1,5 +1,6 @@
 //! A file system without room, on a real kernel: an append that has no space says `DiskFull` and keeps nothing, all that
-//! was acknowledged can be read, also by an opening that finds no space, and appending resumes when there is some. (I1, I2, I5, I14, I15)
+//! was acknowledged can be read, also by an opening that finds no space, and appending resumes when there is some.
+//! (I1, I2, I5, I14, I15)
 //!
 //! A small tmpfs is mounted, which takes Linux and root; elsewhere the test says so and is skipped. Beside it a process
 //! writes, rolls, removes and is killed again and again while this one reads, which takes neither.

@@ -1,8 +1,8 @@
 //! Directories of a stranger: whatever their files say of sizes, a process of 512 MiB opens them, reads what can be read
 //! and is done within five seconds of processor time. What it reads is right, and an error names a file. (I13)
 //!
-//! Each case is a log, closed or left by a death, in which something was changed. A child under `ulimit -v` and `ulimit -t` opens it in every
-//! way and reads it in every direction.
+//! Each case is a log, closed or left by a death, in which something was changed. A child under `ulimit -v` and
+//! `ulimit -t` opens it in every way and reads it in every direction.
 
 #![cfg(target_os = "linux")]
 

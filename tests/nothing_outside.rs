@@ -5,7 +5,8 @@
 //! The names are all those of a store and those that it may come to use: of files that replace others, of segments and
 //! topics to come, of what is on its way to be deleted. Each is tried with everything that a machine lets a test make.
 //!
-//! `STREAMLOG_HOSTILE=name:thing` tries one, `all` each name with everything. Where strace is missing or may not trace, its test says so and is skipped.
+//! `STREAMLOG_HOSTILE=name:thing` tries one, `all` each name with everything. Where strace is missing or may not trace,
+//! its test says so and is skipped.
 
 #![cfg(unix)]
 

@@ -1,6 +1,6 @@
-//! A manifest that was cut short, emptied, blanked, lost or put back from an earlier day never opens as a log with less in it, and
-//! neither do marks of an earlier day: what is there is shown whole, or the opening says which file is not the last one,
-//! and changes nothing. (I3, I14)
+//! A manifest that was cut short, emptied, blanked, lost or put back from an earlier day never opens as a log with less
+//! in it, and neither do marks of an earlier day: what is there is shown whole, or the opening says which file is not the
+//! last one, and changes nothing. (I3, I14)
 
 mod support;
 

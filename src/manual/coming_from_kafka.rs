@@ -6,8 +6,9 @@
 //!   committed offsets, idempotent producers with epochs and sequence numbers.
 //! * **The bytes.** Segments of record batches v2, offset and time indexes, transaction indexes, producer snapshots, leader
 //!   epochs. See [`on_disk`](super::on_disk).
-//! * **The partition of a key.** [`partition_for_key`](crate::clients::partition_for_key) is murmur2 as in the Java client. Records
-//!   without a key stay with one partition until a batch's worth of bytes went there ([KIP-794](https://cwiki.apache.org/confluence/display/KAFKA/KIP-794%3A+Strictly+Uniform+Sticky+Partitioner)).
+//! * **The partition of a key.** [`partition_for_key`](crate::clients::partition_for_key) is murmur2 as in the Java
+//!   client. Records without a key stay with one partition until a batch's worth of bytes went there
+//!   ([KIP-794](https://cwiki.apache.org/confluence/display/KAFKA/KIP-794%3A+Strictly+Uniform+Sticky+Partitioner)).
 //! * **The keys of topic settings**, their units, and what they mean. See [`configuration`](super::configuration).
 //! * **Rolling and retention.** By the same conditions.
 //! * **Finding by time.** As `ListOffsets` answers, with one segment searched: the first whose largest timestamp is late
@@ -68,7 +69,8 @@
 //!
 //! # Going back
 //!
-//! Nothing has to be converted, and groups can keep their places. [`operating`](super::operating#moving-data-to-kafka) has the steps.
+//! Nothing has to be converted, and groups can keep their places. [`operating`](super::operating#moving-data-to-kafka)
+//! has the steps.
 //!
 //! The way back is an opening. Records that a broker appended to a partition that was closed here, in the same segment or
 //! in new ones, are part of the log; [`RecoveryReport`](crate::admin::RecoveryReport) lists them, and later appends carry the

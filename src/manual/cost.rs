@@ -81,9 +81,9 @@
 //!   costs two thousand instructions, summing a kilobyte a few hundred.
 //! * Preallocating without changing the file's size: a flush then took a third longer than with the size set.
 //! * Having a flush wait for the callers that the last one woke, asleep or yielding; one thread that flushes several times
-//!   in a row for all who wait; waking them all at the same time instead of one by one: no more records per second for sixteen
-//!   threads, and with other work on the machine a half to a fifth. A flush takes 180 microseconds there that takes 95
-//!   alone.
+//!   in a row for all who wait; waking them all at the same time instead of one by one: no more records per second for
+//!   sixteen threads, and with other work on the machine a half to a fifth. A flush takes 180 microseconds there that
+//!   takes 95 alone.
 //! * Encoding into a buffer that is filled already, without growing it by each field: a few instructions fewer, no
 //!   faster.
 //! * Half as many locks in a `send`: one or two percent of its time, because the kernel's part is so large. They are gone all

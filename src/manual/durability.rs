@@ -87,9 +87,9 @@
 //! ## Create a topic
 //!
 //! 1. Each partition's directory, with an empty `.log`, `partition.metadata`, `partition.identity` and
-//!    `leader-epoch-checkpoint`. These files and the directory are flushed, those of several partitions side by side; from 32 partitions on, where the file system
-//!    is one whose flush is known to reach the medium (`syncfs` on ext4, XFS, Btrfs, F2FS, tmpfs), it is flushed as a whole,
-//!    once. 3,000 partitions take some tenths of a second.
+//!    `leader-epoch-checkpoint`. These files and the directory are flushed, those of several partitions side by side;
+//!    from 32 partitions on, where the file system is one whose flush is known to reach the medium (`syncfs` on ext4,
+//!    XFS, Btrfs, F2FS, tmpfs), it is flushed as a whole, once. 3,000 partitions take some tenths of a second.
 //! 2. A blank mark for each partition; the marks are flushed. One that cannot be read later is therefore a lost one.
 //! 3. The log's directory is flushed.
 //! 4. One append to the manifest names the topic and its first segments. It is flushed.
@@ -176,8 +176,9 @@
 //! in topics that are not `Flushed`, ten seconds after an append. All but the first two are background work.
 //!
 //! **A9.** *Recovery may begin at any recovery point it finds.* The mark that names P is written last, so a crash before
-//! it leaves the older point, whose snapshot is still there (4). Sidecars are replaced by renaming, and either may be there; snapshots
-//! have checksums, the mark has that of the indexes, and what cannot be used is replayed from an earlier point. (I15)
+//! it leaves the older point, whose snapshot is still there (4). Sidecars are replaced by renaming, and either may be
+//! there; snapshots have checksums, the mark has that of the indexes, and what cannot be used is replayed from an earlier
+//! point. (I15)
 //!
 //! ## Retention, and deleting records
 //!
@@ -189,9 +190,9 @@
 //!
 //! **A10.** *Only a prefix goes, and it does not come back.* After 2 the manifest names neither the segments nor an
 //! offset below the new start. A crash during 4, or an error, leaves files that no manifest names; they go with the next
-//! retention, with a recovery, or with the first append of an opening. What readers hold of a removed segment stays valid, because the operating
-//! system keeps a file until its last descriptor and mapping is gone; a later read below the start is
-//! [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) with the range that is left. (I11)
+//! retention, with a recovery, or with the first append of an opening. What readers hold of a removed segment stays
+//! valid, because the operating system keeps a file until its last descriptor and mapping is gone; a later read below the
+//! start is [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) with the range that is left. (I11)
 //!
 //! ## Delete a topic, alter a topic
 //!
@@ -224,8 +225,8 @@
 //! ## Forget a group, and write the offsets again
 //!
 //! Forgetting: a record for each partition of the group that says so is appended to `__consumer_offsets`, and that is
-//! flushed. They are one batch of up to 256 KiB; a group with more may be forgotten in part after a crash, and is forgotten by
-//! asking again. Deleting a topic forgets its offsets the same way.
+//! flushed. They are one batch of up to 256 KiB; a group with more may be forgotten in part after a crash, and is
+//! forgotten by asking again. Deleting a topic forgets its offsets the same way.
 //!
 //! So that the log does not grow for ever, the values that hold are written again, and what lies before them goes, unless
 //! some commit is hidden:
@@ -285,8 +286,8 @@
 //! A batch of an unknown magic is no exception. The manifest says which formats its log has, and this one has magic 2
 //! alone: bytes that claim another are nonsense. A partition that cannot be opened at all, because of an I/O error or
 //! missing rights, does not keep the others from being opened. It answers every call with that error, the report
-//! says [`NotOpened`](crate::admin::RecoveryVerdict::NotOpened), [`health`](crate::Streamlog::health) lists it, the close leaves
-//! the log unclean, and the next opening tries again.
+//! says [`NotOpened`](crate::admin::RecoveryVerdict::NotOpened), [`health`](crate::Streamlog::health) lists it, the close
+//! leaves the log unclean, and the next opening tries again.
 //!
 //! **Torn tail**: nothing from there on was acknowledged as durable. The file is cut at the last whole batch and flushed;
 //! later segments go aside. The report says where, how many bytes, why, and how many whole batches lay after the
@@ -405,10 +406,10 @@
 //!   are tried; each seed tries other crashes of them. What it ever found is kept by name and runs first.
 //!   `cargo test --release --test crash_campaign -- --nocapture` ends with a line of figures; a debug build does a small
 //!   share.
-//! * **Mistakes that are planted**, behind the feature `__planted`: places where the engine can be made to do the wrong thing,
-//!   such as acknowledging before the flush. The campaign has to notice each of those that a crash can show, shuttle's
-//!   claims those that threads can, the tests with strace those that only a kernel shows. All others break a promise, and
-//!   stand beside it in `tests/promises`.
+//! * **Mistakes that are planted**, behind the feature `__planted`: places where the engine can be made to do the wrong
+//!   thing, such as acknowledging before the flush. The campaign has to notice each of those that a crash can show,
+//!   shuttle's claims those that threads can, the tests with strace those that only a kernel shows. All others break a
+//!   promise, and stand beside it in `tests/promises`.
 //! * **Power cuts** count what was acknowledged before the cut. The machine lives on, other than in a real one, and on ext4
 //!   a flush that was under way may return success after the cut without having reached the medium.
 //!

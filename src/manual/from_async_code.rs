@@ -24,7 +24,8 @@
 //!   they were made, and each completes a oneshot of the runtime. `QueueFull` hands the record back: answer "busy", or sleep
 //!   with the runtime's timer and try again.
 //!
-//! Here with nothing but the standard library; with tokio, `oneshot` is `tokio::sync::oneshot`, and `block_on` is the runtime.
+//! Here with nothing but the standard library; with tokio, `oneshot` is `tokio::sync::oneshot`, and `block_on` is the
+//! runtime.
 //!
 //! ```
 //! use std::{

@@ -9,8 +9,8 @@
 //! * [A buffer of at most so many bytes, and a day](#a-buffer-of-at-most-so-many-bytes-and-a-day)
 //! * [Testing](#testing)
 //!
-//! [`patterns`](super::patterns) has whole programs, the directory `examples/` longer ones, and [`operating`](super::operating)
-//! what comes after the program is written.
+//! [`patterns`](super::patterns) has whole programs, the directory `examples/` longer ones, and
+//! [`operating`](super::operating) what comes after the program is written.
 //!
 //! # Producing and consuming
 //!

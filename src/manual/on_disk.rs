@@ -47,8 +47,8 @@
 //! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
 //!
 //! Records are never removed because they are unexpected. They are renamed, and count for no retention:
-//! [`DiskUsage::put_aside`](crate::admin::DiskUsage::put_aside) says what they take. Only where all offsets of a segment lie below
-//! the log start, which the manifest says were removed, is it removed under either name.
+//! [`DiskUsage::put_aside`](crate::admin::DiskUsage::put_aside) says what they take. Only where all offsets of a segment
+//! lie below the log start, which the manifest says were removed, is it removed under either name.
 //! [`PartitionRecovery::put_aside`](crate::admin::PartitionRecovery) lists what an opening renamed, and
 //! [`Health::put_aside`](crate::admin::Health::put_aside) what came into the way since.
 //!
@@ -219,9 +219,9 @@
 //! There is about one entry per `index.interval.bytes` of log, and a last time entry that holds the largest timestamp of
 //! the segment.
 //!
-//! **Written** by a checkpoint, whole: beside the old file, flushed, then renamed over it. Between checkpoints the active segment's indexes live
-//! in memory. A roll writes those of the sealed segment without a flush, for Kafka's tools; the next checkpoint writes
-//! them again. A new segment has no index files before its first checkpoint.
+//! **Written** by a checkpoint, whole: beside the old file, flushed, then renamed over it. Between checkpoints the active
+//! segment's indexes live in memory. A roll writes those of the sealed segment without a flush, for Kafka's tools; the
+//! next checkpoint writes them again. A new segment has no index files before its first checkpoint.
 //!
 //! **Read** with suspicion. Kafka's index files have no checksum, and a time index that is only a little wrong cannot be
 //! told from a right one: records would be missing from searches by time. So one checksum over the three files is kept in

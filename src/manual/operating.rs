@@ -44,8 +44,9 @@
 //!
 //! # Reading a broker's directory
 //!
-//! [`PartitionDir`](crate::dir::PartitionDir) opens one partition's directory on its own: one of ours without its manifest, or
-//! one of a Kafka broker, stopped or killed, compacted or transactional. It checks every batch once and changes nothing.
+//! [`PartitionDir`](crate::dir::PartitionDir) opens one partition's directory on its own: one of ours without its
+//! manifest, or one of a Kafka broker, stopped or killed, compacted or transactional. It checks every batch once and
+//! changes nothing.
 //!
 //! ```no_run
 //! use streamlog::{clients::IsolationLevel, dir::PartitionDir};

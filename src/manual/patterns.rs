@@ -410,8 +410,8 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Each waiting reader takes a thread. A [wake-up handle](crate::Consumer::wakeup_handle) ends the wait of one; closing the log
-//! ends them all, with [`Closed`](crate::ErrorKind::Closed).
+//! Each waiting reader takes a thread. A [wake-up handle](crate::Consumer::wakeup_handle) ends the wait of one; closing
+//! the log ends them all, with [`Closed`](crate::ErrorKind::Closed).
 //!
 //! # Following in another process
 //!

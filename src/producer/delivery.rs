@@ -74,8 +74,8 @@ impl BatchResult {
 }
 
 /// An enqueued record on its way. Dropping it changes nothing: the record is written all the same, and where that fails for
-/// good, [`Producer::flush`](super::Producer::flush) says so. It keeps no log open; where producer and log are gone, it reports
-/// how their end left the record.
+/// good, [`Producer::flush`](super::Producer::flush) says so. It keeps no log open; where producer and log are gone, it
+/// reports how their end left the record.
 #[derive(Clone)]
 pub struct Delivery {
     promise: Arc<BatchResult>,
@@ -93,8 +93,8 @@ impl Delivery {
     /// # Errors
     ///
     /// `Undelivered` when its batch, or one of the same partition before it, failed for good: the record was not written, or
-    /// is not known to be durable. A failure that can pass, as a full disk, does not count yet: the record stays on its way for the
-    /// time of [`max_block`](super::ProducerBuilder::max_block).
+    /// is not known to be durable. A failure that can pass, as a full disk, does not count yet: the record stays on its
+    /// way for the time of [`max_block`](super::ProducerBuilder::max_block).
     pub fn wait(&self) -> Result<RecordMetadata> {
         loop {
             if let Some(result) = self.try_result() {

@@ -260,10 +260,11 @@ impl Producer {
 
     /// The records that were accepted and failed for good, each partition's in its order, since the last call of this.
     ///
-    /// An [`Error::Undelivered`] says that there are some; a closed producer has them too. They are kept until they are taken, up
-    /// to the size of the buffer ([`buffer_memory`](ProducerBuilder::buffer_memory)), beside it; where more fail before
-    /// anybody takes them, those that failed first are forgotten, and [`forgotten_undelivered`](Self::forgotten_undelivered)
-    /// and every such error count them. A batch whose writing ended in a panic cannot be handed back either, and counts.
+    /// An [`Error::Undelivered`] says that there are some; a closed producer has them too. They are kept until they are
+    /// taken, up to the size of the buffer ([`buffer_memory`](ProducerBuilder::buffer_memory)), beside it; where more
+    /// fail before anybody takes them, those that failed first are forgotten, and
+    /// [`forgotten_undelivered`](Self::forgotten_undelivered) and every such error count them. A batch whose writing
+    /// ended in a panic cannot be handed back either, and counts.
     ///
     /// ```
     /// # use streamlog::{Error, ProducerRecord, Streamlog, TopicConfig};

@@ -26,7 +26,8 @@ use crate::{
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// A record that was enqueued and could not be delivered, from [`Producer::take_undelivered`](super::Producer::take_undelivered).
+/// A record that was enqueued and could not be delivered, from
+/// [`Producer::take_undelivered`](super::Producer::take_undelivered).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UndeliveredRecord {

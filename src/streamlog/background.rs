@@ -169,7 +169,8 @@ impl Background {
                 self.started.store(true, Ordering::Release);
                 *self.unstarted.lock() = None;
                 drop(running);
-                // What is too old when the log is opened goes soon, not after an interval that the program may not live to see.
+                // What is too old when the log is opened goes soon, not after an interval that the program may not live
+                // to see.
                 self.list_again(env.monotonic());
             }
             // Without a thread the work is done by other calls and by `maintain`.

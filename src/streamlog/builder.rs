@@ -132,8 +132,9 @@ impl Builder {
         self
     }
 
-    /// How many files may be open, and how many mapped, at the same time; a mapping may hold a descriptor too. More partitions than
-    /// that can be written: the ones used least are closed, after a flush where they have unflushed data. At least 1.
+    /// How many files may be open, and how many mapped, at the same time; a mapping may hold a descriptor too. More
+    /// partitions than that can be written: the ones used least are closed, after a flush where they have unflushed data.
+    /// At least 1.
     ///
     /// Default: a quarter of the descriptors that the process may have when it opens the log (`ulimit -n`, the soft limit),
     /// 240 at most. So files, mappings and the few files of the log itself leave the program about half of a small limit

@@ -36,8 +36,8 @@ impl Streamlog {
     /// Every call of a handle from then on is [`Closed`](Error::Closed), also those that would have had nothing to do. What
     /// only says what is in memory is none of these, and goes on to answer as of the close: names, ids, configurations,
     /// offsets and sizes, `recovery_report`, `stats`, `health`, the consumer's `assignment`. So does what a call has
-    /// handed out or read ahead: records, batches, and each [`Delivery`](crate::Delivery), which close has decided. To close the
-    /// log or a producer once more does nothing.
+    /// handed out or read ahead: records, batches, and each [`Delivery`](crate::Delivery), which close has decided. To
+    /// close the log or a producer once more does nothing.
     ///
     /// In a forked child it leaves the log alone, which is its parent's, and says yes.
     ///

@@ -37,12 +37,13 @@ use std::{
 
 /// An open log directory: Kafka's log inside your process.
 ///
-/// A cheap clone. The log is open as long as one of them is held, or anything made with it: a builder, a producer, a consumer, a
-/// topic, a partition, an iterator over its batches. So a function may open a log and return a producer alone. Dropping
-/// the last of them closes the log, as [`Streamlog::close`] does for all of them, but without reporting errors.
+/// A cheap clone. The log is open as long as one of them is held, or anything made with it: a builder, a producer, a
+/// consumer, a topic, a partition, an iterator over its batches. So a function may open a log and return a producer
+/// alone. Dropping the last of them closes the log, as [`Streamlog::close`] does for all of them, but without reporting
+/// errors.
 ///
-/// It belongs to the process that opened it. In a child made by `fork`, each call of it, and of everything made with it, fails with
-/// [`Forked`](crate::Error::Forked); closing and dropping it there does nothing. See
+/// It belongs to the process that opened it. In a child made by `fork`, each call of it, and of everything made with it,
+/// fails with [`Forked`](crate::Error::Forked); closing and dropping it there does nothing. See
 /// [the manual](crate::manual::operating#daemons-pre-forking-servers-bindings).
 ///
 /// ```no_run

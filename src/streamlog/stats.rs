@@ -30,7 +30,8 @@ pub struct Stats {
     pub loaded_indexes: usize,
     /// Whether the background thread, `streamlog-work`, runs.
     pub background_thread: bool,
-    /// Threads named `streamlog-flush`, at most seven: see [`Builder::background_thread`](crate::config::Builder::background_thread).
+    /// Threads named `streamlog-flush`, at most seven: see
+    /// [`Builder::background_thread`](crate::config::Builder::background_thread).
     pub flush_threads: usize,
 }
 

@@ -1,11 +1,12 @@
 //! When something is due, and whose it is: one heap of deadlines for all that a log does in the background.
 //!
 //! An entry is a time on the monotonic clock, the duty that it belongs to, and a [`Caretaker`]. The task that serves a duty
-//! sleeps until the first time; a caretaker that puts in an earlier one wakes it. Where no task runs, calls serve some duties: see
-//! [`Duty`]. The costs of a look follow what is due, not what there is.
+//! sleeps until the first time; a caretaker that puts in an earlier one wakes it. Where no task runs, calls serve some
+//! duties: see [`Duty`]. The costs of a look follow what is due, not what there is.
 //!
-//! Always true: a caretaker has at most one entry for a duty, under the earliest of its times. The schedule's lock is held over no call of a caretaker's. An entry that was taken is attended, or listed
-//! again by its caretaker. A caretaker that is gone leaves an entry that does nothing.
+//! Always true: a caretaker has at most one entry for a duty, under the earliest of its times. The schedule's lock is
+//! held over no call of a caretaker's. An entry that was taken is attended, or listed again by its caretaker. A caretaker
+//! that is gone leaves an entry that does nothing.
 
 use super::caretaker::{Attended, Caretaker, commit_all};
 use crate::{

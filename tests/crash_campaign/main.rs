@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A debug build tries a small share of the states. `STREAMLOG_CAMPAIGN=long` goes on until it is told to stop, with
-//! `STREAMLOG_SEED`, a number or `random`, to begin elsewhere; `STREAMLOG_CAMPAIGN=survey` tells one failure of each workload and goes on.
-//! `STREAMLOG_PLANT` makes one of the planted mistakes throughout.
+//! `STREAMLOG_SEED`, a number or `random`, to begin elsewhere; `STREAMLOG_CAMPAIGN=survey` tells one failure of each
+//! workload and goes on. `STREAMLOG_PLANT` makes one of the planted mistakes throughout.
 
 mod campaign;
 mod check;

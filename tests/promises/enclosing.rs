@@ -7,8 +7,7 @@ use std::{
 };
 use streamlog::{
     Error, RecordData, Result, Streamlog, TopicConfig,
-    config::ReadMode,
-    config::{Builder, ConfigChange},
+    config::{Builder, ConfigChange, ReadMode},
 };
 
 promises! {

@@ -37,8 +37,8 @@ impl<'a> PartitionContext<'a> {
 
 /// Chooses the partition of each record that does not name one itself.
 ///
-/// It is called by many threads at the same time, for every record and before the record is encoded, so it should neither wait
-/// nor allocate. An answer that is not below `context.partitions` fails the record with an error.
+/// It is called by many threads at the same time, for every record and before the record is encoded, so it should neither
+/// wait nor allocate. An answer that is not below `context.partitions` fails the record with an error.
 pub trait Partitioner: Send + Sync {
     /// The partition for this record.
     fn partition(&self, context: &PartitionContext<'_>) -> u32;
@@ -53,8 +53,8 @@ pub trait Partitioner: Send + Sync {
 /// Kafka's own choice: keys by murmur2, records without a key by the sticky rule of
 /// [KIP-794](https://cwiki.apache.org/confluence/display/KAFKA/KIP-794%3A+Strictly+Uniform+Sticky+Partitioner).
 ///
-/// The [sticky](crate::manual#words) partition of a topic is drawn at random, uniformly over all its partitions, and kept until `batch_size`
-/// bytes were appended to it. The draws come from a seed: equal seeds and calls give equal partitions.
+/// The [sticky](crate::manual#words) partition of a topic is drawn at random, uniformly over all its partitions, and kept
+/// until `batch_size` bytes were appended to it. The draws come from a seed: equal seeds and calls give equal partitions.
 pub struct DefaultPartitioner {
     batch_size: u64,
     sticky: PerTopic<Sticky>,

@@ -1,5 +1,5 @@
-//! Makes the copy with all mistakes in it, and has cargo compile it. A mistake that is none, because the compiler notices it, is
-//! found from the compiler's errors and left out.
+//! Makes the copy with all mistakes in it, and has cargo compile it. A mistake that is none, because the compiler notices
+//! it, is found from the compiler's errors and left out.
 
 use crate::rewrite::{self, File, Mutant, Places, number_equal_names};
 use serde_json::Value;

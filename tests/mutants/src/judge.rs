@@ -52,7 +52,8 @@ type Limits = (Duration, Duration);
 const MIB_MAX: u64 = 6144;
 
 impl Tests {
-    /// Runs each test alone, without a mistake. Those that fail, which they should not, or take more than `budget` judge nothing.
+    /// Runs each test alone, without a mistake. Those that fail, which they should not, or take more than `budget` judge
+    /// nothing.
     pub fn record(
         programs: Vec<PathBuf>,
         dir: PathBuf,
@@ -99,8 +100,8 @@ impl Tests {
         Ok(tests)
     }
 
-    /// Runs the tests that reach a mistake, those of the same file first and then the fastest, until one fails or those that are
-    /// left take more than `budget` together. The number of tests that were not run is the second value.
+    /// Runs the tests that reach a mistake, those of the same file first and then the fastest, until one fails or those
+    /// that are left take more than `budget` together. The number of tests that were not run is the second value.
     pub fn judge(
         &self,
         number: u32,

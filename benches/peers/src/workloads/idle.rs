@@ -1,4 +1,5 @@
-//! Idling: partitions (a thousand; a hundred in a quick round) that nobody uses, and what opening them takes and leaves behind.
+//! Idling: partitions (a thousand; a hundred in a quick round) that nobody uses, and what opening them takes and leaves
+//! behind.
 
 use super::place;
 use crate::child::{self, Task};
