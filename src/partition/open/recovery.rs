@@ -12,8 +12,8 @@ use crate::{
             report::{PartitionRecovery, RecoveryVerdict},
             segments::{all_listed, know_what_a_mark_says},
         },
-        state::{identity::Identity, replay::Replay, settings::LogConfig},
-        write::quarantine::{entries_of, has_base, put_segment_aside, remove_leftover, was_removed},
+        state::{identity::Identity, replay::Replay, segment_list::has_base, settings::LogConfig},
+        write::quarantine::{entries_of, put_segment_aside, remove_leftover, was_removed},
     },
     storage::{
         data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, scan::ReadPath, segment::Segment,

@@ -3,7 +3,11 @@
 use crate::{
     codec::batch::RecordBatch,
     error::{Error, Result},
-    partition::{log::Log, read::retry::retry_after_trim, state::segment_list::floor},
+    partition::{
+        log::Log,
+        read::retry::retry_after_trim,
+        state::segment_list::{end_of, floor},
+    },
     storage::segment::Segment,
     types::{IsolationLevel, Offset},
 };
@@ -33,7 +37,7 @@ fn look_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<S
     let mut i = floor(&segments, before.saturating_sub(1));
     while let Some((at, segment)) = i.and_then(|i| Some((i, segments.get(i)?))).filter(|_| before > log_start)
     {
-        let limit = segments.get(at + 1).map_or_else(|| log.offsets.log_end(), |next| next.base());
+        let limit = end_of(&segments, at, log.offsets.log_end());
         let batches = Walk { segment, limit, before, log_start }.batches()?;
         if !batches.is_empty() {
             return Ok(Stretch { segment: Some(Arc::clone(segment)), batches });

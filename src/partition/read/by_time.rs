@@ -10,6 +10,7 @@ use crate::{
     partition::{
         log::Log,
         read::{reader::Step, retry::retry_after_trim, visible::VisibleBatches},
+        state::segment_list::end_of,
     },
     storage::segment::Segment,
     types::{IsolationLevel, Offset, Timestamp},
@@ -84,7 +85,7 @@ fn look_for_timestamp(
     let (log_start, log_end) = (log.offsets.log_start(), log.offsets.log_end());
     for (i, segment) in segments.iter().enumerate() {
         // Of a log that somebody else writes, segments may be known beyond its end.
-        let end = segments.get(i + 1).map_or(log_end, |next| next.base().min(log_end));
+        let end = end_of(&segments, i, log_end).min(log_end);
         if end <= segment.base().max(log_start) {
             continue;
         }
@@ -124,7 +125,7 @@ fn look_for_max_timestamp(log: &Arc<Log>) -> Result<Option<OffsetAndTimestamp>> 
     let log_end = log.offsets.log_end();
     let mut best: Option<(Timestamp, Range<Offset>)> = None;
     for (i, segment) in segments.iter().enumerate() {
-        let end = segments.get(i + 1).map_or(log_end, |next| next.base());
+        let end = end_of(&segments, i, log_end);
         if end.min(bound) <= segment.base().max(start) {
             continue;
         }

@@ -46,3 +46,13 @@ impl SegmentList {
 pub(in crate::partition) fn floor(segments: &[Arc<Segment>], offset: Offset) -> Option<usize> {
     segments.partition_point(|s| s.base() <= offset).checked_sub(1)
 }
+
+/// The offset behind segment `i` of `segments`, the last of which ends at `end`.
+pub(in crate::partition) fn end_of(segments: &[Arc<Segment>], i: usize, end: Offset) -> Offset {
+    segments.get(i + 1).map_or(end, |next| next.base())
+}
+
+/// Whether one of `segments` begins at `base`.
+pub(in crate::partition) fn has_base(segments: &[Arc<Segment>], base: Offset) -> bool {
+    segments.binary_search_by_key(&base, |segment| segment.base()).is_ok()
+}

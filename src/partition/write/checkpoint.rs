@@ -13,6 +13,7 @@ use crate::{
         read::aborted::aborted_in,
         state::{
             append_state::{PendingSeal, ProducerSnapshot},
+            segment_list::has_base,
             troubles::Chore,
         },
         write::{remove::forget_removed, snapshot::write_snapshot},
@@ -184,8 +185,7 @@ fn write_rebuilt(log: &Log, active: &Arc<Segment>) -> Result<()> {
 
 /// The snapshot of an earlier checkpoint goes, unless a segment begins there.
 fn remove_stale_snapshot(log: &Log, at: Offset) -> Result<()> {
-    let is_base = log.segments.snapshot().iter().any(|s| s.base() == at);
-    if is_base || at == log.flusher.mark().recovery_offset {
+    if has_base(&log.segments.snapshot(), at) || at == log.flusher.mark().recovery_offset {
         return Ok(());
     }
     let dir = &log.identity.dir;

@@ -8,7 +8,7 @@
 use crate::{
     env::{DirEntry, Env, trace::event},
     error::{Error, Result},
-    partition::log::Log,
+    partition::{log::Log, state::segment_list::has_base},
     storage::{
         apart::{free_aside_name, is_no_file},
         files::FilePool,
@@ -126,11 +126,6 @@ pub(in crate::partition) fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(|e| Error::io("list", dir, e)),
     }
-}
-
-/// Whether one of `segments`, which are sorted, begins at `base`.
-pub(in crate::partition) fn has_base(segments: &[Arc<Segment>], base: Offset) -> bool {
-    segments.binary_search_by_key(&base, |segment| segment.base()).is_ok()
 }
 
 /// Whether a file was about to take another one's name.

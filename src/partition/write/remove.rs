@@ -12,7 +12,10 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
-        state::append_state::{Active, PendingSeal, ProducerSnapshot},
+        state::{
+            append_state::{Active, PendingSeal, ProducerSnapshot},
+            segment_list::end_of,
+        },
         write::{
             load::ready,
             roll::{RollFor, roll},
@@ -89,7 +92,7 @@ impl Look {
         let (segments, high_watermark) = (&self.segments, log.offsets.high_watermark());
         let durable = log.flusher.flushed();
         let may_go = |i: usize| {
-            let upper = segments.get(i + 1).map_or(self.end, |next| next.base());
+            let upper = end_of(segments, i, self.end);
             let empty_active = i + 1 == segments.len() && segments.get(i).is_some_and(|s| s.readable() == 0);
             upper <= high_watermark && upper <= durable && !empty_active
         };

@@ -8,7 +8,7 @@ use crate::{
     partition::{
         log::Log,
         read::by_time::largest_timestamp_of,
-        state::{settings::LogConfig, troubles::Chore},
+        state::{segment_list::end_of, settings::LogConfig, troubles::Chore},
         write::remove::{Look, remove_files},
     },
     storage::segment::Segment,
@@ -49,8 +49,7 @@ fn count_by_age(
     let Some(limit) = config.retention_time else { return Ok(count) };
     let oldest = log.data_dir.env.now().minus(limit);
     for (i, segment) in segments.iter().enumerate().skip(count) {
-        let end = segments.get(i + 1).map_or(end, |next| next.base());
-        match time_of(log, segment, end) {
+        match time_of(log, segment, end_of(segments, i, end)) {
             Ok(time) if time < oldest => {}
             Ok(_) | Err(Error::Corrupt { .. }) => return Ok(i),
             Err(error) => return Err(error),
@@ -139,6 +138,5 @@ fn time_of(log: &Arc<Log>, segment: &Segment, end: Offset) -> Result<Timestamp> 
 
 /// How many segments from the front satisfy `goes`, which is told the offset behind each.
 fn prefix(segments: &[Arc<Segment>], end: Offset, goes: impl Fn(&Segment, Offset) -> bool) -> usize {
-    let upper = |i: usize| segments.get(i + 1).map_or(end, |next| next.base());
-    segments.iter().enumerate().take_while(|(i, segment)| goes(segment, upper(*i))).count()
+    segments.iter().enumerate().take_while(|(i, segment)| goes(segment, end_of(segments, *i, end))).count()
 }
