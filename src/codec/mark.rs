@@ -57,18 +57,26 @@ impl Mark {
     /// The mark of a partition that ends at `end`, at `position` of its segment: all of it is durable, and nothing needs to
     /// be looked at again.
     pub fn at(topic: &TopicId, partition: u32, end: Offset, position: u64, index_checksum: u32) -> Self {
-        let position = u32::try_from(position).unwrap_or(u32::MAX);
-        let blank = Mark::blank(topic, partition);
-        Mark { recovery_offset: end, recovery_position: position, index_checksum, ..blank }
-            .flushed_at(end, position.into())
+        Mark::blank(topic, partition).recovering_at(end, position, index_checksum).flushed_at(end, position)
+    }
+
+    /// This mark once nothing before `offset`, at `position` of its segment, needs to be looked at again.
+    #[must_use]
+    pub fn recovering_at(self, offset: Offset, position: u64, index_checksum: u32) -> Self {
+        Mark { recovery_offset: offset, recovery_position: in_segment(position), index_checksum, ..self }
+    }
+
+    /// This mark once everything up to `end`, at `position` of its segment, is durable, whatever else is under way.
+    #[must_use]
+    pub fn durable_to(self, end: Offset, position: u64) -> Self {
+        Mark { flushed_offset: end, flushed_position: in_segment(position), ..self }
     }
 
     /// This mark once everything up to `end`, at `position` of its segment, is durable, and no flush is under way or has
     /// failed.
     #[must_use]
     pub fn flushed_at(self, end: Offset, position: u64) -> Self {
-        let position = u32::try_from(position).unwrap_or(u32::MAX);
-        Mark { flushing_offset: end, flushed_offset: end, flushed_position: position, failed: false, ..self }
+        Mark { flushing_offset: end, failed: false, ..self.durable_to(end, position) }
     }
 
     /// The bytes of its slot.
@@ -109,6 +117,11 @@ impl Mark {
             index_checksum: u32::from_be_bytes(part(bytes, 53)),
         })
     }
+}
+
+/// A position as a slot has room for it.
+fn in_segment(position: u64) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 /// How far the manifest's file is durable.

@@ -133,12 +133,11 @@ impl Flusher {
     pub fn made_durable(
         &self,
         end: Offset,
-        position: u32,
+        position: u64,
         write: impl FnOnce(&Mark) -> Result<()>,
     ) -> Result<()> {
         let mut state = self.state.lock();
-        state.mark.flushed_offset = end;
-        state.mark.flushed_position = position;
+        state.mark = state.mark.durable_to(end, position);
         let mark = state.mark;
         state.write(mark, write)
     }

@@ -96,11 +96,8 @@ fn lead_here(log: &Log, capture: &Capture) -> Result<()> {
         log.data_dir.manifest.flush()?;
         log.names_flushed(&capture.segment);
     }
-    log.write_mark(|mark| {
-        mark.recovery_offset = capture.end;
-        mark.recovery_position = u32::try_from(capture.position).unwrap_or(u32::MAX);
-        mark.index_checksum = capture.indexes.as_ref().map_or(UNKNOWN, |(_, _, checksum)| *checksum);
-    })?;
+    let index_checksum = capture.indexes.as_ref().map_or(UNKNOWN, |(_, _, checksum)| *checksum);
+    log.write_mark(|mark| *mark = mark.recovering_at(capture.end, capture.position, index_checksum))?;
     if !planted!(checkpoint_leaves_its_mark_in_the_cache) {
         log.data_dir.marks.flush()?;
     }

@@ -213,8 +213,7 @@ impl Log {
     /// Has the mark say what a flush made durable. Where the slot cannot be written, it says less than is so, which harms
     /// nobody; the next mark, or the checkpoint that is due now, says it.
     fn note_flushed(&self, work: &Work) {
-        let position = u32::try_from(work.position).unwrap_or(u32::MAX);
-        if self.flusher.made_durable(work.end, position, |mark| self.write_slot(mark)).is_err() {
+        if self.flusher.made_durable(work.end, work.position, |mark| self.write_slot(mark)).is_err() {
             self.due.checkpoint_now();
         }
     }
