@@ -75,7 +75,11 @@ pub fn copy_anew(env: &dyn Env, path: &Path) -> Result<()> {
 
 /// Makes the name that a file has got durable.
 pub fn sync_parent(env: &dyn Env, path: &Path) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    sync_dir(env, path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(env: &dyn Env, dir: &Path) -> Result<()> {
     env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
 }
 

@@ -31,7 +31,7 @@ use crate::env::sync::Mutex;
 use crate::env::{Env, File, Open, write_all_at};
 use crate::error::{Error, Result};
 use crate::storage::access::Access;
-use crate::storage::apart::remove_if_there;
+use crate::storage::apart::{remove_if_there, sync_dir};
 use crate::storage::marks::Marks;
 use crate::types::TopicId;
 use std::path::{Path, PathBuf};
@@ -234,7 +234,7 @@ impl Manifest {
             return Ok(());
         };
         file.sync_data().map_err(|e| Error::io("flush", &self.path, e))?;
-        self.env.sync_dir(&self.dir).map_err(|e| Error::io("flush", &self.dir, e))
+        sync_dir(&*self.env, &self.dir)
     }
 
     /// Follows the handle that writes: reads what it added, or the new file that it made. Says whether there was any.
@@ -396,7 +396,7 @@ impl Manifest {
         }
         // From here on either name may come back after a power cut, so appending to one file is not enough.
         if !planted!(manifest_renamed_without_flush) {
-            self.env.sync_dir(&self.dir).map_err(|e| Failure::Final(Error::io("flush", &self.dir, e)))?;
+            sync_dir(&*self.env, &self.dir).map_err(Failure::Final)?;
         }
         *inner = Inner {
             file: Some(file),

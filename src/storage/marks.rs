@@ -4,7 +4,10 @@
 //! reads as none. Writing one is a single `pwrite` without a flush, so a mark survives the process at once and a power
 //! cut once it was flushed. The file is made when the first mark is written.
 
-use super::{access::Access, apart::copy_anew};
+use super::{
+    access::Access,
+    apart::{copy_anew, sync_dir},
+};
 use crate::codec::mark::{MARK_BYTES, ManifestMark, Mark};
 use crate::env::sync::{AtomicBool, Mutex, Ordering};
 use crate::env::{Env, File, Open, read_full_at, write_all_at};
@@ -164,7 +167,7 @@ impl Marks {
             }
         }
         let made = self.env.open(&self.path, Open::Create).map_err(|e| Error::io("create", &self.path, e))?;
-        self.env.sync_dir(&self.dir).map_err(|e| Error::io("flush", &self.dir, e))?;
+        sync_dir(&*self.env, &self.dir)?;
         *file = Some(made.clone());
         Ok(made)
     }

@@ -28,6 +28,7 @@ use crate::{
         state::{identity::Identity, settings::LogConfig},
     },
     storage::{
+        apart::sync_dir,
         data_dir::DataDir,
         manifest::{Flush, ManifestState, PartitionState, TopicState},
     },
@@ -393,8 +394,7 @@ impl Catalog {
         if planted!(create_without_directory_flush) {
             return Ok(());
         }
-        let dir = &self.data_dir.dir;
-        self.data_dir.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+        sync_dir(&*self.data_dir.env, &self.data_dir.dir)
     }
 
     /// Adds partitions, so that the topic has `count`.

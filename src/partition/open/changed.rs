@@ -28,7 +28,7 @@ use crate::{
         write::quarantine::entries_of,
     },
     storage::{
-        apart::{copy_range, free_aside_name},
+        apart::{copy_range, free_aside_name, sync_dir},
         data_dir::DataDir,
         layout::{LOG_STARTS, SegmentFile},
         manifest::PartitionState,
@@ -216,8 +216,7 @@ impl Recovery<'_> {
         let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
         let path = segment.path();
         let aside = free_aside_name(env, path);
-        let copied = copy_range(env, path, position, &aside)
-            .and_then(|()| env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e)));
+        let copied = copy_range(env, path, position, &aside).and_then(|()| sync_dir(env, dir));
         match copied {
             Ok(()) => {
                 self.put_aside.push(aside);

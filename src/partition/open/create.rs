@@ -12,7 +12,7 @@ use crate::{
         state::{append_state::AppendState, identity::Identity, settings::LogConfig},
     },
     storage::{
-        apart::is_no_file,
+        apart::{is_no_file, sync_dir},
         data_dir::DataDir,
         layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile},
         scan::LEADER_EPOCH,
@@ -51,7 +51,7 @@ pub fn prepare(data_dir: &DataDir, identity: &Identity, durably: bool) -> Result
         }
     }
     if durably {
-        env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+        sync_dir(env, dir)?;
     }
     data_dir.marks.write(identity.slot, &Mark::blank(&identity.topic_id, identity.name.partition))
 }

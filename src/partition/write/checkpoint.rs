@@ -19,6 +19,7 @@ use crate::{
         write::{remove::forget_removed, snapshot::write_snapshot},
     },
     storage::{
+        apart::sync_dir,
         index::IndexBytes,
         layout::{LEADER_EPOCHS, SegmentFile},
         manifest::Flush,
@@ -90,7 +91,7 @@ fn lead_here(log: &Log, capture: &Capture) -> Result<()> {
     if !capture.epochs.is_empty() {
         replace_file(env, &dir.join(LEADER_EPOCHS), encode_epochs(&capture.epochs).as_bytes())?;
     }
-    env.sync_dir(dir).map_err(|e| crate::error::Error::io("flush", dir, e))?;
+    sync_dir(env, dir)?;
     if has_new_names(log) && !planted!(recover_where_no_segment_is) {
         // A roll after the last flush, and nothing behind it: the mark is to lead to a segment that is known.
         log.data_dir.manifest.flush()?;

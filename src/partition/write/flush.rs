@@ -19,7 +19,7 @@ use crate::{
         state::{append_state::PendingSeal, flush_state::Request},
         write::remove::forget_removed,
     },
-    storage::segment::Segment,
+    storage::{apart::sync_dir, segment::Segment},
     types::{Durability, Offset},
 };
 use std::{io, sync::Arc};
@@ -161,9 +161,8 @@ impl Log {
             }
         }
         if work.names {
-            let dir = &self.identity.dir;
             if !planted!(no_directory_flush) {
-                self.data_dir.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+                sync_dir(&*self.data_dir.env, &self.identity.dir)?;
             }
             if !planted!(no_manifest_flush) {
                 self.data_dir.manifest.flush()?;

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     partition::{log::Log, state::segment_list::has_base},
     storage::{
-        apart::{free_aside_name, is_no_file},
+        apart::{free_aside_name, is_no_file, sync_dir},
         files::FilePool,
         layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
         scan::{ScanItem, Scanner},
@@ -115,7 +115,7 @@ pub(in crate::partition) fn put_segment_aside(
         }
     }
     // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
-    env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+    sync_dir(env, dir)?;
     Ok((!is_empty).then_some(aside))
 }
 

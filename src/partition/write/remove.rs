@@ -9,7 +9,7 @@
 
 use crate::{
     env::{sync::Ordering, trace::event},
-    error::{Error, Result},
+    error::Result,
     partition::{
         log::Log,
         state::{
@@ -22,7 +22,7 @@ use crate::{
             snapshot::write_snapshot,
         },
     },
-    storage::{manifest::Flush, segment::Segment},
+    storage::{apart::sync_dir, manifest::Flush, segment::Segment},
     types::Offset,
 };
 use std::sync::Arc;
@@ -71,9 +71,8 @@ impl Look {
         };
         keep_producers(log, below, producers)?;
         // The manifest is about to name the segment that begins there as the first one, durably.
-        let dir = &log.identity.dir;
         if !planted!(retention_leaves_a_nameless_segment) {
-            log.data_dir.env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))?;
+            sync_dir(&*log.data_dir.env, &log.identity.dir)?;
         }
         event!(INFO, partition = %log.identity.name, segments = count, "removing the oldest segments");
         record(log, below)?;
