@@ -177,6 +177,6 @@ fn life_of(log: &Log) -> Life {
     Life {
         topic_id: Some(log.identity.topic_id),
         // That of now, not of the offset: everything below the end belongs to the log as it is in this life.
-        incarnation: Some(log.incarnation_of(Offset::MAX).0),
+        incarnation: Some(log.incarnation_of(Offset::MAX)),
     }
 }

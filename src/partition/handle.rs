@@ -97,7 +97,7 @@ impl Partition {
     ///
     /// 0 in a forked child, which cannot ask.
     pub fn incarnation_of(&self, offset: impl Into<Offset>) -> u32 {
-        if self.log.is_of_this_process() { self.log.incarnation_of(offset.into()).0 } else { 0 }
+        if self.log.is_of_this_process() { self.log.incarnation_of(offset.into()) } else { 0 }
     }
 
     /// The bytes of all its record batches.

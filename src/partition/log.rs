@@ -232,10 +232,10 @@ impl Log {
         drop(self.checkpointing.lock());
     }
 
-    /// The incarnation that `offset` belongs to, and where that one ends when it is not the last.
-    pub fn incarnation_of(&self, offset: Offset) -> (u32, Option<Offset>) {
+    /// The number of the incarnation that `offset` belongs to.
+    pub fn incarnation_of(&self, offset: Offset) -> u32 {
         let state = self.data_dir.manifest.state();
-        state.of(self.identity.id()).map_or((0, None), |partition| partition.incarnation_of(offset))
+        state.of(self.identity.id()).map_or(0, |partition| partition.incarnation_of(offset))
     }
 
     /// Where incarnation `number` ended: the lowest first offset of the later ones, for a later one may begin below an

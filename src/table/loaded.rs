@@ -83,7 +83,7 @@ impl<S: State> Loaded<S> {
         let log = self.log();
         let at = SidecarPoint {
             topic_id: log.identity.topic_id,
-            incarnation: log.incarnation_of(Offset::MAX).0,
+            incarnation: log.incarnation_of(Offset::MAX),
             next_offset: self.batches.position() + u64::from(planted!(a_sidecar_says_more_than_it_has)),
         };
         replace_file(env, &sidecar_path::<S>(log), &self.state.encode_sidecar(at))

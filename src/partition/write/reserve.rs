@@ -55,8 +55,8 @@ pub(in crate::partition) fn new_incarnation(
     if !active.new_incarnation || planted!(no_incarnation) {
         return None;
     }
-    let (number, _) = log.incarnation_of(Offset::MAX);
-    Some(log.identity.id().incarnation(number.saturating_add(1), first_offset))
+    let number = log.incarnation_of(Offset::MAX).saturating_add(1);
+    Some(log.identity.id().incarnation(number, first_offset))
 }
 
 /// Reserves space for `size` more bytes, so that a full disk is met before anything is written.

@@ -76,7 +76,7 @@ pub struct PartitionState {
     pub segments: Segments,
     /// The first offset that can be read.
     pub log_start: Offset,
-    /// Its lives: number and first offset of each.
+    /// Its lives: number and first offset of each, ascending.
     pub incarnations: VecDeque<(u32, Offset)>,
     /// What another writer appended, ascending.
     pub taken_in: VecDeque<TakenIn>,
@@ -192,12 +192,10 @@ impl PartitionState {
         }
     }
 
-    /// The incarnation that `offset` belongs to, and where that one ends when it is not the last.
-    pub fn incarnation_of(&self, offset: Offset) -> (u32, Option<Offset>) {
-        let later = self.incarnations.iter().position(|(_, first)| *first > offset);
-        let index = later.unwrap_or(self.incarnations.len()).checked_sub(1);
-        let number = index.and_then(|i| self.incarnations.get(i)).map_or(0, |(number, _)| *number);
-        (number, later.and_then(|i| self.incarnations.get(i)).map(|(_, first)| *first))
+    /// The number of the incarnation that `offset` belongs to.
+    pub fn incarnation_of(&self, offset: Offset) -> u32 {
+        let begun = self.incarnations.iter().rev().find(|(_, first)| *first <= offset);
+        begun.map_or(0, |(number, _)| *number)
     }
 
     /// Where incarnation `number` ended: the lowest first offset of the later ones, for a later one may begin below an
