@@ -32,7 +32,7 @@ use crate::{
         data_dir::DataDir,
         layout::{LOG_STARTS, SegmentFile},
         manifest::PartitionState,
-        segment::{Segment, sidecars::UNKNOWN},
+        segment::Segment,
         sidecar::{OFFSETS_MAX, read_file, remove_if_there},
     },
     types::{Offset, TopicPartition},
@@ -286,7 +286,7 @@ fn seal(segment: &Arc<Segment>, next: Offset) -> Result<Seal> {
         largest_timestamp: segment.largest_timestamp()?,
         generation: 0,
         place: Tier::Local,
-        index_checksum: segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum),
+        index_checksum: segment.checksum_to_write(),
     };
     segment.set_sealed(&sealed);
     Ok(sealed)

@@ -77,8 +77,7 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
 fn closing_facts(log: &Log, writer: &AppendState) -> Result<PartitionClosed> {
     let (size, largest_timestamp, index_checksum) = match writer {
         AppendState::Loaded { active, .. } => {
-            let checksum = active.segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum);
-            (active.position, active.segment.largest_timestamp()?, checksum)
+            (active.position, active.segment.largest_timestamp()?, active.segment.checksum_to_write())
         }
         // Nothing is read for a log that nobody appended to.
         AppendState::Unloaded { size, .. } => {

@@ -12,12 +12,7 @@ use crate::{
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
     partition::{log::Log, state::append_state::Active, write::quarantine::put_stray_aside},
-    storage::{
-        layout::SegmentFile,
-        manifest::Flush,
-        segment::{ActiveSegment, sidecars::UNKNOWN},
-        sidecar::remove_segment_files,
-    },
+    storage::{layout::SegmentFile, manifest::Flush, segment::ActiveSegment, sidecar::remove_segment_files},
     types::{Offset, Timestamp},
 };
 use std::{io, sync::Arc};
@@ -102,7 +97,7 @@ fn facts_of(active: &Active, next_offset: Offset) -> Result<Seal> {
         largest_timestamp: segment.largest_timestamp()?,
         generation: 0,
         place: Tier::Local,
-        index_checksum: segment.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum),
+        index_checksum: segment.checksum_to_write(),
     })
 }
 

@@ -82,6 +82,11 @@ impl Segment {
         Some((index, aborted, checksum))
     }
 
+    /// The checksum of the indexes as they are known in memory; [`UNKNOWN`] where only the files have them.
+    pub fn checksum_to_write(&self) -> u32 {
+        self.indexes_to_write().map_or(UNKNOWN, |(_, _, checksum)| checksum)
+    }
+
     /// Whether the indexes were built again because their files were wrong; asked once.
     pub fn take_rebuilt(&self) -> bool {
         self.rebuilt.swap(false, Ordering::Relaxed)
