@@ -1,7 +1,7 @@
 //! One log: an ordered sequence of record batches over segments.
 //!
-//! [`Log`] is what writers, readers and caretakers share. Its parts lie in files of their own: appending in `append`,
-//! becoming durable in `write`, opening in `open`, reading in `read`.
+//! [`Log`] is what writers, readers and caretakers share. What it keeps of itself lies in `state`; what is done with it in
+//! `read`, `write` (appending, becoming durable, removing, closing) and `open`.
 //!
 //! What is always true: one writer at a time, who holds [`Log::writer`]; readers take the segment list and the offsets
 //! without that lock; bytes are published only when they are whole batches in the file.
@@ -77,9 +77,6 @@ impl fmt::Debug for Log {
         f.debug_struct("Log").field("name", &format_args!("{}", self.identity.name)).finish_non_exhaustive()
     }
 }
-
-/// How often is looked again behind a writer that goes on: files that show something else each time are not its work.
-pub(super) const LOOKS: usize = 16;
 
 impl Log {
     /// The settings in force.

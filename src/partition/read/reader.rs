@@ -11,8 +11,12 @@ use crate::{
     },
     error::{Error, Result},
     partition::{
-        log::{LOOKS, Log},
-        read::{aborted::aborted_between, damage, retry::was_left_behind},
+        log::Log,
+        read::{
+            aborted::aborted_between,
+            damage,
+            retry::{LOOKS, was_left_behind},
+        },
         state::{replay::read_epochs, segment_list::floor},
     },
     storage::segment::{Located, PagesVerdict, Segment},

@@ -2,12 +2,12 @@
 
 use crate::{
     error::{Error, Result},
-    partition::{
-        log::{LOOKS, Log},
-        read::damage,
-    },
+    partition::{log::Log, read::damage},
     types::Offset,
 };
+
+/// How often is looked again behind a writer that goes on: files that show something else each time are not its work.
+pub(super) const LOOKS: usize = 16;
 
 /// Runs `look`, which reads segments, again where it failed and retention has taken one of them away in between;
 /// `Closed` where the topic was deleted.
