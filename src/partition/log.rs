@@ -26,11 +26,7 @@ use crate::{
     storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment},
     types::{Durability, Offset, TopicPartition},
 };
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// A log.
 pub struct Log {
@@ -138,15 +134,18 @@ impl Log {
     /// The first damage that anybody met: the opening, an append, a reader. `None` once retention has removed it.
     pub fn damage(&self) -> Option<Error> {
         let refusal = self.refusal().filter(|error| matches!(error, Error::Corrupt { .. }));
-        refusal.or_else(|| {
-            let gone = |path: &Path| {
-                let base = path.file_name().and_then(|n| n.to_str()).and_then(|n| SegmentFile::Log.parse(n));
-                base.is_some_and(|base| self.first_base().is_some_and(|first| base < first))
-            };
+        let met = || {
             let met = self.damage.lock().clone();
-            let met = met.filter(|error| !matches!(error, Error::Corrupt { path, .. } if gone(path)));
-            met.or_else(|| self.segments.snapshot().iter().find_map(|segment| segment.surplus()))
-        })
+            met.filter(|error| !self.is_about_what_was_removed(error))
+        };
+        let surplus = || self.segments.snapshot().iter().find_map(|segment| segment.surplus());
+        refusal.or_else(met).or_else(surplus)
+    }
+
+    fn is_about_what_was_removed(&self, error: &Error) -> bool {
+        let Error::Corrupt { path, .. } = error else { return false };
+        let base = path.file_name().and_then(|n| n.to_str()).and_then(|n| SegmentFile::Log.parse(n));
+        base.is_some_and(|base| self.first_base().is_some_and(|first| base < first))
     }
 
     /// Whether its tail was looked at by the opening, and nothing was written since.
