@@ -9,4 +9,6 @@ pub mod log;
 pub mod open;
 pub mod read;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod write;

@@ -1,10 +1,13 @@
 //! The latest is the end at the time of the subscription. What comes after it is read, wherever it comes.
 
-use super::{
-    reading::{end, transactional},
-    *,
+use super::*;
+use crate::{
+    partition::{
+        tests::{end, transactional},
+        write::log_start::advance_log_start,
+    },
+    types::IsolationLevel,
 };
-use crate::{partition::write::log_start::advance_log_start, types::IsolationLevel};
 
 const MINUTE: AutoOffsetReset = AutoOffsetReset::ByDuration(Duration::from_secs(60));
 

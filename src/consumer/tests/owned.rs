@@ -1,12 +1,10 @@
 //! Records that outlive their poll, and where to go on behind a poll.
 
-use super::{
-    reading::{end, transactional},
-    *,
-};
+use super::*;
 use crate::{
     codec::builder::BatchBuilder,
     error::ErrorKind,
+    partition::tests::{end, transactional},
     types::{Compression, IsolationLevel},
 };
 

@@ -2,12 +2,11 @@
 
 use super::*;
 use crate::{
-    codec::{builder::BatchBuilder, control::marker_batch},
     env::Open,
     error::ErrorKind,
-    partition::write::gate::Origin,
+    partition::tests::{end, transactional},
     planted,
-    types::{Compression, IsolationLevel},
+    types::IsolationLevel,
 };
 
 #[test]
@@ -91,26 +90,6 @@ fn one_poll_takes_from_several_partitions() {
     let records = consumer.poll(Duration::ZERO).unwrap();
     assert_eq!(records.partitions().map(|p| p.partition).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(values(&records), ["a", "c"]);
-}
-
-pub(super) fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
-    let mut builder = BatchBuilder::new();
-    builder.append(Timestamp::from_millis(1), None, Some(value.as_bytes()), &[]).unwrap();
-    let mut batch = builder.seal(Compression::None, None).unwrap();
-    batch.set_producer(producer, 0, sequence);
-    batch.set_transactional(true);
-    let appended = log.append(&mut batch).unwrap();
-    log.acknowledge(appended.next_offset, true).unwrap();
-}
-
-pub(super) fn end(log: &Log, producer: i64, commit: bool) {
-    let appended = log
-        .append_from(
-            &mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2)),
-            Origin::Coordinator,
-        )
-        .unwrap();
-    log.acknowledge(appended.next_offset, true).unwrap();
 }
 
 #[test]

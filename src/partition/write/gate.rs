@@ -88,14 +88,10 @@ impl Condition for ProducerState {
 #[cfg(test)]
 mod tests {
     use crate::{
-        ErrorKind, Streamlog, Timestamp, TopicConfig,
+        ErrorKind, Streamlog, TopicConfig,
         clients::IsolationLevel,
-        codec::{
-            builder::{BatchBuilder, SealedBatch},
-            control::marker_batch,
-        },
-        partition::{log::Log, write::gate::*},
-        types::Compression,
+        codec::builder::SealedBatch,
+        partition::{log::Log, tests, write::gate::*},
     };
     use std::sync::Arc;
 
@@ -107,16 +103,11 @@ mod tests {
     }
 
     fn batch(sequence: i32) -> SealedBatch {
-        let mut builder = BatchBuilder::new();
-        builder.append(Timestamp::from_millis(1), None, Some(b"x"), &[]).unwrap();
-        let mut batch = builder.seal(Compression::None, None).unwrap();
-        batch.set_producer(9, 0, sequence);
-        batch.set_transactional(true);
-        batch
+        tests::batch_in_transaction(9, sequence, "x")
     }
 
     fn marker() -> SealedBatch {
-        marker_batch(9, 0, true, 0, Timestamp::from_millis(2))
+        tests::marker(9, true)
     }
 
     #[test]

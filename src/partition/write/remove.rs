@@ -207,21 +207,14 @@ mod tests {
     #[cfg(all(feature = "sim", feature = "__planted"))]
     fn producers_outlive_the_removal_of_everything() {
         use crate::{
-            codec::builder::BatchBuilder,
             config::Builder,
-            partition::write::{append::Appended, log_start::advance_log_start},
+            partition::{
+                tests::{self, batch},
+                write::{gate::Origin, log_start::advance_log_start},
+            },
             sim::{Crash, SimEnv},
-            types::{Compression, Timestamp},
         };
-        fn append(log: &Log, sequence: i32) -> Appended {
-            let mut builder = BatchBuilder::new();
-            builder.append(Timestamp::from_millis(1), None, Some(b"x"), &[]).unwrap();
-            let mut batch = builder.seal(Compression::None, None).unwrap();
-            batch.set_producer(9, 0, sequence);
-            let appended = log.append(&mut batch).unwrap();
-            log.acknowledge(appended.next_offset, true).unwrap();
-            appended
-        }
+        let append = |log: &Log, sequence| tests::append(log, batch(9, sequence, "x"), Origin::Producer);
         let open = |env: &SimEnv| Builder::env(env, "/data").background_thread(false).open().unwrap();
         let env = SimEnv::new(1);
         let streamlog = open(&env);

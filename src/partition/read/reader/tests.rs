@@ -4,12 +4,13 @@
 use crate::{
     Error, RecordData, Streamlog, TopicConfig,
     clients::IsolationLevel,
-    codec::{
-        builder::{BatchBuilder, SealedBatch, Stamp},
-        control::marker_batch,
-    },
+    codec::builder::{BatchBuilder, SealedBatch, Stamp},
     env::{Env, Open, memory::MemoryEnv, write_all_at},
-    partition::{handle::Partition, log::Log, read::retry::retry_after_trim, write::gate::Origin},
+    partition::{
+        handle::Partition,
+        read::retry::retry_after_trim,
+        tests::{end, transactional},
+    },
     streamlog::Builder,
     types::{Compression, Offset, Timestamp},
 };
@@ -20,26 +21,6 @@ fn open(env: &Arc<MemoryEnv>) -> (Streamlog, Partition) {
     let topic = log.topic("t").or_else(|_| log.create_topic("t", TopicConfig::default().segment_bytes(600)));
     let partition = topic.unwrap().partition(0).unwrap();
     (log, partition)
-}
-
-fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
-    let mut builder = BatchBuilder::new();
-    builder.append(Timestamp::from_millis(1), None, Some(value.as_bytes()), &[]).unwrap();
-    let mut batch = builder.seal(Compression::None, None).unwrap();
-    batch.set_producer(producer, 0, sequence);
-    batch.set_transactional(true);
-    let appended = log.append(&mut batch).unwrap();
-    log.acknowledge(appended.next_offset, true).unwrap();
-}
-
-fn end(log: &Log, producer: i64, commit: bool) {
-    let appended = log
-        .append_from(
-            &mut marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2)),
-            Origin::Coordinator,
-        )
-        .unwrap();
-    log.acknowledge(appended.next_offset, true).unwrap();
 }
 
 fn committed(partition: &Partition) -> Vec<String> {

@@ -1,0 +1,51 @@
+//! What tests of several rooms do to a log: batches of producers, and the markers that end their transactions.
+
+use crate::{
+    codec::{
+        builder::{BatchBuilder, SealedBatch},
+        control::marker_batch,
+    },
+    partition::{
+        log::Log,
+        write::{append::Appended, gate::Origin},
+    },
+    types::{Compression, Timestamp},
+};
+
+/// A batch of one record, of `producer`.
+pub(crate) fn batch(producer: i64, sequence: i32, value: &str) -> SealedBatch {
+    let mut builder = BatchBuilder::new();
+    builder.append(Timestamp::from_millis(1), None, Some(value.as_bytes()), &[]).unwrap();
+    let mut batch = builder.seal(Compression::None, None).unwrap();
+    batch.set_producer(producer, 0, sequence);
+    batch
+}
+
+/// The same, in a transaction.
+pub(crate) fn batch_in_transaction(producer: i64, sequence: i32, value: &str) -> SealedBatch {
+    let mut batch = batch(producer, sequence, value);
+    batch.set_transactional(true);
+    batch
+}
+
+/// What ends a transaction of `producer`.
+pub(crate) fn marker(producer: i64, commit: bool) -> SealedBatch {
+    marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2))
+}
+
+/// Appends a batch, and returns when it is durable.
+pub(crate) fn append(log: &Log, mut batch: SealedBatch, origin: Origin) -> Appended {
+    let appended = log.append_from(&mut batch, origin).unwrap();
+    log.acknowledge(appended.next_offset, true).unwrap();
+    appended
+}
+
+/// Appends a record in a transaction.
+pub(crate) fn transactional(log: &Log, producer: i64, sequence: i32, value: &str) {
+    append(log, batch_in_transaction(producer, sequence, value), Origin::Producer);
+}
+
+/// Ends a transaction.
+pub(crate) fn end(log: &Log, producer: i64, commit: bool) {
+    append(log, marker(producer, commit), Origin::Coordinator);
+}
