@@ -62,7 +62,7 @@ struct Progress {
 
 impl fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Crew").finish_non_exhaustive()
+        f.debug_struct("WorkerPool").finish_non_exhaustive()
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crew_that_was_dismissed_has_no_thread_and_its_callers_work_alone() {
+    fn a_pool_that_was_dismissed_has_no_thread_and_its_callers_work_alone() {
         let (workers, ran) = (WorkerPool::new(), Arc::new(AtomicUsize::new(0)));
         let this = std::thread::current().id();
         let run = |alone: bool| {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crew_that_is_dropped_by_one_of_its_own_threads_does_not_wait_for_it() {
+    fn a_pool_that_is_dropped_by_one_of_its_own_threads_does_not_wait_for_it() {
         let workers = Arc::new(WorkerPool::new());
         let (both, ran) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)));
         let jobs = (0..2).map(|_| -> Job {

@@ -68,7 +68,7 @@ pub struct DataDir {
 
 impl fmt::Debug for DataDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("DataDir").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
 

@@ -115,7 +115,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads from another source.
+    /// Reads bytes in another way.
     #[must_use]
     pub fn reading(mut self, source: ReadPath) -> Self {
         self.source = source;

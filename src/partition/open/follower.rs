@@ -4,7 +4,7 @@
 //! whole, chained, valid batch in the file. It changes nothing on disk, and shows the same when no writer lives.
 //!
 //! What the manifest and the mark say is read before the files. So whatever they promise was in the files then; where it
-//! is not there a moment later, the writer may have removed it by retention, or put another file in its place. An
+//! is not there a moment later, the writer may have removed it by retention, or put another file in its place. A
 //! follower therefore looks a second time, at files that it opens anew, before it says that something is missing: it is
 //! damage only where the manifest says of the partition what it said before. How it goes through the files, and what
 //! becomes of damage, is in `follow`.
@@ -82,21 +82,21 @@ impl Follower {
         let offsets = OffsetSet { log_start: state.log_start, ..OffsetSet::default() };
         let parts = LogParts::new(identity, Arc::new(config), writer);
         let log = LogParts { offsets, ..parts }.assemble(data_dir);
-        let mut observer =
+        let mut follower =
             Follower { trail: Trail::new(log), seen: None, found: None, doubt: None, life: None };
-        let state = observer.see_what_changed(state)?;
-        observer.refresh(&state)?;
-        if let Some(closed) = observer.seen.as_ref().map(|seen| seen.closed) {
-            observer.drop_what_does_not_follow();
-            observer.found = Some(observer.what_changed(&state, &closed)?);
-        } else if let Some(missing) = &observer.trail.missing {
-            let log = &observer.trail.log;
+        let state = follower.see_what_changed(state)?;
+        follower.refresh(&state)?;
+        if let Some(closed) = follower.seen.as_ref().map(|seen| seen.closed) {
+            follower.drop_what_does_not_follow();
+            follower.found = Some(follower.what_changed(&state, &closed)?);
+        } else if let Some(missing) = &follower.trail.missing {
+            let log = &follower.trail.log;
             let whole = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
-            let bytes_read = observer.trail.replay.as_ref().map_or(0, |replay| replay.bytes_read);
-            observer.found = Some(PartitionRecovery { verdict: missing.verdict(), bytes_read, ..whole });
+            let bytes_read = follower.trail.replay.as_ref().map_or(0, |replay| replay.bytes_read);
+            follower.found = Some(PartitionRecovery { verdict: missing.verdict(), bytes_read, ..whole });
         }
-        observer.report_contents();
-        Ok(observer)
+        follower.report_contents();
+        Ok(follower)
     }
 
     /// The opening has read what it reads: what of that has a content that cannot be read belongs to its report.

@@ -1,10 +1,9 @@
 //! Going through all segments of a directory that nobody vouches for.
 //!
 //! Without a manifest and without a mark the bytes of the `.log` files are the only truth: every batch is checked once,
-//! its records included (compressed ones as far as [`Unpacked`] goes),
-//! gaps between offsets are allowed (a compacted log has them), and the indexes are built anew. Where whole batches
-//! follow something bad, that is damage, which readers come to as an error; where none follow, the log ends there.
-//! Nothing is changed on disk.
+//! its records included (compressed ones as far as [`Contents`] goes), gaps between offsets are allowed (a compacted log
+//! has them), and the indexes are built anew. Where whole batches follow something bad, that is damage, which readers
+//! come to as an error; where none follow, the log ends there. Nothing is changed on disk.
 
 use crate::{
     codec::{

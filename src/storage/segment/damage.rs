@@ -9,7 +9,7 @@ use std::ops::Range;
 /// A stretch of a segment that is not what was written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The bytes, from the end of the last wdamage batch to the beginning of the next.
+    /// The bytes, from the end of the last whole batch to the beginning of the next.
     pub bytes: Range<u64>,
     /// The offsets that may have been there.
     pub offsets: Range<Offset>,
