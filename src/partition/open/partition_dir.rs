@@ -362,13 +362,13 @@ impl Above {
         let flushed = checkpointed(&**env, above.join(RECOVERY_POINTS), &name).ok().flatten();
         let mut known = Above { log_start, flushed: flushed.unwrap_or(Offset::ZERO), ..Above::default() };
         // Whatever is wrong with a manifest concerns those who open the log.
-        if let Ok(manifest) = Manifest::open(Arc::clone(env), above, Access::ReadOnly)
-            && let Some(topic) = manifest.state().topic_named(&name.topic)
-            && let Some(state) = usize::try_from(name.partition).ok().and_then(|i| topic.partitions.get(i))
+        let manifest = Manifest::open(Arc::clone(env), above, Access::ReadOnly);
+        if let Ok(said) = manifest.map(|manifest| manifest.state())
+            && let Some(topic) = said.topic_named(&name.topic)
+            && let Some(state) = said.partition(&topic.id, name.partition)
         {
             known.log_start = known.log_start.max(state.log_start);
-            check_place(&**env, &manifest.state(), &topic.id, &name, dir)?;
-            let id = read_topic_id(&**env, dir).ok().flatten();
+            let id = check_place(&**env, &said, &topic.id, &name, dir)?;
             if id.is_none_or(|id| id == topic.id) {
                 let closed = state.closed.map(|closed| closed.next_offset);
                 let marks = Marks::open(Arc::clone(env), above, Access::ReadOnly);

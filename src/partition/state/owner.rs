@@ -31,7 +31,8 @@ pub(in crate::partition) struct Owner {
     seen: Mutex<Option<TopicId>>,
 }
 
-/// An error where the directory is that of another partition of this log.
+/// An error where the directory is that of another partition of this log; else the topic that it says it belongs to, if
+/// it can be read.
 pub(in crate::partition) fn check_owner(data_dir: &DataDir, identity: &Identity) -> Result<Option<TopicId>> {
     let state = data_dir.manifest.state();
     check_place(&*data_dir.env, &state, &identity.topic_id, &identity.name, &identity.dir)
