@@ -73,17 +73,28 @@ pub(in crate::partition) enum Missed {
 
 /// A walk over all segments of a directory.
 pub(in crate::partition) struct Survey<'a> {
-    pub env: &'a dyn Env,
-    pub identity: &'a Identity,
+    env: &'a dyn Env,
+    identity: &'a Identity,
     pub segments: Vec<Arc<Segment>>,
     /// Everything below was durable, and no offset is missing in it: a log of ours, which says so.
-    pub durable: Offset,
+    durable: Offset,
     pub missed: Missed,
     pub report: PartitionDirReport,
-    pub contents: Contents,
+    contents: Contents,
 }
 
-impl Survey<'_> {
+impl<'a> Survey<'a> {
+    /// Nothing is looked at yet.
+    pub fn new(
+        env: &'a dyn Env,
+        identity: &'a Identity,
+        segments: Vec<Arc<Segment>>,
+        durable: Offset,
+    ) -> Self {
+        let (missed, report, contents) = (Missed::Nothing, Default::default(), Contents::default());
+        Survey { env, identity, segments, durable, missed, report, contents }
+    }
+
     /// Reads and checks everything. What readers need is left with the segments; `None` when there are none.
     pub fn run(&mut self, log_start: Offset, snapshots: &[Offset]) -> Result<Option<Replay>> {
         let Some(first) = self.segments.first().cloned() else { return Ok(None) };
@@ -126,7 +137,7 @@ impl Survey<'_> {
         len: u64,
         bounds: Bounds,
     ) -> Result<ScanEnd> {
-        let mut aborts: Option<Vec<AbortedTransaction>> = None;
+        let mut aborts = None;
         let (damage, contents) = (&mut self.report.damage, &mut self.contents);
         let stop = replay.scan_past_damage(segment, len, bounds, ReadPath::Cache, &mut |replay, met| {
             let hole = match met {
@@ -138,13 +149,7 @@ impl Survey<'_> {
                 }
             };
             damage.push(DamagedRange::of_hole(segment, hole.clone()));
-            // The replay cannot see the markers in there; the transaction index, where it can be read, names those
-            // that aborted.
-            if aborts.is_none() {
-                let known = segment.aborted();
-                aborts = Some(known.ok().flatten().map(|list| list.to_vec()).unwrap_or_default());
-            }
-            replay.take_in_unseen(hole, aborts.as_deref().unwrap_or_default());
+            replay.take_in_unseen(hole, aborts.get_or_insert_with(|| aborts_of(segment)));
         })?;
         if let EndReason::Unsupported(error) = stop.why {
             return Err(error.in_file(segment.path(), stop.position));
@@ -196,9 +201,11 @@ impl Survey<'_> {
     /// another writer has removed what lies between.
     pub fn miss_beginning(&mut self, log_start: Offset, base: Offset) {
         let begins = self.segments.first().map_or(self.durable, |first| first.base());
+        if log_start >= begins.min(self.durable) {
+            return;
+        }
         let epochs = read_epochs(self.env, &self.identity.dir, Offset::MAX);
-        let is_removed = epochs.entries().first().is_some_and(|(_, first)| *first >= begins);
-        if log_start >= begins.min(self.durable) || is_removed {
+        if epochs.entries().first().is_some_and(|(_, first)| *first >= begins) {
             return;
         }
         self.missed = Missed::Something;
@@ -239,8 +246,7 @@ impl Survey<'_> {
         reason: String,
     ) {
         let hole = replay.note_missing_end(segment, len, next, reason);
-        let known = segment.aborted().ok().flatten().map(|list| list.to_vec()).unwrap_or_default();
-        replay.take_in_unseen(&hole, &known);
+        replay.take_in_unseen(&hole, &aborts_of(segment));
         self.report.damage.push(DamagedRange::of_hole(segment, hole));
     }
 
@@ -311,6 +317,12 @@ pub(in crate::partition) fn choose_segments(
 fn cleaned(name: &str) -> Option<Offset> {
     let (digits, _) = name.strip_suffix(".cleaned")?.split_once('.')?;
     digits.parse::<i64>().ok().and_then(Offset::from_i64)
+}
+
+/// The aborted transactions of a segment by its transaction index, where that can be read: of those whose markers lie in
+/// damage it is the only one to know.
+fn aborts_of(segment: &Segment) -> Arc<Vec<AbortedTransaction>> {
+    segment.aborted().ok().flatten().unwrap_or_default()
 }
 
 /// The leader epoch of a segment's first batch.

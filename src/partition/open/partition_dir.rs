@@ -18,7 +18,6 @@ use crate::{
         open::{
             assemble::LogParts,
             changed::checkpointed,
-            damaged_range::Contents,
             full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
         },
         read::aborted::aborted_between,
@@ -178,12 +177,8 @@ impl PartitionDir {
         let identity = Identity { topic_id, name, dir: dir.to_path_buf(), slot: 0, internal: false };
         let config = LogConfig::default();
         let segments = choose_segments(&data_dir.pool, &identity, &entries, config.index_interval_bytes)?;
-        let report = PartitionDirReport::default();
         let (log_start, durable) = (above.log_start, above.durable);
-        let missed = Missed::Nothing;
-        let contents = Contents::default();
-        let mut survey =
-            Survey { env: &**env, identity: &identity, segments, durable, missed, report, contents };
+        let mut survey = Survey::new(&**env, &identity, segments, durable);
         if let Some(first) = above.state.as_ref().and_then(|state| state.segments.first()) {
             survey.miss_beginning(log_start, first.base);
         }
