@@ -263,9 +263,8 @@ impl Recovery<'_> {
         let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
         let range = closed.next_offset.max(first)..replay.next_offset;
         if range.is_empty() {
-            let base = self.segments.last().map_or(Offset::ZERO, |last| last.base());
             if let Some(last) = self.segments.last() {
-                last.expect_no_gaps(state.leader_epoch_in(base));
+                last.expect_no_gaps(state.leader_epoch_in(last.base()));
             }
         } else {
             let leader_epoch = replay.last_epoch.filter(|epoch| *epoch >= 0);

@@ -63,7 +63,7 @@ pub fn recover(
         None => recovery.put_strays_aside()?,
     }
     recovery.distrust_the_cache_where_needed()?;
-    let mut replay = recovery.run(recovery.log_start, go_on)?;
+    let mut replay = recovery.run(go_on)?;
     if let Some(closed) = closed {
         data_dir.found(recovery.learn_what_was_found(&replay, state, closed)?);
     }
@@ -139,7 +139,7 @@ impl Recovery<'_> {
     }
 
     /// The state as of the recovery point.
-    fn begin(&self, log_start: Offset) -> Result<Replay> {
+    fn begin(&self) -> Result<Replay> {
         let known = KnownEnd {
             offset: self.mark.recovery_offset,
             position: u64::from(self.mark.recovery_position),
@@ -148,14 +148,14 @@ impl Recovery<'_> {
         // The state is that of the log that the manifest knows, also where another segment begins at its end.
         let named = self.segments.get(..self.named.min(self.segments.len())).filter(|n| !n.is_empty());
         let segments = named.unwrap_or(&self.segments);
-        let begun = Replay::begin(&*self.data_dir.env, self.identity, segments, log_start, known)?;
+        let begun = Replay::begin(&*self.data_dir.env, self.identity, segments, self.log_start, known)?;
         begun.ok_or_else(|| {
             Error::corrupt(&self.identity.dir, 0, "the manifest names no segment of this partition")
         })
     }
 
-    fn run(&mut self, log_start: Offset, go_on: &mut GoOn<'_>) -> Result<Replay> {
-        let mut replay = self.begin(log_start)?;
+    fn run(&mut self, go_on: &mut GoOn<'_>) -> Result<Replay> {
+        let mut replay = self.begin()?;
         for i in 0..=replay.segment {
             if self.len_of(i)?.is_some() {
                 continue;
@@ -171,7 +171,7 @@ impl Recovery<'_> {
             }
             let last = self.segments.last().map_or(Offset::ZERO, |last| last.base());
             (self.mark.recovery_offset, self.mark.recovery_position) = (last, 0);
-            return self.run(log_start, go_on);
+            return self.run(go_on);
         }
         loop {
             let i = replay.segment;
