@@ -413,6 +413,11 @@ impl Error {
         Error::Corrupt { path, position, reason: reason.into(), next_offset: None }
     }
 
+    /// Whether the system said that there is no file of the name.
+    pub(crate) fn says_no_such_file(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// A codec that was asked for and is not there.
     pub(crate) fn no_codec(codec: Compression) -> Self {
         Error::CodecUnavailable { codec, place: None, next_offset: None }

@@ -28,7 +28,7 @@ pub use sealed::SealedSegment;
 use super::{
     files::{FilePool, PooledFile},
     layout::SegmentFile,
-    scan::{KnownPlaces, Scanner},
+    scan::{KnownPlaces, ScanItem, Scanner},
     sidecar::{read_hint, remove_segment_files},
 };
 use crate::{
@@ -52,6 +52,9 @@ use std::{
 
 /// How far a mapping of an active segment reaches beyond its data, so that it is not made anew at every growth.
 const MAP_AHEAD: u64 = 4 << 20;
+
+/// What is said of a segment that has no file.
+pub const MISSING: &str = "the file of a segment is missing";
 
 /// How much of what follows a sealed segment's data is looked at.
 const SURPLUS_LOOKED_AT: u64 = 1 << 20;
@@ -331,14 +334,26 @@ impl Segment {
         }
     }
 
+    /// How many bytes its source has; `None` where its file is not there.
+    pub fn len_if_there(&self) -> Result<Option<u64>> {
+        match self.source.len() {
+            Err(error) if error.says_no_such_file() => Ok(None),
+            len => len.map(Some),
+        }
+    }
+
     /// A segment's file that is not there is damage, and not just something that could not be opened.
     pub fn or_missing<T>(&self, result: Result<T>) -> Result<T> {
         match result {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Err(Error::corrupt(self.path(), 0, "the file of a segment is missing"))
-            }
+            Err(error) if error.says_no_such_file() => Err(Error::corrupt(self.path(), 0, MISSING)),
             other => other,
         }
+    }
+
+    /// Whether there is a whole batch in its first `len` bytes, wherever it lies.
+    pub fn has_a_batch(&self, len: u64) -> Result<bool> {
+        let mut scanner = Scanner::new(self.source(), len, 0, self.base, true);
+        Ok(matches!(scanner.next()?, ScanItem::Batch(..)) || scanner.resync()?.is_some())
     }
 
     /// The error of a reader that finds the data to end at `position`, and wants what should follow from `offset` on.

@@ -11,21 +11,19 @@ use crate::{
     partition::{
         log::Log,
         open::{
-            changed::names_in,
-            damaged_range::Contents,
-            report::RecoveryVerdict,
-            segments::{MISSING, know_what_a_mark_says},
+            changed::names_in, damaged_range::Contents, report::RecoveryVerdict,
+            segments::know_what_a_mark_says,
         },
         state::replay::{Bounds, EndReason, Replay, ScanEnd, whole_batches_beyond},
     },
     storage::{
         manifest::PartitionState,
-        scan::{ReadPath, ScanItem, Scanner},
-        segment::{Segment, damage::Damage},
+        scan::ReadPath,
+        segment::{MISSING, Segment, damage::Damage},
     },
     types::{Durability, Offset},
 };
-use std::{io, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// How far a log could be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,11 +179,7 @@ impl Trail {
     /// How much of a segment's file belongs to it; `None` where there is none. What another wrote behind one that was
     /// sealed does not.
     fn len_of(&self, segment: &Segment, is_followed: bool, known: &Known<'_>) -> Result<Option<u64>> {
-        let len = match segment.source().len() {
-            Ok(len) => len,
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(len) = segment.len_if_there()? else { return Ok(None) };
         let sealed = known.state.segments.at(segment.base()).and_then(|entry| entry.sealed);
         let sealed = sealed.filter(|_| is_followed);
         Ok(Some(sealed.map_or(len, |sealed| segment.without_surplus(len, sealed.bytes))))
@@ -292,8 +286,7 @@ impl Trail {
         }
         for segment in later {
             let Ok(len) = segment.source().len() else { continue };
-            let mut scanner = Scanner::new(segment.source(), len, 0, segment.base(), true);
-            if matches!(scanner.next()?, ScanItem::Batch(..)) || scanner.resync()?.is_some() {
+            if segment.has_a_batch(len)? {
                 return Ok(true);
             }
         }

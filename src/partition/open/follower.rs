@@ -20,7 +20,7 @@ use crate::{
             damaged_range::Contents,
             follow::{Followed, Trail},
             report::{PartitionRecovery, RecoveryVerdict},
-            segments::{MISSING, listed},
+            segments::listed,
         },
         state::{
             append_state::AppendState,
@@ -31,10 +31,15 @@ use crate::{
             settings::LogConfig,
         },
     },
-    storage::{data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, segment::Segment},
+    storage::{
+        data_dir::DataDir,
+        layout::SegmentFile,
+        manifest::PartitionState,
+        segment::{MISSING, Segment},
+    },
     types::Offset,
 };
-use std::{borrow::Cow, io, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 /// How often a follower looks again where the manifest changes from look to look. Then it leaves the question to the
 /// next time.
@@ -337,7 +342,7 @@ impl Follower {
         // A list that was made while somebody changed the directory may lack a name.
         let is_missing = |segment: &&Arc<Segment>| {
             names.binary_search_by_key(&segment.base(), |name| name.base).is_err()
-                && matches!(segment.source().len(), Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)
+                && matches!(segment.len_if_there(), Ok(None))
         };
         match before.iter().find(is_missing) {
             None => Ok(true),

@@ -14,10 +14,7 @@ use crate::{
     env::{DirEntry, Env},
     error::Result,
     partition::{
-        open::{
-            damaged_range::{Contents, DamagedRange},
-            segments::MISSING,
-        },
+        open::damaged_range::{Contents, DamagedRange},
         state::{
             identity::Identity,
             replay::{Bounds, Earlier, EndReason, Met, Replay, ScanEnd, read_epochs},
@@ -27,7 +24,7 @@ use crate::{
         files::FilePool,
         layout::SegmentFile,
         scan::{EpochsAround, ReadPath, ScanItem, Scanner},
-        segment::Segment,
+        segment::{MISSING, Segment},
         sidecar::{SNAPSHOT_MAX, read_hint},
     },
     types::Offset,

@@ -39,7 +39,7 @@ impl Recovery<'_> {
         for segment in self.segments.iter().skip(from) {
             match segment.file()?.sync_foreign() {
                 Ok(()) => {}
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.says_no_such_file() => {}
                 Err(Error::Io { .. } | Error::DiskFull { .. }) => unflushed.push(segment.base()),
                 Err(error) => return Err(error),
             }
@@ -66,7 +66,7 @@ impl Recovery<'_> {
                 Ok(Some(_)) if is_flushed => continue,
                 Ok(Some(_)) => {}
                 Ok(None) => self.source = ReadPath::Cache,
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.says_no_such_file() => continue,
                 Err(error) => return Err(error),
             }
             match copy_anew(&*self.data_dir.env, segment.path()) {

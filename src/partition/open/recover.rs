@@ -23,7 +23,7 @@ use crate::{
             assemble::LogParts,
             recovery::{GoOn, HandsOff, Recovery},
             report::{PartitionRecovery, RecoveryVerdict},
-            segments::{MISSING, existing},
+            segments::existing,
         },
         state::{
             append_state::AppendState,
@@ -39,13 +39,13 @@ use crate::{
         data_dir::DataDir,
         layout::SegmentFile,
         manifest::{Flush, PartitionState},
-        scan::{ReadPath, ScanItem, Scanner},
-        segment::Segment,
+        scan::{ReadPath, ScanItem},
+        segment::{MISSING, Segment},
         sidecar::remove_if_there,
     },
     types::Offset,
 };
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 /// Opens a log that was not closed, or whose files are not as they were when it was.
 pub fn recover(
@@ -214,11 +214,8 @@ impl Recovery<'_> {
         let Some(segment) = self.segments.get(i) else { return Ok(None) };
         // What somebody has written behind a segment that another one follows is none of it.
         let sealed = segment.sealed_size().filter(|_| i + 1 < self.segments.len());
-        match segment.source().len() {
-            Ok(len) => Ok(Some(sealed.map_or(len, |size| segment.without_surplus(len, size)))),
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let len = segment.len_if_there()?;
+        Ok(len.map(|len| sealed.map_or(len, |size| segment.without_surplus(len, size))))
     }
 
     /// The flushed position lies in one segment; later ones are suspect as a whole, also one that begins just there: the
@@ -342,8 +339,7 @@ impl Recovery<'_> {
     fn any_batch_from(&self, from: usize) -> Result<bool> {
         for (i, segment) in self.segments.iter().enumerate().skip(from) {
             let Some(len) = self.len_of(i)? else { continue };
-            let mut scanner = Scanner::new(segment.source(), len, 0, segment.base(), true);
-            if matches!(scanner.next()?, ScanItem::Batch(..)) || scanner.resync()?.is_some() {
+            if segment.has_a_batch(len)? {
                 return Ok(true);
             }
         }

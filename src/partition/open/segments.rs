@@ -12,9 +12,6 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What is said of a segment that has no file.
-pub(in crate::partition) const MISSING: &str = "the file of a segment is missing";
-
 /// A segment as the manifest lists it; `unsealed_bytes` of it are readable where it was not sealed. Only what was
 /// rewritten may have gaps.
 pub(in crate::partition) fn listed(
