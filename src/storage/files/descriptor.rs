@@ -3,8 +3,7 @@
 //! What is always true: a descriptor with unflushed writes is not closed before its flush succeeded (its error would be
 //! lost with it), and a flush that failed is final.
 
-use super::cap::Evictable;
-use super::caps::Caps;
+use super::{cap::Evictable, caps::Caps};
 use crate::{
     env::{
         Env, File, Open,

@@ -1,10 +1,12 @@
 //! A mapping that is made when it is needed and given back when there are too many.
 
-use super::cap::Evictable;
-use super::caps::Caps;
-use crate::env::{
-    Region,
-    sync::{AtomicBool, Mutex, Ordering},
+use super::{cap::Evictable, caps::Caps};
+use crate::{
+    env::{
+        Region,
+        sync::{AtomicBool, Mutex, Ordering},
+    },
+    error::{Error, Result},
 };
 use bytes::Bytes;
 use std::{
@@ -33,15 +35,14 @@ impl Mapping {
     }
 
     /// The bytes of `range`; where what is mapped is too short for `capacity`, `map` maps as much anew. `None` where the
-    /// system maps no such file, or nothing more now. An error of `map` comes back as it is, one of the mapping through
-    /// `in_file`.
-    pub(super) fn bytes<E>(
+    /// system maps no such file, or nothing more now. An error of the mapping becomes one of the file through `in_file`.
+    pub(super) fn bytes(
         self: &Arc<Self>,
         range: Range<u64>,
         capacity: u64,
-        map: impl FnOnce(u64) -> Result<Mapped, E>,
-        in_file: impl Fn(io::Error) -> E,
-    ) -> Result<Option<Bytes>, E> {
+        map: impl FnOnce(u64) -> Result<Mapped>,
+        in_file: impl Fn(io::Error) -> Error,
+    ) -> Result<Option<Bytes>> {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }

@@ -185,7 +185,8 @@ impl PooledFile {
             }
         };
         let in_file = |e| Error::io("read", self.path(), e);
-        self.mapping.bytes(range.clone(), capacity.max(range.end), map, in_file)
+        let capacity = capacity.max(range.end);
+        self.mapping.bytes(range, capacity, map, in_file)
     }
 
     fn with<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {
