@@ -293,15 +293,19 @@ impl Segment {
 
     /// A walk over its batches below `limit`, by what is known of their order, their epochs and their version.
     pub fn scanner(&self, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
-        self.scanner_without_index(limit, position, expected).with_places(self.known_places())
+        self.scanner_by(self.known_places(), limit, position, expected)
     }
 
     /// The same, for a caller that holds the lock of the index.
     fn scanner_without_index(&self, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
+        self.scanner_by(self.order.places(), limit, position, expected)
+    }
+
+    fn scanner_by(&self, places: KnownPlaces, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
         Scanner::new(&*self.source, limit, position, expected, self.may_have_gaps())
             .of_epoch(self.leader_epoch())
             .believing_versions(self.order.may_be_of_another_version())
-            .with_places(self.order.places())
+            .with_places(places)
     }
 
     fn known_places(&self) -> KnownPlaces {
