@@ -228,10 +228,10 @@ impl ManifestState {
             }
             Entry::SlotsUsed { next } => self.next_slot = self.next_slot.max(*next),
             Entry::Numbered { number, slot } => self.number(*number, *slot)?,
-            Entry::MarksDurable { said } => match &mut self.own {
-                Some(own) => own.said = own.said.max(*said),
-                None => return Err("the file has no number, and the marks know nothing of it".into()),
-            },
+            Entry::MarksDurable { .. } if self.own.is_none() => {
+                return Err("the file has no number, and the marks know nothing of it".into());
+            }
+            Entry::MarksDurable { said } => self.know_said(*said),
         }
         if self.life == Life::New {
             self.life = Life::Open;
