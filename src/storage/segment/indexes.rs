@@ -284,7 +284,7 @@ impl Segment {
     }
 
     /// Makes `index` the one that grows with the segment.
-    pub fn activate(&self, index: SegmentIndex) {
+    pub(super) fn activate(&self, index: SegmentIndex) {
         *self.index.write() = Indexes::Active(index);
     }
 

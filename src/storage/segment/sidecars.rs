@@ -138,7 +138,7 @@ impl Segment {
     }
 
     /// Adds an aborted transaction whose marker was appended here.
-    pub fn add_aborted(&self, transaction: AbortedTransaction) {
+    pub(super) fn add_aborted(&self, transaction: AbortedTransaction) {
         let mut guard = self.aborted.lock();
         Arc::make_mut(guard.get_or_insert_default()).push(transaction);
     }
