@@ -172,31 +172,14 @@ impl Follower {
         }
     }
 
-    fn what_changed(
-        &mut self,
-        state: &PartitionState,
-        closed: &PartitionClosed,
-    ) -> Result<PartitionRecovery> {
+    fn what_changed(&self, state: &PartitionState, closed: &PartitionClosed) -> Result<PartitionRecovery> {
         let log = &self.trail.log;
-        let (next, at) = self
-            .trail
-            .replay
-            .as_ref()
-            .map_or((Offset::ZERO, 0), |replay| (replay.next_offset, replay.segment));
+        let replay = self.trail.replay.as_ref();
+        let (next, at, position) = replay
+            .map_or((Offset::ZERO, 0, 0), |replay| (replay.next_offset, replay.segment, replay.position));
         let segments = log.segments.snapshot();
-        let (path, position, len) = match segments.get(at) {
-            Some(segment) => {
-                let path = segment.path().to_path_buf();
-                (
-                    path,
-                    self.trail.replay.as_ref().map_or(0, |r| r.position),
-                    segment.source().len().unwrap_or(0),
-                )
-            }
-            None => (log.identity.dir.clone(), 0, 0),
-        };
         let mut changed = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
-        changed.bytes_read = self.trail.replay.as_ref().map_or(0, |replay| replay.bytes_read);
+        changed.bytes_read = replay.map_or(0, |replay| replay.bytes_read);
         changed.taken_in = (next > closed.next_offset).then_some(closed.next_offset..next);
         let began = closed.log_start.max(state.log_start);
         let begins = log.offsets.log_start();
@@ -209,16 +192,17 @@ impl Follower {
             .collect();
         if let Some(missing) = &self.trail.missing {
             changed.verdict = missing.verdict();
-        } else if let Some(segment) = segments.get(at)
-            && !segment.only_zeros_from(position, len)?
-        {
-            changed.verdict = RecoveryVerdict::TornTail {
-                path,
-                position,
-                dropped_bytes: len - position,
-                reason: "what follows does not continue the log, and is not shown".into(),
-                whole_batches_beyond: 0,
-            };
+        } else if let Some(segment) = segments.get(at) {
+            let len = segment.source().len().unwrap_or(0);
+            if !segment.only_zeros_from(position, len)? {
+                changed.verdict = RecoveryVerdict::TornTail {
+                    path: segment.path().to_path_buf(),
+                    position,
+                    dropped_bytes: len - position,
+                    reason: "what follows does not continue the log, and is not shown".into(),
+                    whole_batches_beyond: 0,
+                };
+            }
         }
         Ok(changed)
     }
