@@ -29,6 +29,9 @@ const TOPICS: [(&str, Durability); 2] = [("flushed", Durability::Flushed), ("wri
 /// The file has holes.
 const IMAGE_BYTES: u64 = 400 << 20;
 const LIVES: u64 = 3;
+/// A life may end after this many acknowledged appends. It is counted in appends and not in time, so that three copies of
+/// what all lives wrote have room in an image however fast the machine is.
+const APPENDS: u64 = 400;
 
 /// What lies at an offset, which may have zeros in it, and at its end, of more than a block.
 fn content(offset: u64) -> Vec<u8> {
@@ -51,7 +54,8 @@ fn writer() {
         log.topic_or_create(name, config).unwrap().partition(0).unwrap()
     });
     println!();
-    for round in 0.. {
+    // A little more than any life needs: the process that kills this one may be slow to read.
+    for round in 0..APPENDS + 400 {
         let which = usize::from(round % 4 > 0);
         let partition = &partitions[which];
         let end = partition.log_end_offset().value();
@@ -64,10 +68,13 @@ fn writer() {
             partition.flush().unwrap();
         }
     }
+    loop {
+        std::thread::park();
+    }
 }
 
-/// Lets a writer live for a while after its first acknowledgement, and says up to where each partition was acknowledged.
-fn live_and_die(dir: &Path, lifetime: Duration) -> [u64; 2] {
+/// Lets a writer live for so many acknowledged appends, and says up to where each partition was acknowledged.
+fn live_and_die(dir: &Path, appends: u64) -> [u64; 2] {
     let mut writer = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "writer", "--nocapture", "--test-threads", "1"])
         .env(WRITER, dir)
@@ -75,21 +82,23 @@ fn live_and_die(dir: &Path, lifetime: Duration) -> [u64; 2] {
         .spawn()
         .unwrap();
     let output = BufReader::new(writer.stdout.take().unwrap());
-    let (wrote, first) = mpsc::channel();
+    let (wrote, enough) = mpsc::channel();
     let ends = std::thread::spawn(move || {
-        let mut ends = [0; 2];
+        let (mut ends, mut acknowledged) = ([0; 2], 0);
         for line in output.lines().map(Result::unwrap) {
             let mut words = line.strip_prefix("acknowledged ").unwrap_or_default().split(' ');
             // A line that the kill cut short says nothing, or a smaller number.
             let (Some(which), Some(end)) = (words.next(), words.next()) else { continue };
             let (Ok(which), Ok(end)) = (which.parse::<usize>(), end.parse::<u64>()) else { continue };
             ends[which] = end.max(ends[which]);
-            let _ = wrote.send(());
+            acknowledged += 1;
+            if acknowledged == appends {
+                let _ = wrote.send(());
+            }
         }
         ends
     });
-    first.recv().expect("the writer wrote before it ended");
-    std::thread::sleep(lifetime);
+    enough.recv().expect("the writer appends until it is killed");
     writer.kill().unwrap();
     assert_eq!(writer.wait().unwrap().code(), None, "the writer ends by being killed only");
     ends.join().unwrap()
@@ -233,7 +242,7 @@ fn live_and_die_on(name: &str, mounted: Result<Mounted, String>) {
     let mut random = Random(seed());
     let (mut told, mut records) = (Vec::new(), 0);
     for life in 0..LIVES {
-        let ends = live_and_die(&dir, Duration::from_millis(50 + random.below(150)));
+        let ends = live_and_die(&dir, 1 + random.below(APPENDS));
         let seed = random.next();
         let [mut seen, mut damaged] = [None, None];
         for sparse in [false, true] {
