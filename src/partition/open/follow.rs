@@ -258,14 +258,7 @@ impl Trail {
             }
             None => {
                 let before = replay.position;
-                replay.scan_past_damage(
-                    segment,
-                    len,
-                    Bounds::below(Offset::MAX),
-                    ReadPath::Cache,
-                    &mut |_, _| {},
-                )?;
-                learn(segment, replay);
+                take_in_what_is_whole(replay, segment, len, Offset::MAX)?;
                 Ok(replay.position > before)
             }
         }
@@ -325,10 +318,17 @@ fn learn(segment: &Segment, replay: &Replay) {
     segment.publish(replay.position);
 }
 
+/// Takes in the whole batches of a segment that lie below `end`, with whatever damage between them.
+fn take_in_what_is_whole(replay: &mut Replay, segment: &Segment, len: u64, end: Offset) -> Result<ScanEnd> {
+    let bounds = Bounds::below(end);
+    let stop = replay.scan_past_damage(segment, len, bounds, ReadPath::Cache, &mut |_, _| {})?;
+    learn(segment, replay);
+    Ok(stop)
+}
+
 /// Goes on behind damage in a segment that another one, which begins at `end`, follows.
 fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, reason: &str) -> Result<()> {
-    replay.scan_past_damage(segment, len, Bounds::below(end), ReadPath::Cache, &mut |_, _| {})?;
-    learn(segment, replay);
+    take_in_what_is_whole(replay, segment, len, end)?;
     if replay.next_offset < end {
         replay.note_missing_end(segment, len, end, reason.to_string());
         replay.next_offset = end;
@@ -345,9 +345,7 @@ fn pass_damage_of_the_last(
     flushed: Offset,
     reason: &str,
 ) -> Result<bool> {
-    let behind =
-        replay.scan_past_damage(segment, len, Bounds::below(flushed), ReadPath::Cache, &mut |_, _| {})?;
-    learn(segment, replay);
+    let behind = take_in_what_is_whole(replay, segment, len, flushed)?;
     if behind.next_offset < flushed {
         note_damage(segment, &behind, flushed, reason);
     }
