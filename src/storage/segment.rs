@@ -168,7 +168,7 @@ impl Segment {
         }
     }
 
-    /// From now on the segment is known not to grow: and its page checksums may speak.
+    /// From now on the segment is known not to grow, and its page checksums may speak.
     pub fn set_sealed(&self, seal: &Seal) {
         let _ = self.sealed.set((seal.generation, seal.bytes));
         let _ = self.largest.set(seal.largest_timestamp);
