@@ -126,8 +126,7 @@ impl Trail {
     fn show(&mut self, end: Offset, bound: Offset) {
         let Some(replay) = self.replay.as_mut() else { return };
         let log = &self.log;
-        replay.producers.on_high_watermark(bound);
-        let stable = replay.producers.first_unstable_offset().unwrap_or(bound).min(bound);
+        let stable = replay.producers.stable_below(bound);
         let before = (log.offsets.high_watermark(), log.offsets.last_stable());
         let set = log.offsets.change(|set| {
             set.log_end = end;

@@ -301,8 +301,7 @@ fn assemble(
     if let Some(mut replay) = replay {
         // A log that ends below its start is an empty one, as a broker would open it.
         let end = replay.next_offset.max(log_start);
-        replay.producers.on_high_watermark(end);
-        set.last_stable = replay.producers.first_unstable_offset().unwrap_or(end);
+        set.last_stable = replay.producers.stable_below(end);
         set.high_watermark = end;
         set.log_end = end;
     }

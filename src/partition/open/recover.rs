@@ -80,11 +80,10 @@ impl Recovery<'_> {
     /// The log as it was found, of which everything up to its end is durable now.
     fn into_parts(self, mut replay: Replay, state: &PartitionState) -> Result<LogParts> {
         let end = replay.next_offset;
-        replay.producers.on_high_watermark(end);
         let log_start = self.log_start.max(self.segments.first().map_or(Offset::ZERO, |s| s.base()));
         let mut offsets = OffsetSet {
             log_start,
-            last_stable: replay.producers.first_unstable_offset().unwrap_or(end),
+            last_stable: replay.producers.stable_below(end),
             high_watermark: end,
             log_end: end.max(log_start),
         };

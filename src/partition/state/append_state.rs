@@ -213,11 +213,7 @@ impl Active {
 
     /// Where read-committed readers stop when the high watermark is `high_watermark`.
     pub fn stable_below(&mut self, high_watermark: Offset) -> Offset {
-        if self.producers.is_stable() {
-            return high_watermark;
-        }
-        self.producers.on_high_watermark(high_watermark);
-        self.producers.first_unstable_offset().map_or(high_watermark, |first| first.min(high_watermark))
+        self.producers.stable_below(high_watermark)
     }
 
     /// The names that there were when `newest` was the active segment are durable; those of a roll in between are not.

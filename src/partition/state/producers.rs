@@ -223,19 +223,23 @@ impl ProducerState {
         }
     }
 
+    /// Where read-committed readers stop when the high watermark is `high_watermark`.
+    pub fn stable_below(&mut self, high_watermark: Offset) -> Offset {
+        if self.unstable.is_empty() {
+            return high_watermark;
+        }
+        self.on_high_watermark(high_watermark);
+        self.first_unstable_offset().map_or(high_watermark, |first| first.min(high_watermark))
+    }
+
     /// Forgets decided transactions whose marker lies below the high watermark.
-    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
+    fn on_high_watermark(&mut self, high_watermark: Offset) {
         self.unstable.seen_below(high_watermark);
     }
 
     /// The first offset that is not stable: of an open transaction, or of a decided one that is not yet visible.
-    pub fn first_unstable_offset(&self) -> Option<Offset> {
+    fn first_unstable_offset(&self) -> Option<Offset> {
         self.unstable.first()
-    }
-
-    /// Whether nothing holds the last stable offset back.
-    pub fn is_stable(&self) -> bool {
-        self.unstable.is_empty()
     }
 
     /// As Kafka's snapshot, and as our longer one.
