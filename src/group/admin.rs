@@ -239,10 +239,9 @@ impl OffsetStore {
 
     /// What a group has committed for `partition` of the topic as it is now.
     fn committed_in(&self, group: &str, partition: &TopicPartition, log: &Log) -> Result<Option<Offset>> {
-        let of_this_topic = |entry: &&Entry| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id);
         self.table.read(|state| {
             let entry = state.committed(group, partition)?;
-            Ok(entry.filter(of_this_topic).map(|entry| entry.offset))
+            Ok(entry.filter(|entry| entry.is_of(log)).map(|entry| entry.offset))
         })?
     }
 

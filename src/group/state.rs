@@ -19,6 +19,7 @@ use crate::{
         record::Record,
     },
     error::{self, Error},
+    partition::log::Log,
     table::{SidecarPoint, State, TableRecord},
     types::{
         Offset, Timestamp, TopicPartition,
@@ -35,6 +36,14 @@ pub(super) struct Entry {
     pub(super) metadata: String,
     pub(super) timestamp: Timestamp,
     pub(super) life: Life,
+}
+
+impl Entry {
+    /// Whether it is a place in this log: its topic may have been made again since. Where a record does not say, as a
+    /// broker's does not, it is.
+    pub(super) fn is_of(&self, log: &Log) -> bool {
+        self.life.topic_id.is_none_or(|id| id == log.identity.topic_id)
+    }
 }
 
 /// What groups committed, by their names.

@@ -90,6 +90,15 @@ impl OffsetStore {
         }
         Ok(())
     }
+
+    /// What was committed for `partition`, with the lag as it is now.
+    pub(super) fn describe(&self, partition: &TopicPartition, entry: Entry) -> CommittedOffset {
+        let log = self.catalog.log(partition).ok();
+        let same = log.filter(|log| entry.is_of(log));
+        let is_read = entry.offset + u64::from(planted!(a_lag_leaves_out_a_record));
+        let lag = same.map(|log| log.offsets().high_watermark().distance_from(is_read));
+        CommittedOffset { offset: entry.offset, metadata: entry.metadata, timestamp: entry.timestamp, lag }
+    }
 }
 
 impl Coordinator for OffsetStore {
@@ -146,17 +155,6 @@ fn news<'a>(state: &GroupOffsets, group: &str, commits: &[&'a OffsetCommit]) -> 
         })
     };
     commits.iter().filter(is_news).copied().collect()
-}
-
-impl OffsetStore {
-    /// What was committed for `partition`, with the lag as it is now.
-    pub(super) fn describe(&self, partition: &TopicPartition, entry: Entry) -> CommittedOffset {
-        let log = self.catalog.log(partition).ok();
-        let same = log.filter(|log| entry.life.topic_id.is_none_or(|id| id == log.identity.topic_id));
-        let is_read = entry.offset + u64::from(planted!(a_lag_leaves_out_a_record));
-        let lag = same.map(|log| log.offsets().high_watermark().distance_from(is_read));
-        CommittedOffset { offset: entry.offset, metadata: entry.metadata, timestamp: entry.timestamp, lag }
-    }
 }
 
 fn entry_of(group: &str, commit: &OffsetCommit, now: Timestamp) -> CommittedEntry {
