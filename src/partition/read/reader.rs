@@ -468,9 +468,7 @@ impl BatchCandidate<'_> {
             Some(error) => Err(error),
         }
     }
-}
 
-impl BatchCandidate<'_> {
     /// What is wrong with the place of a batch in the order of offsets.
     fn problem_of(&self, header: &BatchHeader) -> Option<String> {
         self.segment.out_of_place(header, self.expected).or_else(|| {

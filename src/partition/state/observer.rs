@@ -20,7 +20,7 @@
 //! A new observer is called beside the first one, in the two places that have one: `write/append.rs` and
 //! `state/replay.rs`.
 
-use crate::{codec::batch::BatchHeader, codec::index::AbortedTransaction};
+use crate::codec::{batch::BatchHeader, index::AbortedTransaction};
 
 /// What learns of every batch.
 pub(in crate::partition) trait Observer {

@@ -339,9 +339,7 @@ impl Replay {
             self.aborted.push(aborted);
         }
     }
-}
 
-impl Replay {
     /// What happened to transactions in damage, as far as `aborts`, a segment's transaction index, knows.
     pub(in crate::partition) fn take_in_unseen(&mut self, hole: &Damage, aborts: &[AbortedTransaction]) {
         for transaction in aborts.iter().filter(|t| hole.offsets.contains(&t.last_offset)) {
