@@ -45,8 +45,10 @@ use std::{
 /// Reads records of topics, alone or for a group.
 ///
 /// A consumer belongs to one thread at a time; it may be moved between threads, and [`WakeupHandle`]s reach it from
-/// others. The [`Streamlog`](crate::Streamlog) that it comes from stays open as long as it is held. In this release a group has no members: each of its consumers reads every partition it subscribes to, and of
-/// the offsets they commit the last one holds. Offsets are never committed unless the program asks for it, or asks for
+/// others. The [`Streamlog`](crate::Streamlog) that it comes from stays open as long as it is held.
+///
+/// In this release a group has no members: each of its consumers reads every partition it subscribes to, and of the
+/// offsets they commit the last one holds. Offsets are never committed unless the program asks for it, or asks for
 /// [`auto_commit`](ConsumerBuilder::auto_commit).
 ///
 /// ```

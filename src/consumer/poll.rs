@@ -55,11 +55,11 @@ impl Consumer {
     ///
     /// `InvalidArgument` when nothing was [`subscribe`](Self::subscribe)d to or [`assign`](Self::assign)ed, as in Kafka, for
     /// nothing could ever come; `Wakeup` by a [`WakeupHandle`]; `Closed` when the log is closed, which also ends a
-    /// sleep, or the topic of an assigned partition is deleted;
-    /// `NoOffset` and `OffsetOutOfRange` where [`AutoOffsetReset::None`](super::AutoOffsetReset::None) forbids to go
-    /// elsewhere; `Corrupt` with file and position when the next batch of a partition is damaged. The records before
-    /// the damage were returned; the partition stays there until the program goes past it, by
-    /// [`skip_damage`](Self::skip_damage) or a [`seek`](Self::seek), and other partitions go on with the next poll.
+    /// sleep, or the topic of an assigned partition is deleted; `NoOffset` and `OffsetOutOfRange` where
+    /// [`AutoOffsetReset::None`](super::AutoOffsetReset::None) forbids to go elsewhere; `Corrupt` with file and position
+    /// when the next batch of a partition is damaged. The records before the damage were returned; the partition stays
+    /// there until the program goes past it, by [`skip_damage`](Self::skip_damage) or a [`seek`](Self::seek), and other
+    /// partitions go on with the next poll.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.check_process()?;
         self.catalog.data_dir().do_chores();

@@ -111,9 +111,10 @@ impl ConsumerRecords {
         RecordIter { chunks: &self.chunks, current: None }
     }
 
-    /// The offset at which reading continues after these records, in each partition whose position this poll moved: what a program that
-    /// keeps its positions beside its results stores with them, and [`seek`](super::Consumer::seek)s to after a restart.
-    /// [`commit_offsets`](super::Consumer::commit_offsets) takes it as it is.
+    /// The offset at which reading continues after these records, in each partition whose position this poll moved: what
+    /// a program that keeps its positions beside its results stores with them, and
+    /// [`seek`](super::Consumer::seek)s to after a restart. [`commit_offsets`](super::Consumer::commit_offsets) takes it
+    /// as it is.
     ///
     /// It may lie beyond the last record, past records that this consumer does not see (Kafka's `nextOffsets`, KIP-1094).
     pub fn next_offsets(&self) -> BTreeMap<TopicPartition, Offset> {

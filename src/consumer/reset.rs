@@ -84,8 +84,9 @@ pub enum ResetReason {
     /// The position was before the log start (retention, or deleted records) or beyond the end.
     OutOfRange,
     /// The records before the committed offset were lost in a crash: it lies beyond where its
-    /// [incarnation](crate::manual#words) of the partition ended, or beyond the end of the log. The consumer goes on where that incarnation ended, whatever the
-    /// policy (other than [`AutoOffsetReset::None`]): everything before was consumed, everything from there on is new.
+    /// [incarnation](crate::manual#words) of the partition ended, or beyond the end of the log. The consumer goes on where
+    /// that incarnation ended, whatever the policy (other than [`AutoOffsetReset::None`]): everything before was consumed,
+    /// everything from there on is new.
     IncarnationEnded,
     /// The offset was committed for a topic of this name that has been deleted since.
     TopicRecreated,

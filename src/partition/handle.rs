@@ -120,9 +120,8 @@ impl Partition {
     ///
     /// `InvalidTopic` for internal topics, `RecordTooLarge` when the batch exceeds `max.message.bytes`, `InvalidTimestamp`
     /// for one record and `InvalidRecord`, with the index, for one of several, `DiskFull`, `Io`, `Corrupt`, `ReadOnly`,
-    /// `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the
-    /// partition takes no more appends, nobody reads the batch, and whether it is there after the next opening is
-    /// unknown.
+    /// `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the partition takes no more appends,
+    /// nobody reads the batch, and whether it is there after the next opening is unknown.
     ///
     /// Where `flush.messages` asks a `Written` topic for a flush, any error may come from it: the batch is then in the log
     /// and readers see it, but it is not known to be durable.
@@ -206,7 +205,8 @@ impl Partition {
     }
 
     /// The batches before `before`, newest first. Within a batch the records are in the order of offsets:
-    /// [`Batch::into_reversed`](crate::records::Batch::into_reversed) turns them. Damage on the way, and a file that ends too early, is an error.
+    /// [`Batch::into_reversed`](crate::records::Batch::into_reversed) turns them. Damage on the way is an error, and so is
+    /// a file that ends too early.
     pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
         BackwardBatches::new(Arc::clone(&self.log), before.into(), self.keeper.clone())
     }

@@ -1,20 +1,20 @@
 //! The door to what a log holds, for those who read it: batches that a reader may see, decoded.
 //!
-//! [`VisibleBatches`] is a place in a log and an isolation. Iterators, consumers, the state of groups and look-ups by time
-//! read through it; walks towards the beginning take the same decision from [`shows_records`] and [`decode`](super::damage).
-//! None of them looks at a header to see whom a batch is for.
+//! [`VisibleBatches`] is a place in a log and an isolation. Iterators, consumers, tables and look-ups by time read through
+//! it; walks towards the beginning take the same decision from [`shows_records`] and [`decode`](damage::decode). None of
+//! them looks at a header to see whom a batch is for.
 //!
-//! * **What is seen.** Readers stop at the bound of their isolation ([`Offsets::bound`](crate::partition::state::offsets::Offsets::bound)): the
-//!   high watermark, or the last stable offset. Below it they see every batch with records in the order of offsets, but
-//!   control batches, and for read-committed readers those of aborted transactions. Each comes once.
+//! * **What is seen.** Readers stop at the bound of their isolation (`Offsets::bound`): the high watermark, or the last
+//!   stable offset. Below it they see every batch with records in the order of offsets, but control batches, and for
+//!   read-committed readers those of aborted transactions. Each comes once.
 //! * **From where.** A batch that begins before the reader's position is given whole; [`VisibleBatch::from`] says which of
 //!   its records count.
 //! * **Position.** It moves past a batch when that is given or passed over as hidden, never by an error.
 //! * **At the end** the answer is `None`, and the next call looks again. It takes no lock and waits for nobody.
 //! * **After an error** the reader stands where it stood: the next call meets the same error, unless it was moved by
-//!   [`seek`](VisibleBatches::seek). The error of a batch that cannot be read, whether its bytes are not what was written or its
-//!   content is malformed, names the file, the position in it and the offset where reading goes on, and the log's health
-//!   reports it. `OffsetOutOfRange` says that the position is not in the log, or not any more.
+//!   [`seek`](VisibleBatches::seek). The error of a batch that cannot be read, whether its bytes are not what was written
+//!   or its content is malformed, names the file, the position in it and the offset where reading goes on, and the log's
+//!   health reports it. `OffsetOutOfRange` says that the position is not in the log, or not any more.
 //! * **Cost.** A batch of records that are not compressed is a slice of its segment: nothing is copied. Steps are small at
 //!   first and double, unless the caller chose one.
 //!

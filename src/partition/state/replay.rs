@@ -122,7 +122,8 @@ pub(in crate::partition) struct Earlier {
 }
 
 impl Replay {
-    /// Begins at the end of a checkpoint, or earlier where its sidecars are missing or damaged. `None` for a log without segments.
+    /// Begins at the end of a checkpoint, or earlier where its sidecars are missing or damaged. `None` for a log without
+    /// segments.
     pub(in crate::partition) fn begin(
         env: &dyn Env,
         identity: &Identity,

@@ -1,4 +1,5 @@
-//! Batches that are whole and cannot be read, remembered: each is decompressed once, and not by every reader that comes to it.
+//! Batches that are whole and cannot be read, remembered: each is decompressed once, and not by every reader that comes
+//! to it.
 //!
 //! A few kilobytes can take a second to be found out, and a reader that stands before damage asks again and again. What is
 //! remembered is a header and the error; a batch that there was no memory for is tried again once there is.
