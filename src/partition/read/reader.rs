@@ -23,7 +23,7 @@ use crate::{
     types::{IsolationLevel, Offset},
 };
 use bytes::Bytes;
-use std::{cmp, collections::VecDeque, sync::Arc};
+use std::{cmp, collections::VecDeque, path::Path, sync::Arc};
 
 /// For so many batches a reader keeps room between two fetches.
 const KEPT: usize = 64;
@@ -79,9 +79,7 @@ pub struct Fetched {
     pub next_offset: Offset,
     /// The bytes of the batches.
     pub bytes: u64,
-    /// The segment that they lie in, one after the other; `None` where there are none.
-    pub segment: Option<Arc<Segment>>,
-    /// Where in it the first one begins.
+    /// Where in their file the first one begins; the others follow it.
     pub position: u64,
 }
 
@@ -157,6 +155,11 @@ impl LogReader {
     /// The log.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    /// The file of the batches that the last fetch has brought.
+    pub fn path(&self) -> &Path {
+        self.place.as_ref().map_or(&self.log.identity.dir, |place| place.segment.path())
     }
 
     /// Goes elsewhere.
@@ -398,7 +401,6 @@ impl LogReader {
             }
         }
         self.next_offset = fetched.next_offset;
-        fetched.segment = Some(Arc::clone(&segment));
         fetched.position = position;
         self.place = Some(ResumePoint { segment, position: position + fetched.bytes, last_in });
         Ok(fetched)

@@ -35,10 +35,9 @@ use crate::{
             reader::{LogReader, Step},
         },
     },
-    storage::segment::Segment,
     types::{IsolationLevel, Offset},
 };
-use std::{collections::VecDeque, path::Path, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 /// Whether a batch has records for a reader who must not see those of `aborted` transactions (KIP-98). Control batches
 /// are shown to nobody.
@@ -81,8 +80,7 @@ pub struct VisibleBatches {
     /// The batches of the last fetch that were not reached yet, and the transactions aborted among them.
     fetched: VecDeque<RecordBatch>,
     aborted: Vec<AbortedTransaction>,
-    /// The segment of the last fetch, and where the next of its batches begins.
-    segment: Option<Arc<Segment>>,
+    /// Where the next of them begins in its file.
     at: u64,
 }
 
@@ -96,7 +94,6 @@ impl VisibleBatches {
             position: from,
             fetched: VecDeque::new(),
             aborted: Vec::new(),
-            segment: None,
             at: 0,
         }
     }
@@ -168,7 +165,7 @@ impl VisibleBatches {
         self.peek()?;
         let Some(batch) = self.fetched.front() else { return Ok(None) };
         let header = *batch.header();
-        let records = damage::decode(self.log(), batch, self.path(), self.at)?;
+        let records = damage::decode(self.log(), batch, self.reader.path(), self.at)?;
         let visible = VisibleBatch { header, records, from: self.position, position: self.at };
         self.pass();
         Ok(Some(visible))
@@ -178,12 +175,7 @@ impl VisibleBatches {
     /// first byte of the batch.
     #[cold]
     pub fn unreadable(&self, batch: &VisibleBatch, error: DecodeError) -> Error {
-        damage::unreadable(self.log(), &batch.header, error, self.path(), batch.position)
-    }
-
-    /// The file of the last fetch.
-    fn path(&self) -> &Path {
-        self.segment.as_ref().map_or(&self.log().identity.dir, |segment| segment.path())
+        damage::unreadable(self.log(), &batch.header, error, self.reader.path(), batch.position)
     }
 
     fn fetch(&mut self) -> Result<bool> {
@@ -192,7 +184,6 @@ impl VisibleBatches {
         self.fetched = fetched.batches;
         self.aborted = fetched.aborted;
         self.at = fetched.position;
-        self.segment = fetched.segment;
         Ok(!self.fetched.is_empty())
     }
 
