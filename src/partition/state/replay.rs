@@ -148,20 +148,8 @@ impl Replay {
                 _ => segment.index_in_files(offset, known.index_checksum)?,
             };
             if let Some((index, aborted)) = indexes {
-                return Ok(Some(Replay {
-                    segment: at,
-                    position,
-                    next_offset: offset,
-                    producers,
-                    epochs,
-                    index,
-                    aborted,
-                    sealed: Vec::new(),
-                    bytes_read: 0,
-                    last_epoch: None,
-                    earlier: Earlier::default(),
-                    went_back: false,
-                }));
+                let replay = Replay::new(at, offset, producers, epochs, index);
+                return Ok(Some(Replay { position, aborted, ..replay }));
             }
         }
         Self::begin_segment(env, identity, segments, at, epochs)
@@ -192,19 +180,31 @@ impl Replay {
         mut epochs: LeaderEpochs,
     ) -> Replay {
         epochs.truncate_from_end(segment.base() + 1);
+        let replay = Replay::new(i, segment.base(), producers, epochs, segment.empty_index());
+        Replay { went_back: true, ..replay }
+    }
+
+    /// At the beginning of segment `i`, or at another place of it once that is said, before anything is taken in.
+    fn new(
+        i: usize,
+        next_offset: Offset,
+        producers: ProducerState,
+        epochs: LeaderEpochs,
+        index: SegmentIndex,
+    ) -> Replay {
         Replay {
             segment: i,
             position: 0,
-            next_offset: segment.base(),
+            next_offset,
             producers,
             epochs,
-            index: segment.empty_index(),
+            index,
             aborted: Vec::new(),
             sealed: Vec::new(),
             bytes_read: 0,
             last_epoch: None,
             earlier: Earlier::default(),
-            went_back: true,
+            went_back: false,
         }
     }
 
@@ -257,10 +257,7 @@ impl Replay {
                 }
             }
         };
-        self.bytes_read += scanner.bytes_read;
-        self.position = scanner.position();
-        self.next_offset = scanner.expected();
-        Ok(ScanEnd { position: self.position, next_offset: self.next_offset, why })
+        Ok(self.stop(&scanner, why))
     }
 
     /// Takes in every whole batch of `segment` up to `limit` bytes that lies where `bounds` allow, in whatever company it
@@ -297,10 +294,15 @@ impl Replay {
             segment.add_damage(hole);
             self.index.pass_damage(offset);
         };
+        Ok(self.stop(&scanner, why))
+    }
+
+    /// The replay has come to where `scanner` has.
+    fn stop(&mut self, scanner: &Scanner<'_>, why: EndReason) -> ScanEnd {
         self.bytes_read += scanner.bytes_read;
         self.position = scanner.position();
         self.next_offset = scanner.expected();
-        Ok(ScanEnd { position: self.position, next_offset: self.next_offset, why })
+        ScanEnd { position: self.position, next_offset: self.next_offset, why }
     }
 
     /// What lies between the end of the data and the end of `segment`'s file is damage, because offsets up to `end` or
