@@ -106,24 +106,28 @@ impl OffsetStore {
     /// As for [`groups`](Self::groups); `Corrupt` or `CodecUnavailable` where a commit that cannot be read may be a later
     /// one of this group.
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
-        let offsets = self.table.read(|state| {
+        let entries = self.table.read(|state| -> Result<Vec<(TopicPartition, Entry)>> {
             let partitions = state.partitions(name);
             if partitions.is_empty() {
                 return state.doubts.about(name, None).map_or(Ok(Vec::new()), Err);
             }
-            let entry = |partition| {
-                let entry = state.committed(name, &partition)?.cloned();
-                Ok(entry.map(|entry| (partition, entry)))
-            };
-            partitions.into_iter().filter_map(|partition| entry(partition).transpose()).collect()
-        })?;
-        let offsets: Vec<(TopicPartition, Entry)> = offsets?;
-        let committed = offsets.into_iter().map(|(partition, entry)| {
+            let mut entries = Vec::new();
+            for partition in partitions {
+                if let Some(entry) = state.committed(name, &partition)?.cloned() {
+                    entries.push((partition, entry));
+                }
+            }
+            Ok(entries)
+        })??;
+        let committed = entries.into_iter().map(|(partition, entry)| {
             let described = self.describe(&partition, entry);
             (partition, described)
         });
-        let committed = committed.collect();
-        Ok(GroupDescription { name: name.to_string(), committed, uncommitted: Vec::new() })
+        Ok(GroupDescription {
+            name: name.to_string(),
+            committed: committed.collect(),
+            uncommitted: Vec::new(),
+        })
     }
 
     /// The same, with every partition of `topics`.
