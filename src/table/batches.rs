@@ -7,16 +7,11 @@ use crate::{
     partition::log::Log,
     types::{Compression, Offset, Timestamp},
 };
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
-/// Appends `records` as one batch and says which offsets they got.
-pub(super) fn append(log: &Arc<Log>, records: &[TableRecord], now: Timestamp) -> Result<Range<Offset>> {
-    append_in_pieces(log, records, usize::MAX, now)
-}
-
-/// Appends `records` in batches that end beyond `piece` bytes.
-pub(super) fn append_in_pieces(
-    log: &Arc<Log>,
+/// Appends `records` in batches that end beyond `piece` bytes, and says which offsets they got.
+pub(super) fn append(
+    log: &Log,
     records: &[TableRecord],
     piece: usize,
     now: Timestamp,
@@ -37,7 +32,7 @@ pub(super) fn append_in_pieces(
     Ok(begin..end)
 }
 
-fn seal(log: &Arc<Log>, builder: BatchBuilder) -> Result<Offset> {
+fn seal(log: &Log, builder: BatchBuilder) -> Result<Offset> {
     let mut batch = builder.seal(Compression::None, None)?;
     // As Kafka's coordinator writes them: no producer, and a base sequence of 0 all the same.
     batch.set_producer(-1, -1, 0);

@@ -95,7 +95,7 @@ fn sidecar_path<S: State>(log: &Log) -> PathBuf {
 }
 
 /// The sidecar of `log`, when it is whole, of this log, and of a stretch that the log still continues; and where it ends.
-fn read_sidecar<S: State>(env: &dyn Env, log: &Arc<Log>) -> Option<(Offset, S)> {
+fn read_sidecar<S: State>(env: &dyn Env, log: &Log) -> Option<(Offset, S)> {
     // It has nothing that the log does not have, at more bytes.
     let most = log.size().saturating_add(TEXT_MAX).min(SIDECAR_MAX);
     let bytes = read_hint(env, &sidecar_path::<S>(log), most).ok().flatten()?;

@@ -1,6 +1,6 @@
 //! Rewriting the log: the snapshot is appended, flushed, and what lies before it removed.
 
-use super::{State, batches::append_in_pieces, runtime::Table};
+use super::{State, batches::append, runtime::Table};
 use crate::{
     env::sync::Ordering,
     error::Result,
@@ -35,7 +35,7 @@ impl<S: State> Table<S> {
             advance_log_start(&log, log.offsets().log_end())?;
         }
         let now = self.catalog.data_dir().env.now();
-        let range = append_in_pieces(&log, &records, self.thresholds.chunk_bytes, now)?;
+        let range = append(&log, &records, self.thresholds.chunk_bytes, now)?;
         if !planted!(forget_before_the_values_are_durable_again) {
             log.acknowledge(range.end, true)?;
         }

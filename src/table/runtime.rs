@@ -1,10 +1,6 @@
 //! The table itself: looks at the state, and updates of it.
 
-use super::{
-    CHUNK_BYTES, CompactionThresholds, State, Update, View,
-    batches::{append, append_in_pieces},
-    loaded::Loaded,
-};
+use super::{CHUNK_BYTES, CompactionThresholds, State, Update, View, batches::append, loaded::Loaded};
 use crate::{
     env::sync::{AtomicU64, Mutex},
     error::Result,
@@ -75,10 +71,7 @@ impl<S: State> Table<S> {
             return Ok(answer);
         }
         let log = self.log_for_writing()?;
-        let appended = match in_pieces {
-            false => append(&log, &records, now)?,
-            true => append_in_pieces(&log, &records, CHUNK_BYTES, now)?,
-        };
+        let appended = append(&log, &records, if in_pieces { CHUNK_BYTES } else { usize::MAX }, now)?;
         drop(one_at_a_time);
         if !planted!(commit_acknowledged_before_flush) {
             log.acknowledge(appended.end, true)?;
