@@ -99,7 +99,7 @@ pub struct Catalog {
     /// Held by the one administrative call that runs.
     admin: Mutex<()>,
     /// What a read-only opening follows.
-    observers: Mutex<Vec<Follower>>,
+    followers: Mutex<Vec<Follower>>,
     /// The manifest's state whose topics it has taken in.
     taken_in: Mutex<Arc<ManifestState>>,
     /// Topics and partitions that come, and topics that go.
@@ -118,7 +118,7 @@ impl Catalog {
         let catalog = Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
-            observers: Mutex::default(),
+            followers: Mutex::default(),
             taken_in: Mutex::new(data_dir.manifest.state()),
             changes: Changes::default(),
             schedule: Schedule::new(Arc::clone(&data_dir)),
@@ -207,9 +207,9 @@ impl Catalog {
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
         if self.data_dir.read_only {
-            let observer = Follower::open(&self.data_dir, identity, config, state)?;
-            let (log, found) = (Arc::clone(observer.log()), observer.found().cloned());
-            self.observers.lock().push(observer);
+            let follower = Follower::open(&self.data_dir, identity, config, state)?;
+            let (log, found) = (Arc::clone(follower.log()), follower.found().cloned());
+            self.followers.lock().push(follower);
             return Ok((log, found));
         }
         match &state.closed {
@@ -536,13 +536,13 @@ impl Catalog {
             *self.taken_in.lock() = Arc::clone(&state);
             self.changes.happened();
         }
-        for observer in self.observers.lock().iter_mut() {
-            let identity = &observer.log().identity;
+        for follower in self.followers.lock().iter_mut() {
+            let identity = &follower.log().identity;
             let found = state.of(identity.id()).cloned();
             if let Some(partition) = found {
-                match observer.refresh(&partition) {
+                match follower.refresh(&partition) {
                     // Its readers get it until it passes; the others go on.
-                    Err(error) if self.concerns(&observer.log().identity, &error) => observer.fail(error),
+                    Err(error) if self.concerns(&follower.log().identity, &error) => follower.fail(error),
                     other => other?,
                 }
             }
@@ -562,7 +562,7 @@ impl Catalog {
                 topic.id()
             })
             .collect();
-        self.observers.lock().retain(|o| !gone.contains(&o.log().identity.topic_id));
+        self.followers.lock().retain(|o| !gone.contains(&o.log().identity.topic_id));
         for state in &states {
             let config = stored_config(&self.data_dir, state)?;
             let topic = known.get(&state.id);

@@ -150,14 +150,14 @@ fn kind<T: fmt::Debug>(result: Result<T>) -> ErrorKind {
 
 #[test]
 fn handles_may_be_shared_between_threads() {
-    fn data_dir<T: Send + Sync>() {}
-    data_dir::<Producer>();
-    data_dir::<Delivery>();
-    data_dir::<Sender>();
-    data_dir::<ProducerRecord<'_>>();
-    data_dir::<RecordMetadata>();
-    data_dir::<TryEnqueueError<'_>>();
-    data_dir::<ProducerBuilder>();
+    fn shared<T: Send + Sync>() {}
+    shared::<Producer>();
+    shared::<Delivery>();
+    shared::<Sender>();
+    shared::<ProducerRecord<'_>>();
+    shared::<RecordMetadata>();
+    shared::<TryEnqueueError<'_>>();
+    shared::<ProducerBuilder>();
 }
 
 #[test]

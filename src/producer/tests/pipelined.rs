@@ -160,7 +160,7 @@ fn closing_writes_what_waits_and_ends_all_clones() {
 }
 
 #[test]
-fn closing_the_hub_writes_what_waits_and_ends_all_producers() {
+fn closing_the_sender_writes_what_waits_and_ends_all_producers() {
     let world = World::new();
     let topic = world.topic("t", 1);
     let producers = [world.patient(), world.patient()];
