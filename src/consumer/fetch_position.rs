@@ -64,6 +64,7 @@ struct Current {
 
 impl Current {
     /// The records of `batch` that were not given before.
+    #[inline(always)]
     fn of(batch: VisibleBatch) -> Self {
         let VisibleBatch { header, records, from, .. } = batch;
         let mut cursor = Cursor::default();
@@ -239,8 +240,9 @@ impl FetchPosition {
             match next {
                 Ok(Some(batch)) => {
                     let from = batch.from;
-                    self.current = Some(Current::of(batch)).filter(|current| current.left() > 0);
-                    if self.current.is_some() {
+                    let current = Current::of(batch);
+                    if current.left() > 0 {
+                        self.current = Some(current);
                         self.position = from;
                     }
                 }

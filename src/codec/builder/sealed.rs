@@ -58,6 +58,7 @@ pub struct SealedBatch {
 
 impl SealedBatch {
     /// Seals `buffer`: room for a header, and records as `header` describes them.
+    #[inline]
     pub(in crate::codec) fn new(header: BatchHeader, buffer: Vec<u8>) -> Self {
         let records = buffer.get(HEADER_LEN..).unwrap_or_default();
         SealedBatch {

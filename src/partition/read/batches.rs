@@ -103,7 +103,7 @@ impl BackwardBatches {
                 }
                 let segment = self.held.segment.as_ref().map(|segment| segment.path());
                 let path = segment.unwrap_or(&self.log.identity.dir);
-                let records = damage::decode(&self.log, &batch, path, position)?;
+                let records = damage::decode(&self.log, &batch, || path, position)?;
                 let from = self.log.offsets().log_start();
                 return Ok(Some(Batch::new(*batch.header(), records, from, to)));
             }

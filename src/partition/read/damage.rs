@@ -22,13 +22,19 @@ use std::{io, path::Path, sync::Arc};
 /// # Errors
 ///
 /// `Corrupt`, and `CodecUnavailable`; `Io` where there is no memory for what it decompresses to.
-pub(super) fn decode(log: &Log, batch: &RecordBatch, path: &Path, position: u64) -> Result<ValidRecords> {
+#[inline]
+pub(super) fn decode<'a>(
+    log: &Log,
+    batch: &RecordBatch,
+    path: impl FnOnce() -> &'a Path,
+    position: u64,
+) -> Result<ValidRecords> {
     let header = batch.header();
     let decoded = match log.unreadable.why(header) {
         None => decode_anew(batch).inspect_err(|error| log.unreadable.note(header, error)),
         Some(known) => Err(known),
     };
-    decoded.map_err(|error| unreadable(log, header, error, path, position))
+    decoded.map_err(|error| unreadable(log, header, error, path(), position))
 }
 
 fn decode_anew(batch: &RecordBatch) -> Result<ValidRecords, DecodeError> {

@@ -200,6 +200,7 @@ impl LogReader {
 
     /// Takes back the queue of a fetch whose batches are done with, if it is small: who follows a log's end needs it again
     /// for every batch.
+    #[inline]
     pub fn reuse(&mut self, mut queue: VecDeque<RecordBatch>) {
         if queue.capacity() > self.queue.capacity() && queue.capacity() <= KEPT {
             queue.clear();

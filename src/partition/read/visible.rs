@@ -161,11 +161,12 @@ impl VisibleBatches {
     }
 
     /// The next batch; `None` at the end.
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<VisibleBatch>> {
         self.peek()?;
         let Some(batch) = self.fetched.front() else { return Ok(None) };
         let header = *batch.header();
-        let records = damage::decode(self.log(), batch, self.reader.path(), self.at)?;
+        let records = damage::decode(self.log(), batch, || self.reader.path(), self.at)?;
         let visible = VisibleBatch { header, records, from: self.position, position: self.at };
         self.pass();
         Ok(Some(visible))
@@ -178,6 +179,7 @@ impl VisibleBatches {
         damage::unreadable(self.log(), &batch.header, error, self.reader.path(), batch.position)
     }
 
+    #[inline]
     fn fetch(&mut self) -> Result<bool> {
         self.reader.reuse(std::mem::take(&mut self.fetched));
         let fetched = self.reader.fetch(self.step.take())?;

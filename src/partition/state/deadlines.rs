@@ -62,6 +62,7 @@ impl fmt::Debug for Deadlines {
 
 impl Deadlines {
     /// Called after each append, under the log's lock.
+    #[inline]
     pub(in crate::partition) fn after_append(
         &self,
         data_dir: &DataDir,

@@ -307,10 +307,15 @@ impl ProducerState {
 
 /// The first observer: what producers did is what their batches say.
 impl Observer for ProducerState {
+    #[inline]
     fn appended(&mut self, header: &BatchHeader, bytes: &[u8]) -> Option<AbortedTransaction> {
-        if !header.has_producer_id() {
-            return None;
-        }
+        if header.has_producer_id() { self.remember(header, bytes) } else { None }
+    }
+}
+
+impl ProducerState {
+    /// What a producer did with this batch.
+    fn remember(&mut self, header: &BatchHeader, bytes: &[u8]) -> Option<AbortedTransaction> {
         let facts = BatchFacts::from(header);
         if !header.is_control() {
             self.applied(&facts);

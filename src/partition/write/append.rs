@@ -136,6 +136,7 @@ impl Log {
     }
 
     /// Writes the batch at the segment's end, and lets readers see it.
+    #[inline]
     fn write(&self, active: &mut Active, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
         let position = active.position;
         if planted!(show_the_end_before_the_bytes) {
@@ -161,6 +162,7 @@ impl Log {
     }
 
     /// Lets readers see the batch that was written.
+    #[inline]
     fn publish(&self, active: &mut Active, header: &BatchHeader) {
         let max_index = active.config.segment_index_bytes;
         if let Some(is_full) = active.segment.add_to_index(header, active.position, max_index) {

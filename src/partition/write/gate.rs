@@ -57,6 +57,7 @@ pub(in crate::partition) trait Condition {
 }
 
 /// Whether the batch may be appended now. A new condition is asked here, after the producer's.
+#[inline]
 pub(in crate::partition) fn admit(active: &Active, batch: &Candidate<'_>) -> Result<Verdict> {
     check_origin(batch)?;
     let (size, (max, limit)) = (batch.header.size(), active.config.max_batch());
@@ -77,6 +78,7 @@ fn check_origin(batch: &Candidate<'_>) -> Result<()> {
 
 /// The producer's epoch and sequence, as Kafka checks them. A marker has no sequence.
 impl Condition for ProducerState {
+    #[inline]
     fn check(&self, batch: &Candidate<'_>) -> Result<Verdict> {
         if batch.origin == Origin::Coordinator || !batch.header.has_producer_id() {
             return Ok(Verdict::Append);

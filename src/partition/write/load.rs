@@ -26,7 +26,17 @@ use crate::{
 use std::sync::Arc;
 
 /// The state of appending, loaded where nothing was appended yet.
+#[inline]
 pub(in crate::partition) fn ready<'a>(log: &Log, writer: &'a mut AppendState) -> Result<&'a mut Active> {
+    if writer.opened().is_none() {
+        open(log, writer)?;
+    }
+    writer.opened().ok_or_else(|| Error::closed("the partition"))
+}
+
+/// The first append of a life.
+#[cold]
+fn open(log: &Log, writer: &mut AppendState) -> Result<()> {
     if let AppendState::Unloaded { size, new_incarnation } = *writer {
         open_unloaded(log, writer, size, new_incarnation)?;
     }
@@ -35,12 +45,10 @@ pub(in crate::partition) fn ready<'a>(log: &Log, writer: &'a mut AppendState) ->
         tidy(log, &log.segments.snapshot())?;
         writer.open();
     }
-    writer.check()?;
-    writer.opened().ok_or_else(|| Error::closed("the partition"))
+    writer.check()
 }
 
 /// The first append to a log that was closed cleanly.
-#[cold]
 fn open_unloaded(log: &Log, writer: &mut AppendState, size: u64, new_incarnation: bool) -> Result<()> {
     log.data_dir.begin_writing()?;
     let loaded = load(log, size, new_incarnation);

@@ -23,14 +23,13 @@ const ZEROS_MAX: u64 = 1 << 20;
 
 /// Prepares the active segment for the batch with `header`. A new segment begins where files may not become as large as
 /// one.
+#[inline]
 pub(in crate::partition) fn reserve(log: &Log, active: &mut Active, header: &BatchHeader) -> Result<()> {
-    begin_incarnation(log, active, header.base_offset)?;
-    match grow(log, active, header.size()) {
-        Err(Error::FileTooLarge { .. }) if active.position > 0 => {
-            roll(log, active, header.base_offset, RollFor::Append)?;
-            grow(log, active, header.size())?;
-        }
-        other => other?,
+    if active.new_incarnation {
+        begin_incarnation(log, active, header.base_offset)?;
+    }
+    if active.position + header.size() > active.allocated {
+        find_space(log, active, header)?;
     }
     if active.config.durability == Durability::Flushed {
         log.announce(header.next_offset())?;
@@ -38,7 +37,20 @@ pub(in crate::partition) fn reserve(log: &Log, active: &mut Active, header: &Bat
     Ok(())
 }
 
+/// Lets the file grow, or begins the next one.
+#[cold]
+fn find_space(log: &Log, active: &mut Active, header: &BatchHeader) -> Result<()> {
+    match grow(log, active, header.size()) {
+        Err(Error::FileTooLarge { .. }) if active.position > 0 => {
+            roll(log, active, header.base_offset, RollFor::Append)?;
+            grow(log, active, header.size())
+        }
+        other => other,
+    }
+}
+
 /// After an unclean opening a new life begins with the first append, and is durable before it.
+#[cold]
 fn begin_incarnation(log: &Log, active: &mut Active, first_offset: Offset) -> Result<()> {
     let Some(entry) = new_incarnation(log, active, first_offset) else { return Ok(()) };
     log.data_dir.manifest.append(&[entry], Flush::Now)?;
@@ -63,9 +75,6 @@ pub(in crate::partition) fn new_incarnation(
 fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
     let (roll_bytes, preallocate) = (active.config.roll_bytes, active.config.preallocate);
     let needed = active.position + size;
-    if needed <= active.allocated {
-        return Ok(());
-    }
     let by_zeros = active.config.durability == Durability::Flushed && size <= SMALL_BATCH && !preallocate;
     let step_max = if by_zeros { ZEROS_MAX } else { GROWTH_MAX };
     let step = active.allocated.clamp(GROWTH_MIN, step_max);

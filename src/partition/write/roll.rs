@@ -27,6 +27,7 @@ pub(in crate::partition) enum RollFor {
 }
 
 /// Kafka's conditions for a new segment (`LogSegment.shouldRoll`).
+#[inline]
 pub(in crate::partition) fn is_due(log: &Log, active: &Active, header: &BatchHeader) -> bool {
     let config = &*active.config;
     if active.position == 0 {

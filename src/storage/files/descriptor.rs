@@ -91,6 +91,7 @@ impl Descriptor {
     }
 
     /// As `with`, for calls that leave something to flush.
+    #[inline]
     pub(super) fn change<T>(
         &self,
         operation: &'static str,
@@ -115,10 +116,13 @@ impl Descriptor {
     }
 
     /// A flush that failed is the last thing that happened to this file.
+    #[inline]
     fn check(&self) -> Result<()> {
-        if !self.has_failed.load(Ordering::SeqCst) {
-            return Ok(());
-        }
+        if self.has_failed.load(Ordering::SeqCst) { self.failure() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn failure(&self) -> Result<()> {
         self.failed.lock().clone().map_or(Ok(()), Err)
     }
 

@@ -36,6 +36,7 @@ impl Mapping {
 
     /// The bytes of `range`; where what is mapped is too short for `capacity`, `map` maps as much anew. `None` where the
     /// system maps no such file, or nothing more now. An error of the mapping becomes one of the file through `in_file`.
+    #[inline]
     pub(super) fn bytes(
         self: &Arc<Self>,
         range: Range<u64>,
