@@ -97,7 +97,7 @@ impl FilePool {
         Ok(file)
     }
 
-    fn file(&self, path: PathBuf, how: Open, handle: Option<Arc<dyn File>>) -> Arc<PooledFile> {
+    pub(super) fn file(&self, path: PathBuf, how: Open, handle: Option<Arc<dyn File>>) -> Arc<PooledFile> {
         let descriptor = Descriptor::new(Arc::clone(&self.caps), Arc::clone(&self.bare), path, how, handle);
         Arc::new(PooledFile::new(&self.caps, &self.env, self.mode, descriptor))
     }
