@@ -1,24 +1,59 @@
 //! Mistakes that can be switched on, one at a time, to see whether the tests notice.
 //!
-//! `planted!(name)` stands where the mistake would be made. Without the feature `__planted` it is the constant `false`
-//! and leaves nothing in the code. With it, it is a switch of the calling thread, off unless `plant` turned it on.
+//! Each stands on a line of its own, where it would be made, and never inside an expression:
+//!
+//! ```text
+//! planted!(acknowledge_at_once => return Ok(()));   what is done instead of what follows, or done as well
+//! unless_planted!(no_flush => file.sync()?);        what is forgotten
+//! ```
+//!
+//! Without the feature `__planted` the first leaves nothing in the code, and the second leaves its step. With it, they are
+//! switches of the calling thread, off unless `plant` turned them on.
 //!
 //! Each mistake is noticed by a test: those listed here by the one that the list names, all others by that of the promise they
 //! break. The table of `tests/promises` has them all and sees to it that none is forgotten.
 
-/// Whether the mistake of this name is to be made.
+/// Makes the mistake of this name, where it was asked for.
 #[cfg(not(feature = "__planted"))]
 macro_rules! planted {
+    ($name:ident => $($mistake:tt)+) => {
+        if false {
+            $($mistake)+;
+        }
+    };
     ($name:ident) => {
         false
     };
 }
 
-/// Whether the mistake of this name is to be made.
+/// Makes the mistake of this name, where it was asked for.
 #[cfg(feature = "__planted")]
 macro_rules! planted {
+    ($name:ident => $($mistake:tt)+) => {
+        if $crate::planted::is_planted(stringify!($name)) {
+            $($mistake)+;
+        }
+    };
     ($name:ident) => {
         $crate::planted::is_planted(stringify!($name))
+    };
+}
+
+/// Does this step, unless the mistake of this name was asked for, which forgets it.
+#[cfg(not(feature = "__planted"))]
+macro_rules! unless_planted {
+    ($name:ident => $($step:tt)+) => {
+        $($step)+
+    };
+}
+
+/// Does this step, unless the mistake of this name was asked for, which forgets it.
+#[cfg(feature = "__planted")]
+macro_rules! unless_planted {
+    ($name:ident => $($step:tt)+) => {
+        if !$crate::planted::is_planted(stringify!($name)) {
+            $($step)+;
+        }
     };
 }
 

@@ -179,9 +179,7 @@ impl Consumer {
         if now < auto.next {
             return Ok(());
         }
-        if !planted!(commit_with_every_poll) {
-            auto.next = now.saturating_add(auto.every);
-        }
+        unless_planted!(commit_with_every_poll => auto.next = now.saturating_add(auto.every));
         self.commit_positions()
     }
 

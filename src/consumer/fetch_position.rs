@@ -125,9 +125,7 @@ impl FetchPosition {
     /// Goes to `offset`.
     pub(super) fn seek(&mut self, offset: Offset) {
         self.batches.seek(offset);
-        if !planted!(a_seek_keeps_what_was_fetched) {
-            self.current = None;
-        }
+        unless_planted!(a_seek_keeps_what_was_fetched => self.current = None);
         self.failure = None;
         self.position = offset;
         self.begun = true;
@@ -143,9 +141,7 @@ impl FetchPosition {
             return;
         }
         self.paused = paused;
-        if planted!(a_pause_drops_what_was_fetched) {
-            self.current = None;
-        }
+        planted!(a_pause_drops_what_was_fetched => self.current = None);
         let waiters = &self.log().waiters;
         if paused {
             waiters.remove(&self.signal);

@@ -217,9 +217,7 @@ impl Consumer {
     /// A failure of an automatic commit; the consumer then reads on.
     pub fn unsubscribe(&mut self) -> Result<()> {
         self.check_open()?;
-        if !planted!(who_turns_away_commits_nothing) {
-            self.commit_automatically()?;
-        }
+        unless_planted!(who_turns_away_commits_nothing => self.commit_automatically()?);
         self.interest = Interest::Nothing;
         self.read(Vec::new(), Chosen::Now);
         Ok(())

@@ -32,15 +32,9 @@ impl WakeupHandle {
         if !self.process.is_this() {
             return;
         }
-        if planted!(a_wakeup_is_told_before_it_is_noted) {
-            self.signal.notify();
-        }
-        if !planted!(a_wakeup_between_polls_is_lost) {
-            self.woken.store(true, Ordering::SeqCst);
-        }
-        if !planted!(a_wakeup_is_told_before_it_is_noted) {
-            self.signal.notify();
-        }
+        planted!(a_wakeup_is_told_before_it_is_noted => self.signal.notify());
+        unless_planted!(a_wakeup_between_polls_is_lost => self.woken.store(true, Ordering::SeqCst));
+        unless_planted!(a_wakeup_is_told_before_it_is_noted => self.signal.notify());
     }
 }
 
@@ -79,13 +73,9 @@ impl Consumer {
                 self.follow_writer()?;
             }
             self.follow_catalog();
-            if !planted!(commit_one_poll_early) {
-                self.commit_when_due()?;
-            }
+            unless_planted!(commit_one_poll_early => self.commit_when_due()?);
             let mut records = self.collect()?;
-            if planted!(commit_one_poll_early) {
-                self.commit_when_due()?;
-            }
+            planted!(commit_one_poll_early => self.commit_when_due()?);
             passed.append(&mut records.passed);
             if records.is_empty() && !timeout.is_zero() && !planted!(a_poll_does_not_wait) {
                 let now = self.policy.env.monotonic();

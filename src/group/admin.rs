@@ -277,8 +277,6 @@ fn target(log: &Arc<Log>, to: ResetTo, committed: Option<Offset>) -> Result<Opti
             None => return Ok(None),
         },
     };
-    if planted!(a_reset_leaves_the_log) {
-        return Ok(Some(wanted));
-    }
+    planted!(a_reset_leaves_the_log => return Ok(Some(wanted)));
     Ok(Some(wanted.max(start).min(end.max(start))))
 }

@@ -132,12 +132,8 @@ impl Coordinator for OffsetStore {
             return Ok(());
         }
         let covered: Vec<_> = commits.iter().map(|c| (Arc::clone(&c.log), c.offset)).collect();
-        if !planted!(commit_without_its_data) {
-            commit::commit(&covered)?;
-        }
-        if planted!(commit_in_pieces) {
-            return commits.chunks(1).try_for_each(|piece| self.write(group, piece));
-        }
+        unless_planted!(commit_without_its_data => commit::commit(&covered)?);
+        planted!(commit_in_pieces => return commits.chunks(1).try_for_each(|piece| self.write(group, piece)));
         self.write(group, &commits)
     }
 }

@@ -221,9 +221,7 @@ impl Partition {
         let mut newest_first = Vec::new();
         for batch in self.read_backwards(Offset::MAX) {
             let mut records = batch?.into_reversed();
-            if planted!(last_takes_the_oldest_of_a_batch) {
-                records.reverse();
-            }
+            planted!(last_takes_the_oldest_of_a_batch => records.reverse());
             newest_first.extend(records);
             if newest_first.len() >= count {
                 break;

@@ -90,9 +90,7 @@ impl Accumulators {
         list.closed = Some(what);
         let accumulators = list.accumulators.clone();
         drop(list);
-        if planted!(who_is_closed_takes_more) {
-            return true;
-        }
+        planted!(who_is_closed_takes_more => return true);
         accumulators.iter().for_each(|accumulator| accumulator.close(what));
         true
     }
@@ -187,9 +185,7 @@ impl Client for Accumulators {
         // Every error is taken, so that none turns up in a later call.
         let told: Vec<Error> = self.all().iter().filter_map(|accumulator| accumulator.take_error()).collect();
         let mut failure = self.context.undelivered.take_failure();
-        if planted!(what_was_told_is_no_failure) {
-            failure = None;
-        }
+        planted!(what_was_told_is_no_failure => failure = None);
         failure.into_iter().chain(told).next().map_or(Ok(()), Err)
     }
 

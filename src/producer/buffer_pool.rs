@@ -51,9 +51,7 @@ impl Memory {
     pub(super) fn release(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::SeqCst);
         debug_assert!(before >= bytes);
-        if !planted!(what_is_freed_wakes_nobody) {
-            self.freed.notify();
-        }
+        unless_planted!(what_is_freed_wakes_nobody => self.freed.notify());
     }
 
     pub(super) fn limit(&self) -> usize {

@@ -115,9 +115,7 @@ impl Accumulator {
 
     fn write_queued(&self, out: &MutexGuard<'_, ()>, attempt: Attempt) {
         let mut state = self.lock();
-        if !planted!(a_flush_leaves_the_open_batch) {
-            state.close_open();
-        }
+        unless_planted!(a_flush_leaves_the_open_batch => state.close_open());
         let count = state.queue.len();
         drop(state);
         for _ in 0..count {
@@ -161,9 +159,7 @@ impl Accumulator {
             Err(refused) => {
                 let (body, error) = *refused;
                 state.queue.push_front(QueuedBatch { body, promise, reserved });
-                if planted!(what_is_tried_again_comes_last) {
-                    state.queue.rotate_left(1);
-                }
+                planted!(what_is_tried_again_comes_last => state.queue.rotate_left(1));
                 if self.stays(&mut state, &error) {
                     Step::Stuck
                 } else {

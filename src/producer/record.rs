@@ -104,9 +104,7 @@ impl<'a> ProducerRecord<'a> {
     /// ```
     pub fn copy_of(topic: impl Into<TopicRef<'a>>, record: impl Into<RecordData<'a>>) -> Self {
         let mut data = record.into();
-        if planted!(a_copy_is_made_now) {
-            data.timestamp = None;
-        }
+        planted!(a_copy_is_made_now => data.timestamp = None);
         ProducerRecord { topic: topic.into(), partition: None, data }
     }
 

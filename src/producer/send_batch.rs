@@ -100,9 +100,7 @@ impl Producer {
             let place = self.add(&mut parts, record, limit);
             places.push(place.map_err(|error| indexed(error, index, records.len()))?);
         }
-        if !planted!(a_part_is_refused_while_it_is_written) {
-            parts.seal(records, &places)?;
-        }
+        unless_planted!(a_part_is_refused_while_it_is_written => parts.seal(records, &places)?);
         let appended = self.write(parts)?;
         let metadata = places.into_iter().filter_map(|(part, index, timestamp)| {
             let (accumulator, batches) = appended.get(part)?;
@@ -177,18 +175,14 @@ impl Producer {
     /// Writes all parts, if none is known to be refused, and makes them durable with one commit.
     fn write(&self, mut parts: Parts) -> Result<Vec<(Arc<Accumulator>, Vec<Appended>)>> {
         for part in &mut parts.parts {
-            if planted!(a_part_is_refused_while_it_is_written) {
-                break;
-            }
+            planted!(a_part_is_refused_while_it_is_written => break);
             part.seal()?;
             part.accumulator.check()?;
         }
         let mut done = Vec::with_capacity(parts.parts.len());
         let mut failure = None;
         for mut part in parts.parts {
-            if planted!(a_part_is_refused_while_it_is_written) {
-                part.seal()?;
-            }
+            planted!(a_part_is_refused_while_it_is_written => part.seal()?);
             let mut appended = Vec::with_capacity(part.batches.len());
             for mut batch in part.batches {
                 match part.accumulator.send(&mut batch) {

@@ -127,9 +127,7 @@ impl Taking<'_> {
         let topic_partition = partition.clone();
         self.kept.bytes += body.len();
         self.kept.batches.push_back(Lost { topic_partition, body, may_be_in_log });
-        if planted!(the_last_failure_comes_back_first) {
-            self.kept.batches.rotate_right(1);
-        }
+        planted!(the_last_failure_comes_back_first => self.kept.batches.rotate_right(1));
         while self.kept.bytes > self.limit {
             let Some(oldest) = self.kept.batches.pop_front() else {
                 break;

@@ -149,9 +149,7 @@ impl DataDir {
         found.clear();
         drop(found);
         // A crash between the two leaves Kafka's mark of a clean stop behind, which only Kafka's tools would believe.
-        if !planted!(kafkas_clean_mark_stays) {
-            remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?;
-        }
+        unless_planted!(kafkas_clean_mark_stays => remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?);
         match self.write_meta_properties() {
             // The next opening that writes has another try; nothing here asks for it.
             Err(Error::DiskFull { .. }) => {}

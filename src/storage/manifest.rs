@@ -395,9 +395,7 @@ impl Manifest {
             return Err(if known { Failure::Undone(error) } else { Failure::Final(error) });
         }
         // From here on either name may come back after a power cut, so appending to one file is not enough.
-        if !planted!(manifest_renamed_without_flush) {
-            sync_dir(&*self.env, &self.dir).map_err(Failure::Final)?;
-        }
+        unless_planted!(manifest_renamed_without_flush => sync_dir(&*self.env, &self.dir).map_err(Failure::Final)?);
         *inner = Inner {
             file: Some(file),
             epoch,
@@ -482,9 +480,7 @@ impl Inner {
             file.set_len(self.len)?;
             self.allocated = self.len;
         }
-        if !planted!(torn_end_cut_without_flush) {
-            file.sync_data()?;
-        }
+        unless_planted!(torn_end_cut_without_flush => file.sync_data()?);
         self.torn = false;
         Ok(())
     }

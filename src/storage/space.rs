@@ -9,9 +9,7 @@ pub struct SpaceFound(AtomicU64);
 impl SpaceFound {
     /// A file grew, or new ones were written.
     pub fn again(&self) {
-        if !planted!(space_is_never_found) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
+        unless_planted!(space_is_never_found => self.0.fetch_add(1, Ordering::Relaxed));
     }
 
     /// How often so far.

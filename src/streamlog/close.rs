@@ -82,12 +82,8 @@ impl Inner {
         self.catalog.data_dir().pool.release();
         self.catalog.data_dir().env.end_job_threads();
         // Consumers that sleep find out.
-        if !planted!(a_close_wakes_no_consumer) {
-            self.catalog.changes.wake_all();
-        }
-        if !planted!(close_keeps_the_lock) {
-            *self.lock.lock() = None;
-        }
+        unless_planted!(a_close_wakes_no_consumer => self.catalog.changes.wake_all());
+        unless_planted!(close_keeps_the_lock => *self.lock.lock() = None);
         drop(self.temporary.lock().take());
         match (result, self.background.take_error()) {
             // What a full disk kept the background from was done by this call.

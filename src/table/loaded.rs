@@ -56,9 +56,7 @@ impl<S: State> Loaded<S> {
                 Err(Error::OffsetOutOfRange { .. }) => {
                     // The log was rewritten, by the writer in another process or since the sidecar was written. What was
                     // removed may say that something is forgotten.
-                    if !planted!(remember_what_was_forgotten) {
-                        self.state = S::default();
-                    }
+                    unless_planted!(remember_what_was_forgotten => self.state = S::default());
                     self.batches.seek(self.log().offsets().log_start());
                 }
                 Err(error) => self.pass_over(error)?,

@@ -31,14 +31,10 @@ impl<S: State> Table<S> {
         }
         let records = self.read(State::snapshot)?;
         let size_before = log.size();
-        if planted!(forget_before_the_values_are_there_again) {
-            advance_log_start(&log, log.offsets().log_end())?;
-        }
+        planted!(forget_before_the_values_are_there_again => advance_log_start(&log, log.offsets().log_end())?);
         let now = self.catalog.data_dir().env.now();
         let range = append(&log, &records, self.thresholds.chunk_bytes, now)?;
-        if !planted!(forget_before_the_values_are_durable_again) {
-            log.acknowledge(range.end, true)?;
-        }
+        unless_planted!(forget_before_the_values_are_durable_again => log.acknowledge(range.end, true)?);
         let live = log.size().saturating_sub(size_before);
         let above = self.thresholds.rewrite_above.max(live.saturating_mul(3));
         self.rewrite_above.store(above, Ordering::Relaxed);

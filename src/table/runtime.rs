@@ -73,9 +73,7 @@ impl<S: State> Table<S> {
         let log = self.log_for_writing()?;
         let appended = append(&log, &records, if in_pieces { CHUNK_BYTES } else { usize::MAX }, now)?;
         drop(one_at_a_time);
-        if !planted!(commit_acknowledged_before_flush) {
-            log.acknowledge(appended.end, true)?;
-        }
+        unless_planted!(commit_acknowledged_before_flush => log.acknowledge(appended.end, true)?);
         self.with_loaded(|_| ())?;
         // Updates in pieces forget things: the next atomic one pays for the rewriting.
         if !in_pieces && self.rewrite_when_due().is_err() {

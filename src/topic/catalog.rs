@@ -391,9 +391,7 @@ impl Catalog {
     }
 
     pub(super) fn sync_dir(&self) -> Result<()> {
-        if planted!(create_without_directory_flush) {
-            return Ok(());
-        }
+        planted!(create_without_directory_flush => return Ok(()));
         sync_dir(&*self.data_dir.env, &self.data_dir.dir)
     }
 
@@ -454,9 +452,7 @@ impl Catalog {
         let entry = Entry::TopicConfigured { id: topic.id(), config: config.to_properties() };
         self.data_dir.manifest.append_to_make_room(&[entry], Flush::Now)?;
         topic.set_config(config);
-        if planted!(alter_flushes_only_before) {
-            return Ok(());
-        }
+        planted!(alter_flushes_only_before => return Ok(()));
         // What was appended meanwhile was so under the old settings, and is visible.
         topic.logs().iter().filter(|_| !planted!(alter_without_flush)).try_for_each(|log| log.flush())
     }

@@ -33,9 +33,7 @@ impl Changes {
     /// Says that something changed, which whoever looks now finds.
     pub(super) fn happened(&self) {
         self.version.fetch_add(1, Ordering::SeqCst);
-        if !planted!(a_topic_that_goes_wakes_nobody) {
-            self.wake_all();
-        }
+        unless_planted!(a_topic_that_goes_wakes_nobody => self.wake_all());
     }
 
     /// Wakes all who watch although no topic changed: the handle was closed.

@@ -20,9 +20,7 @@ use std::path::Path;
 
 /// As [`remove_all`], before the first change of an opening, which does not fail because of this.
 pub(super) fn clean_up(data_dir: &DataDir) {
-    if planted!(what_was_deleted_stays) {
-        return;
-    }
+    planted!(what_was_deleted_stays => return);
     if let Err(_error) = remove_all(data_dir) {
         crate::env::trace::event!(WARN, error = %_error, "what is left of deleted topics could not be removed");
     }

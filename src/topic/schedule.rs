@@ -97,9 +97,7 @@ pub struct Wake<'a>(&'a Schedule);
 
 impl Drop for Wake<'_> {
     fn drop(&mut self) {
-        if planted!(what_is_enqueued_wakes_nobody) {
-            return;
-        }
+        planted!(what_is_enqueued_wakes_nobody => return);
         self.0.data_dir.wake_background();
     }
 }

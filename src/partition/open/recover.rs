@@ -165,9 +165,7 @@ impl Recovery<'_> {
             }
             // Of the segment where the recovery begins nothing was durable, so the log ends before it.
             self.missing_above(i)?;
-            if planted!(begin_at_a_lost_segment) {
-                return Ok(replay);
-            }
+            planted!(begin_at_a_lost_segment => return Ok(replay));
             let last = self.segments.last().map_or(Offset::ZERO, |last| last.base());
             (self.mark.recovery_offset, self.mark.recovery_position) = (last, 0);
             return self.run(go_on);
@@ -323,9 +321,7 @@ impl Recovery<'_> {
             return Ok(());
         }
         segment.file()?.set_len(stop.position)?;
-        if !planted!(truncate_without_flush) {
-            segment.sync()?;
-        }
+        unless_planted!(truncate_without_flush => segment.sync()?);
         self.end_with(i, stop.position, stop.next_offset)
     }
 

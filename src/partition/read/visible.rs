@@ -130,9 +130,7 @@ impl VisibleBatches {
         self.reader.seek(offset);
         self.step = self.step.again();
         self.position = offset;
-        if !planted!(a_seek_keeps_what_was_fetched) {
-            self.fetched.clear();
-        }
+        unless_planted!(a_seek_keeps_what_was_fetched => self.fetched.clear());
     }
 
     /// The next batch, which is not decoded, and stays the next one.

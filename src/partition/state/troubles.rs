@@ -58,9 +58,7 @@ impl Troubles {
 
     /// Work of this kind has succeeded.
     pub fn end(&self, chore: Chore) {
-        if planted!(trouble_that_never_ends) {
-            return;
-        }
+        planted!(trouble_that_never_ends => return);
         let mut list = self.list.lock();
         // A checkpoint flushes first.
         list.retain(|trouble| {

@@ -41,9 +41,7 @@ impl Waiters {
         if (!high_watermark && !last_stable) || self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        if planted!(append_wakes_no_consumer) {
-            return;
-        }
+        planted!(append_wakes_no_consumer => return);
         for (signal, isolation) in self.list.lock().iter() {
             let risen = match isolation {
                 IsolationLevel::ReadUncommitted => high_watermark,

@@ -80,7 +80,9 @@ impl Log {
     /// As [`Log::append`], for a batch of any origin.
     pub fn append_from(&self, batch: &mut SealedBatch, origin: Origin) -> Result<Appended> {
         let mut writer = self.writer.lock();
-        if self.closing.load(Ordering::SeqCst) && !planted!(append_to_a_log_that_closes) {
+        let mut is_closing = self.closing.load(Ordering::SeqCst);
+        planted!(append_to_a_log_that_closes => is_closing = false);
+        if is_closing {
             return Err(Error::closed("the log"));
         }
         let active = ready(self, &mut writer)?;
@@ -115,7 +117,8 @@ impl Log {
 
     /// Keeps the promise made for what was appended below `end`: where it must be flushed, returns when it is durable.
     pub fn acknowledge(&self, end: Offset, must_flush: bool) -> Result<()> {
-        if must_flush && !planted!(acknowledge_before_flush) { self.flush_to(end) } else { Ok(()) }
+        planted!(acknowledge_before_flush => return Ok(()));
+        if must_flush { self.flush_to(end) } else { Ok(()) }
     }
 
     /// Gives the batch the next offsets, and the time where the log gives it. They count once it is written.
@@ -127,7 +130,8 @@ impl Log {
                 (Stamp::LogAppendTime(now), Some(now))
             }
         };
-        let base_offset = self.offsets.log_end() + u64::from(planted!(offsets_with_gaps));
+        let mut base_offset = self.offsets.log_end();
+        planted!(offsets_with_gaps => base_offset += 1);
         batch.finish(base_offset, active.epoch, stamp);
         if batch.header().next_offset() == Offset::MAX {
             return Err(Error::InvalidArgument { reason: format!("no offset is left after {base_offset}") });
@@ -139,16 +143,13 @@ impl Log {
     #[inline]
     fn write(&self, active: &mut Active, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
         let position = active.position;
-        if planted!(show_the_end_before_the_bytes) {
-            self.publish(active, header);
-        }
+        planted!(show_the_end_before_the_bytes => self.publish(active, header));
         active.segment.write(bytes, position)?;
         if let Some(transaction) = active.producers.appended(header, bytes) {
             active.segment.add_aborted(transaction);
         }
-        if !planted!(show_the_end_before_the_bytes) {
-            self.publish(active, header);
-        }
+        planted!(show_the_end_before_the_bytes => return Ok(()));
+        self.publish(active, header);
         Ok(())
     }
 
@@ -172,17 +173,18 @@ impl Log {
         self.size.fetch_add(header.size(), Ordering::Relaxed);
         active.segment.publish(active.position);
         let end = header.next_offset();
-        if planted!(look_at_the_clock_before_the_end_is_known) {
-            self.due.after_append(&self.data_dir, &active.config, active.since_checkpoint);
-            return self.publish_end(active, end);
-        }
-        // Once the end is known: a flush that is due now does not see what is not there yet.
+        let since_checkpoint = active.since_checkpoint;
+        planted!(look_at_the_clock_before_the_end_is_known => self.due.after_append(&self.data_dir, &active.config, since_checkpoint));
         self.publish_end(active, end);
-        self.due.after_append(&self.data_dir, &active.config, active.since_checkpoint);
+        planted!(look_at_the_clock_before_the_end_is_known => return);
+        // Once the end is known: a flush that is due now does not see what is not there yet.
+        self.due.after_append(&self.data_dir, &active.config, since_checkpoint);
     }
 
     fn publish_end(&self, active: &mut Active, end: Offset) {
-        if active.config.durability == Durability::Flushed && !planted!(publish_before_flush) {
+        let mut waits = active.config.durability == Durability::Flushed;
+        planted!(publish_before_flush => waits = false);
+        if waits {
             self.offsets.change(|set| set.log_end = end);
             return;
         }

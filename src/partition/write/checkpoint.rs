@@ -99,9 +99,7 @@ fn lead_here(log: &Log, capture: &Capture) -> Result<()> {
     }
     let index_checksum = capture.indexes.as_ref().map_or(UNKNOWN, |(_, _, checksum)| *checksum);
     log.write_mark(|mark| *mark = mark.recovering_at(capture.end, capture.position, index_checksum))?;
-    if !planted!(checkpoint_leaves_its_mark_in_the_cache) {
-        log.data_dir.marks.flush()?;
-    }
+    unless_planted!(checkpoint_leaves_its_mark_in_the_cache => log.data_dir.marks.flush()?);
     event!(TRACE, partition = %log.identity.name, offset = capture.end.value(), "took a checkpoint");
     remove_stale_snapshot(log, before)?;
     forget_pending(log, &capture.pending);
@@ -168,9 +166,7 @@ fn write_indexes(log: &Log, segment: &Segment) -> Result<()> {
 
 /// Writes the indexes that were built again because their files were wrong.
 fn write_rebuilt(log: &Log, active: &Arc<Segment>) -> Result<()> {
-    if planted!(what_was_rebuilt_is_not_written) {
-        return Ok(());
-    }
+    planted!(what_was_rebuilt_is_not_written => return Ok(()));
     let segments = log.segments.snapshot();
     for (i, segment) in segments.iter().enumerate().filter(|(_, segment)| !Arc::ptr_eq(segment, active)) {
         if segment.take_rebuilt() {

@@ -60,9 +60,7 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
             incarnation = new_incarnation(log, active, log.offsets.log_end());
         }
     }
-    if !planted!(close_without_flush) {
-        take_checkpoint(log)?;
-    }
+    unless_planted!(close_without_flush => take_checkpoint(log)?);
     let mut writer = log.writer.lock();
     if let Some(active) = writer.opened()
         && active.allocated != active.position

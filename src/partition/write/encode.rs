@@ -60,9 +60,7 @@ impl<'a> RecordData<'a> {
     #[must_use]
     pub fn header(mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Payload<'a>>) -> Self {
         let name = name.into();
-        if planted!(a_header_replaces_its_namesake) {
-            self.headers.retain(|(other, _)| *other != name);
-        }
+        planted!(a_header_replaces_its_namesake => self.headers.retain(|(other, _)| *other != name));
         self.headers.push((name, Some(value.into())));
         self
     }

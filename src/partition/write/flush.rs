@@ -41,9 +41,7 @@ struct Turn<'a>(&'a Log);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if planted!(a_flush_that_panics_goes_on) {
-            return;
-        }
+        planted!(a_flush_that_panics_goes_on => return);
         let Turn(log) = self;
         let reason = io::Error::other("the flush ended in a panic");
         let error = log.poison(&Error::io("flush", &log.identity.dir, reason));
@@ -156,17 +154,11 @@ impl Log {
     /// In this order: what lies before, the names that lead to it, the tail.
     fn make_durable(&self, work: &Work) -> Result<()> {
         for seal in &work.sealed {
-            if !planted!(no_flush_on_roll) {
-                seal.segment.sync()?;
-            }
+            unless_planted!(no_flush_on_roll => seal.segment.sync()?);
         }
         if work.names {
-            if !planted!(no_directory_flush) {
-                sync_dir(&*self.data_dir.env, &self.identity.dir)?;
-            }
-            if !planted!(no_manifest_flush) {
-                self.data_dir.manifest.flush()?;
-            }
+            unless_planted!(no_directory_flush => sync_dir(&*self.data_dir.env, &self.identity.dir)?);
+            unless_planted!(no_manifest_flush => self.data_dir.manifest.flush()?);
             self.names_flushed(&work.segment);
         }
         work.segment.sync()
@@ -203,9 +195,7 @@ impl Log {
     /// Has the mark say that what lies below `end` may be under way to the medium, from before it is written or flushed:
     /// the slot is written where it does not say so of anything yet.
     pub(in crate::partition) fn announce(&self, end: Offset) -> Result<()> {
-        if planted!(flush_unannounced) {
-            return Ok(());
-        }
+        planted!(flush_unannounced => return Ok(()));
         self.flusher.announce(end, |mark| self.write_slot(mark))
     }
 

@@ -34,9 +34,7 @@ pub fn advance_log_start(log: &Arc<Log>, offset: Offset) -> Result<Offset> {
     }
     ready(log, &mut log.writer.lock())?;
     // The start becomes durable, so what it stands on must be.
-    if !planted!(start_without_what_it_stands_on) {
-        log.flush_to(offset)?;
-    }
+    unless_planted!(start_without_what_it_stands_on => log.flush_to(offset)?);
     write_start(log, offset)?;
     retention::apply(log)?;
     Ok(offset)

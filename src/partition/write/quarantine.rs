@@ -34,9 +34,7 @@ pub(in crate::partition) fn tidy(log: &Log, segments: &[Arc<Segment>]) -> Result
         return Ok(());
     }
     let entries = entries_of(&*log.data_dir.env, &log.identity.dir)?;
-    if !planted!(leftovers_stay) {
-        remove_leftovers(log, segments, &entries);
-    }
+    unless_planted!(leftovers_stay => remove_leftovers(log, segments, &entries));
     // No segment begins where a removal may have left one.
     let first = segments.first().map_or(Offset::ZERO, |first| first.base());
     for base in entries.iter().filter_map(|entry| SegmentFile::Log.parse(&entry.name)) {

@@ -71,9 +71,7 @@ impl Look {
         };
         keep_producers(log, below, producers)?;
         // The manifest is about to name the segment that begins there as the first one, durably.
-        if !planted!(retention_leaves_a_nameless_segment) {
-            sync_dir(&*log.data_dir.env, &log.identity.dir)?;
-        }
+        unless_planted!(retention_leaves_a_nameless_segment => sync_dir(&*log.data_dir.env, &log.identity.dir)?);
         event!(INFO, partition = %log.identity.name, segments = count, "removing the oldest segments");
         record(log, below)?;
         log.segments.change(|list| list.retain(|s| s.base() >= below));
@@ -161,9 +159,7 @@ pub(in crate::partition) fn remove_files(log: &Log, removed: &[Arc<Segment>]) ->
     for segment in removed {
         if let Err(error) = segment.remove_files() {
             first_error = first_error.and(Err(error));
-            if !planted!(a_file_is_removed_once) {
-                log.unremoved.lock().push(Arc::clone(segment));
-            }
+            unless_planted!(a_file_is_removed_once => log.unremoved.lock().push(Arc::clone(segment)));
         }
     }
     first_error

@@ -86,9 +86,7 @@ impl Log {
 
     /// What was not flushed when it was due at `now` is due again after a pause, where that can succeed.
     fn flush_again(&self, now: Duration) {
-        if planted!(a_failed_interval_flush_is_not_tried_again) {
-            return;
-        }
+        planted!(a_failed_interval_flush_is_not_tried_again => return);
         let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
         if let Some(within) = flush_within(&self.config()).filter(|_| waits) {
             self.due.flush_at(now.saturating_add(within.max(RETRY_AFTER)));

@@ -134,9 +134,7 @@ impl Manifest {
     /// Notes how much of the file is durable. The note errs on one side, so one that cannot be written is done without.
     pub(super) fn note_end(&self, inner: &Inner) -> bool {
         let (Some(marks), Some(own)) = (&self.marks, inner.ahead.own()) else { return false };
-        if planted!(forget_where_the_manifest_ends) {
-            return false;
-        }
+        planted!(forget_where_the_manifest_ends => return false);
         let mark = ManifestMark { epoch: inner.epoch, number: own.number, durable: inner.durable };
         marks.write_manifest(own.slot, &mark).is_ok()
     }

@@ -79,9 +79,7 @@ impl Scanner<'_> {
     ) -> Result<bool> {
         let claimed = claim.filter(|claim| claim.position == start).map(|claim| claim.offset);
         let behind = start + header.size();
-        if planted!(believe_any_base_offset_after_damage) {
-            return Ok(false);
-        }
+        planted!(believe_any_base_offset_after_damage => return Ok(false));
         if self.gaps {
             // Any place may be right; not that of one which fits between its neighbours only where they claim it.
             let len = header.next_offset().distance_from(header.base_offset);
@@ -127,9 +125,7 @@ impl Scanner<'_> {
     /// no records there. Nothing is, as far as this goes, with one that becomes more than may still be decompressed.
     pub(super) fn reaches_too_far(&mut self, batch: &RecordBatch) -> Result<Option<String>> {
         let header = batch.header();
-        if planted!(believe_a_batch_that_reaches_too_far) {
-            return Ok(None);
-        }
+        planted!(believe_a_batch_that_reaches_too_far => return Ok(None));
         let behind = self.position + header.size();
         let Some(next) = self.header_at(behind)? else { return Ok(None) };
         let (base, last) = (next.base_offset, header.last_offset());
