@@ -297,11 +297,17 @@ pub fn write_all_at(file: &dyn File, buf: &[u8], position: u64) -> io::Result<()
     while done < buf.len() {
         match file.write_at(&buf[done..], position + done as u64) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(_) if planted!(ignore_a_short_write) => break,
-            Ok(n) => done += n,
-            Err(_) if planted!(ignore_a_failed_write) => break,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted && !planted!(give_up_when_interrupted) => {}
-            Err(e) => return Err(e),
+            Ok(n) => {
+                planted!(ignore_a_short_write => break);
+                done += n;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+                planted!(give_up_when_interrupted => return Err(e));
+            }
+            Err(e) => {
+                planted!(ignore_a_failed_write => break);
+                return Err(e);
+            }
         }
     }
     Ok(())

@@ -89,9 +89,9 @@ impl SegmentIndex {
         let relative_offset = relative(self.base, batch.last_offset);
         self.seen.next = self.seen.next.max(batch.last_offset + 1);
         let largest = self.largest_timestamp();
-        if batch.max_timestamp > largest
-            || planted!(index_the_last_of_equal_times) && batch.max_timestamp == largest
-        {
+        let mut is_later = batch.max_timestamp > largest;
+        planted!(index_the_last_of_equal_times => is_later = batch.max_timestamp >= largest);
+        if is_later {
             self.largest = Some((batch.max_timestamp, relative_offset));
         }
         let is_due = self.since_entry > self.interval;
@@ -127,8 +127,9 @@ impl SegmentIndex {
 
     /// Adds the entry that closes the time index: the largest timestamp of all, where it has none yet.
     pub fn close(&mut self) {
+        planted!(equal_times_get_an_entry_each => self.last_time = Timestamp::NONE);
         if let Some((timestamp, relative_offset)) = self.largest
-            && (timestamp > self.last_time || planted!(equal_times_get_an_entry_each))
+            && timestamp > self.last_time
         {
             TimeEntry { timestamp, relative_offset }.encode(&mut self.times);
             self.last_time = timestamp;

@@ -165,8 +165,8 @@ impl Manifest {
     /// As [`Manifest::append`], for entries that come before space is freed, or on the way there: a full medium does not
     /// refuse them while the reserve lasts.
     pub fn append_to_make_room(&self, entries: &[Entry], flush: Flush) -> Result<()> {
-        let room = if planted!(making_room_needs_room) { Room::Free } else { Room::Reserve };
-        self.append_within(room, entries, flush)
+        planted!(making_room_needs_room => return self.append(entries, flush));
+        self.append_within(Room::Reserve, entries, flush)
     }
 
     fn append_within(&self, room: Room, entries: &[Entry], flush: Flush) -> Result<()> {
@@ -361,11 +361,8 @@ impl Manifest {
 
     /// Makes a new file of the current state when most of this one is history.
     fn rewrite_history(&self, inner: &mut Inner) -> Result<(), Failure> {
-        if planted!(history_is_kept_for_ever)
-            || inner.len <= REWRITE_BYTES
-            || inner.len < inner.look_again
-            || !inner.mine
-        {
+        planted!(history_is_kept_for_ever => return Ok(()));
+        if inner.len <= REWRITE_BYTES || inner.len < inner.look_again || !inner.mine {
             return Ok(());
         }
         // To look costs as much as the state is large, so a fraction of that must have been written since.

@@ -78,8 +78,8 @@ impl Marks {
     /// The mark in a slot, if it is whole and of this partition.
     pub fn read(&self, slot: u32, topic: &TopicId, partition: u32) -> Result<Option<Mark>> {
         let mark = self.read_slot(slot, Mark::decode)?;
-        let is_its = |mark: &Mark| mark.topic == *topic && mark.partition == partition;
-        Ok(mark.filter(|mark| is_its(mark) || planted!(believe_a_mark_of_another)))
+        planted!(believe_a_mark_of_another => return Ok(mark));
+        Ok(mark.filter(|mark| mark.topic == *topic && mark.partition == partition))
     }
 
     /// The manifest's own mark in a slot, if it is whole.

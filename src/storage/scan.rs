@@ -224,9 +224,8 @@ impl<'a> Scanner<'a> {
             return Ok(Err(format!("a batch of {size} bytes, of which the file has {}", bytes.len())));
         }
         let batch = RecordBatch::with_header(header, bytes);
-        if let Err(error) = batch.verify_crc()
-            && !planted!(believe_without_checksums)
-        {
+        if let Err(error) = batch.verify_crc() {
+            planted!(believe_without_checksums => return Ok(Ok(batch)));
             return Ok(Err(error.to_string()));
         }
         Ok(Ok(batch))

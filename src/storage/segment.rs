@@ -406,8 +406,9 @@ impl Segment {
     /// is remembered; zeros are preallocated space, which a crash may leave.
     pub fn without_surplus(&self, len: u64, size: u64) -> u64 {
         if len > size {
+            planted!(a_longer_file_is_none => return size);
             let looked_at = len.min(size.saturating_add(SURPLUS_LOOKED_AT));
-            if !planted!(a_longer_file_is_none) && !self.only_zeros_from(size, looked_at).unwrap_or(true) {
+            if !self.only_zeros_from(size, looked_at).unwrap_or(true) {
                 let _ = self.longer.set((len, size));
             }
         }

@@ -137,7 +137,8 @@ fn open_file(env: &dyn Env, path: &Path) -> Result<Option<(Arc<dyn File>, u64)>>
 pub fn write_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
     let beside = beside(path);
     let written = write_beside(env, &beside, content).and_then(|()| take_name(env, &beside, path));
-    if written.is_err() && !planted!(a_failed_file_stays) {
+    planted!(a_failed_file_stays => return written);
+    if written.is_err() {
         // The error that is reported is the first one; what cannot be removed either is swept by a later life.
         let _ = env.remove_file(&beside);
     }
@@ -174,18 +175,7 @@ fn take_name(env: &dyn Env, beside: &Path, path: &Path) -> Result<()> {
 /// way, and a file that has other names as well loses this one. Where writing fails there is no file: half of one is worth
 /// less than none.
 pub fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc<dyn File>> {
-    let create = |how| env.open(path, how).map_err(|e| Error::io("create", path, e));
-    let file = match env.open(path, Open::Create) {
-        Err(e) if is_no_file(&e) => {
-            make_way(env, path)?;
-            create(Open::CreateNew)?
-        }
-        Ok(file) if file.has_other_names() && !planted!(rewrite_a_sidecar_through_other_names) => {
-            remove_if_there(env, path)?;
-            create(Open::CreateNew)?
-        }
-        file => file.map_err(|e| Error::io("create", path, e))?,
-    };
+    let file = open_own(env, path)?;
     let written = write_all_at(&*file, content, 0)
         .map_err(|e| Error::io("write", path, e))
         .and_then(|()| file.set_len(content.len() as u64).map_err(|e| Error::io("truncate", path, e)));
@@ -193,6 +183,21 @@ pub fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc
         let _ = env.remove_file(path);
     }
     written.map(|()| file)
+}
+
+/// The file of this name, which has no other one.
+fn open_own(env: &dyn Env, path: &Path) -> Result<Arc<dyn File>> {
+    match env.open(path, Open::Create) {
+        Err(e) if is_no_file(&e) => {
+            make_way(env, path)?;
+        }
+        Ok(file) if file.has_other_names() => {
+            planted!(rewrite_a_sidecar_through_other_names => return Ok(file));
+            remove_if_there(env, path)?;
+        }
+        opened => return opened.map_err(|e| Error::io("create", path, e)),
+    }
+    env.open(path, Open::CreateNew).map_err(|e| Error::io("create", path, e))
 }
 
 /// Replaces a file as a whole, durably: written beside it, flushed, renamed, the directory flushed.

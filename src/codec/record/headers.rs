@@ -68,8 +68,8 @@ impl<'a> Headers<'a> {
     /// ```
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         let mut named = self.filter(|(other, _)| *other == name);
-        let found = if planted!(the_first_header_is_found) { named.next() } else { named.last() };
-        found.and_then(|(_, value)| value)
+        planted!(the_first_header_is_found => return named.next().and_then(|(_, value)| value));
+        named.last().and_then(|(_, value)| value)
     }
 
     /// The headers that are left, with names as the bytes that they are.

@@ -110,9 +110,7 @@ mod below {
         /// Where `path` is looked up, and as what.
         fn place<'a>(&'a self, path: &'a Path) -> io::Result<Place<'a>> {
             let below = |held: &'a Held| Some((held.dir.as_fd(), path.strip_prefix(&held.path).ok()?));
-            if planted!(follow_links) {
-                return Ok(Place { dir: Dir::Known(CWD), name: path, links: AtFlags::empty() });
-            }
+            planted!(follow_links => return Ok(Place { dir: Dir::Known(CWD), name: path, links: AtFlags::empty() }));
             match self.held.as_ref().and_then(below) {
                 Some((dir, rest)) => step_down(dir, rest),
                 None => Ok(Place { dir: Dir::Known(CWD), name: path, links: AtFlags::empty() }),
@@ -120,26 +118,24 @@ mod below {
         }
 
         pub(in crate::env::real) fn open(&self, path: &Path, how: Open) -> io::Result<Opened> {
-            let flags = match how {
-                Open::Read => OFlags::RDONLY,
-                Open::Write => OFlags::RDWR,
-                Open::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-                Open::Create => OFlags::RDWR | OFlags::CREATE,
+            let mut flags = match how {
+                Open::Read => AS_IT_IS | OFlags::RDONLY,
+                Open::Write => AS_IT_IS | OFlags::RDWR,
+                Open::CreateNew => AS_IT_IS | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+                Open::Create => AS_IT_IS | OFlags::RDWR | OFlags::CREATE,
             };
+            planted!(follow_links => flags -= OFlags::NOFOLLOW);
             let place = self.place(path)?;
             let mode = Mode::from_raw_mode(0o666);
-            let as_it_is = if planted!(follow_links) { AS_IT_IS - OFlags::NOFOLLOW } else { AS_IT_IS };
-            let opened = again(|| fs::openat(place.dir(), place.name, flags | as_it_is, mode));
+            let opened = again(|| fs::openat(place.dir(), place.name, flags, mode));
             let file: File = opened.map_err(|e| place.error(e, FileKind::File))?.into();
             let found = fs::fstat(&file)?;
             let has_other_names = found.st_nlink > 1;
             #[allow(clippy::unnecessary_cast, reason = "their types differ from system to system")]
             let inode = Some((found.st_dev as u64, found.st_ino as u64));
+            planted!(read_whatever_has_the_name => return Ok(Opened { file, has_other_names: false, inode }));
             match kind_of(&found) {
                 FileKind::File => Ok(Opened { file, has_other_names, inode }),
-                _ if planted!(read_whatever_has_the_name) => {
-                    Ok(Opened { file, has_other_names: false, inode })
-                }
                 found => Err(WrongKind { found, expected: Some(FileKind::File), above: 0 }.into_io()),
             }
         }

@@ -112,15 +112,16 @@ impl Segment {
     /// place from which on its batches are not known. `None` where all its records are known to be earlier.
     pub fn floor_of_time(&self, timestamp: Timestamp, end: Offset) -> Result<Option<Offset>> {
         let is_earlier = |largest: Timestamp| {
-            largest < timestamp || planted!(the_latest_of_a_segment_is_missed) && largest == timestamp
+            planted!(the_latest_of_a_segment_is_missed => return largest <= timestamp);
+            largest < timestamp
         };
         if self.largest.get().is_some_and(|largest| is_earlier(*largest)) {
             return Ok(None);
         }
         let unseen = self.unseen_from(end)?;
         // The entry's own offset may carry its timestamp, so a search for an equal one begins before it.
-        let one = i64::from(!planted!(search_behind_the_equal_entry));
-        let before = Timestamp::from_millis(timestamp.as_millis().saturating_sub(one));
+        let mut before = Timestamp::from_millis(timestamp.as_millis().saturating_sub(1));
+        planted!(search_behind_the_equal_entry => before = timestamp);
         let (largest, entry) = self.with_times(|times| (times.largest, times.floor(before)))?;
         if unseen.is_none() && is_earlier(largest) {
             return Ok(None);
@@ -138,7 +139,8 @@ impl Segment {
     /// Asks the indexes about times. Those that nobody vouches for are built from the data: what they say of times cannot
     /// be checked otherwise.
     fn with_times<T>(&self, ask: impl Fn(KnownTimes<'_>) -> T) -> Result<T> {
-        let is_vouched_for = self.index_checksum() != UNKNOWN || planted!(trust_an_index);
+        let mut is_vouched_for = self.index_checksum() != UNKNOWN;
+        planted!(trust_an_index => is_vouched_for = true);
         let known = match &*self.index.read() {
             Indexes::Active(index) => Some(ask(index.known_times())),
             Indexes::Loaded(index) => Some(ask(index.known_times())),
@@ -178,9 +180,9 @@ impl Segment {
             let Some(entry) = index::floor_offset(offsets, self.base, offset) else { return Ok(Some(0)) };
             let position = u64::from(entry.position);
             let last_offset = self.base + u64::from(entry.relative_offset);
+            planted!(trust_an_index => return Ok(Some(position)));
             match self.header_at(position) {
                 Ok(Some(header)) if header.last_offset() == last_offset => return Ok(Some(position)),
-                _ if planted!(trust_an_index) => return Ok(Some(position)),
                 Ok(_) | Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -207,8 +209,8 @@ impl Segment {
         }
         let files = self.read_sidecars()?;
         let expected = self.index_checksum();
-        let as_written =
-            planted!(trust_an_index) || expected != UNKNOWN && files.checksum() == Some(expected);
+        let mut as_written = expected != UNKNOWN && files.checksum() == Some(expected);
+        planted!(trust_an_index => as_written = true);
         let (Some(offsets), Some(times)) = (files.offsets, files.times) else {
             return self.build_into(guard);
         };
@@ -226,7 +228,8 @@ impl Segment {
     fn build_into(&self, mut guard: RwLockWriteGuard<'_, Indexes>) -> Result<IndexBytes> {
         let index = self.scan_index()?;
         // What does not know all of the segment is not written down: it would be believed to.
-        let is_whole = !index.has_passed_damage() || planted!(keep_an_index_that_passed_damage);
+        let mut is_whole = !index.has_passed_damage();
+        planted!(keep_an_index_that_passed_damage => is_whole = true);
         self.rebuilt.store(is_whole, Ordering::Relaxed);
         let index = index.freeze();
         *guard = Indexes::Loaded(index.clone());

@@ -48,10 +48,7 @@ impl SealedSegment {
         while let ScanItem::Batch(batch, _) = scanner.next()? {
             summer.update(batch.bytes());
         }
-        if planted!(vouch_for_what_was_not_checked) {
-            summer = PageSummer::new();
-            summer.update(&self.bytes(0..size)?);
-        }
+        planted!(vouch_for_what_was_not_checked => summer.update(&self.bytes(summer.size()..size)?));
         if summer.size() != size {
             return Ok(());
         }
