@@ -90,10 +90,8 @@ impl Trail {
         last_named: Option<Offset>,
         is_sure: bool,
     ) -> Result<Followed> {
-        let flushed = mark.map(|mark| match planted!(show_what_is_being_flushed) {
-            false => mark.flushed_offset,
-            true => mark.flushing_offset,
-        });
+        let mut flushed = mark.map(|mark| mark.flushed_offset);
+        planted!(show_what_is_being_flushed => flushed = mark.map(|mark| mark.flushing_offset));
         let durable = match &state.closed {
             Some(closed) => closed.next_offset,
             None => flushed.unwrap_or(Offset::ZERO),
@@ -115,8 +113,8 @@ impl Trail {
         };
         // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
         let mut shows_flushed = state.closed.is_none() && self.log.config().durability == Durability::Flushed;
-        shows_flushed |= planted!(show_only_what_is_flushed);
-        shows_flushed &= !planted!(show_what_is_only_written);
+        planted!(show_only_what_is_flushed => shows_flushed = true);
+        planted!(show_what_is_only_written => shows_flushed = false);
         let bound = flushed.filter(|_| shows_flushed).map_or(end, |flushed| flushed.min(end));
         let bound = if followed == Followed::MayEndEarly { bound.min(replay.next_offset) } else { bound };
         self.show(end, bound);
@@ -235,7 +233,9 @@ impl Trail {
             EndReason::Bad(reason) => reason.clone(),
             _ => format!("the data ends at offset {}", stop.next_offset),
         };
-        let reason = if stop.next_offset < known.durable && !planted!(show_less_than_was_durable) {
+        let mut was_durable = stop.next_offset < known.durable;
+        planted!(show_less_than_was_durable => was_durable = false);
+        let reason = if was_durable {
             format!("{reason}; everything below offset {} was durable", known.durable)
         } else if known.mark_is_lost && self.has_batches_behind(segment, len, stop, later)? {
             format!(

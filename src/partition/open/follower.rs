@@ -218,7 +218,8 @@ impl Follower {
         for _ in 0..LOOKS {
             // Once somebody has opened it for writing, the manifest knows.
             drop(self.seen.take_if(|seen| state.closed != Some(seen.closed)));
-            let is_sure = self.doubt.as_ref() == Some(&*state) || planted!(call_it_damage_at_the_first_look);
+            let mut is_sure = self.doubt.as_ref() == Some(&*state);
+            planted!(call_it_damage_at_the_first_look => is_sure = true);
             let looked = match self.look(&state, is_sure) {
                 // A file may have been put anew under a name that this handle has read before.
                 Err(Error::Corrupt { .. }) if !is_sure => Followed::MayEndEarly,
@@ -356,8 +357,9 @@ impl Follower {
     fn take_in_segments(&self, state: &PartitionState, goes_on: bool) {
         let log = &self.trail.log;
         // The start first, so that readers of what goes away find that it went.
-        if let Some(first) = state.segments.first().filter(|_| !planted!(an_observer_keeps_its_log_start)) {
-            log.offsets.change(|set| set.log_start = set.log_start.max(state.log_start).max(first.base));
+        if let Some(first) = state.segments.first() {
+            let start = state.log_start.max(first.base);
+            unless_planted!(an_observer_keeps_its_log_start => log.offsets.change(|set| set.log_start = set.log_start.max(start)));
         }
         let known = log.segments.snapshot();
         let same = known.len() == state.segments.len()

@@ -21,18 +21,7 @@ impl Recovery<'_> {
         if self.data_dir.read_only {
             return Ok(());
         }
-        // What the process before had not flushed, its successor sees, so it must not go any more: names as well.
-        let recovered_from = self.mark.recovery_offset.max(Offset::new(1));
-        if self.segments.last().is_some_and(|last| last.base() >= recovered_from)
-            && !planted!(forget_to_flush_names_that_were_found)
-        {
-            let dir = &self.identity.dir;
-            match self.data_dir.env.sync_dir(dir) {
-                // A directory that is missing is damage, which is judged when its segments are looked at.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(|e| Error::io("flush", dir, e))?,
-            }
-        }
+        self.flush_names_that_were_found()?;
         let mut suspect = self.mark.failed || self.mark.flushing_offset != self.mark.flushed_offset;
         let from = floor(&self.segments, self.mark.flushed_offset).unwrap_or(0);
         let mut unflushed = Vec::new();
@@ -45,10 +34,22 @@ impl Recovery<'_> {
             }
         }
         suspect |= !unflushed.is_empty();
-        if suspect && !planted!(trust_the_cache_after_a_failed_flush) {
-            self.look_past_the_cache(from, &unflushed)
-        } else {
-            Ok(())
+        planted!(trust_the_cache_after_a_failed_flush => suspect = false);
+        if suspect { self.look_past_the_cache(from, &unflushed) } else { Ok(()) }
+    }
+
+    /// What the process before had not flushed, its successor sees, so it must not go any more: names as well.
+    fn flush_names_that_were_found(&self) -> Result<()> {
+        planted!(forget_to_flush_names_that_were_found => return Ok(()));
+        let recovered_from = self.mark.recovery_offset.max(Offset::new(1));
+        if self.segments.last().is_none_or(|last| last.base() < recovered_from) {
+            return Ok(());
+        }
+        let dir = &self.identity.dir;
+        match self.data_dir.env.sync_dir(dir) {
+            // A directory that is missing is damage, which is judged when its segments are looked at.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|e| Error::io("flush", dir, e)),
         }
     }
 
@@ -61,7 +62,8 @@ impl Recovery<'_> {
     fn look_past_the_cache(&mut self, from: usize, unflushed: &[Offset]) -> Result<()> {
         self.source = ReadPath::MediumFrom(u64::from(self.mark.flushed_position));
         for segment in self.segments.iter().skip(from) {
-            let is_flushed = !unflushed.contains(&segment.base()) || planted!(believe_what_was_not_flushed);
+            let mut is_flushed = !unflushed.contains(&segment.base());
+            planted!(believe_what_was_not_flushed => is_flushed = true);
             match segment.source().read_past_cache(&mut [0], 0) {
                 Ok(Some(_)) if is_flushed => continue,
                 Ok(Some(_)) => {}

@@ -201,8 +201,8 @@ impl Recovery<'_> {
 
     /// Whether the file of segment `i`, which is missing, held what was durable, as far as anybody knows.
     fn was_durable(&self, i: usize) -> Result<bool> {
+        planted!(never_durable_is_missing => return Ok(true));
         let below = self.segments.get(i).is_some_and(|segment| segment.base() < self.durable);
-        let below = below || planted!(never_durable_is_missing);
         Ok(below || (self.mark_is_lost && self.any_batch_from(i + 1)?))
     }
 
@@ -218,14 +218,10 @@ impl Recovery<'_> {
     /// The flushed position lies in one segment; later ones are suspect as a whole, also one that begins just there: the
     /// position is in the one before it.
     fn source_of(&self, segment: &Segment) -> ReadPath {
+        let mut suspect_from = self.mark.flushed_offset;
+        planted!(trust_the_cache_at_a_segments_beginning => suspect_from += 1);
         match self.source {
-            ReadPath::MediumFrom(_)
-                if segment.base()
-                    >= self.mark.flushed_offset
-                        + u64::from(planted!(trust_the_cache_at_a_segments_beginning)) =>
-            {
-                ReadPath::MediumFrom(0)
-            }
+            ReadPath::MediumFrom(_) if segment.base() >= suspect_from => ReadPath::MediumFrom(0),
             other => other,
         }
     }
@@ -253,7 +249,10 @@ impl Recovery<'_> {
             EndReason::End => {}
         }
         match self.segments.get(i + 1) {
-            Some(next) => Ok(stop.next_offset == next.base() || planted!(keep_what_lies_behind_a_hole)),
+            Some(next) => {
+                planted!(keep_what_lies_behind_a_hole => return Ok(true));
+                Ok(stop.next_offset == next.base())
+            }
             None => {
                 let whole =
                     stop.next_offset >= self.durable && self.whole_batches_beyond(segment, len, stop)? == 0;
@@ -300,7 +299,7 @@ impl Recovery<'_> {
             self.segments.truncate(self.named.max(i + 1));
             return self.keep_what_follows(replay, i);
         }
-        let beyond = self.whole_batches_beyond(segment, len, &stop)?;
+        let mut beyond = self.whole_batches_beyond(segment, len, &stop)?;
         if self.mark_is_lost && (beyond > 0 || self.any_batch_from(i + 1)?) {
             let reason = format!(
                 "{reason}; whole batches follow, and the mark that would tell whether this was durable is lost"
@@ -308,12 +307,13 @@ impl Recovery<'_> {
             self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
             return self.keep_what_follows(replay, i);
         }
+        planted!(count_nothing_behind_a_cut => beyond = 0);
         self.verdict = RecoveryVerdict::TornTail {
             path,
             position: stop.position,
             dropped_bytes: len - stop.position + self.bytes_from(i + 1),
             reason,
-            whole_batches_beyond: if planted!(count_nothing_behind_a_cut) { 0 } else { beyond },
+            whole_batches_beyond: beyond,
         };
         let is_kept = self.was_closed || is_of_another_writer(segment, &stop, len)?;
         if !self.may_change() || (is_kept && !self.put_tail_aside(segment, stop.position)?) {
@@ -362,7 +362,9 @@ impl Recovery<'_> {
         // The manifest first: a file it does not name is a stray, a name without a file would be damage.
         let id = self.identity.id();
         let mut entries = vec![id.truncated(end)];
-        if end == base && i > 0 && !planted!(cut_to_nothing_of_a_segment) {
+        let mut is_empty = end == base && i > 0;
+        planted!(cut_to_nothing_of_a_segment => is_empty = false);
+        if is_empty {
             // To a cut, a segment that begins at the end is none. This one stays, behind one that is as full as it was.
             entries.extend(self.seal_before(base));
             entries.push(id.segment_created(base));

@@ -78,6 +78,8 @@ impl<'a> Recovery<'a> {
             Some(closed) => Some(mark_of_closing(identity, closed)),
             None => data_dir.marks.read(identity.slot, &identity.topic_id, partition)?,
         };
+        let mut mark_is_lost = known.is_none();
+        planted!(a_lost_mark_is_a_blank_one => mark_is_lost = false);
         let mark = known.unwrap_or_else(|| Mark::blank(&identity.topic_id, partition));
         let segments = all_listed(data_dir, identity, config, state, 0);
         know_what_a_mark_says(&segments, &mark);
@@ -94,7 +96,7 @@ impl<'a> Recovery<'a> {
             named: state.segments.len(),
             taken_in: None,
             removed: None,
-            mark_is_lost: known.is_none() && !planted!(a_lost_mark_is_a_blank_one),
+            mark_is_lost,
             hands_off: None,
             verdict: RecoveryVerdict::Whole,
             put_aside: Vec::new(),
@@ -120,8 +122,8 @@ impl<'a> Recovery<'a> {
                 continue;
             }
             let Some(base) = SegmentFile::Log.parse(&entry.name) else { continue };
-            if !has_base(&self.segments, base) && !planted!(leave_strays) {
-                self.put_segment_aside(base)?;
+            if !has_base(&self.segments, base) {
+                unless_planted!(leave_strays => self.put_segment_aside(base)?);
             }
         }
         Ok(())

@@ -25,8 +25,8 @@ pub(in crate::partition) fn listed(
     let bytes = entry.sealed.as_ref().map_or(unsealed_bytes, |sealed| sealed.bytes);
     let segment = existing(data_dir, identity, config, entry.base, bytes);
     if let Some(sealed) = &entry.sealed {
-        let latest =
-            if planted!(forget_the_latest_time) { Timestamp::NONE } else { sealed.largest_timestamp };
+        let mut latest = sealed.largest_timestamp;
+        planted!(forget_the_latest_time => latest = Timestamp::NONE);
         segment.set_sealed(&Seal { largest_timestamp: latest, ..*sealed });
     } else if let Some(closed) = state.closed.as_ref().filter(|closed| entry.base < closed.next_offset) {
         // Those that another writer began lie behind that.

@@ -91,9 +91,12 @@ impl Walk<'_> {
                     }
                     None
                 }
-                Ok(None) if self.segment.may_have_gaps() || planted!(take_an_early_end_for_the_end) => break,
-                // Where no offset is missing, there is one more batch.
-                Ok(None) => return Err(self.segment.ends_early(position, expected)),
+                Ok(None) if self.segment.may_have_gaps() => break,
+                Ok(None) => {
+                    planted!(take_an_early_end_for_the_end => break);
+                    // Where no offset is missing, there is one more batch.
+                    return Err(self.segment.ends_early(position, expected));
+                }
                 Err(error) => Some(error),
             };
             // Where the batch before is wrong about the offsets that both claim, that one is the damage.

@@ -34,8 +34,9 @@ impl fmt::Debug for Batch {
 impl Batch {
     /// A batch of which the records in `from..to` are shown.
     pub(super) fn new(header: BatchHeader, records: ValidRecords, from: Offset, to: Offset) -> Self {
-        let from = if planted!(a_read_begins_with_its_batch) { Offset::ZERO } else { from };
-        Batch { header, records, from, to }
+        let mut batch = Batch { header, records, from, to };
+        planted!(a_read_begins_with_its_batch => batch.from = Offset::ZERO);
+        batch
     }
 
     /// The offset of the batch's first record when it was appended.

@@ -90,15 +90,16 @@ fn look_for_timestamp(
             continue;
         }
         let Some(from) = segment.floor_of_time(timestamp, end)? else { continue };
-        let found = first_record(
-            log,
-            from.max(log_start)..end,
-            |batch| batch.max_timestamp >= timestamp,
-            |t| t > timestamp || t == timestamp && !planted!(a_time_is_earlier_than_itself),
-        )?;
-        if found.is_some() || planted!(what_was_removed_hides_what_follows) {
+        let is_late_enough = |t: Timestamp| {
+            planted!(a_time_is_earlier_than_itself => return t > timestamp);
+            t >= timestamp
+        };
+        let offsets = from.max(log_start)..end;
+        let found = first_record(log, offsets, |batch| batch.max_timestamp >= timestamp, is_late_enough)?;
+        if found.is_some() {
             return Ok(found.filter(|f| f.offset < log.offsets.bound(isolation)));
         }
+        planted!(what_was_removed_hides_what_follows => return Ok(None));
     }
     Ok(None)
 }
@@ -135,8 +136,11 @@ fn look_for_max_timestamp(log: &Arc<Log>) -> Result<Option<OffsetAndTimestamp>> 
         } else {
             largest_between(log, segment.base().max(start)..end.min(bound))?
         };
-        let is_larger = |t| largest > t || planted!(the_last_of_the_largest_times) && largest == t;
-        if !largest.is_none() && best.as_ref().is_none_or(|(t, _)| is_larger(*t)) {
+        let is_larger = |other: Timestamp| {
+            planted!(the_last_of_the_largest_times => return largest >= other);
+            largest > other
+        };
+        if !largest.is_none() && best.as_ref().is_none_or(|(best, _)| is_larger(*best)) {
             best = Some((largest, segment.base()..end));
         }
     }

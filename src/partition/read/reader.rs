@@ -97,9 +97,9 @@ enum Trust {
 impl Trust {
     /// For a batch of which only the beginning was looked at.
     fn beyond_the_stretch(self) -> Trust {
+        planted!(trust_pages_that_were_not_looked_at => return self);
         match self {
             Trust::Nothing(page) => Trust::Nothing(page),
-            Trust::Pages if planted!(trust_pages_that_were_not_looked_at) => Trust::Pages,
             Trust::Pages | Trust::Checksum => Trust::Checksum,
         }
     }
@@ -211,10 +211,8 @@ impl LogReader {
     fn fetch_now(&mut self, max_bytes: u64) -> Result<Fetched> {
         self.log.check_open()?;
         let offsets = self.log.offsets();
-        let bound = match planted!(read_what_is_not_durable) {
-            false => offsets.bound(self.isolation),
-            true => offsets.log_end(),
-        };
+        let mut bound = offsets.bound(self.isolation);
+        planted!(read_what_is_not_durable => bound = offsets.log_end());
         let log_start = offsets.log_start();
         if self.next_offset < log_start || self.next_offset > offsets.log_end() {
             return Err(Error::OffsetOutOfRange {
@@ -229,13 +227,13 @@ impl LogReader {
         }
         let from = self.next_offset;
         let mut fetched = match self.fetch_below(bound, max_bytes) {
-            // It was removed while it was read.
-            Err(Error::Corrupt { .. } | Error::Io { .. })
-                if from < self.log.offsets().log_start() && !planted!(removed_files_are_missed) =>
-            {
-                return self.fetch_now(max_bytes);
-            }
             Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
+                let mut was_removed = from < self.log.offsets().log_start();
+                planted!(removed_files_are_missed => was_removed = false);
+                // It was removed while it was read.
+                if was_removed {
+                    return self.fetch_now(max_bytes);
+                }
                 return Err(self.log.check_open().err().unwrap_or(error));
             }
             other => other?,

@@ -19,10 +19,14 @@ pub(super) fn retry_after_trim<T>(log: &Log, look: impl Fn() -> Result<T>) -> Re
         log.check_open()?;
         let state = || (log.segments.version(), log.offsets.log_start());
         let before = state();
+        let has_changed = || {
+            planted!(removed_files_are_missed => return false);
+            state() != before
+        };
         match look() {
             // What failed may be a segment that is gone; a missing file is told as damage.
             Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
-                if looks < LOOKS && state() != before && !planted!(removed_files_are_missed) => {}
+                if looks < LOOKS && has_changed() => {}
             Err(Error::Io { .. } | Error::Corrupt { .. })
                 if looks < LOOKS && was_left_behind(log, looks == 0) => {}
             Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
@@ -40,7 +44,8 @@ pub(super) fn retry_after_trim<T>(log: &Log, look: impl Fn() -> Result<T>) -> Re
 /// gets the error of its own look.
 #[cold]
 pub(super) fn was_left_behind(log: &Log, first: bool) -> bool {
-    if !log.data_dir.read_only || planted!(believe_a_list_that_may_be_old) {
+    planted!(believe_a_list_that_may_be_old => return false);
+    if !log.data_dir.read_only {
         return false;
     }
     let state = || (log.segments.version(), log.offsets.log_start());

@@ -43,15 +43,16 @@ use std::{collections::VecDeque, sync::Arc};
 /// are shown to nobody.
 pub(super) fn shows_records(header: &BatchHeader, aborted: &[AbortedTransaction]) -> bool {
     let is_aborted = || {
+        planted!(show_what_was_aborted => return false);
         header.is_transactional()
             && aborted.iter().any(|t| {
                 t.producer_id == header.producer_id
                     && t.first_offset <= header.last_offset()
                     && header.last_offset() < t.last_offset
-                    && !planted!(show_what_was_aborted)
             })
     };
-    let is_control = header.is_control() && !planted!(show_what_controls);
+    let mut is_control = header.is_control();
+    planted!(show_what_controls => is_control = false);
     !is_control && header.record_count > 0 && !is_aborted()
 }
 

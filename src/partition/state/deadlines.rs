@@ -78,8 +78,8 @@ impl Deadlines {
         }
         let flush_within = flush_within(config);
         let unset = |time: &AtomicU64| time.load(Ordering::Relaxed) == NEVER;
-        let needs_flush =
-            flush_within.is_some() && (unset(&self.flush) || planted!(each_append_puts_the_flush_off));
+        let mut needs_flush = flush_within.is_some() && unset(&self.flush);
+        planted!(each_append_puts_the_flush_off => needs_flush = flush_within.is_some());
         if !needs_flush && !unset(&self.checkpoint) {
             return;
         }
@@ -138,11 +138,6 @@ impl Deadlines {
         Some(due)
     }
 
-    /// What a mistake of ours forgets.
-    pub(in crate::partition) fn forget_flush(&self) {
-        self.flush.store(NEVER, Ordering::SeqCst);
-    }
-
     /// From now on `alarm` is rung for every time that comes up, and for the one that is set.
     pub(in crate::partition) fn connect(&self, alarm: Alarm) {
         let _ = self.alarm.set(alarm);
@@ -167,8 +162,10 @@ impl Deadlines {
 pub(in crate::partition) fn flush_within(config: &LogConfig) -> Option<Duration> {
     match config.durability {
         Durability::Flushed => None,
-        Durability::Interval(every) if planted!(flush_ms_takes_nothing_off_the_interval) => Some(every),
-        Durability::Interval(every) => Some(config.flush_time.unwrap_or(every).min(every)),
+        Durability::Interval(every) => {
+            planted!(flush_ms_takes_nothing_off_the_interval => return Some(every));
+            Some(config.flush_time.unwrap_or(every).min(every))
+        }
         Durability::Written => config.flush_time,
     }
 }

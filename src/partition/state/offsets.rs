@@ -88,8 +88,10 @@ impl Offsets {
     pub fn bound(&self, isolation: IsolationLevel) -> Offset {
         match isolation {
             IsolationLevel::ReadUncommitted => self.high_watermark(),
-            IsolationLevel::ReadCommitted if planted!(read_what_is_undecided) => self.high_watermark(),
-            IsolationLevel::ReadCommitted => self.last_stable(),
+            IsolationLevel::ReadCommitted => {
+                planted!(read_what_is_undecided => return self.high_watermark());
+                self.last_stable()
+            }
         }
     }
 

@@ -50,19 +50,17 @@ pub(in crate::partition) fn check_place(
     let Some(id) = read_topic_id(env, dir).ok().flatten() else { return Ok(None) };
     // A topic that is deleted, or made again, while a follower comes to it is no directory that changed places.
     let Some(own) = state.topic(topic_id) else { return Ok(Some(id)) };
-    let whatever = Some(own).filter(|_| planted!(another_id_is_always_wrong));
-    let found = if id == *topic_id {
+    let (file, whose) = if id == *topic_id {
+        planted!(take_any_partition => return Ok(Some(id)));
         let number = read_partition(env, dir, &id).ok().flatten();
-        number.filter(|number| *number != name.partition && !planted!(take_any_partition))
+        let Some(other) = number.filter(|number| *number != name.partition) else { return Ok(Some(id)) };
+        (PARTITION_IDENTITY, format!("the directory of {}-{other}", own.name))
     } else {
-        None
-    };
-    let (file, whose) = match (found, state.topic(&id).or(whatever)) {
-        (Some(number), _) => (PARTITION_IDENTITY, format!("the directory of {}-{number}", own.name)),
-        (None, Some(other)) if id != *topic_id && !planted!(take_any_directory) => {
-            (PARTITION_METADATA, format!("a directory of topic '{}'", other.name))
-        }
-        _ => return Ok(Some(id)),
+        planted!(take_any_directory => return Ok(Some(id)));
+        let mut other = state.topic(&id);
+        planted!(another_id_is_always_wrong => other = other.or(Some(own)));
+        let Some(other) = other else { return Ok(Some(id)) };
+        (PARTITION_METADATA, format!("a directory of topic '{}'", other.name))
     };
     let reason = format!("this is {whose} in the place of {name}: give each directory its own name again");
     Err(Error::corrupt(dir.join(file), 0, reason))

@@ -28,9 +28,10 @@ impl Unreadable {
     #[inline]
     pub(in crate::partition) fn why(&self, header: &BatchHeader) -> Option<DecodeError> {
         let may_be_known = header.compression() != Compression::None && self.any.load(Ordering::Acquire);
-        if !may_be_known || planted!(try_what_cannot_be_read_again) {
+        if !may_be_known {
             return None;
         }
+        planted!(try_what_cannot_be_read_again => return None);
         self.look_up(header)
     }
 

@@ -58,11 +58,8 @@ pub(in crate::partition) fn take_checkpoint(log: &Log) -> Result<()> {
 }
 
 fn write_checkpoint(log: &Log, capture: &Capture) -> Result<()> {
-    if planted!(checkpoint_without_flush) {
-        log.write_mark(|mark| mark.flushed_offset = capture.end)?;
-    } else {
-        log.flush_to(capture.end)?;
-    }
+    planted!(checkpoint_without_flush => log.write_mark(|mark| mark.flushed_offset = capture.end)?);
+    unless_planted!(checkpoint_without_flush => log.flush_to(capture.end)?);
     for seal in &capture.pending {
         finish_seal(log, seal)?;
     }
@@ -92,7 +89,9 @@ fn lead_here(log: &Log, capture: &Capture) -> Result<()> {
         replace_file(env, &dir.join(LEADER_EPOCHS), encode_epochs(&capture.epochs).as_bytes())?;
     }
     sync_dir(env, dir)?;
-    if has_new_names(log) && !planted!(recover_where_no_segment_is) {
+    let mut has_new_names = has_new_names(log);
+    planted!(recover_where_no_segment_is => has_new_names = false);
+    if has_new_names {
         // A roll after the last flush, and nothing behind it: the mark is to lead to a segment that is known.
         log.data_dir.manifest.flush()?;
         log.names_flushed(&capture.segment);

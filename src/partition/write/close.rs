@@ -54,19 +54,17 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
             ready(log, &mut writer)?;
         }
         // A clean opening begins no new life, so this one, which may have lost records, must not end unnoted.
-        if let Some(active) = writer.opened()
-            && !planted!(close_ends_a_life_unnoted)
-        {
-            incarnation = new_incarnation(log, active, log.offsets.log_end());
+        if let Some(active) = writer.opened() {
+            let end = log.offsets.log_end();
+            unless_planted!(close_ends_a_life_unnoted => incarnation = new_incarnation(log, active, end));
         }
     }
     unless_planted!(close_without_flush => take_checkpoint(log)?);
     let mut writer = log.writer.lock();
     if let Some(active) = writer.opened()
         && active.allocated != active.position
-        && !planted!(close_leaves_preallocated_space)
     {
-        active.cut_to_data()?;
+        unless_planted!(close_leaves_preallocated_space => active.cut_to_data()?);
         active.segment.sync()?;
     }
     closing_facts(log, &writer).map(|facts| Some(Closing { facts, incarnation }))

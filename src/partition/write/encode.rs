@@ -109,10 +109,8 @@ impl<'a> RecordData<'a> {
     /// Puts it into a batch.
     #[inline]
     pub(crate) fn put(&self, builder: &mut BatchBuilder, timestamp: Timestamp) -> Result<()> {
-        let value = match planted!(a_null_value_is_empty) {
-            false => self.value_bytes(),
-            true => self.value_bytes().or(Some(&[])),
-        };
+        let mut value = self.value_bytes();
+        planted!(a_null_value_is_empty => value = value.or(Some(&[])));
         builder.append_with(timestamp, self.key_bytes(), value, &self.headers)
     }
 }
@@ -120,8 +118,9 @@ impl<'a> RecordData<'a> {
 impl HeaderParts for Header<'_> {
     #[inline]
     fn parts(&self) -> (&str, Option<&[u8]>) {
-        let value = self.1.as_ref().map(|value| &*value.0);
-        (&self.0, if planted!(a_null_header_is_empty) { value.or(Some(&[])) } else { value })
+        let mut value = self.1.as_ref().map(|value| &*value.0);
+        planted!(a_null_header_is_empty => value = value.or(Some(&[])));
+        (&self.0, value)
     }
 }
 

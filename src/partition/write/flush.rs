@@ -54,13 +54,12 @@ impl Log {
     pub fn flush_to(&self, end: Offset) -> Result<()> {
         let end = end.min(self.offsets.log_end());
         loop {
-            let seen = self.flusher.done.epoch();
+            let mut seen = self.flusher.done.epoch();
             match self.flusher.request(end)? {
                 Request::Durable => return Ok(()),
-                Request::Running if planted!(believe_a_flush_that_runs) => return Ok(()),
                 Request::Running => {
-                    let seen =
-                        if planted!(take_the_epoch_too_late) { self.flusher.done.epoch() } else { seen };
+                    planted!(believe_a_flush_that_runs => return Ok(()));
+                    planted!(take_the_epoch_too_late => seen = self.flusher.done.epoch());
                     self.data_dir.env.wait(&self.flusher.done, seen, None);
                 }
                 Request::Lead => self.lead()?,
@@ -81,13 +80,9 @@ impl Log {
     /// Says what a flush came to, and lets the next one begin.
     fn end_turn(&self, result: &Result<Offset>) {
         self.flusher.ended(result);
-        let forgets = match result {
-            Ok(_) => planted!(a_flush_wakes_nobody),
-            Err(_) => planted!(a_failed_flush_wakes_nobody),
-        };
-        if !forgets {
-            self.flusher.done.notify();
-        }
+        planted!(a_flush_wakes_nobody => if result.is_ok() { return });
+        planted!(a_failed_flush_wakes_nobody => if result.is_err() { return });
+        self.flusher.done.notify();
     }
 
     fn flush_once(&self) -> Result<Offset> {
@@ -99,18 +94,13 @@ impl Log {
             self.give_back(&work);
             return Err(error);
         }
-        if planted!(mark_ahead_of_the_flush) {
-            self.write_mark(|mark| mark.flushed_offset = work.end)?;
-            self.data_dir.marks.flush()?;
-        }
-        match self.make_durable(&work) {
+        planted!(mark_ahead_of_the_flush => self.write_mark(|mark| mark.flushed_offset = work.end)?);
+        planted!(mark_ahead_of_the_flush => self.data_dir.marks.flush()?);
+        let mut flushed = self.make_durable(&work);
+        planted!(retry_a_failed_flush => flushed = flushed.or_else(|_| work.segment.sync()));
+        match flushed {
             Ok(()) => {
                 self.note_flushed(&work);
-                self.publish_durable(work.end);
-                Ok(work.end)
-            }
-            Err(_) if planted!(retry_a_failed_flush) => {
-                work.segment.sync()?;
                 self.publish_durable(work.end);
                 Ok(work.end)
             }

@@ -19,7 +19,9 @@ use std::sync::Arc;
 pub fn advance_log_start(log: &Arc<Log>, offset: Offset) -> Result<Offset> {
     let high_watermark = log.offsets.high_watermark();
     let log_start = log.offsets.log_start();
-    if offset > high_watermark && !planted!(delete_what_nobody_sees_yet) {
+    let mut is_visible = offset <= high_watermark;
+    planted!(delete_what_nobody_sees_yet => is_visible = true);
+    if !is_visible {
         return Err(Error::OffsetOutOfRange {
             partition: log.identity.name.clone(),
             requested: offset,
@@ -51,7 +53,8 @@ fn write_start(log: &Log, offset: Offset) -> Result<()> {
     if offset <= log.offsets.log_start() {
         return Ok(());
     }
-    let flush = if planted!(start_that_is_not_durable) { Flush::Later } else { Flush::Now };
+    let mut flush = Flush::Now;
+    planted!(start_that_is_not_durable => flush = Flush::Later);
     log.data_dir.manifest.append_to_make_room(&[log.identity.id().log_start(offset)], flush)?;
     log.offsets.change(|set| set.log_start = set.log_start.max(offset));
     Ok(())

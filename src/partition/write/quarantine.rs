@@ -53,15 +53,15 @@ fn remove_leftovers(log: &Log, segments: &[Arc<Segment>], entries: &[DirEntry]) 
     let below = first.min(log_start.unwrap_or_default());
     let logs: BTreeSet<Offset> =
         entries.iter().filter_map(|entry| SegmentFile::Log.parse(&entry.name)).collect();
-    let checkpointed = log.flusher.mark().recovery_offset;
+    let mut checkpointed = log.flusher.mark().recovery_offset;
+    planted!(the_checkpoints_snapshot_is_a_leftover => checkpointed = Offset::MAX);
     for name in entries.iter().filter(|entry| entry.is_file()).map(|entry| &*entry.name) {
         let is_left = match SegmentFile::of_name(name) {
             None | Some((SegmentFile::Log, _)) => {
                 is_unfinished(name) || was_removed(&log.data_dir.pool, dir, name, below).unwrap_or(false)
             }
             Some((SegmentFile::Snapshot | SegmentFile::Producers, at)) => {
-                !has_base(segments, at)
-                    && (at != checkpointed || planted!(the_checkpoints_snapshot_is_a_leftover))
+                !has_base(segments, at) && at != checkpointed
             }
             Some((_, base)) => !has_base(segments, base) && !logs.contains(&base),
         };

@@ -56,8 +56,9 @@ impl Look {
     /// Removes the first `count` segments, as far as they are durable and visible; the active one is replaced by an empty
     /// one first, unless something was appended to it in between.
     pub fn remove(&self, log: &Log, count: usize) -> Result<usize> {
-        let count = self.removable(log, count);
-        if count == 0 || planted!(retention_removes_nothing) {
+        let mut count = self.removable(log, count);
+        planted!(retention_removes_nothing => count = 0);
+        if count == 0 {
             return Ok(0);
         }
         log.data_dir.begin_writing()?;
@@ -119,7 +120,8 @@ impl Look {
 fn record(log: &Log, below: Offset) -> Result<()> {
     let offset = below.max(log.offsets.log_start());
     let entries = log.identity.id().trimmed(offset, below);
-    let flush = if planted!(files_go_before_the_manifest_says_so) { Flush::Later } else { Flush::Now };
+    let mut flush = Flush::Now;
+    planted!(files_go_before_the_manifest_says_so => flush = Flush::Later);
     log.data_dir.manifest.append_to_make_room(&entries, flush)?;
     log.offsets.change(|set| set.log_start = set.log_start.max(offset));
     Ok(())
@@ -127,8 +129,8 @@ fn record(log: &Log, below: Offset) -> Result<()> {
 
 /// Writes down what producers did below `below`, which only the segments say that are about to go.
 fn keep_producers(log: &Log, below: Offset, snapshot: Option<Arc<ProducerSnapshot>>) -> Result<()> {
-    let forgets = planted!(forget_producers_of_what_goes);
-    match snapshot.filter(|snapshot| !snapshot.0.is_empty() && !forgets) {
+    planted!(forget_producers_of_what_goes => return Ok(()));
+    match snapshot.filter(|snapshot| !snapshot.0.is_empty()) {
         Some(snapshot) => log.data_dir.making_room(|| write_snapshot(log, below, &snapshot)),
         None => Ok(()),
     }

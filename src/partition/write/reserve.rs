@@ -64,7 +64,8 @@ pub(in crate::partition) fn new_incarnation(
     active: &Active,
     first_offset: Offset,
 ) -> Option<Entry> {
-    if !active.new_incarnation || planted!(no_incarnation) {
+    planted!(no_incarnation => return None);
+    if !active.new_incarnation {
         return None;
     }
     let number = log.incarnation_of(Offset::MAX).saturating_add(1);

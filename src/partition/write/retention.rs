@@ -69,9 +69,9 @@ fn count_by_size(log: &Log, segments: &[Arc<Segment>], config: &LogConfig, count
     let mut count = count;
     for (i, segment) in segments.iter().enumerate().skip(count) {
         let without = left.checked_sub(segment.readable());
-        let by_kafka = without.is_some_and(|without| without >= limit)
-            || planted!(retention_keeps_too_little) && left >= limit && i + 1 < segments.len();
         let is_sealed = i + 1 < segments.len();
+        let mut by_kafka = without.is_some_and(|without| without >= limit);
+        planted!(retention_keeps_too_little => by_kafka |= left >= limit && is_sealed);
         let by_bound =
             is_sealed && config.bytes_max.is_some_and(|most| left - active.min(left) + full > most);
         if !by_kafka && !by_bound {
@@ -124,10 +124,8 @@ fn try_to_shrink(log: &Log, next: u64) -> Result<()> {
 /// What time retention goes by: the largest timestamp of the records below `end`, or the file's own where no record has
 /// one.
 fn time_of(log: &Arc<Log>, segment: &Segment, end: Offset) -> Result<Timestamp> {
-    let largest = match planted!(age_by_the_first_record) {
-        true => segment.header_at(0)?.map_or(Timestamp::NONE, |header| header.max_timestamp),
-        false => largest_timestamp_of(log, segment, end)?,
-    };
+    let mut largest = largest_timestamp_of(log, segment, end)?;
+    planted!(age_by_the_first_record => largest = segment.header_at(0)?.map_or(largest, |first| first.max_timestamp));
     if largest > Timestamp::NONE {
         return Ok(largest);
     }

@@ -59,8 +59,8 @@ pub(in crate::partition) fn is_due(log: &Log, active: &Active, header: &BatchHea
 /// Seals the active segment and begins a new one at `base`.
 pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, why: RollFor) -> Result<()> {
     event!(DEBUG, partition = %log.identity.name, base = base.value(), "rolling a segment");
-    if active.allocated != active.position && !planted!(roll_leaves_preallocated_space) {
-        active.cut_to_data()?;
+    if active.allocated != active.position {
+        unless_planted!(roll_leaves_preallocated_space => active.cut_to_data()?);
     }
     let sealed = facts_of(active, base)?;
     let create = || create_segment(log, base, active.config.index_interval_bytes);
@@ -79,11 +79,8 @@ pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, w
         // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.
         let _ = old.write_index_unflushed(&index);
     }
-    if planted!(roll_in_two_steps) {
-        let sealed = log.segments.snapshot();
-        log.segments.change(|list| *list = vec![Arc::clone(&new)]);
-        log.segments.change(|list| *list = sealed.to_vec());
-    }
+    planted!(roll_in_two_steps => log.segments.change(|list| drop(list.pop())));
+    planted!(roll_in_two_steps => log.segments.change(|list| list.push(Arc::clone(&old))));
     log.segments.change(|list| list.push(new));
     log.due.checkpoint_now();
     Ok(())
@@ -92,9 +89,11 @@ pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, w
 /// What the manifest is to know of the active segment, which ends before `next_offset`.
 fn facts_of(active: &Active, next_offset: Offset) -> Result<Seal> {
     let segment = &active.segment;
+    let mut bytes = active.position;
+    planted!(seal_with_the_wrong_size => bytes -= 1);
     Ok(Seal {
         next_offset,
-        bytes: active.position - u64::from(planted!(seal_with_the_wrong_size)),
+        bytes,
         largest_timestamp: segment.largest_timestamp()?,
         generation: 0,
         place: Tier::Local,

@@ -68,10 +68,7 @@ impl Log {
 
     fn do_flush(&self, now: Duration) -> Result<()> {
         let flushed = self.flush();
-        if planted!(forget_what_came_during_a_flush) {
-            self.due.forget_flush();
-            return flushed;
-        }
+        planted!(forget_what_came_during_a_flush => self.due.take(Duration::MAX));
         if flushed.is_err() {
             self.flush_again(now);
         }
