@@ -80,15 +80,15 @@ impl Consumer {
     fn commit_positions(&mut self) -> Result<()> {
         let group = self.group()?;
         self.follow_catalog();
-        let committable = self.places.iter().filter(|place| match planted!(commit_what_changed_here_alone) {
-            false => place.is_committable(),
-            true => place.is_uncommitted(),
+        let committable = self.places.iter().filter(|place| {
+            planted!(commit_what_changed_here_alone => return place.is_uncommitted());
+            place.is_committable()
         });
         let commits: Vec<OffsetCommit> = committable
             .filter_map(|place| {
                 let log = Arc::clone(place.log());
-                let never_back = place.committed.filter(|_| planted!(a_commit_never_goes_back));
-                let offset = place.position().max(never_back)?;
+                let mut offset = place.position()?;
+                planted!(a_commit_never_goes_back => offset = offset.max(place.committed.unwrap_or(offset)));
                 Some(OffsetCommit { log, offset, metadata: String::new() })
             })
             .collect();
@@ -129,8 +129,8 @@ impl Consumer {
     pub fn commit_record<R: PolledRecord + ?Sized>(&mut self, record: &R) -> Result<()> {
         self.check_open()?;
         let group = self.group()?;
-        let RecordPlace { partition, topic_id, next_offset } = record.place();
-        let next_offset = next_offset.saturating_sub(u64::from(planted!(commit_the_record_itself)));
+        let RecordPlace { partition, topic_id, mut next_offset } = record.place();
+        planted!(commit_the_record_itself => next_offset = next_offset.saturating_sub(1));
         let topic = self.catalog.find(&partition.topic).filter(|topic| topic.id() == topic_id);
         let log = topic.ok_or_else(|| Error::deleted(&partition.topic))?.log(partition.partition)?;
         self.commit(&group, &[OffsetCommit { log, offset: next_offset, metadata: String::new() }])
@@ -151,9 +151,8 @@ impl Consumer {
         let group = self.group()?;
         let committed = self.coordinator.committed(&group, partitions)?;
         let of_today = |partition: &TopicPartition, id| {
-            self.catalog
-                .find(&partition.topic)
-                .is_some_and(|topic| topic.id() == id || planted!(commit_of_a_deleted_topic))
+            planted!(commit_of_a_deleted_topic => return true);
+            self.catalog.find(&partition.topic).is_some_and(|topic| topic.id() == id)
         };
         let found = partitions.iter().zip(committed).map(|(partition, committed)| {
             let committed = committed.filter(|c| c.topic_id.is_none_or(|id| of_today(partition, id)));

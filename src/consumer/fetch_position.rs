@@ -70,7 +70,8 @@ impl Current {
         let mut cursor = Cursor::default();
         if header.base_offset < from {
             let mut iter = records.iter();
-            let target = from + u64::from(planted!(a_seek_lands_behind_its_record));
+            let mut target = from;
+            planted!(a_seek_lands_behind_its_record => target += 1);
             while iter.next().is_some_and(|record| record.offset < target) {
                 cursor = iter.cursor();
             }
@@ -145,8 +146,8 @@ impl FetchPosition {
         let waiters = &self.log().waiters;
         if paused {
             waiters.remove(&self.signal);
-        } else if !planted!(what_is_resumed_wakes_nobody) {
-            waiters.register(&self.signal, self.isolation);
+        } else {
+            unless_planted!(what_is_resumed_wakes_nobody => waiters.register(&self.signal, self.isolation));
         }
     }
 
@@ -176,11 +177,14 @@ impl FetchPosition {
     /// Goes past the damage that ends at `next`, if that is what this place has come to, and says which offsets are
     /// skipped.
     pub(super) fn skip_damage(&mut self, next: Offset) -> Option<Range<Offset>> {
-        let is_here = |start: Offset| start == self.position || planted!(any_damage_is_skipped);
-        let here = |damaged: &Range<Offset>| is_here(damaged.start) && damaged.end == next;
-        let skipped = self.damaged.clone().filter(here)?;
+        let damaged = self.damaged.clone().filter(|damaged| damaged.end == next)?;
+        let mut is_here = damaged.start == self.position;
+        planted!(any_damage_is_skipped => is_here = true);
+        if !is_here {
+            return None;
+        }
         self.seek(next);
-        Some(skipped)
+        Some(damaged)
     }
 
     /// The topic is gone: every poll says so.
@@ -190,7 +194,8 @@ impl FetchPosition {
 
     /// Whether a poll has nothing to do here. A few loads.
     pub(super) fn is_idle(&self) -> bool {
-        if self.paused && !planted!(what_is_paused_is_read) {
+        if self.paused {
+            planted!(what_is_paused_is_read => return false);
             return true;
         }
         let at_end = || {
@@ -256,8 +261,9 @@ impl FetchPosition {
 
     /// Goes where the policy says, because the position is not in the log; whether there is something to read.
     fn reset(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
-        let (to, reset) = policy.reset(self.log(), self.position, ResetReason::OutOfRange)?;
-        resets.extend(reset.filter(|_| !planted!(a_reset_on_the_way_without_a_word)));
+        let (to, mut reset) = policy.reset(self.log(), self.position, ResetReason::OutOfRange)?;
+        planted!(a_reset_on_the_way_without_a_word => reset = None);
+        resets.extend(reset);
         self.seek(to);
         Ok(to < self.log().offsets().bound(self.isolation))
     }
@@ -267,8 +273,10 @@ impl FetchPosition {
         let (start, left, next_offset) = (current.cursor, current.left(), current.next_offset);
         let bytes = current.records.byte_len().saturating_sub(start.position);
         let log = Arc::clone(self.batches.log());
-        let fits = left <= room.records || planted!(a_poll_takes_whole_batches);
-        if fits && (bytes <= room.bytes || planted!(a_poll_counts_no_bytes)) {
+        let (mut count_fits, mut size_fits) = (left <= room.records, bytes <= room.bytes);
+        planted!(a_poll_takes_whole_batches => count_fits = true);
+        planted!(a_poll_counts_no_bytes => size_fits = true);
+        if count_fits && size_fits {
             room.records = room.records.saturating_sub(left);
             room.bytes = room.bytes.saturating_sub(bytes);
             self.position = next_offset;
@@ -281,14 +289,17 @@ impl FetchPosition {
         while taken < room.records && iter.cursor().position - start.position < room.bytes {
             let Some(record) = iter.next() else { break };
             // Where offsets do not rise, the whole batch is given again to the one who comes back.
-            let next = record.offset.saturating_add(u64::from(!planted!(a_position_is_the_last_record)));
+            let mut next = record.offset.saturating_add(1);
+            planted!(a_position_is_the_last_record => next = record.offset);
             position = if records.in_order() { next } else { self.position };
             taken += 1;
         }
         current.cursor = iter.cursor();
         room.records -= taken;
         room.bytes = room.bytes.saturating_sub(current.cursor.position - start.position);
-        if taken == 0 || taken == left || planted!(the_rest_of_a_batch_is_skipped) {
+        let mut is_used_up = taken == 0 || taken == left;
+        planted!(the_rest_of_a_batch_is_skipped => is_used_up = true);
+        if is_used_up {
             position = next_offset;
         } else {
             self.current = Some(current);

@@ -243,11 +243,11 @@ impl Consumer {
     ///
     /// A failure of that commit. The consumer is gone all the same.
     pub fn close(mut self) -> Result<()> {
-        match self.check_process() {
-            Ok(()) if planted!(a_close_commits_nothing) => Ok(()),
-            Ok(()) => self.commit_automatically(),
-            Err(_) => Ok(()),
+        if self.check_process().is_err() {
+            return Ok(());
         }
+        planted!(a_close_commits_nothing => return Ok(()));
+        self.commit_automatically()
     }
 
     /// `Closed` once the log was closed, `Forked` in a child of the process that opened it.
@@ -262,8 +262,9 @@ impl Consumer {
 
     /// Takes in topics and partitions that came, and topics that went.
     fn follow_catalog(&mut self) {
+        planted!(partitions_that_come_are_missed => return);
         let version = self.catalog.changes.version();
-        if version == self.catalog_version || planted!(partitions_that_come_are_missed) {
+        if version == self.catalog_version {
             return;
         }
         self.catalog_version = version;
@@ -295,8 +296,8 @@ impl Consumer {
         let mut replaced = BTreeSet::new();
         self.places.retain(|place| {
             let log = logs.get(place.name());
-            let stays = log.is_some_and(|log| Arc::ptr_eq(log, place.log()))
-                && !planted!(who_assigns_again_begins_again);
+            let mut stays = log.is_some_and(|log| Arc::ptr_eq(log, place.log()));
+            planted!(who_assigns_again_begins_again => stays = false);
             if log.is_some() && !stays {
                 replaced.insert(place.name().clone());
             }
@@ -304,9 +305,9 @@ impl Consumer {
         });
         for (name, log) in logs {
             if let Err(at) = self.places.binary_search_by(|place| place.name().cmp(&name)) {
-                let is_younger = chosen == Chosen::Before || replaced.contains(&name);
-                let has_past = !is_younger || planted!(what_is_added_begins_at_its_end);
-                let since = has_past.then(|| self.policy.now(&log));
+                let mut is_younger = chosen == Chosen::Before || replaced.contains(&name);
+                planted!(what_is_added_begins_at_its_end => is_younger = false);
+                let since = (!is_younger).then(|| self.policy.now(&log));
                 self.places.insert(at, FetchPosition::new(log, self.policy.isolation, &self.signal, since));
                 self.unbegun = true;
             }
@@ -324,9 +325,8 @@ impl Consumer {
         };
         let unbegun = self.places.iter_mut().filter(|p| p.position().is_none());
         for (place, committed) in unbegun.zip(&committed) {
-            let late =
-                planted!(the_latest_is_decided_by_the_first_poll).then(|| self.policy.now(place.log()));
-            match self.policy.begin(place.log(), committed.as_ref(), late.or(place.since)) {
+            planted!(the_latest_is_decided_by_the_first_poll => place.since = Some(self.policy.now(place.log())));
+            match self.policy.begin(place.log(), committed.as_ref(), place.since) {
                 Ok((offset, reset)) => {
                     place.seek(offset);
                     place.committed = (committed.is_some() && reset.is_none()).then_some(offset);
@@ -365,9 +365,7 @@ fn mixed() -> Error {
 impl Drop for Consumer {
     fn drop(&mut self) {
         if self.check_process().is_ok() {
-            if planted!(a_drop_commits) {
-                let _ = self.commit_automatically();
-            }
+            planted!(a_drop_commits => let _ = self.commit_automatically());
             self.catalog.changes.unwatch(&self.signal);
         }
     }

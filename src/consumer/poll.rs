@@ -60,9 +60,9 @@ impl Consumer {
         let mut deadline = None;
         let mut passed = Vec::new();
         loop {
-            let seen = self.signal.epoch();
-            let once = || self.woken.swap(planted!(a_wakeup_stays), Ordering::SeqCst);
-            if self.woken.load(Ordering::SeqCst) && once() {
+            let mut seen = self.signal.epoch();
+            if self.woken.load(Ordering::SeqCst) && self.woken.swap(false, Ordering::SeqCst) {
+                planted!(a_wakeup_stays => self.woken.store(true, Ordering::SeqCst));
                 return Err(Error::Wakeup);
             }
             self.catalog.data_dir().check_open()?;
@@ -77,13 +77,14 @@ impl Consumer {
             let mut records = self.collect()?;
             planted!(commit_one_poll_early => self.commit_when_due()?);
             passed.append(&mut records.passed);
-            if records.is_empty() && !timeout.is_zero() && !planted!(a_poll_does_not_wait) {
+            let mut waits = records.is_empty() && !timeout.is_zero();
+            planted!(a_poll_does_not_wait => waits = false);
+            if waits {
                 let now = self.policy.env.monotonic();
                 let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
                 if deadline.is_none_or(|deadline| now < deadline) {
                     let until = [deadline, self.look_again(now)].into_iter().flatten().min();
-                    let seen =
-                        if planted!(a_poll_looks_before_the_epoch) { self.signal.epoch() } else { seen };
+                    planted!(a_poll_looks_before_the_epoch => seen = self.signal.epoch());
                     self.policy.env.wait(&self.signal, seen, until);
                     continue;
                 }
@@ -105,14 +106,14 @@ impl Consumer {
 
     /// When a waiting poll has something to do although nobody notified it.
     fn look_again(&self, now: Duration) -> Option<Duration> {
-        let follows = self.catalog.data_dir().read_only && !planted!(a_follower_sleeps_on);
-        let follow = follows.then_some(now.saturating_add(FOLLOW_EVERY));
-        let auto_commit = self.auto_commit.filter(|_| !planted!(a_waiting_poll_commits_nothing));
-        let commit = auto_commit.map(|auto| match self.has_uncommitted() {
+        let mut follow = self.catalog.data_dir().read_only.then_some(now.saturating_add(FOLLOW_EVERY));
+        planted!(a_follower_sleeps_on => follow = None);
+        let mut commit = self.auto_commit.map(|auto| match self.has_uncommitted() {
             true => auto.next,
             // Others may have moved what the group has; to see to that is not worth spinning.
             false => auto.next.max(now.saturating_add(FOLLOW_EVERY)),
         });
+        planted!(a_waiting_poll_commits_nothing => commit = None);
         [follow, commit].into_iter().flatten().min()
     }
 
@@ -153,7 +154,8 @@ impl Consumer {
                     last.next_offset = now;
                 }
                 // Who was served last comes last in the next poll.
-                self.turn = if planted!(the_first_partition_comes_first) { 0 } else { (at + 1) % count };
+                self.turn = (at + 1) % count;
+                planted!(the_first_partition_comes_first => self.turn = 0);
             } else if let Some(now) = moved {
                 records.passed.push((place.name().clone(), now));
             }

@@ -98,12 +98,9 @@ impl Consumer {
         self.seek_each(partitions, |log, consumer| {
             let isolation = consumer.policy.isolation;
             let found = offset_for_timestamp(log, timestamp, isolation)?;
-            let offsets = log.offsets();
-            let nowhere = || match planted!(no_such_time_is_the_beginning) {
-                false => offsets.bound(isolation),
-                true => offsets.log_start(),
-            };
-            Ok(found.map_or_else(nowhere, |found| found.offset))
+            let mut nowhere = log.offsets().bound(isolation);
+            planted!(no_such_time_is_the_beginning => nowhere = log.offsets().log_start());
+            Ok(found.map_or(nowhere, |found| found.offset))
         })
     }
 
@@ -191,7 +188,9 @@ impl Consumer {
     pub fn current_lag(&mut self, partition: &TopicPartition) -> Result<u64> {
         let position = self.position(partition)?;
         let end = self.place(partition)?.log().offsets().bound(self.policy.isolation);
-        Ok(end.distance_from(position + u64::from(planted!(the_last_record_is_no_lag))))
+        let mut lag = end.distance_from(position);
+        planted!(the_last_record_is_no_lag => lag = lag.saturating_sub(1));
+        Ok(lag)
     }
 
     /// How long ago the next record that a poll returns was made, by its timestamp: how far the consumer is behind in
@@ -249,11 +248,12 @@ impl Consumer {
     /// `UnknownTopic`, `UnknownPartition`.
     pub fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Offset>> {
         self.check_open()?;
-        let bound = |log: Arc<Log>| match planted!(an_end_is_what_is_written) {
-            false => log.offsets().bound(self.policy.isolation),
-            true => log.offsets().log_end(),
+        let end = |p: &TopicPartition| {
+            let log = self.catalog.log(p)?;
+            let mut end = log.offsets().bound(self.policy.isolation);
+            planted!(an_end_is_what_is_written => end = log.offsets().log_end());
+            Ok((p.clone(), end))
         };
-        let end = |p: &TopicPartition| Ok((p.clone(), bound(self.catalog.log(p)?)));
         partitions.iter().map(end).collect()
     }
 }

@@ -318,6 +318,9 @@ impl<'a> ConsumerRecord<'a> {
     /// The record with bytes that outlive the poll, shared as by [`value_bytes`](Self::value_bytes).
     pub fn to_owned(&self) -> OwnedConsumerRecord {
         let share = |bytes: &[u8]| self.chunk.records.slice_of(bytes);
+        let headers = self.headers.into_iter().map(|(name, value)| (name.to_string(), value.map(share)));
+        let mut headers: Vec<_> = headers.collect();
+        planted!(an_owned_record_has_no_headers => headers.clear());
         OwnedConsumerRecord {
             topic_partition: self.chunk.name().clone(),
             topic_id: self.chunk.log.identity.topic_id,
@@ -327,10 +330,7 @@ impl<'a> ConsumerRecord<'a> {
             timestamp_type: self.timestamp_type,
             key: self.key_bytes(),
             value: self.value_bytes(),
-            headers: match planted!(an_owned_record_has_no_headers) {
-                false => self.headers.into_iter().map(|(n, v)| (n.to_string(), v.map(share))).collect(),
-                true => Vec::new(),
-            },
+            headers,
         }
     }
 

@@ -165,8 +165,9 @@ impl Policy {
             return Ok((to, (from < to).then_some(OffsetReset { partition, from, to, reason })));
         };
         let offset = committed.value.offset;
-        let is_another = |id| id != log.identity.topic_id && !planted!(a_topic_is_its_name);
-        if committed.topic_id.is_some_and(is_another) {
+        let mut is_another = committed.topic_id.is_some_and(|id| id != log.identity.topic_id);
+        planted!(a_topic_is_its_name => is_another = false);
+        if is_another {
             return self.reset_since(log, since, offset, ResetReason::TopicRecreated);
         }
         let end = committed.incarnation.and_then(|number| log.incarnation_end(number));
@@ -179,8 +180,9 @@ impl Policy {
             });
         }
         if offset < log.offsets().log_start() {
-            let (to, reset) = self.reset_since(log, since, offset, ResetReason::OutOfRange)?;
-            return Ok((to, reset.filter(|_| !planted!(reset_without_a_word))));
+            let (to, mut reset) = self.reset_since(log, since, offset, ResetReason::OutOfRange)?;
+            planted!(reset_without_a_word => reset = None);
+            return Ok((to, reset));
         }
         Ok((offset, None))
     }
@@ -206,15 +208,19 @@ impl Policy {
     fn target(&self, log: &Arc<Log>, since: Option<Since>) -> Result<Option<Offset>> {
         let start = log.offsets().log_start();
         Ok(match (self.auto, since) {
-            (AutoOffsetReset::None, _) if !planted!(none_is_the_earliest) => None,
-            (AutoOffsetReset::None, _) => Some(start),
+            (AutoOffsetReset::None, _) => {
+                planted!(none_is_the_earliest => return Ok(Some(start)));
+                None
+            }
             (AutoOffsetReset::Earliest, _) | (_, None) => Some(start),
             (AutoOffsetReset::Latest, Some(since)) => Some(since.end),
             (AutoOffsetReset::ByDuration(age), Some(since)) => {
-                let edge = Duration::from_millis(planted!(a_duration_without_its_edge).into());
-                let found = offset_for_timestamp(log, since.time.minus(age).plus(edge), self.isolation)?;
+                let mut oldest = since.time.minus(age);
+                planted!(a_duration_without_its_edge => oldest = oldest.plus(Duration::from_millis(1)));
+                let found = offset_for_timestamp(log, oldest, self.isolation)?;
                 // Whatever its timestamp, what came since is not passed over.
-                let latest = if planted!(what_came_since_is_passed_over) { Offset::MAX } else { since.end };
+                let mut latest = since.end;
+                planted!(what_came_since_is_passed_over => latest = Offset::MAX);
                 Some(found.map_or(since.end, |found| found.offset.min(latest)))
             }
         })

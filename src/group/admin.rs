@@ -268,14 +268,18 @@ fn target(log: &Arc<Log>, to: ResetTo, committed: Option<Offset>) -> Result<Opti
             offset_for_timestamp(log, time, isolation)?.map_or(end, |found| found.offset)
         }
         ResetTo::Offset(offset) => offset,
-        ResetTo::ShiftBy(by) => match committed {
-            Some(offset) if by < 0 && !planted!(a_shift_forgets_its_sign) => {
-                offset.saturating_sub(by.unsigned_abs())
+        ResetTo::ShiftBy(by) => {
+            let Some(offset) = committed else {
+                planted!(a_shift_begins_at_the_start => return Ok(Some(start)));
+                return Ok(None);
+            };
+            let mut is_backwards = by < 0;
+            planted!(a_shift_forgets_its_sign => is_backwards = false);
+            match is_backwards {
+                true => offset.saturating_sub(by.unsigned_abs()),
+                false => offset.saturating_add(by.unsigned_abs()),
             }
-            Some(offset) => offset.saturating_add(by.unsigned_abs()),
-            None if planted!(a_shift_begins_at_the_start) => start,
-            None => return Ok(None),
-        },
+        }
     };
     planted!(a_reset_leaves_the_log => return Ok(Some(wanted)));
     Ok(Some(wanted.max(start).min(end.max(start))))

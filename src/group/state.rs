@@ -150,7 +150,9 @@ impl GroupOffsets {
     fn forget(&mut self, group: &str, partition: &TopicPartition) {
         if let Some(offsets) = self.groups.get_mut(group) {
             offsets.remove(partition);
-            if offsets.is_empty() || planted!(a_tombstone_forgets_the_group) {
+            let mut is_empty = offsets.is_empty();
+            planted!(a_tombstone_forgets_the_group => is_empty = true);
+            if is_empty {
                 self.groups.remove(group);
             }
         }
@@ -162,10 +164,10 @@ impl GroupOffsets {
     ///
     /// That of a commit that cannot be read, and may be a later one.
     pub(super) fn committed(&self, group: &str, partition: &TopicPartition) -> error::Result<Option<&Entry>> {
-        match self.doubts.about(group, Some(partition)) {
-            Some(error) if !planted!(believe_older_commits) => Err(error),
-            _ => Ok(self.groups.get(group).and_then(|offsets| offsets.get(partition))),
+        if let Some(error) = self.doubts.about(group, Some(partition)) {
+            unless_planted!(believe_older_commits => return Err(error));
         }
+        Ok(self.groups.get(group).and_then(|offsets| offsets.get(partition)))
     }
 
     /// All partitions for which `group` is known to have committed, whether that can be read or not.

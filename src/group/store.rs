@@ -78,7 +78,9 @@ impl OffsetStore {
             return Err(Error::deleted(&name.topic));
         }
         let (earliest, latest) = (commit.log.offsets().log_start(), commit.log.offsets().log_end());
-        if commit.offset > latest && !planted!(commit_beyond_the_end) {
+        let mut is_beyond = commit.offset > latest;
+        planted!(commit_beyond_the_end => is_beyond = false);
+        if is_beyond {
             let (partition, requested) = (name.clone(), commit.offset);
             return Err(Error::OffsetOutOfRange { partition, requested, earliest, latest });
         }
@@ -95,8 +97,9 @@ impl OffsetStore {
     pub(super) fn describe(&self, partition: &TopicPartition, entry: Entry) -> CommittedOffset {
         let log = self.catalog.log(partition).ok();
         let same = log.filter(|log| entry.is_of(log));
-        let is_read = entry.offset + u64::from(planted!(a_lag_leaves_out_a_record));
-        let lag = same.map(|log| log.offsets().high_watermark().distance_from(is_read));
+        let mut next = entry.offset;
+        planted!(a_lag_leaves_out_a_record => next += 1);
+        let lag = same.map(|log| log.offsets().high_watermark().distance_from(next));
         CommittedOffset { offset: entry.offset, metadata: entry.metadata, timestamp: entry.timestamp, lag }
     }
 }
@@ -140,13 +143,15 @@ impl Coordinator for OffsetStore {
 
 /// Those of `commits` that `group` does not have as they are.
 fn news<'a>(state: &GroupOffsets, group: &str, commits: &[&'a OffsetCommit]) -> Vec<&'a OffsetCommit> {
-    let offsets = state.groups.get(group).filter(|_| !planted!(everything_is_news));
+    planted!(everything_is_news => return commits.to_vec());
+    let offsets = state.groups.get(group);
     let is_news = |commit: &&&OffsetCommit| {
         let partition = &commit.log.identity.name;
         let had = offsets.and_then(|offsets| offsets.get(partition));
         let had = had.filter(|_| state.doubts.about(group, Some(partition)).is_none());
         had.is_none_or(|had| {
-            let is_noted_anew = had.metadata != commit.metadata && !planted!(metadata_is_no_news);
+            let mut is_noted_anew = had.metadata != commit.metadata;
+            planted!(metadata_is_no_news => is_noted_anew = false);
             had.offset != commit.offset || is_noted_anew || had.life != life_of(&commit.log)
         })
     };

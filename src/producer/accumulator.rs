@@ -240,8 +240,10 @@ pub(super) fn bound_of(data: &RecordData<'_>) -> usize {
 pub(super) fn limit_of(config: &LogConfig, compression: Compression, batch_size: usize) -> usize {
     let max = usize::try_from(config.max_message_bytes.min(config.segment_bytes)).unwrap_or(usize::MAX);
     match config.codec(compression) {
-        (Compression::None, _) if planted!(a_batch_takes_what_comes) => max,
-        (Compression::None, _) => batch_size.min(max),
+        (Compression::None, _) => {
+            planted!(a_batch_takes_what_comes => return max);
+            batch_size.min(max)
+        }
         _ => batch_size.min(max / 4 * 3),
     }
 }

@@ -163,7 +163,8 @@ impl Accumulators {
         }
         let after = context.settings.max_block;
         let deadline = begun.saturating_add(after);
-        if !may_wait || after.is_zero() || planted!(a_full_buffer_does_not_wait) {
+        planted!(a_full_buffer_does_not_wait => return Err(Error::QueueFull));
+        if !may_wait || after.is_zero() {
             return Err(Error::QueueFull);
         }
         if now >= deadline {

@@ -36,7 +36,10 @@ impl Memory {
 
     /// Takes `bytes` if there are so many.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
-        let fits = |sum: &usize| *sum <= self.limit || planted!(a_buffer_is_never_full);
+        let fits = |sum: &usize| {
+            planted!(a_buffer_is_never_full => return true);
+            *sum <= self.limit
+        };
         let sum = |used: usize| used.checked_add(bytes).filter(fits);
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, sum).is_ok()
     }

@@ -27,8 +27,8 @@ impl BatchResult {
 
     /// Says how it ended. Only the first word counts.
     pub(super) fn settle(&self, outcome: Result<Appended>) {
-        if self.outcome.set(outcome).is_ok() && !planted!(what_is_settled_wakes_nobody) {
-            self.settled.notify();
+        if self.outcome.set(outcome).is_ok() {
+            unless_planted!(what_is_settled_wakes_nobody => self.settled.notify());
         }
     }
 

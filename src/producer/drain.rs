@@ -95,8 +95,9 @@ impl Accumulator {
     ///
     /// Nothing of `batch` was kept. What keeps the queue from being written keeps `batch` from it too.
     pub(super) fn send(&self, batch: &mut SealedBatch) -> Result<Appended> {
+        planted!(a_send_overtakes_what_was_enqueued => return self.log().append(batch));
         // What this thread enqueued before, or another thread that it heard of, has made it busy.
-        if !self.is_busy() || planted!(a_send_overtakes_what_was_enqueued) {
+        if !self.is_busy() {
             return self.log().append(batch);
         }
         let out = self.out.lock();
@@ -136,7 +137,7 @@ impl Accumulator {
         let Some(QueuedBatch { body, promise, reserved }) = state.queue.pop_front() else {
             return Step::Empty;
         };
-        state.writing = !planted!(a_batch_on_its_way_is_forgotten);
+        unless_planted!(a_batch_on_its_way_is_forgotten => state.writing = true);
         drop(state);
         let mut in_hand = InHand { accumulator: self, batch: Some((promise, reserved, body.count())) };
         let written = self.append(body);
@@ -149,7 +150,9 @@ impl Accumulator {
             Ok((appended, sealed)) => {
                 state.stuck = None;
                 let batch = WrittenBatch { appended, sealed, promise, reserved };
-                if appended.must_flush && !planted!(enqueued_is_acknowledged_unflushed) {
+                let mut must_flush = appended.must_flush;
+                planted!(enqueued_is_acknowledged_unflushed => must_flush = false);
+                if must_flush {
                     state.written.push_back(batch);
                 } else {
                     self.acknowledge(batch);
@@ -175,8 +178,8 @@ impl Accumulator {
         let mut sealed = match body {
             Body::Sealed(sealed) => sealed,
             Body::Filled(builder, config) => {
-                let ours = self.context().settings.compression;
-                let ours = if planted!(a_producers_codec_is_forgotten) { Compression::None } else { ours };
+                let mut ours = self.context().settings.compression;
+                planted!(a_producers_codec_is_forgotten => ours = Compression::None);
                 let (codec, level) = config.codec(ours);
                 builder.seal_or_keep(codec, level).map_err(|refused| {
                     let (builder, error) = *refused;
@@ -220,7 +223,8 @@ impl Accumulator {
 
     /// Whether what failed is tried again: the sender looks here for that.
     fn stays(&self, state: &mut Locked<'_>, error: &Error) -> bool {
-        if !error.can_pass() || planted!(a_full_disk_is_final) {
+        planted!(a_full_disk_is_final => return false);
+        if !error.can_pass() {
             return false;
         }
         let (now, patience) = (self.context().env().monotonic(), self.context().settings.max_block);
@@ -242,8 +246,7 @@ impl Accumulator {
     /// Gives up what is written and not durable, and what waits behind it.
     fn give_up_written(&self, state: &mut Locked<'_>, cause: Error) {
         state.close_open();
-        let written = std::mem::take(&mut state.written).into_iter();
-        let mut lost: Vec<_> = written.map(|batch| (batch.unwritten(), true)).collect();
+        let mut lost: Vec<_> = state.take_written().map(|batch| (batch, true)).collect();
         lost.extend(std::mem::take(&mut state.queue).into_iter().map(|batch| (batch, false)));
         self.give_up(state, cause, lost);
     }
@@ -331,10 +334,7 @@ impl Caretaker for Accumulator {
             }
             Err(_) if state.written.is_empty() => {}
             Err(error) if self.stays(&mut state, error) => {
-                if planted!(what_is_only_not_flushed_is_written_again) {
-                    let written = std::mem::take(&mut state.written).into_iter().map(WrittenBatch::unwritten);
-                    state.queue.extend(written);
-                }
+                planted!(what_is_only_not_flushed_is_written_again => let written = state.take_written(); state.queue.extend(written));
             }
             Err(error) => self.give_up_written(&mut state, error.clone()),
         }
@@ -395,6 +395,11 @@ impl State {
             error.counts_also(before);
         }
         self.error = Some(error);
+    }
+
+    /// Takes out all batches that are written and not acknowledged, as they were before they were written.
+    fn take_written(&mut self) -> impl Iterator<Item = QueuedBatch> + use<> {
+        std::mem::take(&mut self.written).into_iter().map(WrittenBatch::unwritten)
     }
 }
 

@@ -324,7 +324,8 @@ impl Producer {
 impl Inner {
     #[inline]
     fn partition_of(&self, state: &TopicState, record: &ProducerRecord<'_>) -> Result<u32> {
-        let chosen = record.partition.filter(|_| !planted!(a_key_beats_the_partition_that_is_named));
+        let mut chosen = record.partition;
+        planted!(a_key_beats_the_partition_that_is_named => chosen = None);
         if let Some(partition) = chosen {
             return Ok(partition);
         }
@@ -336,13 +337,14 @@ impl Inner {
             Choice::Default(partitioner) => Ok(partitioner.partition(&context())),
             Choice::Custom(partitioner) => match partitioner.partition(&context()) {
                 partition if partition < count => Ok(partition),
-                partition if planted!(a_wrong_choice_is_bent) => Ok(partition % count),
-                partition => Err(Error::InvalidArgument {
-                    reason: format!(
-                        "the partitioner chose partition {partition} of topic '{}', which has {count}",
-                        state.topic.name()
-                    ),
-                }),
+                partition => {
+                    planted!(a_wrong_choice_is_bent => return Ok(partition % count));
+                    let topic = state.topic.name();
+                    let reason = format!(
+                        "the partitioner chose partition {partition} of topic '{topic}', which has {count}"
+                    );
+                    Err(Error::InvalidArgument { reason })
+                }
             },
         }
     }
@@ -376,8 +378,8 @@ impl Drop for Inner {
         if !self.accumulators.end("the producer") {
             return;
         }
-        let patience =
-            if planted!(a_dropped_producer_drops_its_records) { Duration::ZERO } else { DROP_TIME };
+        let mut patience = DROP_TIME;
+        planted!(a_dropped_producer_drops_its_records => patience = Duration::ZERO);
         self.accumulators.leave(context.env().monotonic().saturating_add(patience));
     }
 }

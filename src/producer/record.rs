@@ -148,7 +148,8 @@ impl<'a> ProducerRecord<'a> {
     /// Whether the partitioner may send it anywhere.
     #[inline]
     pub(super) fn is_placed_freely(&self) -> bool {
-        self.partition.is_none() && (self.data.key.is_none() || planted!(a_key_moves_those_without))
+        planted!(a_key_moves_those_without => return self.partition.is_none());
+        self.partition.is_none() && self.data.key.is_none()
     }
 
     /// The name of its topic.
@@ -179,13 +180,13 @@ impl RecordMetadata {
         timestamp: Timestamp,
         partition: &TopicPartition,
     ) -> RecordMetadata {
+        let mut offset = appended.base_offset + u64::from(index);
+        planted!(a_delivery_is_its_batch => offset = appended.base_offset);
+        let mut as_read = appended.append_time.unwrap_or(timestamp);
+        planted!(the_time_of_the_append_is_not_told => as_read = timestamp);
         RecordMetadata {
-            offset: appended.base_offset
-                + u64::from(if planted!(a_delivery_is_its_batch) { 0 } else { index }),
-            timestamp: appended
-                .append_time
-                .filter(|_| !planted!(the_time_of_the_append_is_not_told))
-                .unwrap_or(timestamp),
+            offset,
+            timestamp: as_read,
             duplicate: appended.duplicate,
             topic_partition: partition.clone(),
         }

@@ -95,8 +95,9 @@ impl Producer {
         self.inner.accumulators.check_usable()?;
         let mut parts = Parts::default();
         let mut places = Vec::with_capacity(records.len());
+        let mut limit = usize::MAX;
+        planted!(a_part_is_several_batches => limit = 1);
         for (index, record) in records.iter().enumerate() {
-            let limit = if planted!(a_part_is_several_batches) { 1 } else { usize::MAX };
             let place = self.add(&mut parts, record, limit);
             places.push(place.map_err(|error| indexed(error, index, records.len()))?);
         }
@@ -151,7 +152,7 @@ impl Producer {
             match self.add(&mut parts, &record, CHUNK_BYTES) {
                 Ok(_) => count += 1,
                 Err(error) => {
-                    count += u64::from(planted!(a_refused_record_is_acknowledged));
+                    planted!(a_refused_record_is_acknowledged => count += 1);
                     refused = Some(error);
                     break;
                 }

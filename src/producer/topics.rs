@@ -111,12 +111,13 @@ fn resolve(topic: TopicRef<'_>, own: &Accumulators) -> Result<Topic> {
 impl TopicState {
     #[inline]
     fn is(&self, topic: &TopicRef<'_>) -> bool {
-        let same = match topic {
+        let mut is_same = match topic {
             TopicRef::Name(name) => self.topic.name() == *name,
-            TopicRef::Topic(topic) if planted!(a_handle_is_a_name) => self.topic.name() == topic.name(),
             TopicRef::Topic(topic) => self.topic.is_same(topic),
         };
-        same && (!self.topic.is_deleted() || planted!(a_deleted_topic_is_still_at_hand))
+        planted!(a_handle_is_a_name => is_same = self.topic.name() == topic.name());
+        planted!(a_deleted_topic_is_still_at_hand => return is_same);
+        is_same && !self.topic.is_deleted()
     }
 
     /// The accumulator of a partition.

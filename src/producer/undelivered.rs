@@ -77,7 +77,8 @@ impl UndeliveredRecord {
         let headers = self.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
         let (key, value) = (self.key.as_deref(), self.value.as_deref());
         let data = RecordData::borrowed(key, value, headers, self.timestamp);
-        let partition = (!planted!(what_came_back_goes_anywhere)).then_some(*partition);
+        let mut partition = Some(*partition);
+        planted!(what_came_back_goes_anywhere => partition = None);
         ProducerRecord { topic: TopicRef::Name(topic), partition, data }
     }
 }
@@ -106,11 +107,9 @@ impl Undelivered {
     pub(super) fn take(&self) -> Vec<UndeliveredRecord> {
         let mut kept = self.kept.lock();
         kept.bytes = 0;
-        let batches = std::mem::take(&mut kept.batches);
-        if planted!(the_last_one_is_not_given_back) {
-            return batches.into_iter().rev().skip(1).rev().flat_map(Lost::into_records).collect();
-        }
+        let mut batches = std::mem::take(&mut kept.batches);
         drop(kept);
+        planted!(the_last_one_is_not_given_back => batches.truncate(batches.len().saturating_sub(1)));
         batches.into_iter().flat_map(Lost::into_records).collect()
     }
 }

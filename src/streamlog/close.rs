@@ -147,12 +147,15 @@ impl Inner {
         self.write_kafkas_checkpoints(&closed)?;
         let partitions = closed.into_iter().map(|(id, name, facts)| (id, name.partition, facts)).collect();
         data_dir.marks.flush()?;
-        if planted!(kafkas_clean_mark_comes_first) {
-            replace_file(&*data_dir.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)?;
-        }
+        planted!(kafkas_clean_mark_comes_first => self.write_kafkas_clean_mark()?);
         let entries: Vec<_> = lives.into_iter().chain([Entry::Closed { partitions }]).collect();
         data_dir.manifest.append_to_make_room(&entries, Flush::Now)?;
-        replace_file(&*data_dir.env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)
+        self.write_kafkas_clean_mark()
+    }
+
+    fn write_kafkas_clean_mark(&self) -> Result<()> {
+        let env = &*self.catalog.data_dir().env;
+        replace_file(env, &self.dir.join(CLEAN_SHUTDOWN), CLEAN_SHUTDOWN_CONTENT)
     }
 
     fn write_kafkas_checkpoints(&self, closed: &[Closed]) -> Result<()> {

@@ -78,12 +78,10 @@ impl<S: State> Loaded<S> {
     pub(super) fn write_sidecar(&mut self, env: &dyn Env) -> Result<()> {
         // Whatever becomes of it, the next try is due after as much log again.
         self.since_sidecar = 0;
-        let log = self.log();
-        let at = SidecarPoint {
-            topic_id: log.identity.topic_id,
-            incarnation: log.incarnation_of(Offset::MAX),
-            next_offset: self.batches.position() + u64::from(planted!(a_sidecar_says_more_than_it_has)),
-        };
+        let (log, mut next_offset) = (self.log(), self.batches.position());
+        planted!(a_sidecar_says_more_than_it_has => next_offset += 1);
+        let (topic_id, incarnation) = (log.identity.topic_id, log.incarnation_of(Offset::MAX));
+        let at = SidecarPoint { topic_id, incarnation, next_offset };
         replace_file(env, &sidecar_path::<S>(log), &self.state.encode_sidecar(at))
     }
 }
@@ -100,7 +98,8 @@ fn read_sidecar<S: State>(env: &dyn Env, log: &Log) -> Option<(Offset, S)> {
     let (at, state) = S::decode_sidecar(&bytes).ok()?;
     let end = log.incarnation_end(at.incarnation).unwrap_or(Offset::MAX).min(log.offsets().log_end());
     // One that is older than the log start is found out by following the log from where it ends.
-    let is_its_own = at.topic_id == log.identity.topic_id || planted!(believe_anothers_sidecar);
+    let mut is_its_own = at.topic_id == log.identity.topic_id;
+    planted!(believe_anothers_sidecar => is_its_own = true);
     (is_its_own && at.next_offset <= end).then_some((at.next_offset, state))
 }
 

@@ -129,8 +129,8 @@ impl Catalog {
             let state = catalog.taken_in.lock();
             (state.topics().cloned().collect(), state.is_clean())
         };
-        if !was_clean && !planted!(forget_to_flush_what_was_found) {
-            data_dir.manifest.flush_found()?;
+        if !was_clean {
+            unless_planted!(forget_to_flush_what_was_found => data_dir.manifest.flush_found()?);
         }
         let mut report = RecoveryReport { was_clean, ..RecoveryReport::default() };
         let total = states.iter().map(|t| t.partitions.len()).sum();
@@ -446,15 +446,16 @@ impl Catalog {
         config.check_codec()?;
         self.data_dir.begin_writing()?;
         // What was weaker becomes stronger only for what comes; so what is there is made durable first.
-        for log in topic.logs().iter().filter(|_| !planted!(alter_without_flush)) {
-            log.flush()?;
+        for log in topic.logs().iter() {
+            unless_planted!(alter_without_flush => log.flush()?);
         }
         let entry = Entry::TopicConfigured { id: topic.id(), config: config.to_properties() };
         self.data_dir.manifest.append_to_make_room(&[entry], Flush::Now)?;
         topic.set_config(config);
+        planted!(alter_without_flush => return Ok(()));
         planted!(alter_flushes_only_before => return Ok(()));
         // What was appended meanwhile was so under the old settings, and is visible.
-        topic.logs().iter().filter(|_| !planted!(alter_without_flush)).try_for_each(|log| log.flush())
+        topic.logs().iter().try_for_each(|log| log.flush())
     }
 
     /// Deletes a topic. That it is gone is durable when this returns; readers that hold its data keep it until they
@@ -464,7 +465,8 @@ impl Catalog {
         let _one_at_a_time = self.admin.lock();
         let topic = self.topic(name)?;
         self.data_dir.begin_writing()?;
-        let flush = if planted!(delete_that_is_not_durable) { Flush::Later } else { Flush::Now };
+        let mut flush = Flush::Now;
+        planted!(delete_that_is_not_durable => flush = Flush::Later);
         if let Err(error) =
             self.data_dir.manifest.append_to_make_room(&[Entry::TopicDeleted { id: topic.id() }], flush)
         {
@@ -526,8 +528,9 @@ impl Catalog {
         self.data_dir.manifest.observe()?;
         let state = self.data_dir.manifest.state();
         // A partition may have asked the manifest meanwhile, too.
-        let changed = !Arc::ptr_eq(&state, &self.taken_in.lock());
-        if changed && !planted!(an_observer_knows_the_topics_of_its_opening) {
+        let mut changed = !Arc::ptr_eq(&state, &self.taken_in.lock());
+        planted!(an_observer_knows_the_topics_of_its_opening => changed = false);
+        if changed {
             self.take_in_topics(&state)?;
             *self.taken_in.lock() = Arc::clone(&state);
             self.changes.happened();

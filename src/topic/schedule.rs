@@ -66,13 +66,19 @@ impl Entries {
             if listed.1 <= at {
                 return false;
             }
-            self.by_time.remove(listed);
+            self.remove(&id);
         }
         self.count += 1;
         let key = (duty, at, self.count);
         self.of.insert(id, key);
         self.by_time.insert(key, caretaker);
         self.first(duty) == Some(key)
+    }
+
+    fn remove(&mut self, id: &(Duty, usize)) {
+        if let Some(listed) = self.of.remove(id) {
+            self.by_time.remove(&listed);
+        }
     }
 
     fn first(&self, duty: Duty) -> Option<Key> {
@@ -171,12 +177,7 @@ impl Schedule {
 
     /// Puts a caretaker back that was attended.
     fn put_back(&self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> Option<Wake<'_>> {
-        if planted!(a_look_takes_back_an_earlier_time) {
-            let mut entries = self.entries.lock();
-            if let Some(key) = entries.of.remove(&(duty, address(&caretaker))) {
-                entries.by_time.remove(&key);
-            }
-        }
+        planted!(a_look_takes_back_an_earlier_time => self.entries.lock().remove(&(duty, address(&caretaker))));
         self.put(duty, at, caretaker)
     }
 
@@ -206,7 +207,8 @@ impl Round<'_> {
         let Attended { next, wrote } = Arc::clone(&caretaker).attend(self.schedule.now());
         std::mem::forget(attending);
         let wake = next.and_then(|next| self.schedule.put_back(self.duty, next, Arc::downgrade(&caretaker)));
-        if self.by_task || planted!(a_helper_wakes_nobody) {
+        planted!(a_helper_wakes_nobody => self.by_task = true);
+        if self.by_task {
             std::mem::forget(wake);
         }
         if wrote {

@@ -96,11 +96,11 @@ impl DefaultPartitioner {
 
 impl Partitioner for DefaultPartitioner {
     fn partition(&self, context: &PartitionContext<'_>) -> u32 {
-        match context.key {
-            Some(key) if !(key.is_empty() && planted!(an_empty_key_is_none)) => {
-                partition_for_key(key, context.partitions)
-            }
-            _ => self.stick(context.topic, context.partitions),
+        let mut key = context.key;
+        planted!(an_empty_key_is_none => key = key.filter(|key| !key.is_empty()));
+        match key {
+            Some(key) => partition_for_key(key, context.partitions),
+            None => self.stick(context.topic, context.partitions),
         }
     }
 
@@ -112,8 +112,8 @@ impl Partitioner for DefaultPartitioner {
             // A slower thread may report what it appended to a partition that was left since.
             if sticky.partition == Some(partition) {
                 sticky.bytes = sticky.bytes.saturating_add(bytes);
-                if sticky.bytes >= self.batch_size && !planted!(who_sticks_sticks_for_ever) {
-                    sticky.partition = None;
+                if sticky.bytes >= self.batch_size {
+                    unless_planted!(who_sticks_sticks_for_ever => sticky.partition = None);
                 }
             }
         });
@@ -143,16 +143,15 @@ impl RoundRobin {
 
 impl Partitioner for RoundRobin {
     fn partition(&self, context: &PartitionContext<'_>) -> u32 {
-        self.next.with(
-            context.topic,
-            || u32::from(planted!(a_round_begins_at_one)),
-            |next| {
-                // Held inside the topic, not counted for ever: a counter that wraps would skip partitions.
-                let chosen = if *next < context.partitions { *next } else { 0 };
-                *next = chosen + 1;
-                chosen
-            },
-        )
+        let mut first = 0;
+        planted!(a_round_begins_at_one => first = 1);
+        let start = || first;
+        self.next.with(context.topic, start, |next| {
+            // Held inside the topic, not counted for ever: a counter that wraps would skip partitions.
+            let chosen = if *next < context.partitions { *next } else { 0 };
+            *next = chosen + 1;
+            chosen
+        })
     }
 }
 

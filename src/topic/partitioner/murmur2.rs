@@ -32,10 +32,8 @@ pub fn murmur2(data: &[u8]) -> i32 {
 /// An empty key is a key. Of no partitions there is no choice: the answer is then 0, which does not exist.
 pub fn partition_for_key(key: &[u8], partitions: u32) -> u32 {
     // Masked, not abs: abs(i32::MIN) has no answer, and the two differ for every negative hash.
-    let positive = match planted!(a_negative_hash_is_turned) {
-        false => murmur2(key) as u32 & 0x7fff_ffff,
-        true => murmur2(key).unsigned_abs(),
-    };
+    let mut positive = murmur2(key) as u32 & 0x7fff_ffff;
+    planted!(a_negative_hash_is_turned => positive = murmur2(key).unsigned_abs());
     positive.checked_rem(partitions).unwrap_or(0)
 }
 
