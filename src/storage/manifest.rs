@@ -56,7 +56,7 @@ enum Room {
 }
 
 /// The least reserve that an append leaves unless it makes room: enough for more than a hundred of those that do.
-const RESERVE_LEAST: u64 = 16 << 10;
+const RESERVE_LEAST: u64 = 24 << 10;
 /// The reserve where it is allocated anew.
 const RESERVE: u64 = 32 << 10;
 /// What a mark takes that says, at most, what the marks are known to have said.
