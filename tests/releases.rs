@@ -150,6 +150,19 @@ fn the_store_after_the_first_release_has_what_came_to_the_format_since() {
     }
 }
 
+#[test]
+fn the_stores_have_both_forms_of_sealed_segments() {
+    for kind in ["closed", "killed"] {
+        let [before, now] = ["0.1-1", "0.1-2"].map(|release| {
+            types_in(&fs::read(releases().join(release).join(kind).join("manifest")).unwrap())
+        });
+        let sealed = |types: &BTreeSet<u16>| -> Vec<u16> {
+            [7, 9, 16, 17].into_iter().filter(|kind| types.contains(kind)).collect()
+        };
+        assert_eq!((sealed(&before), sealed(&now)), (vec![7, 9], vec![16, 17]), "{kind}");
+    }
+}
+
 fn assert_same(found: &str, expected: &str, told: &str) {
     for (i, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
         assert_eq!(found, expected, "{told}: answer {}", i + 1);

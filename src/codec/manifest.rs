@@ -15,8 +15,10 @@
 //! Zeros may follow the last append, up to the end of the file: space for appends to come. They are no torn tail.
 
 mod entry;
+mod seal;
 
-pub use entry::{Entry, PartitionClosed, Seal, TakenIn, Tier};
+pub use entry::{Entry, PartitionClosed, TakenIn};
+pub use seal::{Seal, Tier};
 
 use super::DecodeError;
 use entry::COMPATIBLE;

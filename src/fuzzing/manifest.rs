@@ -90,6 +90,7 @@ fn some_entries() -> Vec<Entry> {
         generation: 1,
         place: Tier::Local,
         index_checksum: 7,
+        sealed_at: Some(Timestamp::from_millis(2000)),
     };
     let closed = PartitionClosed {
         log_start: base,

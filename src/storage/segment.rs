@@ -68,6 +68,14 @@ pub struct SegmentId {
     pub generation: u32,
 }
 
+/// What a segment was sealed with.
+#[derive(Clone, Copy, Debug)]
+struct Sealed {
+    generation: u32,
+    size: u64,
+    at: Option<Timestamp>,
+}
+
 /// One segment of a log.
 #[derive(Debug)]
 pub struct Segment {
@@ -91,8 +99,8 @@ pub struct Segment {
     index_interval: u64,
     /// Damage that a scan has found.
     damage: DamageList,
-    /// The generation and size it was sealed with.
-    sealed: OnceLock<(u32, u64)>,
+    /// What it was sealed with.
+    sealed: OnceLock<Sealed>,
     /// How long its file was found to be, where that is more than the size that it was sealed with.
     longer: OnceLock<(u64, u64)>,
     pages: KnownPages,
@@ -170,7 +178,7 @@ impl Segment {
 
     /// From now on the segment is known not to grow, and its page checksums may speak.
     pub fn set_sealed(&self, seal: &Seal) {
-        let _ = self.sealed.set((seal.generation, seal.bytes));
+        let _ = self.sealed.set(Sealed { generation: seal.generation, size: seal.bytes, at: seal.sealed_at });
         let _ = self.largest.set(seal.largest_timestamp);
         self.know_place(seal.bytes, seal.next_offset);
         self.expect_index(seal.index_checksum);
@@ -178,12 +186,17 @@ impl Segment {
 
     /// How many bytes it was sealed with.
     pub fn sealed_size(&self) -> Option<u64> {
-        self.sealed.get().map(|(_, size)| *size)
+        self.sealed.get().map(|sealed| sealed.size)
+    }
+
+    /// When it was sealed, where that is known.
+    pub fn sealed_at(&self) -> Option<Timestamp> {
+        self.sealed.get()?.at
     }
 
     /// Which segment it is: one that was not sealed was never rewritten.
     pub fn id(&self) -> SegmentId {
-        let generation = self.sealed.get().map_or(0, |(generation, _)| *generation);
+        let generation = self.sealed.get().map_or(0, |sealed| sealed.generation);
         SegmentId { base: self.base, generation }
     }
 
@@ -380,7 +393,9 @@ impl Segment {
 
     /// What the page checksums say about `range`.
     pub fn check_pages(&self, range: Range<u64>) -> Result<PagesVerdict> {
-        let Some((generation, size)) = self.sealed.get().copied() else { return Ok(PagesVerdict::Unknown) };
+        let Some(Sealed { generation, size, .. }) = self.sealed.get().copied() else {
+            return Ok(PagesVerdict::Unknown);
+        };
         let load = || {
             // Done once, when it is first read.
             if let Ok(len) = self.source.len() {

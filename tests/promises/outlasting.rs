@@ -51,6 +51,8 @@ promises! {
         "A page is checked when it is first touched" => [trust_pages_that_were_not_looked_at];
     retention_goes_by_the_newest_record_of_a_segment: "src/topic/config/builder.rs",
         "How old the newest record of a segment may become before the segment is removed" => [age_by_the_first_record, retention_removes_nothing];
+    a_record_from_the_future_expires_with_those_of_its_day: "src/topic/config/builder.rs",
+        "So a record from the future, which in Kafka holds its segment until then, expires with those of its day" => [the_future_holds_a_segment, seal_at_no_time];
     retention_by_size_keeps_at_least_as_much: "src/topic/config/builder.rs",
         "So at least that much is kept, and at most bytes and one segment" => [retention_keeps_too_little, retention_removes_nothing];
     a_new_start_has_its_records_under_it: "src/streamlog/admin.rs",
@@ -440,6 +442,29 @@ fn retention_goes_by_the_newest_record_of_a_segment() {
     }
     world.log.maintain().unwrap();
     assert_eq!(world.partition().log_start_offset(), 2);
+}
+
+fn a_record_from_the_future_expires_with_those_of_its_day() {
+    const DAY: u64 = 86_400;
+    let config = TopicConfig::default().retention_time(secs(7 * DAY)).segment_bytes(1200);
+    let world = World::with(config.durability(Durability::Flushed));
+    let start = streamlog::Timestamp::from_millis(2_000_000_000_000);
+    world.env.set_wall_clock(start);
+    let partition = world.partition();
+    for years in [0, 0, 1000, 0, 0] {
+        let record = RecordData::new(&[7; 400]).timestamp(start.plus(secs(years * 365 * DAY)));
+        partition.append(&[record]).unwrap();
+    }
+    world.log.close().unwrap();
+    // The time of sealing is known in every life.
+    for (days, log_start) in [(6, 0), (8, 5)] {
+        world.env.set_wall_clock(start.plus(secs(days * DAY)));
+        let log = open(&world.env);
+        log.maintain().unwrap();
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert_eq!(partition.log_start_offset(), log_start, "after {days} days");
+        assert!(log.close().is_ok());
+    }
 }
 
 fn retention_by_size_keeps_at_least_as_much() {

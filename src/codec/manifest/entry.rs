@@ -3,8 +3,10 @@
 #![doc = include_str!("../layout/manifest-entries.md")]
 //!
 //! A payload is read back to exactly the entry it was written from, or refused: counts are checked against the bytes
-//! that are there before anything is set aside for them, and no byte is left over.
+//! that are there before anything is set aside for them, and no byte is left over. Sealed segments are written in one form
+//! and read in two.
 
+use super::seal::{self, Seal};
 use crate::codec::DecodeError;
 use crate::types::{
     Offset, Timestamp, TopicId,
@@ -69,32 +71,6 @@ pub struct TakenIn {
     pub leader_epoch: i32,
 }
 
-/// What is known of a segment that takes no more appends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seal {
-    /// The offset after its last record.
-    pub next_offset: Offset,
-    /// The exact size of its `.log`.
-    pub bytes: u64,
-    /// The largest timestamp of its records.
-    pub largest_timestamp: Timestamp,
-    /// How often the segment was rewritten.
-    pub generation: u32,
-    /// Where its `.log` is.
-    pub place: Tier,
-    /// The checksum of what its indexes were when it was sealed, or built again since; 0 when it is not known.
-    pub index_checksum: u32,
-}
-
-/// Where a sealed segment lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// In the partition's directory.
-    Local,
-    /// In the remote store only.
-    Remote,
-}
-
 /// A partition at a clean close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionClosed {
@@ -118,7 +94,6 @@ pub(super) const COMPATIBLE: u16 = 0x8000;
 const NUMBERED: u16 = 25 | COMPATIBLE;
 const MARKS_DURABLE: u16 = 26 | COMPATIBLE;
 
-const SEALED_BYTES: usize = 33;
 const CLOSED_BYTES: usize = 64;
 
 impl Entry {
@@ -130,9 +105,9 @@ impl Entry {
             Entry::PartitionsAdded { .. } => 4,
             Entry::TopicDeleted { .. } => 5,
             Entry::SegmentCreated { .. } => 6,
-            Entry::SegmentSealed { .. } => 7,
+            Entry::SegmentSealed { .. } => 16,
             Entry::SegmentsRemoved { .. } => 8,
-            Entry::SegmentsReplaced { .. } => 9,
+            Entry::SegmentsReplaced { .. } => 17,
             Entry::LogStart { .. } => 10,
             Entry::Truncated { .. } => 11,
             Entry::Incarnation { .. } => 12,
@@ -174,14 +149,14 @@ impl Entry {
             }
             Entry::SegmentSealed { id, partition, base, sealed } => {
                 put_partition(out, id, *partition);
-                put_sealed(out, *base, sealed);
+                sealed.put(*base, out);
             }
             Entry::SegmentsReplaced { id, partition, from, to, with } => {
                 put_partition(out, id, *partition);
                 put_offset(out, *from);
                 put_offset(out, *to);
                 put_count(out, with.len());
-                with.iter().for_each(|(base, sealed)| put_sealed(out, *base, sealed));
+                with.iter().for_each(|(base, sealed)| sealed.put(*base, out));
             }
             Entry::Incarnation { id, partition, number, first_offset } => {
                 put_partition(out, id, *partition);
@@ -258,21 +233,8 @@ fn put_offset(out: &mut Vec<u8>, offset: Offset) {
     out.extend(offset.value().to_be_bytes());
 }
 
-fn put_sealed(out: &mut Vec<u8>, base: Offset, sealed: &Seal) {
-    put_offset(out, base);
-    put_offset(out, sealed.next_offset);
-    out.extend(sealed.bytes.to_be_bytes());
-    out.extend(sealed.largest_timestamp.as_millis().to_be_bytes());
-    out.extend(sealed.generation.to_be_bytes());
-    out.push(match sealed.place {
-        Tier::Local => 0,
-        Tier::Remote => 1,
-    });
-    out.extend(sealed.index_checksum.to_be_bytes());
-}
-
 /// A payload while it is read.
-struct Input<'a> {
+pub(super) struct Input<'a> {
     bytes: &'a [u8],
     position: usize,
 }
@@ -297,19 +259,11 @@ impl<'a> Input<'a> {
             }
             5 => Entry::TopicDeleted { id: self.id()? },
             6 => Entry::SegmentCreated { id: self.id()?, partition: self.u32()?, base: self.offset()? },
-            7 => {
-                let (id, partition) = (self.id()?, self.u32()?);
-                let (base, sealed) = self.sealed()?;
-                Entry::SegmentSealed { id, partition, base, sealed }
-            }
+            7 => self.segment_sealed(Seal::read_first_form)?,
+            16 => self.segment_sealed(Seal::read)?,
             8 => Entry::SegmentsRemoved { id: self.id()?, partition: self.u32()?, below: self.offset()? },
-            9 => Entry::SegmentsReplaced {
-                id: self.id()?,
-                partition: self.u32()?,
-                from: self.offset()?,
-                to: self.offset()?,
-                with: self.many(8 + SEALED_BYTES, Self::sealed)?,
-            },
+            9 => self.segments_replaced(seal::FIRST_FORM_BYTES, Seal::read_first_form)?,
+            17 => self.segments_replaced(seal::LEAST_BYTES, Seal::read)?,
             10 => Entry::LogStart { id: self.id()?, partition: self.u32()?, offset: self.offset()? },
             11 => Entry::Truncated { id: self.id()?, partition: self.u32()?, next_offset: self.offset()? },
             12 => Entry::Incarnation {
@@ -336,7 +290,7 @@ impl<'a> Input<'a> {
         }))
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
         let Some(taken) = rest.get(..count) else {
             let reason = format!("{count} bytes expected, {} left", rest.len());
@@ -346,13 +300,22 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
+    /// A broken rule about the last `bytes` that were read.
+    pub(super) fn malformed(&self, bytes: usize, reason: String) -> DecodeError {
+        DecodeError::malformed(self.position - bytes, reason)
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)
     }
 
-    fn u32(&mut self) -> Result<u32, DecodeError> {
+    pub(super) fn u16(&mut self) -> Result<u16, DecodeError> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
@@ -364,18 +327,18 @@ impl<'a> Input<'a> {
         Ok(TopicId::from_bytes(self.array()?))
     }
 
-    fn timestamp(&mut self) -> Result<Timestamp, DecodeError> {
+    pub(super) fn timestamp(&mut self) -> Result<Timestamp, DecodeError> {
         Ok(Timestamp::from_millis(i64::from_be_bytes(self.array()?)))
     }
 
-    fn offset(&mut self) -> Result<Offset, DecodeError> {
+    pub(super) fn offset(&mut self) -> Result<Offset, DecodeError> {
         let value = i64::from_be_bytes(self.array()?);
         Offset::from_i64(value)
             .ok_or_else(|| DecodeError::malformed(self.position - 8, format!("{value} is no offset")))
     }
 
     /// The size of a segment's file: positions in it have 32 bits, and the sizes of all are added up.
-    fn size(&mut self) -> Result<u64, DecodeError> {
+    pub(super) fn size(&mut self) -> Result<u64, DecodeError> {
         match self.u64()? {
             size if size <= u64::from(u32::MAX) => Ok(size),
             size => Err(DecodeError::malformed(
@@ -385,7 +348,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn flag(&mut self) -> Result<bool, DecodeError> {
+    pub(super) fn flag(&mut self) -> Result<bool, DecodeError> {
         match self.array()? {
             [0] => Ok(false),
             [1] => Ok(true),
@@ -453,17 +416,28 @@ impl<'a> Input<'a> {
         self.many(8, |input| Ok((input.text()?, input.text()?)))
     }
 
-    fn sealed(&mut self) -> Result<(Offset, Seal), DecodeError> {
-        let base = self.offset()?;
-        let sealed = Seal {
-            next_offset: self.offset()?,
-            bytes: self.size()?,
-            largest_timestamp: self.timestamp()?,
-            generation: self.u32()?,
-            place: if self.flag()? { Tier::Remote } else { Tier::Local },
-            index_checksum: self.u32()?,
-        };
-        Ok((base, sealed))
+    fn segment_sealed(
+        &mut self,
+        seal: impl Fn(&mut Self) -> Result<(Offset, Seal), DecodeError>,
+    ) -> Result<Entry, DecodeError> {
+        let (id, partition) = (self.id()?, self.u32()?);
+        let (base, sealed) = seal(self)?;
+        Ok(Entry::SegmentSealed { id, partition, base, sealed })
+    }
+
+    /// Segments in the place of others, each of `least` bytes or more.
+    fn segments_replaced(
+        &mut self,
+        least: usize,
+        seal: impl Fn(&mut Self) -> Result<(Offset, Seal), DecodeError>,
+    ) -> Result<Entry, DecodeError> {
+        Ok(Entry::SegmentsReplaced {
+            id: self.id()?,
+            partition: self.u32()?,
+            from: self.offset()?,
+            to: self.offset()?,
+            with: self.many(least, seal)?,
+        })
     }
 
     fn closed(&mut self) -> Result<(TopicId, u32, PartitionClosed), DecodeError> {

@@ -12,6 +12,7 @@ pub(crate) fn samples() -> Vec<Entry> {
         generation: 3,
         place: Tier::Remote,
         index_checksum: 0xfedc_ba98,
+        sealed_at: Some(Timestamp::from_millis(7)),
     };
     let closed = PartitionClosed {
         log_start: Offset::ZERO,

@@ -286,6 +286,7 @@ fn seal(segment: &Arc<Segment>, next: Offset) -> Result<Seal> {
         generation: 0,
         place: Tier::Local,
         index_checksum: segment.checksum_to_write(),
+        sealed_at: None,
     };
     segment.set_sealed(&sealed);
     Ok(sealed)

@@ -121,13 +121,20 @@ fn try_to_shrink(log: &Log, next: u64) -> Result<()> {
     look.remove(log, count).map(drop)
 }
 
-/// What time retention goes by: the largest timestamp of the records below `end`, or the file's own where no record has
-/// one.
+/// What time retention goes by: the largest timestamp of the records below `end`, or the time of sealing where that is
+/// smaller or no record has a timestamp; so a record from the future holds its segment no longer than one of its day. Where
+/// no time of sealing is known either, it is the file's.
+///
+/// Why not the time of sealing alone: replayed history would outlive its retention. Why not the larger of both: the future
+/// would hold the log.
 fn time_of(log: &Arc<Log>, segment: &Segment, end: Offset) -> Result<Timestamp> {
     let mut largest = largest_timestamp_of(log, segment, end)?;
     planted!(age_by_the_first_record => largest = segment.header_at(0)?.map_or(largest, |first| first.max_timestamp));
-    if largest > Timestamp::NONE {
-        return Ok(largest);
+    let mut sealed_at = segment.sealed_at();
+    planted!(the_future_holds_a_segment => sealed_at = None);
+    let known = [Some(largest).filter(|time| *time > Timestamp::NONE), sealed_at];
+    if let Some(time) = known.into_iter().flatten().min() {
+        return Ok(time);
     }
     let path = segment.path();
     let metadata = log.data_dir.env.metadata(path).map_err(|e| Error::io("measure", path, e))?;

@@ -62,7 +62,8 @@ pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, w
     if active.allocated != active.position {
         unless_planted!(roll_leaves_preallocated_space => active.cut_to_data()?);
     }
-    let sealed = facts_of(active, base)?;
+    let now = log.data_dir.env.now();
+    let sealed = facts_of(active, base, now)?;
     let create = || create_segment(log, base, active.config.index_interval_bytes);
     let segment = match why {
         RollFor::Append => create()?,
@@ -74,7 +75,7 @@ pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, w
         return Err(error);
     }
     let new = Arc::clone(&segment);
-    let old = active.roll_to(segment, &sealed, log.data_dir.env.now(), log.data_dir.env.random());
+    let old = active.roll_to(segment, &sealed, now, log.data_dir.env.random());
     if let Some(index) = old.closed_index() {
         // Only for Kafka's tools, and without a flush: the next checkpoint writes it again, whatever came of this.
         let _ = old.write_index_unflushed(&index);
@@ -86,11 +87,13 @@ pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, w
     Ok(())
 }
 
-/// What the manifest is to know of the active segment, which ends before `next_offset`.
-fn facts_of(active: &Active, next_offset: Offset) -> Result<Seal> {
+/// What the manifest is to know of the active segment, which ends before `next_offset` and is sealed now.
+fn facts_of(active: &Active, next_offset: Offset, now: Timestamp) -> Result<Seal> {
     let segment = &active.segment;
     let mut bytes = active.position;
     planted!(seal_with_the_wrong_size => bytes -= 1);
+    let mut sealed_at = Seal::time(now);
+    planted!(seal_at_no_time => sealed_at = None);
     Ok(Seal {
         next_offset,
         bytes,
@@ -98,6 +101,7 @@ fn facts_of(active: &Active, next_offset: Offset) -> Result<Seal> {
         generation: 0,
         place: Tier::Local,
         index_checksum: segment.checksum_to_write(),
+        sealed_at,
     })
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn sealed(next: u64) -> Seal {
         generation: 0,
         place: Tier::Local,
         index_checksum: 1,
+        sealed_at: Some(Timestamp::from_millis(70)),
     }
 }
 

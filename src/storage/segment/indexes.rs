@@ -258,7 +258,7 @@ impl Segment {
         let mut index = SegmentIndex::new(self.base, self.index_interval);
         let limit = self.readable();
         let mut scanner = self.scanner_without_index(limit, 0, self.base);
-        let whole = self.sealed.get().map_or(limit, |(_, size)| *size);
+        let whole = self.sealed_size().unwrap_or(limit);
         loop {
             match self.or_missing(scanner.next())? {
                 ScanItem::Batch(batch, position) => {

@@ -3,7 +3,7 @@
 //! Its bytes are final, so every page of it can have a checksum, and a file that takes its name is another segment. What a
 //! seal leaves for later (flushing, sidecars, page checksums) is done through this type.
 
-use super::{Segment, checked_pages::CheckedPages};
+use super::{Sealed, Segment, checked_pages::CheckedPages};
 use crate::{
     codec::pages::PageSummer,
     error::Result,
@@ -42,7 +42,7 @@ impl SealedSegment {
     /// Sums up the pages of a sealed segment, each of whose batches is checked on the way, and writes and flushes them.
     /// Where a batch is not valid there is nothing to vouch for, and nothing is written.
     pub fn write_pages(&self) -> Result<()> {
-        let Some((generation, size)) = self.0.sealed.get().copied() else { return Ok(()) };
+        let Some(Sealed { generation, size, .. }) = self.0.sealed.get().copied() else { return Ok(()) };
         let mut scanner = Scanner::new(self.source(), size, 0, self.base(), true);
         let mut summer = PageSummer::new();
         while let ScanItem::Batch(batch, _) = scanner.next()? {

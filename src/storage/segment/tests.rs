@@ -37,6 +37,7 @@ fn seal(bytes: &[u8], count: u64, generation: u32) -> Seal {
         generation,
         place: Tier::Local,
         index_checksum: 0,
+        sealed_at: None,
     }
 }
 

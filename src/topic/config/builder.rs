@@ -90,7 +90,11 @@ impl TopicConfig {
     /// Default: `None`.
     ///
     /// Kafka's `retention.ms`, there seven days: nobody shall lose data here by not reading this. The age goes by the
-    /// latest timestamp of a segment. A segment whose records have none is as old as the last change of its file.
+    /// latest timestamp of a segment, or by the time at which the segment was sealed where that is earlier or its records
+    /// have none. So a record from the future, which in Kafka holds its segment until then, expires with those of its day.
+    /// A record from the distant past expires immediately, as in Kafka;
+    /// [`message_timestamp_before_max`](Self::message_timestamp_before_max) refuses such. The active segment, and one of
+    /// which no time of sealing is known, goes by its records alone, or by its file where those have no timestamp.
     #[must_use]
     pub fn retention_time(self, time: impl Into<Option<Duration>>) -> Self {
         let time = time.into();
@@ -136,7 +140,7 @@ impl TopicConfig {
     /// How far in the future a producer's timestamp may lie; a record beyond is refused. Default: `None`, no limit.
     ///
     /// Kafka's `message.timestamp.after.max.ms`, there an hour since 4.0: a clock that was set back must not stop the
-    /// program that this log lives in. Mind that a record from the future holds its segment against the retention.
+    /// program that this log lives in.
     #[must_use]
     pub fn message_timestamp_after_max(self, time: impl Into<Option<Duration>>) -> Self {
         let time = time.into();
