@@ -15,6 +15,7 @@
 //! Zeros may follow the last append, up to the end of the file: space for appends to come. They are no torn tail.
 
 mod entry;
+mod input;
 mod seal;
 
 pub use entry::{Entry, PartitionClosed, TakenIn};

@@ -4,7 +4,7 @@
 //! them passes over them, and drops them when it rewrites the manifest, so only hints may come there. What must not be
 //! dropped takes a flag: a flag that is not known is refused.
 
-use super::entry::Input;
+use super::input::Input;
 use crate::{
     codec::DecodeError,
     types::{Offset, Timestamp},
