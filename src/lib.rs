@@ -198,8 +198,8 @@ pub mod dir {
         codec::{index::AbortedTransaction, snapshot::ProducerEntry},
         partition::open::{
             damaged_range::DamagedRange,
-            full_scan::{PartitionDirReport, TornEnd},
-            partition_dir::{PartitionDir, ProducerSnapshot, TransactionIndex},
+            dir_report::{PartitionDirReport, ProducerSnapshot, TornEnd, TransactionIndex},
+            partition_dir::PartitionDir,
         },
     };
 }

@@ -10,18 +10,9 @@ use crate::{
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
     error::{Error, Result},
     partition::state::{
-        append_state::AppendState,
-        deadlines::Deadlines,
-        flush_state::Flusher,
-        identity::Identity,
-        offsets::Offsets,
-        owner::Owner,
-        segment_list::SegmentList,
-        settings::LogConfig,
-        troubles::{Chore, Since, Troubles},
-        unreadable::Unreadable,
-        unusable::Unusable,
-        waiters::Waiters,
+        append_state::AppendState, deadlines::Deadlines, flush_state::Flusher, identity::Identity,
+        offsets::Offsets, owner::Owner, segment_list::SegmentList, settings::LogConfig, troubles::Troubles,
+        unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
     },
     storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment},
     types::{Durability, Offset, TopicPartition},
@@ -204,23 +195,6 @@ impl Log {
     pub fn named_put_aside(&self) -> Vec<(TopicPartition, PathBuf)> {
         let name = |path: &PathBuf| (self.identity.name.clone(), path.clone());
         self.put_aside.lock().iter().map(name).collect()
-    }
-
-    /// Notes what background work has failed in. That the log was closed or deleted in between is no trouble.
-    pub fn note_trouble(&self, chore: Chore, error: Error) {
-        let is_end = |error: &Error| matches!(error, Error::Closed { .. });
-        if !is_end(&error) && !self.refusal().is_some_and(|refusal| is_end(&refusal)) {
-            self.troubles.note(chore, error, self.since());
-        }
-    }
-
-    /// The first trouble that has not ended. Nobody is told of the present ones again.
-    pub fn take_trouble(&self) -> Option<Error> {
-        self.troubles.take(self.since())
-    }
-
-    fn since(&self) -> Since {
-        Since { flushed: self.flusher.flushed(), spaces: self.data_dir.space_found.times() }
     }
 
     /// Returns when no checkpoint and no retention is under way.

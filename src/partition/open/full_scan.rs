@@ -11,55 +11,27 @@ use crate::{
         index::AbortedTransaction,
         snapshot::{ProducerEntry, decode_snapshot},
     },
-    env::{DirEntry, Env},
+    env::Env,
     error::Result,
     partition::{
-        open::damaged_range::{Contents, DamagedRange},
+        open::{
+            damaged_range::{Contents, DamagedRange},
+            dir_report::{PartitionDirReport, TornEnd},
+        },
         state::{
             identity::Identity,
             replay::{Bounds, Earlier, EndReason, Met, Replay, ScanEnd, read_epochs},
         },
     },
     storage::{
-        files::FilePool,
         layout::SegmentFile,
-        scan::{EpochsAround, ReadPath, ScanItem, Scanner},
+        scan::{EpochsAround, ReadPath},
         segment::{MISSING, Segment},
         sidecar::{SNAPSHOT_MAX, read_hint},
     },
     types::Offset,
 };
-use std::{path::PathBuf, sync::Arc};
-
-/// What opening a partition's directory found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PartitionDirReport {
-    /// How many bytes were read and checked.
-    pub bytes_read: u64,
-    /// What lies behind the last whole batch: a write that a crash cut short. It is not shown. Set as well where
-    /// `recovery-point-offset-checkpoint` says that more was durable.
-    pub torn_end: Option<TornEnd>,
-    /// Damage in front of whole batches, and batches that are whole but cannot be read, in the order of offsets. Reading
-    /// one answers `Corrupt`; what lies around it can be read. Batches of a codec that this build does not contain are
-    /// not among them, nor those whose content was not looked at: an opening decompresses 32 MiB and eight times the
-    /// size of the compressed batches, and leaves the rest to those who read it.
-    pub damage: Vec<DamagedRange>,
-}
-
-/// The end of a log that is not a whole batch, or comes too early.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TornEnd {
-    /// The file.
-    pub path: PathBuf,
-    /// Where the last whole batch ends, in bytes.
-    pub position: u64,
-    /// How many bytes follow it.
-    pub bytes: u64,
-    /// What was expected and what was found.
-    pub reason: String,
-}
+use std::sync::Arc;
 
 /// Whether something is not there that others said was durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,58 +236,6 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// The base offsets of all files of this kind, ascending. What has such a name and is no file counts: it is in the place of
-/// one, as whoever opens it is told.
-pub(in crate::partition) fn offsets_of(kind: SegmentFile, entries: &[DirEntry]) -> Vec<Offset> {
-    let mut offsets: Vec<Offset> = entries.iter().filter_map(|e| kind.parse(&e.name)).collect();
-    offsets.sort();
-    // A directory that somebody changes meanwhile may be listed with a name twice.
-    offsets.dedup();
-    offsets
-}
-
-/// The segments of a directory, as a broker would take them up.
-///
-/// A cleaner that was killed while it put its work in place leaves `.log.swap` files: whole, and meant instead of every
-/// segment that begins within their offsets. They do not count where some of the same work was still `.cleaned`.
-pub(in crate::partition) fn choose_segments(
-    pool: &Arc<FilePool>,
-    identity: &Identity,
-    entries: &[DirEntry],
-    index_interval: u64,
-) -> Result<Vec<Arc<Segment>>> {
-    let dir = &identity.dir;
-    let named = |suffix: &'static str| {
-        entries.iter().filter_map(move |e| SegmentFile::Log.parse(e.name.strip_suffix(suffix)?))
-    };
-    let unfinished = entries.iter().filter_map(|e| cleaned(&e.name)).min().unwrap_or(Offset::MAX);
-    let mut swaps: Vec<Offset> = named(".swap").filter(|base| *base < unfinished).collect();
-    swaps.sort();
-    swaps.dedup();
-    let mut replaced = swaps.first().copied().unwrap_or(Offset::ZERO)..Offset::ZERO;
-    let mut chosen = Vec::new();
-    for base in swaps {
-        let mut path = SegmentFile::Log.path(dir, base).into_os_string();
-        path.push(".swap");
-        let segment = Segment::existing_at(pool, path.into(), dir, base, index_interval);
-        replaced.end = replaced.end.max(base + 1).max(end_of(&segment)?);
-        chosen.push(segment);
-    }
-    for base in offsets_of(SegmentFile::Log, entries) {
-        if !replaced.contains(&base) {
-            chosen.push(Segment::existing(pool, dir, base, 0, index_interval, false));
-        }
-    }
-    chosen.sort_by_key(|segment| segment.base());
-    Ok(chosen)
-}
-
-/// The base offset in the name of a file that a cleaner was writing: of whatever kind, as Kafka's loader has it.
-fn cleaned(name: &str) -> Option<Offset> {
-    let (digits, _) = name.strip_suffix(".cleaned")?.split_once('.')?;
-    digits.parse::<i64>().ok().and_then(Offset::from_i64)
-}
-
 /// The aborted transactions of a segment by its transaction index, where that can be read: of those whose markers lie in
 /// damage it is the only one to know.
 fn aborts_of(segment: &Segment) -> Arc<Vec<AbortedTransaction>> {
@@ -327,11 +247,4 @@ fn first_epoch(segment: &Segment) -> Result<Option<i32>> {
     let mut head = [0; HEADER_LEN];
     let len = segment.source().read_full(&mut head, 0)?;
     Ok(head.get(..len).and_then(|head| BatchHeader::parse(head).ok()).map(|header| header.leader_epoch))
-}
-
-/// The offset behind the last whole batch.
-fn end_of(segment: &Segment) -> Result<Offset> {
-    let mut scanner = Scanner::new(segment.source(), segment.source().len()?, 0, segment.base(), true);
-    while let ScanItem::Batch(..) = scanner.next()? {}
-    Ok(scanner.expected())
 }

@@ -5,10 +5,7 @@
 //! followed. Bytes are read positionally, because nobody promises that the files keep their length.
 
 use crate::{
-    codec::{
-        index::AbortedTransaction,
-        snapshot::{ProducerEntry, decode_snapshot},
-    },
+    codec::{index::AbortedTransaction, snapshot::decode_snapshot},
     env::{DirEntry, Env, real::RealEnv},
     error::{Error, Result},
     partition::{
@@ -16,31 +13,26 @@ use crate::{
         keeper::Keeper,
         log::Log,
         open::{
+            above::{Above, name_of},
             assemble::LogParts,
-            changed::checkpointed,
-            full_scan::{Missed, PartitionDirReport, Survey, choose_segments, offsets_of},
+            dir_report::{PartitionDirReport, ProducerSnapshot, TransactionIndex},
+            dir_segments::{choose_segments, offsets_of},
+            full_scan::{Missed, Survey},
         },
         read::aborted::aborted_between,
         state::{
-            append_state::AppendState,
-            identity::Identity,
-            offsets::OffsetSet,
-            owner::{check_place, read_topic_id},
-            replay::Replay,
-            settings::LogConfig,
+            append_state::AppendState, identity::Identity, offsets::OffsetSet, owner::read_topic_id,
+            replay::Replay, settings::LogConfig,
         },
     },
     storage::{
-        access::Access,
         data_dir::{DataDir, SharedOptions},
         files::ReadMode,
-        layout::{LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
-        manifest::{Manifest, PartitionState},
-        marks::Marks,
+        layout::{LEADER_EPOCHS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
         segment::Segment,
         sidecar::{SNAPSHOT_MAX, read_file},
     },
-    types::{Offset, TopicId, TopicPartition, name::parse_dir_name},
+    types::{Offset, TopicId, TopicPartition},
 };
 use std::{
     fmt, io,
@@ -100,26 +92,6 @@ impl fmt::Debug for PartitionDir {
     }
 }
 
-/// What a producer snapshot says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProducerSnapshot {
-    /// It is about all batches below this offset, which names its file.
-    pub offset: Offset,
-    /// The producers, in the file's order.
-    pub producers: Vec<ProducerEntry>,
-}
-
-/// What the transaction index of a segment says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TransactionIndex {
-    /// The segment's base offset, which names the file.
-    pub base_offset: Offset,
-    /// The aborted transactions whose markers lie in the segment.
-    pub aborted: Vec<AbortedTransaction>,
-}
-
 impl PartitionDir {
     /// Opens a partition's directory: the one that `path` names now, wherever it is moved later.
     ///
@@ -161,8 +133,7 @@ impl PartitionDir {
             above = now;
         }
         // A writer that removes as fast as this looks: what it promised may be gone.
-        let above = Above { flushed: Offset::ZERO, durable: Offset::ZERO, ..above };
-        Self::try_open(&env, dir, &above).map(|(opened, _)| opened)
+        Self::try_open(&env, dir, &above.without_promises()).map(|(opened, _)| opened)
     }
 
     fn try_open(env: &Arc<dyn Env>, dir: &Path, above: &Above) -> Result<(PartitionDir, Missed)> {
@@ -324,71 +295,6 @@ fn check_is_partition(dir: &Path, entries: &[DirEntry]) -> Result<()> {
         dir.display()
     );
     Err(Error::InvalidArgument { reason })
-}
-
-/// The partition that a directory is named after; `None` when it goes by another name.
-fn name_of(dir: &Path) -> Option<TopicPartition> {
-    let (topic, number) = parse_dir_name(dir.file_name()?.to_str()?)?;
-    Some(TopicPartition::new(topic, number))
-}
-
-/// What the directory above says of a partition.
-#[derive(Clone, Debug, Default)]
-struct Above {
-    /// The topic that the manifest knows it by.
-    topic: Option<TopicId>,
-    /// Where the log begins: by Kafka's checkpoint, or the manifest of a log of ours, which learns of it sooner.
-    log_start: Offset,
-    /// Everything below was durable: by Kafka's checkpoint of recovery points.
-    flushed: Offset,
-    /// Everything below was durable, without gaps: by the manifest and the mark of a log of ours.
-    durable: Offset,
-    /// What the manifest says.
-    state: Option<PartitionState>,
-}
-
-impl Above {
-    /// Asked before the directory itself: what was durable then is there.
-    fn of(env: &Arc<dyn Env>, dir: &Path) -> Result<Above> {
-        let (Some(name), Some(above)) = (name_of(dir), dir.parent()) else { return Ok(Above::default()) };
-        let log_start = checkpointed(&**env, above.join(LOG_STARTS), &name)?.unwrap_or(Offset::ZERO);
-        // Where it cannot be read, nothing is known to be missing.
-        let flushed = checkpointed(&**env, above.join(RECOVERY_POINTS), &name).ok().flatten();
-        let mut known = Above { log_start, flushed: flushed.unwrap_or(Offset::ZERO), ..Above::default() };
-        // Whatever is wrong with a manifest concerns those who open the log.
-        let manifest = Manifest::open(Arc::clone(env), above, Access::ReadOnly);
-        if let Ok(said) = manifest.map(|manifest| manifest.state())
-            && let Some(topic) = said.topic_named(&name.topic)
-            && let Some(state) = said.partition(&topic.id, name.partition)
-        {
-            known.log_start = known.log_start.max(state.log_start);
-            let id = check_place(&**env, &said, &topic.id, &name, dir)?;
-            if id.is_none_or(|id| id == topic.id) {
-                let closed = state.closed.map(|closed| closed.next_offset);
-                let marks = Marks::open(Arc::clone(env), above, Access::ReadOnly);
-                let mark = marks.and_then(|marks| marks.read(state.slot, &topic.id, name.partition)).ok();
-                let flushed = mark.flatten().map(|mark| mark.flushed_offset);
-                known.durable = closed.or(flushed).unwrap_or_default().max(state.log_start);
-                known.topic = Some(topic.id);
-                known.state = Some(state.clone());
-            }
-        }
-        Ok(known)
-    }
-
-    /// Whether something has happened since `before` that takes away what was durable then: retention, a deletion, a
-    /// life that began lower, a broker that cut the log. A writer that only goes on does not.
-    fn excuses(&self, before: &Above) -> bool {
-        let fell = self.flushed < before.flushed || self.durable < before.durable;
-        fell || self.topic != before.topic || self.begins() != before.begins()
-    }
-
-    /// Where the log begins, and its last life.
-    fn begins(&self) -> (Offset, Option<Offset>, Option<(u32, Offset)>) {
-        let first = self.state.as_ref().and_then(|state| state.segments.first()).map(|first| first.base);
-        let life = self.state.as_ref().and_then(|state| state.incarnations.back().copied());
-        (self.log_start, first, life)
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Batches of one segment, one after the other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stretch {
+pub(super) struct SegmentBatches {
     pub segment: Option<Arc<Segment>>,
     /// Each with the position that it begins at.
     pub batches: Vec<(u64, RecordBatch)>,
@@ -23,29 +23,29 @@ pub(super) struct Stretch {
 
 /// Some batches before `before`, in the order of offsets, the last of them being the one that ends nearest to it. Empty
 /// when nothing lies before.
-pub(super) fn batches_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<Stretch> {
+pub(super) fn batches_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<SegmentBatches> {
     retry_after_trim(log, || look_before(log, before, isolation))
 }
 
-fn look_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<Stretch> {
+fn look_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<SegmentBatches> {
     let mut before = before.min(log.offsets.bound(isolation));
     let log_start = log.offsets.log_start();
     if before <= log_start {
-        return Ok(Stretch::default());
+        return Ok(SegmentBatches::default());
     }
     let segments = log.segments.snapshot();
     let mut i = floor(&segments, before.saturating_sub(1));
     while let Some((at, segment)) = i.and_then(|i| Some((i, segments.get(i)?))).filter(|_| before > log_start)
     {
         let limit = end_of(&segments, at, log.offsets.log_end());
-        let batches = Walk { segment, limit, before, log_start }.batches()?;
+        let batches = Walk::new(segment, limit, before, log_start)?.batches()?;
         if !batches.is_empty() {
-            return Ok(Stretch { segment: Some(Arc::clone(segment)), batches });
+            return Ok(SegmentBatches { segment: Some(Arc::clone(segment)), batches });
         }
         before = segment.base();
         i = at.checked_sub(1);
     }
-    Ok(Stretch::default())
+    Ok(SegmentBatches::default())
 }
 
 /// A walk towards `before` in a segment, none of whose batches reaches `limit`.
@@ -54,9 +54,23 @@ struct Walk<'a> {
     limit: Offset,
     before: Offset,
     log_start: Offset,
+    /// Where it stands, and the offset that is expected there.
+    position: u64,
+    expected: Offset,
+    /// Where the batch before lies, and its base offset.
+    previous: Option<(u64, Offset)>,
+    /// The batches since the last damage.
+    batches: Vec<(u64, RecordBatch)>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// It begins at the last place before `before` that the index knows.
+    fn new(segment: &'a Segment, limit: Offset, before: Offset, log_start: Offset) -> Result<Self> {
+        let (position, expected) = segment.walk_from(before.saturating_sub(1))?;
+        let (previous, batches) = (None, Vec::new());
+        Ok(Walk { segment, limit, before, log_start, position, expected, previous, batches })
+    }
+
     /// The batches of the last part of the walk that has no damage, the last of them being the one that ends nearest to
     /// `before`, without those that end before `log_start`.
     ///
@@ -64,29 +78,17 @@ impl Walk<'_> {
     ///
     /// `Corrupt` where the batch that ends at `before` is damaged, or where the file ends earlier: what lies before that
     /// is for a later step.
-    fn batches(&self) -> Result<Vec<(u64, RecordBatch)>> {
-        let last = self.before.saturating_sub(1);
-        let (mut position, mut expected) = self.segment.walk_from(last)?;
-        let mut batches: Vec<(u64, RecordBatch)> = Vec::new();
-        let mut previous = None;
+    fn batches(mut self) -> Result<Vec<(u64, RecordBatch)>> {
         // Not a step behind the last one that is wanted: damage there is no concern of this reader.
-        while expected < self.before {
-            if let Some(hole) = self.segment.damage_before(position, last) {
-                // Damage, and what lies before it, is for a later step.
-                batches.clear();
-                (position, expected) = (hole.bytes.end, hole.offsets.end);
-                previous = None;
+        while self.expected < self.before {
+            let last = self.before.saturating_sub(1);
+            if let Some(hole) = self.segment.damage_before(self.position, last) {
+                self.begin_again(hole.bytes.end, hole.offsets.end);
             }
-            let error = match self.batch_at(position, expected) {
+            let error = match self.batch_at(self.position, self.expected) {
                 Ok(Some(batch)) => {
-                    let header = *batch.header();
-                    previous = Some((position, header.base_offset));
-                    if header.last_offset() >= self.log_start {
-                        batches.push((position, batch));
-                    }
-                    position += header.size();
-                    expected = header.next_offset();
-                    if expected < self.before || !self.is_contradicted(position, expected) {
+                    self.take(batch);
+                    if self.expected < self.before || !self.is_contradicted() {
                         continue;
                     }
                     None
@@ -95,29 +97,50 @@ impl Walk<'_> {
                 Ok(None) => {
                     planted!(take_an_early_end_for_the_end => break);
                     // Where no offset is missing, there is one more batch.
-                    return Err(self.segment.ends_early(position, expected));
+                    return Err(self.segment.ends_early(self.position, self.expected));
                 }
                 Err(error) => Some(error),
             };
-            // Where the batch before is wrong about the offsets that both claim, that one is the damage.
-            let error = match previous.map(|(at, base)| self.check_around(at, base)) {
-                Some(Err(wrong)) => {
-                    (position, expected) = previous.unwrap_or((position, expected));
-                    wrong
-                }
-                _ => match error {
-                    Some(error) => error,
-                    None => break,
-                },
-            };
-            let Some(behind) = whole_behind(self.segment, position, expected, self.before)? else {
-                return Err(error.not_before(position));
-            };
-            batches.clear();
-            (position, expected) = behind;
-            previous = None;
+            let Some(error) = self.error_of_previous().or(error) else { break };
+            self.pass(error)?;
         }
-        Ok(batches)
+        Ok(self.batches)
+    }
+
+    /// Goes past a batch, and keeps it where it counts.
+    fn take(&mut self, batch: RecordBatch) {
+        let header = *batch.header();
+        self.previous = Some((self.position, header.base_offset));
+        if header.last_offset() >= self.log_start {
+            self.batches.push((self.position, batch));
+        }
+        self.position += header.size();
+        self.expected = header.next_offset();
+    }
+
+    /// Goes on after damage: what was found before it is for a later step.
+    fn begin_again(&mut self, position: u64, expected: Offset) {
+        self.batches.clear();
+        (self.position, self.expected) = (position, expected);
+        self.previous = None;
+    }
+
+    /// The error of the batch before, where that one is wrong about the offsets that it and the next one claim. The walk
+    /// then stands at it.
+    fn error_of_previous(&mut self) -> Option<Error> {
+        let (position, base) = self.previous?;
+        let wrong = self.check_around(position, base).err()?;
+        (self.position, self.expected) = (position, base);
+        Some(wrong)
+    }
+
+    /// Goes past the damage that `error` is about, to the next whole batch; the error where none is wanted.
+    fn pass(&mut self, error: Error) -> Result<()> {
+        match whole_behind(self.segment, self.position, self.expected, self.before)? {
+            Some((position, expected)) => self.begin_again(position, expected),
+            None => return Err(error.not_before(self.position)),
+        }
+        Ok(())
     }
 
     /// The batch that starts at `position`; `None` where there is none, or none below `before`.
@@ -135,10 +158,10 @@ impl Walk<'_> {
         Ok(Some(batch))
     }
 
-    /// Whether the batch at `position` begins before `expected`, where the one before it says that it ends.
-    fn is_contradicted(&self, position: u64, expected: Offset) -> bool {
-        let next = self.segment.header_at(position).ok().flatten();
-        next.is_some_and(|next| next.base_offset < expected)
+    /// Whether the batch here begins before the offset at which the one before it says that it ends.
+    fn is_contradicted(&self) -> bool {
+        let next = self.segment.header_at(self.position).ok().flatten();
+        next.is_some_and(|next| next.base_offset < self.expected)
     }
 
     /// An error where the batch at `position`, which begins at `base`, is not borne out by those around it.

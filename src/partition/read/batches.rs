@@ -8,7 +8,7 @@ use crate::{
         keeper::Keeper,
         log::Log,
         read::{
-            backwards::{Stretch, batches_before},
+            backwards::{SegmentBatches, batches_before},
             batch::{Batch, OwnedRecordsOf},
             damage,
             owned::OwnedRecord,
@@ -68,7 +68,7 @@ impl Iterator for Batches {
 pub struct BackwardBatches {
     log: Arc<Log>,
     before: Offset,
-    held: Stretch,
+    held: SegmentBatches,
     failed: bool,
     _keeper: Keeper,
 }
@@ -85,7 +85,7 @@ impl fmt::Debug for BackwardBatches {
 impl BackwardBatches {
     /// The batches of `log` before `before`.
     pub(in crate::partition) fn new(log: Arc<Log>, before: Offset, keeper: Keeper) -> Self {
-        BackwardBatches { log, before, held: Stretch::default(), failed: false, _keeper: keeper }
+        BackwardBatches { log, before, held: SegmentBatches::default(), failed: false, _keeper: keeper }
     }
 
     /// The offset before which the next batch lies; after damage, the offset where that begins.

@@ -12,4 +12,5 @@ pub mod damage;
 pub mod owned;
 pub mod reader;
 mod retry;
+mod stretch;
 pub mod visible;

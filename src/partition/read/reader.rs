@@ -5,10 +5,7 @@
 //! batch is checked before it is handed out: its shape, its place in the order, its checksum.
 
 use crate::{
-    codec::{
-        batch::{BatchHeader, HEADER_LEN, RecordBatch},
-        index::AbortedTransaction,
-    },
+    codec::batch::RecordBatch,
     error::{Error, Result},
     partition::{
         log::Log,
@@ -16,14 +13,14 @@ use crate::{
             aborted::aborted_between,
             damage,
             retry::{LOOKS, was_left_behind},
+            stretch::{Bounds, Fetched, Stretch},
         },
-        state::{replay::read_epochs, segment_list::floor},
+        state::segment_list::floor,
     },
-    storage::segment::{Located, PagesVerdict, Segment},
+    storage::segment::{Located, Segment},
     types::{IsolationLevel, Offset},
 };
-use bytes::Bytes;
-use std::{cmp, collections::VecDeque, path::Path, sync::Arc};
+use std::{collections::VecDeque, path::Path, sync::Arc};
 
 /// For so many batches a reader keeps room between two fetches.
 const KEPT: usize = 64;
@@ -68,43 +65,6 @@ impl Default for Step {
     }
 }
 
-/// Batches out of one fetch.
-#[derive(Clone, Debug, Default)]
-pub struct Fetched {
-    /// The batches, in order. The first may begin before the offset that was asked for.
-    pub batches: VecDeque<RecordBatch>,
-    /// The transactions aborted in this stretch, for read-committed readers.
-    pub aborted: Vec<AbortedTransaction>,
-    /// The offset behind the last batch.
-    pub next_offset: Offset,
-    /// The bytes of the batches.
-    pub bytes: u64,
-    /// Where in their file the first one begins; the others follow it.
-    pub position: u64,
-}
-
-/// What vouches for the bytes of a batch.
-#[derive(Clone, Copy, Debug)]
-enum Trust {
-    /// The page checksums of its segment passed.
-    Pages,
-    /// Nothing yet: its own checksum must.
-    Checksum,
-    /// It begins in a page, which begins here, that did not pass.
-    Nothing(u64),
-}
-
-impl Trust {
-    /// For a batch of which only the beginning was looked at.
-    fn beyond_the_stretch(self) -> Trust {
-        planted!(trust_pages_that_were_not_looked_at => return self);
-        match self {
-            Trust::Nothing(page) => Trust::Nothing(page),
-            Trust::Pages | Trust::Checksum => Trust::Checksum,
-        }
-    }
-}
-
 /// What a fetch is to bring.
 struct FetchRequest<'a> {
     segments: &'a [Arc<Segment>],
@@ -112,17 +72,6 @@ struct FetchRequest<'a> {
     version: u64,
     bound: Offset,
     max_bytes: u64,
-}
-
-/// The offsets of one stretch of a segment.
-#[derive(Clone, Copy)]
-struct Bounds {
-    /// Where its first batch begins, or does not begin before.
-    expected: Offset,
-    /// Where readers stop.
-    bound: Offset,
-    /// What no batch of the segment reaches.
-    limit: Offset,
 }
 
 /// A place in a log.
@@ -226,7 +175,7 @@ impl LogReader {
             return Ok(Fetched { next_offset: self.next_offset, ..Fetched::default() });
         }
         let from = self.next_offset;
-        let mut fetched = match self.fetch_below(bound, max_bytes) {
+        let fetched = match self.fetch_below(bound, max_bytes) {
             Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
                 let mut was_removed = from < self.log.offsets().log_start();
                 planted!(removed_files_are_missed => was_removed = false);
@@ -239,20 +188,20 @@ impl LogReader {
             other => other?,
         };
         if self.isolation == IsolationLevel::ReadCommitted && !fetched.batches.is_empty() {
-            let aborted = aborted_between(&self.log, from, fetched.next_offset);
-            if from < self.log.offsets().log_start() {
-                // What knew the aborted transactions was removed meanwhile, and the batches must not be shown without.
-                self.seek(from);
-                return self.fetch_now(max_bytes);
-            }
-            match aborted {
-                Ok(aborted) => fetched.aborted = aborted,
-                Err(error) => {
-                    self.seek(from);
-                    return Err(error);
-                }
-            }
+            return self.with_aborted(fetched, from, max_bytes);
         }
+        Ok(fetched)
+    }
+
+    /// A fetch from `from` on, with the transactions that were aborted in it.
+    fn with_aborted(&mut self, mut fetched: Fetched, from: Offset, max_bytes: u64) -> Result<Fetched> {
+        let aborted = aborted_between(&self.log, from, fetched.next_offset);
+        if from < self.log.offsets().log_start() {
+            // What knew the aborted transactions was removed meanwhile, and the batches must not be shown without.
+            self.seek(from);
+            return self.fetch_now(max_bytes);
+        }
+        fetched.aborted = aborted.inspect_err(|_| self.seek(from))?;
         Ok(fetched)
     }
 
@@ -342,65 +291,22 @@ impl LogReader {
         }
     }
 
+    /// Fetches the batches of one stretch, which begins at `place`.
     fn read_from(&mut self, place: ResumePoint, bounds: Bounds, max_bytes: u64) -> Result<Fetched> {
         let ResumePoint { segment, position, last_in } = place;
-        segment.check_damage(position)?;
-        let readable = segment.readable();
-        let (mut stretch, trust) = stretch_from(&segment, position, readable, max_bytes)?;
+        let mut stretch = Stretch::read(&self.log, &segment, position, bounds, max_bytes)?;
         let batches = std::mem::take(&mut self.queue);
-        let mut fetched = Fetched { batches, next_offset: self.next_offset, ..Fetched::default() };
-        let Bounds { mut expected, bound, limit } = bounds;
-        let mut at = 0;
-        while let Some(head) = stretch.get(at..).filter(|rest| !rest.is_empty()) {
-            let place = position + at as u64;
-            if segment.check_damage(place).is_err() {
-                // The first place was checked above: this one is for the next fetch to report.
-                break;
-            }
-            let header = match BatchHeader::parse(head) {
-                Ok(header) => header,
-                Err(_) if !fetched.batches.is_empty() => break,
-                // In a page that did not pass, an unknown version is damage like any other.
-                Err(error) if matches!(trust, Trust::Nothing(_)) => {
-                    return Err(Error::corrupt(segment.path(), place, error.to_string()));
-                }
-                Err(error) => return Err(segment.fault(error, place, head)),
-            };
-            let place =
-                BatchCandidate { log: &self.log, segment: &segment, position: place, expected, limit };
-            if header.base_offset >= bound && place.problem_of(&header).is_none() {
-                break;
-            }
-            let end = usize::try_from(header.size()).unwrap_or(usize::MAX).saturating_add(at);
-            let (bytes, trust) = match end.cmp(&stretch.len()) {
-                cmp::Ordering::Less => (stretch.slice(at..end), trust),
-                // The last one, often the only one, takes the stretch over: no count goes up and down again.
-                cmp::Ordering::Equal => (stretch.split_off(at), trust),
-                cmp::Ordering::Greater if !fetched.batches.is_empty() => break,
-                // The first batch is larger than what was asked for: it comes alone.
-                cmp::Ordering::Greater => {
-                    (whole(&segment, place.position, header.size(), readable)?, trust.beyond_the_stretch())
-                }
-            };
-            let Some(batch) = place.checked(header, bytes, &fetched, trust)? else { break };
-            at = end;
-            expected = header.next_offset();
-            fetched.next_offset = expected;
-            fetched.bytes += header.size();
+        let mut fetched = Fetched { batches, next_offset: self.next_offset, position, ..Fetched::default() };
+        while let Some(batch) = stretch.next(&fetched)? {
+            fetched.next_offset = batch.header().next_offset();
+            fetched.bytes += batch.header().size();
             fetched.batches.push_back(batch);
         }
-        let behind = position + fetched.bytes;
-        if behind < readable {
-            let next = match BatchHeader::parse(stretch.get(at..).unwrap_or_default()) {
-                Ok(next) => Some(next),
-                Err(_) => segment.header_at(behind).ok().flatten(),
-            };
-            if next.is_some_and(|next| next.base_offset < fetched.next_offset) {
-                take_back(&mut fetched, &segment, behind)?;
-            }
+        let end = position + fetched.bytes;
+        if stretch.base_after(&fetched).is_some_and(|base| base < fetched.next_offset) {
+            take_back(&mut fetched, &segment, end)?;
         }
         self.next_offset = fetched.next_offset;
-        fetched.position = position;
         self.place = Some(ResumePoint { segment, position: position + fetched.bytes, last_in });
         Ok(fetched)
     }
@@ -427,94 +333,6 @@ fn remembered(place: Option<ResumePoint>, segments: &[Arc<Segment>]) -> Option<(
     let ResumePoint { segment, position, .. } = place?;
     let i = floor(segments, segment.base())?;
     segments.get(i).filter(|s| Arc::ptr_eq(s, &segment)).map(|_| (i, position))
-}
-
-/// Where a batch was found.
-struct BatchCandidate<'a> {
-    log: &'a Log,
-    segment: &'a Segment,
-    position: u64,
-    /// The offset that it begins at, or behind where offsets may be missing.
-    expected: Offset,
-    /// The offset that no batch of the segment reaches.
-    limit: Offset,
-}
-
-impl BatchCandidate<'_> {
-    /// The batch, checked; `None` ends a fetch that has batches before the bad one, which the next fetch will report.
-    fn checked(
-        &self,
-        header: BatchHeader,
-        bytes: Bytes,
-        fetched: &Fetched,
-        trust: Trust,
-    ) -> Result<Option<RecordBatch>> {
-        let batch = RecordBatch::with_header(header, bytes);
-        let path = self.segment.path();
-        let problem = match (self.problem_of(&header), trust) {
-            (Some(reason), _) => Some(Error::corrupt(path, self.position, reason)),
-            (None, Trust::Pages) => None,
-            // The batch's own checksum leaves offset and epoch open, so these must be exactly the ones expected.
-            (None, Trust::Nothing(page)) if !self.is_certain(&header, fetched.next_offset) => {
-                let reason = "a page is not what was written when the segment was sealed";
-                Some(Error::corrupt(path, page, reason))
-            }
-            (None, Trust::Nothing(_) | Trust::Checksum) => {
-                batch.verify_crc().err().map(|e| e.in_file(path, self.position))
-            }
-        };
-        match problem {
-            None => Ok(Some(batch)),
-            Some(_) if !fetched.batches.is_empty() => Ok(None),
-            Some(error) => Err(error),
-        }
-    }
-
-    /// What is wrong with the place of a batch in the order of offsets.
-    fn problem_of(&self, header: &BatchHeader) -> Option<String> {
-        self.segment.out_of_place(header, self.expected).or_else(|| {
-            let next = header.next_offset();
-            (next > self.limit)
-                .then(|| format!("a batch up to offset {next} in a segment below {}", self.limit))
-        })
-    }
-
-    /// Whether the fields that a batch's checksum does not cover, and that are in their place, can be nothing else.
-    fn is_certain(&self, header: &BatchHeader, next_offset: Offset) -> bool {
-        !self.segment.may_have_gaps()
-            || (header.base_offset == next_offset
-                && epoch_on_disk(self.log, header.base_offset) == Some(header.leader_epoch))
-    }
-}
-
-/// About `max_bytes` from `position` on, and what vouches for them. A stretch ends before the first page that is not
-/// what was written; one that begins in such a page ends with it. It ends before known damage, which may be that the file
-/// has no bytes there.
-fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64) -> Result<(Bytes, Trust)> {
-    let readable = segment.next_damage(position).map_or(readable, |hole| hole.min(readable));
-    let end = readable.min(position.saturating_add(max_bytes.max(HEADER_LEN as u64)));
-    let (end, trust) = match segment.check_pages(position..end)? {
-        PagesVerdict::Unknown => (end, Trust::Checksum),
-        PagesVerdict::Good => (end, Trust::Pages),
-        PagesVerdict::Bad(page) if page.start >= position + HEADER_LEN as u64 => (page.start, Trust::Pages),
-        PagesVerdict::Bad(page) => (end.min(page.end), Trust::Nothing(page.start)),
-    };
-    // A header that straddles a bad page's end is wanted whole; its batch then answers for itself.
-    let end = end.max(position + HEADER_LEN as u64).min(readable);
-    Ok((segment.bytes(position..end)?, trust))
-}
-
-fn whole(segment: &Segment, place: u64, size: u64, readable: u64) -> Result<Bytes> {
-    if place + size > readable {
-        let reason = format!("a batch of {size} bytes where {} are left", readable - place);
-        return Err(Error::corrupt(segment.path(), place, reason));
-    }
-    segment.bytes(place..place + size)
-}
-
-/// The leader epoch of `offset` by its checkpoint. Asked only where damage was found.
-fn epoch_on_disk(log: &Log, offset: Offset) -> Option<i32> {
-    read_epochs(&*log.data_dir.env, &log.identity.dir, Offset::MAX).epoch_for(offset)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
         log::Log,
         state::{
             deadlines::{Alarm, Due, flush_within},
-            troubles::Chore,
+            troubles::{Chore, Since},
         },
         write::{checkpoint::checkpoint, retention},
     },
@@ -88,6 +88,23 @@ impl Log {
         if let Some(within) = flush_within(&self.config()).filter(|_| waits) {
             self.due.flush_at(now.saturating_add(within.max(RETRY_AFTER)));
         }
+    }
+
+    /// Notes what background work has failed in. That the log was closed or deleted in between is no trouble.
+    pub fn note_trouble(&self, chore: Chore, error: Error) {
+        let is_end = |error: &Error| matches!(error, Error::Closed { .. });
+        if !is_end(&error) && !self.refusal().is_some_and(|refusal| is_end(&refusal)) {
+            self.troubles.note(chore, error, self.since());
+        }
+    }
+
+    /// The first trouble that has not ended. Nobody is told of the present ones again.
+    pub fn take_trouble(&self) -> Option<Error> {
+        self.troubles.take(self.since())
+    }
+
+    fn since(&self) -> Since {
+        Since { flushed: self.flusher.flushed(), spaces: self.data_dir.space_found.times() }
     }
 
     /// How often background work has looked at it.

@@ -6,12 +6,13 @@ use crate::{
         builder::{BatchBuilder, Stamp},
         checkpoint::encode_offsets,
         control::marker_batch,
-        snapshot::encode_snapshot,
+        snapshot::{ProducerEntry, encode_snapshot},
     },
     config::Builder,
     env::{Open, memory::MemoryEnv, write_all_at},
     error::ErrorKind,
     partition::open::partition_dir::*,
+    storage::layout::LOG_STARTS,
     types::{Compression, IsolationLevel, Timestamp},
 };
 use std::{cell::RefCell, ops::Range};

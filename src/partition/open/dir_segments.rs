@@ -1,0 +1,74 @@
+//! The segments of a directory that nobody vouches for, as a broker would take them up.
+
+use crate::{
+    env::DirEntry,
+    error::Result,
+    partition::state::identity::Identity,
+    storage::{
+        files::FilePool,
+        layout::SegmentFile,
+        scan::{ScanItem, Scanner},
+        segment::Segment,
+    },
+    types::Offset,
+};
+use std::sync::Arc;
+
+/// The base offsets of all files of this kind, ascending. What has such a name and is no file counts: it is in the place of
+/// one, as whoever opens it is told.
+pub(in crate::partition) fn offsets_of(kind: SegmentFile, entries: &[DirEntry]) -> Vec<Offset> {
+    let mut offsets: Vec<Offset> = entries.iter().filter_map(|e| kind.parse(&e.name)).collect();
+    offsets.sort();
+    // A directory that somebody changes meanwhile may be listed with a name twice.
+    offsets.dedup();
+    offsets
+}
+
+/// The segments of a directory, as a broker would take them up.
+///
+/// A cleaner that was killed while it put its work in place leaves `.log.swap` files: whole, and meant instead of every
+/// segment that begins within their offsets. They do not count where some of the same work was still `.cleaned`.
+pub(in crate::partition) fn choose_segments(
+    pool: &Arc<FilePool>,
+    identity: &Identity,
+    entries: &[DirEntry],
+    index_interval: u64,
+) -> Result<Vec<Arc<Segment>>> {
+    let dir = &identity.dir;
+    let named = |suffix: &'static str| {
+        entries.iter().filter_map(move |e| SegmentFile::Log.parse(e.name.strip_suffix(suffix)?))
+    };
+    let unfinished = entries.iter().filter_map(|e| cleaned(&e.name)).min().unwrap_or(Offset::MAX);
+    let mut swaps: Vec<Offset> = named(".swap").filter(|base| *base < unfinished).collect();
+    swaps.sort();
+    swaps.dedup();
+    let mut replaced = swaps.first().copied().unwrap_or(Offset::ZERO)..Offset::ZERO;
+    let mut chosen = Vec::new();
+    for base in swaps {
+        let mut path = SegmentFile::Log.path(dir, base).into_os_string();
+        path.push(".swap");
+        let segment = Segment::existing_at(pool, path.into(), dir, base, index_interval);
+        replaced.end = replaced.end.max(base + 1).max(end_of(&segment)?);
+        chosen.push(segment);
+    }
+    for base in offsets_of(SegmentFile::Log, entries) {
+        if !replaced.contains(&base) {
+            chosen.push(Segment::existing(pool, dir, base, 0, index_interval, false));
+        }
+    }
+    chosen.sort_by_key(|segment| segment.base());
+    Ok(chosen)
+}
+
+/// The base offset in the name of a file that a cleaner was writing: of whatever kind, as Kafka's loader has it.
+fn cleaned(name: &str) -> Option<Offset> {
+    let (digits, _) = name.strip_suffix(".cleaned")?.split_once('.')?;
+    digits.parse::<i64>().ok().and_then(Offset::from_i64)
+}
+
+/// The offset behind the last whole batch.
+fn end_of(segment: &Segment) -> Result<Offset> {
+    let mut scanner = Scanner::new(segment.source(), segment.source().len()?, 0, segment.base(), true);
+    while let ScanItem::Batch(..) = scanner.next()? {}
+    Ok(scanner.expected())
+}
