@@ -207,6 +207,44 @@ fn what_does_not_continue_a_closed_log_goes_aside_whole() {
 }
 
 #[test]
+fn what_does_not_follow_an_intact_end_goes_aside_and_the_log_is_whole() {
+    let root = quick_dir();
+    append(&root.path().join("a"), config(Durability::Flushed, 600), 0..20);
+    let segments = files(&root.path().join("a/t-0"), "log");
+    let last = places(segments.last().unwrap())[0].base;
+    assert!(last < 19, "the last segment has more than one batch");
+    let stray = fs::read(&segments[0]).unwrap();
+    // Inside the last segment, behind a gap, and what has only the name of a segment that would continue the log.
+    for (base, is_file) in [(19, true), (29, true), (20, false), (29, false)] {
+        let context = format!("a stray at {base}, a file: {is_file}");
+        let dir = root.path().join("b");
+        image(&root.path().join("a"), &dir);
+        let path = dir.join(format!("t-0/{base:020}.log"));
+        match is_file {
+            true => fs::write(&path, &stray).unwrap(),
+            false => fs::create_dir(&path).unwrap(),
+        }
+        let reading = Streamlog::open_read_only(&dir).unwrap();
+        assert_reads(&partition(&reading), 20);
+        assert_eq!(partition(&reading).segment_count(), segments.len(), "{context}");
+        assert_eq!(found(&reading).verdict, RecoveryVerdict::Whole, "{context}");
+        assert_eq!(found(&reading).left_in_place, [path], "{context}");
+        assert!(reading.health().is_good(), "{context}");
+
+        let log = Streamlog::open(&dir).unwrap();
+        assert_reads(&partition(&log), 20);
+        assert_eq!(partition(&log).segment_count(), segments.len(), "{context}");
+        assert_eq!(found(&log).verdict, RecoveryVerdict::Whole, "{context}");
+        assert_eq!((found(&log).put_aside.len(), &found(&log).taken_in), (1, &None), "{context}");
+        append_batch(&partition(&log), 20..21).unwrap();
+        log.close().unwrap();
+        let log = Streamlog::open(&dir).unwrap();
+        assert!(log.recovery_report().was_clean, "{context}");
+        assert_reads(&partition(&log), 21);
+    }
+}
+
+#[test]
 fn a_batch_that_leaves_a_gap_is_not_taken_in() {
     let root = quick_dir();
     let dir = continued(root.path(), config(Durability::Flushed, 1 << 20), 3, 8, 7);

@@ -53,3 +53,53 @@ impl Default for Unpacked {
         Unpacked { left: Self::LEAST }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "gzip")]
+mod tests {
+    use super::*;
+    use crate::{
+        codec::builder::{BatchBuilder, Stamp},
+        types::{Offset, Timestamp},
+    };
+
+    /// A batch of one record of so many zeros.
+    fn batch(len: usize, compression: Compression) -> RecordBatch {
+        let mut builder = BatchBuilder::new();
+        builder.append(Timestamp::from_millis(1), None, Some(&vec![0; len]), &[]).unwrap();
+        let mut sealed = builder.seal(compression, None).unwrap();
+        let bytes = sealed.finish(Offset::ZERO, 0, Stamp::CreateTime).to_vec();
+        RecordBatch::parse(bytes.into()).unwrap()
+    }
+
+    #[test]
+    fn a_walk_decompresses_what_it_may_and_leaves_the_rest_to_readers() {
+        let large = batch(100_000, Compression::Gzip);
+        let size = large.header().size();
+        let mut unpacked = Unpacked { left: 150_000 };
+        let records = unpacked.records(&large).unwrap().unwrap();
+        assert_eq!((records.len(), unpacked.left), (1, 150_000 + 8 * size - records.byte_len() as u64));
+        assert!(unpacked.left < 100_000);
+        assert!(unpacked.records(&large).is_none());
+        assert_eq!(unpacked.left, 0, "what was spent to find that out counts");
+        // One that becomes no larger than its size allows is looked at whatever came before.
+        let small = batch(100, Compression::Gzip);
+        assert!(unpacked.records(&small).unwrap().is_ok());
+        assert!(unpacked.records(&large).is_none());
+        assert!(unpacked.records(&batch(100_000, Compression::None)).unwrap().is_ok());
+        assert_eq!(Unpacked::default().left, Unpacked::LEAST);
+    }
+
+    #[test]
+    fn what_is_no_records_is_an_error_and_counts_by_its_size() {
+        let good = batch(1000, Compression::Gzip);
+        let mut bytes = good.bytes().to_vec();
+        let at = bytes.len() - 1;
+        bytes[at] ^= 1;
+        let bad = RecordBatch::with_header(*good.header(), bytes.into());
+        let size = bad.header().size();
+        let mut unpacked = Unpacked { left: 1 << 20 };
+        assert!(matches!(unpacked.records(&bad), Some(Err(DecodeError::Malformed { .. }))));
+        assert_eq!(unpacked.left, (1 << 20) + 8 * size - 255 * size);
+    }
+}

@@ -75,6 +75,19 @@ fn one_byte_more_than_allowed_is_refused_while_decoding() {
 }
 
 #[test]
+fn records_may_have_as_many_bytes_as_are_allowed() {
+    for codec in available() {
+        for len in [1, 7, 8 << 10, 150_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1] {
+            let input = text(len);
+            let packed = packed(codec, &input);
+            assert!(decompress(codec, &packed, len).unwrap() == input, "{codec}, {len}");
+            let error = decompress(codec, &packed, len - 1).unwrap_err();
+            assert!(error.to_string().contains("larger than"), "{codec}, {len}: {error}");
+        }
+    }
+}
+
+#[test]
 fn a_stream_that_is_cut_off_is_refused_and_what_lies_behind_one_is_read_as_kafka_reads_it() {
     for codec in available().filter(|codec| *codec != Compression::None) {
         let input = text(1000);
@@ -193,6 +206,24 @@ mod snappy_stream {
     fn a_block_that_promises_more_than_it_can_hold_gets_no_memory() {
         let error = decompress(Compression::Snappy, b"\xff\xff\xff\xff\x0f\x00a", usize::MAX).unwrap_err();
         assert!(error.to_string().contains("cannot become"), "{error}");
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_refused_where_it_stands() {
+        let refused_at = |bytes: &[u8]| match decompress(Compression::Snappy, bytes, 100) {
+            Err(DecodeError::Malformed { position, .. }) => position,
+            other => panic!("{other:?}"),
+        };
+        let behind = |bytes: &[u8]| [FOOBAR, bytes].concat();
+        let end = FOOBAR.len() as u64;
+        // A length without its block, half a header, a block that is none.
+        assert_eq!(refused_at(&behind(&[0, 0, 0, 1])), end);
+        assert_eq!(refused_at(&behind(&FOOBAR[..15])), end);
+        assert_eq!(refused_at(&behind(&[0, 0, 0, 2, 9, 9])), end + 4);
+        assert_eq!(refused_at(&FOOBAR[..15]), 0);
+        // Kafka takes fewer bytes than a length has for the end.
+        assert_eq!(decompress(Compression::Snappy, &behind(&[0, 0, 1]), 100).unwrap(), b"foobar\n");
+        assert_eq!(decompress(Compression::Snappy, &behind(&FOOBAR[..16]), 100).unwrap(), b"foobar\n");
     }
 
     #[test]

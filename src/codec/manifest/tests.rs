@@ -278,6 +278,72 @@ fn a_payload_that_lies_about_its_counts_is_refused() {
     }
 }
 
+#[test]
+fn an_entry_that_cannot_be_says_at_which_byte() {
+    let id = TopicId::from_bytes([7; 16]);
+    let payload = |entry: &Entry| {
+        let mut payload = Vec::new();
+        entry.encode_payload(&mut payload);
+        (entry.code(), payload)
+    };
+    let refused_at = |(code, payload): &(u16, Vec<u8>), change: &dyn Fn(&mut Vec<u8>)| {
+        let mut payload = payload.clone();
+        assert!(Entry::decode(*code, &payload).is_ok());
+        change(&mut payload);
+        match Entry::decode(*code, &payload) {
+            Err(DecodeError::Malformed { position, .. }) => position,
+            other => panic!("{other:?}"),
+        }
+    };
+    // Topic, partition, base offset.
+    let begun = payload(&Entry::SegmentCreated { id, partition: 0, base: Offset::ZERO });
+    assert_eq!(refused_at(&begun, &|bytes| bytes[20] = 0x80), 20, "a negative offset");
+    assert_eq!(refused_at(&begun, &|bytes| bytes.truncate(27)), 20, "seven bytes of eight");
+    assert_eq!(refused_at(&begun, &|bytes| bytes.extend([0; 3])), 28, "three bytes more");
+    // Behind these the next offset, size, time, generation, place.
+    let sealed = samples().into_iter().find(|entry| matches!(entry, Entry::SegmentSealed { .. })).unwrap();
+    let sealed = payload(&sealed);
+    assert_eq!(refused_at(&sealed, &|bytes| bytes[28] = 0x80), 28);
+    assert_eq!(refused_at(&sealed, &|bytes| bytes[39] = 1), 36, "a size of more than 32 bits");
+    assert_eq!(refused_at(&sealed, &|bytes| bytes[56] = 2), 56, "neither here nor there");
+    // Topic, name, whether it is internal, partitions, slot, settings.
+    let topic = (2, created("t", 0, 1));
+    assert_eq!(refused_at(&topic, &|bytes| bytes[20] = 0xff), 20, "no text");
+    assert_eq!(refused_at(&topic, &|bytes| bytes[20] = b'/'), 16, "no name");
+    assert_eq!(refused_at(&topic, &|bytes| bytes[21] = 1), 21, "not one of Kafka's own");
+    assert_eq!(refused_at(&topic, &|bytes| bytes[25] = 0), 22, "no partition");
+    assert_eq!(refused_at(&topic, &|bytes| bytes[33] = 1), 30, "a setting that is not there");
+    assert!(Entry::decode(2, &created("t", 0, 100_000)).is_ok());
+    // A setting has two texts, which are at least two lengths.
+    let empty = [&created("t", 0, 1)[..30], &[0, 0, 0, 1], &[0; 8]].concat();
+    assert!(Entry::decode(2, &empty).is_ok());
+}
+
+#[test]
+fn a_length_is_believed_up_to_the_most_that_an_append_may_have() {
+    let with_len = |len: usize| {
+        let mut record = [0; RECORD_HEADER_BYTES];
+        record[1] = 6;
+        record[4..8].copy_from_slice(&(len as u32).to_be_bytes());
+        Reader::new(9, 0, &record).step()
+    };
+    let needed = (RECORD_HEADER_BYTES + PAYLOAD_MAX) as u64;
+    assert_eq!(with_len(PAYLOAD_MAX), Ok(Step::Short(needed)));
+    assert_eq!(with_len(PAYLOAD_MAX + 1), Ok(Step::End(0)));
+    let mark_of = |len: usize| {
+        let mut bytes = Vec::new();
+        encode_record(MARK, &mut bytes, |out| {
+            out.extend(9u64.to_be_bytes());
+            out.extend(0u64.to_be_bytes());
+            out.extend((len as u32).to_be_bytes());
+        });
+        (Reader::new(9, 0, &bytes).step(), bytes.len())
+    };
+    let (step, mark) = mark_of(PAYLOAD_MAX);
+    assert_eq!(step, Ok(Step::Short((mark + PAYLOAD_MAX) as u64)));
+    assert_eq!(mark_of(PAYLOAD_MAX + 1).0, Ok(Step::End(0)));
+}
+
 /// The payload of a topic's creation, with any name.
 fn created(name: &str, internal: u8, partitions: u32) -> Vec<u8> {
     let mut payload = [7; 16].to_vec();

@@ -102,6 +102,51 @@ fn a_commit_of_a_record_or_of_offsets_holds_whatever_others_made_of_them() {
     }
 }
 
+/// A consumer of group `g` that commits by itself, and has polled all of topics `t` and `u`, subscribed or assigned.
+fn of_both(is_subscribed: bool) -> (Arc<OffsetStore>, Consumer) {
+    let catalog = open(&filled());
+    let store = OffsetStore::new(Arc::clone(&catalog));
+    let coordinator = Arc::clone(&store) as Arc<dyn Coordinator>;
+    let builder = ConsumerBuilder::new(catalog, coordinator, Some("g".into()));
+    let mut consumer = builder.auto_commit(Duration::from_secs(3600)).build().unwrap();
+    match is_subscribed {
+        true => consumer.subscribe(["t", "u"]).unwrap(),
+        false => consumer.assign([partition("t", 0), partition("t", 1), partition("u", 0)]).unwrap(),
+    }
+    assert_eq!(poll(&mut consumer).len(), 9);
+    (store, consumer)
+}
+
+#[test]
+fn a_topic_that_was_deleted_keeps_no_other_from_being_committed() {
+    for is_subscribed in [true, false] {
+        for closes in [true, false] {
+            let (store, mut consumer) = of_both(is_subscribed);
+            store.catalog.delete("u").unwrap();
+            match closes {
+                true => consumer.close().unwrap(),
+                false => consumer.commit_sync().unwrap(),
+            }
+            assert_eq!((committed(&store, "g", "t", 0), committed(&store, "g", "t", 1)), (Some(3), Some(3)));
+        }
+    }
+}
+
+#[test]
+fn a_seek_beyond_an_end_is_an_error_of_the_close_that_commits_the_rest() {
+    let (store, mut consumer) = of_both(true);
+    consumer.seek(&partition("u", 0), Offset::new(4)).unwrap();
+    assert_eq!(consumer.commit_sync().unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
+    assert_eq!(committed(&store, "g", "t", 0), None, "nothing of it");
+    assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
+    assert_eq!((committed(&store, "g", "t", 0), committed(&store, "g", "u", 0)), (Some(3), None));
+    // The end itself is a place to resume from.
+    let (store, mut consumer) = of_both(true);
+    consumer.seek(&partition("u", 0), Offset::new(3)).unwrap();
+    consumer.commit_sync().unwrap();
+    assert_eq!(committed(&store, "g", "u", 0), Some(3));
+}
+
 #[test]
 fn what_the_group_has_already_is_not_written_again() {
     let (store, mut consumer) = at_the_end(|b| b.auto_commit(Duration::from_nanos(1)));

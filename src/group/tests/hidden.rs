@@ -76,6 +76,31 @@ fn a_batch_that_cannot_be_read_is_never_replaced_by_an_older_commit() {
 }
 
 #[test]
+fn a_commit_that_cannot_be_read_is_newer_than_the_one_just_before_it() {
+    let env = filled();
+    let store = OffsetStore::new(open(&env));
+    commit(&store, "before", "t", 0, 1).unwrap();
+    commit(&store, "g", "t", 0, 1).unwrap();
+    drop(store);
+    spoil(&env, 0, true);
+    let store = OffsetStore::new(open(&env));
+    commit(&store, "g", "t", 0, 2).unwrap();
+    assert_eq!(answer(&store, "g", "t", 0).unwrap(), Some(2));
+    let value = OffsetValue {
+        offset: -7,
+        leader_epoch: -1,
+        metadata: String::new(),
+        commit_timestamp: Timestamp::from_millis(0),
+    };
+    let key = OffsetKey { group: "g".into(), topic: "t".into(), partition: 0 };
+    let unreadable = OffsetRecord::Value(CommittedEntry { key, value, life: Life::default() });
+    store.write_many(vec![unreadable]).unwrap();
+    assert!(answer(&store, "g", "t", 0).is_err());
+    commit(&store, "g", "t", 0, 3).unwrap();
+    assert_eq!(answer(&store, "g", "t", 0).unwrap(), Some(3));
+}
+
+#[test]
 fn bytes_that_are_not_what_was_written_hide_the_same() {
     let (env, position) = with_a_hidden_commit(false);
     let store = OffsetStore::new(open_as(&env, true));

@@ -55,3 +55,39 @@ pub(in crate::partition) fn aborted_in(
     segment.set_aborted(replay.aborted);
     Ok(segment.known_aborted().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Streamlog, TopicConfig,
+        partition::{
+            read::aborted::*,
+            tests::{end, transactional},
+        },
+    };
+
+    #[test]
+    fn a_reader_is_told_of_the_transactions_that_reach_into_its_range() {
+        let streamlog = Streamlog::in_memory().unwrap();
+        let partition = streamlog.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        let log = partition.log();
+        // Records at 0, 1 and 4 of producer 1, which aborts at 2 and 5; at 3 of producer 2, which aborts at 6.
+        transactional(log, 1, 0, "a");
+        transactional(log, 1, 1, "b");
+        end(log, 1, false);
+        transactional(log, 2, 0, "c");
+        transactional(log, 1, 2, "d");
+        end(log, 1, false);
+        end(log, 2, false);
+        let between = |from, to| {
+            let found = aborted_between(log, Offset::new(from), Offset::new(to)).unwrap();
+            found.iter().map(|t| (t.producer_id, t.first_offset.value())).collect::<Vec<_>>()
+        };
+        assert_eq!(between(0, 7), [(1, 0), (1, 4), (2, 3)]);
+        assert_eq!(between(0, 3), [(1, 0)]);
+        assert_eq!(between(2, 4), [(1, 0), (2, 3)], "its last offset is that of its marker");
+        assert_eq!(between(3, 4), [(2, 3)]);
+        assert_eq!(between(6, 7), [(2, 3)]);
+        assert_eq!(between(7, 9), []);
+    }
+}

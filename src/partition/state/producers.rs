@@ -387,6 +387,94 @@ mod tests {
         assert!(matches!(state.check_sequence(&facts(0, 0, 3), &at()), Err(Error::Fenced { .. })));
     }
 
+    #[test]
+    fn a_newer_epoch_begins_at_zero_whatever_came_before_and_knows_no_batch_of_an_older_one() {
+        let mut state = ProducerState::default();
+        state.applied(&facts(0, 4, 0));
+        let newer = |first, last| BatchFacts { epoch: 1, ..facts(first, last, 5) };
+        assert_eq!(state.check_sequence(&newer(0, 4), &at()).unwrap(), Verdict::Append);
+        let next = state.check_sequence(&newer(5, 5), &at()).unwrap_err();
+        assert!(matches!(next, Error::OutOfOrderSequence { expected: 0, found: 5, .. }), "{next}");
+        state.applied(&newer(0, 4));
+        assert_eq!(state.check_sequence(&newer(5, 5), &at()).unwrap(), Verdict::Append);
+        let same = |base| Verdict::Duplicate {
+            base_offset: Offset::new(base),
+            last_offset: Offset::new(base + 4),
+            timestamp: Timestamp::from_millis(1000),
+        };
+        assert_eq!(state.check_sequence(&newer(0, 4), &at()).unwrap(), same(5));
+        // A batch of the older epoch is no duplicate of one that has its sequences.
+        assert!(matches!(state.check_sequence(&facts(0, 4, 9), &at()), Err(Error::Fenced { .. })));
+    }
+
+    #[test]
+    fn a_retry_counts_as_one_only_where_both_its_sequences_are_those_of_a_batch() {
+        let mut state = ProducerState::default();
+        state.applied(&facts(0, 4, 0));
+        state.applied(&facts(5, 9, 5));
+        for (first, last) in [(1, 4), (0, 3), (5, 8), (6, 9), (4, 9)] {
+            let part = state.check_sequence(&facts(first, last, 10), &at()).unwrap_err();
+            assert!(
+                matches!(part, Error::OutOfOrderSequence { expected: 10, .. }),
+                "{first} to {last}: {part}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_marker_of_the_same_epoch_keeps_the_batches_and_one_of_a_newer_epoch_fences_them() {
+        let mut state = ProducerState::default();
+        state.applied(&BatchFacts { transactional: true, ..facts(0, 1, 0) });
+        let outside = state.check_sequence(&facts(2, 2, 2), &at()).unwrap_err();
+        assert!(matches!(outside, Error::InvalidTransactionState { .. }), "{outside}");
+        let inside = BatchFacts { transactional: true, ..facts(2, 2, 2) };
+        assert_eq!(state.check_sequence(&inside, &at()).unwrap(), Verdict::Append);
+        state.marker(&facts(0, 0, 2), 0, true);
+        let retry = state.check_sequence(&facts(0, 1, 3), &at()).unwrap();
+        assert!(matches!(retry, Verdict::Duplicate { .. }), "{retry:?}");
+        assert_eq!(state.check_sequence(&facts(2, 2, 3), &at()).unwrap(), Verdict::Append);
+        state.marker(&BatchFacts { epoch: 1, ..facts(0, 0, 3) }, 0, false);
+        assert!(matches!(state.check_sequence(&facts(0, 1, 4), &at()), Err(Error::Fenced { .. })));
+        let newer = |first| BatchFacts { epoch: 1, ..facts(first, first, 4) };
+        assert_eq!(state.check_sequence(&newer(0), &at()).unwrap(), Verdict::Append);
+        assert!(state.check_sequence(&newer(2), &at()).is_err());
+    }
+
+    #[test]
+    fn the_longer_snapshot_is_believed_only_about_what_kafkas_says_too() {
+        let mut state = ProducerState::default();
+        state.applied(&facts(0, 1, 0));
+        state.applied(&facts(2, 3, 2));
+        let (entries, longer) = state.to_snapshot();
+        let knows_both = |entries: &[ProducerEntry], longer: &[ProducerBatches]| {
+            let back = ProducerState::from_snapshot(entries, longer);
+            // The last one is known by Kafka's alone.
+            let last = facts(entries[0].last_sequence - 1, entries[0].last_sequence, 9);
+            let last = BatchFacts { epoch: entries[0].producer_epoch, ..last };
+            let last =
+                back.check_sequence(&BatchFacts { producer_id: entries[0].producer_id, ..last }, &at());
+            assert!(matches!(last.unwrap(), Verdict::Duplicate { .. }));
+            back.producers[&entries[0].producer_id].batches.len() == 2
+        };
+        assert!(knows_both(&entries, &longer));
+        let wrong: [fn(&mut ProducerEntry); 4] = [
+            |entry| entry.producer_id += 1,
+            |entry| entry.producer_epoch += 1,
+            |entry| entry.last_offset += 1,
+            |entry| entry.last_sequence += 1,
+        ];
+        for change in wrong {
+            let mut entries = entries.clone();
+            change(&mut entries[0]);
+            assert!(!knows_both(&entries, &longer), "{:?}", entries[0]);
+        }
+        // One that has sent nothing yet, or only markers, has no last batch.
+        let silent = ProducerEntry { last_offset: -1, last_sequence: -1, ..entries[0] };
+        let back = ProducerState::from_snapshot(&[silent], &[]);
+        assert_eq!(back.check_sequence(&facts(0, 0, 0), &at()).unwrap(), Verdict::Append);
+        assert!(back.check_sequence(&facts(4, 4, 0), &at()).is_err());
+    }
+
     /// What the order of the transactions must agree with: a walk over all producers.
     fn first_open_by_walking(state: &ProducerState) -> Option<Offset> {
         state.producers.values().filter_map(|producer| producer.open_transaction).min()

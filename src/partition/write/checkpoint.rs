@@ -196,14 +196,14 @@ fn forget_pending(log: &Log, done: &[PendingSeal]) {
 #[cfg(feature = "sim")]
 mod tests {
     use crate::{
-        Partition, RecordData, Streamlog, TopicConfig,
+        Durability, Partition, RecordData, Streamlog, TopicConfig,
         config::Builder,
         partition::write::{
             checkpoint::*,
             load::ready,
             roll::{RollFor, roll},
         },
-        sim::{Operation, SimEnv},
+        sim::{Crash, Operation, SimEnv},
     };
 
     /// A partition whose last flush is followed by a roll, with nothing behind it.
@@ -219,6 +219,25 @@ mod tests {
         let mut writer = log.writer.lock();
         let active = ready(log, &mut writer).unwrap();
         roll(log, active, log.offsets.log_end(), RollFor::Append).unwrap();
+    }
+
+    #[test]
+    fn what_a_checkpoint_covers_is_durable_and_not_read_again() {
+        let env = SimEnv::new(1);
+        let open = |env: &SimEnv| Builder::env(env, "/data").background_thread(false).open().unwrap();
+        let log = open(&env);
+        let config = TopicConfig::default().durability(Durability::Written);
+        let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+        let covered = vec![7; 400_000];
+        partition.append(&[RecordData::new(&covered)]).unwrap();
+        checkpoint(partition.log()).unwrap();
+        partition.append(&[RecordData::new("not covered")]).unwrap();
+        let log = open(&env.crash(Crash::Nothing, 1));
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert_eq!(partition.log_end_offset(), 1);
+        assert!(partition.log().damage().is_none());
+        let read: Vec<_> = log.recovery_report().partitions.iter().map(|p| p.bytes_read).collect();
+        assert!(read.len() == 1 && read[0] < 400_000, "{read:?}");
     }
 
     #[test]

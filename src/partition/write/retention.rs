@@ -145,3 +145,115 @@ fn time_of(log: &Arc<Log>, segment: &Segment, end: Offset) -> Result<Timestamp> 
 fn prefix(segments: &[Arc<Segment>], end: Offset, goes: impl Fn(&Segment, Offset) -> bool) -> usize {
     segments.iter().enumerate().take_while(|(i, segment)| goes(segment, end_of(segments, *i, end))).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{RecordData, Streamlog, TopicConfig, partition::write::retention::*};
+
+    /// A log of four segments that are equally large, and that size.
+    fn of_four() -> (Streamlog, Arc<Log>, u64) {
+        let streamlog = Streamlog::in_memory().unwrap();
+        let topic = streamlog.create_topic("t", TopicConfig::default().segment_bytes(600)).unwrap();
+        let partition = topic.partition(0).unwrap();
+        for _ in 0..4 {
+            partition.append(&[RecordData::new(&[7; 400])]).unwrap();
+        }
+        let log = Arc::clone(partition.log());
+        assert_eq!(log.segment_count(), 4);
+        let size = log.size() / 4;
+        (streamlog, log, size)
+    }
+
+    fn keeping(log: &Log, retention_bytes: Option<u64>, bytes_max: Option<u64>) -> LogConfig {
+        let mut config = LogConfig { bytes_max, ..LogConfig::clone(&log.config()) };
+        config.values.retention_bytes = retention_bytes;
+        config
+    }
+
+    #[test]
+    fn a_segment_goes_by_size_where_as_much_as_is_to_be_kept_is_left_without_it() {
+        let (_streamlog, log, size) = of_four();
+        let segments = log.segments.snapshot();
+        let count = |limit, before| {
+            let config = keeping(&log, Some(limit), None);
+            let count = count_by_size(&log, &segments, &config, before, 0);
+            assert_eq!(exceeds(&log, &config), limit <= 3 * size, "{limit}");
+            count
+        };
+        for (limit, expected) in [
+            (4 * size, 0),
+            (3 * size + 1, 0),
+            (3 * size, 1),
+            (2 * size + 1, 1),
+            (2 * size, 2),
+            (size, 3),
+            (1, 3),
+            (0, 4),
+        ] {
+            assert_eq!(count(limit, 0), expected, "{limit} bytes are kept of four times {size}");
+        }
+        assert_eq!((count(2 * size, 1), count(2 * size + 1, 1), count(4 * size, 2)), (2, 1, 2));
+        assert_eq!(count_by_size(&log, &segments, &keeping(&log, None, None), 1, 0), 1);
+    }
+
+    #[test]
+    fn a_log_with_a_most_has_room_for_a_full_active_segment_and_never_loses_that() {
+        let (_streamlog, log, size) = of_four();
+        let segments = log.segments.snapshot();
+        let roll = log.config().roll_bytes;
+        assert!(size < roll);
+        let config = |most| keeping(&log, Some(most), Some(most));
+        let count = |most, next| count_by_size(&log, &segments, &config(most), 0, next);
+        // Three sealed segments, and the active one when it is full.
+        for (most, expected) in [
+            (3 * size + roll, 0),
+            (3 * size + roll - 1, 1),
+            (2 * size + roll, 1),
+            (2 * size + roll - 1, 2),
+            (roll, 3),
+        ] {
+            assert_eq!(count(most, 0), expected, "{most}");
+        }
+        assert_eq!((count(3 * size + 5000, 5000), count(3 * size + 4999, 5000)), (0, 1));
+        assert!(!exceeds(&log, &config(size)), "what has a most is looked at when it rolls");
+        let exceeds_with = |most, next| exceeds_with(&log, &config(most), next);
+        assert!(!exceeds_with(4 * size + roll, 0) && exceeds_with(4 * size + roll - 1, 0));
+        assert!(!exceeds_with(4 * size + 5000, 5000) && exceeds_with(4 * size + 4999, 5000));
+    }
+
+    #[test]
+    fn a_log_of_one_segment_is_never_too_large_for_an_append() {
+        let streamlog = Streamlog::in_memory().unwrap();
+        let partition = streamlog.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("x")]).unwrap();
+        let log = partition.log();
+        assert!(!exceeds(log, &keeping(log, Some(0), None)));
+        assert!(!exceeds_with(log, &keeping(log, Some(1), Some(1)), 0));
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_segment_goes_by_age_once_its_newest_record_is_older_than_is_to_be_kept() {
+        use crate::{config::Builder, sim::SimEnv};
+        use std::time::Duration;
+        let env = SimEnv::new(1);
+        env.set_wall_clock(Timestamp::from_millis(1_000_000));
+        let streamlog = Builder::env(&env, "/data").background_thread(false).open().unwrap();
+        let config = TopicConfig::default().segment_bytes(600).retention_time(Duration::from_secs(100));
+        let partition = streamlog.create_topic("t", config).unwrap().partition(0).unwrap();
+        for millis in [900_000, 899_999, 900_001, 950_000] {
+            let record = RecordData::new(&[7; 400]).timestamp(Timestamp::from_millis(millis));
+            partition.append(&[record]).unwrap();
+        }
+        let start_at = |now| {
+            env.set_wall_clock(Timestamp::from_millis(now));
+            apply(partition.log()).unwrap();
+            partition.log_start_offset().value()
+        };
+        assert_eq!(start_at(1_000_000), 0, "exactly as old as is kept, and it is the first");
+        assert_eq!(start_at(1_000_001), 2, "the second was older all along");
+        assert_eq!((start_at(1_000_002), start_at(1_050_000)), (3, 3));
+        assert_eq!(start_at(1_050_001), 4, "the active one too");
+        assert_eq!((partition.log_end_offset().value(), partition.segment_count()), (4, 1));
+    }
+}
