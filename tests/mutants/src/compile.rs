@@ -7,12 +7,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 /// The rooms whose mistakes lose data or hide it.
-const ROOMS: [&str; 5] = ["codec", "storage", "partition", "consumer", "group"];
+const ROOMS: [&str; 8] = ["codec", "storage", "partition", "topic", "table", "producer", "consumer", "group"];
 /// Tests that use the library as programs do, and take seconds.
 const TESTS: [&str; 10] = [
     "promises",
@@ -26,6 +27,10 @@ const TESTS: [&str; 10] = [
     "changed_while_closed",
     "after_close",
 ];
+
+/// What the slower round runs: the crash campaign, and the tests of threads that meet, which have a build of their own.
+const CAMPAIGN: &str = "crash_campaign";
+const INTERLEAVINGS: &str = "streamlog::tests::interleavings";
 
 /// A switch for each mistake: its number is in the environment. Without one, which of them are reached is put into a file.
 const SWITCHES: &str = r#"//! Which mistake is made.
@@ -62,7 +67,15 @@ pub struct Compiled {
     pub mutants: Vec<Mutant>,
     pub left_out: BTreeSet<u32>,
     /// Programs of tests; the unit tests first.
-    pub programs: Vec<PathBuf>,
+    pub programs: Vec<Program>,
+    /// Those that try only what the others let pass.
+    pub slow: Vec<Program>,
+}
+
+/// A program of tests, and how the names of those begin that count.
+pub struct Program {
+    pub path: PathBuf,
+    pub only: &'static str,
 }
 
 /// The files of the repository by their paths in it.
@@ -87,8 +100,9 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::write(path, bytes)
 }
 
-/// Copies the repository to `to` and compiles it with every mistake in it.
-pub fn compile(repository: &Path, to: &Path) -> Result<Compiled> {
+/// Copies the repository to `to` and compiles it with every mistake in it; the tests of the slower round where they are
+/// asked for.
+pub fn compile(repository: &Path, to: &Path, is_thorough: bool) -> Result<Compiled> {
     let (mut repository_files, mut mutants, mut files) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
     read(repository, Path::new(""), &mut repository_files)?;
     let (mut texts, mut of_tests) = (Vec::new(), Vec::new());
@@ -145,13 +159,14 @@ pub fn compile(repository: &Path, to: &Path) -> Result<Compiled> {
             write(&src.join(name), text.as_bytes())?;
             places.insert(name.as_str(), at);
         }
-        let errors = cargo(to, &["check", "--lib"])?.errors;
+        let errors = cargo(to, &["check", "--lib"], "")?.errors;
         if errors.is_empty() {
             break;
         }
         let before = left_out.len();
         for error in &errors {
-            left_out.extend(blamed(error, &places));
+            let of_it = blamed(error, &places, &left_out);
+            left_out.extend(of_it);
         }
         println!("{} errors, {} mutants left out", errors.len(), left_out.len());
         let names = mutants
@@ -164,38 +179,59 @@ pub fn compile(repository: &Path, to: &Path) -> Result<Compiled> {
         }
     }
     let tests: Vec<&str> = TESTS.iter().flat_map(|test| ["--test", test]).collect();
-    let built = cargo(to, &[&["test", "--no-run", "--lib"][..], &tests].concat())?;
-    if let Some(error) = built.errors.first() {
-        return Err(error["rendered"].to_string().into());
-    }
-    Ok(Compiled { mutants, left_out, programs: built.programs })
+    let programs = build(to, &[&["--lib"][..], &tests].concat(), "", "")?;
+    let slow = match is_thorough {
+        true => [
+            build(to, &["--lib"], "--cfg streamlog_shuttle", INTERLEAVINGS)?,
+            build(to, &["--test", CAMPAIGN], "", "")?,
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        false => Vec::new(),
+    };
+    Ok(Compiled { mutants, left_out, programs, slow })
 }
 
-/// The mistakes that an error is about: the smallest place that it points to.
-fn blamed(error: &Value, places: &BTreeMap<&str, Places>) -> Vec<u32> {
-    let mut spans: Vec<&Value> = error["spans"].as_array().into_iter().flatten().collect();
-    spans.extend(
-        error["children"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|child| child["spans"].as_array())
-            .flatten(),
-    );
-    let mut found: Vec<_> = spans
+/// Compiles tests of the copy, with these flags of the compiler.
+fn build(dir: &Path, tests: &[&str], flags: &str, only: &'static str) -> Result<Vec<Program>> {
+    let built = cargo(dir, &[&["test", "--no-run"][..], tests].concat(), flags)?;
+    match built.errors.first() {
+        Some(error) => Err(error["rendered"].to_string().into()),
+        None => Ok(built.programs.into_iter().map(|path| Program { path, only }).collect()),
+    }
+}
+
+/// The mistakes that an error is about: those of the smallest place that it points to; where they are `left_out`, all
+/// between the places that it points to.
+fn blamed(error: &Value, places: &BTreeMap<&str, Places>, left_out: &BTreeSet<u32>) -> Vec<u32> {
+    let of = |value: &Value| value["spans"].as_array().into_iter().flatten().cloned().collect::<Vec<_>>();
+    let children = error["children"].as_array().into_iter().flatten();
+    let spans: Vec<Value> = of(error).into_iter().chain(children.flat_map(of)).collect();
+    let spans: Vec<(&Places, Range<usize>)> = spans
         .iter()
         .filter_map(|span| {
             let file = span["file_name"].as_str()?.rsplit_once("src/")?.1;
-            let (start, end) = (span["byte_start"].as_u64()? as usize, span["byte_end"].as_u64()? as usize);
-            let around = places
-                .get(file)?
-                .iter()
-                .filter(|(place, of)| place.start <= start && end <= place.end && !of.is_empty());
-            around.min_by_key(|(place, _)| place.len())
+            let (start, end) = (span["byte_start"].as_u64()?, span["byte_end"].as_u64()?);
+            Some((places.get(file)?, start as usize..end as usize))
         })
         .collect();
-    found.sort_by_key(|(place, of)| (of.len(), place.len()));
-    found.first().map(|(_, of)| of.clone()).unwrap_or_default()
+    let around = spans.iter().filter_map(|(places, span)| {
+        let around = places
+            .iter()
+            .filter(|(place, of)| place.start <= span.start && span.end <= place.end && !of.is_empty());
+        around.min_by_key(|(place, _)| place.len())
+    });
+    let smallest = around.min_by_key(|(place, of)| (of.len(), place.len()));
+    let smallest = smallest.map(|(_, of)| of.clone()).unwrap_or_default();
+    if smallest.iter().any(|number| !left_out.contains(number)) {
+        return smallest;
+    }
+    let Some((places, _)) = spans.first() else { return smallest };
+    let from = spans.iter().map(|(_, span)| span.start).min().unwrap_or(0);
+    let to = spans.iter().map(|(_, span)| span.end).max().unwrap_or(0);
+    let between = places.iter().filter(|(place, _)| from <= place.start && place.end <= to);
+    between.flat_map(|(_, of)| of.clone()).collect()
 }
 
 #[derive(Default)]
@@ -204,7 +240,7 @@ struct Outcome {
     programs: Vec<PathBuf>,
 }
 
-fn cargo(dir: &Path, args: &[&str]) -> Result<Outcome> {
+fn cargo(dir: &Path, args: &[&str], flags: &str) -> Result<Outcome> {
     let fixed = [
         "-p",
         "streamlog-tests",
@@ -215,8 +251,13 @@ fn cargo(dir: &Path, args: &[&str]) -> Result<Outcome> {
         "--config",
         "profile.dev.debug=0",
     ];
-    let output =
-        Command::new("cargo").args(args).args(fixed).current_dir(dir).stderr(Stdio::null()).output()?;
+    let mut command = Command::new("cargo");
+    command.args(args).args(fixed).current_dir(dir).stderr(Stdio::null());
+    if !flags.is_empty() {
+        // Beside the others, whose dependencies would be compiled anew each time.
+        command.env("RUSTFLAGS", flags).args(["--target-dir", "target/with-flags"]);
+    }
+    let output = command.output()?;
     let mut outcome = Outcome::default();
     for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
         let mut line: Value = serde_json::from_slice(line)?;

@@ -4,7 +4,7 @@
 //! judge it, the fastest first, in runs of several tests. Time is the processor's, so that a busy machine makes nobody slow;
 //! a process in which no thread can run for seconds counts as hanging.
 
-use crate::compile::Result;
+use crate::compile::{Program, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -25,7 +25,7 @@ pub struct Test {
 
 /// Programs of tests and what is known of their tests.
 pub struct Tests {
-    programs: Vec<PathBuf>,
+    programs: Vec<Program>,
     /// The package's, where tests expect to run.
     dir: PathBuf,
     pub all: Vec<Test>,
@@ -55,7 +55,7 @@ impl Tests {
     /// Runs each test alone, without a mistake. Those that fail, which they should not, or take more than `budget` judge
     /// nothing.
     pub fn record(
-        programs: Vec<PathBuf>,
+        programs: Vec<Program>,
         dir: PathBuf,
         budget: Duration,
         scratch: &Path,
@@ -63,13 +63,14 @@ impl Tests {
     ) -> Result<Tests> {
         let mut tests = Tests { programs, dir, all: Vec::new(), reach: BTreeMap::new() };
         let mut listed = Vec::new();
-        for (program, path) in tests.programs.iter().enumerate() {
+        for (program, Program { path, only }) in tests.programs.iter().enumerate() {
             let list =
                 Command::new(path).args(["--list", "--format", "terse"]).current_dir(&tests.dir).output()?;
             let list = String::from_utf8(list.stdout)?;
             listed.extend(
                 list.lines()
                     .filter_map(|line| line.strip_suffix(": test"))
+                    .filter(|name| name.starts_with(only))
                     .map(|name| (program, name.to_owned())),
             );
         }
@@ -160,7 +161,7 @@ impl Tests {
         let output = scratch.join(format!("output-{worker}"));
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -c 0; ulimit -v {}; exec \"$0\" \"$@\"", MIB_MAX << 10)]);
-        command.arg(&self.programs[program]).args(["--exact", "--test-threads=1"]).args(names);
+        command.arg(&self.programs[program].path).args(["--exact", "--test-threads=1"]).args(names);
         command.current_dir(&self.dir).env("TMPDIR", &temporary).env("RUST_BACKTRACE", "0").env(env.0, env.1);
         command
             .stdin(Stdio::null())

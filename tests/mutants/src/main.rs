@@ -9,10 +9,13 @@
 //! ```
 //!
 //! The copy is made in DIRECTORY. WHICH is `all`, `1/40` (the first fortieth), `open` (what RESULTS of an earlier run call
-//! survived), or the beginning of file names below `src` (`codec/batch`), more than one separated by commas. RESULTS gets a
-//! line for each mistake. `equivalent.txt` beside this package lists the mistakes that are none, with reasons: they are
-//! not tried. MUTANTS_JOBS says how many at a time (2), MUTANTS_BUDGET what a survivor's tests may take together, in
-//! seconds of a processor (10).
+//! survived), or the beginning of file names below `src` (`codec/batch`), more than one separated by commas; `storage:1/4`
+//! is every fourth of those. RESULTS gets a line for each mistake. `accepted.txt` beside this package lists the mistakes that
+//! may stay unnoticed, with reasons: they are not tried, so that each run shows only what is new.
+//!
+//! MUTANTS_JOBS says how many at a time (2), MUTANTS_BUDGET what a survivor's tests may take together, in seconds of a
+//! processor (10). With MUTANTS_SLOW, which is such a budget too, what has survived is tried once more by the crash campaign
+//! and by the tests of threads that meet.
 
 mod compile;
 mod judge;
@@ -20,6 +23,7 @@ mod rewrite;
 
 use compile::Result;
 use judge::{Tests, Verdict};
+use rewrite::Mutant;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -73,15 +77,35 @@ fn is_chosen(which: &str, survivors: &BTreeSet<String>, file: &str, number: u32,
     {
         return number % of.max(1) == share % of.max(1);
     }
-    match which {
-        "all" => true,
-        "open" => survivors.contains(name),
-        _ => which.split(',').any(|prefix| file.starts_with(prefix)),
+    match which.rsplit_once(':') {
+        Some((which, share)) => {
+            is_chosen(which, survivors, file, number, name) && is_chosen(share, survivors, file, number, name)
+        }
+        None if which == "all" => true,
+        None if which == "open" => survivors.contains(name),
+        None => which.split(',').any(|prefix| file.starts_with(prefix)),
     }
 }
 
 fn number_of(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+}
+
+/// What these tests make of a mistake, and why.
+fn judged(
+    tests: &Tests,
+    mutant: &Mutant,
+    budget: Duration,
+    scratch: &Path,
+    worker: usize,
+) -> Result<(&'static str, String)> {
+    let reaching = tests.reach.get(&mutant.number).map_or(0, Vec::len);
+    Ok(match tests.judge(mutant.number, &mutant.file, budget, scratch, worker)? {
+        _ if reaching == 0 => ("unreached", String::new()),
+        (Verdict::Failed(test), _) => ("caught", test),
+        (Verdict::TookTooLong(test), _) => ("timeout", test),
+        (Verdict::Passed, left) => ("survived", format!("{left} of {reaching} tests were not run")),
+    })
 }
 
 fn main() -> Result<()> {
@@ -107,14 +131,16 @@ fn main() -> Result<()> {
         .map(Into::into)
         .collect();
     let reasons_text =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("equivalent.txt")).unwrap_or_default();
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("accepted.txt")).unwrap_or_default();
     let reasons = reasons(&reasons_text);
 
-    let compiled = compile::compile(&repository, &copy)?;
+    let slow_budget = Duration::from_secs(number_of("MUTANTS_SLOW", 0));
+    let compiled = compile::compile(&repository, &copy, !slow_budget.is_zero())?;
     let scratch = directory.join("scratch");
     fs::create_dir_all(&scratch)?;
     let tests = Tests::record(compiled.programs, copy.join("tests"), budget, &scratch, workers)?;
     println!("{} tests reach {} mutants", judge::count(&tests), tests.reach.len());
+    let slow_tests = Tests::record(compiled.slow, copy.join("tests"), slow_budget, &scratch, workers)?;
 
     let chosen: Vec<_> = compiled
         .mutants
@@ -124,20 +150,20 @@ fn main() -> Result<()> {
     // A line at a time, so that what is known can be read before all is.
     let file = Mutex::new(fs::File::create(results)?);
     let verdicts = in_parallel(&chosen, workers, |worker, mutant| {
-        let tests_of_it = tests.reach.get(&mutant.number).map_or(0, Vec::len);
         let (verdict, by) = if compiled.left_out.contains(&mutant.number) {
             ("refused", String::new())
         } else if reasons.contains(&*mutant.name) {
             ("reason", String::new())
-        } else if tests_of_it == 0 {
-            ("unreached", String::new())
         } else {
-            match tests.judge(mutant.number, &mutant.file, budget, &scratch, worker)? {
-                (Verdict::Failed(test), _) => ("caught", test),
-                (Verdict::TookTooLong(test), _) => ("timeout", test),
-                (Verdict::Passed, left) => {
-                    ("survived", format!("{left} of {tests_of_it} tests were not run"))
+            let first = judged(&tests, mutant, budget, &scratch, worker)?;
+            match first.0 {
+                "survived" | "unreached" => {
+                    match judged(&slow_tests, mutant, slow_budget, &scratch, worker)? {
+                        slow if ["caught", "timeout"].contains(&slow.0) => slow,
+                        _ => first,
+                    }
                 }
+                _ => first,
             }
         };
         let line = format!("{verdict} {}:{}\t{}\t{by}\n", mutant.file, mutant.line, mutant.name);

@@ -161,6 +161,10 @@ impl Finder<'_> {
 
     /// A site with its mistakes: what stands there instead, and how the list names it.
     fn site(&mut self, range: Range<usize>, shape: Shape, line: usize, choices: Vec<(String, String)>) {
+        // What is planted is for the tests of promises to notice.
+        if self.text[range.clone()].contains("planted!(") {
+            return;
+        }
         let room = self.file.split(['/', '.']).next().unwrap_or_default();
         let mut mutants = Vec::new();
         for (text, says) in choices {
@@ -387,8 +391,7 @@ impl<'a> Visit<'a> for Finder<'_> {
     }
 
     fn visit_expr_unary(&mut self, expr: &'a syn::ExprUnary) {
-        let is_planted = self.text(expr.expr.span()).starts_with("planted!");
-        if matches!(expr.op, UnOp::Not(_) | UnOp::Neg(_)) && !is_planted {
+        if matches!(expr.op, UnOp::Not(_) | UnOp::Neg(_)) {
             let says = format!(
                 "{} -> without {}",
                 shortened(self.text(expr.span()), false),
