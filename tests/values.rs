@@ -156,7 +156,7 @@ fn what_ends_in_a_log_line_is_a_line() -> Result<()> {
     consumer.seek(&"t-0".parse()?, 1000)?;
     let records = consumer.poll(Duration::ZERO)?;
     let text = records.resets()[0].to_string();
-    assert_eq!(text, "t-0 goes on at offset 0, not at 1000: it is out of range");
+    assert_eq!(text, "t-0 continues at offset 0, not at 1000: it is out of range");
     Ok(())
 }
 

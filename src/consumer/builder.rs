@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Settings of a [`Consumer`] to be.
+/// Builds a [`Consumer`]: its settings, with Kafka's keys and defaults.
 ///
 /// | Kafka's key | Kafka's default | ours | why |
 /// |---|---|---|---|
@@ -36,7 +36,7 @@ pub struct ConsumerBuilder {
 }
 
 impl ConsumerBuilder {
-    /// A consumer of `group`, or of none: then it begins by its reset policy and commits nothing.
+    /// A consumer of `group`, or of none: it then begins where its reset policy says and commits nothing.
     pub(crate) fn new(
         catalog: Arc<Catalog>,
         coordinator: Arc<dyn Coordinator>,
@@ -61,15 +61,15 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Where to begin in a partition without a committed offset, and where to go when the place is not in the log any
-    /// more. Default: [`AutoOffsetReset::Earliest`].
+    /// Where to begin in a partition without a committed offset, and where to continue when the position is no longer
+    /// in the log. Default: [`AutoOffsetReset::Earliest`].
     #[must_use]
     pub fn auto_offset_reset(mut self, reset: AutoOffsetReset) -> Self {
         self.auto_offset_reset = reset;
         self
     }
 
-    /// Which records are seen. Default: [`IsolationLevel::ReadUncommitted`].
+    /// Which records polls return. Default: [`IsolationLevel::ReadUncommitted`].
     #[must_use]
     pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
         self.isolation_level = level;
@@ -83,8 +83,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// The bytes of records, decompressed, beyond which a poll takes no more: at least 1. A record that is larger comes
-    /// alone. Default: 50 MiB.
+    /// The size of the records of one poll, in bytes after decompression, at which it takes no more: at least 1. A
+    /// larger record comes alone. Default: 50 MiB.
     #[must_use]
     pub fn max_poll_bytes(mut self, bytes: usize) -> Self {
         self.max_poll_bytes = bytes;
@@ -101,12 +101,13 @@ impl ConsumerBuilder {
         self
     }
 
-    /// The consumer. It reads nothing before it has [`subscribe`](Consumer::subscribe)d or
-    /// [`assign`](Consumer::assign)ed.
+    /// Builds the consumer. It reads nothing until it is given topics, with [`subscribe`](Consumer::subscribe), or
+    /// partitions, with [`assign`](Consumer::assign).
     ///
     /// # Errors
     ///
-    /// `InvalidConfig` for a setting that cannot be, `Closed`.
+    /// `InvalidConfig` names the setting and what it must be; `ReadOnly` for automatic commits through a read-only
+    /// handle; `Closed`.
     pub fn build(self) -> Result<Consumer> {
         self.catalog.data_dir().check_open()?;
         let refuse = |key: &str, reason: &str| {

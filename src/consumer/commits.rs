@@ -1,7 +1,7 @@
-//! Committing: telling the group how far this consumer has read.
+//! Committing: recording how far the group has read.
 //!
-//! Committed is what the program says and nothing beyond; the data below is durable first. See [`crate::group`] for
-//! what becomes of it.
+//! A commit covers what the program says is done and nothing beyond; the data below it is made durable first.
+//! [`crate::group`] stores it.
 
 use super::{
     CommittedOffset, Consumer, ConsumerRecord, OffsetAndMetadata, OwnedConsumerRecord,
@@ -16,14 +16,14 @@ use std::{collections::BTreeMap, sync::Arc};
 /// A record that a poll returned, borrowed or owned: what [`Consumer::commit_record`] takes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a record that a poll returned",
-    note = "a place of another kind is committed with `commit_offsets([(partition, next_offset)])`"
+    note = "any other offset is committed with `commit_offsets([(partition, next_offset)])`"
 )]
 pub trait PolledRecord: sealed::Polled {}
 
 mod sealed {
     use crate::types::{Offset, TopicId, TopicPartition};
 
-    /// Where the next record lies, and in which topic of that name.
+    /// The offset after a record, and which of the topics that had this name it belongs to.
     #[derive(Debug)]
     pub struct RecordPlace<'a> {
         pub partition: &'a TopicPartition,
@@ -56,16 +56,16 @@ impl sealed::Polled for OwnedConsumerRecord {
 }
 
 impl Consumer {
-    /// Commits the positions of all partitions: everything that polls have returned so far counts as done. When this
-    /// returns these are the group's offsets, whatever another consumer or an administrator made of them since, and
-    /// survive a power cut. Where the group has them already, nothing is written.
+    /// Commits the positions of all partitions: every record that polls have returned so far counts as done. When this
+    /// returns, these are the group's offsets, whatever another consumer or an administrator committed before, and they
+    /// survive a power cut. If the group has them already, nothing is written.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a consumer without a group, `ReadOnly`; `OffsetOutOfRange`, with nothing committed, when a
-    /// [`seek`](Self::seek) went beyond the end of a partition and no poll came since, which resets it; and what the
-    /// operating system says. It is then not known which of these offsets a later opening finds, but none of them is
-    /// half there.
+    /// `InvalidArgument` for a consumer without a group, `ReadOnly`; `OffsetOutOfRange`, with nothing committed, after
+    /// a [`seek`](Self::seek) beyond the end of a partition, until the next poll resets that position. After an error
+    /// of the operating system it is unknown which of these offsets a later opening finds, but none of them is half
+    /// there.
     pub fn commit_sync(&mut self) -> Result<()> {
         self.check_open()?;
         self.group()?;
@@ -95,13 +95,14 @@ impl Consumer {
         self.commit(&group, &commits)
     }
 
-    /// Commits these offsets: in each partition, assigned or not, the next one to read.
+    /// Commits these offsets, each the next one to read in its partition, assigned or not. They are as durable as after
+    /// [`commit_sync`](Self::commit_sync).
     ///
     /// # Errors
     ///
-    /// As for [`commit_sync`](Self::commit_sync); and, with nothing committed, `OffsetOutOfRange` for an offset beyond the
-    /// end of its partition, unlike Kafka, which finds that out when somebody resumes there; `InvalidArgument` for more
-    /// than 4096 bytes of metadata, `UnknownTopic`, `UnknownPartition`.
+    /// As for [`commit_sync`](Self::commit_sync); and, with nothing committed, `OffsetOutOfRange` for an offset beyond
+    /// the end of its partition (Kafka accepts it, and notices when a consumer resumes there); `InvalidArgument` for
+    /// more than 4096 bytes of metadata, `UnknownTopic`, `UnknownPartition`.
     pub fn commit_offsets<M: Into<OffsetAndMetadata>>(
         &mut self,
         offsets: impl IntoIterator<Item = (TopicPartition, M)>,
@@ -121,7 +122,8 @@ impl Consumer {
         self.commit(&group, &commits)
     }
 
-    /// Commits that this record, and all before it in its partition, are done.
+    /// Commits that this record, and all before it in its partition, are done. That is as durable as after
+    /// [`commit_sync`](Self::commit_sync).
     ///
     /// # Errors
     ///
@@ -136,13 +138,13 @@ impl Consumer {
         self.commit(&group, &[OffsetCommit { log, offset: next_offset, metadata: String::new() }])
     }
 
-    /// What the group has committed for these partitions; `None` where it is nothing, or was for a topic that has been
-    /// deleted since.
+    /// What the group has committed for each of these partitions; `None` where it has committed nothing, or where the
+    /// commit was for a topic that has been deleted since.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a consumer without a group; `Corrupt` or `CodecUnavailable` where a commit that cannot be read
-    /// may be a later one of the group.
+    /// `InvalidArgument` for a consumer without a group; `Corrupt` or `CodecUnavailable` where a commit that cannot be
+    /// read may be the group's latest.
     pub fn committed(
         &self,
         partitions: &[TopicPartition],
@@ -161,8 +163,8 @@ impl Consumer {
         Ok(found.collect())
     }
 
-    /// The automatic commit of one that ends or turns elsewhere. What can be committed is, also where a seek went to
-    /// where nothing can, which is an error, for no poll may come to say so.
+    /// The automatic commit of a consumer that closes, or changes what it reads. A position beyond an end is not
+    /// committed, and is an error: no later poll may come to report it. The other positions are committed in any case.
     pub(super) fn commit_automatically(&mut self) -> Result<()> {
         if self.auto_commit.is_none() {
             return Ok(());
@@ -171,7 +173,8 @@ impl Consumer {
         self.places.iter().find_map(|place| place.beyond_end()).map_or(Ok(()), Err)
     }
 
-    /// The automatic commit of a poll, where the time has come. The same poll resets and reports what lies beyond an end.
+    /// The automatic commit of a poll, if it is due. A position beyond an end is left out: the same poll resets and
+    /// reports it.
     pub(super) fn commit_when_due(&mut self) -> Result<()> {
         let Some(auto) = &mut self.auto_commit else { return Ok(()) };
         let now = self.policy.env.monotonic();
@@ -182,8 +185,8 @@ impl Consumer {
         self.commit_positions()
     }
 
-    /// Whether a position has changed since this consumer last committed it. What others committed since, only a look at
-    /// the group tells.
+    /// Whether a position has changed since this consumer last committed it. Commits of other consumers since then are
+    /// not considered.
     pub(super) fn has_uncommitted(&self) -> bool {
         self.places.iter().any(|place| place.is_uncommitted())
     }

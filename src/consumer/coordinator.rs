@@ -1,7 +1,7 @@
-//! What a consumer asks of whoever keeps its group's committed offsets.
+//! What a consumer needs from the store of its group's committed offsets.
 //!
-//! The consumer owns this trait; the room above implements it. A committed offset is the next one to read. It belongs to
-//! a topic's id and to an incarnation of its partition, so that it is never taken for a place in other data.
+//! The consumer owns this trait; the room above implements it. A committed offset is the next one to read. It belongs
+//! to a topic's id and to an incarnation of its partition, so that it is never applied to other data.
 
 use crate::{
     error::Result,
@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{fmt, sync::Arc};
 
-/// An offset to be committed, and what the committer notes beside it.
+/// An offset to be committed, and any text that the committer stores with it.
 ///
 /// ```
 /// use streamlog::{clients::OffsetAndMetadata, Offset};
@@ -49,7 +49,7 @@ impl From<Offset> for OffsetAndMetadata {
 pub struct CommittedOffset {
     /// The next offset to read.
     pub offset: Offset,
-    /// What the committer noted beside it.
+    /// The text that the committer stored with it.
     pub metadata: String,
     /// When it was committed.
     pub timestamp: Timestamp,
@@ -57,7 +57,7 @@ pub struct CommittedOffset {
     pub lag: Option<u64>,
 }
 
-/// A committed offset and the life that it belongs to.
+/// A committed offset, and the topic and incarnation that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Committed {
     pub(crate) value: CommittedOffset,
@@ -81,7 +81,8 @@ pub(crate) trait Coordinator: Send + Sync + fmt::Debug {
     /// What `group` committed for each of `partitions`, in their order.
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
 
-    /// Commits all of `offsets` or none; of several for one partition the last holds. When this returns they survive a
-    /// power cut, and so does all data below them. What the group has already, whoever committed it, costs no write.
+    /// Commits all of `offsets` or none; of several for one partition the last holds. When this returns, they survive a
+    /// power cut, and so does all data below them. Offsets that the group has already, no matter who committed them,
+    /// are not written again.
     fn commit(&self, group: &str, offsets: &[OffsetCommit]) -> Result<()>;
 }

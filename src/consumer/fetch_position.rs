@@ -1,8 +1,8 @@
 //! A consumer's place in one partition.
 //!
-//! A place has no position before it was begun (from what was committed, a seek, or a reset); then it goes from batch to
-//! batch. Its position is the next offset that the program has not been given: it passes a batch without records for
-//! the program (control, aborted, emptied by compaction) when it meets it, and records when they are taken.
+//! A place has no position until it is begun: at a committed offset, by a seek or by a reset. From then on it moves
+//! from batch to batch. Its position is the next offset to return. Records are passed when they are taken; a batch
+//! without records for the program (control, aborted, emptied by compaction) is passed when it is met.
 
 use super::{
     records::Chunk,
@@ -39,19 +39,19 @@ pub(super) struct FetchPosition {
     batches: VisibleBatches,
     isolation: IsolationLevel,
     signal: Arc<Signal>,
-    /// When its consumer turned to it; `None` for a partition that came later.
+    /// When its consumer chose this partition; `None` if the partition was added later.
     pub(super) since: Option<Since>,
     begun: bool,
     position: Offset,
-    /// What this consumer committed last, or began from. The group may have something else by now.
+    /// What this consumer last committed, or began from. The group may have another offset by now.
     pub(super) committed: Option<Offset>,
-    /// The batch that was reached, and how far.
+    /// The batch that is being returned, and how much of it was.
     current: Option<Current>,
     paused: bool,
     deleted: bool,
-    /// What the next poll has to report before anything else.
+    /// What the next poll reports before anything else.
     pub(super) failure: Option<Error>,
-    /// Where this place stood when it came to damage, and where that ends.
+    /// The offsets from the position at which damage was met to the end of that damage.
     damaged: Option<Range<Offset>>,
 }
 
@@ -63,7 +63,7 @@ struct Current {
 }
 
 impl Current {
-    /// The records of `batch` that were not given before.
+    /// The records of `batch` that are still to be returned.
     #[inline(always)]
     fn of(batch: VisibleBatch) -> Self {
         let VisibleBatch { header, records, from, .. } = batch;
@@ -86,7 +86,7 @@ impl Current {
 }
 
 impl FetchPosition {
-    /// A place that is not begun. From now on `signal` is notified when there is more to read.
+    /// A place without a position. From now on `signal` is notified when there is more to read.
     pub(super) fn new(
         log: Arc<Log>,
         isolation: IsolationLevel,
@@ -118,12 +118,12 @@ impl FetchPosition {
         &self.log().identity.name
     }
 
-    /// The next offset to be given out; `None` before the place is begun.
+    /// The next offset to return; `None` before the place is begun.
     pub(super) fn position(&self) -> Option<Offset> {
         self.begun.then_some(self.position)
     }
 
-    /// Goes to `offset`.
+    /// Moves to `offset`.
     pub(super) fn seek(&mut self, offset: Offset) {
         self.batches.seek(offset);
         unless_planted!(a_seek_keeps_what_was_fetched => self.current = None);
@@ -136,7 +136,7 @@ impl FetchPosition {
         self.paused
     }
 
-    /// Stops giving out records, or goes on. A paused place does not wake its consumer.
+    /// Pauses or resumes. A paused place returns no records and does not wake its consumer.
     pub(super) fn pause(&mut self, paused: bool) {
         if paused == self.paused {
             return;
@@ -156,13 +156,13 @@ impl FetchPosition {
         self.begun && !self.deleted && self.beyond_end().is_none()
     }
 
-    /// Whether that position is not the one that this consumer committed last.
+    /// Whether there is a position to commit that this consumer has not committed last.
     pub(super) fn is_uncommitted(&self) -> bool {
         self.committed != Some(self.position) && self.is_committable()
     }
 
-    /// Why the position cannot be committed: a seek went beyond the end, where there is no place to resume from. The
-    /// next poll resets it.
+    /// Why the position cannot be committed: a seek went beyond the end, from where no consumer could resume. The next
+    /// poll resets it.
     pub(super) fn beyond_end(&self) -> Option<Error> {
         let offsets = self.log().offsets();
         let beyond = self.begun && !self.deleted && self.position > offsets.log_end();
@@ -174,7 +174,7 @@ impl FetchPosition {
         })
     }
 
-    /// Goes past the damage that ends at `next`, if that is what this place has come to, and says which offsets are
+    /// Moves past the damage that ends at `next`, if this place stands before it, and returns the offsets that are
     /// skipped.
     pub(super) fn skip_damage(&mut self, next: Offset) -> Option<Range<Offset>> {
         let damaged = self.damaged.clone().filter(|damaged| damaged.end == next)?;
@@ -187,7 +187,7 @@ impl FetchPosition {
         Some(damaged)
     }
 
-    /// The topic is gone: every poll says so.
+    /// The topic was deleted: every poll reports it.
     pub(super) fn delete(&mut self) {
         self.deleted = true;
     }
@@ -206,8 +206,8 @@ impl FetchPosition {
         self.begun && !self.deleted && self.current.is_none() && self.batches.holds_none() && at_end()
     }
 
-    /// Takes records while there is room. After an error those before it are in `chunks`, and the next call meets it
-    /// again.
+    /// Takes records while there is room. After an error, `chunks` has the records before it, and the next call comes
+    /// to the same batch.
     pub(super) fn take(
         &mut self,
         room: &mut Room,
@@ -236,7 +236,7 @@ impl FetchPosition {
     fn reach(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
         while self.current.is_none() {
             let next = self.batches.next();
-            // What was passed on the way is hidden.
+            // The batches that were passed on the way have nothing for this reader.
             self.position = self.batches.position();
             match next {
                 Ok(Some(batch)) => {
@@ -259,7 +259,8 @@ impl FetchPosition {
         Ok(true)
     }
 
-    /// Goes where the policy says, because the position is not in the log; whether there is something to read.
+    /// Moves to where the policy says, because the position is not in the log. Returns whether there is something to
+    /// read.
     fn reset(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
         let (to, mut reset) = policy.reset(self.log(), self.position, ResetReason::OutOfRange)?;
         planted!(a_reset_on_the_way_without_a_word => reset = None);
@@ -288,7 +289,7 @@ impl FetchPosition {
         let mut position = next_offset;
         while taken < room.records && iter.cursor().position - start.position < room.bytes {
             let Some(record) = iter.next() else { break };
-            // Where offsets do not rise, the whole batch is given again to the one who comes back.
+            // Where offsets do not rise, a consumer that resumes gets the whole batch again.
             let mut next = record.offset.saturating_add(1);
             planted!(a_position_is_the_last_record => next = record.offset);
             position = if records.in_order() { next } else { self.position };
@@ -308,7 +309,7 @@ impl FetchPosition {
         Some(Chunk { log, records, start, count: taken, next_offset: position })
     }
 
-    /// The timestamp of the next record to be given out; `None` at the end.
+    /// The timestamp of the next record to return; `None` at the end.
     pub(super) fn next_timestamp(&self) -> Result<Option<Timestamp>> {
         let of_current = |current: &Current| {
             current.records.iter_from(current.cursor).next().map(|record| record.timestamp)

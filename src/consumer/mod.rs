@@ -1,11 +1,11 @@
 //! Consumers: reading topics, and remembering how far a group has read.
 //!
-//! A [`Consumer`] has a place in each partition it reads. A [poll](Consumer::poll) goes around them, takes what
-//! is there, and sleeps on one signal when nothing is. How far a group has read is kept by whoever implements
-//! `Coordinator`; this room knows no groups but by name.
+//! A [`Consumer`] has a position in each partition that it reads. A [poll](Consumer::poll) visits the partitions in
+//! turn, takes the records that are available, and sleeps on one signal when there are none. Committed offsets are kept
+//! behind the trait `Coordinator`; this room knows a group by its name alone.
 //!
-//! What is always true: a position only moves over what was given out or has nothing to give; it never moves silently
-//! elsewhere (see [`OffsetReset`]); a batch that is damaged is an error, not a gap.
+//! Always true: a position advances only past records that a poll returned, or that no poll returns; any other move is
+//! made by the program or reported (see [`OffsetReset`]); a damaged batch is an error, not a gap.
 
 mod builder;
 mod commits;
@@ -45,10 +45,10 @@ use std::{
 /// Reads records of topics, alone or for a group.
 ///
 /// A consumer belongs to one thread at a time; it may be moved between threads, and [`WakeupHandle`]s reach it from
-/// others. The [`Streamlog`](crate::Streamlog) that it comes from stays open as long as it is held.
+/// others. It keeps its [`Streamlog`](crate::Streamlog) open.
 ///
-/// In this release a group has no members: each of its consumers reads every partition it subscribes to, and of the
-/// offsets they commit the last one holds. Offsets are never committed unless the program asks for it, or asks for
+/// In this release a group has no members: each of its consumers reads every partition that it subscribes to, and the
+/// last offset that any of them commits holds. The program commits the offsets itself, unless it turns on
 /// [`auto_commit`](ConsumerBuilder::auto_commit).
 ///
 /// ```
@@ -78,9 +78,9 @@ pub struct Consumer {
     interest: Interest,
     /// In the order of their names.
     places: Vec<FetchPosition>,
-    /// Whose turn it is.
+    /// The place that the next poll visits first.
     turn: usize,
-    /// Whether a place is not begun.
+    /// Whether some place has no position yet.
     unbegun: bool,
     /// Whether a place has a failure to report.
     failing: bool,
@@ -93,7 +93,7 @@ pub struct Consumer {
     auto_commit: Option<AutoCommit>,
     /// When a read-only handle last looked at what the writer did.
     followed: Option<Duration>,
-    /// Let go of last.
+    /// Dropped last.
     _keeper: Keeper,
 }
 
@@ -105,12 +105,12 @@ enum Interest {
     Partitions,
 }
 
-/// When the program chose what the consumer turns to.
+/// When the program chose the partitions to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chosen {
     /// In this call.
     Now,
-    /// Before some of it was there.
+    /// Earlier, before some of them existed.
     Before,
 }
 
@@ -153,16 +153,16 @@ impl Consumer {
     }
 
     /// Reads all partitions of these topics, in place of those subscribed to before. Partitions that are added later
-    /// are read as well; a topic that is deleted is read again when it is created again.
+    /// are read as well, and so is a topic that is deleted and created again.
     ///
-    /// In each partition it continues from what its group committed, and where that is nothing, by
-    /// [`auto_offset_reset`](ConsumerBuilder::auto_offset_reset): the latest, for [`AutoOffsetReset::Latest`], is the end
-    /// at the time of this call.
+    /// In each partition it continues from what its group committed. Where the group has committed nothing, it begins
+    /// as [`auto_offset_reset`](ConsumerBuilder::auto_offset_reset) says; [`AutoOffsetReset::Latest`] means the end at
+    /// the time of this call.
     ///
     /// # Errors
     ///
-    /// `UnknownTopic` when there is no such topic, unlike Kafka, so that a misspelled name is not waited for in silence;
-    /// `InvalidArgument` while partitions are [`assign`](Self::assign)ed; a failure of an automatic commit.
+    /// `UnknownTopic` when there is no such topic, where Kafka would wait, so that a misspelled name is noticed;
+    /// `InvalidArgument` while partitions are [`assign`](Self::assign)ed; the failure of an automatic commit.
     pub fn subscribe<T: AsRef<str>>(&mut self, topics: impl IntoIterator<Item = T>) -> Result<()> {
         self.check_open()?;
         if self.interest == Interest::Partitions {
@@ -171,7 +171,7 @@ impl Consumer {
         if self.catalog.data_dir().read_only {
             self.catalog.refresh()?;
         }
-        // What came since the subscription before this one came after that one.
+        // Partitions that were added since the last subscription are younger than that one.
         self.follow_catalog();
         let mut names = Vec::new();
         for topic in topics {
@@ -186,14 +186,14 @@ impl Consumer {
         Ok(())
     }
 
-    /// Reads these partitions, in place of those assigned before; places in partitions that stay are kept. In the others
-    /// it begins as after [`subscribe`](Self::subscribe).
+    /// Reads these partitions, in place of those assigned before. Partitions that stay assigned keep their positions;
+    /// in the others reading begins as after [`subscribe`](Self::subscribe).
     ///
-    /// When a topic is deleted, each poll says so (`Closed`) until its partitions are not assigned any more.
+    /// After a topic is deleted, each poll fails with `Closed` until its partitions are no longer assigned.
     ///
     /// # Errors
     ///
-    /// `UnknownTopic`, `UnknownPartition`; `InvalidArgument` while topics are [`subscribe`](Self::subscribe)d to; a
+    /// `UnknownTopic`, `UnknownPartition`; `InvalidArgument` while topics are [`subscribe`](Self::subscribe)d to; the
     /// failure of an automatic commit.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
         self.check_open()?;
@@ -210,11 +210,11 @@ impl Consumer {
         Ok(())
     }
 
-    /// Reads nothing any more.
+    /// Ends the subscription or the assignment: the consumer then reads nothing.
     ///
     /// # Errors
     ///
-    /// A failure of an automatic commit; the consumer then reads on.
+    /// The failure of an automatic commit; the subscription or assignment then stays.
     pub fn unsubscribe(&mut self) -> Result<()> {
         self.check_open()?;
         unless_planted!(who_turns_away_commits_nothing => self.commit_automatically()?);
@@ -236,12 +236,12 @@ impl Consumer {
         }
     }
 
-    /// Ends the consumer, with an automatic commit where that is on. Dropping it does the same without the commit, and in a
-    /// forked child both do nothing.
+    /// Ends the consumer, after an automatic commit if that is turned on. Dropping it does the same without the commit.
+    /// In a forked child neither does anything.
     ///
     /// # Errors
     ///
-    /// A failure of that commit. The consumer is gone all the same.
+    /// The failure of that commit. The consumer is closed all the same.
     pub fn close(mut self) -> Result<()> {
         if self.check_process().is_err() {
             return Ok(());
@@ -260,7 +260,7 @@ impl Consumer {
         self.catalog.data_dir().check_process()
     }
 
-    /// Takes in topics and partitions that came, and topics that went.
+    /// Follows the catalog: topics and partitions that were added, topics that were deleted.
     fn follow_catalog(&mut self) {
         planted!(partitions_that_come_are_missed => return);
         let version = self.catalog.changes.version();
@@ -314,7 +314,7 @@ impl Consumer {
         }
     }
 
-    /// Gives every place that has none a position. Where that cannot be, the place has a failure.
+    /// Gives a position to every place that has none. A place that cannot have one gets a failure to report.
     fn begin(&mut self) -> Result<()> {
         self.unbegun = false;
         let names: Vec<TopicPartition> =

@@ -1,8 +1,8 @@
-//! Polling: going around the partitions, and sleeping when there is nothing.
+//! Polling: visiting the partitions in turn, and sleeping when there is nothing to read.
 //!
-//! A poll that finds nothing costs a few loads per partition and allocates nothing. A poll that waits takes the signal's
-//! epoch before it looks, so that what happens between the look and the sleep is not missed: more records, a wake-up,
-//! topics that come or go, the end of the handle.
+//! A poll that finds nothing costs a few loads per partition and allocates nothing. A poll that waits takes the
+//! signal's epoch before it looks, so that it misses nothing that happens between the look and the sleep: more records,
+//! a wake-up, a topic that is created or deleted, the end of the handle.
 
 use super::{Consumer, Interest, records::ConsumerRecords};
 use crate::{
@@ -26,8 +26,8 @@ pub struct WakeupHandle {
 }
 
 impl WakeupHandle {
-    /// Makes the consumer's poll return `Wakeup`: the one that is running, or else the next one. Once, however often
-    /// this was called before. In a forked child it does nothing: the consumer is the parent's.
+    /// Makes one poll of the consumer fail with `Wakeup`: the one that is running, or else the next one. Calls before
+    /// that poll count as one. In a forked child this does nothing: the consumer is the parent's.
     pub fn wakeup(&self) {
         if !self.process.is_this() {
             return;
@@ -39,21 +39,25 @@ impl WakeupHandle {
 }
 
 impl Consumer {
-    /// Records that were not returned before: of all partitions that have any, in turn, up to
-    /// [`max_poll_records`](super::ConsumerBuilder::max_poll_records). When there are none, it waits for some, and returns
-    /// none when `timeout` is over.
+    /// Returns the records that follow those of earlier polls: from all partitions that have any, in turn, up to
+    /// [`max_poll_records`](super::ConsumerBuilder::max_poll_records). When there are none, it waits for some, and
+    /// returns none when `timeout` is over.
     ///
-    /// With the records come the [resets](ConsumerRecords::resets) that were made.
+    /// The [resets](ConsumerRecords::resets) that were made come with the records.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` when nothing was [`subscribe`](Self::subscribe)d to or [`assign`](Self::assign)ed, as in Kafka, for
-    /// nothing could ever come; `Wakeup` by a [`WakeupHandle`]; `Closed` when the log is closed, which also ends a
-    /// sleep, or the topic of an assigned partition is deleted; `NoOffset` and `OffsetOutOfRange` where
-    /// [`AutoOffsetReset::None`](super::AutoOffsetReset::None) forbids to go elsewhere; `Corrupt` with file and position
-    /// when the next batch of a partition is damaged. The records before the damage were returned; the partition stays
-    /// there until the program goes past it, by [`skip_damage`](Self::skip_damage) or a [`seek`](Self::seek), and other
-    /// partitions go on with the next poll.
+    /// * `InvalidArgument` when nothing was [`subscribe`](Self::subscribe)d to or [`assign`](Self::assign)ed, as in
+    ///   Kafka.
+    /// * `Wakeup` when a [`WakeupHandle`] asked for it.
+    /// * `Closed` when the log is closed, which also ends a sleep, or when the topic of an assigned partition is
+    ///   deleted.
+    /// * `NoOffset`, `OffsetOutOfRange` where [`AutoOffsetReset::None`](super::AutoOffsetReset::None) forbids a reset.
+    /// * `Corrupt`, with file and position, when the next batch of a partition is damaged. The records before the
+    ///   damage have been returned. The partition stays there until the program moves past it, with
+    ///   [`skip_damage`](Self::skip_damage) or a [`seek`](Self::seek); the next poll continues with the other
+    ///   partitions.
+    /// * The failure of an [automatic commit](super::ConsumerBuilder::auto_commit).
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.check_process()?;
         self.catalog.data_dir().do_chores();
@@ -104,20 +108,20 @@ impl Consumer {
         }
     }
 
-    /// When a waiting poll has something to do although nobody notified it.
+    /// When a waiting poll must look again although nothing has notified it.
     fn look_again(&self, now: Duration) -> Option<Duration> {
         let mut follow = self.catalog.data_dir().read_only.then_some(now.saturating_add(FOLLOW_EVERY));
         planted!(a_follower_sleeps_on => follow = None);
         let mut commit = self.auto_commit.map(|auto| match self.has_uncommitted() {
             true => auto.next,
-            // Others may have moved what the group has; to see to that is not worth spinning.
+            // Other consumers may have committed since; finding out is not worth spinning.
             false => auto.next.max(now.saturating_add(FOLLOW_EVERY)),
         });
         planted!(a_waiting_poll_commits_nothing => commit = None);
         [follow, commit].into_iter().flatten().min()
     }
 
-    /// Looks at what the writer did, not too often.
+    /// Looks at what the writer did, but not too often.
     fn follow_writer(&mut self) -> Result<()> {
         let now = self.policy.env.monotonic();
         if self.followed.is_none_or(|last| now.saturating_sub(last) >= FOLLOW_EVERY) {
@@ -127,7 +131,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// What is there now.
+    /// The records that are available now.
     fn collect(&mut self) -> Result<ConsumerRecords> {
         self.report_failure()?;
         if self.unbegun {
@@ -153,7 +157,7 @@ impl Consumer {
                 if let (Some(last), Some(now)) = (records.chunks.last_mut(), moved) {
                     last.next_offset = now;
                 }
-                // Who was served last comes last in the next poll.
+                // The partition that was served last comes last in the next poll.
                 self.turn = (at + 1) % count;
                 planted!(the_first_partition_comes_first => self.turn = 0);
             } else if let Some(now) = moved {
@@ -170,7 +174,7 @@ impl Consumer {
         Ok(records)
     }
 
-    /// Reports a failure that a place has, if there is one.
+    /// Returns the failure of a place that has one to report.
     fn report_failure(&mut self) -> Result<()> {
         if !self.failing {
             return Ok(());
@@ -187,6 +191,6 @@ impl Consumer {
 }
 
 fn reads_nothing() -> Error {
-    let reason = "the consumer reads nothing: subscribe to topics, or assign partitions, before it polls";
+    let reason = "the consumer has nothing to read: subscribe to topics or assign partitions before polling";
     Error::InvalidArgument { reason: reason.to_string() }
 }

@@ -1,4 +1,4 @@
-//! Positions: where a consumer is, where it goes, and where it could go.
+//! Positions: where a consumer is, moving it, and finding the offset to move it to.
 
 use super::Consumer;
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 impl Consumer {
-    /// Goes to `offset`: the next poll returns records from there on. An offset that is not in the partition is found
-    /// out by that poll, which resets the position by the policy.
+    /// Moves to `offset`: the next poll returns records from there on. If the partition does not have that offset, that
+    /// poll resets the position as [`auto_offset_reset`](super::ConsumerBuilder::auto_offset_reset) says.
     ///
     /// # Errors
     ///
@@ -25,15 +25,15 @@ impl Consumer {
         Ok(())
     }
 
-    /// Goes past the damage that [`poll`](Self::poll) has reported with `error`, and says which partition that is in
-    /// and which offsets are skipped: none of their records will be returned, and a commit from now on covers them. The
-    /// next poll continues after them.
+    /// Moves past the damage that [`poll`](Self::poll) has reported with `error`. Returns its partition and the offsets
+    /// that are skipped: their records are not returned, and a commit from now on covers them. The next poll continues
+    /// after them.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use streamlog::{Consumer, Error, Result};
     /// # fn print(_: &streamlog::ConsumerRecords) {}
-    /// /// Prints what can be read, and says what could not.
+    /// /// Prints what can be read, and reports what cannot.
     /// fn print_what_is_left(consumer: &mut Consumer) -> Result<()> {
     ///     match consumer.poll(Duration::from_secs(1)) {
     ///         Ok(records) => print(&records),
@@ -50,9 +50,9 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// A clone of `error` where it is no damage that one can go past: it has no [`next_offset`](Error::next_offset).
-    /// `InvalidArgument` where no partition of this consumer stands before this damage, because it went elsewhere
-    /// since, or was unassigned. Nothing is moved then.
+    /// A clone of `error` if it has no [`next_offset`](Error::next_offset): it is not damage, or the end of the damage
+    /// is unknown. `InvalidArgument` if no partition of this consumer stands before this damage, because it was moved
+    /// or unassigned since. No position is moved then.
     pub fn skip_damage(&mut self, error: &Error) -> Result<(TopicPartition, Range<Offset>)> {
         self.check_open()?;
         let (Error::Corrupt { path, .. }, Some(next)) = (error, error.next_offset()) else {
@@ -68,7 +68,7 @@ impl Consumer {
         Err(Error::InvalidArgument { reason })
     }
 
-    /// Goes to the log start of these partitions; of all that are assigned when none is named.
+    /// Moves to the log start of these partitions, or of all assigned partitions if none is named.
     ///
     /// # Errors
     ///
@@ -77,7 +77,8 @@ impl Consumer {
         self.seek_each(partitions, |log, _| Ok(log.offsets().log_start()))
     }
 
-    /// Goes to the end, after the last record, of these partitions; of all that are assigned when none is named.
+    /// Moves to the end of these partitions, after the last record, or to that of all assigned partitions if none is
+    /// named.
     ///
     /// # Errors
     ///
@@ -86,8 +87,8 @@ impl Consumer {
         self.seek_each(partitions, |log, consumer| Ok(log.offsets().bound(consumer.policy.isolation)))
     }
 
-    /// Goes to the first record of each of these partitions whose timestamp is `timestamp` or later, or to the end
-    /// where there is none; of all that are assigned when none is named.
+    /// Moves to the first record of each of these partitions whose timestamp is `timestamp` or later, or to the end
+    /// where there is none. If no partition is named, all that are assigned are moved.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Consumer {
         })
     }
 
-    /// Stops returning records of these partitions; places and assignment stay.
+    /// Stops returning records of these partitions. Their positions and the assignment stay.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ impl Consumer {
         for partition in partitions {
             self.place_mut(partition)?.pause(paused);
         }
-        // A failure that was kept back may be reported now.
+        // The failure of a partition that was paused may be reported now.
         self.failing |= self.places.iter().any(|place| place.failure.is_some());
         Ok(())
     }
@@ -157,12 +158,13 @@ impl Consumer {
         self.places.iter().filter(|p| p.is_paused()).map(|p| p.name().clone()).collect()
     }
 
-    /// The offset of the next record that a poll returns. Where nothing was polled yet, it is found out now.
+    /// The offset of the next record that a poll returns. Before the first poll it is determined now, from the
+    /// committed offset or the reset policy.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` when the partition is not assigned; `NoOffset` or `OffsetOutOfRange` when there is no place to
-    /// begin and the policy is [`AutoOffsetReset::None`](super::AutoOffsetReset::None).
+    /// `InvalidArgument` when the partition is not assigned; `NoOffset` or `OffsetOutOfRange` when there is no usable
+    /// committed offset and the policy is [`AutoOffsetReset::None`](super::AutoOffsetReset::None).
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
         self.check_open()?;
         self.follow_catalog();
@@ -193,8 +195,8 @@ impl Consumer {
         Ok(lag)
     }
 
-    /// How long ago the next record that a poll returns was made, by its timestamp: how far the consumer is behind in
-    /// time. `None` when there is no such record, or it carries no timestamp; zero for one of the future.
+    /// The age of the next record that a poll returns, by its timestamp: how far the consumer is behind in time. `None`
+    /// when there is no such record, or when it carries no timestamp; zero when its timestamp lies in the future.
     ///
     /// # Errors
     ///
@@ -211,8 +213,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// `UnknownTopic`, `UnknownPartition`, `InvalidArgument` for a negative time, and `Corrupt` where a record that is asked
-    /// for may lie in damage.
+    /// `UnknownTopic`, `UnknownPartition`, `InvalidArgument` for a negative time, and `Corrupt` where the record may
+    /// lie in damage.
     pub fn offsets_for_times(
         &self,
         times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,

@@ -1,7 +1,8 @@
 //! What a poll returns: records of several partitions, in the order of offsets within each.
 //!
-//! A poll holds batches that were decoded and checked once, and which of their records it covers. Iterating allocates
-//! nothing and cannot fail; a record borrows from its batch, and what must outlive it is shared, not copied.
+//! A poll holds batches, each decoded and checked once, and which of their records it covers. Iterating allocates
+//! nothing and cannot fail; a record borrows from its batch, and bytes that must outlive the poll are shared, not
+//! copied.
 
 use super::reset::OffsetReset;
 use crate::{
@@ -23,7 +24,7 @@ pub(super) struct Chunk {
     /// Before the first of them.
     pub(super) start: Cursor,
     pub(super) count: usize,
-    /// Where its place stands behind them.
+    /// The position after them.
     pub(super) next_offset: Offset,
 }
 
@@ -35,11 +36,11 @@ impl Chunk {
 
 /// The records of one poll, and the resets that it made.
 ///
-/// Over `&records` a record borrows from its batch, and nothing is allocated; over `records` itself it owns its bytes,
-/// which are shared with the batch.
+/// Iterating over `&records` allocates nothing: each record borrows from its batch. Iterating over `records` itself
+/// returns records that own their bytes, which they share with the batch.
 ///
-/// A reset lies between the records of its partition: those before its `from` were read before it, those from its `to`
-/// on after it.
+/// A reset lies between records of its partition: those before its `from` were read before it, those at its `to` and
+/// after it were read after it.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -59,7 +60,7 @@ pub struct ConsumerRecords {
     pub(super) chunks: Vec<Chunk>,
     pub(super) count: usize,
     pub(super) resets: Vec<OffsetReset>,
-    /// Where places stand that moved on without a record to give out.
+    /// The new positions of partitions that moved without returning a record.
     pub(super) passed: Vec<(TopicPartition, Offset)>,
 }
 
@@ -75,7 +76,7 @@ impl fmt::Debug for ConsumerRecords {
 }
 
 impl ConsumerRecords {
-    /// Whether there are no records. There may be [`resets`](Self::resets) all the same.
+    /// Whether there are no records. There may still be [`resets`](Self::resets).
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -111,19 +112,18 @@ impl ConsumerRecords {
         RecordIter { chunks: &self.chunks, current: None }
     }
 
-    /// The offset at which reading continues after these records, in each partition whose position this poll moved: what
-    /// a program that keeps its positions beside its results stores with them, and
-    /// [`seek`](super::Consumer::seek)s to after a restart. [`commit_offsets`](super::Consumer::commit_offsets) takes it
-    /// as it is.
+    /// The offset at which reading continues after these records, for each partition whose position this poll moved. A
+    /// program that keeps its positions with its results stores these, and [`seek`](super::Consumer::seek)s to them
+    /// after a restart. [`commit_offsets`](super::Consumer::commit_offsets) accepts the map as it is.
     ///
     /// It may lie beyond the last record, past records that this consumer does not see (Kafka's `nextOffsets`, KIP-1094).
     pub fn next_offsets(&self) -> BTreeMap<TopicPartition, Offset> {
-        let behind = self.chunks.iter().map(|chunk| (chunk.name().clone(), chunk.next_offset));
-        self.passed.iter().cloned().chain(behind).collect()
+        let after = self.chunks.iter().map(|chunk| (chunk.name().clone(), chunk.next_offset));
+        self.passed.iter().cloned().chain(after).collect()
     }
 
-    /// Where this consumer did not go on from what was committed or sought, since the last poll that returned, in the
-    /// order in which that happened. Empty almost always; worth a line in a log file when it is not.
+    /// The resets since the last poll that returned, in order: where this consumer did not continue at the committed
+    /// offset, or at the offset that it was moved to. Almost always empty; worth a line in a log file when it is not.
     pub fn resets(&self) -> &[OffsetReset] {
         &self.resets
     }
@@ -142,7 +142,8 @@ impl IntoIterator for ConsumerRecords {
     type Item = OwnedConsumerRecord;
     type IntoIter = OwnedRecordIter;
 
-    /// The records, in the same order as over `&records`. The [`resets`](Self::resets) are to be looked at before.
+    /// The records, in the same order as over `&records`. Look at the [`resets`](Self::resets) first: they go with the
+    /// poll.
     fn into_iter(self) -> OwnedRecordIter {
         OwnedRecordIter { chunks: self.chunks.into_iter(), current: None, left: self.count }
     }
@@ -237,14 +238,14 @@ impl ExactSizeIterator for RecordIter<'_> {}
 #[non_exhaustive]
 pub struct ConsumerRecord<'a> {
     chunk: &'a Chunk,
-    /// Its place in its partition.
+    /// Its offset in its partition.
     pub offset: Offset,
-    /// The place behind it: what is committed once it is done with. In a batch of another library whose offsets do not
-    /// rise this is the batch's beginning until its last record, so that no record is passed over.
+    /// The offset after it: the one to commit once the record is done. In a batch of another library whose offsets do
+    /// not rise, this is the batch's first offset until its last record, so that no record is skipped.
     pub next_offset: Offset,
-    /// Its time, by the clock that `timestamp_type` names.
+    /// Its timestamp, by the clock that `timestamp_type` names.
     pub timestamp: Timestamp,
-    /// Whether the producer or the log gave it its time.
+    /// Whether the producer or the log gave it its timestamp.
     pub timestamp_type: TimestampType,
     /// The key; `None` when it is null, which is not the same as empty.
     pub key: Option<&'a [u8]>,
@@ -294,23 +295,24 @@ impl<'a> ConsumerRecord<'a> {
         str_of(self.value)
     }
 
-    /// The key as text for people: what is not UTF-8 is replaced, and null is empty.
+    /// The key as text for people: bytes that are not UTF-8 are replaced, and null is empty.
     pub fn key_text(&self) -> Cow<'a, str> {
         text_of(self.key)
     }
 
-    /// The value as text for people: what is not UTF-8 is replaced, and null is empty.
+    /// The value as text for people: bytes that are not UTF-8 are replaced, and null is empty.
     pub fn value_text(&self) -> Cow<'a, str> {
         text_of(self.value)
     }
 
-    /// The key as bytes that outlive the poll, not copied: they keep their batch in memory.
+    /// The key as bytes that outlive the poll. They are not copied: they keep their batch in memory, or their segment's
+    /// file on disk, until they are dropped.
     pub fn key_bytes(&self) -> Option<Bytes> {
         self.key.map(|key| self.chunk.records.slice_of(key))
     }
 
-    /// The value as bytes that outlive the poll, not copied: they keep their batch in memory, or their segment's file
-    /// on disk, until they are dropped.
+    /// The value as bytes that outlive the poll. They are not copied: they keep their batch in memory, or their
+    /// segment's file on disk, until they are dropped.
     pub fn value_bytes(&self) -> Option<Bytes> {
         self.value.map(|value| self.chunk.records.slice_of(value))
     }
@@ -340,20 +342,20 @@ impl<'a> ConsumerRecord<'a> {
 }
 
 impl<'a> From<ConsumerRecord<'a>> for RecordData<'a> {
-    /// The same key, value, headers and timestamp, null where they are null.
+    /// The same key, value, headers and timestamp; null stays null.
     fn from(record: ConsumerRecord<'a>) -> Self {
         RecordData::borrowed(record.key, record.value, record.headers, record.timestamp)
     }
 }
 
 impl<'a> From<&ConsumerRecord<'a>> for RecordData<'a> {
-    /// The same key, value, headers and timestamp, null where they are null.
+    /// The same key, value, headers and timestamp; null stays null.
     fn from(record: &ConsumerRecord<'a>) -> Self {
         RecordData::from(*record)
     }
 }
 
-/// The same partition of the same topic, offset and content.
+/// Records are equal when they have the same topic, partition, offset and content.
 impl PartialEq for ConsumerRecord<'_> {
     fn eq(&self, other: &Self) -> bool {
         (self.topic_id(), self.topic_partition()) == (other.topic_id(), other.topic_partition())
@@ -387,13 +389,13 @@ pub struct OwnedConsumerRecord {
     /// The topic's name and the partition's number.
     pub topic_partition: TopicPartition,
     pub(super) topic_id: TopicId,
-    /// Its place in its partition.
+    /// Its offset in its partition.
     pub offset: Offset,
-    /// The place behind it: what is committed once it is done with.
+    /// The offset after it: the one to commit once the record is done.
     pub next_offset: Offset,
-    /// Its time, by the clock that `timestamp_type` names.
+    /// Its timestamp, by the clock that `timestamp_type` names.
     pub timestamp: Timestamp,
-    /// Whether the producer or the log gave it its time.
+    /// Whether the producer or the log gave it its timestamp.
     pub timestamp_type: TimestampType,
     /// The key; `None` for null.
     pub key: Option<Bytes>,
@@ -424,19 +426,19 @@ impl OwnedConsumerRecord {
         str_of(self.value.as_deref())
     }
 
-    /// The key as text for people: what is not UTF-8 is replaced, and null is empty.
+    /// The key as text for people: bytes that are not UTF-8 are replaced, and null is empty.
     pub fn key_text(&self) -> Cow<'_, str> {
         text_of(self.key.as_deref())
     }
 
-    /// The value as text for people: what is not UTF-8 is replaced, and null is empty.
+    /// The value as text for people: bytes that are not UTF-8 are replaced, and null is empty.
     pub fn value_text(&self) -> Cow<'_, str> {
         text_of(self.value.as_deref())
     }
 }
 
 impl<'a> From<&'a OwnedConsumerRecord> for RecordData<'a> {
-    /// The same key, value, headers and timestamp, null where they are null.
+    /// The same key, value, headers and timestamp; null stays null.
     fn from(record: &'a OwnedConsumerRecord) -> Self {
         let headers = record.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
         RecordData::borrowed(record.key.as_deref(), record.value.as_deref(), headers, record.timestamp)

@@ -1,8 +1,9 @@
-//! Where to begin when there is no place to go on from, and saying so.
+//! Resets: where a consumer continues when its committed offset or its position cannot be used, and how that is
+//! reported.
 //!
-//! A position that does not follow from what was committed or sought is a reset, and every reset is reported: with the
-//! records of the poll that made it, or as an error where [`AutoOffsetReset::None`] forbids it. To begin where the policy
-//! says because nothing was ever committed is none: that is what the policy was chosen for.
+//! A reset is a move to an offset that was neither committed nor asked for by the program. Every reset is reported:
+//! with the records of the poll that made it, or as an error where [`AutoOffsetReset::None`] forbids it. Beginning
+//! where the policy says because nothing was ever committed is not a reset: the policy was chosen for that.
 
 use super::coordinator::Committed;
 use crate::{
@@ -15,8 +16,8 @@ use crate::{
 };
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-/// Where a consumer begins in a partition for which its group has no usable committed offset, and where it goes on when
-/// its place is not in the log any more.
+/// Where a consumer begins in a partition for which its group has no usable committed offset, and where it continues
+/// when its position is no longer in the log.
 ///
 /// As text, Kafka's values of `auto.offset.reset`: `earliest`, `latest`, `none`, `by_duration:PT1H` with a duration of
 /// ISO 8601 ([KIP-1106](https://cwiki.apache.org/confluence/display/KAFKA/KIP-1106%3A+Add+duration+based+offset+reset+option+for+consumer+clients)).
@@ -26,17 +27,18 @@ pub enum AutoOffsetReset {
     /// At the log start, so that nothing is missed. The default, unlike Kafka's: nobody loses data by not reading this.
     #[default]
     Earliest,
-    /// At the end, so that only what comes from now on is read. Kafka's default.
+    /// At the end, so that only records appended from now on are read. Kafka's default.
     ///
-    /// "Now" is when the consumer [subscribes](super::Consumer::subscribe) or is [assigned](super::Consumer::assign) the
-    /// partition, not its first poll: what comes in between is read. A partition that did not exist then (added since, or
-    /// of a topic made again) is read from its beginning. Only a position that is no longer in the log goes to the end
-    /// as it is at that moment, which [`resets`](super::ConsumerRecords::resets) reports.
+    /// "Now" is when the consumer [subscribes](super::Consumer::subscribe) or is [assigned](super::Consumer::assign)
+    /// the partition, not its first poll: records that come in between are read. A partition that did not exist then
+    /// (added since, or of a topic that was created again) is read from its beginning. Only a position that is no
+    /// longer in the log moves to the end as it is at that moment, which [`resets`](super::ConsumerRecords::resets)
+    /// reports.
     Latest,
     /// At the first record whose timestamp is at most this long before that same moment; like [`Latest`](Self::Latest)
-    /// when there is none, and in partitions that did not exist then. Where that record may lie in damage the poll fails
-    /// with `Corrupt` until the program [seeks](super::Consumer::seek): past it, to the error's
-    /// [`next_offset`](crate::Error::next_offset), for one.
+    /// when there is none, and in partitions that did not exist then. Where that record may lie in damage, the poll
+    /// fails with `Corrupt` until the program [seeks](super::Consumer::seek), for example to the error's
+    /// [`next_offset`](crate::Error::next_offset), past the damage.
     ByDuration(Duration),
     /// Nowhere: the poll fails with `NoOffset` or `OffsetOutOfRange` until the program seeks.
     None,
@@ -75,18 +77,19 @@ impl FromStr for AutoOffsetReset {
 
 crate::types::serde_as_text!(AutoOffsetReset);
 
-/// Why a position was not what had been committed or sought. A group that has committed nothing for a partition is no such
-/// case: it begins where [`AutoOffsetReset`] says, and nothing is reported.
+/// Why a consumer did not continue at the committed offset, or at the offset that it was moved to. A group that has
+/// committed nothing for a partition is not such a case: it begins where [`AutoOffsetReset`] says, and nothing is
+/// reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ResetReason {
     /// The position was before the log start (retention, or deleted records) or beyond the end.
     OutOfRange,
-    /// The records before the committed offset were lost in a crash: it lies beyond where its
-    /// [incarnation](crate::manual#words) of the partition ended, or beyond the end of the log. The consumer goes on where
-    /// that incarnation ended, whatever the policy (other than [`AutoOffsetReset::None`]): everything before was consumed,
-    /// everything from there on is new.
+    /// Records before the committed offset were lost in a crash: the offset lies beyond the end of its
+    /// [incarnation](crate::manual#words) of the partition, or beyond the end of the log. The consumer continues where
+    /// that incarnation ended, whatever the policy (other than [`AutoOffsetReset::None`]): everything before that was
+    /// consumed, everything from there on is new.
     IncarnationEnded,
     /// The offset was committed for a topic of this name that has been deleted since.
     TopicRecreated,
@@ -102,16 +105,16 @@ impl fmt::Display for ResetReason {
     }
 }
 
-/// A position that was not what had been committed or sought. As text, a sentence for log lines.
+/// A move to an offset that was neither committed nor asked for by the program. As text, a sentence for log lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OffsetReset {
     /// The partition.
     pub partition: TopicPartition,
-    /// What was committed, or where the consumer was.
+    /// The committed offset, or the consumer's position before.
     pub from: Offset,
-    /// Where it goes on.
+    /// Where the consumer continues.
     pub to: Offset,
     /// Why.
     pub reason: ResetReason,
@@ -120,11 +123,11 @@ pub struct OffsetReset {
 impl fmt::Display for OffsetReset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let OffsetReset { partition, from, to, reason } = self;
-        write!(f, "{partition} goes on at offset {to}, not at {from}: {reason}")
+        write!(f, "{partition} continues at offset {to}, not at {from}: {reason}")
     }
 }
 
-/// What decides about resets.
+/// What decides where a consumer begins and where a reset moves it.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     pub(super) env: Arc<dyn Env>,
@@ -133,14 +136,14 @@ pub(super) struct Policy {
     pub(super) group: Option<Arc<str>>,
 }
 
-/// When a consumer turned to a partition: what it calls the latest is decided then.
+/// The moment at which a consumer chose a partition, which decides what the latest is for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Since {
     time: Timestamp,
     end: Offset,
 }
 
-/// Where a partition begins, and the reset that this is.
+/// Where reading a partition begins, and the reset that this is, if any.
 pub(super) type Begin = (Offset, Option<OffsetReset>);
 
 impl Policy {
@@ -149,8 +152,8 @@ impl Policy {
         Since { time: self.env.now(), end: log.offsets().bound(self.isolation) }
     }
 
-    /// Where to begin in `log`, whose committed offset this is, for a consumer that turned to it then; `None` when `log` is
-    /// the younger one.
+    /// Where to begin in `log`, given its committed offset and when the consumer chose it; `None` for `since` when
+    /// `log` is younger than that choice.
     pub(super) fn begin(
         &self,
         log: &Arc<Log>,
@@ -160,7 +163,7 @@ impl Policy {
         let Some(committed) = committed else {
             let from = self.target(log, since)?.ok_or_else(|| self.no_offset(log))?;
             let to = from.max(log.offsets().log_start());
-            // What came since, and was removed before the first look, is missed.
+            // Records that came since and were removed before the first look are missed.
             let (partition, reason) = (log.identity.name.clone(), ResetReason::OutOfRange);
             return Ok((to, (from < to).then_some(OffsetReset { partition, from, to, reason })));
         };
@@ -171,7 +174,7 @@ impl Policy {
             return self.reset_since(log, since, offset, ResetReason::TopicRecreated);
         }
         let end = committed.incarnation.and_then(|number| log.incarnation_end(number));
-        // Before the first append after a crash there is no new incarnation yet, but the end already is where it is.
+        // Before the first append after a crash there is no new incarnation yet, but the log ends where it does.
         let end = end.map_or(log.offsets().log_end(), |end| end.min(log.offsets().log_end()));
         if offset > end {
             return self.reset(log, offset, ResetReason::IncarnationEnded).map(|(_, reset)| {
@@ -187,7 +190,7 @@ impl Policy {
         Ok((offset, None))
     }
 
-    /// Where the policy says to go in `log` now, or the error that it says instead.
+    /// Where the policy moves a consumer in `log` now, or the error that it returns instead.
     pub(super) fn reset(&self, log: &Arc<Log>, from: Offset, reason: ResetReason) -> Result<Begin> {
         self.reset_since(log, Some(self.now(log)), from, reason)
     }
@@ -204,7 +207,8 @@ impl Policy {
         Ok((to, Some(OffsetReset { partition, from, to, reason })))
     }
 
-    /// Where the policy says to go in `log`, to a consumer that turned to it then; `None` where it says nothing.
+    /// Where in `log` the policy begins, for a consumer that chose it at `since`; `None` where the policy names no
+    /// offset.
     fn target(&self, log: &Arc<Log>, since: Option<Since>) -> Result<Option<Offset>> {
         let start = log.offsets().log_start();
         Ok(match (self.auto, since) {
@@ -218,7 +222,7 @@ impl Policy {
                 let mut oldest = since.time.minus(age);
                 planted!(a_duration_without_its_edge => oldest = oldest.plus(Duration::from_millis(1)));
                 let found = offset_for_timestamp(log, oldest, self.isolation)?;
-                // Whatever its timestamp, what came since is not passed over.
+                // Records that came since are not skipped, whatever their timestamps.
                 let mut latest = since.end;
                 planted!(what_came_since_is_passed_over => latest = Offset::MAX);
                 Some(found.map_or(since.end, |found| found.offset.min(latest)))

@@ -15,20 +15,20 @@ promises! {
         "How often a poll commits the positions of what earlier polls returned"
         => [commit_with_every_poll, a_waiting_poll_commits_nothing];
     closing_commits_once_more: "src/consumer/builder.rs", "closing does it once more" => [a_close_commits_nothing];
-    turning_away_commits: "src/consumer/mod.rs", "A failure of an automatic commit; the consumer then reads on"
+    turning_away_commits: "src/consumer/mod.rs", "The failure of an automatic commit; the subscription or assignment then stays"
         => [who_turns_away_commits_nothing];
     dropping_does_not_commit: "src/consumer/mod.rs", "Dropping it does the same without the commit"
         => [a_drop_commits];
     a_commit_holds_whatever_others_committed: "src/consumer/commits.rs",
-        "When this returns these are the group's offsets, whatever another consumer or an administrator made of them since"
+        "When this returns, these are the group's offsets, whatever another consumer or an administrator committed before"
         => [commit_what_changed_here_alone];
-    a_commit_goes_back_as_well: "src/consumer/mod.rs", "of the offsets they commit the last one holds"
+    a_commit_goes_back_as_well: "src/consumer/mod.rs", "the last offset that any of them commits holds"
         => [a_commit_never_goes_back];
     what_is_there_is_not_written_again: "src/consumer/commits.rs",
-        "Where the group has them already, nothing is written" => [everything_is_news];
+        "If the group has them already, nothing is written" => [everything_is_news];
     a_record_that_is_done_does_not_come_again: "src/consumer/commits.rs",
         "Commits that this record, and all before it in its partition, are done" => [commit_the_record_itself];
-    what_is_noted_beside_an_offset_is_kept: "src/consumer/coordinator.rs", "what the committer notes beside it"
+    what_is_noted_beside_an_offset_is_kept: "src/consumer/coordinator.rs", "any text that the committer stores with it"
         => [metadata_is_no_news];
     a_deleted_topic_takes_its_own_offsets_alone: "src/streamlog/admin.rs",
         "Deletes a topic with its records and committed offsets" => [a_tombstone_forgets_the_group];

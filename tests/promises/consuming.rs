@@ -10,27 +10,27 @@ use streamlog::{
 
 promises! {
     a_seek_goes_to_its_record: "src/consumer/positions.rs",
-        "Goes to offset: the next poll returns records from there on"
+        "Moves to offset: the next poll returns records from there on"
         => [a_seek_keeps_what_was_fetched, a_seek_lands_behind_its_record];
-    every_record_comes_once: "src/consumer/poll.rs", "Records that were not returned before"
+    every_record_comes_once: "src/consumer/poll.rs", "Returns the records that follow those of earlier polls"
         => [the_rest_of_a_batch_is_skipped];
     a_position_is_that_of_the_next_record: "src/consumer/positions.rs",
         "The offset of the next record that a poll returns" => [a_position_is_the_last_record];
     a_poll_takes_no_more_than_it_may: "src/consumer/builder.rs", "The most records that a poll returns"
         => [a_poll_takes_whole_batches];
     a_poll_takes_no_more_bytes_than_it_may: "src/consumer/builder.rs",
-        "The bytes of records, decompressed, beyond which a poll takes no more" => [a_poll_counts_no_bytes];
-    every_partition_has_its_turn: "src/consumer/poll.rs", "of all partitions that have any, in turn"
+        "The size of the records of one poll, in bytes after decompression, at which it takes no more" => [a_poll_counts_no_bytes];
+    every_partition_has_its_turn: "src/consumer/poll.rs", "from all partitions that have any, in turn"
         => [the_first_partition_comes_first];
     nothing_is_read_where_it_is_paused: "src/consumer/positions.rs",
-        "Stops returning records of these partitions; places and assignment stay"
+        "Stops returning records of these partitions. Their positions and the assignment stay"
         => [what_is_paused_is_read, a_pause_drops_what_was_fetched];
     who_resumed_is_woken: "src/consumer/positions.rs", "Returns records of these partitions again"
         => [what_is_resumed_wakes_nobody];
     a_wakeup_comes_once_and_never_too_early: "src/manual/patterns.rs",
         "A wake-up ends the poll that runs, or the next one, so none comes too early"
         => [a_wakeup_between_polls_is_lost, a_wakeup_stays by Wakeup];
-    places_stay_where_the_assignment_does: "src/consumer/mod.rs", "places in partitions that stay are kept"
+    places_stay_where_the_assignment_does: "src/consumer/mod.rs", "Partitions that stay assigned keep their positions"
         => [who_assigns_again_begins_again];
     partitions_that_come_are_read: "src/consumer/mod.rs", "Partitions that are added later are read as well"
         => [partitions_that_come_are_missed];
@@ -58,7 +58,7 @@ promises! {
         "The offset after the last record of each of these partitions, assigned or not, that a consumer of this isolation level can read"
         => [an_end_is_what_is_written];
     damage_is_skipped_by_the_one_who_stands_there: "src/consumer/positions.rs",
-        "because it went elsewhere since, or was unassigned" => [any_damage_is_skipped];
+        "because it was moved or unassigned since" => [any_damage_is_skipped];
     an_owned_record_is_the_record: "src/consumer/records.rs", "The record with bytes that outlive the poll"
         => [an_owned_record_has_no_headers];
     the_last_header_of_a_name_counts: "src/codec/record/headers.rs", "The value of the last header of this name"

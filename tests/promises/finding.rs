@@ -23,7 +23,7 @@ promises! {
     of_the_largest_times_the_first_is_found: "src/partition/handle.rs",
         "The first record that carries the largest timestamp of the partition" => [the_last_of_the_largest_times];
     a_time_that_is_not_there_is_the_end: "src/consumer/positions.rs",
-        "Goes to the first record of each of these partitions whose timestamp is timestamp or later, or to the end where there is none"
+        "Moves to the first record of each of these partitions whose timestamp is timestamp or later, or to the end where there is none"
         => [no_such_time_is_the_beginning];
     the_last_ones_are_the_newest: "src/partition/handle.rs", "The newest count records, oldest of them first"
         => [last_takes_the_oldest_of_a_batch];
