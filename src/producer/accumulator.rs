@@ -1,9 +1,9 @@
-//! The batches of one producer for one partition, from a record to the queue of what is to be written.
+//! The batches of one producer for one partition, from a record to the queue of batches to be written.
 //!
-//! What is always true: records lie in the open batch, the queue and the list of what is written in the order of
-//! [`Accumulator::push`]; `state` is held for no longer than a record takes to be copied, and never while waiting or
-//! writing; the bytes of all of them are reserved; whoever lets go of `state` has told the sender's task of each time that it
-//! does not know of. How batches leave is in `drain`.
+//! Always true: records lie in the open batch, the queue and the list of written batches in the order of
+//! [`Accumulator::push`]; `state` is locked no longer than it takes to copy a record, and never while waiting or
+//! writing; the bytes of all records are reserved; before `state` is unlocked, each new time at which the sender must
+//! look here is in its schedule. How batches leave is in `drain`.
 
 use super::{
     body::Body,
@@ -46,9 +46,9 @@ const FIRST_ROOM: usize = 4 << 10;
 const RECORD_OVERHEAD: usize = 40;
 const HEADER_OVERHEAD: usize = 10;
 
-/// So many records share one look at the clock, where batches are short-lived.
+/// How many records share one look at the clock, if batches are short-lived.
 const RECORDS_PER_LOOK: u32 = 32;
-/// Up to this linger time batches are.
+/// The longest linger time with which they are.
 const SHORT_LINGER: Duration = Duration::from_millis(10);
 
 /// See the head of the file.
@@ -59,36 +59,36 @@ pub(super) struct Accumulator {
     /// For the schedule, which keeps nothing alive.
     me: Weak<Accumulator>,
     state: Mutex<State>,
-    /// Whether `state` has anything that a send must see to before it may write; changes under its lock.
+    /// Whether `state` has anything that a send must deal with before it writes; changes under its lock.
     busy: AtomicBool,
-    /// Held by the one who writes: sealed batches reach the log in the order of the queue.
+    /// Held by the thread that writes: sealed batches reach the log in the order of the queue.
     pub(super) out: Mutex<()>,
 }
 
-/// What records are gathered in.
+/// The batches of the accumulator, and what their next calls return.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) open: Option<OpenBatch>,
     pub(super) queue: VecDeque<QueuedBatch>,
-    /// Whether a batch was taken from the queue that is not in the log yet.
+    /// Whether a batch was taken from the queue and is not in the log yet.
     pub(super) writing: bool,
     /// Written, and waiting to be made durable.
     pub(super) written: VecDeque<WrittenBatch>,
     /// The failure that the next call returns.
     pub(super) error: Option<Error>,
     pub(super) closed: Option<&'static str>,
-    /// Whether the sender shall not wait for the open batch's time.
+    /// Whether the sender writes the open batch before its deadline.
     pub(super) expedited: bool,
-    /// Why what waits does not get on, and when that is tried again.
+    /// Why the waiting batches make no progress, and when they are tried again.
     pub(super) stuck: Option<Stuck>,
 }
 
-/// The state, while it is locked. Letting go of it says whether it has anything for a send to see to, and then wakes the
-/// sender's task where that has to look here earlier than it knows.
+/// The locked state. Dropping it notes whether a send has anything to deal with here, and then wakes the sender's task
+/// if it must look here earlier than it expects.
 pub(super) struct Locked<'a> {
     state: MutexGuard<'a, State>,
     accumulator: &'a Accumulator,
-    /// Dropped, and heard, when the state is unlocked.
+    /// Dropped when the state is unlocked, which wakes the task.
     wake: Option<Wake<'a>>,
 }
 
@@ -156,18 +156,18 @@ pub(super) struct WrittenBatch {
 /// A record that is in its batch, and the bytes it took there.
 pub(super) type Enqueued = (Delivery, usize);
 
-/// What became of an attempt.
+/// What became of an attempt to push a record.
 pub(super) enum Pushed {
     Queued(Enqueued),
-    /// It is queued, and its batch is to be written.
+    /// It is queued, and its batch must be written now.
     Full(Enqueued),
-    /// A batch was closed to make place for it.
+    /// A batch was closed to make room for it.
     Blocked,
     NoMemory,
 }
 
 impl State {
-    /// Tells the last failure, once, and refuses what comes after the end.
+    /// Returns the last failure, once, and `Closed` after the end.
     pub(super) fn check(&mut self) -> Result<()> {
         match (self.error.take(), self.closed) {
             (Some(error), _) => Err(error),
@@ -221,7 +221,8 @@ impl OpenBatch {
     }
 }
 
-/// How many records may share one look at the clock. A batch that stays open for long must not age them.
+/// How many records may share one look at the clock. In a batch that stays open for long their timestamps would be too
+/// old.
 fn looks(context: &Context) -> u32 {
     if context.settings.linger <= SHORT_LINGER && !context.sender.is_inline() { RECORDS_PER_LOOK } else { 1 }
 }
@@ -260,7 +261,7 @@ impl Accumulator {
         Locked { state: self.state.lock(), accumulator: self, wake: None }
     }
 
-    /// Whether a record enqueued before the call is not in the log yet, or a call has something to be told.
+    /// Whether a record enqueued before the call is not in the log yet, or the next call has an error to return.
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Acquire)
@@ -278,7 +279,7 @@ impl Accumulator {
         &self.log
     }
 
-    /// Whether its topic was deleted and nothing is left to be done here.
+    /// Whether its topic was deleted and nothing is left to do here.
     pub(super) fn is_over(&self) -> bool {
         self.topic.is_deleted() && self.is_done()
     }
@@ -289,18 +290,18 @@ impl Accumulator {
         state.open.is_none() && state.queue.is_empty() && state.written.is_empty() && !state.writing
     }
 
-    /// Whether a record would be refused now whatever it is. Tells the last failure, once.
+    /// The error with which any record would be refused now. Returns the last failure, once.
     pub(super) fn check(&self) -> Result<()> {
         self.lock().check()?;
         self.log.refusal().map_or(Ok(()), Err)
     }
 
-    /// Puts a record without a timestamp of its own into the open batch, if that has room. `None`, and nothing happened,
-    /// where anything else is the case: [`Accumulator::push`] deals with that. Calling [`OpenBatch::push`] here, whose
-    /// result is one more copy of the delivery, took a twentieth off the rate.
+    /// Puts a record without a timestamp of its own into the open batch, if that has room. In all other cases it does
+    /// nothing and returns `None`: [`Accumulator::push`] deals with them. Calling [`OpenBatch::push`] here, which
+    /// copies the delivery once more, lowered the rate by a twentieth.
     #[inline(always)]
     pub(super) fn enqueue_quickly(&self, data: &RecordData<'_>) -> Option<Enqueued> {
-        // The batch is open and stays so: nothing becomes busy that was not.
+        // The batch is open and stays open, so `busy` need not change.
         let mut state = self.state.lock();
         if state.error.is_some() || state.closed.is_some() || data.timestamp.is_some() {
             return None;
@@ -313,7 +314,7 @@ impl Accumulator {
         Some((Delivery::new(Arc::clone(&open.promise), index, timestamp), bytes))
     }
 
-    /// Puts a record into a batch, where that has room or can be made to.
+    /// Puts a record into a batch that has room, or can be given some.
     #[inline]
     pub(super) fn push(self: &Arc<Self>, data: &RecordData<'_>) -> Result<Pushed> {
         let state = &mut self.lock();
@@ -351,7 +352,7 @@ impl Accumulator {
         Ok(Pushed::Blocked)
     }
 
-    /// Begins a batch with a record. A record that is refused leaves no batch behind.
+    /// Begins a batch with a record. A refused record begins none.
     fn begin(
         self: &Arc<Self>,
         state: &mut Locked<'_>,
@@ -392,7 +393,7 @@ impl Accumulator {
         }
     }
 
-    /// A record that does not fit into a batch of the usual size makes one of its own, and is refused at once where its
+    /// A record that does not fit into a batch of the usual size gets one of its own. It is refused immediately if its
     /// topic would not take it.
     fn push_alone(
         self: &Arc<Self>,

@@ -1,4 +1,5 @@
-//! The accumulators of one producer: how they come and end, and how their memory comes back to a record that waits for it.
+//! The accumulators of one producer: how they are created and closed, and how their memory is freed for a record that
+//! waits for it.
 
 use crate::{
     env::sync::Mutex,
@@ -22,7 +23,7 @@ pub(super) struct Accumulators {
 #[derive(Default)]
 struct List {
     accumulators: Vec<Arc<Accumulator>>,
-    /// With this many accumulators those of deleted topics are looked for.
+    /// At this many accumulators, those of deleted topics are removed.
     purge_at: usize,
     closed: Option<&'static str>,
 }
@@ -37,7 +38,7 @@ impl Accumulators {
         &self.context
     }
 
-    /// `Closed` once the producer or its log was closed, `Forked` in a child of the process that opened that.
+    /// `Closed` once the producer or its log was closed, `Forked` in a child of the process that opened the log.
     pub(super) fn check_usable(&self) -> Result<()> {
         self.context.check_process()?;
         self.check_open()
@@ -81,7 +82,7 @@ impl Accumulators {
         self.outcome()
     }
 
-    /// From now on every call gets `Closed`; says whether that is news.
+    /// From now on every call gets `Closed`; returns whether this was the first call of it.
     pub(super) fn end(&self, what: &'static str) -> bool {
         let mut list = self.list.lock();
         if list.closed.is_some() {
@@ -95,7 +96,7 @@ impl Accumulators {
         true
     }
 
-    /// Waits until the deadline for what is on its way. The sender keeps what is left.
+    /// Waits for the queued records until the deadline. The sender keeps what is left.
     pub(super) fn leave(self: &Arc<Self>, deadline: Duration) {
         let sender = &self.context.sender;
         if sender.is_inline() {
@@ -108,7 +109,7 @@ impl Accumulators {
         sender.leave(Arc::clone(self) as Arc<dyn Client>);
     }
 
-    /// Hurries everything on its way, so that memory comes back; writes it where that is wanted.
+    /// Expedites everything that is queued, so that memory is freed; with `write`, this thread writes it.
     pub(super) fn reclaim(&self, write: bool) {
         let sender = &self.context.sender;
         if sender.is_inline() {
@@ -124,7 +125,7 @@ impl Accumulators {
         }
     }
 
-    /// Puts a record into a batch. With the buffer full it waits for room, unless it may not.
+    /// Puts a record into a batch. With the buffer full, it waits for room if it may.
     #[inline(never)]
     pub(super) fn enqueue(
         &self,
@@ -148,7 +149,7 @@ impl Accumulators {
         }
     }
 
-    /// Everything of this producer is written, so that memory comes back; then waits until some did.
+    /// Has everything of this producer written, so that memory is freed; then waits until some is.
     #[cold]
     fn wait_for_memory(&self, seen: u64, since: &mut Option<Duration>, may_wait: bool) -> Result<()> {
         let context = &self.context;
@@ -184,10 +185,11 @@ impl Client for Accumulators {
 
     fn outcome(&self) -> Result<()> {
         // Every error is taken, so that none turns up in a later call.
-        let told: Vec<Error> = self.all().iter().filter_map(|accumulator| accumulator.take_error()).collect();
+        let errors: Vec<Error> =
+            self.all().iter().filter_map(|accumulator| accumulator.take_error()).collect();
         let mut failure = self.context.undelivered.take_failure();
         planted!(what_was_told_is_no_failure => failure = None);
-        failure.into_iter().chain(told).next().map_or(Ok(()), Err)
+        failure.into_iter().chain(errors).next().map_or(Ok(()), Err)
     }
 
     fn is_done(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The records of a batch that is on its way: as they were put in, or sealed.
+//! The records of a queued batch: as they were put in, or sealed.
 
 use crate::{
     codec::builder::{BatchBuilder, SealedBatch},
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// See the head of the file.
 pub(super) enum Body {
-    /// Not compressed yet, with the settings under which it was begun.
+    /// Not compressed yet, with the settings under which the batch was begun.
     Filled(BatchBuilder, Arc<LogConfig>),
     /// As it is written.
     Sealed(SealedBatch),

@@ -1,6 +1,7 @@
-//! How many bytes a producer holds that are not acknowledged yet, and buffers that are free.
+//! A producer's memory: the bytes of its records that are not acknowledged yet, and buffers that are free.
 //!
-//! Taken in steps by batches that grow, given back when a batch is acknowledged or failed. Never more than the limit.
+//! A growing batch reserves bytes in steps; they are released when the batch is acknowledged or has failed. The sum
+//! never exceeds the limit.
 
 use crate::env::sync::{AtomicUsize, Mutex, Ordering, Signal};
 
@@ -21,12 +22,12 @@ impl Memory {
         Memory { limit, used: AtomicUsize::new(0), freed: Signal::new(), spares: Mutex::default() }
     }
 
-    /// A buffer that served another batch, or an empty one.
+    /// A buffer of an earlier batch, or an empty one.
     pub(super) fn buffer(&self) -> Vec<u8> {
         self.spares.lock().pop().unwrap_or_default()
     }
 
-    /// Takes back the buffer of a batch.
+    /// Keeps the buffer of a batch for a later one.
     pub(super) fn recycle(&self, buffer: Vec<u8>) {
         let mut spares = self.spares.lock();
         if spares.len() < SPARES {
@@ -34,7 +35,7 @@ impl Memory {
         }
     }
 
-    /// Takes `bytes` if there are so many.
+    /// Reserves `bytes`, if that many are left.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
         let fits = |sum: &usize| {
             planted!(a_buffer_is_never_full => return true);
@@ -44,13 +45,13 @@ impl Memory {
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, sum).is_ok()
     }
 
-    /// Takes `wanted` bytes, or `needed` where there are fewer; says how many.
+    /// Reserves `wanted` bytes, or `needed` if fewer are left; returns how many.
     pub(super) fn reserve_up_to(&self, wanted: usize, needed: usize) -> Option<usize> {
         let wanted = wanted.max(needed);
         [wanted, needed].into_iter().find(|bytes| self.reserve(*bytes))
     }
 
-    /// Gives `bytes` back.
+    /// Releases `bytes`.
     pub(super) fn release(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::SeqCst);
         debug_assert!(before >= bytes);
@@ -65,7 +66,7 @@ impl Memory {
         self.used.load(Ordering::SeqCst)
     }
 
-    /// Notified when something was given back.
+    /// Notified when bytes are released.
     pub(super) fn freed(&self) -> &Signal {
         &self.freed
     }

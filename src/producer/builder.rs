@@ -1,4 +1,4 @@
-//! How a producer is set up.
+//! The settings of a producer.
 
 use super::Producer;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 use std::{fmt, sync::Arc, time::Duration};
 
-/// Builds a [`Producer`]. Producers built from clones share a partitioner that was given.
+/// Builds a [`Producer`]. Producers built from clones of one builder share its partitioner, if one was given.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -59,51 +59,54 @@ impl ProducerBuilder {
         self
     }
 
-    /// How large a batch of enqueued records becomes, in bytes before compression. 64 KiB unless set. A larger record
-    /// makes a batch of its own.
+    /// How large a batch of enqueued records becomes, in bytes before compression. Default: 64 KiB. A larger record
+    /// gets a batch of its own.
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.settings.batch_size = bytes;
         self
     }
 
-    /// How long an enqueued record waits for others to share its batch. One millisecond unless set. `send` never waits.
+    /// How long an enqueued record waits for others to share its batch. Default: one millisecond.
+    /// [`send`](Producer::send) never waits.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.linger = linger;
         self
     }
 
-    /// How many bytes of enqueued records may wait to be acknowledged, over all partitions. 8 MiB unless set.
+    /// How many bytes of enqueued records may wait to be acknowledged, in all partitions together. Default: 8 MiB.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.settings.buffer_memory = bytes;
         self
     }
 
-    /// How long `enqueue` waits for room in a full buffer before it fails with `Timeout`; with zero it fails immediately,
-    /// with `QueueFull`. And how long a batch that finds the disk full is tried again before its records are
-    /// [`Undelivered`](crate::Error::Undelivered); with zero the first failure is final. A minute unless set.
+    /// How long [`enqueue`](Producer::enqueue) waits for room in a full buffer before it fails with `Timeout`; with
+    /// zero it fails immediately, with `QueueFull`. Also how long a batch that finds the disk full is tried again
+    /// before its records are [`Undelivered`](crate::Error::Undelivered); with zero the first failure is final.
+    /// Default: one minute.
     pub fn max_block(mut self, time: Duration) -> Self {
         self.settings.max_block = time;
         self
     }
 
-    /// How batches are compressed in topics that leave it to the producer. Not at all unless set.
+    /// How batches are compressed in topics that leave it to the producer. Default: [`Compression::None`].
     pub fn compression(mut self, compression: Compression) -> Self {
         self.settings.compression = compression;
         self
     }
 
-    /// Who chooses the partitions of records that do not name one. [`DefaultPartitioner`] unless set.
+    /// Chooses the partition of each record that does not name one. Default: [`DefaultPartitioner`], which chooses as
+    /// Kafka does.
     pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
         self.partitioner = Some(Arc::new(partitioner));
         self
     }
 
-    /// The producer.
+    /// Builds the producer.
     ///
     /// # Errors
     ///
-    /// `InvalidConfig` names the setting; `CodecUnavailable` when the codec is not in this build; `ReadOnly` and
-    /// `Closed` when nothing can be written.
+    /// `InvalidConfig` names the setting and what it must be; `CodecUnavailable` when this build lacks the codec;
+    /// `ReadOnly` and `Closed` when nothing can be written.
     pub fn build(self) -> Result<Producer> {
         let ProducerBuilder { sender, settings, partitioner, keeper } = self;
         sender.catalog().data_dir().check_writable()?;
@@ -118,7 +121,7 @@ impl ProducerBuilder {
     }
 }
 
-/// Who chooses partitions.
+/// What chooses partitions.
 pub(super) enum Choice {
     Default(DefaultPartitioner),
     Custom(Arc<dyn Partitioner>),

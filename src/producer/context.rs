@@ -1,4 +1,4 @@
-//! What a producer shares with its batches: settings, buffer memory, what could not be delivered, and the way to the sender.
+//! What a producer shares with its batches: settings, buffer memory, undelivered records and the sender.
 
 use crate::{
     env::{Env, process::Process},
@@ -47,7 +47,7 @@ impl Context {
         if self.process.is_this() { Ok(()) } else { Err(self.sender.catalog().data_dir().forked()) }
     }
 
-    /// As [`check_process`](Self::check_process), for one who asks per record: see [`Process::seems_this`].
+    /// As [`check_process`](Self::check_process), for a caller that asks per record: see [`Process::seems_this`].
     #[inline]
     pub(super) fn glance_at_process(&self) -> Result<()> {
         if self.process.seems_this() { Ok(()) } else { Err(self.sender.catalog().data_dir().forked()) }

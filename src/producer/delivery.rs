@@ -1,8 +1,8 @@
-//! What became of an enqueued record.
+//! The result of an enqueued record.
 //!
-//! All records of a batch share one [`BatchResult`], which is settled once, when the batch is acknowledged or has failed.
-//! A [`Delivery`] is a reference to it and the record's place in the batch. The result keeps its queue alive, so that what
-//! was accepted is written also when the producer is gone.
+//! All records of a batch share one [`BatchResult`], which is settled once, when the batch is acknowledged or has
+//! failed. A [`Delivery`] is a reference to it and the record's index in the batch. The result keeps its queue alive,
+//! so that an accepted record is written even if the producer is gone.
 
 use super::{record::RecordMetadata, sender::Drain};
 use crate::{
@@ -25,7 +25,7 @@ impl BatchResult {
         Arc::new(BatchResult { drain, outcome: OnceLock::new(), settled: Signal::new() })
     }
 
-    /// Says how it ended. Only the first word counts.
+    /// Settles the result. Only the first call counts.
     pub(super) fn settle(&self, outcome: Result<Appended>) {
         if self.outcome.set(outcome).is_ok() {
             unless_planted!(what_is_settled_wakes_nobody => self.settled.notify());
@@ -41,7 +41,7 @@ impl BatchResult {
         self.outcome.get().is_some()
     }
 
-    /// Waits until it is settled, or the deadline has come. Where nobody else does it, the caller does the work.
+    /// Waits until it is settled, or until the deadline. Without a background task the caller does the work.
     pub(super) fn wait(&self, deadline: Option<Duration>) {
         let sender = self.drain.sender();
         if !sender.is_inline() {
@@ -56,7 +56,7 @@ impl BatchResult {
         }
     }
 
-    /// Sleeps until it is settled, or the deadline has come.
+    /// Sleeps until it is settled, or until the deadline.
     pub(super) fn sleep(&self, deadline: Duration) {
         self.sleep_until((deadline != Duration::MAX).then_some(deadline));
     }
@@ -73,9 +73,9 @@ impl BatchResult {
     }
 }
 
-/// An enqueued record on its way. Dropping it changes nothing: the record is written all the same, and where that fails for
-/// good, [`Producer::flush`](super::Producer::flush) says so. It keeps no log open; where producer and log are gone, it
-/// reports how their end left the record.
+/// The result of an enqueued record, which may still be pending. Dropping a `Delivery` changes nothing: the record is
+/// written all the same, and if that fails for good, [`Producer::flush`](super::Producer::flush) reports it. It does
+/// not keep the log open; after the producer and the log are closed, it reports what became of the record.
 #[derive(Clone)]
 pub struct Delivery {
     promise: Arc<BatchResult>,
@@ -88,13 +88,13 @@ impl Delivery {
         Delivery { promise, index, timestamp }
     }
 
-    /// Waits until the record is acknowledged, and says where it went.
+    /// Waits until the record is acknowledged, and says where it went. By default the record then survives a power cut.
     ///
     /// # Errors
     ///
-    /// `Undelivered` when its batch, or one of the same partition before it, failed for good: the record was not written, or
-    /// is not known to be durable. A failure that can pass, as a full disk, does not count yet: the record stays on its
-    /// way for the time of [`max_block`](super::ProducerBuilder::max_block).
+    /// `Undelivered` when its batch, or an earlier one of the same partition, failed for good: the record was not
+    /// written, or is not known to be durable. A failure that can pass, such as a full disk, is not reported until the
+    /// record has been tried again for [`max_block`](super::ProducerBuilder::max_block).
     pub fn wait(&self) -> Result<RecordMetadata> {
         loop {
             if let Some(result) = self.try_result() {
@@ -104,11 +104,11 @@ impl Delivery {
         }
     }
 
-    /// As [`Delivery::wait`], for at most so long.
+    /// As [`Delivery::wait`], for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// Also `Timeout`: the record is still on its way then, and may be waited for again.
+    /// As for [`Delivery::wait`]; `Timeout` while the record is still pending: it may be waited for again.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<RecordMetadata> {
         if let Some(result) = self.try_result() {
             return result;
@@ -119,15 +119,15 @@ impl Delivery {
             .unwrap_or(Err(Error::Timeout { what: "a record to be acknowledged", after: timeout }))
     }
 
-    /// Whether it was acknowledged, or has failed.
+    /// Whether the record was acknowledged or has failed.
     pub fn is_done(&self) -> bool {
         self.promise.is_settled() || self.promise.drain.log().check_process().is_err()
     }
 
-    /// How it ended; `None` while it is on its way.
+    /// The result; `None` while it is pending.
     pub fn try_result(&self) -> Option<Result<RecordMetadata>> {
         let Some(outcome) = self.promise.outcome.get() else {
-            // Nobody in a child settles it.
+            // No thread of a forked child settles it.
             return self.promise.drain.log().check_process().err().map(Err);
         };
         Some(outcome.as_ref().map_err(Error::clone).map(|appended| {

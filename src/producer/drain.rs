@@ -1,11 +1,11 @@
 //! How an accumulator's batches leave: sealed, into the log, acknowledged.
 //!
-//! Whoever holds `out` writes the queue from its front; sealing and writing happen without `state`. Whoever lets go of
-//! `out` looks at the queue again, so one who found it taken may leave: what it queued is seen.
+//! The thread that holds `out` writes the queue from its front; it seals and writes without `state`. After it has
+//! released `out` it looks at the queue again, so a thread that finds `out` taken may leave: what it queued is seen.
 //!
-//! A failure that can pass leaves the batch at the front of the queue, or of what is written and not durable, and the sender
-//! looks here again after a pause; what lies behind it waits, so that the order stays. Any other failure, and one that did
-//! not pass in time, gives up the batch and all that queued behind it.
+//! A failure that can pass leaves the batch at the front of the queue, or of the written batches that are not durable
+//! yet, and the sender looks here again after a pause; later batches wait, so that the order stays. Any other failure,
+//! and one that did not pass in time, gives up the batch and all that were queued after it.
 
 use crate::{
     codec::builder::SealedBatch,
@@ -24,10 +24,10 @@ use crate::{
 };
 use std::{io, sync::Arc, time::Duration};
 
-/// How many batches an enqueueing call writes at most: it must not end up writing for everybody for ever.
+/// How many batches an enqueueing call writes at most: it must not end up writing for all threads forever.
 const BATCHES_PER_CALL: usize = 8;
 
-/// Whether what did not get on is tried again before its time.
+/// Whether a failed batch is tried again before its pause is over.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attempt {
     Now,
@@ -36,7 +36,7 @@ pub(super) enum Attempt {
 
 /// What became of the batch at the front of the queue.
 enum Step {
-    /// It left, one way or the other.
+    /// It left, written or given up.
     Done,
     /// There is none.
     Empty,
@@ -45,7 +45,7 @@ enum Step {
 }
 
 impl State {
-    /// When there is something to do here that nobody is at: at once, unless that failed a moment ago.
+    /// When the sender must look here: immediately if anything waits, or after the pause if that has just failed.
     fn next_look(&self) -> Option<Duration> {
         let waits = !self.queue.is_empty() || !self.written.is_empty();
         waits.then(|| self.stuck.as_ref().map_or(Duration::ZERO, |stuck| stuck.next))
@@ -53,7 +53,7 @@ impl State {
 }
 
 impl Accumulator {
-    /// Writes what is queued, unless somebody is at it.
+    /// Writes what is queued, unless another thread is writing it.
     pub(super) fn write_some(&self) {
         let mut left = BATCHES_PER_CALL;
         while left > 0 {
@@ -93,10 +93,10 @@ impl Accumulator {
     ///
     /// # Errors
     ///
-    /// Nothing of `batch` was kept. What keeps the queue from being written keeps `batch` from it too.
+    /// Nothing of `batch` was kept. If the queue cannot be written, `batch` is refused for the same reason.
     pub(super) fn send(&self, batch: &mut SealedBatch) -> Result<Appended> {
         planted!(a_send_overtakes_what_was_enqueued => return self.log().append(batch));
-        // What this thread enqueued before, or another thread that it heard of, has made it busy.
+        // Records that this thread enqueued, or another thread before it told this one, have made it busy.
         if !self.is_busy() {
             return self.log().append(batch);
         }
@@ -173,7 +173,7 @@ impl Accumulator {
         }
     }
 
-    /// Puts a batch into the log, or gives it back.
+    /// Appends a batch to the log, or hands it back.
     fn append(&self, body: Body) -> Result<(Appended, SealedBatch), Box<(Body, Error)>> {
         let mut sealed = match body {
             Body::Sealed(sealed) => sealed,
@@ -203,7 +203,7 @@ impl Accumulator {
         memory.release(reserved);
     }
 
-    /// Leaves to the sender what an enqueueing call does not do: the rest of the queue, and making durable.
+    /// Leaves to the sender what an enqueueing call does not do: writing the rest of the queue, and flushing.
     fn hand_over(&self) {
         let mut state = self.lock();
         if let Some(at) = state.next_look() {
@@ -211,7 +211,7 @@ impl Accumulator {
         }
     }
 
-    /// Asks the sender to write and make durable now what is here.
+    /// Asks the sender to write and flush everything here now.
     pub(super) fn expedite(&self) {
         let mut state = self.lock();
         let at = if state.open.is_some() { Some(Duration::ZERO) } else { None };
@@ -221,7 +221,7 @@ impl Accumulator {
         }
     }
 
-    /// Whether what failed is tried again: the sender looks here for that.
+    /// Whether a failed batch stays to be tried again, for which the sender looks here.
     fn stays(&self, state: &mut Locked<'_>, error: &Error) -> bool {
         planted!(a_full_disk_is_final => return false);
         if !error.can_pass() {
@@ -236,14 +236,14 @@ impl Accumulator {
         true
     }
 
-    /// Gives up what waits to be written; the next call tells it.
+    /// Gives up the batches that wait to be written; the next call reports it.
     fn give_up_queued(&self, state: &mut Locked<'_>, cause: Error) {
         state.close_open();
         let lost = std::mem::take(&mut state.queue).into_iter();
         self.give_up(state, cause, lost.map(|batch| (batch, false)).collect());
     }
 
-    /// Gives up what is written and not durable, and what waits behind it.
+    /// Gives up the batches that are written and not durable, and those queued after them.
     fn give_up_written(&self, state: &mut Locked<'_>, cause: Error) {
         state.close_open();
         let mut lost: Vec<_> = state.take_written().map(|batch| (batch, true)).collect();
@@ -281,7 +281,7 @@ impl Accumulator {
         self.lock().closed.get_or_insert(what);
     }
 
-    /// The failure that was not told yet.
+    /// The failure that no call has returned yet.
     pub(super) fn take_error(&self) -> Option<Error> {
         self.lock().error.take()
     }
@@ -295,7 +295,7 @@ impl Accumulator {
 }
 
 impl Caretaker for Accumulator {
-    /// Writes everything where the open batch's time is over, or something waits in the queue.
+    /// Writes everything if the open batch's time is over or something waits in the queue.
     fn attend(self: Arc<Self>, now: Duration) -> Attended {
         let mut state = self.lock();
         if let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next).filter(|next| *next > now) {
@@ -318,8 +318,8 @@ impl Caretaker for Accumulator {
         end.map(|end| (Arc::clone(self.log()), end))
     }
 
-    /// Acknowledges what lies below `end`. After a failure that can pass the sender tries again; any other one gives up all
-    /// that is not acknowledged.
+    /// Acknowledges the batches below `end`. After a failure that can pass the sender tries again; after any other,
+    /// everything that is not acknowledged is given up.
     fn settle(&self, end: Offset, result: &Result<()>) {
         let mut state = self.lock();
         match result {
@@ -372,7 +372,7 @@ impl Drain for Accumulator {
         };
         let (sender, env) = (self.sender(), self.context().env());
         while !last.is_settled() && env.monotonic() < deadline {
-            // Another thread that is at it settles it, or says when it is tried again.
+            // The thread that is writing it settles it, or sets the time of the next attempt.
             last.sleep(self.next_attempt().unwrap_or(Duration::ZERO).min(deadline));
             sender.serve(&[last.drain()]);
         }
@@ -389,7 +389,8 @@ impl Drain for Accumulator {
 }
 
 impl State {
-    /// Has the next call return this, with the records of a failure that none was told of yet.
+    /// Has the next call return this error, which then counts the records of an earlier failure that no call has
+    /// returned.
     fn note(&mut self, mut error: Error) {
         if let Some(before) = &self.error {
             error.counts_also(before);
@@ -411,7 +412,8 @@ impl WrittenBatch {
     }
 }
 
-/// A batch between queue and log. Where writing it ends in a panic, its records are lost, and those behind it are given up.
+/// A batch between queue and log. If writing it ends in a panic, its records are lost, and the batches after it are
+/// given up.
 struct InHand<'a> {
     accumulator: &'a Accumulator,
     batch: Option<(Arc<BatchResult>, usize, u32)>,

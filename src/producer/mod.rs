@@ -1,13 +1,13 @@
 //! Producing: records to topics, one at a time, in batches, or pipelined.
 //!
-//! A [`Producer`] finds each record's partition and gathers enqueued records there, in an `accumulator`. `drain`
-//! is how its batches leave, `sender` what all producers of a log share. The only lock on a record's way is that of its
-//! partition's accumulator; nothing of the user's runs while one is held.
+//! A [`Producer`] finds each record's partition and gathers enqueued records there, in an `accumulator`. `drain` is how
+//! its batches leave, and `sender` is what all producers of a log share. The only lock on a record's way is that of its
+//! partition's accumulator; no code of the user's runs while one is held.
 //!
-//! Always true: the records that one thread gives to one partition are in the log in that order; a record that was
-//! refused is nowhere. A batch that cannot be written now and may be later is tried again, before all that queued behind
-//! it. One that fails for good fails those behind it: the partition's next call says so, once, and the next flush, and
-//! `undelivered` has their records.
+//! Always true: the records that one thread gives to one partition are in the log in that order; a refused record
+//! leaves no trace. A batch that fails for a reason that can pass is tried again, before all batches queued after it. A
+//! batch that fails for good fails those after it: the partition's next call reports it, once, and so does the next
+//! flush, and `undelivered` has their records.
 
 mod accumulator;
 mod accumulators;
@@ -56,8 +56,8 @@ use std::{fmt, sync::Arc, time::Duration};
 /// How long dropping the last clone waits for what was enqueued.
 const DROP_TIME: Duration = Duration::from_secs(5);
 
-/// Writes records. A cheap handle that threads share freely: clones are the same producer. The
-/// [`Streamlog`](crate::Streamlog) that it comes from stays open as long as it is held.
+/// Writes records. A cheap handle that threads share freely: clones are the same producer. It keeps its
+/// [`Streamlog`](crate::Streamlog) open.
 ///
 /// | call | returns | for |
 /// |---|---|---|
@@ -66,18 +66,18 @@ const DROP_TIME: Duration = Duration::from_secs(5);
 /// | [`send_all`](Producer::send_all) | once all are acknowledged | any number |
 /// | [`enqueue`](Producer::enqueue) | immediately, with a [`Delivery`] | throughput |
 ///
-/// After `enqueue` has returned, the record is written, flushed and visible within the linger time plus one flush,
-/// without another call (where [threads are forbidden](crate::config::Builder::background_thread), inside some later call).
-/// Dropping the last clone waits up to five seconds for what was enqueued and swallows errors:
-/// [`close`](Producer::close) or [`flush`](Producer::flush) reports them.
+/// Once `enqueue` has returned, the record is written, flushed and visible within the linger time plus one flush,
+/// without another call (where [threads are forbidden](crate::config::Builder::background_thread), inside some later
+/// call). Dropping the last clone waits up to five seconds for enqueued records and swallows errors;
+/// [`close`](Producer::close) and [`flush`](Producer::flush) report them.
 ///
-/// **What was accepted is not dropped over a failure that can pass**, such as a full disk: its batch stays where it is and is
-/// tried again until [`max_block`](ProducerBuilder::max_block) is over, and later records of that partition wait behind it.
-/// What fails for good is an [`Error::Undelivered`], which says how many records it is about; it comes
+/// **An accepted record is not dropped over a failure that can pass**, such as a full disk: its batch stays where it is
+/// and is tried again until [`max_block`](ProducerBuilder::max_block) is over, and later records of that partition
+/// wait. A failure for good is an [`Error::Undelivered`], which says how many records failed. It is reported
 ///
-/// * from the [`Delivery`] of each of these records,
-/// * once, from the next `enqueue` or `send` to their partition, whose own record is not written then,
-/// * from the next [`flush`](Producer::flush) or [`close`](Producer::close), also where another call reported it before.
+/// * by the [`Delivery`] of each of these records,
+/// * by the next `enqueue` or `send` to their partition, once, and the record of that call is not written,
+/// * by the next [`flush`](Producer::flush) or [`close`](Producer::close), even if another call has reported it.
 ///
 /// [`take_undelivered`](Producer::take_undelivered) hands the records back.
 ///
@@ -101,7 +101,7 @@ struct Inner {
     accumulators: Arc<Accumulators>,
     topics: Topics,
     partitioner: Choice,
-    /// Let go of last: by then what was enqueued is written.
+    /// Dropped last: by then the enqueued records are written.
     _keeper: Keeper,
 }
 
@@ -132,27 +132,31 @@ impl Producer {
         Producer { inner, hint: AtomicUsize::new(0) }
     }
 
-    /// Writes a record and returns when it is acknowledged: as durable as its topic says, which unless configured
-    /// otherwise is on the medium. Records enqueued before for its partition are written before it.
+    /// Writes a record and returns when it is acknowledged: as durable as its topic says. By default the record then
+    /// survives a power cut. Records enqueued before for its partition are written before it.
     ///
     /// # Errors
     ///
     /// `UnknownTopic`, `UnknownPartition`, `InvalidTopic` for internal topics, `RecordTooLarge`, `InvalidTimestamp`,
-    /// `DiskFull`, `Io`, `Corrupt`, `ReadOnly`, `Closed`: nothing of the record was kept. `Poisoned` when a flush failed,
-    /// now or earlier: the partition takes no more records, nobody reads this one, and whether it is there after the
-    /// next opening is unknown. Once, `Undelivered`, when records enqueued before for its partition failed for good; this
-    /// record was not written then. `DiskFull` also when it is those that find no space: they stay on their way.
+    /// `DiskFull`, `Io`, `Corrupt`, `ReadOnly`, `Closed`: the record left no trace. `DiskFull` also when records
+    /// enqueued before it find no space: those stay queued.
+    ///
+    /// `Poisoned` when a flush failed, now or earlier: the partition takes no more records, no reader sees this one,
+    /// and whether it is there after the next opening is unknown.
+    ///
+    /// `Undelivered`, once, when records enqueued before for its partition failed for good: this record was not written
+    /// then.
     pub fn send(&self, record: ProducerRecord<'_>) -> Result<RecordMetadata> {
         self.send_with(record, Durability::Written)
     }
 
-    /// As [`Producer::send`], and at least as durable as `durability`, where the topic asks for less.
+    /// As [`Producer::send`], but at least as durable as `durability` says, even if the topic asks for less.
     ///
     /// # Errors
     ///
-    /// As for [`Producer::send`]. Where more than the topic's own durability was asked for, or `flush.messages` does so,
-    /// any error may come from the flush: the record is then in the log and readers of that topic see it, but it is not
-    /// known to be durable.
+    /// As for [`Producer::send`]. If the flush was asked for by `durability` or by `flush.messages`, and not by the
+    /// topic's own durability, any error may come from that flush: the record is then in the log, and readers see it,
+    /// but it is not known to be durable.
     pub fn send_with(&self, record: ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
         self.inner.context.check_process()?;
         let result = self.send_now(&record, durability);
@@ -160,7 +164,7 @@ impl Producer {
         result
     }
 
-    /// Straight on, as [`Producer::enqueue_now`]: a result handed through closures is copied by each.
+    /// Without closures, as [`Producer::enqueue_now`]: each would copy the result that is handed through it.
     #[inline(always)]
     fn send_now(&self, record: &ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
         let mut found = None;
@@ -174,7 +178,7 @@ impl Producer {
         recycle(batch);
         if appended.must_flush || durability == Durability::Flushed {
             let acknowledged = log.acknowledge(appended.next_offset, true);
-            // What was enqueued before lies below.
+            // The records enqueued before lie below.
             accumulator.settle(appended.next_offset, &acknowledged);
             acknowledged?;
         }
@@ -183,23 +187,25 @@ impl Producer {
         Ok(RecordMetadata::of(&appended, 0, timestamp, &log.identity.name))
     }
 
-    /// Puts a record into its partition's batch and returns immediately. The batch is written when it is full or its linger
-    /// time is over. With the buffer full the call waits for room, for as long as `max_block` says: a minute unless set.
+    /// Puts a record into its partition's batch and returns immediately: nothing is durable yet. The batch is written
+    /// when it is full or its linger time is over; the [`Delivery`] reports when the record is acknowledged. With the
+    /// buffer full, the call waits for room, for at most [`max_block`](ProducerBuilder::max_block), a minute by
+    /// default.
     ///
     /// # Errors
     ///
-    /// As for [`Producer::send`] where that can be known immediately; the [`Delivery`] reports the rest. `Timeout` when the
-    /// buffer stayed full for the time of `max_block`, `QueueFull` where that is zero.
+    /// As for [`Producer::send`], as far as an error shows immediately; the [`Delivery`] reports the rest. `Timeout`
+    /// when the buffer stayed full for `max_block`, `QueueFull` when `max_block` is zero.
     ///
     /// `Undelivered` is about other records: some that were accepted before for this partition failed for good. It is
-    /// reported once, this record is not taken, and the next call works again. Calling again does not bring those back:
-    /// [`take_undelivered`](Producer::take_undelivered) does.
+    /// reported once, this record is not taken, and the next call works again. Calling again does not write the failed
+    /// records: [`take_undelivered`](Producer::take_undelivered) returns them.
     #[inline]
     pub fn enqueue(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
         self.enqueue_with(&record, true)
     }
 
-    /// As [`Producer::enqueue`], but never waits for room: it hands the record back.
+    /// As [`Producer::enqueue`], but without waiting: when the buffer is full, it hands the record back.
     ///
     /// # Errors
     ///
@@ -216,8 +222,8 @@ impl Producer {
         result
     }
 
-    /// Without a closure and with few results in results: each of those is a copy of the delivery, and copying what was
-    /// just written is what an enqueued record costs most.
+    /// Without a closure and with few nested results: each of those copies the delivery, and copying what was just
+    /// written is most of what an enqueued record costs.
     #[inline(always)]
     fn enqueue_now(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
         let mut found = None;
@@ -231,22 +237,22 @@ impl Producer {
         Ok(delivery)
     }
 
-    /// Returns when everything enqueued before the call is acknowledged, or has failed for good.
+    /// Returns when every record enqueued before the call is acknowledged, or has failed for good.
     ///
     /// `Ok` says that every record accepted since the last flush is acknowledged.
     ///
     /// # Errors
     ///
-    /// `Undelivered` when one that was accepted since the last flush was not acknowledged, also where another call
-    /// reported that already: the first such failure. [`take_undelivered`](Producer::take_undelivered) has the records of
-    /// all. Where a disk stays full, it takes as long as `max_block` says until that is certain.
+    /// `Undelivered` when a record that was accepted since the last flush was not acknowledged: the first such failure,
+    /// also where another call reported that already. [`take_undelivered`](Producer::take_undelivered) has the records
+    /// of all such failures. While a disk stays full, the call takes up to `max_block` to return.
     pub fn flush(&self) -> Result<()> {
         self.inner.accumulators.check_usable()?;
         self.inner.accumulators.flush()
     }
 
-    /// Closes the producer for all clones, after what was enqueued is acknowledged. Their later calls get `Closed`;
-    /// closing again does nothing, nor does closing in a forked child.
+    /// Closes the producer for all clones, and returns when the enqueued records are acknowledged. Their later calls
+    /// get `Closed`. Closing again does nothing, nor does closing in a forked child.
     ///
     /// # Errors
     ///
@@ -258,13 +264,14 @@ impl Producer {
         self.inner.accumulators.flush()
     }
 
-    /// The records that were accepted and failed for good, each partition's in its order, since the last call of this.
+    /// The records that were accepted and failed for good, each partition's in its order, since the last call of this
+    /// method.
     ///
-    /// An [`Error::Undelivered`] says that there are some; a closed producer has them too. They are kept until they are
-    /// taken, up to the size of the buffer ([`buffer_memory`](ProducerBuilder::buffer_memory)), beside it; where more
-    /// fail before anybody takes them, those that failed first are forgotten, and
-    /// [`forgotten_undelivered`](Self::forgotten_undelivered) and every such error count them. A batch whose writing
-    /// ended in a panic cannot be handed back either, and counts.
+    /// An [`Error::Undelivered`] says that there are some; a closed producer has them too. They are kept in memory
+    /// until they are taken: as many bytes as [`buffer_memory`](ProducerBuilder::buffer_memory) allows, in addition to
+    /// the buffer itself. If more fail before they are taken, the oldest failures are forgotten;
+    /// [`forgotten_undelivered`](Self::forgotten_undelivered) and every later `Undelivered` count them. A batch whose
+    /// writing ended in a panic cannot be handed back either, and is counted too.
     ///
     /// ```
     /// # use streamlog::{Error, ProducerRecord, Streamlog, TopicConfig};
@@ -275,7 +282,7 @@ impl Producer {
     /// if let Err(error @ Error::Undelivered { .. }) = producer.flush() {
     ///     eprintln!("{error}");
     ///     for record in producer.take_undelivered() {
-    ///         // To another place, or once more, when there is space again.
+    ///         // Somewhere else, or again once there is space.
     ///         producer.send(record.to_record())?;
     ///     }
     /// }
@@ -286,15 +293,15 @@ impl Producer {
         if context.process.is_this() { context.undelivered.take() } else { Vec::new() }
     }
 
-    /// How many records were accepted, failed for good and are not kept for
-    /// [`take_undelivered`](Self::take_undelivered), since the producer was built: those that failed first, where nobody took
-    /// them and more came than `buffer_memory` holds. Taking them after every failure keeps this at 0.
+    /// How many records, since the producer was built, were accepted, failed for good and were not kept for
+    /// [`take_undelivered`](Self::take_undelivered): the oldest failures, where more came than `buffer_memory` holds
+    /// before they were taken. A program that takes them after every failure keeps this at 0.
     pub fn forgotten_undelivered(&self) -> u64 {
         let context = &self.inner.context;
         if context.process.is_this() { context.undelivered.forgotten() } else { 0 }
     }
 
-    /// Does `work` with the accumulator of the record's partition.
+    /// Runs `work` on the accumulator of the record's partition.
     #[inline]
     fn with_accumulator<T>(
         &self,
@@ -304,7 +311,7 @@ impl Producer {
         self.accumulator_of(record, &mut None).map(work)
     }
 
-    /// The accumulator of the record's partition. A topic that was not at hand is kept in `found`.
+    /// The accumulator of the record's partition. A topic that the hint did not lead to is kept in `found`.
     #[inline(always)]
     fn accumulator_of<'a>(
         &'a self,
@@ -349,7 +356,7 @@ impl Inner {
         }
     }
 
-    /// Tells the partitioner what a record that it may send anywhere took where it went.
+    /// Reports to the partitioner how many bytes a record took, if the partition was its free choice.
     #[inline]
     fn placed(&self, record: &ProducerRecord<'_>, accumulator: &Accumulator, bytes: usize) {
         if record.is_placed_freely() {
@@ -390,7 +397,7 @@ impl<'a> TryEnqueueError<'a> {
         &self.0.1
     }
 
-    /// The record, to be tried again.
+    /// The record, to try again.
     pub fn into_record(self) -> ProducerRecord<'a> {
         self.0.0
     }

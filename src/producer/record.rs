@@ -1,6 +1,6 @@
-//! What goes into a producer, and what comes back: a record for a topic, and where it went.
+//! Records for a topic, and where they went.
 //!
-//! A [`ProducerRecord`] borrows what it is made of, or has its own; its bytes are copied once, into the batch.
+//! A [`ProducerRecord`] borrows its key, value and headers, or owns them; the bytes are copied once, into the batch.
 
 use crate::{
     partition::write::{append::Appended, encode::RecordData, payload::Payload},
@@ -15,7 +15,7 @@ use std::borrow::Cow;
 pub enum TopicRef<'a> {
     /// By name.
     Name(&'a str),
-    /// By handle: once that topic is deleted the record is refused, even when another has its name.
+    /// By handle: once that topic is deleted the record is refused, even when another topic has its name.
     Topic(&'a Topic),
 }
 
@@ -47,15 +47,15 @@ impl<'a> From<&'a Topic> for TopicRef<'a> {
     }
 }
 
-/// A record to be produced. Key, value and headers are borrowed until they are in the batch, or given away: whatever is a
-/// [`Payload`] is taken, such as `&str`, `&[u8]`, `String` and `Vec<u8>`.
+/// A record to be produced. Key, value and headers may be anything that becomes a [`Payload`]: borrowed, such as `&str`
+/// and `&[u8]`, or owned, such as `String` and `Vec<u8>`.
 ///
 /// ```
 /// use streamlog::ProducerRecord;
 /// let record = ProducerRecord::new("readings", "21.5").key("sensor-7").header("unit", "celsius");
 /// let gone = ProducerRecord::tombstone("readings", "sensor-8");
 /// let neither_key_nor_value = ProducerRecord::null("readings").header("beat", "17");
-/// // Records of their own, so that a closure can make them.
+/// // Records that own their bytes, so that a closure can return them.
 /// let many = (0..10).map(|i| ProducerRecord::new("readings", format!("{i}.5")).key(format!("sensor-{i}")));
 /// # let _ = (record, gone, many.count(), neither_key_nor_value);
 /// ```
@@ -78,14 +78,14 @@ impl<'a> ProducerRecord<'a> {
         ProducerRecord { topic: topic.into(), partition: None, data: RecordData::null() }
     }
 
-    /// A record that says that `key` is gone: its value is null.
+    /// A record that deletes `key`: its value is null.
     pub fn tombstone(topic: impl Into<TopicRef<'a>>, key: impl Into<Payload<'a>>) -> Self {
         ProducerRecord { topic: topic.into(), partition: None, data: RecordData::tombstone(key) }
     }
 
-    /// A record with the key, value, headers and timestamp of another one, for this topic: to forward what was read, or to
-    /// keep it among the dead letters. A consumed record is taken, and so is every other one that becomes a
-    /// [`RecordData`]. Its partition is chosen anew.
+    /// A record with the key, value, headers and timestamp of another one, for this topic: to forward a record, or to
+    /// keep it as a dead letter. Consumed records are accepted, and all others that become a [`RecordData`]. The
+    /// partition is chosen anew.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -108,7 +108,7 @@ impl<'a> ProducerRecord<'a> {
         ProducerRecord { topic: topic.into(), partition: None, data }
     }
 
-    /// Gives it a key, which also decides its partition. An empty key is a key.
+    /// Sets the key, which also decides the partition. An empty key is a key.
     #[inline]
     #[must_use]
     pub fn key(mut self, key: impl Into<Payload<'a>>) -> Self {
@@ -130,14 +130,14 @@ impl<'a> ProducerRecord<'a> {
         self
     }
 
-    /// Gives it a timestamp; without one it gets the time of the call.
+    /// Sets the timestamp. A record without one gets the time of the call.
     #[must_use]
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
         self.data = self.data.timestamp(timestamp);
         self
     }
 
-    /// Names its partition; the partitioner is not asked then.
+    /// Sets the partition; the partitioner is not asked then.
     #[inline]
     #[must_use]
     pub fn partition(mut self, partition: u32) -> Self {
@@ -145,7 +145,7 @@ impl<'a> ProducerRecord<'a> {
         self
     }
 
-    /// Whether the partitioner may send it anywhere.
+    /// Whether the partitioner may choose any partition for it.
     #[inline]
     pub(super) fn is_placed_freely(&self) -> bool {
         planted!(a_key_moves_those_without => return self.partition.is_none());
@@ -167,7 +167,7 @@ pub struct RecordMetadata {
     pub offset: Offset,
     /// Its timestamp as readers see it: the record's own, or the time of the append where the topic says so.
     pub timestamp: Timestamp,
-    /// Whether its batch was in the log already, and this is where it lies.
+    /// Whether its batch was in the log already, and this is where the record lies.
     pub duplicate: bool,
     pub(super) topic_partition: TopicPartition,
 }

@@ -1,4 +1,5 @@
-//! Many records in one call: encoded and checked before any partition is touched, then written, then one commit.
+//! Many records in one call: all are encoded and checked before any partition is touched, then written, then flushed
+//! together.
 
 use crate::{
     codec::{
@@ -24,7 +25,7 @@ use crate::{
 };
 use std::{collections::HashMap, fmt, sync::Arc};
 
-/// `send_all` makes this much durable at a time, in bytes and in records.
+/// `send_all` flushes after this many bytes or records.
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_RECORDS: u64 = 1 << 16;
 
@@ -32,8 +33,8 @@ const CHUNK_RECORDS: u64 = 1 << 16;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SendAllError {
-    /// So many records from the first on were acknowledged. Of those behind them some may have been written, but none
-    /// after the first refused one.
+    /// How many records were acknowledged, counted from the first. Some of the records after them may have been
+    /// written, but none after the first refused one.
     pub acknowledged: u64,
     /// What stopped it.
     pub error: Error,
@@ -74,23 +75,23 @@ struct Part {
     limit: usize,
     open: BatchBuilder,
     batches: Vec<SealedBatch>,
-    /// Bytes of records for which the partitioner chose this partition without a key.
+    /// Bytes of the records without a key for which the partitioner chose this partition.
     unkeyed: usize,
 }
 
-/// Where a record of the call is: its part, its index in there, its timestamp.
+/// Where a record of the call is: its part, its index in that part, and its timestamp.
 type Slot = (usize, u32, Timestamp);
 
 impl Producer {
-    /// Writes records and returns when all are acknowledged, with where each went. The part of each partition is one
-    /// record batch, which is there wholly or not at all, also after a crash; all of them are made durable together.
+    /// Writes records, returns when all are acknowledged, and says where each went. The part of each partition is one
+    /// record batch, which is in the log wholly or not at all, also after a crash. All parts are flushed together.
     ///
     /// # Errors
     ///
-    /// As for [`Producer::send`]; `RecordTooLarge` when a partition's part exceeds its topic's `max.message.bytes`. What is
-    /// wrong with one of the records has its `index`: `RecordTooLarge`, and `InvalidRecord` for every rule of its topic. A
-    /// record or part that is refused leaves every partition untouched. When writing fails, parts of other partitions
-    /// may be in the log: transactions, which would make them one, are not in this release.
+    /// As for [`Producer::send`]; `RecordTooLarge` when a partition's part exceeds its topic's `max.message.bytes`. An
+    /// error about one record has its `index`: `RecordTooLarge`, and `InvalidRecord` for every rule of its topic. A
+    /// record or part that is refused leaves every partition untouched. When writing fails, the parts of other
+    /// partitions may be in the log: this release has no transactions, which would write all or none.
     pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
         self.inner.accumulators.check_usable()?;
         let mut parts = Parts::default();
@@ -111,12 +112,12 @@ impl Producer {
         Ok(metadata.collect())
     }
 
-    /// Writes any number of records, in batches of what fits, and returns how many when all are acknowledged.
+    /// Writes any number of records, as many to a batch as fit. Returns their number when all are acknowledged.
     ///
     /// # Errors
     ///
-    /// As for [`Producer::send`], with how far it got. A record that is refused has its `index`, counted from the first
-    /// record of the call: in `RecordTooLarge`, and in `InvalidRecord` for every rule of its topic.
+    /// As for [`Producer::send`], with how many records were acknowledged. An error about one record has its `index`,
+    /// counted from the first record of the call: `RecordTooLarge`, and `InvalidRecord` for every rule of its topic.
     pub fn send_all<'a>(
         &self,
         records: impl IntoIterator<Item = ProducerRecord<'a>>,
@@ -138,7 +139,7 @@ impl Producer {
         }
     }
 
-    /// Sends some of the records, up to the first that is refused; says how many.
+    /// Sends some of the records, up to the first that is refused. Returns how many, and why that one was.
     fn send_chunk<'a>(
         &self,
         records: &mut impl Iterator<Item = ProducerRecord<'a>>,
@@ -173,7 +174,7 @@ impl Producer {
         Ok((number, index, timestamp))
     }
 
-    /// Writes all parts, if none is known to be refused, and makes them durable with one commit.
+    /// Writes all parts, unless one is known to be refused, and flushes them together.
     fn write(&self, mut parts: Parts) -> Result<Vec<(Arc<Accumulator>, Vec<Appended>)>> {
         for part in &mut parts.parts {
             planted!(a_part_is_refused_while_it_is_written => break);
@@ -202,14 +203,14 @@ impl Producer {
                 break;
             }
         }
-        // Also after a failure: what was appended must not stay invisible.
+        // Also after a failure: batches that were appended must not stay invisible.
         let committed = acknowledge(&done);
         self.inner.context.sender.run_inline();
         failure.map_or(committed, Err).map(|()| done)
     }
 }
 
-/// Makes what was appended as durable as its topics say.
+/// Makes the appended batches as durable as their topics say.
 fn acknowledge(done: &[(Arc<Accumulator>, Vec<Appended>)]) -> Result<()> {
     let ends = done.iter().filter(|(_, batches)| batches.iter().any(|batch| batch.must_flush));
     let ends = ends.filter_map(|(accumulator, batches)| {
@@ -220,14 +221,14 @@ fn acknowledge(done: &[(Arc<Accumulator>, Vec<Appended>)]) -> Result<()> {
         ends.iter().map(|(accumulator, end)| (Arc::clone(accumulator.log()), *end)).collect();
     let result = commit(&targets);
     if result.is_ok() {
-        // What was enqueued before lies below.
+        // The records enqueued before lie below.
         ends.iter().for_each(|(accumulator, end)| accumulator.settle(*end, &result));
     }
     result
 }
 
 impl Parts {
-    /// Ends each part's batch, where these records went to their places.
+    /// Seals each part's batch. An error names the record that is too large; `places` says which part each went to.
     fn seal(&mut self, records: &[ProducerRecord<'_>], places: &[Slot]) -> Result<()> {
         for (number, part) in self.parts.iter_mut().enumerate() {
             part.seal().map_err(|error| {
@@ -274,8 +275,8 @@ impl Part {
         }
     }
 
-    /// Adds a record; says its index in the open batch, its timestamp and its bytes. One that needs a batch of its own
-    /// is refused at once where that is too large.
+    /// Adds a record; returns its index in the open batch, its timestamp and its bytes. A record that needs a batch of
+    /// its own is refused immediately if that is too large.
     fn add(&mut self, record: &ProducerRecord<'_>) -> Result<(u32, Timestamp, usize)> {
         let bound = bound_of(&record.data);
         if self.open.len().saturating_add(bound) > self.limit {
@@ -290,7 +291,7 @@ impl Part {
         Ok((index, record.data.timestamp.unwrap_or(self.now), bytes))
     }
 
-    /// Ends the open batch.
+    /// Seals the open batch.
     fn seal(&mut self) -> Result<()> {
         if !self.open.is_empty() {
             let batch = std::mem::take(&mut self.open);
@@ -300,7 +301,7 @@ impl Part {
     }
 }
 
-/// Names the record that was refused, unless the error says as much without: by its topic.
+/// Adds the record's index to the error, unless the error is about its topic.
 fn indexed(error: Error, index: usize, count: usize) -> Error {
     match error {
         Error::InvalidTimestamp { .. } | Error::InvalidRecord { .. } | Error::RecordTooLarge { .. } => {

@@ -1,8 +1,9 @@
-//! What a log's producers share: who they are, and the commit that makes several queues durable together.
+//! What the producers of a log share: the list of them, and the commit that flushes several queues together.
 //!
-//! The sender knows a queue of batches by the trait [`Drain`], and a producer by [`Client`]; both are made above it. A queue
-//! with a record in it is listed in the log's [`Schedule`] under the time of its open batch, or an earlier one. The handle's
-//! background task comes then; where there is no task, the producers' calls do its work, and any call may help.
+//! The sender knows a queue of batches by the trait [`Drain`], and a producer by [`Client`]; both are implemented above
+//! it. A queue with a record in it has an entry in the log's [`Schedule`], at the deadline of its open batch or
+//! earlier. The handle's background task serves it then; without a task the producers' calls do its work, and any call
+//! may help.
 
 use crate::{
     env::{Env, sync::Mutex},
@@ -24,7 +25,7 @@ use std::{
 ///
 /// Any of these may be called by several threads at the same time, and without a lock of the queue's.
 pub(super) trait Drain: Caretaker {
-    /// Who makes it durable.
+    /// The sender that makes its batches durable.
     fn sender(&self) -> &Sender;
 
     /// The partition's log.
@@ -33,13 +34,13 @@ pub(super) trait Drain: Caretaker {
     /// Writes everything that was enqueued before the call, as far as that is possible now.
     fn write_now(&self);
 
-    /// When what could not be written or made durable is tried again.
+    /// When the batch that could not be written or flushed is tried again.
     fn next_attempt(&self) -> Option<Duration>;
 
     /// Returns when everything that was enqueued before the call is acknowledged or given up, or at the deadline.
     fn finish(&self, deadline: Duration);
 
-    /// Gives up everything that is not acknowledged: nobody tries again.
+    /// Gives up everything that is not acknowledged: there is no later attempt.
     fn abandon(&self);
 }
 
@@ -48,7 +49,7 @@ pub(super) trait Client: Send + Sync {
     /// From now on its calls get `Closed`; returns its queues.
     fn close(&self, what: &'static str) -> Vec<Arc<dyn Drain>>;
 
-    /// The first failure that a record had since the last look.
+    /// The first failure of a record since the last look.
     fn outcome(&self) -> Result<()>;
 
     /// Whether everything that it accepted is acknowledged or given up.
@@ -65,7 +66,7 @@ pub(crate) struct Sender {
 #[derive(Default)]
 struct Members {
     producers: Vec<Weak<dyn Client>>,
-    /// Those that were dropped before they were done.
+    /// Producers that were dropped before they were done.
     left: Vec<Arc<dyn Client>>,
     closed: bool,
 }
@@ -101,7 +102,7 @@ impl Sender {
         self.schedule.is_by_calls()
     }
 
-    /// Writes every batch whose time is over, and makes all of them durable with one commit.
+    /// Writes every batch whose time is over, and flushes all of them with one commit.
     pub(super) fn run_due(&self) {
         self.schedule.run_due(Duty::Batches);
     }
@@ -122,13 +123,13 @@ impl Sender {
         }
     }
 
-    /// When to look again for what others do, where nobody gives notice of it: without a task nobody does.
+    /// When a waiting call must look again. Without a task nothing notifies it.
     pub(super) fn next_look(&self) -> Duration {
         let next = if self.is_inline() { self.schedule.next(Duty::Batches) } else { None };
         next.unwrap_or(Duration::MAX)
     }
 
-    /// Writes everything that these have, and makes it durable, as far as that is possible now.
+    /// Writes and flushes everything that these have, as far as that is possible now.
     pub(super) fn serve(&self, drains: &[Arc<dyn Drain>]) {
         drains.iter().for_each(|drain| drain.write_now());
         commit_all(drains.iter().map(|drain| &**drain as &dyn Caretaker));
@@ -140,7 +141,7 @@ impl Sender {
         drains.iter().for_each(|drain| drain.finish(deadline));
     }
 
-    /// Takes a new producer in.
+    /// Adds a new producer.
     pub(super) fn join(&self, producer: Weak<dyn Client>) -> Result<()> {
         let mut members = self.members.lock();
         if members.closed {
@@ -151,7 +152,7 @@ impl Sender {
         Ok(())
     }
 
-    /// A producer goes. What it accepted and nobody has acknowledged yet stays here until the log closes.
+    /// Removes a producer. Records that it accepted and that are not acknowledged yet stay here until the log closes.
     pub(super) fn leave(&self, producer: Arc<dyn Client>) {
         let mut members = self.members.lock();
         members.left.retain(|producer| !producer.is_done());
@@ -160,7 +161,8 @@ impl Sender {
         }
     }
 
-    /// Everything out, or given up when `patience` is over; afterwards every call of every producer gets `Closed`.
+    /// Writes everything, or gives it up when `patience` is over; afterwards every call of every producer gets
+    /// `Closed`.
     ///
     /// # Errors
     ///
@@ -170,7 +172,7 @@ impl Sender {
         members.closed = true;
         let left = std::mem::take(&mut members.left);
         let producers = std::mem::take(&mut members.producers);
-        // A producer that goes now finds that it need not leave anything.
+        // A producer that is dropped from now on need not leave anything here.
         let producers: Vec<_> = producers.iter().filter_map(Weak::upgrade).chain(left).collect();
         drop(members);
         let drains: Vec<_> = producers.iter().flat_map(|producer| producer.close("the log")).collect();

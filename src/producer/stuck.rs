@@ -1,6 +1,7 @@
-//! When to try again what cannot be written or flushed now.
+//! When to try a batch again that cannot be written or flushed now.
 //!
-//! The first failure sets an end to the attempts; the pauses between them grow. Times are of the monotonic clock.
+//! The first failure sets the deadline for all attempts; the pauses between them grow. Times are those of the monotonic
+//! clock.
 
 use crate::error::Error;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The failure that keeps a partition's batches from getting on, and may pass.
+/// The failure that keeps a partition's batches waiting, and that can pass.
 #[derive(Debug)]
 pub(super) struct Stuck {
     pub(super) cause: Error,
@@ -20,7 +21,7 @@ pub(super) struct Stuck {
 }
 
 impl Stuck {
-    /// Notes a failure at `now`; `None` once time is over, which it is `patience` after the first one.
+    /// Notes a failure at `now`; `None` once `patience` is over, counted from the first failure.
     pub(super) fn again(
         before: Option<Stuck>,
         cause: Error,

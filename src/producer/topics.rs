@@ -1,8 +1,7 @@
 //! From a record's topic to the accumulators of its partitions, without a lock.
 //!
-//! A producer remembers the topics it met in a table that only grows, up to a limit, so that looking into it is one
-//! load; each clone has a hint at the one it used last. Beyond the limit, and for a topic that is not the last one, a map
-//! is asked.
+//! A producer remembers its topics in a table that only grows, up to a limit, so that a look into it is one load; each
+//! clone has a hint at the topic that it used last. Other topics, and those beyond the limit, are found in a map.
 
 use super::{accumulator::Accumulator, record::TopicRef};
 use crate::{
@@ -17,7 +16,7 @@ use std::{collections::HashMap, sync::Arc};
 /// How many topics have a place in the table. Each costs a few words for as long as the producer lives.
 const PLACES: usize = 256;
 
-/// The topics that a producer met.
+/// The topics that a producer has used.
 pub(super) struct Topics {
     table: Box<[OnceLock<Arc<TopicState>>]>,
     map: RwLock<Map>,
@@ -27,7 +26,7 @@ pub(super) struct Topics {
 struct Map {
     by_name: HashMap<Arc<str>, Arc<TopicState>>,
     places_taken: usize,
-    /// With so many names those of deleted topics are looked for.
+    /// At this many names, those of deleted topics are removed.
     purge_at: usize,
 }
 
@@ -50,7 +49,7 @@ impl Topics {
         state.is(topic).then_some(&**state)
     }
 
-    /// The topic meant, which is taken in where it was not met before.
+    /// The topic meant, which is added if it was not used before.
     #[cold]
     pub(super) fn find(
         &self,
@@ -61,13 +60,13 @@ impl Topics {
         let known = self.map.read().by_name.get(topic.name()).filter(|state| state.is(&topic)).cloned();
         let state = match known {
             Some(state) => state,
-            None => self.take_in(resolve(topic, own)?),
+            None => self.add(resolve(topic, own)?),
         };
         hint.store(state.place, Ordering::Relaxed);
         Ok(state)
     }
 
-    fn take_in(&self, topic: Topic) -> Arc<TopicState> {
+    fn add(&self, topic: Topic) -> Arc<TopicState> {
         let mut map = self.map.write();
         if let Some(state) = map.by_name.get(topic.name()).filter(|state| state.topic.id() == topic.id()) {
             return Arc::clone(state);
@@ -87,7 +86,7 @@ impl Topics {
     }
 }
 
-/// The topic meant, as the catalog has it; one that users do not write is refused.
+/// The topic meant, as the catalog has it. Internal topics are refused.
 fn resolve(topic: TopicRef<'_>, own: &Accumulators) -> Result<Topic> {
     own.check_open()?;
     let found = own.context().sender.catalog().topic(topic.name());
@@ -149,7 +148,7 @@ impl TopicState {
     }
 }
 
-/// Places that are filled once, as many as are asked for: chunk `k` holds 2^k of them.
+/// Slots that are filled once, allocated as they are asked for: chunk `k` holds 2^k of them.
 struct Slots<T> {
     chunks: [OnceLock<Box<[OnceLock<T>]>>; 33],
 }

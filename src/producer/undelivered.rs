@@ -1,8 +1,8 @@
-//! What became of records that were enqueued and then given up: kept for the producer's user, who may take them back.
+//! Records that were enqueued and then given up, kept until the program takes them back.
 //!
-//! Always true: the records of one partition lie here in the order in which they were enqueued; their batches take no more
-//! bytes than the producer's buffer may, beside those that it holds. Where there are more, the oldest go: they are those
-//! that somebody was told of and did not take. They are counted, and every failure from then on says how many.
+//! Always true: the records of one partition lie here in the order in which they were enqueued; their batches take at
+//! most as many bytes as the producer's buffer, in addition to it. If there are more, the oldest are forgotten, since
+//! their failure has been reported and they were not taken. They are counted, and every later failure says how many.
 
 use super::{
     body::Body,
@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UndeliveredRecord {
-    /// Where it should have gone.
+    /// The partition that it was enqueued for.
     pub topic_partition: TopicPartition,
     /// Its timestamp: the one it was given, or the time at which it was enqueued.
     pub timestamp: Timestamp,
@@ -39,10 +39,10 @@ pub struct UndeliveredRecord {
     pub key: Option<Bytes>,
     /// Its value; `None` for null.
     pub value: Option<Bytes>,
-    /// Its headers in their order.
+    /// Its headers, in their order.
     pub headers: Vec<(String, Option<Bytes>)>,
-    /// Whether it may be in the log all the same: it was written and could not be made durable. Readers may come upon it
-    /// after a later flush, or after the next opening.
+    /// Whether it may be in the log all the same: it was written and could not be flushed. Readers may see it after a
+    /// later flush, or after the next opening.
     pub may_be_in_log: bool,
 }
 
@@ -88,7 +88,7 @@ impl Undelivered {
         Undelivered { kept: Mutex::default(), limit }
     }
 
-    /// Begins to take batches in.
+    /// Begins to add batches.
     pub(super) fn open(&self) -> Taking<'_> {
         Taking { kept: self.kept.lock(), limit: self.limit }
     }
@@ -133,18 +133,18 @@ impl Taking<'_> {
             };
             self.kept.bytes -= oldest.body.len();
             self.kept.forgotten += u64::from(oldest.body.count());
-            event!(WARN, partition = %oldest.topic_partition, records = oldest.body.count(), "records that were not delivered are forgotten: nobody took them back");
+            event!(WARN, partition = %oldest.topic_partition, records = oldest.body.count(), "forgot undelivered records that were not taken back");
         }
     }
 
-    /// Says how many records in all are not kept, after `more` of which nothing is left.
+    /// Counts `more` records that cannot be kept; returns how many there are in all.
     pub(super) fn forgotten(&mut self, more: u64) -> u64 {
         self.kept.forgotten += more;
         self.kept.forgotten
     }
 
-    /// Notes what is told of them: the first failure since the last flush, with the records of later ones that its
-    /// partition had.
+    /// Notes the failure that is reported: the first one since the last flush, which also counts later failures of its
+    /// partition.
     pub(super) fn note(mut self, error: &Error) {
         match &mut self.kept.failure {
             None => self.kept.failure = Some(error.clone()),
@@ -157,7 +157,7 @@ impl Lost {
     fn into_records(self) -> Vec<UndeliveredRecord> {
         let Lost { topic_partition, body, may_be_in_log } = self;
         let records = body.into_plain().and_then(decode);
-        // What was encoded here and never left can be decoded.
+        // A batch that was encoded here can be decoded.
         debug_assert!(records.is_some());
         let own = |records: &ValidRecords, part: Option<&[u8]>| part.map(|part| records.slice_of(part));
         let records = records.iter().flat_map(|records| {

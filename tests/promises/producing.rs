@@ -17,7 +17,7 @@ promises! {
     a_flush_says_what_others_said_before: "src/producer/mod.rs", "also where another call reported that already"
         => [what_was_told_is_no_failure];
     the_order_stays_when_it_is_tried_again: "src/producer/mod.rs",
-        "its batch stays where it is and is tried again until max_block is over, and later records of that partition wait behind it"
+        "its batch stays where it is and is tried again until max_block is over, and later records of that partition wait"
         => [what_is_tried_again_comes_last];
     what_is_tried_again_is_there_once: "src/manual/how_to.rs",
         "records wait, in their order, and are tried again for the time of max_block"
@@ -40,11 +40,11 @@ promises! {
         => [a_part_is_several_batches];
     a_part_that_is_refused_leaves_all_untouched: "src/producer/send_batch.rs",
         "A record or part that is refused leaves every partition untouched" => [a_part_is_refused_while_it_is_written];
-    a_refused_record_is_not_counted: "src/producer/send_batch.rs", "So many records from the first on were acknowledged"
+    a_refused_record_is_not_counted: "src/producer/send_batch.rs", "How many records were acknowledged, counted from the first"
         => [a_refused_record_is_acknowledged];
     a_buffer_has_an_end: "src/producer/builder.rs", "How many bytes of enqueued records may wait to be acknowledged"
         => [a_buffer_is_never_full];
-    who_finds_the_buffer_full_waits: "src/producer/mod.rs", "With the buffer full the call waits for room"
+    who_finds_the_buffer_full_waits: "src/producer/mod.rs", "With the buffer full, the call waits for room"
         => [a_full_buffer_does_not_wait by QueueFull];
     a_batch_has_its_size: "src/producer/builder.rs", "How large a batch of enqueued records becomes"
         => [a_batch_takes_what_comes];
@@ -58,9 +58,9 @@ promises! {
     a_name_means_the_topic_of_today: "src/streamlog/admin.rs", "A topic created again under its name is another one"
         => [a_deleted_topic_is_still_at_hand by Closed];
     a_handle_means_its_own_topic: "src/producer/record.rs",
-        "once that topic is deleted the record is refused, even when another has its name" => [a_handle_is_a_name];
+        "once that topic is deleted the record is refused, even when another topic has its name" => [a_handle_is_a_name];
     a_partition_that_is_named_is_taken: "src/producer/record.rs",
-        "Names its partition; the partitioner is not asked then" => [a_key_beats_the_partition_that_is_named];
+        "Sets the partition; the partitioner is not asked then" => [a_key_beats_the_partition_that_is_named];
     dropping_a_producer_waits: "src/producer/mod.rs", "Dropping the last clone waits up to five seconds"
         => [a_dropped_producer_drops_its_records];
     keys_go_where_kafka_sends_them: "src/manual/coming_from_kafka.rs", "is murmur2 as in the Java client"
@@ -85,7 +85,7 @@ pub const ELSEWHERE: &[Promise] = &[
     Promise {
         test: "nothing_acknowledged_is_lost_and_nothing_is_invented@tests/crash_campaign/main.rs",
         file: "src/producer/mod.rs",
-        says: "What was accepted is not dropped over a failure that can pass",
+        says: "An accepted record is not dropped over a failure that can pass",
         mistakes: &["a_full_disk_is_final"],
     },
     Promise {
