@@ -3,7 +3,12 @@
 //! The files lie in `shared/fixtures/kafka` beside the repository; where they are missing these tests say so and pass.
 //! What is decoded must encode to the same bytes, and agree with the `.log` it is about and with Kafka's own dumps.
 
-use super::{checkpoint::*, coordinator::*, index::*, snapshot::*};
+use super::{
+    checkpoint::*,
+    coordinator::{groups::*, *},
+    index::*,
+    snapshot::*,
+};
 use crate::types::Offset;
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -7,7 +7,6 @@
 pub mod batch;
 pub mod builder;
 pub mod checkpoint;
-pub mod committed;
 pub mod compress;
 pub mod control;
 pub mod coordinator;

@@ -4,7 +4,7 @@ use super::{input, mend};
 use crate::{
     codec::{
         checkpoint::*,
-        coordinator::*,
+        coordinator::{groups::*, *},
         crc::crc32c,
         index::{AbortedTransaction, OffsetEntry, OffsetIndexView, TimeEntry, TimeIndexView},
         pages::{PAGE_SIZE, PageSummer, PageSums},

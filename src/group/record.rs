@@ -1,12 +1,9 @@
 //! The records that groups write, in Kafka's format; the life that an offset belongs to travels in headers.
 
 use crate::{
-    codec::{
-        committed::CommittedEntry,
-        coordinator::{
-            INCARNATION_HEADER, OffsetKey, TOPIC_ID_HEADER, encode_group_metadata_key, encode_incarnation,
-            encode_offset_key, encode_offset_value,
-        },
+    codec::coordinator::{
+        INCARNATION_HEADER, OffsetKey, TOPIC_ID_HEADER, committed::CommittedEntry, encode_group_metadata_key,
+        encode_incarnation, encode_offset_key, encode_offset_value,
     },
     table::TableRecord,
     types::TopicPartition,

@@ -11,11 +11,13 @@ use super::{
 use crate::{
     codec::{
         DecodeError,
-        committed::{
-            About, CommitRecord, CommittedEntry, CommittedSnapshot, Life, decode_commit_record,
-            decode_committed_snapshot, encode_committed_snapshot,
+        coordinator::{
+            OffsetKey, OffsetValue,
+            committed::{
+                About, CommitRecord, CommittedEntry, CommittedSnapshot, Life, decode_commit_record,
+                decode_committed_snapshot, encode_committed_snapshot,
+            },
         },
-        coordinator::{OffsetKey, OffsetValue},
         record::Record,
     },
     error::{self, Error},

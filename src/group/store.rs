@@ -5,9 +5,9 @@ use super::{
     state::{Entry, GroupOffsets},
 };
 use crate::{
-    codec::{
+    codec::coordinator::{
+        OffsetValue,
         committed::{CommittedEntry, Life},
-        coordinator::OffsetValue,
     },
     consumer::{
         CommittedOffset,

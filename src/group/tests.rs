@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     codec::batch::BatchHeader,
-    codec::committed::{CommittedEntry, Life},
+    codec::coordinator::committed::{CommittedEntry, Life},
     codec::coordinator::{CoordinatorKey, OffsetKey, OffsetValue, decode_key, decode_offset_value},
     consumer::{
         AutoOffsetReset, Consumer, ConsumerBuilder, OffsetAndMetadata,

@@ -3,21 +3,19 @@
 //!
 //! The sidecar, big-endian:
 //!
-#![doc = include_str!("layout/consumer-offsets.md")]
+#![doc = include_str!("../layout/consumer-offsets.md")]
 //!
 //! An entry is a key, a value (both as Kafka writes them), a topic id and an incarnation, each behind the four bytes of
 //! its length; an id or incarnation of length 0 is not known.
 
 use super::{
-    DecodeError,
-    coordinator::{
-        CoordinatorKey, INCARNATION_HEADER, OffsetKey, OffsetValue, TOPIC_ID_HEADER, decode_incarnation,
-        decode_key, decode_offset_value, encode_offset_key, encode_offset_value, group_of_key,
-    },
-    cursor::Cursor,
-    record::Record,
+    CoordinatorKey, INCARNATION_HEADER, OffsetKey, OffsetValue, TOPIC_ID_HEADER, decode_incarnation,
+    decode_key, decode_offset_value, encode_offset_key, encode_offset_value, group_of_key,
 };
-use crate::types::{Offset, TopicId};
+use crate::{
+    codec::{DecodeError, cursor::Cursor, record::Record},
+    types::{Offset, TopicId},
+};
 
 const MAGIC: [u8; 4] = *b"SLCO";
 const VERSION: u16 = 1;
