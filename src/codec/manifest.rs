@@ -9,20 +9,22 @@
 //!
 //! * An append is there wholly or not at all.
 //! * Bytes that are no whole append are **damage** exactly when a later mark says that they were durable. Otherwise
-//!   they are a torn tail, whatever survived behind them: a power cut may keep any of the sectors that no flush
+//!   they are a torn tail, whatever survived after them: a power cut may keep any of the sectors that no flush
 //!   covered.
 //!
 //! Zeros may follow the last append, up to the end of the file: space for appends to come. They are no torn tail.
 
 mod entry;
 mod input;
+mod output;
+mod payload;
 mod seal;
 
 pub use entry::{Entry, PartitionClosed, TakenIn};
 pub use seal::{Seal, Tier};
 
 use super::DecodeError;
-use entry::COMPATIBLE;
+use payload::COMPATIBLE;
 use std::ops::Range;
 
 /// The size of the header.

@@ -96,7 +96,7 @@
 //! | a topic setting | `topic/config/settings.rs`: one row of the table; `partition/state/values.rs`: its value |
 //! | work in the background | `topic/caretaker.rs` |
 //! | internal state that survives | `table/mod.rs`: a `State` |
-//! | an entry of the manifest | `codec/manifest/entry.rs` and `codec/layout/manifest-entries.md`; the file of an older release stays readable (`tests/releases`) |
+//! | an entry of the manifest | `codec/manifest/entry.rs`; its bytes: `codec/manifest/payload.rs` and `codec/layout/manifest-entries.md`; the file of an older release stays readable (`tests/releases`) |
 //! | a codec | `codec/compress.rs` |
 //! | an error | `error.rs`; its kind in `error/kind.rs`; its text in `error/display.rs`: what happened, where, what to do next |
 //!

@@ -10,11 +10,26 @@ use crate::{
 
 /// A payload while it is read.
 pub(super) struct Input<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) position: usize,
+    bytes: &'a [u8],
+    position: usize,
 }
 
 impl<'a> Input<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Input { bytes, position: 0 }
+    }
+
+    /// An error unless all of it was read, as an entry of type `code`.
+    pub(super) fn end(&self, code: u16) -> Result<(), DecodeError> {
+        match self.bytes.len() - self.position {
+            0 => Ok(()),
+            left => {
+                let reason = format!("{left} bytes more than an entry of type {code} has");
+                Err(DecodeError::malformed(self.position, reason))
+            }
+        }
+    }
+
     pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
         let Some(taken) = rest.get(..count) else {

@@ -4,7 +4,7 @@
 //! them passes over them, and drops them when it rewrites the manifest, so only hints may come there. What must not be
 //! dropped takes a flag: a flag that is not known is refused.
 
-use super::input::Input;
+use super::{input::Input, output::Output};
 use crate::{
     codec::DecodeError,
     types::{Offset, Timestamp},
@@ -50,21 +50,19 @@ impl Seal {
     }
 
     /// Appends it to `out`, for the segment at `base`.
-    pub(super) fn put(&self, base: Offset, out: &mut Vec<u8>) {
-        out.extend(base.value().to_be_bytes());
-        out.extend(self.next_offset.value().to_be_bytes());
-        out.extend(self.bytes.to_be_bytes());
-        out.extend(self.largest_timestamp.as_millis().to_be_bytes());
-        out.extend(self.generation.to_be_bytes());
-        out.push(match self.place {
-            Tier::Local => 0,
-            Tier::Remote => 1,
-        });
-        out.extend(self.index_checksum.to_be_bytes());
+    pub(super) fn put<'o, 'v>(&self, base: Offset, out: &'o mut Output<'v>) -> &'o mut Output<'v> {
         let sealed_at = self.sealed_at.and_then(Seal::time).unwrap_or(Timestamp::NONE);
-        out.extend(sealed_at.as_millis().to_be_bytes());
-        // No flags, and nothing after them yet.
-        out.extend([0; 4]);
+        let (no_flags, nothing_later) = (0, 0);
+        out.offset(base)
+            .offset(self.next_offset)
+            .u64(self.bytes)
+            .timestamp(self.largest_timestamp)
+            .u32(self.generation)
+            .flag(self.place == Tier::Remote)
+            .u32(self.index_checksum)
+            .timestamp(sealed_at)
+            .u16(no_flags)
+            .u16(nothing_later)
     }
 
     /// A segment's base and its seal.
