@@ -1,6 +1,6 @@
 //! Mistakes that can be switched on, one at a time, to see whether the tests notice.
 //!
-//! Each stands on a line of its own, where it would be made, and never inside an expression:
+//! Each is a statement on a line of its own, where it would be made:
 //!
 //! ```text
 //! planted!(acknowledge_at_once => return Ok(()));   what is done instead of what follows, or done as well
@@ -21,9 +21,6 @@ macro_rules! planted {
             $($mistake)+;
         }
     };
-    ($name:ident) => {
-        false
-    };
 }
 
 /// Makes the mistake of this name, where it was asked for.
@@ -33,9 +30,6 @@ macro_rules! planted {
         if $crate::planted::is_planted(stringify!($name)) {
             $($mistake)+;
         }
-    };
-    ($name:ident) => {
-        $crate::planted::is_planted(stringify!($name))
     };
 }
 

@@ -105,7 +105,7 @@
 //! `.ci/house.py` checks what no compiler knows: imports point down, between rooms and between the floors of a partition;
 //! no files import each other in a circle; a file introduces itself in its first line and has at most 700 lines; the
 //! methods of a type lie in a handful of files; `unsafe` stands in `env/mapped.rs` alone; files are reached by name in
-//! `env` alone. `.ci/run` runs everything that must hold of a checkout, and says what it skipped.
+//! `env` alone; a planted mistake is a line of its own. `.ci/run` runs everything that must hold of a checkout, and says what it skipped.
 //!
 //! A promise of this manual has a line in `tests/promises`: the claim, the test, and a mistake that turns it red. The
 //! mistakes are compiled into the tests (`planted!`), each on the line that it breaks, and do nothing in the library that you
