@@ -16,7 +16,7 @@ promises! {
         "A batch that claims offsets of the batches after it, and has no records there, is damage itself"
         => [believe_a_batch_that_reaches_too_far];
     what_was_never_durable_is_not_missing: "src/manual/durability.rs",
-        "A segment is not missing where a power cut took its file before anything in it was durable"
+        "A segment whose file a power cut took before anything in it was durable is not missing"
         => [never_durable_is_missing];
 }
 

@@ -14,7 +14,7 @@ promises! {
         "In a Flushed topic it shows what the mark says is flushed"
         => [show_what_is_being_flushed, show_what_is_only_written];
     who_only_reads_learns_of_topics: "src/manual/durability.rs",
-        "It reads the manifest, and again when the writer added to it or replaced it"
+        "It reads the manifest, and reads it again when the writer adds to it or replaces it"
         => [an_observer_knows_the_topics_of_its_opening by UnknownTopic];
     who_only_reads_sees_where_the_log_begins: "src/streamlog/admin.rs",
         "For a read-only handle: takes in what the writer did since" => [an_observer_keeps_its_log_start];
@@ -28,11 +28,11 @@ promises! {
     who_only_reads_goes_on_from_what_was_committed: "src/consumer/mod.rs",
         "it continues from what its group committed" => [an_observer_keeps_old_commits];
     what_was_durable_and_is_not_there_is_damage_to_one_who_only_reads: "src/manual/durability.rs",
-        "What the mark, or the close, says was durable, and the files lack, is damage" => [show_less_than_was_durable];
+        "Data that was durable according to the mark or the close, and is missing from the files, is damage" => [show_less_than_was_durable];
     a_file_that_a_recovery_wrote_anew_is_no_damage: "src/manual/durability.rs",
-        "it asks the manifest again and opens the files anew" => [call_it_damage_at_the_first_look];
+        "it reads the manifest again and reopens the files" => [call_it_damage_at_the_first_look];
     what_was_removed_beside_a_reader_is_no_damage: "src/manual/durability.rs",
-        "what was removed meanwhile is OffsetOutOfRange" => [believe_a_list_that_may_be_old];
+        "data removed in between is OffsetOutOfRange" => [believe_a_list_that_may_be_old];
 }
 
 fn end(log: &Streamlog) -> u64 {

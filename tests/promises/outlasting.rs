@@ -22,7 +22,7 @@ promises! {
     a_file_that_could_not_be_removed_is_tried_again: "src/streamlog/admin.rs",
         "Files that could not be removed are tried again with the next call, and with retention" => [a_file_is_removed_once];
     an_interval_counts_from_the_oldest_record: "src/manual/durability.rs",
-        "what was written longer ago than t, and the time a flush takes, survives" => [each_append_puts_the_flush_off];
+        "everything older than t plus the time of a flush survives" => [each_append_puts_the_flush_off];
     flush_ms_shortens_an_interval: "src/manual/durability.rs",
         "flush.messages and flush.ms add flushes to the weaker levels" => [flush_ms_takes_nothing_off_the_interval];
     an_interval_flush_that_failed_is_tried_again: "src/manual/durability.rs",
@@ -70,7 +70,7 @@ promises! {
     a_close_gives_the_lock_up_whoever_holds_a_handle: "src/streamlog/close.rs",
         "The lock is given up all the same" => [close_keeps_the_lock by AlreadyOpen];
     what_is_left_of_a_deletion_goes_before_the_first_write: "src/manual/durability.rs",
-        "What is left goes before the first write of the next opening" => [what_was_deleted_stays];
+        "The next opening removes leftovers before its first write" => [what_was_deleted_stays];
 }
 
 pub const ELSEWHERE: &[Promise] = &[
