@@ -1,4 +1,4 @@
-//! Administration of groups: who they are, how far they are behind, and moving or removing what they committed.
+//! Administration of groups: their names, their lag, and moving or deleting their committed offsets.
 
 use super::{
     CommittedOffset, OffsetStore,
@@ -27,9 +27,9 @@ use std::{
 pub struct GroupDescription {
     /// Its name.
     pub name: String,
-    /// What it committed, in the order of the partitions.
+    /// What it has committed, in the order of the partitions.
     pub committed: Vec<(TopicPartition, CommittedOffset)>,
-    /// The partitions of the topics that were asked for where it has committed nothing, and how many offsets each has.
+    /// The partitions of the requested topics in which it has committed nothing, and how many offsets each has.
     pub uncommitted: Vec<(TopicPartition, u64)>,
 }
 
@@ -42,7 +42,7 @@ impl GroupDescription {
     }
 }
 
-/// Where the offsets of a group are moved.
+/// Where the offsets of a group are moved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResetTo {
@@ -52,14 +52,14 @@ pub enum ResetTo {
     Latest,
     /// To the first record whose timestamp is this or later; to the end where there is none.
     Timestamp(Timestamp),
-    /// To this offset, held inside what the partition has.
+    /// To this offset, or to the log start or the end if it lies outside the log.
     Offset(Offset),
-    /// By this many offsets, forwards or (negative) backwards, held inside what the partition has. A partition without a
-    /// committed offset stays without one.
+    /// By this many offsets, forwards or (negative) backwards, but not beyond the log start or the end. A partition
+    /// without a committed offset stays without one.
     ShiftBy(i64),
 }
 
-/// What of a group is to be reset, and where to.
+/// Which offsets of a group are reset, and where to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupReset {
     to: ResetTo,
@@ -68,19 +68,20 @@ pub struct GroupReset {
 }
 
 impl GroupReset {
-    /// Of all partitions for which the group has committed, unless some are named.
+    /// Resets all partitions for which the group has committed, unless [`topic`](Self::topic) or
+    /// [`partition`](Self::partition) names some.
     pub fn to(to: ResetTo) -> Self {
         GroupReset { to, topics: Vec::new(), partitions: Vec::new() }
     }
 
-    /// Of all partitions of this topic, whether the group has committed there or not. May be called several times.
+    /// Resets all partitions of this topic, whether the group has committed there or not. May be called several times.
     #[must_use]
     pub fn topic(mut self, name: impl Into<String>) -> Self {
         self.topics.push(name.into());
         self
     }
 
-    /// Of this partition, whether the group has committed there or not. May be called several times.
+    /// Resets this partition, whether the group has committed there or not. May be called several times.
     #[must_use]
     pub fn partition(mut self, partition: TopicPartition) -> Self {
         self.partitions.push(partition);
@@ -89,8 +90,8 @@ impl GroupReset {
 }
 
 impl OffsetStore {
-    /// The names of all groups that have committed anything, in their order. Groups of which no commit can be read are
-    /// not among them; [`health`](crate::Streamlog::health) reports the damage then.
+    /// The names of all groups that have committed anything, sorted. Groups of which no commit can be read are missing;
+    /// [`health`](crate::Streamlog::health) then reports the damage.
     ///
     /// # Errors
     ///
@@ -99,12 +100,12 @@ impl OffsetStore {
         self.table.read(|state| state.groups.keys().cloned().collect())
     }
 
-    /// What a group has committed, and how far it is behind; nothing of a group that nobody knows.
+    /// What a group has committed, and its lag; nothing for an unknown group.
     ///
     /// # Errors
     ///
-    /// As for [`groups`](Self::groups); `Corrupt` or `CodecUnavailable` where a commit that cannot be read may be a later
-    /// one of this group.
+    /// As for [`groups`](Self::groups); `Corrupt` or `CodecUnavailable` where a commit that cannot be read may be the
+    /// latest of this group.
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
         let entries = self.table.read(|state| -> Result<Vec<(TopicPartition, Entry)>> {
             let partitions = state.partitions(name);
@@ -144,7 +145,7 @@ impl OffsetStore {
                 uncommitted.insert(log.identity.name.clone(), lag);
             }
         }
-        // What was committed for a deleted topic of the same name is no place in this one.
+        // An offset committed for a deleted topic of the same name does not belong to this one.
         for (partition, _) in described.committed.iter().filter(|(_, committed)| committed.lag.is_some()) {
             uncommitted.remove(partition);
         }
@@ -152,8 +153,8 @@ impl OffsetStore {
         Ok(described)
     }
 
-    /// Moves what a group has committed, as one commit, and says where to. A consumer of the group that is running keeps
-    /// its positions, and its next commit undoes this: it should be stopped.
+    /// Moves what a group has committed, as one commit, and returns where to. A running consumer of the group keeps its
+    /// positions, and its next commit undoes this: it should be stopped first.
     ///
     /// A group that has not committed anything yet can be given its first offsets this way, by topic or partition.
     ///
@@ -182,7 +183,7 @@ impl OffsetStore {
             add(self.catalog.log(partition)?);
         }
         if !names_any {
-            // What was committed for a topic that is gone stays as it is: there is no place to move to.
+            // Offsets committed for a deleted topic stay as they are: there is nowhere to move them to.
             partitions.iter().filter_map(|p| self.catalog.log(p).ok()).for_each(&mut add);
         }
         let mut commits = Vec::new();
@@ -208,7 +209,7 @@ impl OffsetStore {
         self.catalog.data_dir().check_writable()?;
         self.table.update(|view| {
             let partitions = view.state.partitions(name);
-            // Commits of a group of which nothing is known may be among those that cannot be read.
+            // An unknown group may have commits among those that cannot be read.
             if partitions.is_empty() && view.state.doubts.about(name, None).is_none() {
                 return Err(Error::UnknownGroup { name: name.to_string() });
             }
@@ -249,7 +250,7 @@ impl OffsetStore {
         })?
     }
 
-    /// The error about a group of which no commit is known: commits that cannot be read may be its own.
+    /// The error about a group without a known commit: commits that cannot be read may be its own.
     fn unknown_group(&self, name: &str) -> Result<Error> {
         let doubt = self.table.read(|state| state.doubts.about(name, None))?;
         Ok(doubt.unwrap_or_else(|| Error::UnknownGroup { name: name.to_string() }))

@@ -1,9 +1,9 @@
 //! Commits that cannot be read, and the answers that they put in doubt.
 //!
-//! A commit that cannot be read may be newer than everything that is known about its group. What is always true: an
-//! older commit is never taken for the last one. A record with a readable key puts one partition of one group in doubt;
-//! a batch that cannot be decoded may hold anything, and puts every commit before it in doubt, also of groups that are
-//! not known at all. The next commit, or a tombstone, ends a doubt: the later record holds.
+//! A commit that cannot be read may be newer than everything that is known about its group. Always true: an older
+//! commit is never returned as the last one. A record with a readable key puts one partition of one group in doubt; a
+//! batch that cannot be decoded may hold anything, and puts every commit before it in doubt, including those of unknown
+//! groups. The next commit, or a tombstone, ends a doubt: the later record holds.
 
 use crate::{
     error::Error,
@@ -19,28 +19,28 @@ pub(super) enum Scope {
     Partition(String, TopicPartition),
 }
 
-/// Why a scope is in doubt, and from where on in the log a commit is newer than what cannot be read.
+/// Why a scope is in doubt, and the offset from which on a commit is newer than the unreadable one.
 #[derive(Debug)]
 struct Doubt {
     until: Offset,
     error: Error,
 }
 
-/// All doubts about what groups committed. Of a log that can be read there are none, and nothing is kept.
+/// All doubts about what groups committed. A log without damage raises none, and nothing is kept.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     open: BTreeMap<Scope, Doubt>,
-    /// Where the last readable record about each lies, of those after the first doubt.
+    /// The offset of the last readable record about each scope, among those after the first doubt.
     settled: BTreeMap<Scope, Offset>,
 }
 
 impl Doubts {
-    /// What lies before `until` cannot be read, for this reason, and may be about `scope`.
+    /// The log cannot be read up to `until`, for this reason, and may say something about `scope` there.
     pub(super) fn raise(&mut self, scope: Scope, until: Offset, error: Error) {
         self.open.insert(scope, Doubt { until, error });
     }
 
-    /// The record at `at`, which can be read, is about `scope`.
+    /// The record at `at` was read, and is about `scope`.
     pub(super) fn settle(&mut self, scope: impl FnOnce() -> Scope, at: Offset) {
         if self.open.is_empty() {
             return;
@@ -59,8 +59,8 @@ impl Doubts {
         self.open.is_empty()
     }
 
-    /// Why nobody knows what `group` has committed last for `partition`, if so; without a partition, for those of which
-    /// nothing is known.
+    /// Why the last commit of `group` for `partition` is unknown, if it is; without a partition, for those without a
+    /// known commit.
     pub(super) fn about(&self, group: &str, partition: Option<&TopicPartition>) -> Option<Error> {
         if self.open.is_empty() {
             return None;
@@ -93,7 +93,7 @@ impl Doubts {
     }
 }
 
-/// The error of the unreadable commit, for one who asks about `what` of `group`.
+/// The error of the unreadable commit, for a question about `what` of `group`.
 fn explain(error: &Error, group: &str, what: &str) -> Error {
     match error.clone() {
         Error::Corrupt { path, position, reason, next_offset } => {

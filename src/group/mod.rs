@@ -1,22 +1,22 @@
 //! Groups: how far each of them has read.
 //!
 //! Committed offsets are records of the internal topic `__consumer_offsets`, in Kafka's format: one partition, made by
-//! the first commit, always flushed. What Kafka has no field for travels in record headers: the id of the topic, and the
-//! incarnation of the partition, that the offset is a place in. So an offset of a deleted topic is not taken for a place
-//! in its successor, and one beyond what a crash left is noticed.
+//! the first commit, always flushed. Record headers carry what Kafka has no field for: the id of the topic and the
+//! incarnation of the partition that the offset belongs to. So an offset of a deleted topic is not applied to its
+//! successor, and one beyond what a crash left is noticed.
 //!
 //! What is always true:
 //!
-//! * A commit makes the data it covers durable, then is appended as one batch, then is made durable itself; only then is
-//!   it acknowledged, and only then does anybody see it.
-//! * What is known of the groups is what the log says: a [`table`](crate::table) reads it, shortens it and keeps its
-//!   sidecar (`consumer-offsets.snapshot`). This room knows what the records mean, and no file.
-//! * A commit that cannot be read is never replaced by an older one: the group's answer is an error, until it commits
-//!   anew or is reset. Other groups go on.
+//! * A commit first makes the data durable that it covers, then is appended as one batch, then is flushed itself; only
+//!   then is it acknowledged, and only then is it visible.
+//! * The groups' state is what the log says: a [`table`](crate::table) reads it, shortens it and keeps its sidecar
+//!   (`consumer-offsets.snapshot`). This room knows what the records mean, and knows no file.
+//! * A commit that cannot be read is never replaced by an older one: questions about the group get an error until it
+//!   commits again or is reset. Other groups are not affected.
 //!
-//! Committed offsets never expire, unlike Kafka's, which go after seven days without a member: they are few bytes, and a
-//! program that runs once a month finds its place. [`OffsetStore::delete_group`] removes them. In this release a group
-//! has no members: two consumers of one group both read everything, and the last commit holds.
+//! Committed offsets never expire, unlike Kafka's, which expire after seven days without a member: they take few bytes,
+//! and a program that runs once a month finds its offsets. [`OffsetStore::delete_group`] removes them. In this release
+//! a group has no members: two consumers of one group both read everything, and the last commit holds.
 
 mod admin;
 mod doubts;

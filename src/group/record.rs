@@ -1,4 +1,5 @@
-//! The records that groups write, in Kafka's format; the life that an offset belongs to travels in headers.
+//! The records that groups write, in Kafka's format; headers carry the topic id and the incarnation that an offset
+//! belongs to.
 
 use crate::{
     codec::coordinator::{

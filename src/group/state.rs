@@ -1,6 +1,6 @@
 //! What all groups have committed: a map that is the sum of the records of `__consumer_offsets`.
 //!
-//! Records of unknown kinds are passed over, as Kafka does. A record or batch that cannot be read puts in [doubt](Doubts)
+//! Records of unknown kinds are skipped, as in Kafka. A record or batch that cannot be read puts in [doubt](Doubts)
 //! only the commits that it may replace.
 
 use super::{
@@ -41,8 +41,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whether it is a place in this log: its topic may have been made again since. Where a record does not say, as a
-    /// broker's does not, it is.
+    /// Whether it belongs to this log: its topic may have been deleted and created again since. A record without a
+    /// topic id, such as a broker's, counts as belonging to it.
     pub(super) fn is_of(&self, log: &Log) -> bool {
         self.life.topic_id.is_none_or(|id| id == log.identity.topic_id)
     }
@@ -55,7 +55,7 @@ pub(super) type Groups = BTreeMap<String, BTreeMap<TopicPartition, Entry>>;
 #[derive(Debug, Default)]
 pub(crate) struct GroupOffsets {
     pub(super) groups: Groups,
-    /// Which of that may be out of date.
+    /// Which of these may be out of date.
     pub(super) doubts: Doubts,
 }
 
@@ -100,7 +100,8 @@ impl State for GroupOffsets {
 }
 
 impl GroupOffsets {
-    /// Does what the record says, or says what it may have been about; nothing, where nobody can ask for that.
+    /// Applies the record. If it cannot, it returns what the record may have been about; `None` where no group could
+    /// ask for that.
     fn apply_record(&mut self, record: &Record<'_>) -> Result<(), (Option<Scope>, DecodeError)> {
         let names = |key: &OffsetKey| partition_of(key).map_err(|error| (None, error));
         match decode_commit_record(record) {
@@ -164,7 +165,7 @@ impl GroupOffsets {
     ///
     /// # Errors
     ///
-    /// That of a commit that cannot be read, and may be a later one.
+    /// The error of a commit that cannot be read and may be a later one.
     pub(super) fn committed(&self, group: &str, partition: &TopicPartition) -> error::Result<Option<&Entry>> {
         if let Some(error) = self.doubts.about(group, Some(partition)) {
             unless_planted!(believe_older_commits => return Err(error));
@@ -195,13 +196,13 @@ impl GroupOffsets {
     }
 }
 
-/// The partition that a key is about, where the API would have let that group commit for it.
+/// The partition that a key is about, if the API would have accepted a commit of that group for it.
 fn partition_of(key: &OffsetKey) -> Result<TopicPartition, DecodeError> {
     let number = u32::try_from(key.partition)
         .map_err(|_| DecodeError::malformed(0u64, format!("partition {} is negative", key.partition)))?;
     let refused = |rule| DecodeError::malformed(0u64, rule);
     check_group(&key.group).map_err(refused)?;
     let topic = TopicName::new(key.topic.as_str());
-    let topic = topic.map_err(|rule| refused(format!("{:?} is no topic's name: {rule}", key.topic)))?;
+    let topic = topic.map_err(|rule| refused(format!("{:?} is not a topic's name: {rule}", key.topic)))?;
     Ok(TopicPartition::new(topic.as_str(), number))
 }

@@ -1,4 +1,4 @@
-//! The keeper of committed offsets: what a commit must fulfil, what of it is written, and what was committed.
+//! The store of committed offsets: what a commit must fulfil, which part of it is written, and what was committed.
 
 use super::{
     record::{OffsetRecord, key},
@@ -42,18 +42,18 @@ impl OffsetStore {
         Self::with_upkeep(catalog, CompactionThresholds::default())
     }
 
-    /// The keeper of what groups commit in the topics of `catalog`. Nothing is read before it is asked for.
+    /// The store of what groups commit, in the topics of `catalog`. Nothing is read until it is asked for.
     pub(crate) fn with_upkeep(catalog: Arc<Catalog>, upkeep: CompactionThresholds) -> Arc<Self> {
         let table = Table::new(Arc::clone(&catalog), upkeep);
         Arc::new(OffsetStore { catalog, table })
     }
 
-    /// Commits what `group` does not have yet of `commits`.
+    /// Commits those of `commits` that `group` does not have yet.
     fn write(&self, group: &str, commits: &[&OffsetCommit]) -> Result<()> {
         self.table.update(|view| {
             let news = match view.is_current {
                 true => news(view.state, group, commits),
-                // Of a commit on its way nobody knows what it says: all the values come after it.
+                // A commit in flight may say anything: all the values are written after it.
                 false => commits.to_vec(),
             };
             let records = news.iter().map(|commit| entry_of(group, commit, view.now));
@@ -86,7 +86,7 @@ impl OffsetStore {
         }
         if commit.metadata.len() > METADATA_MAX {
             return refuse(format!(
-                "{} bytes of metadata for {name}, at most {METADATA_MAX} are kept",
+                "{} bytes of metadata for {name}: at most {METADATA_MAX} are allowed",
                 commit.metadata.len()
             ));
         }
@@ -141,7 +141,7 @@ impl Coordinator for OffsetStore {
     }
 }
 
-/// Those of `commits` that `group` does not have as they are.
+/// Those of `commits` that differ from what `group` has.
 fn news<'a>(state: &GroupOffsets, group: &str, commits: &[&'a OffsetCommit]) -> Vec<&'a OffsetCommit> {
     planted!(everything_is_news => return commits.to_vec());
     let offsets = state.groups.get(group);
@@ -175,7 +175,8 @@ fn entry_of(group: &str, commit: &OffsetCommit, now: Timestamp) -> CommittedEntr
 fn life_of(log: &Log) -> Life {
     Life {
         topic_id: Some(log.identity.topic_id),
-        // That of now, not of the offset: everything below the end belongs to the log as it is in this life.
+        // The current incarnation, not that of the offset: everything below the end belongs to the log as it is in this
+        // incarnation.
         incarnation: Some(log.incarnation_of(Offset::MAX)),
     }
 }

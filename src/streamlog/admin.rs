@@ -17,17 +17,17 @@ use crate::{
     types::{IsolationLevel, Offset, Timestamp},
 };
 
-/// Which offset of a partition is asked for (Kafka's `OffsetSpec`).
+/// Which offset of a partition [`Streamlog::list_offsets`] returns (Kafka's `OffsetSpec`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OffsetSpec {
-    /// The first that can be read.
+    /// The first offset that can be read: the log start.
     Earliest,
-    /// The one behind the last that can be read, by readers of this isolation.
+    /// The offset after the last record that readers of this isolation level can read.
     Latest(IsolationLevel),
-    /// That of the first record whose timestamp is this or later.
+    /// The offset of the first record whose timestamp is this or later.
     ForTimestamp(Timestamp),
-    /// That of the first record with the largest timestamp.
+    /// The offset of the first record with the largest timestamp.
     MaxTimestamp,
 }
 
@@ -73,11 +73,12 @@ impl Streamlog {
         self.inner.catalog.topic(name).map(|topic| topic.kept_open(self.keeper()))
     }
 
-    /// The topic of this name as `config` has it: created where there is none, brought up to date where there is.
+    /// The topic of this name with the settings of `config`: created if it does not exist, brought up to date if it
+    /// does.
     ///
     /// The settings that `config` sets hold from then on, as after [`Streamlog::alter_topic`], and survive a power cut
-    /// when this returns; those that it does not set stay as they are. A number of partitions counts where it was set.
-    /// When nothing differs, nothing is written. A read-only handle only compares.
+    /// when this returns; those that it does not set stay as they are. The number of partitions is compared if `config`
+    /// sets it. When nothing differs, nothing is written. A read-only handle only compares.
     ///
     /// ```
     /// # use streamlog::{Streamlog, TopicConfig};
@@ -94,9 +95,9 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// As for [`Streamlog::create_topic`], without `TopicExists`. `PartitionsDiffer` when another number of partitions was
-    /// set than there are: [`Streamlog::add_partitions`] adds some. `ReadOnly` names the settings that differ, or the
-    /// topic that is missing.
+    /// As for [`Streamlog::create_topic`], without `TopicExists`. `PartitionsDiffer` when `config` sets another number
+    /// of partitions than the topic has: [`Streamlog::add_partitions`] adds some. `ReadOnly` names the settings that
+    /// differ, or the topic that is missing.
     pub fn topic_or_create(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         self.inner.check_open()?;
         check_users_own(name)?;
@@ -106,7 +107,7 @@ impl Streamlog {
         Ok(topic.kept_open(self.keeper()))
     }
 
-    /// All topics by name, without those that the library keeps for itself.
+    /// All topics, sorted by name, without internal ones.
     ///
     /// # Errors
     ///
@@ -118,8 +119,8 @@ impl Streamlog {
         Ok(topics.into_iter().map(|topic| topic.kept_open(self.keeper())).collect())
     }
 
-    /// Deletes a topic with its records and committed offsets. When this returns it stays deleted after a power cut;
-    /// handles on it answer `Closed`. A topic created again under its name is another one.
+    /// Deletes a topic with its records and committed offsets. When this returns, it stays deleted after a power cut,
+    /// and calls of its handles fail with `Closed`. A topic created again under its name is another one.
     ///
     /// # Errors
     ///
@@ -136,8 +137,8 @@ impl Streamlog {
     }
 
     /// Changes settings of a topic, in Kafka's keys and units. They hold from the next call on and survive a power cut
-    /// when this returns. Whatever the durability was and becomes, what was appended before, or meanwhile, is flushed when
-    /// this returns.
+    /// when this returns. Whatever the durability was and becomes, all records appended before or during the call are
+    /// flushed when this returns.
     ///
     /// ```
     /// # use streamlog::{config::ConfigChange, Streamlog, TopicConfig};
@@ -149,7 +150,7 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// `InvalidConfig` names the key and the reason; nothing was changed then.
+    /// `InvalidConfig` names the key and the reason, and nothing is changed; `UnknownTopic`, `ReadOnly`.
     pub fn alter_topic(&self, name: &str, changes: &[ConfigChange]) -> Result<()> {
         self.inner.check_open()?;
         check_users_own(name)?;
@@ -158,12 +159,12 @@ impl Streamlog {
         Ok(())
     }
 
-    /// Adds partitions to a topic, so that it has `count`. Keys that had records may go to other partitions from now on:
-    /// look at [`AddedPartitions::keys_move`].
+    /// Adds partitions to a topic, so that it has `count`. When this returns, they survive a power cut. Keys that had
+    /// records may go to other partitions from now on: see [`AddedPartitions::keys_move`].
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` when `count` is not more than there are.
+    /// `InvalidArgument` when the topic has `count` partitions or more; `UnknownTopic`, `ReadOnly`.
     pub fn add_partitions(&self, name: &str, count: u32) -> Result<AddedPartitions> {
         self.inner.check_open()?;
         check_users_own(name)?;
@@ -184,7 +185,7 @@ impl Streamlog {
         advance_log_start(&self.inner.catalog.topic(topic)?.log(partition)?, before.into())
     }
 
-    /// An offset of a partition; `None` when no record is that late.
+    /// The offset of a partition that `spec` asks for; `None` when no record is that late.
     ///
     /// # Errors
     ///
@@ -211,23 +212,24 @@ impl Streamlog {
         Ok(found.map(|f| ListedOffset { offset: f.offset, timestamp: Some(f.timestamp) }))
     }
 
-    /// For a read-only handle: takes in what the writer did since. Does nothing on others.
+    /// For a read-only handle: makes it show what the writer has done since. Does nothing on others.
     ///
     /// # Errors
     ///
-    /// `Corrupt` or `UnsupportedFormat` for a manifest that cannot be read. What is wrong with one partition keeps no
-    /// other from being followed: its readers get the error until it passes.
+    /// `Corrupt` or `UnsupportedFormat` for a manifest that cannot be read. An error of one partition does not keep the
+    /// others from being followed: its own readers get it until it passes.
     pub fn refresh(&self) -> Result<()> {
         self.inner.check_open()?;
         self.follow()
     }
 
-    /// Does the background work now: what lingers, flushes and [checkpoints](crate::manual#words) that are due, retention,
-    /// leftovers of deletions. For handles without a background thread; harmless on others.
+    /// Does the background work now: writes lingering batches, takes the flushes and [checkpoints](crate::manual#words)
+    /// that are due, applies retention and removes what deletions left. For handles without a background thread;
+    /// harmless on others.
     ///
     /// # Errors
     ///
-    /// The first failure; the rest is done all the same.
+    /// The first failure; the rest of the work is done all the same.
     pub fn maintain(&self) -> Result<()> {
         self.inner.check_open()?;
         let catalog = &self.inner.catalog;
@@ -245,7 +247,7 @@ impl Streamlog {
         if self.is_read_only() { self.inner.catalog.refresh().map(drop) } else { Ok(()) }
     }
 
-    /// Retention needs somebody to look at the clock.
+    /// A topic with retention needs regular checks.
     fn wake_for_retention(&self, topic: &Topic) {
         if topic.config().has_retention() {
             self.inner.background.watch_retention();
@@ -253,11 +255,11 @@ impl Streamlog {
     }
 }
 
-/// Topics that the library keeps for itself are not administered from outside.
+/// Refuses internal topics: users do not administer them.
 fn check_users_own(topic: &str) -> Result<()> {
     if !name::is_internal(topic) {
         return Ok(());
     }
-    let reason = "the library keeps this topic for itself".to_string();
+    let reason = "it is an internal topic, which only the library changes".to_string();
     Err(Error::InvalidTopic { name: topic.to_string(), reason })
 }

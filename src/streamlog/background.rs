@@ -1,10 +1,10 @@
 //! The one background thread of a handle, a loop over its [`Schedule`](crate::topic::schedule::Schedule): lingering batches,
 //! flushes and checkpoints that are due, retention.
 //!
-//! It is started by the first thing that needs it and joined by closing. It holds nothing of the handle but what it
-//! works on, so that dropping the last clone of the handle ends it. A piece of work that panics ends alone: the handle's
-//! health says so, the rest is done, and a second later it is tried again. Where the system has no thread for it, the
-//! producers' calls do its work until it has.
+//! It is started by the first thing that needs it and joined by closing. Of the handle it holds only what it works on,
+//! so that dropping the last clone of the handle ends it. Work that panics ends alone: the handle's health reports it,
+//! the other work is done, and a second later it is tried again. If the system cannot start the thread, the producers'
+//! calls do its work until it can.
 
 use crate::{
     env::{
@@ -36,9 +36,9 @@ pub(super) struct Background {
     started: AtomicBool,
     stopping: AtomicBool,
     running: Mutex<Option<Box<dyn Running>>>,
-    /// Work that panicked, if nobody was told of it yet.
+    /// The error of work that panicked, until it is reported.
     panicked: Mutex<Option<Error>>,
-    /// Why the thread could not be started, until it is or somebody was told.
+    /// Why the thread could not be started, until it is started or this is reported.
     unstarted: Mutex<Option<Error>>,
     retention_check: Duration,
     /// Whether retention was applied since the opening.
@@ -79,7 +79,7 @@ impl Background {
         state
     }
 
-    /// A topic has a retention: somebody looks at the clock from now on, for the first time soon.
+    /// A topic has retention: from now on it is checked regularly, for the first time soon.
     pub(super) fn watch_retention(self: &Arc<Self>) {
         let Some(catalog) = self.catalog.upgrade() else {
             return;
@@ -92,7 +92,7 @@ impl Background {
         }
     }
 
-    /// Applies the retention of all topics. What goes wrong is told by `health` and by closing.
+    /// Applies the retention of all topics. Failures are reported by `health` and by closing.
     fn retain(&self, catalog: &Catalog) {
         self.retained.store(true, Ordering::SeqCst);
         for log in catalog.logs() {
@@ -102,7 +102,7 @@ impl Background {
         }
     }
 
-    /// As part of a call, where no thread may do it.
+    /// Applies retention as part of a call, without a thread.
     fn retain_inline(&self) {
         let Some(catalog) = self.catalog.upgrade().filter(|catalog| catalog.has_retention()) else {
             return;
@@ -112,7 +112,7 @@ impl Background {
         data_dir.chores_due(data_dir.env.monotonic().saturating_add(self.retention_check));
     }
 
-    /// An opening that was shorter than it takes to come to it applies retention at its end.
+    /// Applies retention at the end of an opening that was too short to come to it before.
     pub(super) fn retain_at_last(&self, catalog: &Catalog) {
         if !self.retained.load(Ordering::SeqCst) && !catalog.data_dir().read_only && catalog.has_retention() {
             // The next opening tries again.
@@ -125,7 +125,7 @@ impl Background {
         self.running.lock().is_some()
     }
 
-    /// The first failure since the last look that has not mended itself.
+    /// The first failure since the last look that no later success has ended.
     pub(super) fn take_error(&self) -> Option<Error> {
         let of_logs = self.catalog.upgrade().map(|catalog| catalog.logs()).unwrap_or_default();
         let troubles: Vec<Error> = of_logs.iter().filter_map(|log| log.take_trouble()).collect();
@@ -143,7 +143,7 @@ impl Background {
         }
     }
 
-    /// Called by whoever has work, maybe under a lock of its own.
+    /// Called by a room that has work, maybe under a lock of its own.
     fn wake(self: &Arc<Self>) {
         if !self.started.load(Ordering::Acquire) && self.allowed {
             self.start();
@@ -169,8 +169,8 @@ impl Background {
                 self.started.store(true, Ordering::Release);
                 *self.unstarted.lock() = None;
                 drop(running);
-                // What is too old when the log is opened goes soon, not after an interval that the program may not live
-                // to see.
+                // What is too old when the log is opened is removed soon, not after an interval that may be longer than
+                // the program runs.
                 self.list_again(env.monotonic());
             }
             // Without a thread the work is done by other calls and by `maintain`.
@@ -181,19 +181,18 @@ impl Background {
         }
     }
 
-    /// Does a piece of work. One that panics is noted, and is no more than that.
+    /// Runs a piece of work. A panic is noted and goes no further.
     fn attempt<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(work)).ok();
         if done.is_none() {
-            let reason =
-                io::Error::other("it panicked; it is tried again, and what it was to do may be late");
+            let reason = io::Error::other("it panicked; it will be tried again, and its work may be late");
             self.panicked.lock().get_or_insert(Error::io("finish", "background work", reason));
         }
         done
     }
 }
 
-/// Retention looks at all logs, as often as the handle was told to.
+/// Retention checks all logs, as often as the handle's settings say.
 impl Caretaker for Background {
     fn attend(self: Arc<Self>, now: Duration) -> Attended {
         let Some(catalog) = self.catalog.upgrade() else { return Attended::default() };
@@ -240,6 +239,6 @@ mod tests {
         assert_eq!(background.attempt(|| -> u32 { panic!("a mistake of ours") }), None);
         let error = log.health().background.unwrap().to_string();
         assert!(error.contains("background work") && error.contains("panicked"), "{error}");
-        assert!(log.health().is_good(), "it is told once");
+        assert!(log.health().is_good(), "it is reported once");
     }
 }

@@ -1,4 +1,4 @@
-//! Opening with settings.
+//! The settings of an opening, and the opening itself.
 
 use super::{Inner, Streamlog, background, lock};
 use crate::{
@@ -28,7 +28,7 @@ use std::{
 
 type Progress = Box<dyn FnMut(&RecoveryProgress) -> bool + Send>;
 
-/// Retention is looked at no more often than this: an idle log costs nothing that shows.
+/// Retention is checked no more often than this, so that an idle log costs next to nothing.
 const SHORTEST_RETENTION_CHECK: Duration = Duration::from_millis(100);
 
 /// Settings of an opening, from [`Streamlog::builder`].
@@ -61,7 +61,7 @@ impl Builder {
         Self::with_env(RealEnv::new(), dir)
     }
 
-    /// A log in a directory of its own, which goes with it.
+    /// A log in a directory of its own, which is removed with it.
     pub(super) fn temporary() -> Result<Self> {
         let env = RealEnv::new();
         let made = TemporaryDir::new(|| env.random());
@@ -103,7 +103,7 @@ impl Builder {
         self
     }
 
-    /// Whether the directory is made where it does not exist. Default: yes.
+    /// Whether the directory is created if it does not exist. Default: yes.
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
@@ -113,19 +113,20 @@ impl Builder {
     /// Whether the handle may start threads. Default: yes. They are started by the first thing that needs them,
     /// [`stats`](Streamlog::stats) counts them, and [`close`](Streamlog::close) returns when they have ended:
     ///
-    /// * `streamlog-work`, one: records that linger, data of a `Written` topic to flush, checkpoints, retention;
-    /// * `streamlog-flush`, at most seven: one act that makes several partitions durable flushes them at the same time.
-    ///   They end by themselves when nobody needed them for five seconds.
+    /// * `streamlog-work`, one: writes lingering records, flushes data of `Written` topics, takes checkpoints, applies
+    ///   retention;
+    /// * `streamlog-flush`, at most seven: a call that makes several partitions durable flushes them at the same time.
+    ///   They end by themselves after five idle seconds.
     ///
-    /// With `false` there is none. What needs a time is then done inside later calls and in [`Streamlog::maintain`], and
-    /// several flushes run one after the other in the thread that asks for them.
+    /// With `false` there are none. Work that is due at a time is then done inside later calls and in
+    /// [`Streamlog::maintain`], and several flushes run one after the other in the calling thread.
     #[must_use]
     pub fn background_thread(mut self, allowed: bool) -> Self {
         self.threads = allowed;
         self
     }
 
-    /// How bytes of files reach readers. Default: mapped.
+    /// How the bytes of files reach readers. Default: mapped.
     #[must_use]
     pub fn read_mode(mut self, mode: ReadMode) -> Self {
         self.read_mode = mode;
@@ -146,9 +147,9 @@ impl Builder {
         self
     }
 
-    /// Committed offsets are kept in segments of this size, a sidecar of theirs is renewed after `snapshot_every` bytes,
-    /// and all of them are written again, one to a batch, above `rewrite_above` bytes: small sizes, so that few commits
-    /// get there.
+    /// Committed offsets are kept in segments of this size, a sidecar of theirs is renewed after `snapshot_every`
+    /// bytes, and all of them are written again, one to a batch, above `rewrite_above` bytes: small sizes, so that few
+    /// commits reach them.
     #[cfg(feature = "sim")]
     #[doc(hidden)]
     #[must_use]
@@ -157,8 +158,8 @@ impl Builder {
         self
     }
 
-    /// How often retention by time is applied. Default: five minutes, as in Kafka. Less than a tenth of a second counts as
-    /// that; `Duration::MAX` leaves it to what else applies retention, such as [`Streamlog::maintain`].
+    /// How often retention by time is applied. Default: five minutes, as in Kafka. A shorter interval counts as a tenth
+    /// of a second; with `Duration::MAX` nothing but other occasions, such as [`Streamlog::maintain`], apply retention.
     #[must_use]
     pub fn retention_check_interval(mut self, every: Duration) -> Self {
         self.retention_check = every.max(SHORTEST_RETENTION_CHECK);
@@ -168,8 +169,8 @@ impl Builder {
     /// How long an opening for writing waits for another handle to close the directory before it fails with `AlreadyOpen`.
     /// Default: not at all.
     ///
-    /// For a program that is started again while the process that ran before is still on its way out: its lock goes when
-    /// the system has ended it. `Duration::MAX` waits for as long as it takes.
+    /// For a program that is restarted while its previous process is still ending: that lock is released when the
+    /// system has ended the process. `Duration::MAX` waits forever.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -184,8 +185,8 @@ impl Builder {
         self
     }
 
-    /// Called while an opening after a crash looks at the tails of partitions, about once per mebibyte. `false` cancels
-    /// the opening, which then fails with `Cancelled` and can be tried again.
+    /// Called while an opening after a crash checks the tails of partitions, about once per mebibyte. Returning `false`
+    /// cancels the opening, which then fails with `Cancelled` and can be tried again.
     #[must_use]
     pub fn on_recovery_progress(
         mut self,
@@ -195,9 +196,8 @@ impl Builder {
         self
     }
 
-    /// Opens the directory: the one that its path names at this moment, which counts from the working directory where it is
-    /// relative. Moving the directory, pointing a link elsewhere or changing the working directory changes nothing for an
-    /// open log.
+    /// Opens the directory that the path names now; a relative path starts at the working directory. An open log is not
+    /// affected when the directory is moved, a link in its path is changed, or the working directory changes.
     ///
     /// # Errors
     ///
@@ -266,7 +266,7 @@ impl Builder {
     }
 }
 
-/// Why a directory cannot be opened. Where it is created, it is there.
+/// Why a directory cannot be opened. One that is created on demand exists by now.
 fn not_opened(dir: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::NotFound { path: dir.to_path_buf() },
@@ -291,7 +291,7 @@ fn share_of(descriptors: Option<u64>) -> usize {
     descriptors.map_or(MOST, |limit| (limit / 4).clamp(LEAST, MOST)) as usize
 }
 
-/// Makes a directory and what is missing above it, each name durable; says whether it had to be made.
+/// Creates a directory and its missing parents, each name durable; returns whether the directory was created.
 fn create_dirs(env: &dyn Env, dir: &Path) -> Result<bool> {
     match env.create_dir(dir) {
         Ok(()) => {}
@@ -317,14 +317,14 @@ fn create_dirs(env: &dyn Env, dir: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// A directory without a manifest may have been made a moment ago by a process that died before its name was durable.
+/// A directory without a manifest may have just been created by a process that died before its name was durable.
 fn flush_found_name(env: &dyn Env, dir: &Path) -> Result<()> {
     if env.metadata(&dir.join("manifest")).is_ok() {
         return Ok(());
     }
     for parent in dir.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()) {
         match env.sync_dir(parent) {
-            // Whoever may not read it has not made anything in it either.
+            // A process that may not read a directory has not created anything in it either.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
             other => other.map_err(|e| Error::io("flush", parent, e))?,
         }

@@ -30,12 +30,13 @@ impl Streamlog {
         self.producer_builder().build()
     }
 
-    /// A producer with settings.
+    /// The settings of a producer; [`ProducerBuilder::build`] returns it.
     pub fn producer_builder(&self) -> ProducerBuilder {
         ProducerBuilder::new(Arc::clone(&self.inner.sender)).keeping_open(self.keeper())
     }
 
-    /// A consumer of a group, with default settings. It reads nothing before it was given topics or partitions.
+    /// A consumer of a group, with default settings. It reads nothing until it is given topics, with
+    /// [`Consumer::subscribe`], or partitions, with [`Consumer::assign`].
     ///
     /// ```
     /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
@@ -59,12 +60,12 @@ impl Streamlog {
         self.consumer_builder(group).build()
     }
 
-    /// A consumer of a group, with settings.
+    /// The settings of a consumer of a group; [`ConsumerBuilder::build`] returns it.
     pub fn consumer_builder(&self, group: impl Into<String>) -> ConsumerBuilder {
         self.consumers(Some(group.into()))
     }
 
-    /// A consumer of no group, with settings: it begins by its reset policy and commits nothing.
+    /// The settings of a consumer without a group: it begins where its reset policy says, and commits nothing.
     pub fn consumer_builder_without_group(&self) -> ConsumerBuilder {
         self.consumers(None)
     }
@@ -81,8 +82,8 @@ impl Streamlog {
         ConsumerBuilder::new(Arc::clone(&self.inner.catalog), coordinator, group).keeping_open(self.keeper())
     }
 
-    /// The names of all groups that have committed offsets, in their order. A group of which no commit can be read is
-    /// missing; [`health`](Self::health) then reports damage in `__consumer_offsets`.
+    /// The names of all groups that have committed offsets, sorted. A group of which no commit can be read is missing;
+    /// [`health`](Self::health) then reports damage in `__consumer_offsets`.
     ///
     /// # Errors
     ///
@@ -92,20 +93,21 @@ impl Streamlog {
         self.inner.offsets.groups()
     }
 
-    /// What a group has committed, and how far it is behind there. Of a group that has committed nothing yet, nothing: a
-    /// group is no more than what it committed, and [`groups`](Self::groups) lists those that have.
+    /// What a group has committed, and its lag there. The description of a group that has committed nothing is empty,
+    /// and no error: a group is no more than its committed offsets, and [`groups`](Self::groups) lists those that have
+    /// some.
     ///
     /// # Errors
     ///
-    /// As for [`Streamlog::groups`]. `Corrupt` or `CodecUnavailable`, with file and position, where a commit that cannot be
-    /// read may be a later one of this group: no older commit is taken for it.
+    /// As for [`Streamlog::groups`]. `Corrupt` or `CodecUnavailable`, with file and position, where a commit that
+    /// cannot be read may be the latest of this group: an older commit is never returned in its place.
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
         self.inner.check_open()?;
         self.inner.offsets.describe_group(name)
     }
 
     /// As [`describe_group`](Self::describe_group), with every partition of these topics: where the group has committed
-    /// nothing, it is behind by everything that is there.
+    /// nothing, its lag is everything that is there.
     ///
     /// ```
     /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
@@ -130,13 +132,15 @@ impl Streamlog {
         self.inner.offsets.describe_group_on(name, &topics)
     }
 
-    /// Moves a group's committed offsets, durably, and returns where they are now.
+    /// Moves a group's committed offsets, and returns where they are now. When this returns, the move survives a power
+    /// cut.
     ///
-    /// A consumer of the group that is running keeps its positions, and its next commit undoes the move: stop it before.
+    /// A running consumer of the group keeps its positions, and its next commit undoes the move: stop it first.
     ///
     /// # Errors
     ///
-    /// `UnknownGroup` when nothing says which partitions are meant, `UnknownTopic`, `UnknownPartition`, `ReadOnly`.
+    /// `UnknownGroup` when the group has committed nothing and `reset` names no topic or partition; `UnknownTopic`,
+    /// `UnknownPartition`, `ReadOnly`; `InvalidArgument` for a negative time. Nothing is moved then.
     pub fn reset_group_offsets(
         &self,
         group: &str,
@@ -146,7 +150,7 @@ impl Streamlog {
         self.inner.offsets.reset_group_offsets(group, reset)
     }
 
-    /// Deletes a group's committed offsets, durably.
+    /// Deletes a group's committed offsets. When this returns, they stay deleted after a power cut.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! The end of an opening.
+//! Closing a log.
 //!
 //! A clean close checkpoints every partition, writes Kafka's checkpoints for Kafka's tools, then the manifest's closing
-//! record, and Kafka's mark of a clean stop last. Where a partition cannot be closed cleanly nothing of this is
-//! written: the next opening then looks for itself. Nor is it where the log was found closed and nothing was written.
+//! record, and Kafka's mark of a clean stop last. If a partition cannot be closed cleanly, none of this is written, and
+//! the next opening recovers. Nor is it written if the log was found closed and nothing was changed.
 
 use super::{Inner, Streamlog};
 use crate::{
@@ -22,30 +22,31 @@ use crate::{
 };
 use std::time::Duration;
 
-/// How long dropping the last handle waits for space.
+/// How long dropping the last handle waits for disk space.
 const DROP_TIME: Duration = Duration::from_secs(5);
 
 type Closed = (TopicId, TopicPartition, PartitionClosed);
 
 impl Streamlog {
-    /// Closes the log for all clones, their producers and consumers, which get `Closed` from then on: what waits is
-    /// written and flushed, so that the next opening is instant. So is the end of a recovery, though nothing was appended.
-    /// A [`poll`](crate::Consumer::poll) that sleeps ends with `Closed`. On a full disk it waits for space as long as its
-    /// producers would ([`max_block`](crate::clients::ProducerBuilder::max_block)).
+    /// Closes the log for all clones, their producers and consumers, which get `Closed` from then on. Pending records
+    /// are written and everything is flushed, so that the next opening is instant; after a recovery its result is
+    /// written down too, even if nothing was appended. A sleeping [`poll`](crate::Consumer::poll) ends with `Closed`.
+    /// On a full disk the close waits for space as long as its producers would
+    /// ([`max_block`](crate::clients::ProducerBuilder::max_block)).
     ///
-    /// Every call of a handle from then on is [`Closed`](Error::Closed), also those that would have had nothing to do. What
-    /// only says what is in memory is none of these, and goes on to answer as of the close: names, ids, configurations,
-    /// offsets and sizes, `recovery_report`, `stats`, `health`, the consumer's `assignment`. So does what a call has
-    /// handed out or read ahead: records, batches, and each [`Delivery`](crate::Delivery), which close has decided. To
-    /// close the log or a producer once more does nothing.
+    /// Every later call of a handle fails with [`Closed`](Error::Closed), even if it would have had nothing to do. The
+    /// exceptions only return what is in memory, and continue to answer as of the close: names, ids, configurations,
+    /// offsets and sizes, `recovery_report`, `stats`, `health`, the consumer's `assignment`. So do records and batches
+    /// that a call has returned or read ahead, and each [`Delivery`](crate::Delivery), whose result the close has
+    /// decided. Closing the log or a producer again does nothing.
     ///
-    /// In a forked child it leaves the log alone, which is its parent's, and says yes.
+    /// In a forked child it returns `Ok` and leaves the log alone, which is the parent's.
     ///
     /// # Errors
     ///
-    /// The first failure: `Undelivered` where records that a producer had accepted were not acknowledged, `DiskFull` where
-    /// the close itself finds no space. The lock is given up all the same, and what had been acknowledged stays so; the next
-    /// opening recovers what the close could not finish.
+    /// The first failure: `Undelivered` if records that a producer had accepted were not acknowledged, `DiskFull` if
+    /// the close itself finds no space. The lock is released all the same, and acknowledged records stay acknowledged;
+    /// the next opening recovers what the close could not finish.
     pub fn close(self) -> Result<()> {
         self.inner.close(Duration::MAX)
     }
@@ -58,10 +59,10 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// Closes the log; what finds the disk full is tried again for no longer than `patience`.
+    /// Closes the log; writes that find the disk full are tried again for no longer than `patience`.
     pub(super) fn close(&self, patience: Duration) -> Result<()> {
         if !self.catalog.data_dir().process.is_this() {
-            // The parent's lock lasts as long as any copy of its descriptor: this one goes.
+            // The parent's lock lasts as long as any copy of its descriptor: this copy is closed.
             if let Some(mut lock) = self.lock.try_lock() {
                 *lock = None;
             }
@@ -73,7 +74,7 @@ impl Inner {
         let clients = self.close_clients(patience);
         self.background.stop();
         self.background.retain_at_last(&self.catalog);
-        // Whatever became of the producers' records: the logs end, or they would be written after the lock is given up.
+        // Even if producers failed: the logs are closed, or they would be written after the lock is released.
         let result = self.catalog.close_with(|| {
             let logs = self.close_logs();
             self.catalog.data_dir().close();
@@ -81,18 +82,18 @@ impl Inner {
         });
         self.catalog.data_dir().pool.release();
         self.catalog.data_dir().env.end_job_threads();
-        // Consumers that sleep find out.
+        // Sleeping consumers notice.
         unless_planted!(a_close_wakes_no_consumer => self.catalog.changes.wake_all());
         unless_planted!(close_keeps_the_lock => *self.lock.lock() = None);
         drop(self.temporary.lock().take());
         match (result, self.background.take_error()) {
-            // What a full disk kept the background from was done by this call.
+            // The work that a full disk kept the background from was done by this call.
             (Ok(()), Some(error)) if !error.can_pass() => Err(error),
             (result, _) => result,
         }
     }
 
-    /// What producers hold goes out; from then on they get `Closed`.
+    /// Writes what producers hold; from then on they get `Closed`.
     fn close_clients(&self, patience: Duration) -> Result<()> {
         if self.catalog.data_dir().read_only { Ok(()) } else { self.sender.close(patience) }
     }
@@ -100,10 +101,11 @@ impl Inner {
     fn close_logs(&self) -> Result<()> {
         let data_dir = self.catalog.data_dir();
         let has_written = data_dir.has_written();
-        // What a recovery found is written down here where nobody appended, so that the next opening need not look.
+        // If nothing was appended, the result of a recovery is written down here, so that the next opening need not
+        // recover again.
         let begun = if !has_written && self.ends_a_recovery() { data_dir.begin_writing() } else { Ok(()) };
         match begun.and_then(|()| self.end_logs()) {
-            // Nothing of this handle's is lost with it: the next opening recovers again.
+            // This loses nothing: the next opening recovers again.
             Err(Error::DiskFull { .. }) if !has_written => Ok(()),
             done => done,
         }
@@ -141,7 +143,7 @@ impl Inner {
         }
     }
 
-    /// `lives` that end with this close are noted in the same append.
+    /// The incarnations that end with this close are noted in the same append.
     fn write_closing(&self, closed: Vec<Closed>, lives: Vec<Entry>) -> Result<()> {
         let data_dir = self.catalog.data_dir();
         self.write_kafkas_checkpoints(&closed)?;

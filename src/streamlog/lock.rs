@@ -1,7 +1,7 @@
 //! One writer per directory.
 //!
-//! The lock is the operating system's, on the file `LOCK`, and ends with its holder, however that dies: a stale one
-//! never blocks. What the file says (process id, host, start time) is for the message to the second comer.
+//! The lock is the operating system's, on the file `LOCK`, and ends with its holder, however that dies: a stale lock
+//! never blocks. The content of the file (process id, host, start time) is for the error that a second process gets.
 
 use crate::{
     env::{
@@ -17,10 +17,10 @@ use crate::{
 };
 use std::{io, path::Path, time::Duration};
 
-/// How long one who waits for a lock waits between two looks.
+/// The pause between two attempts to take a lock.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Takes the lock of a directory, or says who has had it for so long.
+/// Takes the lock of a directory, or reports which process still holds it after `time`.
 pub(super) fn wait_for(env: &dyn Env, dir: &Path, time: Duration) -> Result<Box<dyn Lock>> {
     let deadline = env.monotonic().saturating_add(time);
     loop {
@@ -35,7 +35,7 @@ pub(super) fn wait_for(env: &dyn Env, dir: &Path, time: Duration) -> Result<Box<
     }
 }
 
-/// Takes the lock of a directory, or says who has it.
+/// Takes the lock of a directory, or reports which process holds it.
 fn acquire(env: &dyn Env, dir: &Path) -> Result<Box<dyn Lock>> {
     let path = dir.join(LOCK);
     let lock = match env.lock(&path) {
@@ -78,7 +78,7 @@ mod tests {
     use crate::{Error, Streamlog};
 
     #[test]
-    fn who_opens_a_log_twice_is_told_that_it_was_itself_and_not_to_wait() {
+    fn opening_a_log_twice_in_one_process_is_reported_as_such_and_is_not_retriable() {
         let dir = tempfile::tempdir().unwrap();
         let open = || Streamlog::builder(dir.path()).open();
         let log = open().unwrap();

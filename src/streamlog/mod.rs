@@ -1,7 +1,8 @@
 //! The handle on a directory: opens it, wires the rooms, owns the background thread.
 //!
-//! A [`Streamlog`] is a cheap clone; all clones speak of one opening. Producers, consumers, topics and partitions keep it
-//! open as the clones do. Closing closes for all of them, dropping the last one does the same and swallows errors.
+//! A [`Streamlog`] is cheap to clone, and all clones are handles of one opening. Producers, consumers, topics and
+//! partitions keep it open as the clones do. Closing it closes it for all of them; dropping the last one does the same
+//! and swallows errors.
 
 mod admin;
 mod background;
@@ -37,10 +38,9 @@ use std::{
 
 /// An open log directory: Kafka's log inside your process.
 ///
-/// A cheap clone. The log is open as long as one of them is held, or anything made with it: a builder, a producer, a
-/// consumer, a topic, a partition, an iterator over its batches. So a function may open a log and return a producer
-/// alone. Dropping the last of them closes the log, as [`Streamlog::close`] does for all of them, but without reporting
-/// errors.
+/// Clones are cheap. The log stays open as long as one of them exists, or anything made with it: a builder, a producer,
+/// a consumer, a topic, a partition, an iterator over its batches. So a function may open a log and return only a
+/// producer. Dropping the last of them closes the log as [`Streamlog::close`] does, but without reporting errors.
 ///
 /// It belongs to the process that opened it. In a child made by `fork`, each call of it, and of everything made with it,
 /// fails with [`Forked`](crate::Error::Forked); closing and dropping it there does nothing. See
@@ -70,7 +70,7 @@ struct Inner {
     offsets: Arc<OffsetStore>,
     background: Arc<background::Background>,
     closed: AtomicBool,
-    /// The directory, where it goes with the log.
+    /// The directory, if it is removed with the log.
     temporary: Mutex<Option<TemporaryDir>>,
 }
 
@@ -87,40 +87,41 @@ impl fmt::Debug for Streamlog {
 }
 
 impl Streamlog {
-    /// Opens a directory for reading and writing, and makes it where it does not exist.
+    /// Opens a directory for reading and writing, and creates it if it does not exist.
     ///
-    /// After a clean close this takes milliseconds, whatever the size. After a crash the tails that were not
-    /// checkpointed are looked at: see [`Streamlog::recovery_report`] for what was found, and
-    /// [`Builder::on_recovery_progress`] to watch. What a broker appended to a closed directory is taken in.
+    /// After a clean close this takes milliseconds, whatever the size. After a crash, the tails that were not
+    /// checkpointed are checked: [`Streamlog::recovery_report`] says what was found, and
+    /// [`Builder::on_recovery_progress`] reports the progress. Batches that a Kafka broker appended to a closed
+    /// directory become part of the log.
     ///
-    /// A partition whose files cannot be opened keeps no other from being opened. It answers its calls with the error, and
-    /// the report and [`Streamlog::health`] name it; the next opening tries again.
+    /// A partition whose files cannot be opened does not keep the others from being opened. Its calls fail with the
+    /// error, the report and [`Streamlog::health`] name it, and the next opening tries again.
     ///
     /// # Errors
     ///
     /// `AlreadyOpen` when another handle, in this process or another, has it open for writing; `Corrupt` or
-    /// `UnsupportedFormat` for a manifest that cannot be read; `Io` and `DiskFull` from the operating system, where it is
-    /// not one partition that they concern.
+    /// `UnsupportedFormat` for a manifest that cannot be read; `Io` and `DiskFull` from the operating system, unless
+    /// they concern one partition alone.
     pub fn open(dir: impl AsRef<Path>) -> Result<Streamlog> {
         Self::builder(dir).open()
     }
 
-    /// An opening with settings.
+    /// The settings of an opening; [`Builder::open`] opens.
     pub fn builder(dir: impl AsRef<Path>) -> Builder {
         Builder::new(dir.as_ref())
     }
 
-    /// A log in memory, with the behaviour of one on disk: for tests and for data that may vanish. It is gone when the
-    /// last handle is.
+    /// Opens a log in memory, which behaves like one on disk: for tests, and for data that may vanish. It is gone when
+    /// its last handle is dropped.
     pub fn in_memory() -> Result<Streamlog> {
         Builder::in_memory().open()
     }
 
-    /// A log on disk, in a new directory that goes with it: for tests that want real files, and for data that one run of a
-    /// program spills. [`Streamlog::dir`] says where it is, below [`std::env::temp_dir`].
+    /// Opens a log on disk, in a new directory that is removed with it: for tests that need real files, and for data
+    /// that a program spills to disk. [`Streamlog::dir`] says where it is, below [`std::env::temp_dir`].
     ///
-    /// The directory is removed by [`Streamlog::close`] and when the last handle is dropped. What a process leaves that is
-    /// killed stays there until somebody clears that place.
+    /// The directory is removed by [`Streamlog::close`] and when the last handle is dropped. A process that is killed
+    /// leaves its directory there.
     ///
     /// ```
     /// # use streamlog::{Streamlog, TopicConfig};
@@ -140,10 +141,10 @@ impl Streamlog {
         Builder::temporary()?.open()
     }
 
-    /// Opens a directory for reading only, also while another process writes it. Nothing in it is changed.
+    /// Opens a directory for reading only, even while another process writes to it. Nothing in it is changed.
     ///
-    /// In a `Flushed` topic it shows what is durable, in others what is written. Consumers follow the writer by
-    /// themselves; [`Streamlog::refresh`] does it for the rest.
+    /// It shows the durable records of a `Flushed` topic, and the written ones of other topics. Consumers follow the
+    /// writer by themselves; [`Streamlog::refresh`] makes everything else follow.
     ///
     /// # Errors
     ///

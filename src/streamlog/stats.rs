@@ -1,4 +1,4 @@
-//! How it is doing: figures, disk usage, health.
+//! How a log is doing: figures, disk usage, health.
 
 use super::Streamlog;
 use crate::{
@@ -22,11 +22,12 @@ pub struct Stats {
     pub segments: usize,
     /// Bytes of record batches of all partitions.
     pub bytes: u64,
-    /// Descriptors that are held.
+    /// File descriptors that are held open.
     pub open_files: usize,
     /// Files that are mapped.
     pub mapped_files: usize,
-    /// Indexes of sealed segments that are held in memory; a quarter of what may be open at most.
+    /// Indexes of sealed segments that are held in memory: at most a quarter of
+    /// [`max_open_files`](crate::config::Builder::max_open_files).
     pub loaded_indexes: usize,
     /// Whether the background thread, `streamlog-work`, runs.
     pub background_thread: bool,
@@ -60,8 +61,8 @@ impl fmt::Display for Stats {
 pub struct DiskUsage {
     /// Bytes of all files in the directory, by their lengths.
     pub total: u64,
-    /// Bytes of it that are in files put aside: segments and directories with records that no log has. They are removed
-    /// by hand, when nobody wants to look at them any more; [`Health::put_aside`] lists those of this opening.
+    /// Bytes of it that are quarantined: segments and directories with records that belong to no log. They are removed
+    /// by hand, once they are no longer of interest; [`Health::put_aside`] lists those of this opening.
     pub put_aside: u64,
     /// Per topic.
     pub topics: BTreeMap<String, TopicUsage>,
@@ -76,7 +77,7 @@ pub struct TopicUsage {
     pub records: u64,
     /// Bytes of indexes, snapshots and preallocated space.
     pub overhead: u64,
-    /// Bytes of segments that were put aside, and count for neither.
+    /// Bytes of quarantined segments, which count for neither.
     pub put_aside: u64,
 }
 
@@ -89,17 +90,18 @@ pub struct Health {
     /// opened or followed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
     pub refusing: Vec<(TopicPartition, Error)>,
-    /// Partitions in which damage was met, by the opening, an append or a reader: the first of it, by file and position.
-    /// What nobody has read since the opening is not known to be whole; what is intact can be read on. A sealed segment
-    /// whose file is longer than it was is among them once it was read, although all its records are there.
+    /// Partitions in which the opening, an append or a reader met damage: the first damage of each, by file and
+    /// position. Data that was not read since the opening is not known to be intact; records around the damage can
+    /// still be read. A sealed segment whose file is longer than it was is among them once it was read, although all
+    /// its records are there.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
     pub damaged: Vec<(TopicPartition, Error)>,
-    /// Segment files that were in a partition's way and belong to no log: where they are now. Nothing is wrong because of
-    /// them; they can be looked at, and removed.
+    /// Quarantined segment files, which were in a partition's way and belong to no log: where they are now. They do no
+    /// harm, and can be inspected and removed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::placed_paths"))]
     pub put_aside: Vec<(TopicPartition, PathBuf)>,
-    /// A failure of background work since the last look: forgotten as soon as the same work succeeds, by whomever it is
-    /// done, and a full disk as soon as anything finds space.
+    /// A failure of background work since the last call: forgotten as soon as the same work succeeds, no matter which
+    /// thread does it, and a full disk as soon as anything finds space.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
     pub background: Option<Error>,
 }
@@ -145,8 +147,9 @@ impl Streamlog {
         }
     }
 
-    /// What the directory takes on disk. Looks at every file's length. A directory in it that is not the log's and cannot be
-    /// listed, such as a volume's `lost+found`, counts as nothing, and so does what is removed meanwhile.
+    /// What the directory takes on disk. Looks at every file's length. A directory in it that is not the log's and
+    /// cannot be listed, such as a volume's `lost+found`, counts as nothing, and so does a file that is removed during
+    /// the call.
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ promises! {
         => [a_shift_forgets_its_sign];
     a_shift_needs_something_to_shift: "src/group/admin.rs", "A partition without a committed offset stays without one"
         => [a_shift_begins_at_the_start];
-    a_reset_stays_in_the_log: "src/group/admin.rs", "To this offset, held inside what the partition has"
+    a_reset_stays_in_the_log: "src/group/admin.rs", "To this offset, or to the log start or the end if it lies outside the log"
         => [a_reset_leaves_the_log];
 }
 

@@ -68,7 +68,7 @@ promises! {
     kafkas_clean_mark_goes_with_the_first_write: "src/manual/on_disk.rs",
         "The first write of the next opening removes .kafka_cleanshutdown" => [kafkas_clean_mark_stays];
     a_close_gives_the_lock_up_whoever_holds_a_handle: "src/streamlog/close.rs",
-        "The lock is given up all the same" => [close_keeps_the_lock by AlreadyOpen];
+        "The lock is released all the same" => [close_keeps_the_lock by AlreadyOpen];
     what_is_left_of_a_deletion_goes_before_the_first_write: "src/manual/durability.rs",
         "The next opening removes leftovers before its first write" => [what_was_deleted_stays];
 }
@@ -83,7 +83,7 @@ pub const ELSEWHERE: &[Promise] = &[
     Promise {
         test: "after_an_alteration_to_flushed_nothing_is_visible_that_is_not_flushed@src/streamlog/tests/interleavings.rs",
         file: "src/streamlog/admin.rs",
-        says: "what was appended before, or meanwhile, is flushed when this returns",
+        says: "all records appended before or during the call are flushed when this returns",
         mistakes: &["alter_flushes_only_before"],
     },
     Promise {
