@@ -159,7 +159,7 @@ impl Builder {
     }
 
     /// How often retention by time is applied. Default: five minutes, as in Kafka. A shorter interval counts as a tenth
-    /// of a second; with `Duration::MAX` nothing but other occasions, such as [`Streamlog::maintain`], apply retention.
+    /// of a second; with `Duration::MAX` it is applied on other occasions only, such as [`Streamlog::maintain`].
     #[must_use]
     pub fn retention_check_interval(mut self, every: Duration) -> Self {
         self.retention_check = every.max(SHORTEST_RETENTION_CHECK);

@@ -1,4 +1,4 @@
-//! Records of a table into batches of its log.
+//! Writing the records of a table as batches of its log.
 
 use super::TableRecord;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Appends `records` in batches that end beyond `piece` bytes, and says which offsets they got.
+/// Appends `records` in batches that end beyond `piece` bytes, and returns their offsets.
 pub(super) fn append(
     log: &Log,
     records: &[TableRecord],
@@ -34,7 +34,7 @@ pub(super) fn append(
 
 fn seal(log: &Log, builder: BatchBuilder) -> Result<Offset> {
     let mut batch = builder.seal(Compression::None, None)?;
-    // As Kafka's coordinator writes them: no producer, and a base sequence of 0 all the same.
+    // As Kafka's coordinator writes them: no producer, but a base sequence of 0.
     batch.set_producer(-1, -1, 0);
     Ok(log.append(&mut batch)?.next_offset)
 }

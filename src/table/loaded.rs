@@ -1,4 +1,5 @@
-//! A state and how far its log was read: it begins with the sidecar where that is of use, and follows the log from there.
+//! A state and how far its log was read: it begins with the sidecar if that can be used, and follows the log from
+//! there.
 
 use super::{SidecarPoint, State};
 use crate::{
@@ -14,7 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 /// How much is read at a time.
 const FETCH: u64 = 1 << 20;
 
-/// What the log says up to where it was read.
+/// The state of the log up to where it was read.
 #[derive(Debug)]
 pub(super) struct Loaded<S> {
     batches: VisibleBatches,
@@ -24,7 +25,7 @@ pub(super) struct Loaded<S> {
 }
 
 impl<S: State> Loaded<S> {
-    /// What the sidecar of `log` says, or nothing yet where it is of no use.
+    /// The state of the sidecar of `log`, or an empty one if that cannot be used.
     pub(super) fn open(env: &dyn Env, log: &Arc<Log>) -> Self {
         let (from, state) =
             read_sidecar(env, log).unwrap_or_else(|| (log.offsets().log_start(), S::default()));
@@ -41,7 +42,7 @@ impl<S: State> Loaded<S> {
         self.batches.position() == self.log().offsets().log_end()
     }
 
-    /// Reads on to the durable end.
+    /// Reads up to the durable end.
     pub(super) fn follow(&mut self) -> Result<()> {
         loop {
             match self.batches.next() {
@@ -54,8 +55,8 @@ impl<S: State> Loaded<S> {
                 }
                 Ok(None) => return Ok(()),
                 Err(Error::OffsetOutOfRange { .. }) => {
-                    // The log was rewritten, by the writer in another process or since the sidecar was written. What was
-                    // removed may say that something is forgotten.
+                    // The log was rewritten, by the writer in another process or since the sidecar was written. The
+                    // removed records may have deleted entries.
                     unless_planted!(remember_what_was_forgotten => self.state = S::default());
                     self.batches.seek(self.log().offsets().log_start());
                 }
@@ -64,7 +65,7 @@ impl<S: State> Loaded<S> {
         }
     }
 
-    /// Continues after what cannot be read, where the error says that there is an after.
+    /// Continues after a range that cannot be read, if the error says where it ends.
     fn pass_over(&mut self, error: Error) -> Result<()> {
         let Some(next) = error.next_offset().filter(|next| *next > self.batches.position()) else {
             return Err(error);
@@ -76,7 +77,7 @@ impl<S: State> Loaded<S> {
 
     /// Writes the sidecar anew.
     pub(super) fn write_sidecar(&mut self, env: &dyn Env) -> Result<()> {
-        // Whatever becomes of it, the next try is due after as much log again.
+        // Even if it fails, the next attempt is due after as much log again.
         self.since_sidecar = 0;
         let (log, mut next_offset) = (self.log(), self.batches.position());
         planted!(a_sidecar_says_more_than_it_has => next_offset += 1);
@@ -90,14 +91,15 @@ fn sidecar_path<S: State>(log: &Log) -> PathBuf {
     log.identity.dir.join(S::SIDECAR)
 }
 
-/// The sidecar of `log`, when it is whole, of this log, and of a stretch that the log still continues; and where it ends.
+/// The state in the sidecar of `log` and where that ends, if the sidecar is whole, belongs to this log and does not
+/// reach beyond it.
 fn read_sidecar<S: State>(env: &dyn Env, log: &Log) -> Option<(Offset, S)> {
-    // It has nothing that the log does not have, at more bytes.
+    // The log holds all that it holds, and takes more bytes for it.
     let most = log.size().saturating_add(TEXT_MAX).min(SIDECAR_MAX);
     let bytes = read_hint(env, &sidecar_path::<S>(log), most).ok().flatten()?;
     let (at, state) = S::decode_sidecar(&bytes).ok()?;
     let end = log.incarnation_end(at.incarnation).unwrap_or(Offset::MAX).min(log.offsets().log_end());
-    // One that is older than the log start is found out by following the log from where it ends.
+    // One that ends before the log start is noticed when the log is followed from there.
     let mut is_its_own = at.topic_id == log.identity.topic_id;
     planted!(believe_anothers_sidecar => is_its_own = true);
     (is_its_own && at.next_offset <= end).then_some((at.next_offset, state))

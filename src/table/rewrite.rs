@@ -1,4 +1,4 @@
-//! Rewriting the log: the snapshot is appended, flushed, and what lies before it removed.
+//! Rewriting the log: the snapshot is appended and flushed, and everything before it is removed.
 
 use super::{State, batches::append, runtime::Table};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl<S: State> Table<S> {
-    /// Rewrites the log where it has grown enough.
+    /// Rewrites the log if it has grown enough.
     pub(super) fn rewrite_when_due(&self) -> Result<()> {
         let Some(topic) = self.catalog.find(S::TOPIC) else { return Ok(()) };
         let log = topic.log(0)?;
@@ -19,12 +19,12 @@ impl<S: State> Table<S> {
         if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // What lies before an unreadable record is not replaced, for nobody would know any more that there was one.
+        // A log with an unreadable record is not replaced: nothing would say any more that there was one.
         if !self.read(State::is_whole)? {
             self.put_off(&log);
             return Ok(());
         }
-        // Everything that was appended counts, acknowledged or not; but nothing that a transaction has not decided.
+        // All appended records count, acknowledged or not, except those of an undecided transaction.
         log.flush()?;
         if log.offsets().last_stable() < log.offsets().log_end() {
             return Ok(());
@@ -44,7 +44,7 @@ impl<S: State> Table<S> {
         self.with_loaded(|loaded| loaded.map_or(Ok(()), |loaded| loaded.write_sidecar(env)))?.or(Ok(()))
     }
 
-    /// The rewriting waits for as much log again.
+    /// Postpones the rewriting until the log has grown by as much again.
     pub(super) fn put_off(&self, log: &Log) {
         self.rewrite_above.store(log.size() + self.thresholds.rewrite_above, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The table itself: looks at the state, and updates of it.
+//! The table itself: reading the state, and updating it.
 
 use super::{CHUNK_BYTES, CompactionThresholds, State, Update, View, batches::append, loaded::Loaded};
 use crate::{
@@ -14,9 +14,9 @@ use std::{fmt, sync::Arc};
 pub struct Table<S> {
     pub(super) catalog: Arc<Catalog>,
     pub(super) thresholds: CompactionThresholds,
-    /// Held by the one who appends.
+    /// Held while appending.
     pub(super) appending: Mutex<()>,
-    /// What the log said when it was last looked at; `None` before the first time.
+    /// The state as of the last look; `None` before the first.
     loaded: Mutex<Option<Loaded<S>>>,
     /// The size of the log above which it is rewritten.
     pub(super) rewrite_above: AtomicU64,
@@ -29,7 +29,8 @@ impl<S> fmt::Debug for Table<S> {
 }
 
 impl<S: State> Table<S> {
-    /// The table in the topics of `catalog`. Nothing is read before it is asked for, nor made before the first update.
+    /// The table in the topics of `catalog`. Nothing is read until it is asked for, and nothing is created before the
+    /// first update.
     pub fn new(catalog: Arc<Catalog>, thresholds: CompactionThresholds) -> Self {
         Table {
             catalog,
@@ -40,11 +41,11 @@ impl<S: State> Table<S> {
         }
     }
 
-    /// Shows the state as it is now.
+    /// Passes the current state to `look`.
     ///
     /// # Errors
     ///
-    /// `Closed`, and what the operating system says. What cannot be read is the state's to report.
+    /// `Closed`, and those of the operating system. Records that cannot be read are reported by the state.
     pub fn read<T>(&self, look: impl FnOnce(&S) -> T) -> Result<T> {
         self.with_loaded(|loaded| match loaded {
             Some(loaded) => look(&loaded.state),
@@ -52,13 +53,13 @@ impl<S: State> Table<S> {
         })
     }
 
-    /// Runs `operation` and makes what it decided so. When this returns its answer, the records are durable and the state
-    /// has them.
+    /// Runs `operation` and writes the records that it returns. When this returns the answer, the records are durable
+    /// and the state has them.
     ///
     /// # Errors
     ///
-    /// Those of the operation, with nothing written; those of [`read`](Self::read); `ReadOnly`; and what the operating
-    /// system says when the records are written.
+    /// Those of the operation, with nothing written; those of [`read`](Self::read); `ReadOnly`; and those of the
+    /// operating system when the records are written.
     pub fn update<A>(&self, operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>) -> Result<A> {
         self.catalog.data_dir().check_writable()?;
         let one_at_a_time = self.appending.lock();
@@ -75,15 +76,15 @@ impl<S: State> Table<S> {
         drop(one_at_a_time);
         unless_planted!(commit_acknowledged_before_flush => log.acknowledge(appended.end, true)?);
         self.with_loaded(|_| ())?;
-        // Updates in pieces forget things: the next atomic one pays for the rewriting.
+        // Updates in pieces delete entries: the next atomic one pays for the rewriting.
         if !in_pieces && self.rewrite_when_due().is_err() {
-            // The update stands. What is wrong with the log meets the next one.
+            // The update is done. If something is wrong with the log, the next one reports it.
             self.put_off(&log);
         }
         Ok(answer)
     }
 
-    /// Shows what the log says by now; `None` when there is none yet.
+    /// Passes the state of the log as it is now to `look`; `None` if there is no log yet.
     pub(super) fn with_loaded<T>(&self, look: impl FnOnce(Option<&mut Loaded<S>>) -> T) -> Result<T> {
         let data_dir = self.catalog.data_dir();
         data_dir.check_open()?;
@@ -102,13 +103,13 @@ impl<S: State> Table<S> {
             Some(current) if Arc::ptr_eq(current.log(), &log) => current,
             _ => Loaded::open(&*data_dir.env, &log),
         };
-        // After an error what was known is gone with `current`: the next look begins again.
+        // An error drops `current`: the next look loads the state again.
         current.follow()?;
         if data_dir.read_only {
-            // What the records speak of may be data that this handle has not seen yet.
+            // The records may refer to data that this handle has not seen yet.
             self.catalog.refresh()?;
         } else if current.since_sidecar >= self.thresholds.snapshot_every && current.state.is_whole() {
-            // The sidecar only saves time: a look shall not fail for it.
+            // The sidecar only saves time: a look must not fail because of it.
             let _ = current.write_sidecar(&*data_dir.env);
         }
         Ok(look(Some(loaded.insert(current))))

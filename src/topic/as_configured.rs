@@ -1,4 +1,4 @@
-//! A topic as a program configures it: created where there is none, and brought up to date where there is.
+//! A topic as a program configures it: created if it does not exist, brought up to date if it does.
 
 use super::{
     Topic,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Catalog {
-    /// The topic of this name, with the settings that `config` sets; created where there is none.
+    /// The topic of this name, with the settings that `config` sets; created if it does not exist.
     pub fn topic_or_create(&self, name: &str, config: &TopicConfig) -> Result<Topic> {
         config.validate()?;
         loop {
@@ -57,7 +57,7 @@ fn differences(topic: &str, changes: &[ConfigChange]) -> String {
         })
         .collect();
     format!(
-        "topic '{topic}' is not configured with {}: a handle that writes brings it up to date, Streamlog::topic takes it as it is",
+        "topic '{topic}' is not configured with {}: open the log for writing to bring it up to date, or use Streamlog::topic to take it as it is",
         shown.join(", ")
     )
 }

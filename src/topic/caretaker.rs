@@ -6,17 +6,18 @@
 //!
 //! The contract:
 //!
-//! * **An entry is a look, not an order.** A caretaker looks at its own state for what is due. An entry whose work another
-//!   call has done meanwhile finds nothing to do; the schedule takes no entry back.
+//! * **An entry is a look, not an order.** A caretaker looks at its own state for what is due. If another call has done
+//!   the work in between, the look finds nothing to do; the schedule removes no entry early.
 //! * **A time is never lost.** The schedule keeps the earliest time of each caretaker. An entry is gone before
-//!   [`attend`](Caretaker::attend) is called, so a time that comes up during the look is put in beside it, and stays when the
-//!   look returns a later one.
-//! * **What is left is returned.** `attend` returns the time of its next look, and the round puts it back. Every other time,
-//!   one that comes up in a call or in [`settle`](Caretaker::settle), the caretaker puts in itself.
+//!   [`attend`](Caretaker::attend) is called, so a time that comes up during the look gets an entry of its own, which
+//!   stays when the look returns a later time.
+//! * **What is left is returned.** `attend` returns the time of its next look, and the round puts it back. The
+//!   caretaker puts in every other time itself, such as one that comes up in a call or in
+//!   [`settle`](Caretaker::settle).
 //! * **What was written is committed together.** After all caretakers of a round have been attended, one commit makes
-//!   durable what they name in [`written`](Caretaker::written), and each hears how that ended.
-//! * **Several may attend at the same time**, also the same caretaker twice: the task, `maintain`, a producer's call.
-//! * **A panic ends one look.** The caretaker is asked to list itself again, and the rest of the round goes on.
+//!   durable what they name in [`written`](Caretaker::written), and each is told the result.
+//! * **Several threads may attend at the same time**, even the same caretaker: the task, `maintain`, a producer's call.
+//! * **A panic ends one look.** The caretaker is asked to list itself again, and the rest of the round continues.
 //!
 //! Locks: a caretaker may hold its own locks, a log's included, while it puts itself in, for the schedule's lock is the last
 //! one taken and is held over no call. `attend` and `settle` are called without any lock and may take all of theirs. They
@@ -29,7 +30,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// What came of attending.
+/// The result of attending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attended {
     /// When the next look is due, on the monotonic clock.
@@ -48,10 +49,10 @@ pub trait Caretaker: Send + Sync {
         None
     }
 
-    /// Its log is durable below `end`, or is not for this reason.
+    /// Its log is durable below `end`, or could not be made so for this reason.
     fn settle(&self, _end: Offset, _result: &Result<()>) {}
 
-    /// A look at it ended in a panic, or never began: it lists itself again for `at`, where it has anything to do.
+    /// A look at it ended in a panic, or never began: it lists itself again for `at`, if it has anything to do.
     fn list_again(&self, at: Duration);
 }
 
@@ -72,7 +73,7 @@ pub fn commit_all<'a>(caretakers: impl IntoIterator<Item = &'a dyn Caretaker>) {
     let (caretakers, targets): (Vec<_>, Vec<(Arc<Log>, Offset)>) = written.unzip();
     let all = commit(&targets);
     for (caretaker, (log, end)) in caretakers.into_iter().zip(&targets) {
-        // The first failure is one partition's; what became of each, its log knows without another attempt.
+        // The first failure is that of one partition; each log knows its own result without another attempt.
         let result = all.clone().or_else(|_| log.flush_to(*end));
         caretaker.settle(*end, &result);
     }

@@ -1,8 +1,8 @@
-//! All topics of a directory: which exist, and how they come and go.
+//! All topics of a directory: which exist, and how they are created and deleted.
 //!
-//! The manifest is the truth. Creating makes the files first and the entry after; deleting takes the entry first and
-//! the files after: a crash in between leaves files that nobody names, never a name without files. Administrative
-//! calls come one at a time.
+//! The manifest is the truth. A creation makes the files first and then the entry; a deletion removes the entry first
+//! and then the files. A crash in between leaves files without an entry, never an entry without files. Administrative
+//! calls run one at a time.
 
 use super::{
     Topic,
@@ -50,20 +50,20 @@ use std::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// Whether the directory was closed cleanly, or is new, and its partitions are as they were then; nothing was looked
-    /// at in that case.
+    /// Whether the directory is new, or was closed cleanly and its partitions are as they were then. Nothing was
+    /// checked in that case.
     pub was_clean: bool,
-    /// The partitions whose tails were looked at, and those that could not be opened.
+    /// The partitions whose tails were checked, and those that could not be opened.
     pub partitions: Vec<PartitionRecovery>,
     /// How long it took.
     pub elapsed: Duration,
 }
 
-/// How far an opening has come. Told to the callback of the builder.
+/// How far an opening has come, for [`on_recovery_progress`](crate::config::Builder::on_recovery_progress).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveryProgress {
-    /// The partition that is being looked at.
+    /// The partition that is being checked.
     pub partition: TopicPartition,
     /// How many partitions are done.
     pub partitions_done: usize,
@@ -73,7 +73,7 @@ pub struct RecoveryProgress {
     pub bytes_read: u64,
 }
 
-/// Told how far an opening has come; says whether to go on.
+/// Called with how far an opening has come; returns whether to continue.
 pub type OnProgress<'a> = dyn FnMut(&RecoveryProgress) -> bool + 'a;
 
 /// What adding partitions did.
@@ -85,8 +85,8 @@ pub struct AddedPartitions {
     pub before: u32,
     /// How many it has now.
     pub now: u32,
-    /// Records with keys were there: the same key now goes to another partition than before, so order per key does not
-    /// hold across the change.
+    /// Whether the topic had records: the same key may now go to another partition than before, so order per key does
+    /// not hold across the change.
     pub keys_move: bool,
 }
 
@@ -100,9 +100,9 @@ pub struct Catalog {
     admin: Mutex<()>,
     /// What a read-only opening follows.
     followers: Mutex<Vec<Follower>>,
-    /// The manifest's state whose topics it has taken in.
+    /// The state of the manifest that the topics were last brought up to date with.
     taken_in: Mutex<Arc<ManifestState>>,
-    /// Topics and partitions that come, and topics that go.
+    /// New topics and partitions, and deleted topics.
     pub changes: Changes,
 }
 
@@ -174,7 +174,7 @@ impl Catalog {
         let config = log_config(config);
         let opened = self.try_open_log(identity.clone(), config.clone(), state, go_on);
         let (log, recovery) = match opened {
-            // What is wrong with one partition keeps no other from being opened.
+            // An error of one partition does not keep the others from being opened.
             Err(error) if self.concerns(&identity, &error) => {
                 let recovery = PartitionRecovery::not_opened(&identity.name, state, &error);
                 (clean::unopened(&self.data_dir, identity, config, state, error), Some(recovery))
@@ -184,13 +184,13 @@ impl Catalog {
         let Some(recovery) = recovery else {
             return Ok(log);
         };
-        // What was not closed is looked at in any case.
+        // A partition that was not closed is always checked.
         report.was_clean &= state.closed.is_none();
         match &recovery.verdict {
             RecoveryVerdict::Whole if recovery.is_unremarkable() => {
                 event!(DEBUG, partition = %recovery.partition, bytes_read = recovery.bytes_read, "recovered")
             }
-            #[allow(unused_variables, reason = "only told to those who watch")]
+            #[allow(unused_variables, reason = "only the event shows it")]
             verdict => {
                 event!(WARN, partition = %recovery.partition, ?verdict, "recovered with losses or damage")
             }
@@ -257,7 +257,7 @@ impl Catalog {
         Identity { topic_id, name, dir, slot, internal: name::is_internal(topic) }
     }
 
-    /// What the logs share.
+    /// What the logs of the directory share.
     pub fn data_dir(&self) -> &Arc<DataDir> {
         &self.data_dir
     }
@@ -279,7 +279,7 @@ impl Catalog {
         self.topics.read().get(name).cloned()
     }
 
-    /// All topics by name; those of the library itself where asked for.
+    /// All topics, sorted by name; internal ones if asked for.
     pub fn topics(&self, internal: bool) -> Vec<Topic> {
         self.topics.read().values().filter(|t| internal || !t.is_internal()).cloned().collect()
     }
@@ -302,13 +302,13 @@ impl Catalog {
     /// Creates a topic; it is durable when this returns.
     pub fn create(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         if name::is_internal(name) {
-            let reason = "names of internal topics are the library's own".to_string();
+            let reason = "it is the name of an internal topic, which only the library creates".to_string();
             return Err(Error::InvalidTopic { name: name.to_string(), reason });
         }
         self.create_any(name, false, config)
     }
 
-    /// The internal topic of this name, created where it does not exist.
+    /// The internal topic of this name, created if it does not exist.
     pub fn internal(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         match self.find(name) {
             Some(topic) => Ok(topic),
@@ -347,7 +347,7 @@ impl Catalog {
             config: config.to_properties(),
         };
         let logs = self.make(identities, named, &config)?;
-        // As it is after a reopening.
+        // As the next opening will read it.
         let config = config.partitions(count);
         event!(INFO, topic = name, partitions = count, "created a topic");
         let topic = self.insert(id, shared_name, internal, config, logs);
@@ -386,7 +386,7 @@ impl Catalog {
         let first = self.data_dir.manifest.state().free_slot();
         let fits = first.checked_add(count).is_some();
         fits.then_some(first).ok_or_else(|| Error::InvalidArgument {
-            reason: format!("{count} partitions more than the {first} that this log has had are too many"),
+            reason: format!("this log has had {first} partitions in all, and {count} more are too many"),
         })
     }
 
@@ -445,7 +445,7 @@ impl Catalog {
         let config = topic.config().altered(changes)?;
         config.check_codec()?;
         self.data_dir.begin_writing()?;
-        // What was weaker becomes stronger only for what comes; so what is there is made durable first.
+        // A stronger durability holds only for records to come, so the existing ones are made durable first.
         for log in topic.logs().iter() {
             unless_planted!(alter_without_flush => log.flush()?);
         }
@@ -454,12 +454,11 @@ impl Catalog {
         topic.set_config(config);
         planted!(alter_without_flush => return Ok(()));
         planted!(alter_flushes_only_before => return Ok(()));
-        // What was appended meanwhile was so under the old settings, and is visible.
+        // Records appended in between were appended under the old settings, and are visible.
         topic.logs().iter().try_for_each(|log| log.flush())
     }
 
-    /// Deletes a topic. That it is gone is durable when this returns; readers that hold its data keep it until they
-    /// let go.
+    /// Deletes a topic, durably when this returns. Readers that hold its data keep it until they drop it.
     pub fn delete(&self, name: &str) -> Result<Topic> {
         self.data_dir.check_writable()?;
         let _one_at_a_time = self.admin.lock();
@@ -470,7 +469,7 @@ impl Catalog {
         if let Err(error) =
             self.data_dir.manifest.append_to_make_room(&[Entry::TopicDeleted { id: topic.id() }], flush)
         {
-            // It may be gone at the next opening, and what is acknowledged until then with it. Where the manifest was
+            // The topic may be gone at the next opening, with all records acknowledged until then. If the manifest was
             // poisoned before, nothing was written.
             let may_be_gone =
                 !matches!(error, Error::Poisoned { .. }) && self.data_dir.manifest.is_poisoned();
@@ -483,7 +482,7 @@ impl Catalog {
         topic.mark_deleted();
         self.topics.write().remove(name);
         self.changes.happened();
-        // It is deleted, whatever becomes of its files now: `maintain` and the next opening try again.
+        // The topic is deleted even if its files cannot be removed now: `maintain` and the next opening try again.
         if let Err(_error) = self.remove_dirs(&topic) {
             event!(WARN, topic = name, error = %_error, "files of a deleted topic could not be removed yet");
         }
@@ -492,7 +491,7 @@ impl Catalog {
 
     fn remove_dirs(&self, topic: &Topic) -> Result<()> {
         let remove = |log: &Arc<Log>| {
-            // What a checkpoint that is under way writes would be in the way.
+            // A checkpoint that is still running would write into the directory.
             log.settle();
             deleted_dirs::remove_dir(&self.data_dir, &log.identity.dir)
         };
@@ -501,19 +500,19 @@ impl Catalog {
         results.into_iter().collect()
     }
 
-    /// Removes what deletions left that a crash or an error cut short.
+    /// Removes the files of deletions that a crash or an error cut short.
     pub fn remove_leftovers(&self) -> Result<()> {
         let _one_at_a_time = self.admin.lock();
         deleted_dirs::remove_all(&self.data_dir)
     }
 
-    /// Runs `end`, which ends all writing, while no administrative call is under way; those that wait find it ended.
+    /// Runs `end`, which ends all writing, while no administrative call runs; calls that wait find the log closed.
     pub fn close_with<T>(&self, end: impl FnOnce() -> T) -> T {
         let _one_at_a_time = self.admin.lock();
         end()
     }
 
-    /// From now on whoever reads of a log, and finds that it may be behind its writer, has what that did taken in.
+    /// From now on a reader of a log that may be behind its writer can have the catalog follow that writer.
     pub fn follow_on_request(self: &Arc<Self>) {
         let catalog = Arc::downgrade(self);
         self.data_dir.on_follow(Box::new(move || {
@@ -521,17 +520,17 @@ impl Catalog {
         }));
     }
 
-    /// For a read-only opening: takes in what the writer did. Says whether topics came or went.
+    /// For a read-only opening: follows the writer. Returns whether topics were created or deleted.
     pub fn refresh(&self) -> Result<bool> {
         let _one_at_a_time = self.admin.lock();
         self.data_dir.check_open()?;
         self.data_dir.manifest.observe()?;
         let state = self.data_dir.manifest.state();
-        // A partition may have asked the manifest meanwhile, too.
+        // A partition may have refreshed the manifest in between.
         let mut changed = !Arc::ptr_eq(&state, &self.taken_in.lock());
         planted!(an_observer_knows_the_topics_of_its_opening => changed = false);
         if changed {
-            self.take_in_topics(&state)?;
+            self.follow_topics(&state)?;
             *self.taken_in.lock() = Arc::clone(&state);
             self.changes.happened();
         }
@@ -540,7 +539,7 @@ impl Catalog {
             let found = state.of(identity.id()).cloned();
             if let Some(partition) = found {
                 match follower.refresh(&partition) {
-                    // Its readers get it until it passes; the others go on.
+                    // Its readers get the error until it passes; the other partitions are followed.
                     Err(error) if self.concerns(&follower.log().identity, &error) => follower.fail(error),
                     other => other?,
                 }
@@ -549,7 +548,7 @@ impl Catalog {
         Ok(changed)
     }
 
-    fn take_in_topics(&self, state: &ManifestState) -> Result<()> {
+    fn follow_topics(&self, state: &ManifestState) -> Result<()> {
         let states: Vec<TopicState> = state.topics().cloned().collect();
         let known: HashMap<TopicId, Topic> = self.topics(true).into_iter().map(|t| (t.id(), t)).collect();
         let there: HashSet<TopicId> = states.iter().map(|state| state.id).collect();
@@ -585,7 +584,7 @@ impl Catalog {
     }
 }
 
-/// The configuration as the manifest has it. A setting that this release refuses names the manifest.
+/// The configuration as the manifest has it. The error about a setting that this release refuses names the manifest.
 fn stored_config(data_dir: &DataDir, state: &TopicState) -> Result<TopicConfig> {
     let properties = state.config.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     let config =

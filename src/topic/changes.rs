@@ -1,4 +1,5 @@
-//! Topics and partitions that come, and topics that go: a count of that, and who wants to know.
+//! Changes of a catalog, that is new topics and partitions and deleted topics: how many there were, and which signals
+//! hear of them.
 
 use crate::{
     env::sync::{AtomicU64, Ordering, Signal},
@@ -15,7 +16,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Differs after every change. One load.
+    /// A number that differs after every change. Costs one load.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::SeqCst)
     }
@@ -25,18 +26,18 @@ impl Changes {
         self.watchers.register(signal, IsolationLevel::ReadUncommitted);
     }
 
-    /// Takes one registration of `signal` back.
+    /// Removes one registration of `signal`.
     pub fn unwatch(&self, signal: &Arc<Signal>) {
         self.watchers.remove(signal);
     }
 
-    /// Says that something changed, which whoever looks now finds.
+    /// Announces a change, which the catalog shows by now.
     pub(super) fn happened(&self) {
         self.version.fetch_add(1, Ordering::SeqCst);
         unless_planted!(a_topic_that_goes_wakes_nobody => self.wake_all());
     }
 
-    /// Wakes all who watch although no topic changed: the handle was closed.
+    /// Notifies all signals although no topic changed: the handle was closed.
     pub fn wake_all(&self) {
         self.watchers.notify_all();
     }

@@ -1,8 +1,10 @@
-//! What is left of deleted topics where a crash, or an error, came between the manifest's entry and the files.
+//! Files of deleted topics that are left because a crash or an error came between the manifest's entry and their
+//! removal.
 //!
-//! Removing begins with Kafka's name for a partition that is being deleted, `<topic>-<partition>.<32 digits>-delete`;
-//! what has such a name may go. A directory that still has its own name goes only when its `partition.metadata` names
-//! a topic whose deletion the manifest has seen: any other may be somebody's. No directory inside is ever entered.
+//! A removal begins by renaming the directory to Kafka's name for a partition that is being deleted,
+//! `<topic>-<partition>.<32 digits>-delete`; a directory of such a name may be removed. A directory that still has its
+//! own name is removed only if its `partition.metadata` names a topic whose deletion the manifest records: any other
+//! may belong to another program. Subdirectories are never entered.
 
 use crate::{
     codec::checkpoint::decode_partition_metadata,
@@ -22,11 +24,11 @@ use std::path::Path;
 pub(super) fn clean_up(data_dir: &DataDir) {
     planted!(what_was_deleted_stays => return);
     if let Err(_error) = remove_all(data_dir) {
-        crate::env::trace::event!(WARN, error = %_error, "what is left of deleted topics could not be removed");
+        crate::env::trace::event!(WARN, error = %_error, "files of deleted topics could not be removed");
     }
 }
 
-/// Removes whatever is left of deleted topics.
+/// Removes all files that are left of deleted topics.
 pub(super) fn remove_all(data_dir: &DataDir) -> Result<()> {
     let dir = &data_dir.dir;
     let deleted = data_dir.manifest.deleted_before();
@@ -48,13 +50,14 @@ pub(super) fn remove_all(data_dir: &DataDir) -> Result<()> {
     result
 }
 
-/// Removes the directory of a partition that the manifest does not name any more: under another name first, so that a
-/// crash leaves no half of one.
+/// Removes the directory of a partition that the manifest no longer names. It is renamed first, so that a crash does
+/// not leave half a partition.
 pub(super) fn remove_dir(data_dir: &DataDir, dir: &Path) -> Result<()> {
     let going = aside_name(data_dir, dir, "delete");
     let rename = || data_dir.env.rename(dir, &going).map_err(|e| Error::io("rename", dir, e));
     match data_dir.making_room(rename) {
-        // A longer name may take space. The files give it back; the one that says whose they were goes last.
+        // A longer name may need space, which removing the files frees. The file that says whose they were is removed
+        // last.
         Err(Error::DiskFull { .. }) => remove_files(data_dir, dir),
         renamed => renamed.and_then(|()| remove_files(data_dir, &going)),
     }

@@ -1,8 +1,9 @@
-//! Making partitions: any number of them is one act.
+//! Creating partitions: any number of them, all or none.
 //!
 //! All directories and files come first; then they are made durable; then one append to the manifest names them all. A
-//! crash before that leaves files that nobody names. A disk flushes some hundred times a second, and a partition needs
-//! three flushes: thousands of partitions are flushed with the whole file system, where it has one such call.
+//! crash before that leaves files that the manifest does not name. A disk manages about a hundred flushes a second, and
+//! a partition needs three: many partitions are flushed by flushing the whole file system, where it has a call for
+//! that.
 
 use super::{catalog::Catalog, config::TopicConfig, log_config};
 use crate::{
@@ -14,12 +15,12 @@ use crate::{
 };
 use std::{iter, sync::Arc};
 
-/// With so many partitions the file system is flushed as a whole. Below, what other programs have not flushed yet might
+/// From this many partitions on, the whole file system is flushed. For fewer, flushing the data of other programs might
 /// take longer.
 const MANY: usize = 32;
 
 impl Catalog {
-    /// Makes partitions, which the manifest names by `named`; they are durable when this returns.
+    /// Creates partitions, which the manifest names by `named`. They are durable when this returns.
     pub(super) fn make(
         &self,
         identities: Vec<Identity>,
@@ -28,7 +29,7 @@ impl Catalog {
     ) -> Result<Vec<Arc<Log>>> {
         let data_dir = self.data_dir();
         self.prepare(&identities)?;
-        // A mark that cannot be read is a lost one from here on.
+        // From here on a mark that cannot be read counts as lost.
         data_dir.marks.flush()?;
         self.sync_dir()?;
         let first_segment = |identity: &Identity| identity.id().segment_created(Offset::ZERO);
@@ -40,7 +41,7 @@ impl Catalog {
             .collect())
     }
 
-    /// Makes the files of partitions, durably but for the names of their directories.
+    /// Creates the files of partitions, durable except for the names of their directories.
     fn prepare(&self, identities: &[Identity]) -> Result<()> {
         let data_dir = self.data_dir();
         if identities.len() >= MANY {

@@ -1,5 +1,5 @@
-//! A directory without a manifest is new, unless segments are there: then it is not ours, or its manifest was lost, and
-//! whatever would be made of it would only make that worse.
+//! A directory without a manifest is new, unless it has segments: then it is not ours, or its manifest was lost, and
+//! creating a log in it would only make that worse.
 
 use crate::{
     error::{Error, Result},
@@ -20,12 +20,12 @@ pub(super) fn check(data_dir: &DataDir) -> Result<()> {
             .iter()
             .any(|file| SegmentFile::Log.parse(&file.name).is_some())
         {
-            // Where somebody is just making the log, its manifest was there before its segments.
+            // If another process is just creating the log, its manifest was there before its segments.
             if data_dir.manifest.observe()? {
                 return Ok(());
             }
             let reason = format!(
-                "there is none, though {} holds segments: it was lost, or these are a broker's files; \
+                "it is missing, though {} holds segments: it was lost, or these are a broker's files; \
                  PartitionDir::open_read_only reads each directory",
                 entry.name
             );

@@ -1,7 +1,7 @@
 //! Named partitions, their configuration, and the way from a key to a partition.
 //!
-//! A [`Topic`] is a handle: cheap to clone, valid until its topic is deleted. The [`catalog`] is what a directory's
-//! handle keeps of all of them.
+//! A [`Topic`] is a handle: cheap to clone, valid until its topic is deleted. The [`catalog`] holds all topics of a
+//! directory.
 
 mod as_configured;
 pub mod caretaker;
@@ -25,8 +25,8 @@ use crate::{
 use config::TopicConfig;
 use std::{fmt, ops::Deref, sync::Arc};
 
-/// A topic. A cheap handle; once the topic is deleted its calls answer `Closed`, even when a topic of the same name is
-/// created again. The [`Streamlog`](crate::Streamlog) that it comes from stays open as long as it is held.
+/// A topic: a handle that is cheap to clone. Once the topic is deleted, its calls fail with `Closed`, even if a topic
+/// of the same name is created again. It keeps its [`Streamlog`](crate::Streamlog) open.
 #[derive(Clone)]
 pub struct Topic {
     inner: Arc<Inner>,
@@ -40,12 +40,12 @@ struct Inner {
     internal: bool,
     config: RwLock<Arc<TopicConfig>>,
     logs: RwLock<Arc<[Arc<Log>]>>,
-    /// How many logs there are, for those who ask once per record.
+    /// The number of logs, for callers that ask once per record.
     count: AtomicU32,
     deleted: AtomicBool,
 }
 
-/// Handles are equal when they speak of the same topic of the same opened log.
+/// Handles are equal when they refer to the same topic of the same opened log.
 impl PartialEq for Topic {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
@@ -88,7 +88,7 @@ impl Topic {
         }
     }
 
-    /// The handle for a user, with which the log stays open.
+    /// The handle for a user, which keeps the log open.
     pub(crate) fn kept_open(self, keeper: Keeper) -> Self {
         Topic { keeper, ..self }
     }
@@ -108,13 +108,14 @@ impl Topic {
         self.inner.id
     }
 
-    /// Whether both are handles of one topic. Handles share what they point to, so one comparison nearly always does.
+    /// Whether both are handles of one topic. Handles share what they point to, so one comparison nearly always
+    /// suffices.
     #[inline]
     pub(crate) fn is_same(&self, other: &Topic) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner) || self.inner.id == other.inner.id
     }
 
-    /// Whether it is one that the library keeps for itself.
+    /// Whether it is an internal topic, which the library keeps for itself.
     pub fn is_internal(&self) -> bool {
         self.inner.internal
     }
@@ -133,7 +134,8 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// `UnknownPartition` when there is none of this number, `Closed` when the topic was deleted or the log closed.
+    /// `UnknownPartition` when the topic has no partition of this number, `Closed` when the topic was deleted or the
+    /// log closed.
     pub fn partition(&self, partition: u32) -> Result<Partition> {
         self.inner.data_dir.check_open()?;
         self.log(partition).map(|log| Partition::new(log, self.keeper.clone()))
@@ -165,7 +167,7 @@ impl Topic {
         self.reading(&self.inner.logs).map_or_else(Arc::default, |logs| Arc::clone(&logs))
     }
 
-    /// What the lock guards; nothing where a forked child finds it locked, by a thread that it does not have.
+    /// What the lock guards; `None` in a forked child that finds it locked by a thread of the parent.
     fn reading<'a, T>(&self, lock: &'a RwLock<T>) -> Option<impl Deref<Target = T> + 'a> {
         if self.inner.data_dir.process.is_this() { Some(lock.read()) } else { lock.try_read() }
     }
@@ -188,7 +190,7 @@ impl Topic {
         self.inner.count.store(count_of(&logs), Ordering::Release);
     }
 
-    /// Ends it: waiting readers and producers get `Closed`.
+    /// Marks the topic as deleted: waiting readers and producers get `Closed`.
     fn mark_deleted(&self) {
         self.inner.deleted.store(true, Ordering::SeqCst);
         self.logs().iter().for_each(|log| log.mark_deleted());

@@ -1,12 +1,12 @@
-//! When something is due, and whose it is: one heap of deadlines for all that a log does in the background.
+//! What is due when: one heap of deadlines for everything that a log does in the background.
 //!
-//! An entry is a time on the monotonic clock, the duty that it belongs to, and a [`Caretaker`]. The task that serves a duty
-//! sleeps until the first time; a caretaker that puts in an earlier one wakes it. Where no task runs, calls serve some
-//! duties: see [`Duty`]. The costs of a look follow what is due, not what there is.
+//! An entry is a time on the monotonic clock, the duty that it belongs to, and a [`Caretaker`]. The task that serves a
+//! duty sleeps until the first time; a caretaker that puts in an earlier one wakes it. Where no task runs, calls serve
+//! some duties: see [`Duty`]. The cost of a look depends on what is due, not on how much is listed.
 //!
-//! Always true: a caretaker has at most one entry for a duty, under the earliest of its times. The schedule's lock is
-//! held over no call of a caretaker's. An entry that was taken is attended, or listed again by its caretaker. A caretaker
-//! that is gone leaves an entry that does nothing.
+//! Always true: a caretaker has at most one entry for a duty, under the earliest of its times. No caretaker is called
+//! under the schedule's lock. An entry that was taken is attended, or listed again by its caretaker. A caretaker that
+//! was dropped leaves an entry that does nothing.
 
 use super::caretaker::{Attended, Caretaker, commit_all};
 use crate::{
@@ -23,14 +23,14 @@ use std::{
 /// How long work that ended in a panic waits for its next attempt.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
-/// What an entry is about, and with it who serves it. One task serves all duties today; a second one takes some over.
+/// What an entry is for, which decides what serves it. One task serves all duties today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Duty {
     /// Batches that linger. Without a task, producers' calls serve it.
     Batches,
     /// Flushes and checkpoints that a log's settings ask for. Without a task, `maintain` does the work.
     Logs,
-    /// The removal of what is too old or too much. Without a task, calls do the work now and then.
+    /// The removal of segments by age or size. Without a task, calls do the work now and then.
     Retention,
 }
 
@@ -59,7 +59,7 @@ struct Entries {
 }
 
 impl Entries {
-    /// Lists a caretaker; says whether its time is now the first one of the duty.
+    /// Lists a caretaker; returns whether its time is now the first one of the duty.
     fn put(&mut self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> bool {
         let id = (duty, address(&caretaker));
         if let Some(listed) = self.of.get(&id) {
@@ -97,7 +97,7 @@ fn address(caretaker: &Weak<dyn Caretaker>) -> usize {
     caretaker.as_ptr().cast::<()>() as usize
 }
 
-/// Wakes the task when it is dropped: once the caller has let go of the lock under which it put something in.
+/// Wakes the task when it is dropped: after the caller has released the lock under which it put something in.
 #[must_use = "dropping it wakes the task, which soon asks for the caller's locks"]
 pub struct Wake<'a>(&'a Schedule);
 
@@ -131,11 +131,11 @@ impl Schedule {
         self.by_calls.load(Ordering::Relaxed)
     }
 
-    /// Lists a caretaker, unless it is listed for an earlier time. The task is to be woken where this is now the first time
-    /// of the duty.
+    /// Lists a caretaker, unless it is listed for an earlier time. If this is now the first time of the duty, it
+    /// returns what wakes the task.
     pub fn put(&self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> Option<Wake<'_>> {
         let is_first = self.entries.lock().put(duty, at, caretaker);
-        // Made only where it is to be heard, and after the lock: making one and dropping it wakes.
+        // Made only if the task must wake, and after the lock is released: dropping it wakes the task.
         is_first.then(|| Wake(self))
     }
 
@@ -156,8 +156,8 @@ impl Schedule {
         self.take(duty, true)
     }
 
-    /// For a call: does everything of a duty that is due now. What is left is the task's again, which may have looked in
-    /// between.
+    /// For a call: does everything of a duty that is due now. The rest is left to the task, which may have looked in
+    /// between and is woken.
     pub fn run_due(&self, duty: Duty) {
         let mut round = self.take(duty, false);
         while round.attend_next() {}
@@ -186,8 +186,7 @@ impl Schedule {
     }
 }
 
-/// Entries that were taken. Those that are still here when the work ends, which it does in its middle only by a panic, are
-/// listed again.
+/// Entries that were taken. Those that are left when it is dropped, because of a panic, are listed again.
 pub struct Round<'a> {
     schedule: &'a Schedule,
     duty: Duty,
@@ -231,7 +230,7 @@ impl Drop for Round<'_> {
     }
 }
 
-/// The caretaker that is being attended, which only a panic drops.
+/// The caretaker that is being attended. Only a panic drops it.
 struct Attending<'a> {
     schedule: &'a Schedule,
     caretaker: &'a dyn Caretaker,

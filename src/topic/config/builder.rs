@@ -1,7 +1,7 @@
 //! The typed setters of [`TopicConfig`], and what each setting means.
 //!
-//! A setter never fails: what it was given is checked by [`TopicConfig::validate`], which every use of a configuration
-//! calls. Times are held in whole milliseconds, rounded up, and those too long for Kafka's 64 bits as no limit at all.
+//! A setter never fails: its value is checked by [`TopicConfig::validate`], which every use of a configuration calls.
+//! Times are kept in whole milliseconds, rounded up; a time too long for Kafka's 64 bits is no limit at all.
 
 use super::settings::Setting;
 use super::{CleanupPolicy, TopicCompression, TopicConfig, TopicValues};
@@ -27,7 +27,7 @@ impl TopicConfig {
         self.partitions(count)
     }
 
-    /// What survives once an append is acknowledged. Default: [`Durability::Flushed`], on the medium.
+    /// What an acknowledged append survives. Default: [`Durability::Flushed`], a power cut.
     ///
     /// Our own key, `streamlog.durability`: `flushed`, `written` or `interval:<milliseconds>`. Kafka acknowledges what
     /// its replicas hold in memory; there is one copy here, so the default is the disk.
@@ -50,15 +50,15 @@ impl TopicConfig {
     /// The time after which a segment that holds records is rolled although it is not full: at least 1 ms.
     /// Default: seven days, as Kafka's `segment.ms`.
     ///
-    /// It goes by the records' timestamps: a record that is so much later than the first of its segment begins a new one.
-    /// Where that first record has no timestamp, the time since the segment was created counts.
+    /// It goes by the records' timestamps: a record that is this much later than the first of its segment begins a new
+    /// one. Where that first record has no timestamp, the time since the segment was created counts.
     #[must_use]
     pub fn segment_time(self, time: Duration) -> Self {
         self.with("segment.ms", |v| v.segment_time = time)
     }
 
     /// Up to how much earlier than [`segment_time`](Self::segment_time) a segment is rolled, at random, so that
-    /// partitions do not all roll at once. Default: zero, as Kafka's `segment.jitter.ms`.
+    /// partitions do not all roll at the same time. Default: zero, as Kafka's `segment.jitter.ms`.
     #[must_use]
     pub fn segment_jitter(self, time: Duration) -> Self {
         self.with("segment.jitter.ms", |v| v.segment_jitter = time)
@@ -71,7 +71,7 @@ impl TopicConfig {
         self.with("segment.index.bytes", |v| v.segment_index_bytes = bytes)
     }
 
-    /// How many bytes of log lie between two entries of its indexes, about: 0 (an entry per batch) to 2 147 483 647.
+    /// About how many bytes of log lie between two entries of its indexes: 0 (an entry per batch) to 2 147 483 647.
     /// Default: 4096, as Kafka's `index.interval.bytes`.
     #[must_use]
     pub fn index_interval_bytes(self, bytes: u64) -> Self {
@@ -89,12 +89,12 @@ impl TopicConfig {
     /// How old the newest record of a segment may become before the segment is removed; `None` keeps everything.
     /// Default: `None`.
     ///
-    /// Kafka's `retention.ms`, there seven days: nobody shall lose data here by not reading this. The age goes by the
-    /// latest timestamp of a segment, or by the time at which the segment was sealed where that is earlier or its records
-    /// have none. So a record from the future, which in Kafka holds its segment until then, expires with those of its day.
-    /// A record from the distant past expires immediately, as in Kafka;
-    /// [`message_timestamp_before_max`](Self::message_timestamp_before_max) refuses such. The active segment, and one of
-    /// which no time of sealing is known, goes by its records alone, or by its file where those have no timestamp.
+    /// Kafka's `retention.ms`, there seven days: nobody must lose data here by not reading this. The age goes by the
+    /// latest timestamp of a segment, or by the time at which the segment was sealed where that is earlier or its
+    /// records have none. So a record from the future, which in Kafka holds its segment until then, expires with those
+    /// of its day. A record from the distant past expires immediately, as in Kafka;
+    /// [`message_timestamp_before_max`](Self::message_timestamp_before_max) refuses such. The active segment, and one
+    /// of which no time of sealing is known, goes by its records alone, or by its file where those have no timestamp.
     #[must_use]
     pub fn retention_time(self, time: impl Into<Option<Duration>>) -> Self {
         let time = time.into();
@@ -105,17 +105,17 @@ impl TopicConfig {
     /// Default: `None`, as Kafka's `retention.bytes`.
     ///
     /// Where [`segment_bytes`](Self::segment_bytes) is not set, segments are rolled at an eighth of this (at 16 KiB at
-    /// least), and a new one begins only once there is room for all of it: between three quarters and all of the limit is
-    /// kept, and never more, whatever thread appends and however fast. The append that rolls waits for a removal, and for
-    /// a flush where what goes was never flushed. On disk it is `bytes` (what is preallocated is part of it) and the
-    /// indexes: about 20 bytes for each [`index_interval_bytes`](Self::index_interval_bytes), half a percent by default,
-    /// and a few blocks per segment. Only a limit below 128 KiB, or a batch that is larger than an eighth of it, may take
-    /// a partition beyond: a batch of any permitted size is accepted.
+    /// least), and a new one begins only once there is room for all of it: between three quarters and all of the limit
+    /// is kept, and never more, whatever thread appends and however fast. The append that rolls waits for the removal,
+    /// and for a flush if the removed data was never flushed. On disk a partition takes `bytes`, preallocated space
+    /// included, and its indexes: about 20 bytes for each [`index_interval_bytes`](Self::index_interval_bytes), half a
+    /// percent by default, and a few blocks per segment. A partition may exceed the limit only if that is below 128
+    /// KiB, or through a batch that is larger than an eighth of it: a batch of any permitted size is accepted.
     ///
     /// Where `segment_bytes` is set, Kafka's rule holds: the oldest segment goes as soon as the others hold `bytes`. So at
     /// least that much is kept, and at most `bytes` and one segment.
     ///
-    /// What a reader still holds of a removed segment takes space on disk until it is dropped.
+    /// Removed data that a reader still holds takes space on disk until the reader drops it.
     #[must_use]
     pub fn retention_bytes(self, bytes: impl Into<Option<u64>>) -> Self {
         let bytes = bytes.into();
@@ -199,7 +199,7 @@ impl TopicConfig {
         self.with("cleanup.policy", |v| v.cleanup_policy = policy)
     }
 
-    /// Whether the file of a new segment gets its full size at once. Default: `false`, as Kafka's `preallocate`: it
+    /// Whether the file of a new segment gets its full size immediately. Default: `false`, as Kafka's `preallocate`: it
     /// grows in steps.
     #[must_use]
     pub fn preallocate(self, preallocate: bool) -> Self {

@@ -1,9 +1,9 @@
-//! A key that no setting has: why it was refused, and which one was probably meant.
+//! Unknown keys: why one is refused, and which key was probably meant.
 
 use super::parse::shown;
 use super::settings::{MEANT, REFUSED, SETTINGS};
 
-/// Why a key that no setting has was refused.
+/// Why an unknown key is refused.
 pub(super) fn unknown_key(key: &str) -> String {
     if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
         return (*reason).to_string();
@@ -14,7 +14,7 @@ pub(super) fn unknown_key(key: &str) -> String {
         return (*reason).to_string();
     }
     let nearest = SETTINGS.iter().map(|setting| setting.key).min_by_key(|known| unlikeness(key, known));
-    // One that has little in common with it would only mislead.
+    // A key that has little in common with it would only mislead.
     match nearest.filter(|known| unlikeness(key, known) * 3 <= key.len()) {
         Some(nearest) => format!("no topic has such a setting; the nearest is {nearest}"),
         None => {

@@ -1,8 +1,9 @@
-//! A topic's configuration: typed settings, Kafka's keys for them, and what was set against what is merely the default.
+//! A topic's configuration: typed settings, Kafka's keys for them, and which of them were set.
 //!
-//! Every key of Kafka's topics is either honoured or refused with a reason; none is ignored. A key may always be given
-//! the one value that asks for nothing, so that what `kafka-configs --describe --all` prints of an ordinary topic can
-//! be taken over. Values are only checked by [`TopicConfig::validate`] and by what reads text, never by a setter.
+//! Every key of Kafka's topics is either honoured or refused with a reason; none is ignored. The value of a key that
+//! asks for nothing is always accepted, so that the output of `kafka-configs --describe --all` for an ordinary topic
+//! can be used as it is. Values are checked by [`TopicConfig::validate`] and by the functions that read text, never by
+//! a setter.
 //!
 //! The table of all keys, with Kafka's default, ours and the reason, is in the manual: `src/manual/configuration.rs`.
 
@@ -26,10 +27,10 @@ use std::{collections::BTreeSet, fmt};
 /// topic name makes a directory's name of 255 bytes.
 pub const MAX_PARTITIONS: u32 = crate::types::name::TOPIC_PARTITIONS_MAX;
 
-/// Where segments follow the retention by size, into how many parts they divide it.
+/// How many segments a partition has at its limit, if their size follows the retention by size.
 const RETAINED_SEGMENTS: u64 = 8;
 
-/// The smallest part at which a segment is rolled then, in bytes.
+/// The smallest size at which such a segment is rolled, in bytes.
 const ROLL_BYTES_MIN: u64 = 16 << 10;
 
 /// How a topic is kept: its number of partitions and its settings.
@@ -50,7 +51,7 @@ const ROLL_BYTES_MIN: u64 = 16 << 10;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TopicConfig {
-    /// How many, where that was set.
+    /// The number of partitions, if it was set.
     partitions: Option<u32>,
     values: TopicValues,
     /// The keys that were set; every other value is the default.
@@ -64,7 +65,7 @@ impl Default for TopicConfig {
     }
 }
 
-/// One partition is one, set or not.
+/// A number of partitions that was not set equals one that was set to 1.
 impl PartialEq for TopicConfig {
     fn eq(&self, other: &Self) -> bool {
         (self.partition_count(), &self.values, &self.set)
@@ -76,7 +77,7 @@ impl PartialEq for TopicConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigSource {
-    /// Nobody set it.
+    /// It was not set.
     Default,
     /// It was set for this topic.
     Set,
@@ -148,8 +149,8 @@ impl TopicConfig {
         Self::default()
     }
 
-    /// A configuration out of Kafka's own keys and values. Only the keys that are given change; of a key that is given
-    /// twice, the last value holds. The number of partitions is not among them.
+    /// A configuration from Kafka's own keys and values. All other settings stay at their defaults; of a key that is
+    /// given twice, the last value holds. The number of partitions has no key.
     ///
     /// # Errors
     ///
@@ -170,7 +171,7 @@ impl TopicConfig {
     }
 
     /// The settings that were set, as Kafka's keys and values; [`from_kafka_properties`](Self::from_kafka_properties)
-    /// makes the same settings out of them.
+    /// makes the same settings from them.
     pub fn to_properties(&self) -> Vec<(String, String)> {
         let set = SETTINGS.iter().filter(|setting| self.set.contains(setting.key));
         set.map(|setting| (setting.key.to_string(), setting.write(&self.values))).collect()
@@ -233,8 +234,8 @@ impl TopicConfig {
         &self.values
     }
 
-    /// The most bytes that a partition may hold: `retention.bytes`, where `segment.bytes` is left to follow it. Where both
-    /// were set, Kafka's rule holds.
+    /// The most bytes that a partition may hold: `retention.bytes`, if `segment.bytes` follows it. If both were set,
+    /// Kafka's rule holds.
     pub(crate) fn bytes_max(&self) -> Option<u64> {
         self.values.retention_bytes.filter(|_| !self.set.contains("segment.bytes"))
     }
@@ -245,7 +246,7 @@ impl TopicConfig {
         share.map_or(self.values.segment_bytes, |share| share.min(self.values.segment_bytes))
     }
 
-    /// Whether segments are removed after some time, or beyond some size.
+    /// Whether segments are removed by age or by size.
     pub(crate) fn has_retention(&self) -> bool {
         self.values.retention_time.is_some() || self.values.retention_bytes.is_some()
     }

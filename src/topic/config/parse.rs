@@ -1,4 +1,4 @@
-//! From the text of a property to its value, in the forms that Kafka accepts.
+//! Reading a property's value from its text, in the forms that Kafka accepts.
 //!
 //! Pure. An error is the reason, without the key: a sentence that quotes what was found (shortened when it is long) and
 //! says what is accepted.
@@ -20,7 +20,7 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 /// A share from 0 to 1.
 pub(super) fn ratio(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        // What is not a number lies in no range.
+        // NaN lies in no range.
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err(format!("'{}' is not a number from 0 to 1", shown(text))),
     }
@@ -31,10 +31,11 @@ pub(super) fn durability(text: &str) -> Result<Durability, String> {
     let trimmed = text.strip_prefix("interval:").map(|every| format!("interval:{}", every.trim()));
     match trimmed.as_deref().unwrap_or(text).parse() {
         Ok(Durability::Interval(Duration::ZERO)) => {
-            Err("an interval has at least one millisecond; without one, say flushed".to_string())
+            Err("an interval is at least one millisecond; to flush before every acknowledgement, use flushed"
+                .to_string())
         }
         Ok(Durability::Interval(every)) => {
-            // Whole milliseconds, as all times of a topic; what is longer than Kafka's 64 bits is no shorter for it.
+            // Whole milliseconds, as all times of a topic; a time beyond Kafka's 64 bits becomes the longest one.
             Ok(Durability::Interval(Duration::from_millis(millis(every).unsigned_abs())))
         }
         Ok(durability) => Ok(durability),
@@ -49,7 +50,7 @@ pub(super) fn policy(text: &str) -> Result<CleanupPolicy, String> {
         match word {
             "compact" => compact += 1,
             "delete" => delete += 1,
-            _ => return Err(format!("'{}' is none of delete, compact", shown(word))),
+            _ => return Err(format!("'{}' is neither delete nor compact", shown(word))),
         }
     }
     match (compact, delete) {
@@ -67,7 +68,7 @@ pub(super) fn policy(text: &str) -> Result<CleanupPolicy, String> {
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        format!("'{}' is none of {}", shown(text), words.join(", "))
+        format!("'{}' is not one of {}", shown(text), words.join(", "))
     })
 }
 

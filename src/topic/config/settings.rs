@@ -34,7 +34,7 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.key == key)
     }
 
-    /// Takes the value out of its text, or says why it cannot.
+    /// Reads the value from its text, or returns why it cannot.
     pub(super) fn read(&self, values: &mut TopicValues, text: &str) -> Result<(), String> {
         // Kafka trims values, and takes `TRUE` for `true`.
         let text = text.trim();
@@ -51,9 +51,10 @@ impl Setting {
             }
             Kind::Word { set, .. } => set(values, text),
             Kind::Fixed { value, .. } if text.eq_ignore_ascii_case(value) => Ok(()),
-            Kind::Fixed { value, reason } => {
-                Err(format!("'{}' cannot be had: {reason}; only '{value}' is accepted", parse::shown(text)))
-            }
+            Kind::Fixed { value, reason } => Err(format!(
+                "'{}' is not available: {reason}; only '{value}' is accepted",
+                parse::shown(text)
+            )),
         }
     }
 
@@ -80,7 +81,7 @@ impl Setting {
         match &self.kind {
             Kind::Number { get, set, .. } => set(values, get(values)),
             Kind::Word { get, set } => {
-                // What does not read back is found by `check`.
+                // A value that does not read back is found by `check`.
                 let _ = set(values, &get(values));
             }
             Kind::Switch { .. } | Kind::Fixed { .. } => {}
@@ -114,7 +115,7 @@ const fn fixed(key: &'static str, value: &'static str, reason: &'static str) -> 
     Setting { key, kind: Kind::Fixed { value, reason } }
 }
 
-const NO_REPLICAS: &str = "there is one copy of a partition, and nobody to elect or to throttle";
+const NO_REPLICAS: &str = "there is one copy of a partition, and no replica to elect or to throttle";
 const NO_TIERING: &str = "this release does not tier segments to remote storage";
 
 /// The settings, in the order in which they are listed.
@@ -298,14 +299,14 @@ pub(super) const REFUSED: [(&str, &str); 3] = [
     ("internal.segment.bytes", "it is for Kafka's own tests: segment.bytes may be as small as 512 here"),
 ];
 
-/// What a key that no setting has means that has one of these words in it, in the singular or the plural.
+/// What an unknown key with one of these words, in the singular or the plural, probably means.
 pub(super) const MEANT: [(&str, &str); 3] = [
     ("partition", "the number of partitions is not a property of a topic: use TopicConfig::partitions"),
     ("replica", "there is one copy of a partition; leave it out"),
     ("replication", "there is one copy of a partition; leave it out"),
 ];
 
-/// In milliseconds without their unit: so it stands in every manifest.
+/// In milliseconds without a unit, as it stands in every manifest.
 fn durability_text(durability: Durability) -> String {
     match durability {
         Durability::Written => "written".to_string(),

@@ -16,7 +16,7 @@ const CLEANER_KEYS: [&str; 4] =
     ["min.cleanable.dirty.ratio", "min.compaction.lag.ms", "max.compaction.lag.ms", "delete.retention.ms"];
 
 impl TopicConfig {
-    /// Checks every value against its bounds, and those that depend on each other against each other.
+    /// Checks every value against its bounds, and against the values that it depends on.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl TopicConfig {
     }
 }
 
-/// Bounds of one setting that are no range.
+/// Bounds of a single setting that are not a range.
 fn check_single(values: &TopicValues) -> Result<()> {
     if values.compression_gzip_level == 0 {
         return Err(invalid("compression.gzip.level", "0 is out of range: it must be from 1 to 9, or -1"));
@@ -66,7 +66,7 @@ fn check_single(values: &TopicValues) -> Result<()> {
     let defaults = TopicValues::default();
     if values.compression_lz4_level != defaults.compression_lz4_level {
         let reason = format!(
-            "{} would have no effect: the LZ4 of this library has no levels; leave it at {}, or take zstd or gzip, which have",
+            "{} would have no effect: the LZ4 of this library has no levels; leave it at {}, or use zstd or gzip, which have levels",
             values.compression_lz4_level, defaults.compression_lz4_level
         );
         return Err(invalid("compression.lz4.level", reason));
@@ -74,7 +74,7 @@ fn check_single(values: &TopicValues) -> Result<()> {
     if ![Duration::ZERO, FILE_DELETE_DELAY].contains(&values.file_delete_delay) {
         return Err(invalid(
             "file.delete.delay.ms",
-            "a removed file goes when its last reader lets go of it, and no timer is kept; leave it out",
+            "a removed file is deleted when its last reader drops it, and no delay is kept; leave it out",
         ));
     }
     Ok(())
@@ -96,7 +96,7 @@ fn check_together(values: &TopicValues) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what asks for the cleaner.
+/// Refuses settings that need the cleaner.
 fn check_uncompacted(values: &TopicValues) -> Result<()> {
     if values.cleanup_policy.compacts() {
         let reason = "this release does not compact topics: only 'delete' is accepted";

@@ -1,9 +1,9 @@
 //! From a record to its partition.
 //!
-//! A record with a key goes where Kafka's Java client would send it ([`partition_for_key`]); that path takes no lock and
-//! allocates nothing. A record without a key stays with its topic's sticky partition until a batch's worth of bytes
+//! A record with a key goes where Kafka's Java client would send it ([`partition_for_key`]); that path takes no lock
+//! and allocates nothing. A record without a key stays with its topic's sticky partition until a batch's worth of bytes
 //! went there (KIP-794), so that batches fill. What a partitioner remembers is a hint: losing it costs a smaller batch,
-//! never order, because order is only promised to keys.
+//! never order, which is promised for keys alone.
 
 mod murmur2;
 mod per_topic;
@@ -29,7 +29,7 @@ pub struct PartitionContext<'a> {
 }
 
 impl<'a> PartitionContext<'a> {
-    /// A record of a topic with so many partitions.
+    /// The context of a record for a topic with this many partitions.
     pub fn new(topic: &'a str, key: Option<&'a [u8]>, value: Option<&'a [u8]>, partitions: u32) -> Self {
         PartitionContext { topic, key, value, partitions }
     }
@@ -43,8 +43,8 @@ pub trait Partitioner: Send + Sync {
     /// The partition for this record.
     fn partition(&self, context: &PartitionContext<'_>) -> u32;
 
-    /// Told after a record without a key was appended to the partition that this partitioner chose: `bytes` is what the
-    /// record added to its batch. Does nothing unless overridden.
+    /// Called after a record without a key was appended to the partition that this partitioner chose: `bytes` is what
+    /// the record added to its batch. Does nothing unless overridden.
     fn appended(&self, topic: &str, partition: u32, bytes: u64) {
         let _ = (topic, partition, bytes);
     }
@@ -58,7 +58,7 @@ pub trait Partitioner: Send + Sync {
 pub struct DefaultPartitioner {
     batch_size: u64,
     sticky: PerTopic<Sticky>,
-    /// Whether a record without a key was ever seen: until then nobody needs to lock.
+    /// Whether a record without a key was ever seen: until then no lock is needed.
     sticks: AtomicBool,
     seed: u64,
 }
@@ -79,7 +79,7 @@ impl DefaultPartitioner {
 
     fn stick(&self, topic: &str, partitions: u32) -> u32 {
         self.sticks.store(true, Ordering::Relaxed);
-        // Each topic draws for itself, so that what happens in one does not move another.
+        // Each topic draws for itself, so that topics do not affect each other.
         let start = || Sticky { partition: None, bytes: 0, random: SplitMix(self.seed ^ hash(topic)) };
         self.sticky.with(topic, start, |sticky| match sticky.partition {
             // A topic can return under its name with fewer partitions.
@@ -109,7 +109,7 @@ impl Partitioner for DefaultPartitioner {
             return;
         }
         self.sticky.with_known(topic, |sticky| {
-            // A slower thread may report what it appended to a partition that was left since.
+            // A slower thread may report bytes for a partition that was left since.
             if sticky.partition == Some(partition) {
                 sticky.bytes = sticky.bytes.saturating_add(bytes);
                 if sticky.bytes >= self.batch_size {
@@ -126,9 +126,9 @@ impl fmt::Debug for DefaultPartitioner {
     }
 }
 
-/// Each record to the next partition in turn, whether it has a key or not: per topic, from partition 0.
+/// Sends each record to the next partition in turn, whether it has a key or not: per topic, from partition 0.
 ///
-/// Records of one key then have no order among each other.
+/// Records of one key are then not ordered.
 #[derive(Default)]
 pub struct RoundRobin {
     next: PerTopic<u32>,
@@ -147,7 +147,7 @@ impl Partitioner for RoundRobin {
         planted!(a_round_begins_at_one => first = 1);
         let start = || first;
         self.next.with(context.topic, start, |next| {
-            // Held inside the topic, not counted for ever: a counter that wraps would skip partitions.
+            // Kept inside the topic's range: a counter that wraps would skip partitions.
             let chosen = if *next < context.partitions { *next } else { 0 };
             *next = chosen + 1;
             chosen

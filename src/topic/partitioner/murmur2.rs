@@ -29,7 +29,7 @@ pub fn murmur2(data: &[u8]) -> i32 {
 
 /// The partition that Kafka's Java client chooses for a key: the hash without its sign, modulo all partitions.
 ///
-/// An empty key is a key. Of no partitions there is no choice: the answer is then 0, which does not exist.
+/// An empty key is a key. With no partitions the answer is 0, which does not exist.
 pub fn partition_for_key(key: &[u8], partitions: u32) -> u32 {
     // Masked, not abs: abs(i32::MIN) has no answer, and the two differ for every negative hash.
     let mut positive = murmur2(key) as u32 & 0x7fff_ffff;

@@ -6,7 +6,7 @@
 use crate::env::sync::Mutex;
 use std::collections::HashMap;
 
-/// How many topics are remembered at most: names that come and go for ever must not fill the memory.
+/// How many topics are remembered at most: names that come and go forever must not fill the memory.
 const MAX_TOPICS: usize = 4096;
 
 /// A state per topic's name.
