@@ -100,9 +100,14 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::write(path, bytes)
 }
 
-/// Copies the repository to `to` and compiles it with every mistake in it; the tests of the slower round where they are
-/// asked for.
-pub fn compile(repository: &Path, to: &Path, is_thorough: bool) -> Result<Compiled> {
+/// Copies the repository to `to` and compiles it with every mistake in it that is chosen; the tests of the slower round
+/// where they are asked for.
+pub fn compile(
+    repository: &Path,
+    to: &Path,
+    is_chosen: impl Fn(&Mutant) -> bool,
+    is_thorough: bool,
+) -> Result<Compiled> {
     let (mut repository_files, mut mutants, mut files) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
     read(repository, Path::new(""), &mut repository_files)?;
     let (mut texts, mut of_tests) = (Vec::new(), Vec::new());
@@ -150,8 +155,11 @@ pub fn compile(repository: &Path, to: &Path, is_thorough: bool) -> Result<Compil
     let list = to.with_extension("refused");
     let refused = fs::read_to_string(&list).unwrap_or_default();
     let refused: BTreeSet<&str> = refused.lines().collect();
-    let is_refused = |mutant: &&Mutant| refused.contains(&*mutant.name);
-    let mut left_out: BTreeSet<u32> = mutants.iter().filter(is_refused).map(|mutant| mutant.number).collect();
+    let numbers = |are: &dyn Fn(&Mutant) -> bool| {
+        mutants.iter().filter(|mutant| are(mutant)).map(|mutant| mutant.number).collect::<BTreeSet<u32>>()
+    };
+    let unasked = numbers(&|mutant| !is_chosen(mutant));
+    let mut left_out = &numbers(&|mutant| refused.contains(&*mutant.name)) | &unasked;
     loop {
         let mut places = BTreeMap::new();
         for (name, file) in &files {
@@ -169,10 +177,11 @@ pub fn compile(repository: &Path, to: &Path, is_thorough: bool) -> Result<Compil
             left_out.extend(of_it);
         }
         println!("{} errors, {} mutants left out", errors.len(), left_out.len());
-        let names = mutants
-            .iter()
-            .filter(|mutant| left_out.contains(&mutant.number))
-            .map(|mutant| format!("{}\n", mutant.name));
+        let is_refused = |mutant: &&Mutant| {
+            refused.contains(&*mutant.name)
+                || left_out.contains(&mutant.number) && !unasked.contains(&mutant.number)
+        };
+        let names = mutants.iter().filter(is_refused).map(|mutant| format!("{}\n", mutant.name));
         fs::write(&list, names.collect::<String>())?;
         if left_out.len() == before {
             return Err(format!("no mutant is to blame for {}", errors[0]["rendered"]).into());

@@ -135,18 +135,15 @@ fn main() -> Result<()> {
     let reasons = reasons(&reasons_text);
 
     let slow_budget = Duration::from_secs(number_of("MUTANTS_SLOW", 0));
-    let compiled = compile::compile(&repository, &copy, !slow_budget.is_zero())?;
+    let is_chosen = |mutant: &Mutant| is_chosen(which, &survivors, &mutant.file, mutant.number, &mutant.name);
+    let compiled = compile::compile(&repository, &copy, is_chosen, !slow_budget.is_zero())?;
     let scratch = directory.join("scratch");
     fs::create_dir_all(&scratch)?;
     let tests = Tests::record(compiled.programs, copy.join("tests"), budget, &scratch, workers)?;
     println!("{} tests reach {} mutants", judge::count(&tests), tests.reach.len());
     let slow_tests = Tests::record(compiled.slow, copy.join("tests"), slow_budget, &scratch, workers)?;
 
-    let chosen: Vec<_> = compiled
-        .mutants
-        .iter()
-        .filter(|mutant| is_chosen(which, &survivors, &mutant.file, mutant.number, &mutant.name))
-        .collect();
+    let chosen: Vec<_> = compiled.mutants.iter().filter(|mutant| is_chosen(mutant)).collect();
     // A line at a time, so that what is known can be read before all is.
     let file = Mutex::new(fs::File::create(results)?);
     let verdicts = in_parallel(&chosen, workers, |worker, mutant| {
