@@ -113,7 +113,8 @@ impl Marks {
             let read = read_full_at(&*file, &mut piece, position(slot));
             let read = read.map_err(|e| Error::io("read", &self.path, e))?;
             let (slots, _) = piece.get(..read).unwrap_or_default().as_chunks::<MARK_BYTES>();
-            let found = (slot..).zip(slots).find_map(|(slot, bytes)| Some((slot, InUse::of(bytes)?)));
+            let found =
+                (slot..=u32::MAX).zip(slots).find_map(|(slot, bytes)| Some((slot, InUse::of(bytes)?)));
             let next = slot.checked_add(1024).filter(|_| found.is_none() && read == piece.len());
             let Some(next) = next else { return Ok(found) };
             slot = next;
@@ -249,6 +250,63 @@ mod tests {
 
         let marks = Marks::open(env, dir, Access::ReadWrite).unwrap();
         assert_eq!(marks.read(3, &topic(1), 0).unwrap(), Some(mark));
+    }
+
+    #[test]
+    fn a_slot_in_use_is_found_from_where_the_search_begins_and_says_what_it_is() {
+        let env = MemoryEnv::new();
+        let marks = Marks::open(env, Path::new("/"), Access::ReadWrite).unwrap();
+        assert_eq!(marks.find_in_use(0).unwrap(), None, "there is no file");
+        let blank = Mark::blank(&topic(1), 0);
+        let flushed = Mark { flushed_offset: Offset::new(1), ..blank };
+        let manifest = ManifestMark { epoch: 1, number: 2, durable: 3 };
+        marks.write(0, &blank).unwrap();
+        assert_eq!(marks.find_in_use(0).unwrap(), None, "of a partition that nothing was flushed of");
+        marks.write(2, &flushed).unwrap();
+        marks.write_manifest(5, &manifest).unwrap();
+        marks.write(1023, &flushed).unwrap();
+        marks.write(1024, &flushed).unwrap();
+        marks.write(3072, &flushed).unwrap();
+        let of_partition = |slot| Some((slot, InUse::Partition(flushed)));
+        for (from, found) in [
+            (0, of_partition(2)),
+            (2, of_partition(2)),
+            (3, Some((5, InUse::Manifest(manifest)))),
+            (6, of_partition(1023)),
+            (1023, of_partition(1023)),
+            (1024, of_partition(1024)),
+            // Whole pieces of what nobody wrote lie between.
+            (1025, of_partition(3072)),
+            (3072, of_partition(3072)),
+            (3073, None),
+            (u32::MAX, None),
+        ] {
+            assert_eq!(marks.find_in_use(from).unwrap(), found, "from {from}");
+        }
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_flush_makes_the_marks_durable_and_the_name_of_their_file() {
+        use crate::sim::{Crash, Operation, SimEnv};
+        let env = SimEnv::new(1);
+        let machine = |env: &SimEnv| Arc::new(env.clone()) as Arc<dyn Env>;
+        let dir = Path::new("/data");
+        machine(&env).create_dir(dir).unwrap();
+        machine(&env).sync_dir(Path::new("/")).unwrap();
+        let marks = Marks::open(machine(&env), dir, Access::ReadWrite).unwrap();
+        let mark = Mark { flushed_offset: Offset::new(7), ..Mark::blank(&topic(1), 0) };
+        marks.write(3, &mark).unwrap();
+        marks.flush().unwrap();
+        env.record();
+        marks.flush().unwrap();
+        assert!(
+            env.recording().operations().all(|(_, operation, _)| operation != Operation::Sync),
+            "nothing is new"
+        );
+        let after = env.crash(Crash::Nothing, 1);
+        let read = Marks::open(machine(&after), dir, Access::ReadOnly).unwrap();
+        assert_eq!(read.read(3, &topic(1), 0).unwrap(), Some(mark));
     }
 
     /// A file whose bytes are others at each look.
