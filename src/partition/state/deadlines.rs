@@ -180,9 +180,92 @@ mod tests {
     use crate::{
         Durability, RecordData, TopicConfig,
         config::{Builder, ConfigChange},
+        partition::state::deadlines::*,
         sim::{Crash, SimEnv},
     };
-    use std::time::Duration;
+    use std::sync::{Arc, Mutex};
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_is_due_is_taken_once_and_at_its_time() {
+        let due = Deadlines::default();
+        assert_eq!((due.take(Duration::MAX), due.next()), (None, None));
+        due.flush_at(secs(3));
+        due.flush_at(secs(5));
+        due.checkpoint_at(secs(9));
+        due.checkpoint_at(secs(10));
+        assert_eq!(due.next(), Some(secs(3)), "the earlier one counts");
+        assert_eq!(due.take(Duration::from_micros(2_999_999)), None);
+        assert_eq!(
+            (due.take(secs(3)), due.take(secs(3)), due.next()),
+            (Some(Due::Flush), None, Some(secs(9)))
+        );
+        // A checkpoint flushes first.
+        due.flush_at(secs(4));
+        assert_eq!((due.take(secs(9)), due.next()), (Some(Due::Checkpoint), None));
+        due.put_checkpoint_off(secs(20));
+        assert_eq!((due.take(secs(29)), due.take(secs(30))), (None, Some(Due::Checkpoint)));
+    }
+
+    #[test]
+    fn the_alarm_rings_for_what_comes_up_and_for_what_is_set_already() {
+        let due = Deadlines::default();
+        due.checkpoint_at(secs(7));
+        let rung = Arc::new(Mutex::new(Vec::new()));
+        let bell = Arc::clone(&rung);
+        due.connect(Box::new(move |at| bell.lock().unwrap().push(at)));
+        let log = crate::Streamlog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicConfig::default()).unwrap();
+        let config = topic.partition(0).unwrap().log().config();
+        let interval = |every| {
+            let mut config = LogConfig::clone(&config);
+            config.values.durability = Durability::Interval(every);
+            config
+        };
+        due.flush_soon(&config, secs(1));
+        due.flush_soon(&interval(secs(2)), secs(1));
+        due.checkpoint_now();
+        due.checkpoint_now();
+        assert_eq!(*rung.lock().unwrap(), [secs(7), secs(3), secs(0)]);
+    }
+
+    #[test]
+    fn an_append_asks_for_a_flush_within_the_interval_and_for_a_checkpoint() {
+        let env = SimEnv::new(1);
+        let log = Builder::env(&env, "/data").background_thread(false).open().unwrap();
+        let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        let (data_dir, config) = (&partition.log().data_dir, partition.log().config());
+        let after = |due: &Deadlines, durability, flush_time: Option<Duration>, bytes| {
+            let mut config = LogConfig::clone(&config);
+            (config.values.durability, config.values.flush_time) = (durability, flush_time);
+            due.after_append(data_dir, &config, bytes);
+            due.next().map(|next| next.saturating_sub(data_dir.env.monotonic()))
+        };
+        let first = |durability, flush_time| after(&Deadlines::default(), durability, flush_time, 1);
+        let interval = Durability::Interval;
+        assert_eq!(first(Durability::Flushed, Some(secs(1))), None, "nothing waits");
+        assert_eq!(first(Durability::Written, None), Some(CHECKPOINT_EVERY));
+        assert_eq!(first(Durability::Written, Some(secs(2))), Some(secs(2)));
+        assert_eq!(first(interval(secs(3)), None), Some(secs(3)));
+        assert_eq!(first(interval(secs(3)), Some(secs(2))), Some(secs(2)));
+        assert_eq!(first(interval(secs(3)), Some(secs(4))), Some(secs(3)));
+        assert_eq!(first(interval(secs(30)), None), Some(CHECKPOINT_EVERY));
+        // What was appended first decides.
+        let due = Deadlines::default();
+        assert_eq!(after(&due, interval(secs(3)), None, 1), Some(secs(3)));
+        env.advance(secs(2));
+        assert_eq!(after(&due, interval(secs(3)), None, 1), Some(secs(1)));
+        // And so much of it is worth a checkpoint at any time.
+        for (bytes, expected) in [(CHECKPOINT_BYTES - 1, CHECKPOINT_EVERY), (CHECKPOINT_BYTES, secs(0))] {
+            assert_eq!(after(&Deadlines::default(), Durability::Written, None, bytes), Some(expected));
+        }
+        let due = Deadlines::default();
+        after(&due, Durability::Flushed, None, CHECKPOINT_BYTES);
+        assert_eq!(due.take(secs(0)), Some(Due::Checkpoint), "a flushed log too");
+    }
 
     #[test]
     fn what_is_appended_after_the_interval_became_shorter_is_flushed_within_the_shorter_one() {

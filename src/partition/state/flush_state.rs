@@ -156,3 +156,95 @@ impl Flusher {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::TopicId;
+
+    fn flusher() -> Flusher {
+        Flusher::new(Mark::blank(&TopicId::from_bytes([7; 16]), 0))
+    }
+
+    fn failed() -> Error {
+        Error::io("write", std::path::Path::new("marks"), std::io::Error::other("no"))
+    }
+
+    /// What the slot is told.
+    fn told(act: impl FnOnce(&dyn Fn(&Mark) -> Result<()>) -> Result<()>) -> Option<(u64, u64)> {
+        let told = std::cell::Cell::new(None);
+        act(&|mark| {
+            told.set(Some((mark.flushing_offset.value(), mark.flushed_offset.value())));
+            Ok(())
+        })
+        .unwrap();
+        told.get()
+    }
+
+    #[test]
+    fn one_leads_and_the_others_wait_and_ask_again() {
+        let flusher = flusher();
+        let request = |end| flusher.request(Offset::new(end)).unwrap();
+        assert_eq!(request(0), Request::Durable);
+        assert_eq!((request(5), request(5), flusher.is_running()), (Request::Lead, Request::Running, true));
+        flusher.ended(&Ok(Offset::new(5)));
+        assert_eq!(
+            (request(5), request(4), flusher.is_running()),
+            (Request::Durable, Request::Durable, false)
+        );
+        assert_eq!(request(6), Request::Lead);
+        // One that has not even begun takes nothing back, and the next leads.
+        flusher.ended(&Err(failed()));
+        assert_eq!((request(5), request(6)), (Request::Durable, Request::Lead));
+        flusher.ended(&Ok(Offset::new(4)));
+        assert_eq!(flusher.flushed(), 5);
+    }
+
+    #[test]
+    fn after_a_failed_flush_only_what_was_durable_before_is() {
+        let flusher = flusher();
+        flusher.request(Offset::new(5)).unwrap();
+        flusher.ended(&Ok(Offset::new(5)));
+        flusher.request(Offset::new(6)).unwrap();
+        let cause = std::sync::Arc::new(failed());
+        flusher.ended(&Err(Error::Poisoned { path: "t-0".into(), cause }));
+        assert_eq!(flusher.request(Offset::new(5)).unwrap(), Request::Durable);
+        assert!(matches!(flusher.request(Offset::new(6)), Err(Error::Poisoned { .. })));
+    }
+
+    #[test]
+    fn the_slot_is_written_before_anything_is_under_way_and_not_for_what_comes_to_it() {
+        let flusher = flusher();
+        let announce = |end| told(|write| flusher.announce(Offset::new(end), write));
+        assert_eq!((announce(5), announce(7), announce(6)), (Some((5, 0)), None, None));
+        assert_eq!(flusher.mark().flushing_offset, 7);
+        assert_eq!(told(|write| flusher.made_durable(Offset::new(7), 70, write)), Some((7, 7)));
+        assert_eq!(flusher.mark().flushed_position, 70);
+        assert_eq!((announce(8), announce(9)), (Some((8, 7)), None));
+        // A write that failed: what was announced is not under way.
+        flusher.nothing_beyond(Offset::new(7));
+        assert_eq!((flusher.mark().flushing_offset, announce(8)), (Offset::new(7), Some((8, 7))));
+        flusher.nothing_beyond(Offset::new(9));
+        assert_eq!(flusher.mark().flushing_offset, 8);
+    }
+
+    #[test]
+    fn what_could_not_be_said_is_said_with_the_next_word() {
+        let flusher = flusher();
+        let refuse = |_: &Mark| Err(failed());
+        assert!(flusher.announce(Offset::new(5), refuse).is_err());
+        assert_eq!((flusher.mark().flushing_offset, flusher.is_behind()), (Offset::ZERO, true));
+        assert_eq!(told(|write| flusher.announce(Offset::new(5), write)), Some((5, 0)));
+        assert!(!flusher.is_behind());
+        // What is durable is so whatever the slot says.
+        assert!(flusher.made_durable(Offset::new(5), 50, refuse).is_err());
+        assert_eq!((flusher.mark().flushed_offset, flusher.is_behind()), (Offset::new(5), true));
+        assert_eq!(told(|write| flusher.announce(Offset::new(6), write)), Some((6, 5)));
+        assert!(flusher.made_durable(Offset::new(6), 60, refuse).is_err());
+        flusher.announce(Offset::new(9), |_| Ok(())).unwrap();
+        assert!(flusher.change_mark(|mark| mark.failed = true, refuse).is_err());
+        assert!(!flusher.mark().failed && flusher.is_behind());
+        flusher.change_mark(|mark| mark.failed = true, |_| Ok(())).unwrap();
+        assert!(flusher.mark().failed && !flusher.is_behind());
+    }
+}

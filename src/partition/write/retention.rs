@@ -256,4 +256,32 @@ mod tests {
         assert_eq!(start_at(1_050_001), 4, "the active one too");
         assert_eq!((partition.log_end_offset().value(), partition.segment_count()), (4, 1));
     }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_removal_that_is_the_first_change_of_a_life_says_that_the_log_is_in_use() {
+        use crate::{
+            config::Builder,
+            sim::{Crash, SimEnv},
+        };
+        use std::time::Duration;
+        let env = SimEnv::new(1);
+        let open = |env: &SimEnv| Builder::env(env, "/data").background_thread(false).open().unwrap();
+        let streamlog = open(&env);
+        let config = TopicConfig::default().segment_bytes(600).retention_time(Duration::from_secs(100));
+        let partition = streamlog.create_topic("t", config).unwrap().partition(0).unwrap();
+        for _ in 0..4 {
+            partition.append(&[RecordData::new(&[7; 400])]).unwrap();
+        }
+        streamlog.close().unwrap();
+        let is_marked_clean = || env.files().keys().any(|path| path.ends_with("/.kafka_cleanshutdown"));
+        assert!(is_marked_clean());
+        let streamlog = open(&env);
+        assert!(streamlog.recovery_report().was_clean);
+        env.advance(Duration::from_secs(101));
+        let partition = streamlog.topic("t").unwrap().partition(0).unwrap();
+        assert!(apply(partition.log()).unwrap() > 0);
+        assert!(!is_marked_clean() && partition.log().data_dir.has_written());
+        assert!(!open(&env.crash(Crash::Nothing, 1)).recovery_report().was_clean);
+    }
 }

@@ -141,3 +141,31 @@ impl Scanner<'_> {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_on_a_place_counts_and_the_oldest_places_are_forgotten() {
+        let mut places = KnownPlaces::default();
+        places.add(0, Offset::new(9));
+        assert_eq!(places.at(0), None, "a file's name says where it begins");
+        let most = KnownPlaces::MOST as u64;
+        (1..=most).for_each(|at| places.add(at * 10, Offset::new(at)));
+        // Said again, or corrected, it takes no other's room.
+        places.add(20, Offset::new(2));
+        places.add(20, Offset::new(3));
+        let known = |places: &KnownPlaces| {
+            (1..=most + 1).map(|at| places.at(at * 10).map(Offset::value)).collect::<Vec<_>>()
+        };
+        let expected = |first: u64| {
+            let at = |at: u64| if at == 2 { Some(3) } else { Some(at).filter(|at| *at >= first) };
+            (1..=most + 1).map(at).collect::<Vec<_>>()
+        };
+        assert_eq!(known(&places)[..most as usize], expected(1)[..most as usize]);
+        assert_eq!(places.at((most + 1) * 10), None);
+        places.add((most + 1) * 10, Offset::new(most + 1));
+        assert_eq!(known(&places), expected(2), "the oldest went, and the corrected one is the youngest");
+    }
+}

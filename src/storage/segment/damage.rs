@@ -76,3 +76,37 @@ impl DamageList {
         list.get(i).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_found_by_its_first_byte_and_by_each_offset_in_it() {
+        let list = DamageList::default();
+        assert_eq!(
+            (list.at(0), list.over(Offset::ZERO), list.begin(), list.next_after(0)),
+            (None, None, None, None)
+        );
+        let damage = |bytes: Range<u64>, offsets: Range<u64>| Damage {
+            bytes,
+            offsets: Offset::new(offsets.start)..Offset::new(offsets.end),
+            reason: String::new(),
+        };
+        let all = [damage(100..200, 3..5), damage(300..310, 7..8), damage(400..500, 8..8)];
+        all.iter().for_each(|damage| list.push(damage.clone()));
+        for position in 0..600 {
+            let expected = all.iter().find(|damage| damage.bytes.start == position);
+            assert_eq!(list.at(position).as_ref(), expected, "{position}");
+            let next = all.iter().map(|damage| damage.bytes.start).find(|start| *start > position);
+            assert_eq!(list.next_after(position), next, "{position}");
+        }
+        for offset in (0..10).map(Offset::new) {
+            let expected = all.iter().find(|damage| damage.offsets.contains(&offset));
+            assert_eq!(list.over(offset).as_ref(), expected, "{offset}");
+        }
+        assert_eq!(list.begin(), Some(Offset::new(3)));
+        list.clear();
+        assert_eq!((list.at(100), list.begin(), list.next_after(0)), (None, None, None));
+    }
+}
