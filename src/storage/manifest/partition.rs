@@ -3,13 +3,13 @@
 //! The rooms above name a partition once, as a [`PartitionId`], which puts facts about it into entries. What the entries
 //! add up to is a [`PartitionState`]; it takes only facts that make sense after those before.
 
-use super::segments::Segments;
+use super::segments::{SegmentEntry, Segments};
 use crate::{
     codec::manifest::{Entry, PartitionClosed, Seal, TakenIn},
     storage::scan::LEADER_EPOCH,
     types::{Offset, TopicId},
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, iter::Peekable};
 
 /// Segments or partitions in one entry, where they are many.
 pub(super) const LIST_MAX: usize = 10_000;
@@ -119,7 +119,46 @@ impl PartitionState {
         if from > to || !inside || !with.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(format!("what replaces the segments from {from} to {to} is not in order there"));
         }
+        let replaced = self.segments.between(from, to).peekable();
+        self.check_rewritten(from, to, with, replaced)?;
         self.segments.replace(from, to, with);
+        Ok(())
+    }
+
+    /// Whether segments that are there may give way to these. Where there are none, these are said for the first time: that
+    /// is how the state of a whole partition is written down.
+    fn check_rewritten(
+        &self,
+        from: Offset,
+        to: Offset,
+        with: &[(Offset, Seal)],
+        mut replaced: Peekable<impl Iterator<Item = SegmentEntry>>,
+    ) -> Result<(), String> {
+        let Some(first) = replaced.peek().copied() else { return Ok(()) };
+        let ends_within = self.segments.at(to).is_none() && self.segments.after(to).is_some();
+        if first.base != from || ends_within {
+            return Err(format!("no segments begin at {from} and {to}, between which some are replaced"));
+        }
+        let mut generation = 0;
+        for segment in replaced {
+            let Some(sealed) = segment.sealed else {
+                return Err(format!("segment {} is replaced while it takes appends", segment.base));
+            };
+            generation = generation.max(sealed.generation);
+        }
+        if with.first().is_none_or(|(base, _)| *base != from) {
+            return Err(format!("nothing that replaces the segments from {from} to {to} begins there"));
+        }
+        let ends = with.iter().skip(1).map(|(base, _)| *base).chain([to]);
+        for ((base, sealed), end) in with.iter().zip(ends) {
+            if sealed.next_offset > end {
+                return Err(format!("segment {base} reaches {}, and {end} follows", sealed.next_offset));
+            }
+            if sealed.generation <= generation {
+                let now = sealed.generation;
+                return Err(format!("segment {base} is of generation {now}, and replaces {generation}"));
+            }
+        }
         Ok(())
     }
 
@@ -206,7 +245,7 @@ impl PartitionState {
 
     /// The sealed segment before the one that begins at `base`.
     pub fn sealed_before(&self, base: Offset) -> Option<(Offset, Seal)> {
-        let before = self.segments.iter().rev().find(|segment| segment.base < base)?;
+        let before = self.segments.before(base)?;
         Some((before.base, before.sealed?))
     }
 

@@ -62,6 +62,16 @@ impl Segments {
         self.by_base.get_key_value(&base).map(entry)
     }
 
+    /// Those that begin from `from` on and below `to`.
+    pub fn between(&self, from: Offset, to: Offset) -> impl Iterator<Item = SegmentEntry> {
+        self.by_base.range(from..to).map(entry)
+    }
+
+    /// The last one that begins before `offset`.
+    pub fn before(&self, offset: Offset) -> Option<SegmentEntry> {
+        self.by_base.range(..offset).next_back().map(entry)
+    }
+
     /// How many there are before the one that begins there.
     pub fn number_of(&self, base: Offset) -> Option<usize> {
         self.at(base).map(|_| self.by_base.range(..base).count())

@@ -49,7 +49,7 @@ pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
             from: at,
             to: at + u64::from(n) * 10,
             with: (0..n as u64 / 2 + u64::from(n == 1))
-                .map(|i| (at + i * 5, sealed(at.value() + i * 5)))
+                .map(|i| (at + i * 5, Seal { generation: slot % 3, ..sealed(at.value() + i * 5) }))
                 .collect(),
         },
         10 => match n {
@@ -145,6 +145,16 @@ impl Model {
             }
             Entry::SegmentsReplaced { id, partition, from, to, with } => {
                 let segments = &mut self.partition(&id, partition)?.segments;
+                let gone: Vec<_> = segments.iter().filter(|s| s.base >= from && s.base < to).collect();
+                let is_cut = segments.iter().all(|s| s.base != to) && segments.iter().any(|s| s.base > to);
+                let generation = gone.iter().map(|s| s.sealed.map_or(u32::MAX, |seal| seal.generation)).max();
+                let rises = |generation| with.iter().all(|(_, seal)| seal.generation > generation);
+                let begins =
+                    |first: &SegmentEntry| first.base == from && with.first().is_some_and(|w| w.0 == from);
+                if gone.first().is_some_and(|first| is_cut || !begins(first)) || !generation.is_none_or(rises)
+                {
+                    return None;
+                }
                 let sealed = |(base, s): &(Offset, Seal)| SegmentEntry { base: *base, sealed: Some(*s) };
                 change(segments, |all| {
                     all.retain(|s| s.base < from || s.base >= to);
@@ -243,6 +253,59 @@ proptest! {
             again.apply(entry).unwrap();
         }
         prop_assert_eq!(again, state);
+    }
+}
+
+/// One partition with sealed segments from 0, 10, 20 and 30 on, the second of generation 2, and one from 40 on that takes
+/// appends.
+fn five_segments() -> ManifestState {
+    let mut state = ManifestState::default();
+    let (id, partition) = (id(1), 0);
+    let name = TopicName::new("a").unwrap();
+    let created =
+        Entry::TopicCreated { id, name, internal: false, partitions: 1, first_slot: 0, config: vec![] };
+    state.apply(&created).unwrap();
+    for base in [0, 10, 20, 30, 40] {
+        let (generation, base) = (if base == 10 { 2 } else { 0 }, Offset::new(base));
+        state.apply(&Entry::SegmentCreated { id, partition, base }).unwrap();
+        let sealed = Seal { generation, ..sealed(base.value() + 10) };
+        if base != Offset::new(40) {
+            state.apply(&Entry::SegmentSealed { id, partition, base, sealed }).unwrap();
+        }
+    }
+    state
+}
+
+/// Segments given by base, next offset and generation replace those from `from` up to `to`.
+fn replaced(from: u64, to: u64, with: &[(u64, u64, u32)]) -> Entry {
+    let with = with.iter().map(|(base, next, generation)| {
+        (Offset::new(*base), Seal { generation: *generation, ..sealed(*next) })
+    });
+    let (from, to) = (Offset::new(from), Offset::new(to));
+    Entry::SegmentsReplaced { id: id(1), partition: 0, from, to, with: with.collect() }
+}
+
+#[test]
+fn segments_give_way_only_whole_and_to_later_generations() {
+    let taken: &[&[(u64, u64, u32)]] = &[&[(10, 30, 3)], &[(10, 12, 3)], &[(10, 20, 3), (25, 30, 4)]];
+    for with in taken {
+        five_segments().apply(&replaced(10, 30, with)).unwrap();
+    }
+    five_segments().apply(&replaced(30, 40, &[(30, 40, 1)])).unwrap();
+    for (from, to, with) in [
+        (5, 30, [(5, 30, 3)].as_slice()),
+        (10, 25, &[(10, 25, 3)]),
+        (10, 30, &[(15, 30, 3)]),
+        (10, 30, &[]),
+        (10, 30, &[(10, 31, 3)]),
+        (10, 30, &[(10, 21, 3), (20, 30, 3)]),
+        (10, 30, &[(10, 20, 3), (20, 30, 2)]),
+        (20, 30, &[(20, 30, 0)]),
+        (30, 50, &[(30, 50, 1)]),
+    ] {
+        let (mut state, before) = (five_segments(), five_segments());
+        assert!(state.apply(&replaced(from, to, with)).is_err(), "{from}..{to}: {with:?}");
+        assert_eq!(state, before);
     }
 }
 
