@@ -153,6 +153,8 @@ mod switch {
         "decompress_without_a_look",
         "forget_producers_of_what_goes",
         "torn_end_cut_without_flush",
+        "a_retired_segment_reads_by_name",
+        "a_swap_is_taken_for_damage",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

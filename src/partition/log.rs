@@ -158,7 +158,7 @@ impl Log {
         self.shut.store(true, Ordering::SeqCst);
         drop(writer);
         // A topic that is created under the same name has files of the same names.
-        self.segments.snapshot().iter().for_each(|segment| segment.source().lost_its_name());
+        self.segments.snapshot().iter().for_each(|segment| segment.retire());
         self.waiters.notify_all();
     }
 

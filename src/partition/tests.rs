@@ -1,5 +1,10 @@
 //! What tests of several rooms do to a log: batches of producers, and the markers that end their transactions.
 
+#[cfg(feature = "sim")]
+mod cleaned;
+#[cfg(feature = "sim")]
+mod cleaner;
+
 use crate::{
     codec::{
         builder::{BatchBuilder, SealedBatch},

@@ -83,6 +83,8 @@ pub struct Segment {
     dir: PathBuf,
     pool: Arc<FilePool>,
     source: Arc<dyn SegmentSource>,
+    /// Whether other files have the names of its own, or are about to.
+    retired: AtomicBool,
     /// The source, where it is a file in the partition's directory.
     file: Option<Arc<PooledFile>>,
     readable: AtomicU64,
@@ -160,6 +162,7 @@ impl Segment {
             dir: dir.to_path_buf(),
             pool: Arc::clone(pool),
             source,
+            retired: AtomicBool::new(false),
             file: None,
             readable: AtomicU64::new(readable),
             index_checksum: AtomicU32::new(0),
@@ -229,6 +232,29 @@ impl Segment {
         if let Some(file) = &self.file {
             file.replaced();
         }
+    }
+
+    /// Another segment is about to take the names of its files. What a reader has open or in memory stays its own; nothing
+    /// is read by name any more, for that would be the other segment's.
+    pub fn retire(&self) {
+        // Under the locks of those who read by name: one that has begun ends first.
+        let _indexes = self.index.write();
+        let _aborted = self.aborted.lock();
+        unless_planted!(a_retired_segment_reads_by_name => self.retired.store(true, Ordering::SeqCst));
+        self.source.lost_its_name();
+    }
+
+    /// # Errors
+    /// `Corrupt` where the names of its files are another segment's.
+    fn check_names(&self) -> Result<()> {
+        match self.retired.load(Ordering::SeqCst) {
+            true => Err(self.another_has_its_name()),
+            false => Ok(()),
+        }
+    }
+
+    fn another_has_its_name(&self) -> Error {
+        Error::corrupt(self.path(), 0, "another generation of the segment has taken its place")
     }
 
     /// Makes what was written durable. A failure is final.
@@ -373,6 +399,13 @@ impl Segment {
         Ok(matches!(scanner.next()?, ScanItem::Batch(..)) || scanner.resync()?.is_some())
     }
 
+    /// Whether batches that end at `position`, before `offset`, are all that belongs before the segment that begins at
+    /// `next`: no offset is missing, or a cleaner left out the last ones.
+    pub fn ends_before(&self, next: Offset, position: u64, offset: Offset) -> bool {
+        let is_cleaned = self.may_have_gaps() && self.sealed_size() == Some(position);
+        offset == next || (offset < next && is_cleaned)
+    }
+
     /// The error of a reader that finds the data to end at `position`, and wants what should follow from `offset` on.
     pub fn ends_early(&self, position: u64, offset: Offset) -> Error {
         Error::corrupt(self.path(), position, format!("the records from offset {offset} on are missing"))
@@ -398,23 +431,31 @@ impl Segment {
         };
         let load = || {
             // Done once, when it is first read.
+            let sums = self.page_sums(generation, size)?;
             if let Ok(len) = self.source.len() {
                 self.without_surplus(len, size);
             }
-            self.page_sums(generation, size)
+            Ok(sums)
         };
-        match self.pages.get_or_load(load) {
+        match self.pages.get_or_load(load)? {
             Some(pages) if self.readable() == size => pages.check(range, |page| self.bytes(page)),
             _ => Ok(PagesVerdict::Unknown),
         }
     }
 
     /// The page checksums in the file beside it, where they are about this generation and size.
-    fn page_sums(&self, generation: u32, size: u64) -> Option<PageSums> {
+    ///
+    /// # Errors
+    /// `Corrupt` where they are about a later generation: the data beside them is, too, or is about to be.
+    fn page_sums(&self, generation: u32, size: u64) -> Result<Option<PageSums>> {
+        self.check_names()?;
         let path = SegmentFile::Pages.path(&self.dir, self.base);
         let bytes = read_hint(&**self.pool.env(), &path, PageSums::encoded_len(size)).ok().flatten();
         let sums = bytes.and_then(|bytes| PageSums::decode(&bytes).ok());
-        sums.filter(|sums| sums.generation == generation && sums.size == size)
+        if sums.as_ref().is_some_and(|sums| sums.generation > generation) {
+            return Err(self.another_has_its_name());
+        }
+        Ok(sums.filter(|sums| sums.generation == generation && sums.size == size))
     }
 
     /// How much of a file of `len` bytes belongs to it, which was sealed with `size`. What somebody has written after that

@@ -33,6 +33,18 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "Decompression ends within a mebibyte at what is no record",
         mistakes: &["decompress_without_a_look"],
     },
+    Promise {
+        test: "a_retired_segment_reads_no_file_that_bears_its_name@src/storage/segment/tests.rs",
+        file: "src/storage/segment/source.rs",
+        says: "it never answers with the bytes of another segment",
+        mistakes: &["a_retired_segment_reads_by_name"],
+    },
+    Promise {
+        test: "a_read_that_meets_a_swap_looks_again_and_finds_no_damage@src/partition/tests/cleaned.rs",
+        file: "src/partition/read/reader.rs",
+        says: "takes the new list and looks again: a file that lost its name is no damage",
+        mistakes: &["a_swap_is_taken_for_damage"],
+    },
 ];
 
 fn what_was_acknowledged_survives_a_power_cut() {

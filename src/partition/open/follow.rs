@@ -150,7 +150,7 @@ impl Trail {
                 return Ok(Followed::MayEndEarly);
             };
             let ends_well = match next {
-                Some(next) => stop.next_offset == next.base(),
+                Some(next) => segment.ends_before(next.base(), stop.position, stop.next_offset),
                 None => stop.next_offset >= known.durable,
             };
             if !ends_well || (known.mark_is_lost && stop.is_bad()) {
@@ -166,7 +166,7 @@ impl Trail {
             match next {
                 // Of a closed log, what does not end well is continued by nothing that the manifest does not name.
                 Some(next) if last_named.is_some_and(|last| next.base() > last) && stop.is_bad() => break,
-                Some(next) if next.base() == replay.next_offset => replay.enter(i + 1, next),
+                Some(next) if ends_well || next.base() == replay.next_offset => replay.enter(i + 1, next),
                 _ => break,
             }
         }
@@ -328,10 +328,10 @@ fn take_in_what_is_whole(replay: &mut Replay, segment: &Segment, len: u64, end: 
 /// Goes on behind damage in a segment that another one, which begins at `end`, follows.
 fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, reason: &str) -> Result<()> {
     take_in_what_is_whole(replay, segment, len, end)?;
-    if replay.next_offset < end {
+    if !segment.ends_before(end, replay.position, replay.next_offset) && replay.next_offset < end {
         replay.note_missing_end(segment, len, end, reason.to_string());
-        replay.next_offset = end;
     }
+    replay.next_offset = replay.next_offset.max(end);
     Ok(())
 }
 

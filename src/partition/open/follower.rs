@@ -34,7 +34,7 @@ use crate::{
     storage::{
         data_dir::DataDir,
         layout::SegmentFile,
-        manifest::PartitionState,
+        manifest::{PartitionState, SegmentEntry},
         segment::{MISSING, Segment},
     },
     types::Offset,
@@ -344,6 +344,12 @@ impl Follower {
         let Some(replay) = self.trail.replay.as_mut() else { return false };
         // One that was removed may have ended where the first one begins now.
         let segments = &state.segments;
+        let known = self.trail.log.segments.snapshot();
+        let is_rewritten =
+            |now: SegmentEntry| known.iter().any(|known| known.base() == now.base && known.id() != now.id());
+        if segments.at(self.trail.at).is_some_and(is_rewritten) {
+            return false;
+        }
         match segments.number_of(self.trail.at).or_else(|| segments.number_of(replay.next_offset)) {
             Some(i) => {
                 replay.segment = i;

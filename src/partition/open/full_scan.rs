@@ -25,6 +25,7 @@ use crate::{
     },
     storage::{
         layout::SegmentFile,
+        manifest::PartitionState,
         scan::{EpochsAround, ReadPath},
         segment::{MISSING, Segment},
         sidecar::{SNAPSHOT_MAX, read_hint},
@@ -45,8 +46,10 @@ pub(in crate::partition) struct Survey<'a> {
     env: &'a dyn Env,
     identity: &'a Identity,
     pub segments: Vec<Arc<Segment>>,
-    /// Everything below was durable, and no offset is missing in it: a log of ours, which says so.
+    /// Everything below was durable, and no offset is missing in it but where a cleaner was: a log of ours, which says so.
     durable: Offset,
+    /// What its manifest says.
+    state: Option<&'a PartitionState>,
     pub missed: Missed,
     pub report: PartitionDirReport,
     contents: Contents,
@@ -59,9 +62,10 @@ impl<'a> Survey<'a> {
         identity: &'a Identity,
         segments: Vec<Arc<Segment>>,
         durable: Offset,
+        state: Option<&'a PartitionState>,
     ) -> Self {
         let (missed, report, contents) = (Missed::Nothing, Default::default(), Contents::default());
-        Survey { env, identity, segments, durable, missed, report, contents }
+        Survey { env, identity, segments, durable, state, missed, report, contents }
     }
 
     /// Reads and checks everything. What readers need is left with the segments; `None` when there are none.
@@ -147,7 +151,7 @@ impl<'a> Survey<'a> {
                 let reason = format!("zeros behind offset {}, and offset {next} follows", stop.next_offset);
                 self.note_missing_end(replay, segment, len, next, reason);
             }
-            (Some(next), _) if stop.next_offset < next.min(self.durable) => {
+            (Some(next), _) if stop.next_offset < next.min(self.durable) && !self.is_cleaned(segment) => {
                 let reason = format!(
                     "the data ends at offset {}, and offset {next} follows; everything below offset {} was durable",
                     stop.next_offset, self.durable
@@ -164,6 +168,12 @@ impl<'a> Survey<'a> {
         }
         segment.set_aborted(std::mem::take(&mut replay.aborted));
         ends
+    }
+
+    /// Whether the last offsets of a segment may be missing, all of which was found: a cleaner rewrote it.
+    fn is_cleaned(&self, segment: &Segment) -> bool {
+        let sealed = self.state.and_then(|state| state.sealed_at(segment.base()));
+        sealed.is_some_and(|sealed| sealed.generation > 0 && sealed.bytes == segment.readable())
     }
 
     /// Says so when a log of ours begins behind `log_start`, which lies in the segment at `base`, and nobody says that

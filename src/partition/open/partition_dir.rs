@@ -149,7 +149,7 @@ impl PartitionDir {
         let config = LogConfig::default();
         let segments = choose_segments(&data_dir.pool, &identity, &entries, config.index_interval_bytes)?;
         let (log_start, durable) = (above.log_start, above.durable);
-        let mut survey = Survey::new(&**env, &identity, segments, durable);
+        let mut survey = Survey::new(&**env, &identity, segments, durable, above.state.as_ref());
         if let Some(first) = above.state.as_ref().and_then(|state| state.segments.first()) {
             survey.miss_beginning(log_start, first.base);
         }

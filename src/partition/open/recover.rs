@@ -193,7 +193,7 @@ impl Recovery<'_> {
                 }
                 break;
             }
-            replay.leave(&segment);
+            replay.leave(&segment, next.base());
             replay.enter(i + 1, &next);
         }
         Ok(replay)
@@ -251,7 +251,7 @@ impl Recovery<'_> {
         match self.segments.get(i + 1) {
             Some(next) => {
                 planted!(keep_what_lies_behind_a_hole => return Ok(true));
-                Ok(stop.next_offset == next.base())
+                Ok(segment.ends_before(next.base(), stop.position, stop.next_offset))
             }
             None => {
                 let whole =
@@ -392,7 +392,7 @@ impl Recovery<'_> {
                     break;
                 }
                 if let Some(before) = self.segments.get(i - 1) {
-                    replay.leave(before);
+                    replay.leave(before, segment.base());
                 }
                 replay.enter(i, &segment);
                 replay.next_offset = segment.base();
@@ -415,7 +415,7 @@ impl Recovery<'_> {
                 Err(error) => (0, EndReason::Bad(error.to_string())),
             };
             segment.publish(replay.position);
-            if replay.next_offset < end {
+            if replay.next_offset < end && !segment.ends_before(end, replay.position, replay.next_offset) {
                 let ends = replay.next_offset;
                 let reason = match why {
                     EndReason::Bad(reason) => reason,

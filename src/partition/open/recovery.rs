@@ -13,7 +13,10 @@ use crate::{
             segments::{all_listed, know_what_a_mark_says},
         },
         state::{identity::Identity, replay::Replay, segment_list::has_base, settings::LogConfig},
-        write::quarantine::{entries_of, put_segment_aside, remove_leftover, was_removed},
+        write::quarantine::{
+            entries_of, is_superseded, put_segment_aside, remove_leftover, remove_segment_files_but,
+            was_removed,
+        },
     },
     storage::{
         data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, scan::ReadPath, segment::Segment,
@@ -135,8 +138,13 @@ impl<'a> Recovery<'a> {
         }
         // The snapshot of the last checkpoint may have the same offset in its name, and stays.
         let checkpointed = self.mark.recovery_offset;
-        let aside = put_segment_aside(&*self.data_dir.env, &self.identity.dir, base, checkpointed)?;
-        self.put_aside.extend(aside);
+        let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
+        let state = self.data_dir.manifest.state();
+        let known = state.of(self.identity.id());
+        if known.is_some_and(|state| is_superseded(env, dir, state, base)) {
+            return remove_segment_files_but(env, dir, base, checkpointed);
+        }
+        self.put_aside.extend(put_segment_aside(env, dir, base, checkpointed)?);
         Ok(())
     }
 

@@ -72,6 +72,8 @@ pub(in crate::partition) fn know_what_a_mark_says(segments: &[Arc<Segment>], mar
     for (offset, position) in [flushed, recovered] {
         if let Some(segment) = floor(segments, offset.saturating_sub(1)).and_then(|i| segments.get(i))
             && position < u32::MAX
+            // The positions of a rewritten segment are its own.
+            && segment.id().generation == 0
         {
             segment.know_place(position.into(), offset);
         }

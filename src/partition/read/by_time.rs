@@ -124,7 +124,7 @@ fn look_for_max_timestamp(log: &Arc<Log>) -> Result<Option<OffsetAndTimestamp>> 
     let segments = log.segments.snapshot();
     let (start, bound) = (log.offsets.log_start(), log.offsets.high_watermark());
     let log_end = log.offsets.log_end();
-    let mut best: Option<(Timestamp, Range<Offset>)> = None;
+    let mut known: Vec<(Timestamp, Range<Offset>)> = Vec::new();
     for (i, segment) in segments.iter().enumerate() {
         let end = end_of(&segments, i, log_end);
         if end.min(bound) <= segment.base().max(start) {
@@ -136,16 +136,30 @@ fn look_for_max_timestamp(log: &Arc<Log>) -> Result<Option<OffsetAndTimestamp>> 
         } else {
             largest_between(log, segment.base().max(start)..end.min(bound))?
         };
-        let is_larger = |other: Timestamp| {
-            planted!(the_last_of_the_largest_times => return largest >= other);
-            largest > other
-        };
-        if !largest.is_none() && best.as_ref().is_none_or(|(best, _)| is_larger(*best)) {
-            best = Some((largest, segment.base()..end));
+        if !largest.is_none() {
+            known.push((largest, segment.base()..end));
         }
     }
-    let Some((largest, offsets)) = best else { return Ok(None) };
-    first_record(log, offsets, |batch| batch.max_timestamp >= largest, |t| t == largest)
+    while let Some(best) = first_of_the_largest(&known) {
+        let (largest, offsets) = known.remove(best);
+        let found =
+            first_record(log, offsets.clone(), |batch| batch.max_timestamp >= largest, |t| t == largest)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        // A cleaner leaves the time of a batch that it empties.
+        let left = largest_between(log, offsets.start.max(start)..offsets.end.min(bound))?;
+        if !left.is_none() && left < largest {
+            known.insert(best, (left, offsets));
+        }
+    }
+    Ok(None)
+}
+
+fn first_of_the_largest(known: &[(Timestamp, Range<Offset>)]) -> Option<usize> {
+    let largest = known.iter().map(|(time, _)| *time).max()?;
+    planted!(the_last_of_the_largest_times => return known.iter().rposition(|(time, _)| *time == largest));
+    known.iter().position(|(time, _)| *time == largest)
 }
 
 /// All batches from `from` on. As in Kafka, the time of a control batch counts like any other.
@@ -159,7 +173,7 @@ fn largest_between(log: &Arc<Log>, offsets: Range<Offset>) -> Result<Timestamp> 
     let mut batches = all_from(log, offsets.start).in_steps_of(Step::LARGEST);
     while batches.position() < offsets.end {
         let Some(header) = batches.peek()?.filter(|header| header.base_offset < offsets.end) else { break };
-        if header.max_timestamp <= largest {
+        if header.max_timestamp <= largest || header.record_count == 0 {
             batches.pass();
         } else if header.base_offset >= offsets.start {
             largest = header.max_timestamp;

@@ -3,6 +3,8 @@
 //! A [`LogReader`] stands at an offset. Each fetch takes the segments as they are, finds its place (it remembers where the
 //! last fetch ended), asks for a stretch of published bytes at once and hands out its batches as slices of it. Every
 //! batch is checked before it is handed out: its shape, its place in the order, its checksum.
+//!
+//! A fetch that fails while segments are replaced takes the new list and looks again: a file that lost its name is no damage.
 
 use crate::{
     codec::batch::RecordBatch,
@@ -20,7 +22,7 @@ use crate::{
     storage::segment::{Located, Segment},
     types::{IsolationLevel, Offset},
 };
-use std::{collections::VecDeque, path::Path, sync::Arc};
+use std::{collections::VecDeque, ops::Range, path::Path, sync::Arc};
 
 /// For so many batches a reader keeps room between two fetches.
 const KEPT: usize = 64;
@@ -125,17 +127,22 @@ impl LogReader {
     /// `OffsetOutOfRange` when the place is not in the log (any more), `Corrupt` when the bytes there are not what was
     /// written; the reader stays where it is.
     pub fn fetch(&mut self, max_bytes: u64) -> Result<Fetched> {
-        let fetched = self.fetch_now(max_bytes).or_else(|error| self.fetch_again(max_bytes, error));
+        let version = self.log.segments.version();
+        let fetched = self.fetch_now(max_bytes).or_else(|error| self.fetch_again(max_bytes, version, error));
         damage::record(&self.log, fetched, self.next_offset)
     }
 
-    /// What has failed may be behind a writer that this log only follows.
+    /// What has failed may have been read by a list of segments, of that version or a later one, that is not true any
+    /// more, or be behind a writer that this log only follows.
     #[cold]
-    fn fetch_again(&mut self, max_bytes: u64, error: Error) -> Result<Fetched> {
-        let (from, mut error) = (self.next_offset, error);
+    fn fetch_again(&mut self, max_bytes: u64, version: u64, error: Error) -> Result<Fetched> {
+        let (from, mut version, mut error) = (self.next_offset, version, error);
         for look in 0..LOOKS {
             let may_pass = matches!(error, Error::Corrupt { .. } | Error::Io { .. });
-            if !may_pass || !was_left_behind(&self.log, look == 0) {
+            let before = std::mem::replace(&mut version, self.log.segments.version());
+            let mut was_replaced = version != before;
+            planted!(a_swap_is_taken_for_damage => was_replaced = false);
+            if !may_pass || !(was_replaced || was_left_behind(&self.log, look == 0)) {
                 break;
             }
             self.seek(from);
@@ -246,13 +253,14 @@ impl LogReader {
         for (i, segment) in goal.segments.iter().enumerate().skip(first) {
             if let Some(found) = locate(segment, self.next_offset)? {
                 let base = found.header.base_offset;
-                if base > self.next_offset && !segment.may_have_gaps() {
+                let may_be_missing = segment.may_have_gaps() || may_end_early(goal.segments, first..i);
+                if base > self.next_offset && !may_be_missing {
                     return Err(self.missing(goal));
                 }
                 return self.fetch_at(goal, i, found.position, base);
             }
         }
-        Err(self.missing(goal))
+        self.nothing_follows(goal)
     }
 
     /// Fetches from `position` of segment `at` on, or from the start of the next segment with data. The batch there
@@ -264,10 +272,10 @@ impl LogReader {
         position: u64,
         expected: Offset,
     ) -> Result<Fetched> {
-        let mut position = position;
+        let (mut position, mut expected) = (position, expected);
         for (i, segment) in goal.segments.iter().enumerate().skip(at) {
+            let next_base = goal.segments.get(i + 1).map(|next| next.base());
             if position < segment.readable() {
-                let next_base = goal.segments.get(i + 1).map(|next| next.base());
                 let limit = next_base.unwrap_or_else(|| self.log.offsets().log_end());
                 let bounds = Bounds { expected, bound: goal.bound.min(limit), limit };
                 let last_in = next_base.is_none().then_some(goal.version);
@@ -275,6 +283,23 @@ impl LogReader {
                 return self.read_from(place, bounds, goal.max_bytes);
             }
             position = 0;
+            if let Some(base) = next_base.filter(|_| segment.may_have_gaps()) {
+                expected = expected.max(base);
+            }
+        }
+        self.nothing_follows(goal)
+    }
+
+    /// No batch follows below the bound: a cleaner left none before the empty segment that the log ends with, or they are
+    /// missing.
+    #[cold]
+    fn nothing_follows(&mut self, goal: &FetchRequest<'_>) -> Result<Fetched> {
+        let first = floor(goal.segments, self.next_offset).unwrap_or(0);
+        let last = goal.segments.len().saturating_sub(1);
+        let is_empty = |last: &Arc<Segment>| last.readable() == 0 && goal.bound <= last.base();
+        if goal.segments.get(last).is_some_and(is_empty) && may_end_early(goal.segments, first..last) {
+            self.next_offset = goal.bound;
+            return Ok(Fetched { next_offset: goal.bound, ..Fetched::default() });
         }
         Err(self.missing(goal))
     }
@@ -294,6 +319,8 @@ impl LogReader {
     /// Fetches the batches of one stretch, which begins at `place`.
     fn read_from(&mut self, place: ResumePoint, bounds: Bounds, max_bytes: u64) -> Result<Fetched> {
         let ResumePoint { segment, position, last_in } = place;
+        #[cfg(test)]
+        tests::before_reading();
         let mut stretch = Stretch::read(&self.log, &segment, position, bounds, max_bytes)?;
         let batches = std::mem::take(&mut self.queue);
         let mut fetched = Fetched { batches, next_offset: self.next_offset, position, ..Fetched::default() };
@@ -328,6 +355,11 @@ fn take_back(fetched: &mut Fetched, segment: &Segment, behind: u64) -> Result<()
     Ok(())
 }
 
+/// Whether each of these segments, and there are some, may end before the next one begins: a cleaner rewrote it.
+fn may_end_early(segments: &[Arc<Segment>], range: Range<usize>) -> bool {
+    segments.get(range).is_some_and(|some| !some.is_empty() && some.iter().all(|s| s.may_have_gaps()))
+}
+
 /// Where a fetch ended, if that segment is still one of these.
 fn remembered(place: Option<ResumePoint>, segments: &[Arc<Segment>]) -> Option<(usize, u64)> {
     let ResumePoint { segment, position, .. } = place?;
@@ -336,4 +368,4 @@ fn remembered(place: Option<ResumePoint>, segments: &[Arc<Segment>]) -> Option<(
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::partition) mod tests;

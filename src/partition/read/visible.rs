@@ -185,6 +185,10 @@ impl VisibleBatches {
         self.fetched = fetched.batches;
         self.aborted = fetched.aborted;
         self.at = fetched.position;
+        if self.fetched.is_empty() {
+            // A cleaner may have left nothing up to there.
+            self.position = self.position.max(fetched.next_offset);
+        }
         Ok(!self.fetched.is_empty())
     }
 

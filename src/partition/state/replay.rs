@@ -209,8 +209,11 @@ impl Replay {
         }
     }
 
-    /// Keeps what was learned of `segment`, which ends here: in memory, until a checkpoint has written it down.
-    pub(in crate::partition) fn leave(&mut self, segment: &Arc<Segment>) {
+    /// Keeps what was learned of `segment`, which ends here, and `next` begins at that offset: in memory, until a checkpoint
+    /// has written it down.
+    pub(in crate::partition) fn leave(&mut self, segment: &Arc<Segment>, next: Offset) {
+        // A cleaner may have left out the last offsets.
+        self.next_offset = self.next_offset.max(next);
         let mut index = std::mem::replace(&mut self.index, segment.empty_index());
         index.close();
         segment.set_index(index);

@@ -97,7 +97,7 @@ fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
     for (i, segment) in segments.iter().enumerate().skip(replay.segment) {
         if i > replay.segment {
             if let Some(before) = segments.get(replay.segment) {
-                replay.leave(before);
+                replay.leave(before, segment.base());
             }
             replay.enter(i, segment);
         }

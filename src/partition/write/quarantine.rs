@@ -13,6 +13,7 @@ use crate::{
         apart::{free_aside_name, is_no_file, sync_dir},
         files::FilePool,
         layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
+        manifest::PartitionState,
         scan::{ScanItem, Scanner},
         segment::{Segment, source::only_zeros},
         sidecar::{remove_if_there, remove_segment_files},
@@ -74,7 +75,12 @@ fn remove_leftovers(log: &Log, segments: &[Arc<Segment>], entries: &[DirEntry]) 
 /// Puts aside what has the name of the segment that would begin at `base`.
 pub(in crate::partition) fn put_stray_aside(log: &Log, base: Offset) -> Result<()> {
     let checkpointed = log.flusher.mark().recovery_offset;
-    let aside = put_segment_aside(&*log.data_dir.env, &log.identity.dir, base, checkpointed)?;
+    let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
+    let state = log.data_dir.manifest.state();
+    if state.of(log.identity.id()).is_some_and(|state| is_superseded(env, dir, state, base)) {
+        return remove_segment_files_but(env, dir, base, checkpointed);
+    }
+    let aside = put_segment_aside(env, dir, base, checkpointed)?;
     if let Some(_path) = &aside {
         event!(WARN, partition = %log.identity.name, path = %_path.display(), "put a stray segment aside");
     }
@@ -106,15 +112,38 @@ pub(in crate::partition) fn put_segment_aside(
     } else {
         env.rename(&path, &aside).map_err(|e| Error::io("put aside", &path, e))?;
     }
+    // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
+    remove_segment_files_but(env, dir, base, checkpointed)?;
+    Ok((!is_empty).then_some(aside))
+}
+
+/// Removes the files of the segment that begins at `base`, durably, but for a snapshot of the log at `checkpointed`.
+pub(in crate::partition) fn remove_segment_files_but(
+    env: &dyn Env,
+    dir: &Path,
+    base: Offset,
+    checkpointed: Offset,
+) -> Result<()> {
     for kind in SegmentFile::ALL {
         let is_snapshot = matches!(kind, SegmentFile::Snapshot | SegmentFile::Producers);
         if !(is_snapshot && base == checkpointed) {
             remove_if_there(env, &kind.path(dir, base))?;
         }
     }
-    // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
-    sync_dir(env, dir)?;
-    Ok((!is_empty).then_some(aside))
+    sync_dir(env, dir)
+}
+
+/// Whether a segment file that begins at `base` is what a rewritten segment has superseded: that one is there, with all its
+/// bytes, and holds what was kept.
+pub(in crate::partition) fn is_superseded(
+    env: &dyn Env,
+    dir: &Path,
+    state: &PartitionState,
+    base: Offset,
+) -> bool {
+    let Some((from, sealed)) = state.superseding(base) else { return false };
+    let found = env.metadata(&SegmentFile::Log.path(dir, from));
+    found.is_ok_and(|found| !found.is_dir && found.len == sealed.bytes)
 }
 
 /// What a directory holds; nothing where there is none, for then all its files are missing, which is reported where they

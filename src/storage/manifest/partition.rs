@@ -249,6 +249,13 @@ impl PartitionState {
         Some((before.base, before.sealed?))
     }
 
+    /// The rewritten segment that holds what one held that began at `base`, which there is no more.
+    pub fn superseding(&self, base: Offset) -> Option<(Offset, Seal)> {
+        let (from, sealed) = self.sealed_before(base)?;
+        let is_gone = self.segments.at(base).is_none();
+        (is_gone && sealed.generation > 0 && base < sealed.next_offset).then_some((from, sealed))
+    }
+
     /// What is known of the segment that begins at `base`, where it is sealed.
     pub fn sealed_at(&self, base: Offset) -> Option<Seal> {
         self.segments.at(base)?.sealed

@@ -79,15 +79,18 @@ enum Known {
 
 impl KnownPages {
     /// The sums, which are loaded at the first question.
-    pub fn get_or_load(&self, load: impl FnOnce() -> Option<PageSums>) -> Option<Arc<CheckedPages>> {
+    pub fn get_or_load(
+        &self,
+        load: impl FnOnce() -> Result<Option<PageSums>>,
+    ) -> Result<Option<Arc<CheckedPages>>> {
         match &*self.0.read() {
-            Known::Held(pages) => return Some(Arc::clone(pages)),
-            Known::None => return None,
+            Known::Held(pages) => return Ok(Some(Arc::clone(pages))),
+            Known::None => return Ok(None),
             Known::Unasked => {}
         }
-        let pages = load().map(|sums| Arc::new(CheckedPages::new(sums)));
+        let pages = load()?.map(|sums| Arc::new(CheckedPages::new(sums)));
         *self.0.write() = pages.clone().map_or(Known::None, Known::Held);
-        pages
+        Ok(pages)
     }
 
     /// From now on these are the sums.

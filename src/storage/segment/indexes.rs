@@ -207,6 +207,7 @@ impl Segment {
             }
             Indexes::OnDisk => {}
         }
+        self.check_names()?;
         let files = self.read_sidecars()?;
         let expected = self.index_checksum();
         let mut as_written = expected != UNKNOWN && files.checksum() == Some(expected);

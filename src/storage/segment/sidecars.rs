@@ -124,6 +124,7 @@ impl Segment {
         if let Some(known) = &*guard {
             return Ok(Some(Arc::clone(known)));
         }
+        self.check_names()?;
         let expected = self.index_checksum();
         let files = self.read_sidecars()?;
         if expected != UNKNOWN && files.checksum() != Some(expected) {

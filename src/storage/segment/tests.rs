@@ -7,6 +7,7 @@ use crate::{
         manifest::Tier,
     },
     env::{Env, memory::MemoryEnv, real::RealEnv},
+    planted,
     storage::{
         files::ReadMode,
         scan::{LEADER_EPOCH, ScanItem},
@@ -102,6 +103,39 @@ fn a_reader_that_holds_bytes_keeps_them_when_the_name_is_taken() {
         assert_eq!(held, old);
         assert_eq!(segment.bytes(0..old.len() as u64).unwrap(), old, "what is open stays open");
     });
+}
+
+#[test]
+fn a_file_that_is_first_opened_after_a_swap_is_not_taken_for_the_one_before() {
+    let (env, dir) = (MemoryEnv::new(), Path::new(DIR));
+    let pool = FilePool::new(env.clone(), ReadMode::Pread, 4);
+    let (old, new) = (batches(3, b"old"), batches(3, b"new"));
+    write_file(&*env, &SegmentFile::Log.path(dir, Offset::ZERO), &new).unwrap();
+    let successor = listed(&pool, dir, &seal(&new, 3, 1));
+    SealedSegment::of(&successor).unwrap().write_pages().unwrap();
+    let never_opened = listed(&pool, dir, &seal(&old, 3, 0));
+    let error = never_opened.check_pages(0..old.len() as u64).unwrap_err();
+    assert!(error.to_string().contains("another generation of the segment"), "{error}");
+    assert_eq!(successor.check_pages(0..new.len() as u64).unwrap(), PagesVerdict::Good);
+}
+
+#[test]
+fn a_retired_segment_reads_no_file_that_bears_its_name() {
+    let read = || {
+        let pool = FilePool::new(MemoryEnv::new(), ReadMode::Pread, 4);
+        let bytes = batches(4, b"old");
+        let old = rolled(&pool, Path::new(DIR), &bytes, 4);
+        old.set_index(old.empty_index());
+        old.forget_index();
+        old.retire();
+        let is_refused = |error: Option<Error>| {
+            error.is_some_and(|error| error.to_string().contains("another generation of the segment"))
+        };
+        assert!(is_refused(old.locate(Offset::new(3)).err()), "an index is read");
+        assert!(is_refused(old.check_pages(0..10).err()), "page checksums are read");
+        assert_eq!(old.bytes(0..bytes.len() as u64).unwrap(), bytes, "what is open stays open");
+    };
+    planted::hold(read, &["a_retired_segment_reads_by_name"]);
 }
 
 #[test]

@@ -14,7 +14,23 @@ use crate::{
     streamlog::Builder,
     types::{Compression, Offset, Timestamp},
 };
-use std::{path::Path, sync::Arc};
+use std::{cell::RefCell, path::Path, sync::Arc};
+
+thread_local! {
+    /// What somebody else does while this thread reads: it has its list of segments, and has not read yet.
+    static BEFORE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+pub(super) fn before_reading() {
+    if let Some(act) = BEFORE.take() {
+        act();
+    }
+}
+
+/// Has the next read of this thread meet what `act` does.
+pub(in crate::partition) fn before_the_next_read(act: impl FnOnce() + 'static) {
+    BEFORE.set(Some(Box::new(act)));
+}
 
 fn open(env: &Arc<MemoryEnv>) -> (Streamlog, Partition) {
     let log = Builder::with_env(Arc::clone(env) as Arc<dyn Env>, Path::new("/log")).open().unwrap();
