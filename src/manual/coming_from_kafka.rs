@@ -1,4 +1,4 @@
-//! For readers who know Kafka: what is the same, what differs and why, what is missing.
+//! For readers who know Kafka: what is the same, what differs and why, and what is missing.
 //!
 //! # The same
 //!
@@ -6,14 +6,13 @@
 //!   committed offsets, idempotent producers with epochs and sequence numbers.
 //! * **The bytes.** Segments of record batches v2, offset and time indexes, transaction indexes, producer snapshots, leader
 //!   epochs. See [`on_disk`](super::on_disk).
-//! * **The partition of a key.** [`partition_for_key`](crate::clients::partition_for_key) is murmur2 as in the Java
-//!   client. Records without a key stay with one partition until a batch's worth of bytes went there
+//! * **The partition of a key.** [`partition_for_key`](crate::clients::partition_for_key) is murmur2 as in the Java client.
+//!   Records without a key go to one partition until it has received a batch's worth of bytes
 //!   ([KIP-794](https://cwiki.apache.org/confluence/display/KAFKA/KIP-794%3A+Strictly+Uniform+Sticky+Partitioner)).
-//! * **The keys of topic settings**, their units, and what they mean. See [`configuration`](super::configuration).
+//! * **Topic settings**: their keys, units and meaning. See [`configuration`](super::configuration).
 //! * **Rolling and retention.** By the same conditions.
-//! * **Finding by time.** As `ListOffsets` answers, with one segment searched: the first whose largest timestamp is late
-//!   enough.
-//! * **Topic names**, and which are refused.
+//! * **Searching by time.** As `ListOffsets` does, in one segment: the first whose largest timestamp is late enough.
+//! * **Topic names**, valid and invalid.
 //!
 //! ```
 //! use streamlog::clients::partition_for_key;
@@ -27,39 +26,38 @@
 //! | Kafka | here | why |
 //! |---|---|---|
 //! | acknowledged means: in the memory of the replicas | on the medium, by default | there is one copy. `Written` is Kafka's way, without the replicas |
-//! | the high watermark is what all replicas have | what is durable, in a `Flushed` topic; else what is written | the same promise: nobody reads what may go |
-//! | a listing of the directory says what exists | the manifest does | a missing or foreign segment is noticed |
-//! | recovery cuts at the first bad batch | a torn tail is cut, damage is named and kept | one copy: there is no leader to fetch from again |
+//! | the high watermark is what all replicas have | what is durable, in a `Flushed` topic; else what is written | the same promise: nobody reads what may be lost |
+//! | a directory listing says what exists | the manifest does | a missing or foreign segment is noticed |
+//! | recovery cuts at the first bad batch | a torn tail is cut, damage is reported and kept | one copy: there is no leader to fetch from again |
 //! | `retention.ms` is seven days | unlimited | an embedded log is often the only copy |
 //! | `auto.offset.reset` is latest | earliest | nobody misses records by not reading this |
-//! | the latest is found out at the first poll, and in a partition that is added later | it is the end at the subscription; what is added later is read from its beginning | nothing that came since is skipped |
+//! | `latest` is determined by the first poll, and again for a partition added later | it is the end at the time of the subscription; a partition added later is read from its beginning | no record in between is skipped |
 //! | auto-commit is on | off | only the program knows when a record is done |
-//! | `message.timestamp.after.max.ms` is an hour | unlimited | a wrong clock must not stop the program that this lives in |
+//! | `message.timestamp.after.max.ms` is an hour | unlimited | a wrong clock must not stop the program around the log |
 //! | segments of 1 GiB | 256 MiB | retention follows its limit more closely |
-//! | topics are created by the first use | by [`create_topic`](crate::Streamlog::create_topic) only | a misspelled name is an error |
-//! | any offset can be committed | one beyond the end is `OffsetOutOfRange` | it is no place to resume from |
+//! | topics are created on first use | only by [`create_topic`](crate::Streamlog::create_topic) | a misspelled name is an error |
+//! | any offset can be committed | one beyond the end is `OffsetOutOfRange` | no consumer could resume from it |
 //! | a reset position is a line in a log file | [`resets`](crate::ConsumerRecords::resets) come with the records of the poll | the program can act on it |
-//! | a missing topic is waited for by `subscribe` | `UnknownTopic` | the same |
-//! | a new leader means a new leader epoch | the epoch is 0, or the last one that a broker left, and stays so | nobody elects. A follower that copied a foreign epoch would not start |
-//! | unclean leader election is found out by epochs | incarnations, in the manifest | an offset that returns after a crash is told apart: [`durability`](super::durability) |
-//! | a removed file waits `file.delete.delay.ms` | it goes when its last reader lets go | the operating system counts them |
-//! | `acks`, `retries`, `request.timeout.ms` | not there | nothing is sent anywhere |
-//! | `delivery.timeout.ms` | [`max_block`](crate::clients::ProducerBuilder::max_block) | a full disk is the one thing that an enqueued record waits for |
-//! | a record whose time is over fails in its own callback or future | [`Undelivered`](crate::Error::Undelivered): from its delivery, from the partition's next call, once, and from the next flush | a program that keeps no delivery learns of it, too, and [gets the records back](crate::Producer::take_undelivered) |
-//! | asynchronous `send`, futures and callbacks | `send` returns when acknowledged; `enqueue` is the pipelined one | blocking is the simple case in a library |
-//! | poll loop with heartbeats, `max.poll.interval.ms` | no heartbeats | a group has no members yet |
-//! | committed offsets expire after seven days without a member | they stay | a program that runs once a month finds its place |
+//! | `subscribe` waits for a missing topic | `UnknownTopic` | the program can act on it |
+//! | a new leader means a new leader epoch | the epoch stays 0, or the last one that a broker left | there are no elections, and a follower that copied a foreign epoch would not start |
+//! | epochs reveal an unclean leader election | incarnations do, in the manifest | they distinguish an offset that returns after a crash: [`durability`](super::durability) |
+//! | a removed file waits `file.delete.delay.ms` | it goes with its last reader | the operating system counts them |
+//! | `acks`, `retries`, `request.timeout.ms` | do not exist | there is no network |
+//! | `delivery.timeout.ms` | [`max_block`](crate::clients::ProducerBuilder::max_block) | an enqueued record waits for nothing but a full disk |
+//! | a record that times out fails in its own callback or future | [`Undelivered`](crate::Error::Undelivered): from its delivery, once from the partition's next call, and from the next flush | a program that keeps no delivery learns of it, too, and [gets the records back](crate::Producer::take_undelivered) |
+//! | `send` is asynchronous, with futures and callbacks | `send` returns when acknowledged; `enqueue` is pipelined | blocking is the simple case in a library |
+//! | heartbeats, `max.poll.interval.ms` | none | a group has no members yet |
+//! | committed offsets expire after seven days without a member | they never expire | a program that runs once a month finds its place |
 //! | `__consumer_offsets` has 50 partitions and is compacted | one, whose front is removed | one process writes it |
 //! | all settings are text | typed builders; text for topics | Rust |
 //!
 //! # Missing
 //!
-//! Not in this release. Where a setting asks for one of these, it is refused with a reason; where a file shows that one was
-//! used, it is read.
+//! A setting that asks for one of these is refused with a reason; a file that shows traces of one is read.
 //!
 //! | Kafka has | here |
 //! |---|---|
-//! | transactions | not in this release. Batches and markers that a broker wrote are read, and read-committed readers skip what was aborted |
+//! | transactions | not in this release. Batches and markers that a broker wrote are read, and read-committed readers skip aborted records |
 //! | compaction | not in this release. Compacted segments that a broker wrote are read, gaps and all |
 //! | tiered storage | not in this release |
 //! | groups of many members, rebalancing | not in this release. A group is a name under which offsets are committed; each of its consumers reads all partitions that it subscribes to |
@@ -69,10 +67,10 @@
 //!
 //! # Going back
 //!
-//! Nothing has to be converted, and groups can keep their places. [`operating`](super::operating#moving-data-to-kafka)
-//! has the steps.
+//! Nothing needs to be converted, and groups can keep their places. [`operating`](super::operating#moving-data-to-kafka) has
+//! the steps.
 //!
-//! The way back is an opening. Records that a broker appended to a partition that was closed here, in the same segment or
-//! in new ones, are part of the log; [`RecoveryReport`](crate::admin::RecoveryReport) lists them, and later appends carry the
-//! broker's last leader epoch. Segments that its retention removed are gone here too. Segments that its log cleaner
-//! rewrote are damage: they cannot be told from shortened ones.
+//! For the way back, open the directory. Records that a broker appended to a partition that was closed here, in the same
+//! segment or in new ones, are part of the log; [`RecoveryReport`](crate::admin::RecoveryReport) lists them, and later
+//! appends carry the broker's last leader epoch. Segments that its retention removed are gone here too. Segments that its
+//! log cleaner rewrote are damage, because nothing distinguishes them from shortened ones.

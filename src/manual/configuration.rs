@@ -1,13 +1,13 @@
-//! Settings: what can be set, the defaults, and the reasons for them.
+//! Settings, their defaults, and the reasons for them.
 //!
 //! Defaults are chosen so that nobody loses data by not reading this page: retention is unlimited, acknowledged means
-//! durable, consumers begin at the beginning, and offsets are committed when the program says so. Everything else is as
-//! Kafka has it, unless there is a reason in the last column.
+//! durable, consumers begin at the beginning, and offsets are committed when the program says so. Every other default is
+//! Kafka's, unless the last column gives a reason.
 //!
 //! # Topics
 //!
-//! A topic has a number of partitions and settings under Kafka's keys. They can be given as text, in Kafka's units, or
-//! with typed setters; the two are the same settings.
+//! A topic has a number of partitions, and settings under Kafka's keys. Settings can be given as text, in Kafka's units, or
+//! with typed setters.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,30 +17,30 @@
 //! let text = TopicConfig::from_kafka_properties([("retention.ms", "86400000"), ("segment.bytes", "67108864")])?;
 //! assert_eq!(typed, text);
 //!
-//! // A key that no topic has is refused, and the nearest one is named.
+//! // An unknown key is refused, and the error names the nearest one.
 //! let error = TopicConfig::from_kafka_properties([("retention.mz", "1")]).unwrap_err();
 //! assert!(error.to_string().contains("retention.ms"));
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Every key of Kafka's topics is either honoured or refused with a reason; none is ignored, but for the remarks in the
-//! table. A key may always be given the one value that asks for nothing, so that what `kafka-configs --describe --all`
-//! prints of an ordinary topic can be taken over.
+//! Every key of Kafka's topics is either honoured or refused with a reason; none is ignored, except as the table says. A key
+//! always accepts the one value that asks for nothing, so the output of `kafka-configs --describe --all` for an ordinary
+//! topic can be used as it is.
 //!
 //! | key | ours | Kafka's | why ours differs, or what is special |
 //! |---|---|---|---|
-//! | streamlog.durability | flushed | – | Kafka flushes rarely and trusts its replicas; here is one disk |
-//! | segment.bytes | 268435456 | 1073741824 | not set, it is an eighth of `retention.bytes` where that is smaller, and at least `max.message.bytes`; retention removes whole segments, and a directory here is smaller than a broker's; 512 is the least (Kafka 4: 1048576) |
+//! | streamlog.durability | flushed | – | Kafka flushes rarely and trusts its replicas; here there is one disk |
+//! | segment.bytes | 268435456 | 1073741824 | if not set, an eighth of `retention.bytes` where that is smaller, and at least `max.message.bytes`; retention removes whole segments, and a directory here is smaller than a broker's; 512 is the least (Kafka 4: 1048576) |
 //! | segment.ms | 604800000 | 604800000 | |
 //! | segment.jitter.ms | 0 | 0 | |
 //! | segment.index.bytes | 10485760 | 10485760 | at least 24 (Kafka: 4, which rolls at every batch) |
 //! | index.interval.bytes | 4096 | 4096 | |
-//! | max.message.bytes | 1048588 | 1048588 | not set, it is `segment.bytes` where that is smaller |
+//! | max.message.bytes | 1048588 | 1048588 | if not set, `segment.bytes` where that is smaller |
 //! | retention.ms | -1 | 604800000 | nobody loses data by not reading this table |
-//! | retention.bytes | -1 | -1 | the most that is kept where `segment.bytes` is not set; where both are, the least, as in Kafka |
+//! | retention.bytes | -1 | -1 | without `segment.bytes`, the most that is kept; with it, the least, as in Kafka |
 //! | message.timestamp.type | CreateTime | CreateTime | |
 //! | message.timestamp.before.max.ms | 9223372036854775807 | 9223372036854775807 | |
-//! | message.timestamp.after.max.ms | 9223372036854775807 | 3600000 | Kafka's, before 4.0: a clock that is wrong must not stop an embedding program |
+//! | message.timestamp.after.max.ms | 9223372036854775807 | 3600000 | Kafka's default before 4.0: a wrong clock must not stop the embedding program |
 //! | compression.type | producer | producer | |
 //! | compression.gzip.level | -1 | -1 | |
 //! | compression.lz4.level | 9 | 9 | no other value: the LZ4 in here has no levels |
@@ -48,8 +48,8 @@
 //! | flush.messages | 9223372036854775807 | 9223372036854775807 | |
 //! | flush.ms | 9223372036854775807 | 9223372036854775807 | |
 //! | cleanup.policy | delete | delete | `compact` and `compact,delete` are refused: this release does not compact |
-//! | file.delete.delay.ms | 60000 | 60000 | 0 and 60000 are accepted and mean the same: a file goes when its last reader lets go, which is what the delay is for |
-//! | preallocate | false | false | the whole of `segment.bytes` with the first append to a segment |
+//! | file.delete.delay.ms | 60000 | 60000 | 0 and 60000 are accepted and mean the same: a file goes with its last reader, which is the purpose of the delay |
+//! | preallocate | false | false | `true` reserves all of `segment.bytes` with the first append to a segment |
 //! | min.cleanable.dirty.ratio | 0.5 | 0.5 | other values only where topics are compacted |
 //! | min.compaction.lag.ms | 0 | 0 | other values only where topics are compacted |
 //! | max.compaction.lag.ms | 9223372036854775807 | 9223372036854775807 | other values only where topics are compacted |
@@ -68,16 +68,16 @@
 //! | message.downconversion.enable | false | true (gone in 4.0) | no other value: there is format v2 alone |
 //!
 //! `streamlog.durability` is `flushed`, `written` or `interval:<milliseconds>`. In a `flushed` topic `flush.messages` and
-//! `flush.ms` add nothing.
+//! `flush.ms` have no effect.
 //!
-//! A topic's size on disk is bounded by retention only. A segment goes as a whole, when its *newest* record is older than
-//! `retention.ms`, or for its size. Where `segment.bytes` is not set, `retention.bytes` is the most that a partition holds:
-//! its oldest segment goes before the newest gets its first batch. Where it is set, Kafka's rule holds, and
-//! `retention.bytes` is the least: a segment goes when the partition would still hold as much without it. When it is
-//! the active one's turn, an empty segment is rolled first. By size it is applied by the append that makes a partition too
-//! large. By time it is applied soon after an opening, every five minutes from then on, and with each checkpoint: by the
-//! background thread, and where that is forbidden, inside `send`, `enqueue`, `append`, `poll` and
-//! [`maintain`](crate::Streamlog::maintain). An opening too short for that applies it when it is closed.
+//! Only retention bounds a topic's size on disk. It removes whole segments: by time, when the *newest* record of a segment
+//! is older than `retention.ms`, or by size. If `segment.bytes` is not set, `retention.bytes` is the most that a partition
+//! holds: its oldest segment goes before the newest gets its first batch. If it is set, Kafka's rule holds, and
+//! `retention.bytes` is the least: a segment goes when the partition would still hold that much without it. When the active
+//! segment's turn comes, an empty one is rolled first. Retention by size runs in the append that makes a partition too
+//! large. Retention by time runs soon after an opening, every five minutes from then on, and with each checkpoint: in the
+//! background thread, or without one, inside `send`, `enqueue`, `append`, `poll` and
+//! [`maintain`](crate::Streamlog::maintain). A handle closed before that applies it when it is closed.
 //!
 //! # Opening
 //!
@@ -86,25 +86,25 @@
 //! | setting | default | |
 //! |---|---|---|
 //! | [`read_only`](crate::config::Builder::read_only) | no | no lock is taken and nothing is changed |
-//! | [`create`](crate::config::Builder::create) | yes | the directory is made where it does not exist |
-//! | [`background_thread`](crate::config::Builder::background_thread) | allowed | one thread for what has a time, up to seven for flushes at the same time; none with `false` |
+//! | [`create`](crate::config::Builder::create) | yes | the directory is created if it does not exist |
+//! | [`background_thread`](crate::config::Builder::background_thread) | allowed | one thread for scheduled work, up to seven for flushes at the same time; none with `false` |
 //! | [`read_mode`](crate::config::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
-//! | [`max_open_files`](crate::config::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: about half of a small limit, below 512 of a large one |
+//! | [`max_open_files`](crate::config::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: in all about half of a small `ulimit`, below 512 of a large one |
 //! | [`retention_check_interval`](crate::config::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
-//! | [`wait_for_lock`](crate::config::Builder::wait_for_lock) | not at all | how long an opening waits for the writer before it |
+//! | [`wait_for_lock`](crate::config::Builder::wait_for_lock) | not at all | how long an opening waits for the current writer |
 //! | [`on_recovery_progress`](crate::config::Builder::on_recovery_progress) | | called about once per mebibyte after a crash; may cancel |
 //!
 //! # Producers
 //!
 //! | setting | Kafka's key | ours | Kafka's | |
 //! |---|---|---|---|---|
-//! | [`batch_size`](crate::clients::ProducerBuilder::batch_size) | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record makes a batch of its own |
+//! | [`batch_size`](crate::clients::ProducerBuilder::batch_size) | `batch.size` | 64 KiB | 16 KiB | before compression; at least 512 bytes. A larger record gets a batch of its own |
 //! | [`linger`](crate::clients::ProducerBuilder::linger) | `linger.ms` | 1 ms | 5 ms | for `enqueue`; `send` never lingers |
-//! | [`buffer_memory`](crate::clients::ProducerBuilder::buffer_memory) | `buffer.memory` | 8 MiB | 32 MiB | records on their way, over all partitions; there is no network to hide |
+//! | [`buffer_memory`](crate::clients::ProducerBuilder::buffer_memory) | `buffer.memory` | 8 MiB | 32 MiB | accepted records, over all partitions; there is no network delay to hide |
 //! | [`max_block`](crate::clients::ProducerBuilder::max_block) | `max.block.ms` | 1 minute | 1 minute | how long `enqueue` waits for room (zero: `QueueFull` immediately), and a batch for space on a full disk (Kafka's `delivery.timeout.ms`, 2 minutes) |
-//! | | `max.request.size` | | 1 MiB | not there: a topic's `max.message.bytes` and the segment size limit a batch, and `buffer_memory` a record of its own |
+//! | | `max.request.size` | | 1 MiB | does not exist: a topic's `max.message.bytes` and the segment size limit a batch, and `buffer_memory` a single record |
 //! | [`compression`](crate::clients::ProducerBuilder::compression) | `compression.type` | none | none | in topics that leave it to the producer |
-//! | [`partitioner`](crate::clients::ProducerBuilder::partitioner) | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::clients::DefaultPartitioner), [`RoundRobin`](crate::clients::RoundRobin), or a [`Partitioner`](crate::clients::Partitioner) of yours |
+//! | [`partitioner`](crate::clients::ProducerBuilder::partitioner) | `partitioner.class` | Kafka's | Kafka's | [`DefaultPartitioner`](crate::clients::DefaultPartitioner), [`RoundRobin`](crate::clients::RoundRobin), or a [`Partitioner`](crate::clients::Partitioner) of your own |
 //!
 //! # Consumers
 //!
@@ -114,7 +114,7 @@
 //! | [`isolation_level`](crate::clients::ConsumerBuilder::isolation_level) | `isolation.level` | read uncommitted | the same | |
 //! | [`max_poll_records`](crate::clients::ConsumerBuilder::max_poll_records) | `max.poll.records` | 500 | 500 | |
 //! | [`max_poll_bytes`](crate::clients::ConsumerBuilder::max_poll_bytes) | `fetch.max.bytes` | 50 MiB | 50 MiB | of decompressed records |
-//! | [`auto_commit`](crate::clients::ConsumerBuilder::auto_commit) | `enable.auto.commit`, `auto.commit.interval.ms` | off | every 5 s | a commit says that records are done, which only the program knows |
+//! | [`auto_commit`](crate::clients::ConsumerBuilder::auto_commit) | `enable.auto.commit`, `auto.commit.interval.ms` | off | every 5 s | only the program knows when a record is done |
 //!
 //! # Features
 //!
@@ -122,7 +122,7 @@
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `gzip`, `snappy`, `lz4`, `zstd` | that codec, for reading and writing. `zstd` builds C code |
-//! | `tracing` | events for a subscriber |
+//! | `gzip`, `snappy`, `lz4`, `zstd` | reading and writing with that codec. `zstd` builds C code |
+//! | `tracing` | events for a `tracing` subscriber |
 //! | `serde` | offsets, timestamps, ids, figures and reports can be serialized: see [the front page](crate#features) |
 //! | `sim` | the simulated machine, to test applications with |

@@ -1,7 +1,7 @@
-//! What is on the disk: every file, its bytes, who writes it when, and what happens when it is lost.
+//! What is on the disk: every file, its bytes, what writes it and when, and what happens when it is lost.
 //!
-//! The tables of bytes are those of the code: `src/codec/layout` holds each once, and this page and the decoder that
-//! keeps to it show the same.
+//! The tables of bytes are those of the code: `src/codec/layout` holds each once, for this page and for the decoder's own
+//! documentation.
 //!
 //! # A directory
 //!
@@ -31,94 +31,92 @@
 //!     consumer-offsets.snapshot          ours   the current ones, to begin with
 //! ```
 //!
-//! The twenty digits are the **base offset**: of the first record in a `.log` and its indexes, and, for `.snapshot` and
-//! `.producers`, the offset that the state is as of. A snapshot therefore also exists at offsets where no segment begins:
-//! at the last checkpoint.
+//! The twenty digits are the **base offset**: for a `.log` and its indexes, that of its first record; for `.snapshot` and
+//! `.producers`, the offset of the state, which at the last checkpoint may be one where no segment begins.
 //!
 //! Names you may meet after a crash or a deletion:
 //!
 //! | name | what it is | who removes it |
 //! |---|---|---|
-//! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | the attempt itself where it fails; after a death the next attempt, or the first append of the next opening |
-//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay past a cut; the end of a closed log that somebody changed | you; below the log start, the first append of an opening |
-//! | files of segments below the log start; a `.snapshot` of no segment, and not of the last checkpoint | what a death, or an error, came in the way of | the first append of an opening, a recovery |
-//! | any other name of ours with `.aside` | something that is not a file and was in a sidecar's way: see [below](#what-is-not-a-file) | you |
+//! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | a failed attempt itself; after a crash the next attempt, or the first append of the next opening |
+//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay past a cut; the end of a log that was changed while it was closed | you; below the log start, the first append of an opening |
+//! | files of segments below the log start; a `.snapshot` of no segment, and not of the last checkpoint | leftovers of a removal that a crash or an error interrupted | the first append of an opening, a recovery |
+//! | any other name of ours with `.aside` | something other than a file that was in a sidecar's way: see [below](#what-is-not-a-file) | you |
 //! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | the first write of the next opening, [`maintain`](crate::Streamlog::maintain) |
-//! | `orders-0.<32 hex digits>-stray/` | records in the way of a new topic, that no manifest names | you |
+//! | `orders-0.<32 hex digits>-stray/` | records that no manifest names, in the way of a new topic | you |
 //!
-//! Records are never removed because they are unexpected. They are renamed, and count for no retention:
-//! [`DiskUsage::put_aside`](crate::admin::DiskUsage::put_aside) says what they take. Only where all offsets of a segment
-//! lie below the log start, which the manifest says were removed, is it removed under either name.
+//! Records are never removed because they are unexpected. They are renamed and exempt from retention:
+//! [`DiskUsage::put_aside`](crate::admin::DiskUsage::put_aside) is the space they take. Only a segment that lies wholly
+//! below the log start, where the manifest says that records were removed, is removed under either name.
 //! [`PartitionRecovery::put_aside`](crate::admin::PartitionRecovery) lists what an opening renamed, and
-//! [`Health::put_aside`](crate::admin::Health::put_aside) what came into the way since.
+//! [`Health::put_aside`](crate::admin::Health::put_aside) what was renamed since.
 //!
 //! All integers below are big-endian unless said otherwise. "CRC-32" is the checksum of zlib and Ethernet; "CRC-32C" is
-//! Castagnoli's, which Kafka uses. Ours use the first, Kafka's files the second.
+//! Castagnoli's, which Kafka uses. Our files use the first, Kafka's the second.
 //!
 //! # What the manifest is truth about
 //!
-//! Kafka's broker lists a directory and believes what it finds. Here the manifest says which segments exist. That makes
-//! two things visible that a listing cannot show: a segment that is missing, and a segment that does not belong. Every
-//! other file is either data (`.log`), or can be rebuilt from data, or is a hint.
+//! A Kafka broker lists a directory and believes what it finds. Here the manifest says which segments exist, which reveals
+//! what a listing cannot: a missing segment, and a foreign one. Every other file is data (`.log`), can be rebuilt from data,
+//! or is a hint.
 //!
 //! | file | is | lost or damaged |
 //! |---|---|---|
-//! | `.log` | the data | named as damage where it was durable; see [`durability`](super::durability) |
-//! | `manifest` | truth about what exists | damaged, cut short, or of an earlier day: opening fails and names the byte. Missing: see below |
-//! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start; see below. Of an earlier day: opening fails and names the slot |
-//! | `.index`, `.timeindex`, `.txnindex` | hints | found out by a checksum and rebuilt from the `.log` when next needed |
+//! | `.log` | the data | reported as damage where it was durable; see [`durability`](super::durability) |
+//! | `manifest` | truth about what exists | damaged, cut short, or out of date: opening fails and names the byte. Missing: see below |
+//! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start; see below. Out of date: opening fails and names the slot |
+//! | `.index`, `.timeindex`, `.txnindex` | hints | detected by a checksum and rebuilt from the `.log` when next needed |
 //! | `.pages` | a second check | batches are checked by their own checksums alone |
 //! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
 //! | `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
-//! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended |
-//! | `partition.identity` | a hint | not missed. One that names another partition of the topic says the same, one that is not as it was written says nothing |
-//! | `LOCK` | an advisory lock | made again. Do not remove it while the log is open |
+//! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log means that directories changed places: nothing is read or appended there |
+//! | `partition.identity` | a hint | not missed. One that names another partition of the topic means the same; a damaged one is ignored |
+//! | `LOCK` | an advisory lock | created again. Do not remove it while the log is open |
 //!
 //! # What is not a file
 //!
-//! A directory may come from a stranger. The log's own directory may be reached through symbolic links; below it none is
-//! followed, at no place of a path, and only regular files and directories are opened. A link, a FIFO, a socket or a device
-//! in the place of a file (or a directory there, or a file in the place of a directory) is never read, written, waited for or
-//! gone through. What becomes of it depends on what it stands for:
+//! A directory may come from a stranger. The log's own directory may be reached through symbolic links; below it no link is
+//! followed, anywhere in a path, and only regular files and directories are opened. A link, a FIFO, a socket or a device in
+//! the place of a file (or a directory there, or a file in the place of a directory) is never read, written, waited for or
+//! traversed. What happens to it depends on the file it replaces:
 //!
 //! | in the place of | what happens |
 //! |---|---|
 //! | `manifest`, `marks`, `LOCK` | the opening fails with [`Corrupt`](crate::Error::Corrupt), which names the path and says what is there |
-//! | a `.log`, a partition's directory | the same error, from the opening of that partition or from reading there; other partitions are not concerned |
-//! | `.index`, `.timeindex`, `.txnindex`, `.pages`, `.snapshot`, `.producers`, `leader-epoch-checkpoint`, `consumer-offsets.snapshot` | it counts as a damaged one, and is built again. When that is written, what is there is renamed to `*.aside` |
-//! | `.kafka_cleanshutdown`, `*-checkpoint`, `meta.properties`, `partition.metadata`, `partition.identity` | nothing here needs them. What replaces one takes the name; a directory is renamed to `*.aside` first |
+//! | a `.log`, a partition's directory | the same error, from the opening of that partition or from reading there; other partitions are not affected |
+//! | `.index`, `.timeindex`, `.txnindex`, `.pages`, `.snapshot`, `.producers`, `leader-epoch-checkpoint`, `consumer-offsets.snapshot` | it counts as damaged, and the file is rebuilt. When the new one is written, what is there is renamed to `*.aside` |
+//! | `.kafka_cleanshutdown`, `*-checkpoint`, `meta.properties`, `partition.metadata`, `partition.identity` | nothing here needs them. The next one written takes the name; a directory is renamed to `*.aside` first |
 //! | `*.tmp` | the name is removed; a directory is renamed to `*.aside` |
-//! | `...-delete` | a link with such a name is left alone; in a directory with such a name links are removed, and what they lead to is not |
+//! | `...-delete` | a link with such a name is left alone; in a directory with such a name links are removed, and their targets are not |
 //!
 //! The same holds for names that files contain: a manifest cannot name a topic that
 //! [`create_topic`](crate::Streamlog::create_topic) would refuse.
 //!
 //! **Files with other names.** Backups are often made of hard links. The bytes of a sealed `.log` never change, so a link to
-//! one is a copy. Other files change in place, and where one is found to have another name when it is opened, a copy takes
-//! its place before the first change: a closed log that was copied with `cp -al` stays as it was copied, whichever of the
-//! two is opened. (That first change takes the space and time of the copy, for the active `.log` as much as
-//! `segment.bytes`. On a full medium it is refused with `DiskFull`.) A link that is made to the active `.log`, to `marks` or
-//! to an index of an *open* log goes on changing with it.
+//! one is a copy. Other files change in place, and one that has another name when it is opened is replaced by a copy before
+//! its first change: a closed log that was copied with `cp -al` stays as it was copied, whichever of the two is opened.
+//! (That first change takes the space and time of the copy, up to `segment.bytes` for the active `.log`. On a full medium it
+//! is refused with `DiskFull`.) A link made to the active `.log`, to `marks` or to an index of an *open* log keeps changing
+//! with it.
 //!
-//! **Files that are replaced.** A file that takes the place of another one while the log is open is not taken for it. What
-//! is held open is read on; what would have to be opened again is [`Corrupt`](crate::Error::Corrupt).
+//! **Replaced files.** A file that takes the place of another while the log is open is not mistaken for it. The log keeps
+//! reading what it holds open; what it would have to reopen is [`Corrupt`](crate::Error::Corrupt).
 //!
 //! # When these are missing
 //!
-//! Three files deserve a sentence more.
+//! Three files need more words.
 //!
-//! **A missing manifest** is not taken for a new directory as long as a partition's directory holds segments, or the marks
-//! know of one: opening fails, for reading as well, and names the file. No data is touched, and
+//! **A missing manifest** does not make a new directory as long as a partition's directory holds segments, or the marks know
+//! of one: opening fails, read-only too, and names the file. No data is touched, and
 //! [`PartitionDir`](super::operating#reading-a-brokers-directory) reads each partition.
 //!
-//! **Missing marks** cost more than time. They distinguish a torn tail from damage, and each partition has had a
-//! durable one since before it had records. Where it is lost, after a crash, the partition is read from its start. A bad
-//! batch with nothing whole after it is a torn tail as always; one with whole batches after it counts as damage, so
-//! nothing is cut on a guess. After a clean close nothing is scanned and the marks are not needed.
+//! **Missing marks** cost more than time. They distinguish a torn tail from damage, and each partition has had a durable
+//! mark since before it had records. If it is missing after a crash, the partition is read from its start. A bad batch with
+//! nothing whole after it is a torn tail as always; one with whole batches after it counts as damage, so nothing is cut on a
+//! guess. After a clean close nothing is scanned and the marks are not needed.
 //!
-//! **`LOCK`** is locked with the operating system's file lock. The lock ends with its holder, however that dies, so a
-//! leftover file blocks nobody. But removing the file lets a second writer in: it would lock another file of the same
-//! name.
+//! **`LOCK`** is locked with the operating system's file lock. The lock ends with its holder, however that ends, so a
+//! leftover file blocks nobody. But removing the file lets a second writer in, which locks another file of the same name.
 //!
 //! # `LOCK`
 //!
@@ -129,12 +127,12 @@
 //! 4242 build-7 1767225600000
 //! ```
 //!
-//! Only the message of [`AlreadyOpen`](crate::Error::AlreadyOpen) uses it.
+//! Only the text of [`AlreadyOpen`](crate::Error::AlreadyOpen) uses it.
 //!
 //! # `manifest`
 //!
 //! A header, then appends. Each append is a *mark* and the records of its entries, written with one write. The file only
-//! grows, until a new one takes its place.
+//! grows, until a new one replaces it.
 //!
 #![doc = include_str!("../codec/layout/manifest-header.md")]
 //!
@@ -142,36 +140,36 @@
 //!
 #![doc = include_str!("../codec/layout/manifest-entries.md")]
 //!
-//! Numbers of types are never given again. Type 9 is how a rewritten file lists sealed segments. Compaction and tiering
-//! will use it, the generation, and the place; in this release the generation is 0 and the place is local.
+//! Numbers of types are never reused. Type 9 is how a rewritten file lists sealed segments. Compaction and tiering will use
+//! it, the generation, and the place; in this release the generation is 0 and the place is local.
 //!
 //! **Written** by administration, by a roll, by retention, by recovery when it cuts across segments, by the first change
-//! after an opening ("opened"), and by a clean close ("closed"). All but the entries of a roll are durable before the
-//! call that wrote them goes on. Opening alone writes nothing here.
+//! after an opening ("opened"), and by a clean close ("closed"). All but the entries of a roll are durable before the call
+//! that wrote them continues. Opening alone writes nothing here.
 //!
-//! After each flushed append stands a mark of an append without records, which is not flushed itself. It says that
-//! everything before it was durable, so damage there is named and never taken for a torn tail. A power cut may take the last
-//! one; nothing else is lost with it.
+//! Each flushed append is followed by a mark without records, which is not flushed itself. It says that everything before it
+//! was durable, so damage there is reported and never taken for a torn tail. A power cut may take the last such mark, and
+//! nothing else with it.
 //!
 //! **Replaced**: the first append of each handle writes a new file, `manifest.tmp`, with the state so far, flushes it,
-//! renames it over `manifest`, and flushes the directory. So nobody builds on bytes that a process before left in a cache.
-//! The same happens when the file is beyond 64 KiB and three quarters of it are history. On a full medium the first
+//! renames it over `manifest`, and flushes the directory. So nothing builds on bytes that an earlier process left in a
+//! cache. The same happens when the file is beyond 64 KiB and three quarters of it are history. On a full medium the first
 //! append goes into the old file instead: freeing space must not need space.
 //!
-//! **The reserve**: after the last append the file is zeros, space that it has and does not use: 32 KiB in a new file.
-//! Appends that come before space is freed (deletions, removed segments, a close) may use it up; all others leave at
-//! least 16 KiB, and are refused with [`DiskFull`](crate::Error::DiskFull) where those cannot be had. So a manifest is
-//! longer than what it says, and a copy without the zeros is as good.
+//! **The reserve**: after the last append come zeros, allocated and unused: 32 KiB in a new file. Appends that precede the
+//! freeing of space (deletions, removed segments, a close) may use it up; all others leave at least 16 KiB, and are refused
+//! with [`DiskFull`](crate::Error::DiskFull) where those are not available. So a manifest is longer than its content, and a
+//! copy without the zeros is as good.
 //!
-//! **Read back**: an append whose bytes are not all right is a torn tail, and ignored, unless a later mark says that they
-//! were durable. Then it is damage: opening fails with [`Corrupt`](crate::Error::Corrupt) and the position.
+//! **Read back**: an append with a wrong byte is a torn tail, and ignored, unless a later mark says that it was durable.
+//! Then it is damage: opening fails with [`Corrupt`](crate::Error::Corrupt) and the position.
 //!
-//! **Its end**: a file cannot say of itself that its end was cut off, so the marks do. One slot there is the manifest's
-//! own, written after each flush: which file it is, and how much of it is durable. Less, or another file, is no log with
-//! fewer topics but damage. The manifest in turn notes what the marks had said durably, with the next append after a
-//! flush of theirs, so marks of an earlier day are found out as well. Every opening compares the two, and changes nothing
-//! where they do not agree. Files of the first release have no such slot until they are first written to; of a manifest
-//! that ends early, marks of partitions that it does not name tell there.
+//! **Its end**: a file cannot show that its own end was cut off, so the marks do. One slot there is the manifest's own,
+//! written after each flush: which file it is, and how much of it is durable. A shorter file, or another one, is not a log
+//! with fewer topics but damage. The manifest in turn notes what the marks said durably, with the next append after their
+//! flush, so outdated marks are detected as well. Every opening compares the two, and changes nothing if they disagree.
+//! Files of the first release have no such slot until they are first written to; there, marks of partitions that the
+//! manifest does not name reveal an early end.
 //!
 //! # `marks`
 //!
@@ -180,12 +178,12 @@
 //!
 #![doc = include_str!("../codec/layout/mark.md")]
 //!
-//! One slot is the manifest's own, from the first append on that this release makes:
+//! One slot is the manifest's own, from this release's first append on:
 //!
 #![doc = include_str!("../codec/layout/manifest-mark.md")]
 //!
-//! A slot never crosses a sector, so a power cut leaves the old one or the new one. A slot that is not wholly right, or
-//! that names another partition, says nothing at all.
+//! A slot never crosses a sector, so a power cut leaves the old one or the new one. A damaged slot, or one that names
+//! another partition, counts as empty.
 //!
 //! **Written** before each flush of a partition ("flushing") and after it ("flushed"), by a checkpoint ("recovery
 //! point"), and after a failed flush. The write is one `pwrite` and survives the process immediately. The file itself is
@@ -198,17 +196,18 @@
 //!
 #![doc = include_str!("../codec/layout/batch.md")]
 //!
-//! Kafka's CRC leaves the first 21 bytes open (of which it holds its own four). Readers and recovery therefore also check
-//! that the base offset continues the order, that the length fits, and that magic is 2; and a sealed segment has `.pages`.
+//! Kafka's CRC does not cover the first 21 bytes, four of which are the CRC itself. Readers and recovery therefore also
+//! check that the base offset continues the order, that the length fits, and that magic is 2; and a sealed segment has
+//! `.pages`.
 //!
-//! After damage there is no order to continue. There a batch is believed only where something else bears out its base
-//! offset: the manifest, the mark, the batch after it, or the header before it. A batch that claims offsets of the batches
-//! after it, and has no records there, is damage itself.
+//! After damage there is no order to continue. A batch there is believed only if something else confirms its base offset:
+//! the manifest, the mark, the batch after it, or the header before it. A batch that claims offsets of the batches after it,
+//! and has no records there, is damage itself.
 //!
-//! While a segment is active its file is longer than its data. The rest is zeros: preallocated space, so that a
-//! full disk is met before anything is written. A length field of zero ends the data. The file grows in steps that begin
-//! with 64 KiB and double with the file to 64 MiB, and never beyond `segment.bytes`. A roll and a clean close cut it to
-//! its exact length. So Kafka's tools read sealed segments at any time, and every segment after a close.
+//! While a segment is active its file is longer than its data. The rest is zeros: preallocated space, so that a full disk
+//! shows before anything is written. A length field of zero ends the data. The file grows in steps that double from 64 KiB
+//! to 64 MiB, never beyond `segment.bytes`. A roll and a clean close cut it to its exact length. So Kafka's tools read
+//! sealed segments at any time, and every segment after a close.
 //!
 //! **Written** by appends, with one positional write per batch. Published bytes are never written again.
 //!
@@ -216,34 +215,32 @@
 //!
 #![doc = include_str!("../codec/layout/indexes.md")]
 //!
-//! There is about one entry per `index.interval.bytes` of log, and a last time entry that holds the largest timestamp of
-//! the segment.
+//! There is about one entry per `index.interval.bytes` of log; the last time entry holds the largest timestamp of the
+//! segment.
 //!
 //! **Written** by a checkpoint, whole: beside the old file, flushed, then renamed over it. Between checkpoints the active
 //! segment's indexes live in memory. A roll writes those of the sealed segment without a flush, for Kafka's tools; the
 //! next checkpoint writes them again. A new segment has no index files before its first checkpoint.
 //!
-//! **Read** with suspicion. Kafka's index files have no checksum, and a time index that is only a little wrong cannot be
-//! told from a right one: records would be missing from searches by time. So one checksum over the three files is kept in
-//! the manifest for sealed segments and for the active one after a clean close, and in the marks for the active one as of
-//! its last checkpoint. It is the CRC-32 of the three, `.index`, `.timeindex`, `.txnindex`, each after its length in 8
-//! bytes; 1 in the place of 0. Files that do not match are built again from the `.log`, and the caller does not notice;
-//! the next checkpoint writes them. Where no checksum is known, entries must be in order, and what an offset entry points
-//! at must be a batch that ends at that offset.
+//! **Read** with suspicion. Kafka's index files have no checksum, and a slightly wrong time index looks like a right one:
+//! searches by time would miss records. So one checksum over the three files is kept in the manifest for sealed segments and
+//! for the active one after a clean close, and in the marks for the active one as of its last checkpoint. It is the CRC-32
+//! of the three, `.index`, `.timeindex`, `.txnindex`, each after its length in 8 bytes; 1 in the place of 0. Files that do
+//! not match are rebuilt from the `.log`, unnoticed by the caller; the next checkpoint writes them. Where no checksum is
+//! known, entries must be in order, and an offset entry must point at a batch that ends at that offset.
 //!
 //! # `.snapshot` and `.producers`
 //!
-//! What a partition remembers of idempotent producers. Kafka's snapshot keeps the newest batch of each. A retry may be of
+//! What a partition remembers of idempotent producers. Kafka's snapshot keeps the newest batch of each. A retry may repeat
 //! any of the last five, so ours keeps five.
 //!
 #![doc = include_str!("../codec/layout/snapshot.md")]
 //!
 #![doc = include_str!("../codec/layout/producers.md")]
 //!
-//! **Written** by a checkpoint, at its offset and at the base of each segment that was rolled since; at a new log start
-//! it is durable before the segments go whose batches it knows of. The one of the checkpoint before goes, unless a
-//! segment begins there. There is none at the log start, where nothing is known, and no
-//! `.producers` where there are no producers.
+//! **Written** by a checkpoint, at its offset and at the base of each segment that was rolled since; at a new log start it
+//! is durable before the segments go whose batches it covers. That of the previous checkpoint is removed, unless a segment
+//! begins there. There is none at the log start, where nothing is known, and no `.producers` without producers.
 //!
 //! **Read** by an opening after a crash, and by the first append after a clean one. A `.snapshot` of a log with producers
 //! is only used together with its `.producers`; a broker's alone is not enough, and the batches are replayed instead.
@@ -252,18 +249,18 @@
 //!
 //! Committed offsets are records of the internal topic `__consumer_offsets`, in Kafka's format, with the topic's id and the
 //! incarnation in record headers. It has one partition here. This file, in that partition's directory, holds the current
-//! ones together, so that the log need not be read from its start. Lost or damaged, it is ignored and built again.
+//! ones, so that the log need not be read from its start. If lost or damaged, it is ignored and rebuilt.
 //!
 #![doc = include_str!("../codec/layout/consumer-offsets.md")]
 //!
 //! **Written** after 16 MiB of that log, and when the current values were appended again: from 32 MiB on, or three times
-//! what they take, the log's front is removed that way, because nothing compacts it. The new file is written beside the
-//! old one and renamed.
+//! their size, the log's front is removed that way, because nothing compacts it. The new file is written beside the old one
+//! and renamed.
 //!
 //! # `.pages`
 //!
-//! Checksums of a sealed `.log`, one for each page of 64 KiB. They cover every byte, also those that Kafka's batch CRC
-//! leaves open.
+//! Checksums of a sealed `.log`, one for each page of 64 KiB. They cover every byte, including those outside Kafka's batch
+//! CRC.
 //!
 #![doc = include_str!("../codec/layout/pages.md")]
 //!
@@ -271,18 +268,17 @@
 //! on the way. Where one is not valid, no file is written.
 //!
 //! **Read** when a sealed segment is first read. A page is checked when it is first touched, and remembered; batches in
-//! pages that passed need no checksum of their own. In a page that did not pass, each batch must vouch for itself: its CRC,
-//! exactly the offset expected, and the leader epoch. A `.pages` file whose own checksum, generation or
-//! size does not match is ignored, and batches are checked by their CRC.
+//! pages that passed need no checksum of their own. In a page that failed, each batch must prove itself: by its CRC, exactly
+//! the expected offset, and the leader epoch. A `.pages` file whose own checksum, generation or size does not match is
+//! ignored, and batches are checked by their CRC.
 //!
 //! # What Kafka's tools read
 //!
 //! Everything marked "Kafka" above, byte for byte as a broker would have written it, with these remarks:
 //!
-//! * Sealed segments can be read at any time. An active one ends in zeros, which are no batch; a clean close cuts them.
+//! * Sealed segments can be read at any time. An active one ends in zeros, which are not a batch; a clean close cuts them.
 //! * The three checkpoint files and `.kafka_cleanshutdown` describe the last clean close. The first write of the next
-//!   opening removes `.kafka_cleanshutdown`, so that a broker would look for itself. The checkpoints stay, as a broker's
-//!   do.
+//!   opening removes `.kafka_cleanshutdown`, so that a broker would recover. The checkpoints stay, as a broker's do.
 //! * A topic's configuration is in the manifest. A broker keeps it in its metadata log, so a topic that moves to Kafka is
 //!   created there with its settings first: see [`operating`](super::operating#moving-data-to-kafka).
-//! * `meta.properties` says node 1 and has random ids. It is written once.
+//! * `meta.properties` names node 1 and has random ids. It is written once.

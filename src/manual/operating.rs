@@ -1,4 +1,4 @@
-//! A log in use: backing it up, moving it, the processes around it, and what to do when something is wrong.
+//! Running a log: backups, moving it, the processes around it, and what to do when something is wrong.
 //!
 //! * [Backing up](#backing-up)
 //! * [Reading a broker's directory](#reading-a-brokers-directory)
@@ -9,28 +9,28 @@
 //!
 //! # Backing up
 //!
-//! **A closed directory** is copied with any tool that copies files. Nothing else is needed; `LOCK` may be copied or left
-//! out. The copy opens as the original would, and has the same identity: do not write to both and then mix their files.
+//! **A closed directory** can be copied with any tool. Nothing else is needed; `LOCK` may be copied or left out. The copy
+//! opens as the original would, and has the same identity: do not write to both and then mix their files.
 //!
-//! **A live directory** must not be copied file by file. The files would be of different moments: a manifest that names a
-//! segment which the copy does not have is damage, and is reported as such when the copy is opened. There are two ways:
+//! **A live directory** must not be copied file by file. The files would be of different moments, and a manifest that names
+//! a segment which the copy lacks is damage, reported when the copy is opened. There are two ways:
 //!
-//! * A snapshot of the file system (LVM, ZFS, Btrfs, a cloud volume) is one moment. It is what a power cut leaves, and
-//!   opening it recovers: every acknowledged record of a `Flushed` topic is there.
-//! * Read the records and write them elsewhere. A read-only handle does not disturb the writer. Offsets are kept when the
-//!   copy begins at offset 0 and nothing was removed or compacted in between.
+//! * A snapshot of the file system (LVM, ZFS, Btrfs, a cloud volume) shows one moment, as a power cut would leave it.
+//!   Opening the snapshot recovers it: every acknowledged record of a `Flushed` topic is there.
+//! * Read the records and write them elsewhere. A read-only handle does not disturb the writer. The copy has the same
+//!   offsets if it begins at offset 0 and nothing was removed or compacted in between.
 //!
 //! ```
 //! use streamlog::{RecordData, Streamlog, TopicConfig};
 //!
-//! let source = Streamlog::in_memory()?; // in earnest: Streamlog::open_read_only(dir)
+//! let source = Streamlog::in_memory()?; // in a program: Streamlog::open_read_only(dir)
 //! let orders = source.create_topic("orders", TopicConfig::default())?.partition(0)?;
 //! orders.append(&[RecordData::new("a loom").key("ada").header("by", "post"), RecordData::tombstone("grace")])?;
 //! orders.append(&[RecordData::new("no key"), RecordData::null()])?;
 //!
 //! let copy = Streamlog::in_memory()?;
 //! let backup = copy.create_topic("orders", TopicConfig::default())?.partition(0)?;
-//! // Goes on where the last run ended.
+//! // Continues where the last run ended.
 //! for batch in orders.read(backup.log_end_offset()) {
 //!     let batch = batch?;
 //!     // Keys, values, headers and timestamps, null where they are null.
@@ -63,15 +63,14 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! To go on with such data here, create a topic and append what was read, as for a backup. Keys land on the partition where
-//! Kafka had them if the number of partitions is the same.
+//! To continue with such data here, create a topic and append the records, as for a backup. With the same number of
+//! partitions, keys land where Kafka had them.
 //!
 //! # Moving data to Kafka
 //!
-//! A broker takes the `.log` files as they are. It rebuilds everything else from them: indexes, transaction indexes,
-//! producer snapshots, leader epochs. The same steps serve a cluster that you run yourself. Where the broker's disks are
-//! out of reach, as with MSK, run a broker of your own over the files and mirror it (MirrorMaker 2), or read the topics
-//! here and produce them there with any client.
+//! A broker takes the `.log` files as they are and rebuilds everything else from them: indexes, transaction indexes,
+//! producer snapshots, leader epochs. If you cannot reach the broker's disks, as with MSK, run a broker of your own over the
+//! files and mirror it (MirrorMaker 2), or read the topics here and produce them there with any client.
 //!
 //! 1. Close the log: [`close`](crate::Streamlog::close) cuts every file to its data.
 //! 2. Create the topic on the broker, with as many partitions, and with the settings that
@@ -81,24 +80,24 @@
 //! 4. In each partition's directory there, remove everything but `partition.metadata`, and copy the `.log` files from the
 //!    directory of the same number here.
 //! 5. In the broker's data directory, remove the `*-checkpoint` files and `.kafka_cleanshutdown`.
-//! 6. Start the broker. It recovers every partition, and serves it.
+//! 6. Start the broker. It recovers and serves every partition.
 //!
-//! Committed offsets can come along, because they are Kafka's own records: a broker with `offsets.topic.num.partitions=1`
-//! takes `__consumer_offsets-0` like any other partition, and its groups go on where they were. A broker with the usual 50
-//! partitions looks for a group in the one that its name hashes to; commit there with Kafka's `kafka-consumer-groups
-//! --reset-offsets`. The offsets are the same.
+//! Committed offsets can move too, because they are Kafka's own records: a broker with `offsets.topic.num.partitions=1`
+//! takes `__consumer_offsets-0` like any other partition, and its groups continue where they were. A broker with the usual
+//! 50 partitions looks for a group in the partition that its name hashes to; commit there with Kafka's
+//! `kafka-consumer-groups --reset-offsets`. The offsets are the same.
 //!
-//! Step 5 matters. A checkpoint that does not match what it finds takes the whole data directory offline. It also means
-//! that a log start which [`delete_records`](crate::Streamlog::delete_records) put into the middle of a segment is not
-//! carried over: the records before it in that segment are back.
+//! Step 5 matters: a checkpoint that does not match the files takes the whole data directory offline. One consequence: a log
+//! start that [`delete_records`](crate::Streamlog::delete_records) put into the middle of a segment is lost, and the records
+//! before it in that segment are back.
 //!
 //! # Running without a background thread
 //!
 //! A handle starts one thread, `streamlog-work`, when something needs it: a `Written` topic with data to flush, a rolled
-//! segment to finish, retention by time. One act over several partitions (`send_batch`, a lingering batch in each) flushes
-//! them at the same time, in up to seven threads `streamlog-flush`. A program that wants no threads but its own forbids all
-//! of them and calls [`maintain`](crate::Streamlog::maintain) now and then; several flushes run one after the other then.
-//! Appending to a `Flushed` topic needs neither.
+//! segment to finish, retention by time. A call that flushes several partitions (`send_batch`, a lingering batch in each)
+//! flushes them at the same time, in up to seven threads named `streamlog-flush`. A program that wants no threads but its
+//! own forbids all of them and calls [`maintain`](crate::Streamlog::maintain) regularly; flushes then run one after the
+//! other. Appending to a `Flushed` topic needs neither.
 //!
 //! ```
 //! # let dir = tempfile::tempdir().unwrap();
@@ -121,43 +120,43 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! The interval then holds as long as the program calls `maintain` often enough. Enqueued records are written inside later
-//! calls of their producers, and inside `wait`, `flush` and `maintain`.
+//! The interval then holds if the program calls `maintain` often enough. Enqueued records are written by later calls of
+//! their producers, and by `wait`, `flush` and `maintain`.
 //!
 //! # Daemons, pre-forking servers, bindings
 //!
 //! A log belongs to the process that opened it. A child made by `fork` has a copy of every handle, but neither the threads
-//! nor the right to write: the parent would overwrite its records. Every call of an inherited handle therefore fails with
-//! [`Forked`](crate::Error::Forked), also of handles that only read and of logs in memory, before it waits or writes.
-//! Closing and dropping a handle in a child succeed and leave the log alone. Calls that cannot fail do nothing or answer
-//! with nothing: `wakeup`, `stats`, `segment_count`; `health` reports the error.
+//! nor the right to write: the parent would overwrite its records. Every call on an inherited handle, including read-only
+//! handles and logs in memory, therefore fails with [`Forked`](crate::Error::Forked) before it waits or writes. Closing and
+//! dropping a handle in a child succeed and leave the log alone. Calls that cannot fail do nothing or return nothing
+//! (`wakeup`, `stats`, `segment_count`); `health` reports the error.
 //!
-//! * **A daemon** forks first and opens the log after. One that cannot drops every inherited handle in the child, or closes
+//! * **A daemon** forks first and opens the log afterwards. If it cannot, the child drops every inherited handle, or closes
 //!   the [`Streamlog`](crate::Streamlog), and opens the directory again once the parent has closed it or has ended.
-//! * **A pre-forking server** has one writer: the parent, or one of the workers. The others open the log read-only, each
-//!   for itself, after the fork.
+//! * **A pre-forking server** has one writer: the parent, or one of the workers. Each of the others opens the log read-only
+//!   after the fork.
 //! * **A binding** for a language whose programs fork (Python's `multiprocessing`, Ruby's servers) opens lazily, once per
-//!   process, or maps `Forked` to an exception that says so. Its finalizers may run in the child: they do no harm.
+//!   process, or maps `Forked` to an exception of its own. Its finalizers may run in the child without harm.
 //!
-//! As long as an inherited [`Streamlog`](crate::Streamlog) is held, the child also holds the directory's lock: when the
-//! parent is killed, the next writer gets `AlreadyOpen` until the child has let go. `std::process::Command` is no concern:
-//! the program it starts inherits nothing.
+//! As long as a child holds an inherited [`Streamlog`](crate::Streamlog), it also holds the directory's lock: if the parent
+//! is killed, the next writer gets `AlreadyOpen` until the child lets go. `std::process::Command` is not affected: the
+//! program it starts inherits nothing.
 //!
 //! # When something is wrong
 //!
 //! | what you see | what it means | what to do |
 //! |---|---|---|
-//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other; [`wait_for_lock`](crate::config::Builder::wait_for_lock) where it is on its way out. Where the error says that it is this process: clones of that handle |
+//! | [`AlreadyOpen`](crate::Error::AlreadyOpen) | another handle writes there; the error has its pid | open read-only, or close the other; [`wait_for_lock`](crate::config::Builder::wait_for_lock) if it is about to end. If the pid is this process's own: clone the handle that has it open |
 //! | [`Forked`](crate::Error::Forked) | the handle is a copy of one of the parent process | open the log in this process |
 //! | `TornTail` in the [recovery report](crate::Streamlog::recovery_report) | a crash cut a write short; nothing acknowledged as durable was lost | nothing |
-//! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written, or a producer of another library wrote a batch that cannot be read | look at the disk; restore, or copy what can be read: the error's [`next_offset`](crate::Error::next_offset) and [`Consumer::skip_damage`](crate::Consumer::skip_damage) go past the damage. The record of a time that may lie in it, and newest records that do, are `Corrupt` too, and retention by age keeps a segment whose age it hides |
-//! | [`Corrupt`](crate::Error::Corrupt) in `__consumer_offsets`, from a consumer or [`describe_group`](crate::Streamlog::describe_group) | a commit cannot be read, and may be the group's last one; groups that have committed since go on | [`seek`](crate::Consumer::seek) and commit, or [reset the group's offsets](crate::Streamlog::reset_group_offsets), or delete the group |
-//! | [`Corrupt`](crate::Error::Corrupt) from every opening, naming `manifest` or `marks` | the two are not of one moment (one was restored or copied alone), one was cut short, or the name is a link or no file at all; nothing was changed | put back both, of one moment; without them [`PartitionDir`](crate::dir::PartitionDir) reads each partition |
-//! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | look at the disk; close and open again |
-//! | [`DiskFull`](crate::Error::DiskFull) | nothing of the call was kept; a commit and a close need space, too | free space, perhaps with `delete_records`, which needs none; call again |
-//! | [`Undelivered`](crate::Error::Undelivered) | records that were enqueued and accepted did not get in, and are not tried again | [take them back](crate::Producer::take_undelivered), after every such error, or the first ones are [forgotten](crate::Producer::forgotten_undelivered): see [how to](super::how_to#pipelined-and-nothing-lost) |
-//! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this, or a Kafka broker before 0.11 | open it with that one; the text says how to bring old formats up to date |
-//! | [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) | retention, or `delete_records`, was faster than the reader; the error has the range | go on from its beginning |
-//! | `*.aside` files, `*-stray` directories | bytes that no manifest names were found, and kept | look at them with `PartitionDir` (an `.aside` file in a directory of its own, under its old name); remove them |
+//! | `Damage` in the report, [`Corrupt`](crate::Error::Corrupt) from a read | the medium returned other bytes than were written, or a producer of another library wrote a batch that cannot be read | check the disk; restore, or copy the readable records: the error's [`next_offset`](crate::Error::next_offset) and [`Consumer::skip_damage`](crate::Consumer::skip_damage) go past the damage. Searching for a time or for the newest records is `Corrupt` too where the answer may lie in the damage, and retention by age keeps a segment whose age it hides |
+//! | [`Corrupt`](crate::Error::Corrupt) in `__consumer_offsets`, from a consumer or [`describe_group`](crate::Streamlog::describe_group) | a commit cannot be read, and may be the group's last one; groups that have committed since continue | [`seek`](crate::Consumer::seek) and commit, or [reset the group's offsets](crate::Streamlog::reset_group_offsets), or delete the group |
+//! | [`Corrupt`](crate::Error::Corrupt) from every opening, naming `manifest` or `marks` | the two are not of the same moment (one was restored or copied alone), one was cut short, or the name is a link or not a file; nothing was changed | put back both, of the same moment; without them [`PartitionDir`](crate::dir::PartitionDir) reads each partition |
+//! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | check the disk; close and open again |
+//! | [`DiskFull`](crate::Error::DiskFull) | the call wrote nothing; a commit and a close need space, too | free space, perhaps with `delete_records`, which needs none; call again |
+//! | [`Undelivered`](crate::Error::Undelivered) | accepted records could not be written, and are not tried again | [take them back](crate::Producer::take_undelivered), after every such error, or the first ones are [forgotten](crate::Producer::forgotten_undelivered): see [how to](super::how_to#pipelined-and-nothing-lost) |
+//! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this, or a Kafka broker before 0.11 | open it with that release; the error text says how to convert old formats |
+//! | [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) | retention, or `delete_records`, was faster than the reader; the error has the range | continue from its beginning |
+//! | `*.aside` files, `*-stray` directories | bytes that no manifest names were found, and kept | read them with `PartitionDir` (put an `.aside` file into a directory of its own, under its old name); remove them |
 //!
-//! [`health`](crate::Streamlog::health) says which partitions refuse appends, and why.
+//! [`health`](crate::Streamlog::health) lists the partitions that refuse appends, and why.

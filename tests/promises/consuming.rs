@@ -38,11 +38,11 @@ promises! {
         "\"Now\" is when the consumer subscribes or is assigned the partition, not its first poll"
         => [the_latest_is_decided_by_the_first_poll];
     what_is_added_is_read_from_its_beginning: "src/manual/coming_from_kafka.rs",
-        "what is added later is read from its beginning" => [what_is_added_begins_at_its_end];
+        "a partition added later is read from its beginning" => [what_is_added_begins_at_its_end];
     a_duration_has_an_edge: "src/consumer/reset.rs",
         "At the first record whose timestamp is at most this long before that same moment"
         => [a_duration_without_its_edge];
-    what_came_since_is_not_passed_over: "src/manual/coming_from_kafka.rs", "nothing that came since is skipped"
+    what_came_since_is_not_passed_over: "src/manual/coming_from_kafka.rs", "no record in between is skipped"
         => [what_came_since_is_passed_over];
     none_goes_nowhere: "src/consumer/reset.rs",
         "Nowhere: the poll fails with NoOffset or OffsetOutOfRange until the program seeks" => [none_is_the_earliest];
@@ -81,7 +81,7 @@ pub const ELSEWHERE: &[Promise] = &[
     Promise {
         test: "read_committed_waits_for_the_decision_and_drops_what_was_aborted@src/consumer/tests/reading.rs",
         file: "src/manual/coming_from_kafka.rs",
-        says: "read-committed readers skip what was aborted",
+        says: "read-committed readers skip aborted records",
         mistakes: &["show_what_was_aborted", "show_what_controls"],
     },
     Promise {

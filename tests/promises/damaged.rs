@@ -10,7 +10,7 @@ use streamlog::{
 
 promises! {
     after_damage_no_record_comes_at_anothers_offset: "src/manual/on_disk.rs",
-        "a batch is believed only where something else bears out its base offset"
+        "A batch there is believed only if something else confirms its base offset"
         => [believe_any_base_offset_after_damage];
     a_batch_that_claims_the_offsets_of_others_is_damage_itself: "src/manual/on_disk.rs",
         "A batch that claims offsets of the batches after it, and has no records there, is damage itself"

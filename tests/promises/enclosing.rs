@@ -12,13 +12,13 @@ use streamlog::{
 
 promises! {
     no_link_is_followed_below_the_logs_directory: "src/manual/on_disk.rs",
-        "below it none is followed, at no place of a path" => [follow_links];
+        "below it no link is followed, anywhere in a path" => [follow_links];
     nothing_but_files_is_read: "src/manual/on_disk.rs",
         "only regular files and directories are opened" => [read_whatever_has_the_name];
     a_backup_by_hard_links_does_not_change: "src/manual/on_disk.rs",
         "a closed log that was copied with cp -al stays as it was copied" => [write_through_other_names, rewrite_a_sidecar_through_other_names];
     what_takes_a_files_place_is_not_taken_for_it: "src/manual/on_disk.rs",
-        "A file that takes the place of another one while the log is open is not taken for it" => [open_what_has_the_name_now];
+        "A file that takes the place of another while the log is open is not mistaken for it" => [open_what_has_the_name_now];
     a_manifest_names_no_other_topics_than_the_api: "src/manual/on_disk.rs",
         "a manifest cannot name a topic that create_topic would refuse" => [believe_any_name];
 }

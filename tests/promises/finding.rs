@@ -18,7 +18,7 @@ promises! {
     what_is_removed_hides_nothing: "src/partition/handle.rs",
         "The first record whose timestamp is timestamp or later; None when all are earlier"
         => [what_was_removed_hides_what_follows];
-    what_is_not_durable_is_not_read: "src/manual/coming_from_kafka.rs", "nobody reads what may go"
+    what_is_not_durable_is_not_read: "src/manual/coming_from_kafka.rs", "nobody reads what may be lost"
         => [read_what_is_not_durable];
     of_the_largest_times_the_first_is_found: "src/partition/handle.rs",
         "The first record that carries the largest timestamp of the partition" => [the_last_of_the_largest_times];

@@ -8,11 +8,11 @@ promises! {
     what_was_acknowledged_survives_a_power_cut: "src/manual/durability.rs",
         "its flush has returned | all of it survives | all of it survives" => [acknowledge_before_flush];
     a_manifest_that_was_cut_short_is_no_log_with_fewer_topics: "src/manual/on_disk.rs",
-        "Less, or another file, is no log with fewer topics but damage" => [forget_where_the_manifest_ends];
+        "A shorter file, or another one, is not a log with fewer topics but damage" => [forget_where_the_manifest_ends];
     a_panic_leaves_nobody_waiting: "src/partition/write/flush.rs",
         "the log is poisoned, and who waits hears of it" => [a_flush_that_panics_goes_on];
     directories_that_changed_places_are_not_read: "src/manual/on_disk.rs",
-        "One that names another topic of this log says that directories changed places: nothing is read there, and nothing appended"
+        "One that names another topic of this log means that directories changed places: nothing is read or appended there"
         => [take_any_directory, take_any_partition];
     a_directory_with_an_id_of_another_log_is_read: "src/partition/state/owner.rs",
         "another id counts only where it is that of another topic of this log" => [another_id_is_always_wrong by Corrupt];
@@ -24,13 +24,13 @@ pub const ELSEWHERE: &[Promise] = &[
     Promise {
         test: "a_batch_that_does_not_decompress_is_tried_once_by_all_readers_together@src/partition/state/unreadable.rs",
         file: "src/manual/limits.rs",
-        says: "A batch that cannot be read is decompressed once",
+        says: "An unreadable batch is decompressed once",
         mistakes: &["try_what_cannot_be_read_again"],
     },
     Promise {
         test: "a_bomb_that_goes_off_is_noticed@src/codec/compress/output.rs",
         file: "src/manual/limits.rs",
-        says: "Decompression ends within a mebibyte at what is no record",
+        says: "decompression stops within a mebibyte of bytes that are no record",
         mistakes: &["decompress_without_a_look"],
     },
     Promise {

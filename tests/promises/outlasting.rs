@@ -11,7 +11,7 @@ use streamlog::{
 
 promises! {
     a_full_disk_leaves_no_file_of_its_own: "src/manual/on_disk.rs",
-        "the attempt itself where it fails" => [a_failed_file_stays];
+        "a failed attempt itself" => [a_failed_file_stays];
     what_a_removal_left_goes_with_the_first_append: "src/manual/on_disk.rs",
         "files of segments below the log start; a .snapshot of no segment, and not of the last checkpoint"
             => [leftovers_stay, the_checkpoints_snapshot_is_a_leftover];
@@ -36,9 +36,9 @@ promises! {
     a_full_medium_can_always_be_freed: "src/manual/on_disk.rs",
         "freeing space must not need space" => [making_room_needs_room by DiskFull];
     a_mark_of_another_partition_says_nothing: "src/manual/on_disk.rs",
-        "that names another partition, says nothing at all" => [believe_a_mark_of_another];
+        "one that names another partition, counts as empty" => [believe_a_mark_of_another];
     a_mark_that_is_not_whole_says_nothing: "src/manual/on_disk.rs",
-        "A slot that is not wholly right" => [believe_a_torn_mark];
+        "A damaged slot" => [believe_a_torn_mark];
     where_the_mark_is_lost_nothing_is_cut_on_a_guess: "src/manual/on_disk.rs",
         "one with whole batches after it counts as damage, so nothing is cut on a guess" => [a_lost_mark_is_a_blank_one];
     the_report_of_a_torn_tail_counts_what_lay_behind: "src/manual/durability.rs",
@@ -77,7 +77,7 @@ pub const ELSEWHERE: &[Promise] = &[
     Promise {
         test: "what_producers_did_is_durable_before_the_removal_of_everything_moves_the_start@src/partition/write/remove.rs",
         file: "src/manual/on_disk.rs",
-        says: "it is durable before the segments go whose batches it knows of",
+        says: "it is durable before the segments go whose batches it covers",
         mistakes: &["forget_producers_of_what_goes"],
     },
     Promise {
@@ -95,7 +95,7 @@ pub const ELSEWHERE: &[Promise] = &[
     Promise {
         test: "a_torn_end_that_is_written_over_does_not_come_back@src/storage/manifest/tests.rs",
         file: "src/manual/on_disk.rs",
-        says: "an append whose bytes are not all right is a torn tail, and ignored",
+        says: "an append with a wrong byte is a torn tail, and ignored",
         mistakes: &["torn_end_cut_without_flush"],
     },
 ];

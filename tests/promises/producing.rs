@@ -66,7 +66,7 @@ promises! {
     keys_go_where_kafka_sends_them: "src/manual/coming_from_kafka.rs", "is murmur2 as in the Java client"
         => [a_negative_hash_is_turned, an_empty_key_is_none];
     records_without_a_key_stay_together: "src/manual/coming_from_kafka.rs",
-        "Records without a key stay with one partition until a batch's worth of bytes went there"
+        "Records without a key go to one partition until it has received a batch's worth of bytes"
         => [a_key_moves_those_without, who_sticks_sticks_for_ever];
     a_round_begins_at_the_first_partition: "src/topic/partitioner/mod.rs", "per topic, from partition 0"
         => [a_round_begins_at_one];
