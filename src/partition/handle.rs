@@ -20,11 +20,11 @@ use crate::{
 };
 use std::{fmt, ops::Range, sync::Arc};
 
-/// Why users do not write `__consumer_offsets`: what reads it trusts it.
+/// Why users do not write to `__consumer_offsets`: its reader trusts it.
 pub(crate) const WRITTEN_BY_NOBODY_ELSE: &str = "internal topics are written by the library alone";
 
-/// One ordered log of a topic. A cheap handle; clones speak of the same partition. The [`Streamlog`](crate::Streamlog) that
-/// it comes from stays open as long as it is held, and so do those that its iterators read.
+/// One ordered log of a topic. A cheap handle; its clones are the same partition. The [`Streamlog`](crate::Streamlog)
+/// that it comes from stays open as long as the handle or one of its iterators is held.
 ///
 /// Producers and consumers are the usual way in and out. A `Partition` is the floor they stand on: it appends batches,
 /// reads them from any offset in both directions, and finds offsets by time.
@@ -34,7 +34,7 @@ pub struct Partition {
     keeper: Keeper,
 }
 
-/// Handles are equal when they speak of the same partition of the same opened log.
+/// Handles are equal when they belong to the same partition of the same opened log.
 impl PartialEq for Partition {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.log, &other.log)
@@ -92,8 +92,8 @@ impl Partition {
         self.log.offsets().log_end()
     }
 
-    /// Which life of the partition the record at `offset` belongs to. A new one begins with the first append after a
-    /// crash, so that an offset whose record was lost is told from the same offset with another record.
+    /// The incarnation of the partition that the record at `offset` belongs to. A new one begins with the first append
+    /// after a crash, so that an offset whose record was lost differs from the same offset with another record.
     ///
     /// 0 in a forked child, which cannot ask.
     pub fn incarnation_of(&self, offset: impl Into<Offset>) -> u32 {
@@ -110,21 +110,22 @@ impl Partition {
         if self.log.is_of_this_process() { self.log.segment_count() } else { 0 }
     }
 
-    /// Appends records as one batch: all of them are in the log, at consecutive offsets, or none. No records are no
-    /// batch: they only ask whether the partition takes any.
+    /// Appends records as one batch: all of them are in the log, at consecutive offsets, or none. An empty slice
+    /// appends nothing, and only asks whether the partition accepts appends.
     ///
     /// Returns their offsets once they are as durable as the topic's configuration says: in a `Flushed` topic they
     /// survive a power cut.
     ///
     /// # Errors
     ///
-    /// `InvalidTopic` for internal topics, `RecordTooLarge` when the batch exceeds `max.message.bytes`, `InvalidTimestamp`
-    /// for one record and `InvalidRecord`, with the index, for one of several, `DiskFull`, `Io`, `Corrupt`, `ReadOnly`,
-    /// `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the partition takes no more appends,
-    /// nobody reads the batch, and whether it is there after the next opening is unknown.
+    /// `InvalidTopic` for internal topics, `RecordTooLarge` when the batch exceeds `max.message.bytes`,
+    /// `InvalidTimestamp` for one record and `InvalidRecord`, with the index, for one of several, `DiskFull`, `Io`,
+    /// `Corrupt`, `ReadOnly`, `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the
+    /// partition accepts no more appends, no reader sees the batch, and whether it is there after the next opening is
+    /// unknown.
     ///
-    /// Where `flush.messages` asks a `Written` topic for a flush, any error may come from it: the batch is then in the log
-    /// and readers see it, but it is not known to be durable.
+    /// Where `flush.messages` asks a `Written` topic for a flush, any error may come from that flush: the batch is then
+    /// in the log and readers see it, but it is not known to be durable.
     pub fn append(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
         if self.log.identity.internal {
             let name = self.log.identity.name.topic.to_string();
@@ -133,7 +134,7 @@ impl Partition {
         self.append_to_any(records)
     }
 
-    /// As [`Partition::append`], whoever the topic belongs to.
+    /// As [`Partition::append`], for internal topics too.
     pub(crate) fn append_to_any(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
         self.log.check_process()?;
         if records.is_empty() {
@@ -154,14 +155,14 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// What the operating system said; the partition is then poisoned.
+    /// The error of the operating system; the partition is then poisoned.
     pub fn flush(&self) -> Result<()> {
         self.log.check_process()?;
         checkpoint(&self.log)
     }
 
     /// The batches from `from` on, up to where readers stop at the time of each step. The iteration ends there; a later
-    /// one can go on. For records one by one there is [`records`](Self::records).
+    /// one can continue. For single records there is [`records`](Self::records).
     pub fn read(&self, from: impl Into<Offset>) -> Batches {
         self.read_with(from, IsolationLevel::ReadUncommitted)
     }
@@ -173,8 +174,8 @@ impl Partition {
         Batches::new(batches, self.keeper.clone())
     }
 
-    /// The records from `from` on, one after the other, up to where readers stop at the time of each step. The iteration
-    /// ends there; a later one can go on.
+    /// The records from `from` on, one after the other, up to where readers stop at the time of each step. The
+    /// iteration ends there; a later one can continue.
     ///
     /// ```
     /// # use streamlog::{RecordData, Streamlog, TopicConfig};
@@ -205,8 +206,8 @@ impl Partition {
     }
 
     /// The batches before `before`, newest first. Within a batch the records are in the order of offsets:
-    /// [`Batch::into_reversed`](crate::records::Batch::into_reversed) turns them. Damage on the way is an error, and so is
-    /// a file that ends too early.
+    /// [`Batch::into_reversed`](crate::records::Batch::into_reversed) reverses them. Damage on the way is an error, and
+    /// so is a file that ends too early.
     pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
         BackwardBatches::new(Arc::clone(&self.log), before.into(), self.keeper.clone())
     }
@@ -215,8 +216,8 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// `Corrupt` where one of them is damaged, or its file ends before it. Older ones are never taken for them: to have
-    /// what lies before the damage, [read backwards](Self::read_backwards) past it.
+    /// `Corrupt` where one of them is damaged, or its file ends before it. Older ones are never taken for them: for the
+    /// records before the damage, [read backwards](Self::read_backwards) past it.
     pub fn last(&self, count: usize) -> Result<Vec<OwnedRecord>> {
         let mut newest_first = Vec::new();
         for batch in self.read_backwards(Offset::MAX) {

@@ -3,8 +3,8 @@
 //! [`Log`] is what writers, readers and caretakers share. What it keeps of itself lies in `state`; what is done with it in
 //! `read`, `write` (appending, becoming durable, removing, closing) and `open`.
 //!
-//! What is always true: one writer at a time, who holds [`Log::writer`]; readers take the segment list and the offsets
-//! without that lock; bytes are published only when they are whole batches in the file.
+//! What is always true: one writer at a time, the holder of [`Log::writer`]; readers take the segment list and the
+//! offsets without that lock; bytes are published only when they are whole batches in the file.
 
 use crate::{
     env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
@@ -29,11 +29,11 @@ pub struct Log {
     pub(super) segments: SegmentList,
     pub(super) writer: Mutex<AppendState>,
     pub(super) flusher: Flusher,
-    /// Held by the one who takes a checkpoint, or applies retention.
+    /// Held while a checkpoint is taken, or retention is applied.
     pub(super) checkpointing: Mutex<()>,
     /// When background work is due.
     pub(super) due: Deadlines,
-    /// Who waits for records.
+    /// The readers that wait for records.
     pub waiters: Waiters,
     /// Whether the topic was deleted.
     pub(super) shut: AtomicBool,
@@ -41,7 +41,7 @@ pub struct Log {
     pub(super) closing: AtomicBool,
     /// Bytes of all segments.
     pub(super) size: AtomicU64,
-    /// The first damage that somebody met.
+    /// The first damage that was met.
     pub(super) damage: Mutex<Option<Error>>,
     /// Whether its directory is its own.
     pub(super) owner: Owner,
@@ -53,7 +53,7 @@ pub struct Log {
     pub(super) put_aside: Mutex<Vec<PathBuf>>,
     /// Why it cannot be used, where it could not be opened or followed.
     pub(super) unusable: Unusable,
-    /// Segments that no list has any more, and whose files could not be removed.
+    /// Segments that are in no list any more, and whose files could not be removed.
     pub(super) unremoved: Mutex<Vec<Arc<Segment>>>,
     /// What background work has failed in.
     pub(super) troubles: Troubles,
@@ -71,8 +71,8 @@ impl Log {
         Arc::clone(&self.config.read())
     }
 
-    /// Changes the settings from the next append on. Where flushes are not waited for any more, what was appended and
-    /// not flushed yet becomes visible, for nobody may come to do it.
+    /// Changes the settings from the next append on. Where readers no longer wait for flushes, what was appended and
+    /// not flushed yet becomes visible, because no flush may follow.
     pub fn set_config(&self, config: LogConfig) {
         let mut writer = self.writer.lock();
         let flushed = config.durability == Durability::Flushed;
@@ -82,7 +82,7 @@ impl Log {
             active.config = config;
         }
         let Some(active) = writer.opened() else { return };
-        // A flush may be due only when the settings before would have it.
+        // The time at which a flush is due may be that of the settings before.
         self.due.flush_soon(&active.config, self.data_dir.env.monotonic());
         let (before, end) = (self.offsets.high_watermark(), self.offsets.log_end());
         if flushed || before == end {
@@ -122,7 +122,7 @@ impl Log {
         self.writer.lock().refusal().cloned()
     }
 
-    /// The first damage that anybody met: the opening, an append, a reader. `None` once retention has removed it.
+    /// The first damage that was met: by the opening, an append, a reader. `None` once retention has removed it.
     pub fn damage(&self) -> Option<Error> {
         let refusal = self.refusal().filter(|error| matches!(error, Error::Corrupt { .. }));
         let met = || {
@@ -139,7 +139,7 @@ impl Log {
         base.is_some_and(|base| self.first_base().is_some_and(|first| base < first))
     }
 
-    /// Whether its tail was looked at by the opening, and nothing was written since.
+    /// Whether the opening read its tail, and nothing was written since.
     pub fn was_recovered(&self) -> bool {
         self.writer.lock().is_recovered()
     }
@@ -151,7 +151,7 @@ impl Log {
         error
     }
 
-    /// Stops appending and reading: the topic was deleted. Bytes that were handed out stay.
+    /// Stops appending and reading: the topic was deleted. Bytes that were handed out stay valid.
     pub fn mark_deleted(&self) {
         let mut writer = self.writer.lock();
         writer.refuse(Error::deleted(&self.identity.name.topic));
@@ -181,7 +181,7 @@ impl Log {
         self.unusable.why().map_or(Ok(()), Err)
     }
 
-    /// Asks once whose the directory is.
+    /// Checks once that the directory is the log's own.
     pub(super) fn check_owner(&self) -> Result<()> {
         self.owner.check(&self.data_dir, &self.identity)
     }
@@ -209,7 +209,7 @@ impl Log {
     }
 
     /// Where incarnation `number` ended: the lowest first offset of the later ones, for a later one may begin below an
-    /// earlier one. `None` when it goes on.
+    /// earlier one. `None` while it continues.
     pub fn incarnation_end(&self, number: u32) -> Option<Offset> {
         let state = self.data_dir.manifest.state();
         state.of(self.identity.id())?.incarnation_end(number)

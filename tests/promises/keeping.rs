@@ -10,7 +10,7 @@ promises! {
     a_manifest_that_was_cut_short_is_no_log_with_fewer_topics: "src/manual/on_disk.rs",
         "A shorter file, or another one, is not a log with fewer topics but damage" => [forget_where_the_manifest_ends];
     a_panic_leaves_nobody_waiting: "src/partition/write/flush.rs",
-        "the log is poisoned, and who waits hears of it" => [a_flush_that_panics_goes_on];
+        "the log is poisoned, and every waiting caller gets the error" => [a_flush_that_panics_goes_on];
     directories_that_changed_places_are_not_read: "src/manual/on_disk.rs",
         "One that names another topic of this log means that directories changed places: nothing is read or appended there"
         => [take_any_directory, take_any_partition];

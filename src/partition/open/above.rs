@@ -17,7 +17,7 @@ use crate::{
 };
 use std::{path::Path, sync::Arc};
 
-/// The partition that a directory is named after; `None` when it goes by another name.
+/// The partition that a directory is named after; `None` for another kind of name.
 pub(in crate::partition) fn name_of(dir: &Path) -> Option<TopicPartition> {
     let (topic, number) = parse_dir_name(dir.file_name()?.to_str()?)?;
     Some(TopicPartition::new(topic, number))
@@ -26,7 +26,7 @@ pub(in crate::partition) fn name_of(dir: &Path) -> Option<TopicPartition> {
 /// What the directory above says of a partition.
 #[derive(Clone, Debug, Default)]
 pub(in crate::partition) struct Above {
-    /// The topic that the manifest knows it by.
+    /// The id of its topic in the manifest.
     topic: Option<TopicId>,
     /// Where the log begins: by Kafka's checkpoint, or the manifest of a log of ours, which learns of it sooner.
     pub log_start: Offset,
@@ -39,14 +39,14 @@ pub(in crate::partition) struct Above {
 }
 
 impl Above {
-    /// Asked before the directory itself: what was durable then is there.
+    /// Read before the directory itself: what was durable then is there.
     pub fn of(env: &Arc<dyn Env>, dir: &Path) -> Result<Above> {
         let (Some(name), Some(above)) = (name_of(dir), dir.parent()) else { return Ok(Above::default()) };
         let log_start = checkpointed(&**env, above.join(LOG_STARTS), &name)?.unwrap_or(Offset::ZERO);
         // Where it cannot be read, nothing is known to be missing.
         let flushed = checkpointed(&**env, above.join(RECOVERY_POINTS), &name).ok().flatten();
         let mut known = Above { log_start, flushed: flushed.unwrap_or(Offset::ZERO), ..Above::default() };
-        // Whatever is wrong with a manifest concerns those who open the log.
+        // What is wrong with a manifest is for openings of the log to report.
         let manifest = Manifest::open(Arc::clone(env), above, Access::ReadOnly);
         if let Ok(said) = manifest.map(|manifest| manifest.state())
             && let Some(topic) = said.topic_named(&name.topic)
@@ -72,14 +72,14 @@ impl Above {
         Above { flushed: Offset::ZERO, durable: Offset::ZERO, ..self }
     }
 
-    /// Whether something has happened since `before` that takes away what was durable then: retention, a deletion, a
-    /// life that began lower, a broker that cut the log. A writer that only goes on does not.
+    /// Whether something has happened since `before` that takes away what was durable then: retention, a deletion, an
+    /// incarnation that began lower, a broker that cut the log. A writer that only appends does not.
     pub fn excuses(&self, before: &Above) -> bool {
         let fell = self.flushed < before.flushed || self.durable < before.durable;
         fell || self.topic != before.topic || self.begins() != before.begins()
     }
 
-    /// Where the log begins, and its last life.
+    /// Where the log begins, and its last incarnation.
     fn begins(&self) -> (Offset, Option<Offset>, Option<(u32, Offset)>) {
         let first = self.state.as_ref().and_then(|state| state.segments.first()).map(|first| first.base);
         let life = self.state.as_ref().and_then(|state| state.incarnations.back().copied());

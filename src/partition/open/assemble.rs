@@ -1,4 +1,4 @@
-//! The one way in which a log is put together: by a clean opening, a recovery, a follower, from a directory alone.
+//! The one way to assemble a log: for a clean opening, a recovery, a follower, and a directory alone.
 
 use crate::{
     codec::mark::Mark,
@@ -23,7 +23,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What an opening knows of a log; all else begins the same for each.
+/// What an opening knows of a log; everything else starts the same for each.
 pub(in crate::partition) struct LogParts {
     pub identity: Identity,
     pub config: Arc<LogConfig>,
@@ -50,7 +50,7 @@ impl LogParts {
         }
     }
 
-    /// Puts the log together.
+    /// Assembles the log.
     pub fn assemble(self, data_dir: &Arc<DataDir>) -> Arc<Log> {
         let log = Log {
             identity: self.identity,

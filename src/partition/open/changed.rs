@@ -1,11 +1,10 @@
-//! A log that was closed, and whose files are not as they were then: a broker ran on the directory, or a restore mixed
-//! two copies of it.
+//! A closed log whose files have changed since: a broker ran on the directory, or a restore mixed two copies of it.
 //!
 //! An opening looks at lengths and names, and at bytes only where those differ. What is always true: whole batches that
-//! continue the log where it ended are taken in, whoever wrote them, also in segments of their own; whatever else lies
-//! behind its end goes aside before anything is written there; what is missing below the end is damage, and nothing
-//! grows over it. The manifest learns what was taken in with the first word that is written, in the same append: until
-//! then the next opening finds the same again.
+//! continue the log where it ended become part of it, whoever wrote them, also in segments of their own. Everything
+//! else past its end is put aside before anything is written there. What is missing below the end is damage, and
+//! nothing is appended over it. The manifest learns of the new batches with the first entry that is written, in the
+//! same append: until then the next opening finds the same again.
 
 use crate::{
     codec::{
@@ -43,7 +42,7 @@ use std::{
     sync::Arc,
 };
 
-/// A `.log` file or something of such a name.
+/// A `.log` file, or something else with such a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::partition) struct Name {
     pub base: Offset,
@@ -58,7 +57,7 @@ pub(in crate::partition) fn names_in(env: &dyn Env, dir: &Path) -> Result<Vec<Na
     };
     let mut names: Vec<_> = entries.iter().filter_map(named).collect();
     names.sort();
-    // A directory that somebody changes meanwhile may be listed with a name twice.
+    // A directory that changes while it is listed may show a name twice.
     names.dedup();
     Ok(names)
 }
@@ -86,10 +85,10 @@ pub(in crate::partition) fn is_as_closed(
     if !data_dir.names_may_differ(dir)? {
         return Ok(true);
     }
-    // What lies before the first segment is what a removal of ours has left.
+    // Files before the first segment are what a removal of ours has left.
     let first = state.segments.first().map_or(Offset::ZERO, |first| first.base);
     let names = names_in(env, dir)?;
-    // An empty file is what a roll leaves that was interrupted. It has nothing to take in, and the first append removes it.
+    // An interrupted roll leaves an empty file. It holds nothing, and the first append removes it.
     let is_empty = |name: &&Name| {
         name.is_file && env.metadata(&SegmentFile::Log.path(dir, name.base)).is_ok_and(|found| found.len == 0)
     };
@@ -98,8 +97,8 @@ pub(in crate::partition) fn is_as_closed(
     Ok(there.eq(state.segments.iter().map(|segment| segment.base)))
 }
 
-/// The manifest's view of a closed partition with what else lies in its directory: segments that may continue it, and
-/// offsets that another writer may have given from its end on.
+/// The manifest's view of a closed partition, with whatever else lies in its directory: segments that may continue it,
+/// and offsets that another writer may have given from its end on.
 pub(in crate::partition) fn with_what_is_there(
     data_dir: &DataDir,
     identity: &Identity,
@@ -122,7 +121,7 @@ pub(in crate::partition) fn with_what_is_there(
     Ok(seen)
 }
 
-/// The offset that a checkpoint of Kafka's has for a partition.
+/// The offset of a partition in one of Kafka's checkpoints.
 pub(in crate::partition) fn checkpointed(
     env: &dyn Env,
     path: PathBuf,
@@ -134,13 +133,13 @@ pub(in crate::partition) fn checkpointed(
     Ok(offsets.into_iter().find(|(of, _)| of == name).map(|(_, offset)| offset))
 }
 
-/// Whether a segment of this name may hold what was appended behind the end of a closed log.
+/// Whether a segment of this name may hold what was appended after the end of a closed log.
 fn continues(name: &Name, closed: &PartitionClosed) -> bool {
     name.is_file && name.base >= closed.next_offset
 }
 
-/// Where a log begins whose first segments another writer has removed, as a broker's retention does. Its checkpoint of
-/// leader epochs says so; where it does not, they are just missing.
+/// Where a log begins if another writer has removed its first segments, as a broker's retention does. Its checkpoint of
+/// leader epochs says so; otherwise they are just missing.
 fn later_start(
     data_dir: &DataDir,
     identity: &Identity,
@@ -158,7 +157,7 @@ fn later_start(
 }
 
 impl Recovery<'_> {
-    /// Takes up the segments that may continue the closed log behind those that the manifest names; other strays go
+    /// Adds the segments that may continue the closed log after those that the manifest names; other strays are put
     /// aside.
     pub(in crate::partition) fn look_around(
         &mut self,
@@ -188,19 +187,19 @@ impl Recovery<'_> {
             }
         }
         for segment in self.segments.iter().skip(self.named.saturating_sub(1)) {
-            // Another writer's epochs may be any.
+            // Another writer may have used any epochs.
             segment.expect_no_gaps(None);
         }
         Ok(())
     }
 
-    /// Where a broker says that the log begins, which was asked to delete records.
+    /// The log start according to a broker that was asked to delete records.
     fn start_by_checkpoint(&self) -> Option<Offset> {
         let path = self.data_dir.dir.join(LOG_STARTS);
         checkpointed(&*self.data_dir.env, path, &self.identity.name).ok().flatten()
     }
 
-    /// Segments that the manifest does not name go aside where they do not begin at `end`, which is that of segment `i`.
+    /// Puts aside segments that the manifest does not name, where they do not begin at `end`, the end of segment `i`.
     pub(in crate::partition) fn drop_what_does_not_follow(&mut self, i: usize, end: Offset) -> Result<()> {
         let next = self.segments.get(i + 1).map(|next| next.base());
         if i + 1 < self.named || next.is_none_or(|base| base == end) || end < self.durable {
@@ -210,8 +209,8 @@ impl Recovery<'_> {
         later.iter().try_for_each(|segment| self.put_segment_aside(segment.base()))
     }
 
-    /// Copies what lies in a segment's file from `position` on into a file of its own, durably, before it is cut off.
-    /// `false` where there is no space for that: then the file stays as it is, and nothing is appended.
+    /// Copies the bytes of a segment's file from `position` on into a file of their own, durably, before they are cut
+    /// off. `false` where there is no space for that: then the file stays as it is, and nothing is appended.
     pub(in crate::partition) fn put_tail_aside(&mut self, segment: &Segment, position: u64) -> Result<bool> {
         let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
         let path = segment.path();
@@ -226,8 +225,8 @@ impl Recovery<'_> {
                 let _ = remove_if_there(env, &aside);
                 let Error::DiskFull { .. } = error else { return Err(error) };
                 let reason = format!(
-                    "bytes that do not continue the log lie at its end, and {error}: they are neither kept aside nor \
-                     overwritten; make room and open it again"
+                    "bytes that do not continue the log lie at its end and cannot be put aside: {error}; nothing is written \
+                     over them: make room and open the log again"
                 );
                 self.hands_off = Some(HandsOff { reason, unproven: false });
                 Ok(false)
@@ -235,7 +234,7 @@ impl Recovery<'_> {
         }
     }
 
-    /// What the manifest is to know of a closed log that has changed; and its segments learn it.
+    /// The manifest's entries about a closed log that has changed; its segments learn the same.
     pub(in crate::partition) fn learn_what_was_found(
         &mut self,
         replay: &Replay,
@@ -277,7 +276,7 @@ impl Recovery<'_> {
     }
 }
 
-/// The facts of a segment that another writer sealed, with `next` behind it.
+/// The facts of a segment that another writer sealed; `next` follows it.
 fn seal(segment: &Arc<Segment>, next: Offset) -> Result<Seal> {
     let sealed = Seal {
         next_offset: next,

@@ -25,7 +25,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Opens a log that was closed. Where its files are not as they were then, what changed is reported.
+/// Opens a log that was closed. Where its files have changed since, the change is reported.
 pub fn open_closed(
     data_dir: &Arc<DataDir>,
     identity: Identity,
@@ -41,7 +41,7 @@ pub fn open_closed(
     Ok((log, Some(recovery)))
 }
 
-/// A log that could not be opened: it answers everybody with this error.
+/// A log that could not be opened: every call on it returns this error.
 pub fn unopened(
     data_dir: &Arc<DataDir>,
     identity: Identity,

@@ -27,9 +27,9 @@ use std::{
     sync::Arc,
 };
 
-/// Makes the directory, the first segment and the identity of a new log. Nothing of it counts before the manifest
-/// names it. What is in the directory is durable when this returns, unless the caller does that for many at a time:
-/// its descriptor, opened before, hears of what failed.
+/// Creates the directory, the first segment and the identity of a new log. Nothing of it counts before the manifest
+/// names it. The contents of the directory are durable when this returns, unless the caller does that for many at a
+/// time: its descriptor, opened before, reports what failed.
 pub fn prepare(data_dir: &DataDir, identity: &Identity, durably: bool) -> Result<()> {
     let env = &*data_dir.env;
     let dir = &identity.dir;
@@ -65,7 +65,7 @@ pub fn created(data_dir: &Arc<DataDir>, identity: Identity, config: LogConfig) -
     LogParts { segments: vec![segment], ..parts }.assemble(data_dir)
 }
 
-/// Kafka's name for a partition's directory that is none any more: `<topic>-<partition>.<32 digits>-<why>`, of which the
+/// Kafka's name for the directory of a partition that no longer exists: `<topic>-<partition>.<32 digits>-<why>`. Its
 /// beginning is shortened, so that the name stays below 255 bytes.
 pub fn aside_name(data_dir: &DataDir, dir: &Path, why: &str) -> PathBuf {
     let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
@@ -73,9 +73,9 @@ pub fn aside_name(data_dir: &DataDir, dir: &Path, why: &str) -> PathBuf {
     data_dir.dir.join(format!("{kept}.{:016x}{:016x}-{why}", data_dir.env.random(), data_dir.env.random()))
 }
 
-/// A directory without an entry in the manifest: what a creation or a deletion left that a crash cut short, or
-/// something foreign. Empty segments go; records are never removed here, but put aside under Kafka's name for a
-/// replica that is not assigned any more.
+/// A directory without an entry in the manifest: left by a creation or a deletion that a crash cut short, or foreign.
+/// Empty segments are removed; records never are, but put aside under Kafka's name for a replica that is no longer
+/// assigned.
 fn clear_leftovers(data_dir: &DataDir, identity: &Identity) -> Result<()> {
     let dir = &identity.dir;
     let env = &*data_dir.env;

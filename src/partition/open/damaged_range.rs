@@ -1,7 +1,7 @@
-//! Stretches of a log that cannot be read, as openings report them.
+//! Ranges of a log that cannot be read, as openings report them.
 //!
-//! An opening looks at the content of the batches that it reads anyway. What is always true: it reads no batch for that,
-//! and decompresses no more than [`Unpacked`] allows.
+//! An opening checks the content of the batches that it reads anyway. What is always true: it reads no batch for that
+//! alone, and decompresses no more than [`Unpacked`] allows.
 
 use crate::{
     codec::{DecodeError, batch::RecordBatch, unpacked::Unpacked},
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{ops::Range, path::PathBuf};
 
-/// Bytes that are not what was written, with whole batches behind them; or a whole batch whose content cannot be read.
+/// Bytes that are not what was written, with whole batches after them; or a whole batch whose content cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -21,17 +21,17 @@ pub struct DamagedRange {
     pub path: PathBuf,
     /// Where in it, in bytes.
     pub bytes: Range<u64>,
-    /// The offsets that may have been there. Reading goes on at their end.
+    /// The offsets that may have been there. Reading continues at their end.
     pub offsets: Range<Offset>,
     /// What was expected and what was found.
     pub reason: String,
 }
 
 impl DamagedRange {
-    /// What lies where whole batches were expected.
-    pub(in crate::partition) fn of_hole(segment: &Segment, hole: Damage) -> Self {
+    /// Damage in a segment.
+    pub(in crate::partition) fn of_damage(segment: &Segment, damage: Damage) -> Self {
         let path = segment.path().to_path_buf();
-        DamagedRange { path, bytes: hole.bytes, offsets: hole.offsets, reason: hole.reason }
+        DamagedRange { path, bytes: damage.bytes, offsets: damage.offsets, reason: damage.reason }
     }
 
     fn of_batch(segment: &Segment, batch: &RecordBatch, position: u64, reason: String) -> Self {
@@ -54,8 +54,8 @@ impl DamagedRange {
 #[derive(Debug, Default)]
 pub(in crate::partition) struct Contents {
     unpacked: Unpacked,
-    /// Batches that cannot be read, in the order of offsets. Neighbours of the same codec, which this build does not
-    /// contain, are one entry.
+    /// Batches that cannot be read, in the order of offsets. Neighbouring batches of a codec that this build does not
+    /// contain are one entry.
     pub unreadable: Vec<DamagedRange>,
     /// The error about the first of them that no build can read.
     pub damage: Option<Error>,
@@ -71,7 +71,7 @@ impl Contents {
                 self.add(DamagedRange::of_batch(segment, batch, position, reason));
             }
             Some(error) => {
-                let reason = format!("its checksum is right, and its content is not: {error}");
+                let reason = format!("the checksum is right, but the content is not: {error}");
                 let range = DamagedRange::of_batch(segment, batch, position, reason);
                 self.damage.get_or_insert_with(|| range.error());
                 self.add(range);

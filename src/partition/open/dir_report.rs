@@ -13,13 +13,13 @@ use std::path::PathBuf;
 pub struct PartitionDirReport {
     /// How many bytes were read and checked.
     pub bytes_read: u64,
-    /// What lies behind the last whole batch: a write that a crash cut short. It is not shown. Set as well where
+    /// What follows the last whole batch: a write that a crash cut short. It is not shown. Set as well where
     /// `recovery-point-offset-checkpoint` says that more was durable.
     pub torn_end: Option<TornEnd>,
-    /// Damage in front of whole batches, and batches that are whole but cannot be read, in the order of offsets. Reading
-    /// one answers `Corrupt`; what lies around it can be read. Batches of a codec that this build does not contain are
-    /// not among them, nor those whose content was not looked at: an opening decompresses 32 MiB and eight times the
-    /// size of the compressed batches, and leaves the rest to those who read it.
+    /// Damage before whole batches, and batches that are whole but cannot be read, in the order of offsets. Reading one
+    /// returns `Corrupt`; everything around it can be read. Batches of a codec that this build does not contain are not
+    /// listed, nor those whose content was not checked: an opening decompresses 32 MiB and eight times the size of the
+    /// compressed batches, and leaves the rest to readers.
     pub damage: Vec<DamagedRange>,
 }
 

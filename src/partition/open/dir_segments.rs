@@ -1,4 +1,4 @@
-//! The segments of a directory that nobody vouches for, as a broker would take them up.
+//! The segments of a directory that nothing vouches for, as a broker would load them.
 
 use crate::{
     env::DirEntry,
@@ -14,19 +14,19 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The base offsets of all files of this kind, ascending. What has such a name and is no file counts: it is in the place of
-/// one, as whoever opens it is told.
+/// The base offsets of all files of this kind, ascending. Something else with such a name counts as well: it is in the
+/// place of a file, and opening it reports that.
 pub(in crate::partition) fn offsets_of(kind: SegmentFile, entries: &[DirEntry]) -> Vec<Offset> {
     let mut offsets: Vec<Offset> = entries.iter().filter_map(|e| kind.parse(&e.name)).collect();
     offsets.sort();
-    // A directory that somebody changes meanwhile may be listed with a name twice.
+    // A directory that changes while it is listed may show a name twice.
     offsets.dedup();
     offsets
 }
 
-/// The segments of a directory, as a broker would take them up.
+/// The segments of a directory, as a broker would load them.
 ///
-/// A cleaner that was killed while it put its work in place leaves `.log.swap` files: whole, and meant instead of every
+/// A cleaner that was killed while it put its work in place leaves `.log.swap` files, which are whole and replace every
 /// segment that begins within their offsets. They do not count where some of the same work was still `.cleaned`.
 pub(in crate::partition) fn choose_segments(
     pool: &Arc<FilePool>,
@@ -60,13 +60,13 @@ pub(in crate::partition) fn choose_segments(
     Ok(chosen)
 }
 
-/// The base offset in the name of a file that a cleaner was writing: of whatever kind, as Kafka's loader has it.
+/// The base offset in the name of a file that a cleaner was writing: of any kind, as in Kafka's loader.
 fn cleaned(name: &str) -> Option<Offset> {
     let (digits, _) = name.strip_suffix(".cleaned")?.split_once('.')?;
     digits.parse::<i64>().ok().and_then(Offset::from_i64)
 }
 
-/// The offset behind the last whole batch.
+/// The offset after the last whole batch.
 fn end_of(segment: &Segment) -> Result<Offset> {
     let mut scanner = Scanner::new(segment.source(), segment.source().len()?, 0, segment.base(), true);
     while let ScanItem::Batch(..) = scanner.next()? {}

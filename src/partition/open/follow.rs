@@ -1,9 +1,9 @@
-//! Going through the files of a log that another process writes, as far as its manifest and its mark go.
+//! Reading the files of a log that another process writes, as far as its manifest and its mark go.
 //!
-//! What lies below the durable end, and is not in the files, is damage: what is whole around it can be read, the rest
-//! answers with the error, and the log's health says so for as long as this handle is open, also where somebody puts back
-//! what was missing: what was passed is not gone through again. Before that it is a doubt, for which the caller looks
-//! again: see `follower`.
+//! Data below the durable end that is not in the files is damage: what is whole around it can be read, and the rest
+//! answers with the error. The log's health reports it for as long as this handle is open, even where the missing data
+//! is put back: a follower does not read again what it has passed. Until a second look has confirmed it, it is a doubt,
+//! for which the caller looks again: see `follower`.
 
 use crate::{
     codec::{batch::RecordBatch, mark::Mark},
@@ -57,7 +57,8 @@ struct Known<'a> {
     mark: Option<&'a Mark>,
     /// Everything below was durable.
     durable: Offset,
-    /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
+    /// Whether the mark is lost, so that nobody knows what else was durable. Every partition has had a durable mark
+    /// since before it had records.
     mark_is_lost: bool,
     is_sure: bool,
 }
@@ -71,18 +72,18 @@ pub(in crate::partition) struct Trail {
     pub at: Offset,
     /// The first thing that was found missing.
     pub missing: Option<Missing>,
-    /// What the batches hold that the opening reads; `None` once it has ended.
+    /// The contents of the batches that the opening reads; `None` once it has ended.
     pub contents: Option<Contents>,
 }
 
 impl Trail {
-    /// The beginning of a log that nobody has followed yet.
+    /// The beginning of a log that was not followed yet.
     pub fn new(log: Arc<Log>) -> Self {
         Trail { log, replay: None, at: Offset::ZERO, missing: None, contents: Some(Contents::default()) }
     }
 
-    /// Goes on to the end of the log. Where a segment ends before the next one begins, or before the durable end, and
-    /// that is not sure yet, it stays there.
+    /// Continues to the end of the log. Where a segment ends before the next one begins, or before the durable end, it
+    /// stays there until that is sure.
     pub(in crate::partition) fn follow(
         &mut self,
         state: &PartitionState,
@@ -103,15 +104,16 @@ impl Trail {
         let followed = self.go_on(&segments, &known, last_named)?;
         self.at = self.segment_of(&segments);
         let Some(replay) = self.replay.as_mut() else { return Ok(followed) };
-        // What is missing below the durable end, readers come to as an error.
+        // Readers get an error about what is missing below the durable end.
         let end = match followed {
             Followed::ToTheEnd => replay.next_offset,
             Followed::EndsEarly if self.missing.is_some() => replay.next_offset.max(durable),
             Followed::EndsEarly => replay.next_offset,
-            // What was shown before stays so.
+            // What was shown before stays visible.
             Followed::MayEndEarly => replay.next_offset.max(self.log.offsets.log_end()),
         };
-        // Without a mark, what the next writer will find: every partition has had one, so it was damaged.
+        // Without a mark, everything that the next writer will find is shown: every partition has had one, so it was
+        // damaged.
         let mut shows_flushed = state.closed.is_none() && self.log.config().durability == Durability::Flushed;
         planted!(show_only_what_is_flushed => shows_flushed = true);
         planted!(show_what_is_only_written => shows_flushed = false);
@@ -164,7 +166,7 @@ impl Trail {
             }
             let Some(replay) = self.replay.as_mut() else { break };
             match next {
-                // Of a closed log, what does not end well is continued by nothing that the manifest does not name.
+                // In a closed log, bad data is not continued by a segment that the manifest does not name.
                 Some(next) if last_named.is_some_and(|last| next.base() > last) && stop.is_bad() => break,
                 Some(next) if ends_well || next.base() == replay.next_offset => replay.enter(i + 1, next),
                 _ => break,
@@ -173,8 +175,8 @@ impl Trail {
         Ok(followed)
     }
 
-    /// How much of a segment's file belongs to it; `None` where there is none. What another wrote behind one that was
-    /// sealed does not.
+    /// How much of a segment's file belongs to it; `None` where there is no file. What another writer appended to a
+    /// sealed segment does not.
     fn len_of(&self, segment: &Segment, is_followed: bool, known: &Known<'_>) -> Result<Option<u64>> {
         let Some(len) = segment.len_if_there()? else { return Ok(None) };
         let sealed = known.state.segments.at(segment.base()).and_then(|entry| entry.sealed);
@@ -182,7 +184,7 @@ impl Trail {
         Ok(Some(sealed.map_or(len, |sealed| segment.without_surplus(len, sealed.bytes))))
     }
 
-    /// Takes in the batches of the segment that the replay stands in. `None` where its file is not there, or has lost
+    /// Applies the batches of the segment that the replay stands in. `None` where its file is not there, or has lost
     /// what was followed before, and that is not sure yet.
     fn scan(&mut self, segment: &Segment, len: Option<u64>, is_sure: bool) -> Result<Option<ScanEnd>> {
         let Some(replay) = self.replay.as_mut() else { return Ok(None) };
@@ -217,8 +219,8 @@ impl Trail {
         Ok(Some(stop))
     }
 
-    /// Where what segment `i` does not have was durable, as far as anybody knows, has readers meet an error there, and
-    /// goes on behind it. Says whether more of the segment may follow.
+    /// Where the data that segment `i` lacks was durable, as far as can be determined, leaves an error there for
+    /// readers, and continues after it. Returns whether more of the segment may follow.
     fn passes_what_is_missing(
         &mut self,
         segments: &[Arc<Segment>],
@@ -237,9 +239,9 @@ impl Trail {
         planted!(show_less_than_was_durable => was_durable = false);
         let reason = if was_durable {
             format!("{reason}; everything below offset {} was durable", known.durable)
-        } else if known.mark_is_lost && self.has_batches_behind(segment, len, stop, later)? {
+        } else if known.mark_is_lost && self.has_batches_after(segment, len, stop, later)? {
             format!(
-                "{reason}; whole batches follow, and the mark that would tell whether this was durable is lost"
+                "{reason}; whole batches follow, and the mark that would show whether this was durable is lost"
             )
         } else {
             return Ok(false);
@@ -263,8 +265,8 @@ impl Trail {
         }
     }
 
-    /// Whether a whole batch lies behind `stop`, in this segment or in later ones.
-    fn has_batches_behind(
+    /// Whether a whole batch lies after `stop`, in this segment or in later ones.
+    fn has_batches_after(
         &self,
         segment: &Segment,
         len: Option<u64>,
@@ -285,20 +287,20 @@ impl Trail {
         Ok(false)
     }
 
-    /// The base offset of the one that the replay stands in.
+    /// The base offset of the segment that the replay stands in.
     pub(in crate::partition) fn segment_of(&self, segments: &[Arc<Segment>]) -> Offset {
         let at = self.replay.as_ref().and_then(|replay| segments.get(replay.segment));
         at.map_or(self.at, |segment| segment.base())
     }
 
-    /// Whether the log's directory has no segment behind these: a mark may speak of one that the manifest did not name
+    /// Whether the log's directory has no segment after these: a mark may refer to one that the manifest did not name
     /// when it was read.
     fn knows_all(&self, segments: &[Arc<Segment>]) -> bool {
         let names = names_in(&*self.log.data_dir.env, &self.log.identity.dir).unwrap_or_default();
         names.last().map(|name| name.base) <= segments.last().map(|last| last.base())
     }
 
-    /// Something that was durable is not there.
+    /// Records that something durable is not there.
     pub(in crate::partition) fn miss(&mut self, segment: &Segment, position: u64, reason: String) {
         let path = segment.path();
         self.log.damage.lock().get_or_insert_with(|| Error::corrupt(path, position, reason.clone()));
@@ -306,7 +308,7 @@ impl Trail {
     }
 }
 
-/// Leaves with the segment what was learned of it.
+/// Stores with a segment what was learned of it.
 fn learn(segment: &Segment, replay: &Replay) {
     // Closed, so that it knows the largest timestamp so far.
     let mut index = replay.index.clone();
@@ -317,7 +319,7 @@ fn learn(segment: &Segment, replay: &Replay) {
     segment.publish(replay.position);
 }
 
-/// Takes in the whole batches of a segment that lie below `end`, with whatever damage between them.
+/// Applies the whole batches of a segment that lie below `end`, whatever damage lies between them.
 fn take_in_what_is_whole(replay: &mut Replay, segment: &Segment, len: u64, end: Offset) -> Result<ScanEnd> {
     let bounds = Bounds::below(end);
     let stop = replay.scan_past_damage(segment, len, bounds, ReadPath::Cache, &mut |_, _| {})?;
@@ -325,7 +327,7 @@ fn take_in_what_is_whole(replay: &mut Replay, segment: &Segment, len: u64, end: 
     Ok(stop)
 }
 
-/// Goes on behind damage in a segment that another one, which begins at `end`, follows.
+/// Continues after damage in a segment that is followed by one at `end`.
 fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, reason: &str) -> Result<()> {
     take_in_what_is_whole(replay, segment, len, end)?;
     if !segment.ends_before(end, replay.position, replay.next_offset) && replay.next_offset < end {
@@ -335,8 +337,8 @@ fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, re
     Ok(())
 }
 
-/// Goes on behind damage in the last segment, of which everything below `flushed` was durable. Says whether it came to
-/// there: where the end is missing, that is left with the segment as an error.
+/// Continues after damage in the last segment, of which everything below `flushed` was durable. Returns whether it got
+/// that far: a missing end is left with the segment as an error.
 fn pass_damage_of_the_last(
     replay: &mut Replay,
     segment: &Segment,
@@ -344,14 +346,14 @@ fn pass_damage_of_the_last(
     flushed: Offset,
     reason: &str,
 ) -> Result<bool> {
-    let behind = take_in_what_is_whole(replay, segment, len, flushed)?;
-    if behind.next_offset < flushed {
-        note_damage(segment, &behind, flushed, reason);
+    let end = take_in_what_is_whole(replay, segment, len, flushed)?;
+    if end.next_offset < flushed {
+        note_damage(segment, &end, flushed, reason);
     }
-    Ok(behind.next_offset >= flushed)
+    Ok(end.next_offset >= flushed)
 }
 
-/// Leaves with the segment that nothing can be read from `stop` up to `flushed`.
+/// Records with the segment that nothing can be read from `stop` up to `flushed`.
 fn note_damage(segment: &Segment, stop: &ScanEnd, flushed: Offset, reason: &str) {
     if segment.check_damage(stop.position).is_ok() {
         let (bytes, offsets) = (stop.position..stop.position + 1, stop.next_offset..flushed);

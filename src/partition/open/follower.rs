@@ -1,13 +1,13 @@
 //! A log that another process writes.
 //!
 //! A read-only opening follows: in a `Flushed` topic up to what the mark says is durable, in the others up to the last
-//! whole, chained, valid batch in the file. It changes nothing on disk, and shows the same when no writer lives.
+//! whole, chained, valid batch in the file. It changes nothing on disk, and shows the same without a live writer.
 //!
-//! What the manifest and the mark say is read before the files. So whatever they promise was in the files then; where it
-//! is not there a moment later, the writer may have removed it by retention, or put another file in its place. A
-//! follower therefore looks a second time, at files that it opens anew, before it says that something is missing: it is
-//! damage only where the manifest says of the partition what it said before. How it goes through the files, and what
-//! becomes of damage, is in `follow`.
+//! The manifest and the mark are read before the files, so whatever they promise was in the files then. Where it is not
+//! there a moment later, the writer may have removed it by retention, or put another file in its place. A follower
+//! therefore looks a second time, at files that it opens anew, before it reports that something is missing: that is
+//! damage only where the manifest says of the partition what it said before. `follow` describes how it reads the files,
+//! and what becomes of damage.
 
 use crate::{
     codec::{manifest::PartitionClosed, mark::Mark},
@@ -42,20 +42,20 @@ use crate::{
 use std::{borrow::Cow, sync::Arc};
 
 /// How often a follower looks again where the manifest changes from look to look. Then it leaves the question to the
-/// next time.
+/// next refresh.
 const LOOKS: usize = 8;
 
 /// How far a follower has followed a log.
 #[derive(Debug)]
 pub struct Follower {
     trail: Trail,
-    /// What lies in the directory of a closed log that is not as it was then.
+    /// The directory of a closed log, where it has changed since.
     seen: Option<Seen>,
     /// What the opening found.
     found: Option<PartitionRecovery>,
     /// What the manifest said when the files were found to end early.
     doubt: Option<PartitionState>,
-    /// The last life of the log that the manifest knows.
+    /// The last incarnation of the log that the manifest knows.
     life: Option<(u32, Offset)>,
 }
 
@@ -78,7 +78,7 @@ impl Follower {
         config: LogConfig,
         state: &PartitionState,
     ) -> Result<Follower> {
-        // Of a closed log nothing is read here: its first reader asks.
+        // Nothing of a closed log is read here: its first reader checks the owner.
         if state.closed.is_none() {
             check_owner(data_dir, &identity)?;
         }
@@ -104,7 +104,7 @@ impl Follower {
         Ok(follower)
     }
 
-    /// The opening has read what it reads: what of that has a content that cannot be read belongs to its report.
+    /// The opening has read what it reads: batches among that whose content cannot be read belong to its report.
     fn report_contents(&mut self) {
         let Contents { unreadable, damage, .. } = self.trail.contents.take().unwrap_or_default();
         let log = &self.trail.log;
@@ -117,8 +117,8 @@ impl Follower {
         }
     }
 
-    /// Looks whether a closed log is as it was closed, and says by which state it is followed. What differs is another
-    /// writer's only where the log was still closed when that was seen.
+    /// Checks whether a closed log is as it was closed, and returns the state by which it is followed. A difference is
+    /// another writer's work only where the log was still closed when the difference was seen.
     fn see_what_changed<'a>(&mut self, state: &'a PartitionState) -> Result<Cow<'a, PartitionState>> {
         let (data_dir, identity) = (&self.trail.log.data_dir, &self.trail.log.identity);
         let mut state = Cow::Borrowed(state);
@@ -147,19 +147,19 @@ impl Follower {
         Ok(manifest.state().of(identity.id()).cloned())
     }
 
-    /// What the opening has to tell: how a closed log differs from what it was then, and what is missing. `None` where
-    /// that is nothing.
+    /// What the opening found: how a closed log differs from what it was then, and what is missing. `None` where there
+    /// is nothing to report.
     pub fn found(&self) -> Option<&PartitionRecovery> {
         self.found.as_ref()
     }
 
-    /// Has readers meet this error until the log can be followed again.
+    /// Gives readers this error until the log can be followed again.
     pub fn fail(&self, error: Error) {
         self.trail.log.unusable.set(Some(error));
         self.trail.log.waiters.notify_all();
     }
 
-    /// Segments that were not come to belong to no log.
+    /// Drops the segments that were not reached, which belong to no log.
     fn drop_what_does_not_follow(&mut self) {
         let at = self.trail.replay.as_ref().map_or(0, |replay| replay.segment);
         let reached =
@@ -212,16 +212,16 @@ impl Follower {
         &self.trail.log
     }
 
-    /// Takes in what the writer did since the last time.
+    /// Catches up with what the writer did since the last time.
     pub fn refresh(&mut self, state: &PartitionState) -> Result<()> {
         let mut state = Cow::Borrowed(state);
         for _ in 0..LOOKS {
-            // Once somebody has opened it for writing, the manifest knows.
+            // Once the log has been opened for writing, the manifest knows.
             drop(self.seen.take_if(|seen| state.closed != Some(seen.closed)));
             let mut is_sure = self.doubt.as_ref() == Some(&*state);
             planted!(call_it_damage_at_the_first_look => is_sure = true);
             let looked = match self.look(&state, is_sure) {
-                // A file may have been put anew under a name that this handle has read before.
+                // A new file may have been put under a name that this handle has read before.
                 Err(Error::Corrupt { .. }) if !is_sure => Followed::MayEndEarly,
                 looked => looked?,
             };
@@ -230,7 +230,7 @@ impl Follower {
                     self.doubt = None;
                     break;
                 }
-                // What cannot be told from damage by another look: the next time begins with that.
+                // Another look could not tell it from damage: the next refresh begins with that.
                 Followed::EndsEarly => break,
                 Followed::MayEndEarly => {}
             }
@@ -244,8 +244,8 @@ impl Follower {
         Ok(())
     }
 
-    /// A file that has not what it should may have lost its name to another: a recovery that could not believe the cache
-    /// writes it anew.
+    /// A file that lacks what it should have may have lost its name to another: a recovery that could not believe the
+    /// cache writes the file anew.
     fn open_files_anew(&self) {
         let segments = self.trail.log.segments.snapshot();
         let last = segments.iter().filter(|segment| segment.base() >= self.trail.at);
@@ -255,7 +255,8 @@ impl Follower {
         self.trail.log.segments.change(|_| {});
     }
 
-    /// Follows the log as far as it goes by the manifest's `state`, which a closed log that was changed adds to.
+    /// Follows the log as far as the manifest's `state` goes, extended by what was found where a closed log has
+    /// changed.
     fn look(&mut self, state: &PartitionState, is_sure: bool) -> Result<Followed> {
         match self.seen.take() {
             None => self.look_by(state, None, is_sure),
@@ -267,7 +268,7 @@ impl Follower {
         }
     }
 
-    /// Behind the segment `last_named` of a log that was changed, others may follow.
+    /// In a log that has changed, others may follow the segment `last_named`.
     fn look_by(
         &mut self,
         state: &PartitionState,
@@ -275,7 +276,7 @@ impl Follower {
         is_sure: bool,
     ) -> Result<Followed> {
         if self.begins_a_life_below(state) {
-            // What was followed beyond its beginning is not what it wrote there.
+            // What was followed past its beginning is not what it wrote there.
             self.trail.replay = None;
         }
         let (data_dir, identity) = (Arc::clone(&self.trail.log.data_dir), &self.trail.log.identity);
@@ -288,7 +289,7 @@ impl Follower {
         let segments = self.trail.log.segments.snapshot();
         if !goes_on {
             let known = known_end(state, mark.as_ref());
-            // The state is that of the log that the manifest knows, also where another segment begins at its end.
+            // The state is that of the log as the manifest knows it, even where another segment begins at its end.
             let named = match last_named {
                 Some(last) => segments.iter().take_while(|segment| segment.base() <= last).count(),
                 None => segments.len(),
@@ -306,8 +307,8 @@ impl Follower {
         self.trail.follow(state, mark.as_ref(), last_named, is_sure)
     }
 
-    /// Whether a life of the log has begun, since the last look, below what was followed of the life before: of which
-    /// that was lost.
+    /// Whether an incarnation of the log has begun, since the last look, below what was followed of the one before:
+    /// what that one had there is lost.
     fn begins_a_life_below(&mut self, state: &PartitionState) -> bool {
         let life = state.incarnations.back().copied();
         let before = std::mem::replace(&mut self.life, life);
@@ -316,7 +317,7 @@ impl Follower {
     }
 
     /// Whether the files of the segments before the replay's are there, or are known to be missing; `false` where the
-    /// manifest has to be asked again.
+    /// manifest must be read again.
     fn looks_for_earlier_files(&mut self, segments: &[Arc<Segment>], is_sure: bool) -> Result<bool> {
         let before = self.trail.replay.as_ref().map_or(0, |replay| replay.segment);
         let before = segments.get(..before).unwrap_or_default();
@@ -324,7 +325,7 @@ impl Follower {
             return Ok(true);
         }
         let names = names_in(&*self.trail.log.data_dir.env, &self.trail.log.identity.dir)?;
-        // A list that was made while somebody changed the directory may lack a name.
+        // A directory that changes while it is listed may lack a name.
         let is_missing = |segment: &&Arc<Segment>| {
             names.binary_search_by_key(&segment.base(), |name| name.base).is_err()
                 && matches!(segment.len_if_there(), Ok(None))
@@ -339,7 +340,7 @@ impl Follower {
         }
     }
 
-    /// Whether the segment that the replay stands in still exists; its number may be another one.
+    /// Whether the segment that the replay stands in still exists; its number may have changed.
     fn finds_its_segment(&mut self, state: &PartitionState) -> bool {
         let Some(replay) = self.trail.replay.as_mut() else { return false };
         // One that was removed may have ended where the first one begins now.
@@ -359,10 +360,10 @@ impl Follower {
         }
     }
 
-    /// Has the log show the segments of `state`; those that are known stay the same where the replay goes on in them.
+    /// Gives the log the segments of `state`; those that are known stay the same where the replay continues in them.
     fn take_in_segments(&self, state: &PartitionState, goes_on: bool) {
         let log = &self.trail.log;
-        // The start first, so that readers of what goes away find that it went.
+        // The start first, so that readers of what is removed find that it was.
         if let Some(first) = state.segments.first() {
             let start = state.log_start.max(first.base);
             unless_planted!(an_observer_keeps_its_log_start => log.offsets.change(|set| set.log_start = set.log_start.max(start)));

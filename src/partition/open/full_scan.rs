@@ -1,9 +1,9 @@
-//! Going through all segments of a directory that nobody vouches for.
+//! Reading all segments of a directory that nothing vouches for.
 //!
 //! Without a manifest and without a mark the bytes of the `.log` files are the only truth: every batch is checked once,
-//! its records included (compressed ones as far as [`Contents`] goes), gaps between offsets are allowed (a compacted log
-//! has them), and the indexes are built anew. Where whole batches follow something bad, that is damage, which readers
-//! come to as an error; where none follow, the log ends there. Nothing is changed on disk.
+//! its records included (compressed ones as far as [`Contents`] goes), gaps between offsets are allowed (a compacted
+//! log has them), and the indexes are built anew. Bad data that whole batches follow is damage, about which readers get
+//! an error; where none follow, the log ends there. Nothing is changed on disk.
 
 use crate::{
     codec::{
@@ -34,7 +34,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Whether something is not there that others said was durable.
+/// Whether something is missing that others recorded as durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::partition) enum Missed {
     Nothing,
@@ -42,11 +42,11 @@ pub(in crate::partition) enum Missed {
 }
 
 /// A walk over all segments of a directory.
-pub(in crate::partition) struct Survey<'a> {
+pub(in crate::partition) struct FullScan<'a> {
     env: &'a dyn Env,
     identity: &'a Identity,
     pub segments: Vec<Arc<Segment>>,
-    /// Everything below was durable, and no offset is missing in it but where a cleaner was: a log of ours, which says so.
+    /// Everything below was durable, without gaps but where a cleaner was, according to the log of ours that it belongs to.
     durable: Offset,
     /// What its manifest says.
     state: Option<&'a PartitionState>,
@@ -55,7 +55,7 @@ pub(in crate::partition) struct Survey<'a> {
     contents: Contents,
 }
 
-impl<'a> Survey<'a> {
+impl<'a> FullScan<'a> {
     /// Nothing is looked at yet.
     pub fn new(
         env: &'a dyn Env,
@@ -65,14 +65,14 @@ impl<'a> Survey<'a> {
         state: Option<&'a PartitionState>,
     ) -> Self {
         let (missed, report, contents) = (Missed::Nothing, Default::default(), Contents::default());
-        Survey { env, identity, segments, durable, state, missed, report, contents }
+        FullScan { env, identity, segments, durable, state, missed, report, contents }
     }
 
-    /// Reads and checks everything. What readers need is left with the segments; `None` when there are none.
+    /// Reads and checks everything. What readers need is stored with the segments; `None` when there are none.
     pub fn run(&mut self, log_start: Offset, snapshots: &[Offset]) -> Result<Option<Replay>> {
         let Some(first) = self.segments.first().cloned() else { return Ok(None) };
         let lens = self.segments.iter().map(|s| s.source().len()).collect::<Result<Vec<_>>>()?;
-        // Segments behind it hold nothing: a broker that died while it rolled, or that has just begun the next one.
+        // Later segments hold nothing: a broker died while it rolled, or had just begun the next one.
         let last = lens.iter().rposition(|len| *len > 0).unwrap_or(0);
         let mut replay = Replay::at_base(0, &first, Default::default(), Default::default());
         let checkpoint = read_epochs(self.env, &self.identity.dir, Offset::MAX);
@@ -84,8 +84,8 @@ impl<'a> Survey<'a> {
                 replay.enter(i, &segment);
             }
             let next = self.segments.get(i + 1).cloned();
-            let behind = next.as_deref().map(first_epoch).transpose()?.flatten();
-            let epochs = EpochsAround { before: None, behind, checkpoint: checkpoint.clone() };
+            let after = next.as_deref().map(first_epoch).transpose()?.flatten();
+            let epochs = EpochsAround { before: None, behind: after, checkpoint: checkpoint.clone() };
             let base = next.as_ref().map_or(Offset::MAX, |next| next.base());
             let bounds = Bounds { ceiling: base, epochs };
             let stop = self.scan(&mut replay, &segment, len, bounds)?;
@@ -121,7 +121,7 @@ impl<'a> Survey<'a> {
                     return;
                 }
             };
-            damage.push(DamagedRange::of_hole(segment, hole.clone()));
+            damage.push(DamagedRange::of_damage(segment, hole.clone()));
             replay.take_in_unseen(hole, aborts.get_or_insert_with(|| aborts_of(segment)));
         })?;
         if let EndReason::Unsupported(error) = stop.why {
@@ -130,7 +130,7 @@ impl<'a> Survey<'a> {
         Ok(stop)
     }
 
-    /// Leaves with the segment what was learned of it, and says whether the log ends here. `next` is where the next
+    /// Stores with the segment what was learned of it, and returns whether the log ends here. `next` is where the next
     /// segment with data begins.
     fn close(
         &mut self,
@@ -148,7 +148,7 @@ impl<'a> Survey<'a> {
         match (next, stop.why) {
             (Some(next), EndReason::Bad(reason)) => self.note_missing_end(replay, segment, len, next, reason),
             (Some(next), _) if stop.position < len && stop.next_offset < next => {
-                let reason = format!("zeros behind offset {}, and offset {next} follows", stop.next_offset);
+                let reason = format!("zeros after offset {}, and offset {next} follows", stop.next_offset);
                 self.note_missing_end(replay, segment, len, next, reason);
             }
             (Some(next), _) if stop.next_offset < next.min(self.durable) && !self.is_cleaned(segment) => {
@@ -176,8 +176,8 @@ impl<'a> Survey<'a> {
         sealed.is_some_and(|sealed| sealed.generation > 0 && sealed.bytes == segment.readable())
     }
 
-    /// Says so when a log of ours begins behind `log_start`, which lies in the segment at `base`, and nobody says that
-    /// another writer has removed what lies between.
+    /// Reports a log of ours that begins after `log_start`, which lies in the segment at `base`, unless another writer
+    /// is known to have removed what lies between.
     pub fn miss_beginning(&mut self, log_start: Offset, base: Offset) {
         let begins = self.segments.first().map_or(self.durable, |first| first.base());
         if log_start >= begins.min(self.durable) {
@@ -194,7 +194,7 @@ impl<'a> Survey<'a> {
         self.report.damage.push(DamagedRange { path, bytes: 0..0, offsets, reason });
     }
 
-    /// Says so when the log ends before offset `flushed`, up to which it was durable by what `source` says.
+    /// Reports a log that ends before `flushed`, up to which it was durable according to `source`.
     pub fn miss(&mut self, replay: Option<&Replay>, flushed: Offset, source: &str) -> Result<()> {
         let (Some(replay), Some(last)) = (replay, self.segments.last()) else { return Ok(()) };
         let end = replay.next_offset;
@@ -226,10 +226,10 @@ impl<'a> Survey<'a> {
     ) {
         let hole = replay.note_missing_end(segment, len, next, reason);
         replay.take_in_unseen(&hole, &aborts_of(segment));
-        self.report.damage.push(DamagedRange::of_hole(segment, hole));
+        self.report.damage.push(DamagedRange::of_damage(segment, hole));
     }
 
-    /// The first valid snapshot behind the log start.
+    /// The first valid snapshot after the log start.
     fn first_snapshot(
         &self,
         log_start: Offset,
@@ -246,8 +246,8 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// The aborted transactions of a segment by its transaction index, where that can be read: of those whose markers lie in
-/// damage it is the only one to know.
+/// The aborted transactions of a segment according to its transaction index, where that can be read: nothing else knows
+/// those whose markers lie in damage.
 fn aborts_of(segment: &Segment) -> Arc<Vec<AbortedTransaction>> {
     segment.aborted().ok().flatten().unwrap_or_default()
 }

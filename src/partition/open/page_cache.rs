@@ -1,8 +1,9 @@
-//! What an opening does where the cache cannot be trusted: after a flush that failed, or that was under way at death.
+//! What an opening does where the page cache cannot be trusted: after a flush that failed, or that was under way when
+//! the process died.
 //!
-//! Such a cache may show what the medium does not have. So what lies above the durable end is read from the medium;
+//! Such a cache may show what the medium does not have. So everything above the durable end is read from the medium;
 //! where that is refused, it is copied; and where there is no space for a copy, the partition can only be read, as far
-//! as it was durable. Nothing here fails an opening for want of space.
+//! as it was durable. No opening fails here for want of space.
 
 use crate::{
     error::{Error, Result},
@@ -38,7 +39,8 @@ impl Recovery<'_> {
         if suspect { self.look_past_the_cache(from, &unflushed) } else { Ok(()) }
     }
 
-    /// What the process before had not flushed, its successor sees, so it must not go any more: names as well.
+    /// Flushes the names that were found. The process before may not have flushed them, and this one relies on them, so
+    /// they must not disappear any more.
     fn flush_names_that_were_found(&self) -> Result<()> {
         planted!(forget_to_flush_names_that_were_found => return Ok(()));
         let recovered_from = self.mark.recovery_offset.max(Offset::new(1));
@@ -53,12 +55,12 @@ impl Recovery<'_> {
         }
     }
 
-    /// What the segments from number `from` on hold above the durable end is read from the medium; where that is
-    /// refused, they are copied, so that what is read is on the medium; and where there is no space for the copy, the
-    /// partition shows no more than what was durable.
+    /// Reads the segments from number `from` on from the medium, above the durable end. Where that is refused, they are
+    /// copied, so that what is read is on the medium; and where there is no space for the copy, the partition shows no
+    /// more than what was durable.
     ///
-    /// Those whose flush failed just now are copied in any case: to read past the cache, the system writes back what it
-    /// has not lost, and what it says then may still go with the power.
+    /// Segments whose flush failed just now are copied in any case: for a read past the cache the system writes back
+    /// what it has not lost, and the bytes that it then returns may still go with the power.
     fn look_past_the_cache(&mut self, from: usize, unflushed: &[Offset]) -> Result<()> {
         self.source = ReadPath::MediumFrom(u64::from(self.mark.flushed_position));
         for segment in self.segments.iter().skip(from) {
@@ -75,7 +77,7 @@ impl Recovery<'_> {
                 Ok(()) => segment.replaced(),
                 Err(error @ Error::DiskFull { .. }) => {
                     let reason = format!(
-                        "a flush had failed, what the medium has can only be told by a copy, and {error}; then open it again"
+                        "a flush had failed, and only a copy can show what the medium has: {error}; then open the log again"
                     );
                     self.hands_off = Some(HandsOff { reason, unproven: true });
                     return Ok(());

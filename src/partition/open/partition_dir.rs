@@ -1,7 +1,7 @@
 //! One partition's directory, opened for reading on its own: one of ours, or a Kafka broker's.
 //!
 //! What is always true: nothing on disk changes, and nothing is believed but the batches themselves, which are all
-//! checked at the opening. What is shown is the directory as it was then; a process that goes on writing there is not
+//! checked at the opening. It shows the directory as it was then; a process that continues to write there is not
 //! followed. Bytes are read positionally, because nobody promises that the files keep their length.
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
             assemble::LogParts,
             dir_report::{PartitionDirReport, ProducerSnapshot, TransactionIndex},
             dir_segments::{choose_segments, offsets_of},
-            full_scan::{Missed, Survey},
+            full_scan::{FullScan, Missed},
         },
         read::aborted::aborted_between,
         state::{
@@ -41,10 +41,10 @@ use std::{
     sync::Arc,
 };
 
-/// How often an opening is tried because a file went away meanwhile, as a live broker's retention does it.
+/// How often an opening is tried when a file goes away in between, as a live broker's retention does it.
 const ATTEMPTS: usize = 16;
 
-/// How many descriptors are held at once.
+/// How many descriptors are held at the same time.
 const OPEN_FILES: usize = 64;
 
 /// One partition's directory, opened for reading on its own, without the log it belongs to.
@@ -52,15 +52,15 @@ const OPEN_FILES: usize = 64;
 /// It may be a partition of a [`Streamlog`](crate::Streamlog) or of a Kafka broker: closed cleanly, killed, compacted,
 /// with transactions, with any codec that this build contains. Every batch is read and checked once when it is opened.
 /// The log begins where the `log-start-offset-checkpoint` beside the directory says, if it names this partition, and
-/// ends behind the last whole batch. Nothing is written; the directory may be on a read-only medium.
+/// ends after the last whole batch. Nothing is written; the directory may be on a read-only medium.
 ///
-/// Nobody vouches for such a directory. Changed bytes are told all the same ([`report`](Self::report), and `Corrupt`
-/// where they are read), but for what Kafka's format leaves out of its checksums:
+/// Nothing vouches for such a directory. Changed bytes are reported all the same ([`report`](Self::report), and
+/// `Corrupt` where they are read), except for what Kafka's format leaves out of its checksums:
 ///
-/// * A batch's base offset and leader epoch are held against the batches around it. Nothing contradicts those of the
+/// * A batch's base offset and leader epoch are checked against the batches around it. Nothing contradicts those of the
 ///   *last* batch, a base offset within a gap that compaction left, and a leader epoch that fits between two others.
-/// * `leader-epoch-checkpoint`, `partition.metadata` and the checkpoints above the directory are texts without a checksum.
-///   The first two are asked for by [`leader_epochs`](Self::leader_epochs) and [`topic_id`](Self::topic_id) only.
+/// * `leader-epoch-checkpoint`, `partition.metadata` and the checkpoints above the directory are texts without a
+///   checksum. The first two are read by [`leader_epochs`](Self::leader_epochs) and [`topic_id`](Self::topic_id) only.
 ///
 /// Opening the log itself knows more: its manifest and marks say what has to be there.
 ///
@@ -125,14 +125,14 @@ impl PartitionDir {
             }
             #[cfg(test)]
             crate::partition::open::partition_dir::tests::between_looks();
-            // It may have been removed since the directory above was asked.
+            // It may have been removed since the directory above was read.
             let now = Above::of(&env, dir)?;
             if opened.is_ok() && !now.excuses(&above) {
                 return opened.map(|(opened, _)| opened);
             }
             above = now;
         }
-        // A writer that removes as fast as this looks: what it promised may be gone.
+        // The writer removes as fast as this looks: what it promised may be gone.
         Self::try_open(&env, dir, &above.without_promises()).map(|(opened, _)| opened)
     }
 
@@ -149,16 +149,16 @@ impl PartitionDir {
         let config = LogConfig::default();
         let segments = choose_segments(&data_dir.pool, &identity, &entries, config.index_interval_bytes)?;
         let (log_start, durable) = (above.log_start, above.durable);
-        let mut survey = Survey::new(&**env, &identity, segments, durable, above.state.as_ref());
+        let mut scan = FullScan::new(&**env, &identity, segments, durable, above.state.as_ref());
         if let Some(first) = above.state.as_ref().and_then(|state| state.segments.first()) {
-            survey.miss_beginning(log_start, first.base);
+            scan.miss_beginning(log_start, first.base);
         }
-        let replay = survey.run(log_start, &offsets_of(SegmentFile::Snapshot, &entries))?;
+        let replay = scan.run(log_start, &offsets_of(SegmentFile::Snapshot, &entries))?;
         match durable >= above.flushed {
-            true => survey.miss(replay.as_ref(), durable, "the log's manifest or mark")?,
-            false => survey.miss(replay.as_ref(), above.flushed, RECOVERY_POINTS)?,
+            true => scan.miss(replay.as_ref(), durable, "the log's manifest or mark")?,
+            false => scan.miss(replay.as_ref(), above.flushed, RECOVERY_POINTS)?,
         }
-        let (segments, missed, report) = (survey.segments, survey.missed, survey.report);
+        let (segments, missed, report) = (scan.segments, scan.missed, scan.report);
         let epochs = replay.as_ref().map(|r| r.epochs.entries().to_vec()).unwrap_or_default();
         let log = assemble(&data_dir, identity, config, log_start, segments, replay);
         Ok((PartitionDir { partition: Partition::new(log, Keeper::default()), report, epochs }, missed))
@@ -169,12 +169,12 @@ impl PartitionDir {
         &self.partition
     }
 
-    /// What the opening found beside whole batches: a torn end, damage.
+    /// What the opening found besides whole batches: a torn end, damage.
     pub fn report(&self) -> &PartitionDirReport {
         &self.report
     }
 
-    /// The topic's id, out of `partition.metadata`; `None` when there is none.
+    /// The topic's id, from `partition.metadata`; `None` when there is none.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl PartitionDir {
         })
     }
 
-    /// The aborted transactions of the log in the order of their markers, as the batches tell it.
+    /// The aborted transactions of the log in the order of their markers, according to the batches.
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ impl PartitionDir {
         let mut found = Vec::new();
         for offset in offsets_of(kind, &entries) {
             let path = kind.path(dir, offset);
-            // A full disk, or a death before the first byte, leaves an empty file of this name: it says nothing.
+            // A full disk, or a crash before the first byte, leaves an empty file of this name: it says nothing.
             if let Some(bytes) = read_file(&**env, &path, SNAPSHOT_MAX)?.filter(|bytes| !bytes.is_empty()) {
                 found.push(decode(&path, offset, &bytes)?);
             }
@@ -291,7 +291,7 @@ fn check_is_partition(dir: &Path, entries: &[DirEntry]) -> Result<()> {
         return Ok(());
     }
     let reason = format!(
-        "{} is no partition's directory: it has neither segments (00000000000000000000.log) nor {PARTITION_METADATA}",
+        "{} is not a partition's directory: it has neither segments (00000000000000000000.log) nor {PARTITION_METADATA}",
         dir.display()
     );
     Err(Error::InvalidArgument { reason })

@@ -3,16 +3,17 @@
 //! Everything below the recovery point was checkpointed and is not read. From there on each batch is checked. Where the
 //! chain of whole batches ends, the mark decides what that means:
 //!
-//! * nothing lies behind it: the log is **whole**;
+//! * nothing follows it: the log is **whole**;
 //! * it ends above what the mark says was durable: a **torn tail**, never acknowledged as durable. It is cut at the last
 //!   whole batch, and the cut is durable before anybody reads;
 //! * it ends below: **damage**. Nothing is removed; what is intact can be read, the rest answers with the error, and
 //!   the log accepts no appends.
 //!
-//! Where the mark itself is lost, a bad batch with whole ones behind it counts as damage: nothing is cut on a guess. Bytes that
-//! claim another version are no exception: the manifest would say so if there were one.
+//! Where the mark itself is lost, a bad batch with whole ones after it counts as damage: nothing is cut on a guess.
+//! Bytes that claim another version are no exception: the manifest would say so if there were one.
 //!
-//! A log that was closed, and changed since, comes here too, with its closing facts in the mark's place: see `changed`.
+//! A log that was closed and has changed since comes here too, with its closing facts in the mark's place: see
+//! `changed`.
 
 use crate::{
     codec::{batch::RecordBatch, manifest::Entry},
@@ -47,7 +48,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Opens a log that was not closed, or whose files are not as they were when it was.
+/// Opens a log that was not closed, or whose files have changed since.
 pub fn recover(
     data_dir: &Arc<DataDir>,
     identity: Identity,
@@ -111,7 +112,7 @@ impl Recovery<'_> {
         Ok(LogParts { identity, config, offsets, segments, writer, mark, leader_epoch })
     }
 
-    /// Whether the log can be appended to, and what with.
+    /// The append state: whether the log can be appended to, and with what.
     fn writer(&self, mut replay: Replay, beginning: Beginning<'_>) -> Result<AppendState> {
         let last = self.segments.last();
         if let RecoveryVerdict::Damage { path, position, reason } = &self.verdict {
@@ -144,7 +145,7 @@ impl Recovery<'_> {
             position: u64::from(self.mark.recovery_position),
             index_checksum: self.mark.index_checksum,
         };
-        // The state is that of the log that the manifest knows, also where another segment begins at its end.
+        // The state is that of the log as the manifest knows it, even where another segment begins at its end.
         let named = self.segments.get(..self.named.min(self.segments.len())).filter(|n| !n.is_empty());
         let segments = named.unwrap_or(&self.segments);
         let begun = Replay::begin(&*self.data_dir.env, self.identity, segments, self.log_start, known)?;
@@ -199,7 +200,7 @@ impl Recovery<'_> {
         Ok(replay)
     }
 
-    /// Whether the file of segment `i`, which is missing, held what was durable, as far as anybody knows.
+    /// Whether the missing file of segment `i` held durable data, as far as can be determined.
     fn was_durable(&self, i: usize) -> Result<bool> {
         planted!(never_durable_is_missing => return Ok(true));
         let below = self.segments.get(i).is_some_and(|segment| segment.base() < self.durable);
@@ -209,14 +210,14 @@ impl Recovery<'_> {
     /// The length of a segment's file, as far as it belongs to it; `None` when there is none.
     fn len_of(&self, i: usize) -> Result<Option<u64>> {
         let Some(segment) = self.segments.get(i) else { return Ok(None) };
-        // What somebody has written behind a segment that another one follows is none of it.
+        // Bytes that another writer appended to a segment with a successor do not belong to it.
         let sealed = segment.sealed_size().filter(|_| i + 1 < self.segments.len());
         let len = segment.len_if_there()?;
         Ok(len.map(|len| sealed.map_or(len, |size| segment.without_surplus(len, size))))
     }
 
-    /// The flushed position lies in one segment; later ones are suspect as a whole, also one that begins just there: the
-    /// position is in the one before it.
+    /// The flushed position lies in one segment; later ones are suspect as a whole, including one that begins just
+    /// there: the position is in the one before it.
     fn source_of(&self, segment: &Segment) -> ReadPath {
         let mut suspect_from = self.mark.flushed_offset;
         planted!(trust_the_cache_at_a_segments_beginning => suspect_from += 1);
@@ -261,8 +262,8 @@ impl Recovery<'_> {
         }
     }
 
-    /// How many whole batches lie behind where a scan has stopped, as far as the cache shows: what only it has must not
-    /// stay there either.
+    /// How many whole batches follow the point where a scan stopped, as far as the cache shows: batches that only the
+    /// cache has must not stay there either.
     fn whole_batches_beyond(&self, segment: &Segment, len: u64, stop: &ScanEnd) -> Result<u64> {
         let source = match self.source {
             ReadPath::Flushed => ReadPath::Flushed,
@@ -295,14 +296,14 @@ impl Recovery<'_> {
         if stop.next_offset < self.durable {
             let reason = format!("{reason}; everything below offset {} was durable", self.durable);
             self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
-            // What may have continued it does not.
+            // Segments that might have continued the log do not.
             self.segments.truncate(self.named.max(i + 1));
             return self.keep_what_follows(replay, i);
         }
         let mut beyond = self.whole_batches_beyond(segment, len, &stop)?;
         if self.mark_is_lost && (beyond > 0 || self.any_batch_from(i + 1)?) {
             let reason = format!(
-                "{reason}; whole batches follow, and the mark that would tell whether this was durable is lost"
+                "{reason}; whole batches follow, and the mark that would show whether this was durable is lost"
             );
             self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
             return self.keep_what_follows(replay, i);
@@ -341,12 +342,12 @@ impl Recovery<'_> {
         Ok(false)
     }
 
-    /// Makes segment `i`, with `position` bytes of data up to `end`, the last: it takes appends again, and those behind
-    /// it go aside.
+    /// Makes segment `i`, with `position` bytes of data up to `end`, the last: it takes appends again, and later ones
+    /// are put aside.
     fn end_with(&mut self, i: usize, position: u64, end: Offset) -> Result<()> {
         let later = self.segments.split_off(self.segments.len().min(i + 1));
         let Some(last) = self.segments.last_mut() else { return Ok(()) };
-        // Whether it was sealed or not, it is not any more; its page checksums would accuse what is appended.
+        // Sealed or not before, it is not any more; its page checksums would accuse what is appended.
         let fresh = existing(self.data_dir, self.identity, self.config, last.base(), position);
         if !last.may_have_gaps() {
             fresh.expect_no_gaps(last.leader_epoch());
@@ -365,7 +366,8 @@ impl Recovery<'_> {
         let mut is_empty = end == base && i > 0;
         planted!(cut_to_nothing_of_a_segment => is_empty = false);
         if is_empty {
-            // To a cut, a segment that begins at the end is none. This one stays, behind one that is as full as it was.
+            // A truncation removes a segment that begins at its end. This one stays, after one that is as full as it
+            // was.
             entries.extend(self.seal_before(base));
             entries.push(id.segment_created(base));
         }
@@ -373,8 +375,9 @@ impl Recovery<'_> {
             Ok(()) => later.iter().try_for_each(|segment| self.put_segment_aside(segment.base())),
             // Opening needs no space; only appending does.
             Err(error @ Error::DiskFull { .. }) => {
-                let reason =
-                    format!("that the log was cut could not be written down: {error}; then open it again");
+                let reason = format!(
+                    "the cut at the log's end could not be recorded: {error}; then open the log again"
+                );
                 self.hands_off = Some(HandsOff { reason, unproven: false });
                 Ok(())
             }
@@ -382,7 +385,7 @@ impl Recovery<'_> {
         }
     }
 
-    /// Behind damage, before which the replay stands in segment `from`: whatever whole batches follow stay readable.
+    /// Keeps the whole batches after damage readable. The replay stands before the damage, in segment `from`.
     fn keep_what_follows(&mut self, replay: &mut Replay, from: usize) -> Result<()> {
         for i in from..self.segments.len() {
             let Some(segment) = self.segments.get(i).cloned() else { break };
@@ -433,7 +436,7 @@ impl Recovery<'_> {
         !self.mark_is_lost && matches!(self.was_durable(i), Ok(false)) && matches!(self.len_of(i), Ok(None))
     }
 
-    /// The file of segment `i` is not there, and held what was durable.
+    /// The file of segment `i` is not there, and held durable data.
     fn missing_below(&mut self, replay: &mut Replay, i: usize) -> Result<()> {
         let Some(segment) = self.segments.get(i).cloned() else { return Ok(()) };
         let path = segment.path().to_path_buf();
@@ -470,7 +473,7 @@ impl Recovery<'_> {
     }
 }
 
-/// Whether a batch that is whole and in its place was refused only because of its leader epoch, which nothing of ours
+/// Whether a batch that is whole and in its place was refused only because of its leader epoch, which no batch of ours
 /// carries: what begins there is a broker's, and more than a torn write.
 fn is_of_another_writer(segment: &Segment, stop: &ScanEnd, len: u64) -> Result<bool> {
     let mut scanner = segment.scanner(len, stop.position, stop.next_offset).of_epoch(None);

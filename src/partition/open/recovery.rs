@@ -1,4 +1,4 @@
-//! A recovery under way: what is known so far of a log whose files have to be looked at.
+//! A recovery under way: what is known so far of a log whose files must be read.
 //!
 //! `recover` conducts it. Its steps lie beside it: what a closed log's directory holds in `changed`, what the
 //! page cache may hide in `page_cache`; files that belong to no log are put aside by `write/quarantine.rs`.
@@ -25,7 +25,7 @@ use crate::{
 };
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
-/// Told how many bytes were taken in; says whether to go on.
+/// Gets how many bytes were read since its last call; returns whether to continue.
 pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;
 
 /// A recovery under way.
@@ -47,13 +47,14 @@ pub(in crate::partition) struct Recovery<'a> {
     pub taken_in: Option<Foreign>,
     /// The offsets that another writer removed.
     pub removed: Option<Range<Offset>>,
-    /// Whether nobody knows what else was. Every partition has had a durable mark since before it had records.
+    /// Whether the mark is lost, so that nobody knows what else was durable. Every partition has had a durable mark
+    /// since before it had records.
     pub mark_is_lost: bool,
-    /// Why nothing may be changed, beyond what can be seen, where that is so.
+    /// Why nothing may be changed, where that is so.
     pub hands_off: Option<HandsOff>,
     pub verdict: RecoveryVerdict,
     pub put_aside: Vec<PathBuf>,
-    /// What the batches hold that were read.
+    /// The contents of the batches that were read.
     pub contents: Contents,
 }
 
@@ -64,11 +65,11 @@ pub(in crate::partition) struct HandsOff {
     pub unproven: bool,
 }
 
-/// Offsets that another writer gave, and the leader epoch of the last.
+/// Offsets that another writer assigned, and the leader epoch of the last.
 pub(in crate::partition) type Foreign = (Range<Offset>, i32);
 
 impl<'a> Recovery<'a> {
-    /// What the manifest and the mark say, or the closing of a log that was changed since.
+    /// Begins with what the manifest and the mark say, or with the closing record of a log that has changed since.
     pub fn of(
         data_dir: &'a Arc<DataDir>,
         identity: &'a Identity,
@@ -112,7 +113,7 @@ impl<'a> Recovery<'a> {
         !self.data_dir.read_only && self.hands_off.is_none()
     }
 
-    /// Segment files that the manifest does not name go aside, so that nothing dropped ever comes back.
+    /// Puts aside segment files that the manifest does not name, so that nothing dropped ever comes back.
     pub(in crate::partition) fn put_strays_aside(&mut self) -> Result<()> {
         let dir = &self.identity.dir;
         let state = self.data_dir.manifest.state();
@@ -148,7 +149,7 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// What is reported of it, once the replay has come to the log's end.
+    /// The report, once the replay has reached the log's end.
     pub fn report(&self, replay: &Replay) -> PartitionRecovery {
         PartitionRecovery {
             bytes_read: replay.bytes_read,

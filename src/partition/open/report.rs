@@ -21,7 +21,7 @@ pub struct PartitionRecovery {
     pub log_end: Offset,
     /// What was found.
     pub verdict: RecoveryVerdict,
-    /// Segment files that the manifest does not name, or that lay behind a cut: renamed with `.aside`, not removed. Also
+    /// Segment files that the manifest does not name, or that lay past a cut: renamed with `.aside`, not removed. Also
     /// what was cut off a log that had been closed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
     pub put_aside: Vec<PathBuf>,
@@ -33,21 +33,21 @@ pub struct PartitionRecovery {
     /// Files that do not belong to the log and are still where they were, because nothing may be written.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
     pub left_in_place: Vec<PathBuf>,
-    /// Batches that are whole and cannot be read, among those that the opening read: of a codec that this build does not
-    /// contain, or malformed. Everything around them can be read. Of compressed batches it looked at as many as decompress to
-    /// 32 MiB and eight times their own size.
+    /// Batches that are whole and cannot be read, among those that the opening read: of a codec that this build does
+    /// not contain, or malformed. Everything around them can be read. Of compressed batches it checked as many as
+    /// decompress to 32 MiB and eight times their own size.
     pub unreadable: Vec<DamagedRange>,
 }
 
 impl PartitionRecovery {
-    /// What is told of a partition that could not be opened.
+    /// The report about a partition that could not be opened.
     pub(crate) fn not_opened(partition: &TopicPartition, state: &PartitionState, error: &Error) -> Self {
         let end = state.closed.as_ref().map_or(state.log_start, |closed| closed.next_offset);
         let verdict = RecoveryVerdict::NotOpened { kind: error.kind(), reason: error.to_string() };
         PartitionRecovery { verdict, ..Self::whole(partition, end) }
     }
 
-    /// A partition that is whole, of which nothing is to be told.
+    /// A partition that is whole, with nothing else to report.
     pub(in crate::partition) fn whole(partition: &TopicPartition, log_end: Offset) -> Self {
         PartitionRecovery {
             partition: partition.clone(),
@@ -62,7 +62,7 @@ impl PartitionRecovery {
         }
     }
 
-    /// Whether nothing but the end was looked for.
+    /// Whether there is nothing to report but where the log ends.
     pub(crate) fn is_unremarkable(&self) -> bool {
         let other_files = !self.put_aside.is_empty() || !self.left_in_place.is_empty();
         self.verdict == RecoveryVerdict::Whole
@@ -93,7 +93,7 @@ pub enum RecoveryVerdict {
         dropped_bytes: u64,
         /// What was found there.
         reason: String,
-        /// Whole batches behind the cut: appended, but their predecessor did not reach the medium.
+        /// Whole batches past the cut: appended, but their predecessor did not reach the medium.
         whole_batches_beyond: u64,
     },
     /// Bytes that were durable are not what was written. Nothing was removed; the partition accepts no appends.

@@ -12,8 +12,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A segment as the manifest lists it; `unsealed_bytes` of it are readable where it was not sealed. Only what was
-/// rewritten may have gaps.
+/// A segment as the manifest lists it; `unsealed_bytes` of it are readable where it was not sealed. Only a rewritten
+/// segment may have gaps.
 pub(in crate::partition) fn listed(
     data_dir: &DataDir,
     identity: &Identity,
@@ -29,7 +29,7 @@ pub(in crate::partition) fn listed(
         planted!(forget_the_latest_time => latest = Timestamp::NONE);
         segment.set_sealed(&Seal { largest_timestamp: latest, ..*sealed });
     } else if let Some(closed) = state.closed.as_ref().filter(|closed| entry.base < closed.next_offset) {
-        // Those that another writer began lie behind that.
+        // Segments that another writer began lie after that.
         segment.know_place(closed.size, closed.next_offset);
     }
     if entry.sealed.as_ref().is_none_or(|sealed| sealed.generation == 0) {
@@ -65,7 +65,8 @@ pub(in crate::partition) fn all_listed(
     state.segments.iter().map(segment).collect()
 }
 
-/// The segments that a mark's positions lie in learn which offsets come there, where its fields hold the positions.
+/// Tells the segments in which a mark's positions lie which offsets are there, where the mark's fields can hold the
+/// positions.
 pub(in crate::partition) fn know_what_a_mark_says(segments: &[Arc<Segment>], mark: &Mark) {
     let flushed = (mark.flushed_offset, mark.flushed_position);
     let recovered = (mark.recovery_offset, mark.recovery_position);

@@ -1,4 +1,4 @@
-//! Which transactions were aborted, as read-committed readers must know it (KIP-98).
+//! Which transactions were aborted, as read-committed readers must know (KIP-98).
 
 use crate::{
     codec::{checkpoint::LeaderEpochs, index::AbortedTransaction},
@@ -29,8 +29,8 @@ pub fn aborted_between(log: &Log, from: Offset, to: Offset) -> Result<Vec<Aborte
     Ok(found)
 }
 
-/// The aborted transactions whose markers lie in segment `i`. Where its file is not what was written, the data is gone
-/// through, from the nearest snapshot of the producers on.
+/// The aborted transactions whose markers lie in segment `i`. Where its transaction index is not what was written, the
+/// data is read again, from the nearest snapshot of the producers on.
 pub(in crate::partition) fn aborted_in(
     log: &Log,
     segments: &[Arc<Segment>],
@@ -48,7 +48,7 @@ pub(in crate::partition) fn aborted_in(
         let limit = segment.readable();
         let stop = replay.scan(segment, limit, ReadPath::Cache, &mut |_, _| {}, &mut |_| true)?;
         if stop.position < limit {
-            let reason = "what was aborted behind this batch cannot be told";
+            let reason = "the transactions aborted after this batch cannot be determined";
             return Err(Error::corrupt(segment.path(), stop.position, reason));
         }
     }

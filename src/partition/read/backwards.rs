@@ -21,8 +21,8 @@ pub(super) struct SegmentBatches {
     pub batches: Vec<(u64, RecordBatch)>,
 }
 
-/// Some batches before `before`, in the order of offsets, the last of them being the one that ends nearest to it. Empty
-/// when nothing lies before.
+/// Some batches before `before`, in the order of offsets, the last of which ends nearest to it. Empty when nothing lies
+/// before.
 pub(super) fn batches_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<SegmentBatches> {
     retry_after_trim(log, || look_before(log, before, isolation))
 }
@@ -48,7 +48,7 @@ fn look_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<S
     Ok(SegmentBatches::default())
 }
 
-/// A walk towards `before` in a segment, none of whose batches reaches `limit`.
+/// A walk towards `before` in a segment that ends at `limit`.
 struct Walk<'a> {
     segment: &'a Segment,
     limit: Offset,
@@ -71,15 +71,15 @@ impl<'a> Walk<'a> {
         Ok(Walk { segment, limit, before, log_start, position, expected, previous, batches })
     }
 
-    /// The batches of the last part of the walk that has no damage, the last of them being the one that ends nearest to
-    /// `before`, without those that end before `log_start`.
+    /// The batches of the last part of the walk that has no damage, without those that end before `log_start`. The last
+    /// of them ends nearest to `before`.
     ///
     /// # Errors
     ///
     /// `Corrupt` where the batch that ends at `before` is damaged, or where the file ends earlier: what lies before that
     /// is for a later step.
     fn batches(mut self) -> Result<Vec<(u64, RecordBatch)>> {
-        // Not a step behind the last one that is wanted: damage there is no concern of this reader.
+        // Not a step past the last batch that is wanted: damage there is of no concern to this reader.
         while self.expected < self.before {
             let last = self.before.saturating_sub(1);
             if let Some(hole) = self.segment.damage_before(self.position, last) {
@@ -136,7 +136,7 @@ impl<'a> Walk<'a> {
 
     /// Goes past the damage that `error` is about, to the next whole batch; the error where none is wanted.
     fn pass(&mut self, error: Error) -> Result<()> {
-        match whole_behind(self.segment, self.position, self.expected, self.before)? {
+        match whole_after(self.segment, self.position, self.expected, self.before)? {
             Some((position, expected)) => self.begin_again(position, expected),
             None => return Err(error.not_before(self.position)),
         }
@@ -164,7 +164,7 @@ impl<'a> Walk<'a> {
         next.is_some_and(|next| next.base_offset < self.expected)
     }
 
-    /// An error where the batch at `position`, which begins at `base`, is not borne out by those around it.
+    /// An error where the batches around the one at `position`, which begins at `base`, contradict it.
     #[cold]
     fn check_around(&self, position: u64, base: Offset) -> Result<()> {
         match self.segment.fault_of(position, base)? {
@@ -174,8 +174,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Where, behind damage at `position`, a whole batch starts, and its base offset, if that is below `before`.
-fn whole_behind(
+/// The position of the next whole batch after damage at `position`, and its base offset, if that is below `before`.
+fn whole_after(
     segment: &Segment,
     position: u64,
     expected: Offset,

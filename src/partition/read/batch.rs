@@ -1,4 +1,4 @@
-//! A batch as users see it: the records of it that count for its reader.
+//! A batch as users see it: those of its records that its reader asked for.
 
 use crate::{
     codec::{
@@ -111,7 +111,8 @@ impl<'a> Iterator for RecordsOf<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Record<'a>> {
-        // Offsets may not rise in what others wrote: one that is beyond the end says nothing of those after it.
+        // Offsets may not ascend in a batch of another writer: a record beyond the end says nothing about those after
+        // it.
         loop {
             let record = self.records.next()?;
             if record.offset >= self.from && record.offset < self.to {
@@ -134,7 +135,7 @@ impl Iterator for OwnedRecordsOf {
     fn next(&mut self) -> Option<OwnedRecord> {
         let mut records = self.batch.records.iter_from(self.cursor);
         let (from, to) = (self.batch.from, self.batch.to);
-        // As `RecordsOf`: offsets may not rise in what others wrote.
+        // As in `RecordsOf`: offsets may not ascend in a batch of another writer.
         let found = records.by_ref().find(|record| record.offset >= from && record.offset < to);
         self.cursor = records.cursor();
         found.map(|record| OwnedRecord::of(&self.batch.records, record))

@@ -1,4 +1,4 @@
-//! What a partition is iterated by: its batches in both directions, and its records one by one.
+//! The iterators over a partition: its batches in both directions, and its records one by one.
 //!
 //! An iterator ends after an error, and keeps the log open as long as it is held.
 
@@ -88,7 +88,7 @@ impl BackwardBatches {
         BackwardBatches { log, before, held: SegmentBatches::default(), failed: false, _keeper: keeper }
     }
 
-    /// The offset before which the next batch lies; after damage, the offset where that begins.
+    /// The offset before which the next batch lies; after damage, the offset where the damage begins.
     pub fn before(&self) -> Offset {
         self.before
     }

@@ -1,8 +1,8 @@
 //! Finding records by time (Kafka's ListOffsets).
 //!
-//! What is always true: an answer stands on every record before it. What a segment holds is known from its seal, or from
-//! indexes that were built when all of it was there, so that damage hides nothing that they rule out. Where neither
-//! says enough, the records themselves are gone through, and damage on the way is the answer.
+//! What is always true: an answer takes every record before it into account. The times in a segment are known from its
+//! seal, or from indexes that were built when all of it was there, so damage hides nothing that these rule out. Where
+//! neither says enough, the records themselves are read, and damage on the way is the answer.
 
 use crate::{
     codec::batch::BatchHeader,
@@ -30,20 +30,20 @@ pub struct OffsetAndTimestamp {
     pub leader_epoch: i32,
 }
 
-/// Refuses a time before 1970, as Kafka does: no record has one, and a sign is mostly a slip.
+/// Refuses a time before 1970, as Kafka does: no record has one, and a minus sign is mostly a slip.
 pub fn check_time(time: Timestamp) -> Result<()> {
     if time.as_millis() >= 0 {
         return Ok(());
     }
     let reason = format!(
-        "records are found by times in milliseconds since 1970, and {time} is none; to begin with the first record, read from the log start"
+        "records are found by times in milliseconds since 1970, which {time} is not; to begin with the first record, read from the log start"
     );
     Err(Error::InvalidArgument { reason })
 }
 
-/// The first record at or after the log start whose timestamp is `timestamp` or later, below the bound of `isolation`. It
-/// is looked for in the first segment whose largest timestamp is late enough and, unlike in Kafka, in the next such one
-/// where the record with that timestamp lies before the log start.
+/// The first record at or after the log start whose timestamp is `timestamp` or later, below the bound of `isolation`.
+/// The search looks in the first segment whose largest timestamp is late enough and, unlike Kafka's, in the next such
+/// segment where the record with that timestamp lies before the log start.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub fn offset_of_max_timestamp(log: &Arc<Log>) -> Result<Option<OffsetAndTimesta
     finding(log, || look_for_max_timestamp(log))
 }
 
-/// As [`retry_after_trim`]; that nothing was found counts only where nothing was removed in between.
+/// As [`retry_after_trim`], but an empty answer counts only where nothing was removed in between.
 fn finding(
     log: &Log,
     look: impl Fn() -> Result<Option<OffsetAndTimestamp>>,
@@ -84,7 +84,7 @@ fn look_for_timestamp(
     let segments = log.segments.snapshot();
     let (log_start, log_end) = (log.offsets.log_start(), log.offsets.log_end());
     for (i, segment) in segments.iter().enumerate() {
-        // Of a log that somebody else writes, segments may be known beyond its end.
+        // In a log that another process writes, segments beyond its end may be known.
         let end = end_of(&segments, i, log_end).min(log_end);
         if end <= segment.base().max(log_start) {
             continue;
@@ -130,7 +130,7 @@ fn look_for_max_timestamp(log: &Arc<Log>) -> Result<Option<OffsetAndTimestamp>> 
         if end.min(bound) <= segment.base().max(start) {
             continue;
         }
-        // The index also knows of records that cannot be read any more, or not yet.
+        // The index also covers records that can no longer be read, or not yet.
         let largest = if segment.base() >= start && end <= bound {
             largest_timestamp_of(log, segment, end)?
         } else {
@@ -167,7 +167,7 @@ fn all_from(log: &Arc<Log>, from: Offset) -> VisibleBatches {
     VisibleBatches::new(Arc::clone(log), IsolationLevel::ReadUncommitted, from).with_hidden_ones()
 }
 
-/// The largest timestamp of the records at these offsets, by looking at them.
+/// The largest timestamp of the records at these offsets, by reading them.
 fn largest_between(log: &Arc<Log>, offsets: Range<Offset>) -> Result<Timestamp> {
     let mut largest = Timestamp::NONE;
     let mut batches = all_from(log, offsets.start).in_steps_of(Step::LARGEST);
@@ -179,7 +179,7 @@ fn largest_between(log: &Arc<Log>, offsets: Range<Offset>) -> Result<Timestamp> 
             largest = header.max_timestamp;
             batches.pass();
         } else if let Some(batch) = batches.next()? {
-            // Of the batch that the log start cuts, only what comes after it counts.
+            // Of the batch that the log start cuts, only the records after it count.
             let counted = batch.records.iter().filter(|record| record.offset >= offsets.start);
             largest = counted.map(|record| record.timestamp).fold(largest, Timestamp::max);
         }

@@ -1,7 +1,7 @@
-//! Errors about batches that cannot be read: file, position, and the offset where reading goes on.
+//! Errors about batches that cannot be read: file, position, and the offset where reading continues.
 //!
-//! Every reader takes them from here, and the log remembers the first one for its health. Damage that a reader comes to
-//! is completed by [`record`]; a batch that is whole, and whose content cannot be read, is decoded by [`decode`].
+//! Every reader takes them from here, and the log remembers the first one for its health. [`record`] completes the
+//! error of damage that a reader meets; [`decode`] decodes a batch, and reports one that is whole and cannot be read.
 
 use crate::{
     codec::{
@@ -73,14 +73,14 @@ pub(super) fn unreadable(
     let next_offset = header.next_offset();
     let error = error.in_file(path, position);
     if let Error::Io { operation, path, source } = &error {
-        // There was no memory for it: that is no damage, and may be otherwise for somebody else.
+        // Too little memory is not damage, and another reader may have enough.
         let text = format!("{source}; reading can go on at offset {next_offset}");
         return Error::io(operation, path, io::Error::new(source.kind(), text));
     }
     remember(log, error.going_on_at(next_offset), header.base_offset)
 }
 
-/// Remembers damage that a reader at offset `from` has come to, and completes its error.
+/// Remembers damage that a reader at offset `from` has met, and completes its error.
 pub fn record<T>(log: &Log, result: Result<T>, from: Offset) -> Result<T> {
     match result {
         Err(error @ Error::Corrupt { .. }) => Err(remember(log, error, from)),
@@ -97,7 +97,7 @@ fn remember(log: &Log, error: Error, from: Offset) -> Error {
     error
 }
 
-/// The same error, and where beyond `from` reading goes on.
+/// The same error, with the offset beyond `from` where reading continues.
 fn with_a_way_past(log: &Log, error: Error, from: Offset) -> Error {
     let Error::Corrupt { path, position, next_offset: None, .. } = &error else { return error };
     let segments = log.segments.snapshot();
@@ -120,13 +120,13 @@ fn next_whole_batch(
     from: Offset,
 ) -> Option<Offset> {
     let segment = segments.get(i)?;
-    // Segments may be known that lie after the end of the log, where what leads to them is torn.
+    // Segments after the end of the log may be known, where the data that leads to them is torn.
     let log_end = log.offsets.log_end();
     let mut ends = segments.iter().skip(i + 1).map(|next| next.base().min(log_end)).chain([log_end]);
     let ceiling = ends.find(|end| *end > from)?;
     let expected = from.max(segment.base());
     let mut scanner = segment.scanner(segment.readable(), position, expected).below(ceiling);
-    // What cannot be read has nothing to go on at.
+    // A part that cannot be read has no batch to continue at.
     while let Ok(Some(_)) = scanner.resync() {
         if scanner.expected() > from {
             return Some(scanner.expected());
@@ -135,7 +135,7 @@ fn next_whole_batch(
     Some(ceiling)
 }
 
-/// Up to which offset everything before the damage that `error` names is whole.
+/// The offset up to which everything before the damage that `error` names is whole.
 #[cold]
 pub(super) fn whole_up_to(log: &Log, error: &Error) -> Option<Offset> {
     let Error::Corrupt { path, position, .. } = error else { return None };

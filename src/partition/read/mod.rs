@@ -1,7 +1,7 @@
 //! Reading a log: forwards, backwards, by time, and which records a reader may see.
 //!
-//! From the ground up: errors and looks made again (`damage`, `retry`), aborted transactions, whole batches
-//! (`reader`, `backwards`), the batches that a reader may see (`visible`), and what users get of them.
+//! From the ground up: errors and retries (`damage`, `retry`), aborted transactions, whole batches (`stretch`,
+//! `reader`, `backwards`), the batches that a reader may see (`visible`), and what users get of them.
 
 pub mod aborted;
 pub mod backwards;

@@ -1,10 +1,9 @@
 //! Reading: whole record batches, without a copy and without waiting for the writer.
 //!
-//! A [`LogReader`] stands at an offset. Each fetch takes the segments as they are, finds its place (it remembers where the
-//! last fetch ended), asks for a stretch of published bytes at once and hands out its batches as slices of it. Every
-//! batch is checked before it is handed out: its shape, its place in the order, its checksum.
+//! A [`LogReader`] stands at an offset. Each fetch takes the segments as they are, finds its place (it remembers where
+//! the last fetch ended), and takes whole batches out of one stretch of published bytes (`stretch`).
 //!
-//! A fetch that fails while segments are replaced takes the new list and looks again: a file that lost its name is no damage.
+//! A fetch that fails while segments are replaced takes the new list and looks again: a file that lost its name is not damage.
 
 use crate::{
     codec::batch::RecordBatch,
@@ -24,7 +23,7 @@ use crate::{
 };
 use std::{collections::VecDeque, ops::Range, path::Path, sync::Arc};
 
-/// For so many batches a reader keeps room between two fetches.
+/// Capacity that a reader keeps between two fetches, in batches.
 const KEPT: usize = 64;
 
 /// How much the fetches of one reader ask for, in bytes: little at first, for a reader that wants one record, and twice as
@@ -47,7 +46,7 @@ impl Step {
         Step { bytes, first: bytes, largest: bytes }
     }
 
-    /// From the first step on.
+    /// The same steps, from the first on.
     #[must_use]
     pub fn again(self) -> Self {
         Step { bytes: self.first, ..self }
@@ -67,10 +66,10 @@ impl Default for Step {
     }
 }
 
-/// What a fetch is to bring.
+/// What a fetch asks for.
 struct FetchRequest<'a> {
     segments: &'a [Arc<Segment>],
-    /// The version of the list: it is that one, or a later one.
+    /// The version of the list; the list may be a later one.
     version: u64,
     bound: Offset,
     max_bytes: u64,
@@ -84,7 +83,7 @@ pub struct LogReader {
     next_offset: Offset,
     /// Where `next_offset` lies, as the last fetch left it.
     place: Option<ResumePoint>,
-    /// What the next batches go into: empty, and with the room of one that was given back.
+    /// The queue for the next batches: empty, with the capacity of one that was given back.
     queue: VecDeque<RecordBatch>,
 }
 
@@ -98,7 +97,7 @@ struct ResumePoint {
 }
 
 impl LogReader {
-    /// A reader that begins at `offset`. Whether that can be read is found out by the first fetch.
+    /// A reader that begins at `offset`. The first fetch finds out whether that can be read.
     pub fn new(log: Arc<Log>, isolation: IsolationLevel, offset: Offset) -> Self {
         LogReader { log, isolation, next_offset: offset, place: None, queue: VecDeque::new() }
     }
@@ -108,19 +107,19 @@ impl LogReader {
         &self.log
     }
 
-    /// The file of the batches that the last fetch has brought.
+    /// The file of the batches of the last fetch.
     pub fn path(&self) -> &Path {
         self.place.as_ref().map_or(&self.log.identity.dir, |place| place.segment.path())
     }
 
-    /// Goes elsewhere.
+    /// Moves to `offset`.
     pub fn seek(&mut self, offset: Offset) {
         self.next_offset = offset;
         self.place = None;
     }
 
     /// About `max_bytes` of whole batches from the reader's place on, at least one where there is one; nothing at the
-    /// end. The reader then stands behind them.
+    /// end. The reader then stands after them.
     ///
     /// # Errors
     ///
@@ -132,8 +131,8 @@ impl LogReader {
         damage::record(&self.log, fetched, self.next_offset)
     }
 
-    /// What has failed may have been read by a list of segments, of that version or a later one, that is not true any
-    /// more, or be behind a writer that this log only follows.
+    /// Repeats a fetch that failed: the list of segments that it read by, of that version or a later one, may not be true any
+    /// more, or this log follows a writer and may have fallen behind it.
     #[cold]
     fn fetch_again(&mut self, max_bytes: u64, version: u64, error: Error) -> Result<Fetched> {
         let (from, mut version, mut error) = (self.next_offset, version, error);
@@ -154,8 +153,8 @@ impl LogReader {
         Err(error)
     }
 
-    /// Takes back the queue of a fetch whose batches are done with, if it is small: who follows a log's end needs it again
-    /// for every batch.
+    /// Takes back the queue of a fetch whose batches are done with, if it is small: a reader at the end of the log
+    /// needs it again for every batch.
     #[inline]
     pub fn reuse(&mut self, mut queue: VecDeque<RecordBatch>) {
         if queue.capacity() > self.queue.capacity() && queue.capacity() <= KEPT {
@@ -204,7 +203,8 @@ impl LogReader {
     fn with_aborted(&mut self, mut fetched: Fetched, from: Offset, max_bytes: u64) -> Result<Fetched> {
         let aborted = aborted_between(&self.log, from, fetched.next_offset);
         if from < self.log.offsets().log_start() {
-            // What knew the aborted transactions was removed meanwhile, and the batches must not be shown without.
+            // The segments that list the aborted transactions were removed in between, and the batches must not be
+            // shown without them.
             self.seek(from);
             return self.fetch_now(max_bytes);
         }
@@ -215,7 +215,7 @@ impl LogReader {
     fn fetch_below(&mut self, bound: Offset, max_bytes: u64) -> Result<Fetched> {
         let version = self.log.segments.version();
         let begun = match self.place.take() {
-            // Who follows a log's end needs no list.
+            // A reader at the end of the log needs no list.
             Some(ResumePoint { segment, position, last_in })
                 if last_in == Some(version) && position < segment.readable() =>
             {
@@ -233,7 +233,7 @@ impl LogReader {
             }
         };
         match begun {
-            // Damage on the way may only have hidden what is asked for.
+            // Damage on the way may merely have hidden the batch that is asked for.
             Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {
                 let segments = self.log.segments.snapshot();
                 let goal = FetchRequest { segments: &segments, version, bound, max_bytes };
@@ -264,7 +264,7 @@ impl LogReader {
     }
 
     /// Fetches from `position` of segment `at` on, or from the start of the next segment with data. The batch there
-    /// begins at `expected`, or behind it where offsets may be missing.
+    /// begins at `expected`, or after it where offsets may be missing.
     fn fetch_at(
         &mut self,
         goal: &FetchRequest<'_>,
@@ -304,7 +304,7 @@ impl LogReader {
         Err(self.missing(goal))
     }
 
-    /// Records below the bound are not there.
+    /// The error about records below the bound that are not there.
     fn missing(&self, goal: &FetchRequest<'_>) -> Error {
         let last = floor(goal.segments, self.next_offset).and_then(|i| goal.segments.get(i));
         match last {
@@ -339,12 +339,12 @@ impl LogReader {
     }
 }
 
-/// Takes back the last batch of a fetch, which ends at `behind`, where that one, and not the one that follows, is wrong
+/// Takes back the last batch of a fetch, which ends at `end`, where that batch, and not the one after it, is wrong
 /// about the offsets that both claim.
 #[cold]
-fn take_back(fetched: &mut Fetched, segment: &Segment, behind: u64) -> Result<()> {
+fn take_back(fetched: &mut Fetched, segment: &Segment, end: u64) -> Result<()> {
     let Some(header) = fetched.batches.back().map(|batch| *batch.header()) else { return Ok(()) };
-    let position = behind - header.size();
+    let position = end - header.size();
     let Some(reason) = segment.fault_of(position, header.base_offset)? else { return Ok(()) };
     fetched.batches.pop_back();
     fetched.bytes -= header.size();

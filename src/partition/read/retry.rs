@@ -1,4 +1,5 @@
-//! Looks that are made again, because what they have met may be the work of a removal, or of a writer in another process.
+//! Looks into the files that are repeated, because they may have met the work of a removal, or of a writer in another
+//! process.
 
 use crate::{
     error::{Error, Result},
@@ -6,10 +7,11 @@ use crate::{
     types::Offset,
 };
 
-/// How often is looked again behind a writer that goes on: files that show something else each time are not its work.
+/// How often a look is repeated beside a writer that keeps writing: files that show something else each time are not
+/// its work.
 pub(super) const LOOKS: usize = 16;
 
-/// Runs `look`, which reads segments, again where it failed and retention has taken one of them away in between;
+/// Runs `look`, which reads segments, and repeats it where it failed and retention has removed one of them in between;
 /// `Closed` where the topic was deleted.
 pub(super) fn retry_after_trim<T>(log: &Log, look: impl Fn() -> Result<T>) -> Result<T> {
     let mut looks = 0;
@@ -24,7 +26,7 @@ pub(super) fn retry_after_trim<T>(log: &Log, look: impl Fn() -> Result<T>) -> Re
             state() != before
         };
         match look() {
-            // What failed may be a segment that is gone; a missing file is told as damage.
+            // The failure may be a segment that is gone; a missing file is reported as damage.
             Err(Error::Io { .. } | Error::Corrupt { .. } | Error::OffsetOutOfRange { .. })
                 if looks < LOOKS && has_changed() => {}
             Err(Error::Io { .. } | Error::Corrupt { .. })
@@ -38,10 +40,10 @@ pub(super) fn retry_after_trim<T>(log: &Log, look: impl Fn() -> Result<T>) -> Re
     }
 }
 
-/// For a log that is only followed, after a look that has failed: takes in what the writer did, and says whether to look
-/// again. What was found missing or damaged may have been removed, or replaced; the `first` look is tried again in any
-/// case, for another thread may have followed the writer in between. Where the writer cannot be followed, the caller
-/// gets the error of its own look.
+/// After a failed look at a log that follows a writer: catches up with the writer, and says whether to look again. What
+/// was found missing or damaged may have been removed, or replaced; the `first` look is repeated in any case, for
+/// another thread may have caught up in between. Where the writer cannot be followed, the caller gets the error of its
+/// own look.
 #[cold]
 pub(super) fn was_left_behind(log: &Log, first: bool) -> bool {
     planted!(believe_a_list_that_may_be_old => return false);
@@ -50,7 +52,7 @@ pub(super) fn was_left_behind(log: &Log, first: bool) -> bool {
     }
     let state = || (log.segments.version(), log.offsets.log_start());
     let before = state();
-    // Where that fails, it may have been for another partition's sake.
+    // A failure here may concern another partition.
     let _ = log.data_dir.follow_writer();
     first || state() != before
 }

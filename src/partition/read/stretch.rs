@@ -25,7 +25,7 @@ pub struct Fetched {
     pub batches: VecDeque<RecordBatch>,
     /// The transactions aborted in this stretch, for read-committed readers.
     pub aborted: Vec<AbortedTransaction>,
-    /// The offset behind the last batch.
+    /// The offset after the last batch.
     pub next_offset: Offset,
     /// The bytes of the batches.
     pub bytes: u64,
@@ -40,7 +40,7 @@ enum Trust {
     Pages,
     /// Nothing yet: its own checksum must.
     Checksum,
-    /// It begins in a page, which begins here, that did not pass.
+    /// It begins in a page that did not pass; the page begins here.
     Nothing(u64),
 }
 
@@ -58,11 +58,11 @@ impl Trust {
 /// The offsets of one stretch of a segment.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
-    /// Where its first batch begins, or does not begin before.
+    /// Where its first batch begins, or not before where offsets may be missing.
     pub expected: Offset,
     /// Where readers stop.
     pub bound: Offset,
-    /// What no batch of the segment reaches.
+    /// No batch of the segment ends beyond it.
     pub limit: Offset,
 }
 
@@ -169,14 +169,14 @@ fn offset_in(fetched: &Fetched) -> usize {
     usize::try_from(fetched.bytes).unwrap_or(usize::MAX)
 }
 
-/// Where a batch was found.
+/// A batch that was found in a segment, and is not checked yet.
 struct BatchCandidate<'a> {
     log: &'a Log,
     segment: &'a Segment,
     position: u64,
-    /// The offset that it begins at, or behind where offsets may be missing.
+    /// The offset that it begins at, or after it where offsets may be missing.
     expected: Offset,
-    /// The offset that no batch of the segment reaches.
+    /// No batch of the segment ends beyond this offset.
     limit: Offset,
 }
 
@@ -219,7 +219,7 @@ impl BatchCandidate<'_> {
         })
     }
 
-    /// Whether the fields that a batch's checksum does not cover, and that are in their place, can be nothing else.
+    /// Whether the fields that the batch's checksum does not cover can have no other values.
     fn is_certain(&self, header: &BatchHeader, next_offset: Offset) -> bool {
         !self.segment.may_have_gaps()
             || (header.base_offset == next_offset
@@ -228,8 +228,8 @@ impl BatchCandidate<'_> {
 }
 
 /// About `max_bytes` from `position` on, and what vouches for them. A stretch ends before the first page that is not
-/// what was written; one that begins in such a page ends with it. It ends before known damage, which may be that the file
-/// has no bytes there.
+/// what was written; one that begins in such a page ends with it. It also ends before known damage, where the file may
+/// have no bytes.
 fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64) -> Result<(Bytes, Trust)> {
     let readable = segment.next_damage(position).map_or(readable, |hole| hole.min(readable));
     let end = readable.min(position.saturating_add(max_bytes.max(HEADER_LEN as u64)));
@@ -239,7 +239,7 @@ fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64)
         PagesVerdict::Bad(page) if page.start >= position + HEADER_LEN as u64 => (page.start, Trust::Pages),
         PagesVerdict::Bad(page) => (end.min(page.end), Trust::Nothing(page.start)),
     };
-    // A header that straddles a bad page's end is wanted whole; its batch then answers for itself.
+    // A header that straddles a bad page's end is read whole; the batch's own checksum then decides.
     let end = end.max(position + HEADER_LEN as u64).min(readable);
     Ok((segment.bytes(position..end)?, trust))
 }
@@ -252,7 +252,7 @@ fn whole(segment: &Segment, place: u64, size: u64, readable: u64) -> Result<Byte
     segment.bytes(place..place + size)
 }
 
-/// The leader epoch of `offset` by its checkpoint. Asked only where damage was found.
+/// The leader epoch of `offset` by its checkpoint. Needed only where damage was found.
 fn epoch_on_disk(log: &Log, offset: Offset) -> Option<i32> {
     read_epochs(&*log.data_dir.env, &log.identity.dir, Offset::MAX).epoch_for(offset)
 }

@@ -1,20 +1,21 @@
-//! The door to what a log holds, for those who read it: batches that a reader may see, decoded.
+//! The door to the contents of a log: the batches that a reader may see, decoded.
 //!
-//! [`VisibleBatches`] is a place in a log and an isolation. Iterators, consumers, tables and look-ups by time read through
-//! it; walks towards the beginning take the same decision from [`shows_records`] and [`decode`](damage::decode). None of
-//! them looks at a header to see whom a batch is for.
+//! [`VisibleBatches`] is a place in a log and an isolation. Iterators, consumers, tables and look-ups by time read
+//! through it; walks towards the beginning take the same decision from [`shows_records`] and
+//! [`decode`](damage::decode). None of them looks at a header to decide who may see a batch.
 //!
 //! * **What is seen.** Readers stop at the bound of their isolation (`Offsets::bound`): the high watermark, or the last
-//!   stable offset. Below it they see every batch with records in the order of offsets, but control batches, and for
-//!   read-committed readers those of aborted transactions. Each comes once.
+//!   stable offset. Below it they see every batch with records in the order of offsets, except control batches and, for
+//!   read-committed readers, those of aborted transactions. Each comes once.
 //! * **From where.** A batch that begins before the reader's position is given whole; [`VisibleBatch::from`] says which of
 //!   its records count.
-//! * **Position.** It moves past a batch when that is given or passed over as hidden, never by an error.
+//! * **Position.** It moves past a batch when the batch is given, or passed over as hidden, and never because of an
+//!   error.
 //! * **At the end** the answer is `None`, and the next call looks again. It takes no lock and waits for nobody.
 //! * **After an error** the reader stands where it stood: the next call meets the same error, unless it was moved by
-//!   [`seek`](VisibleBatches::seek). The error of a batch that cannot be read, whether its bytes are not what was written
-//!   or its content is malformed, names the file, the position in it and the offset where reading goes on, and the log's
-//!   health reports it. `OffsetOutOfRange` says that the position is not in the log, or not any more.
+//!   [`seek`](VisibleBatches::seek). The error of a batch that cannot be read, whether its bytes are not what was
+//!   written or its content is malformed, names the file, the position in it and the offset where reading continues,
+//!   and the log's health reports it. `OffsetOutOfRange` says that the position is not in the log, or not any more.
 //! * **Cost.** A batch of records that are not compressed is a slice of its segment: nothing is copied. Steps are small at
 //!   first and double, unless the caller chose one.
 //!
@@ -39,7 +40,7 @@ use crate::{
 };
 use std::{collections::VecDeque, sync::Arc};
 
-/// Whether a batch has records for a reader who must not see those of `aborted` transactions (KIP-98). Control batches
+/// Whether a batch has records for a reader that must not see those of `aborted` transactions (KIP-98). Control batches
 /// are shown to nobody.
 pub(super) fn shows_records(header: &BatchHeader, aborted: &[AbortedTransaction]) -> bool {
     let is_aborted = || {
@@ -86,7 +87,7 @@ pub struct VisibleBatches {
 }
 
 impl VisibleBatches {
-    /// The batches from offset `from` on. Whether that can be read is found out by the first call.
+    /// The batches from offset `from` on. The first call finds out whether that can be read.
     pub fn new(log: Arc<Log>, isolation: IsolationLevel, from: Offset) -> Self {
         VisibleBatches {
             reader: LogReader::new(log, isolation, from),
@@ -99,7 +100,7 @@ impl VisibleBatches {
         }
     }
 
-    /// Hides nothing below the bound: for those who ask about batches, as look-ups by time do in Kafka.
+    /// Hides nothing below the bound: for callers that ask about batches, as look-ups by time do in Kafka.
     #[must_use]
     pub fn with_hidden_ones(self) -> Self {
         VisibleBatches { hides: false, ..self }
@@ -126,7 +127,7 @@ impl VisibleBatches {
         self.fetched.is_empty()
     }
 
-    /// Goes elsewhere.
+    /// Moves to `offset`.
     pub fn seek(&mut self, offset: Offset) {
         self.reader.seek(offset);
         self.step = self.step.again();
@@ -134,7 +135,7 @@ impl VisibleBatches {
         unless_planted!(a_seek_keeps_what_was_fetched => self.fetched.clear());
     }
 
-    /// The next batch, which is not decoded, and stays the next one.
+    /// The header of the next batch, which stays the next one.
     pub fn peek(&mut self) -> Result<Option<&BatchHeader>> {
         loop {
             let Some(batch) = self.fetched.front() else {

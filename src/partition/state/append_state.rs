@@ -6,8 +6,8 @@
 //! any       ----refuse--->  Refused    closed, deleted, damaged, poisoned: for good
 //! ```
 //!
-//! The log keeps it under its writer's lock. Everything in here is arithmetic on values: files are written by those who
-//! hold the lock, before or after they change the state.
+//! The log keeps it under its writer's lock. Everything in here is arithmetic on values: files are written by the
+//! holder of the lock, before or after it changes the state.
 
 use crate::{
     codec::{
@@ -26,7 +26,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 /// What the writer of a log holds.
 #[derive(Debug)]
 pub(in crate::partition) enum AppendState {
-    /// Nothing was appended since the opening; this is how the last life ended.
+    /// Nothing was appended since the opening; this is how the log was closed.
     Unloaded {
         /// The active segment's bytes.
         size: u64,
@@ -39,7 +39,7 @@ pub(in crate::partition) enum AppendState {
     Refused(Error),
 }
 
-/// How far a log that is loaded has come.
+/// How far a loaded log has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::partition) enum Stage {
     /// The opening had to read the tail, and nothing was written since.
@@ -59,7 +59,7 @@ impl AppendState {
         *self = AppendState::Loaded { active: Box::new(active), stage: Stage::Open };
     }
 
-    /// The first change of this life begins.
+    /// The first change after the opening begins.
     pub fn open(&mut self) {
         if let AppendState::Loaded { stage, .. } = self {
             *stage = Stage::Open;
@@ -71,7 +71,7 @@ impl AppendState {
         *self = AppendState::Refused(error);
     }
 
-    /// Refuses with `Poisoned`, unless it refuses already. Returns what callers meet from now on.
+    /// Refuses with `Poisoned`, unless it refuses already. Returns the error that callers get from now on.
     pub fn poison(&mut self, dir: &Path, cause: &Error) -> Error {
         if let AppendState::Refused(error) = self {
             return error.clone();
@@ -99,7 +99,7 @@ impl AppendState {
         matches!(self, AppendState::Loaded { stage: Stage::Recovered, .. })
     }
 
-    /// What is appended to, where something was written in this life.
+    /// The active segment, where something was written since the opening.
     pub fn opened(&mut self) -> Option<&mut Active> {
         match self {
             AppendState::Loaded { active, stage: Stage::Open } => Some(active),
@@ -107,7 +107,7 @@ impl AppendState {
         }
     }
 
-    /// What is, or would be, appended to, where it is in memory.
+    /// The active segment, where it is in memory.
     pub fn loaded(&mut self) -> Option<&mut Active> {
         match self {
             AppendState::Loaded { active, .. } => Some(active),
@@ -119,7 +119,7 @@ impl AppendState {
 /// The active segment, and what an append must know beside it.
 #[derive(Debug)]
 pub(in crate::partition) struct Active {
-    /// The settings in force, here too: an append takes no lock for them.
+    /// The settings in force, repeated here so that an append takes no lock for them.
     pub config: Arc<LogConfig>,
     pub segment: ActiveSegment,
     /// Whether its index has no room for one more entry.
@@ -204,8 +204,8 @@ impl Active {
         Ok(())
     }
 
-    /// Whether what was appended must be durable before it is acknowledged: by the topic's durability, or because enough
-    /// records have come together (flush.messages).
+    /// Whether an append must be durable before it is acknowledged: because of the topic's durability, or because
+    /// enough records have come together (flush.messages).
     pub fn must_flush(&self) -> bool {
         self.config.durability == Durability::Flushed
             || self.config.flush_messages.is_some_and(|limit| self.since_flush >= limit)
@@ -223,7 +223,7 @@ impl Active {
         }
     }
 
-    /// The log begins at `log_start` now, in the segment at `first`: what came before is not remembered.
+    /// The log begins at `log_start` now, in the segment at `first`: what came before is forgotten.
     pub fn trim(&mut self, log_start: Offset, first: Offset) {
         self.pending.retain(|seal| seal.segment.base() >= first);
         self.sidecars_dirty |= self.epochs.truncate_from_start(log_start);
@@ -235,7 +235,7 @@ impl Active {
     }
 }
 
-/// How much earlier than `segment.ms` says a segment is rolled, at random.
+/// How much earlier than `segment.ms` a segment is rolled, drawn at random.
 pub(in crate::partition) fn draw_jitter(config: &LogConfig, random: u64) -> Duration {
     let limit = config.segment_jitter.min(config.segment_time);
     match u64::try_from(limit.as_millis()) {

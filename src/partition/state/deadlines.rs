@@ -1,7 +1,7 @@
 //! When a log wants something done in the background: a flush, a checkpoint.
 //!
-//! An append sets a time once, and rings the log's [`Alarm`]; the rooms above see to it that somebody comes then. Looking
-//! costs two loads.
+//! An append sets a time once, and rings the log's [`Alarm`]; the rooms above see to it that the work is done then.
+//! Checking the time costs two loads.
 
 use crate::{
     env::sync::{AtomicU64, OnceLock, Ordering},
@@ -19,15 +19,15 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 const NEVER: u64 = u64::MAX;
 
-/// Called with a time on the monotonic clock at which a log has something to do, maybe under the log's locks. It must not
-/// call the log, nor wait.
+/// Called, perhaps under the log's locks, with the time on the monotonic clock at which a log has something to do. It
+/// must neither call the log nor wait.
 pub type Alarm = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::partition) enum Due {
     Flush,
-    /// Which flushes first.
+    /// It flushes first.
     Checkpoint,
 }
 
@@ -36,7 +36,7 @@ pub(in crate::partition) struct Deadlines {
     flush: AtomicU64,
     checkpoint: AtomicU64,
     alarm: OnceLock<Alarm>,
-    /// How often somebody looked.
+    /// How often a caller looked.
     #[cfg(all(test, feature = "sim"))]
     pub(in crate::partition) looks: crate::env::sync::AtomicUsize,
 }
@@ -72,7 +72,7 @@ impl Deadlines {
         if since_checkpoint >= CHECKPOINT_BYTES {
             self.checkpoint_now();
         }
-        // A `Flushed` topic has nothing that waits; what recovery would read of it is bounded by its size.
+        // In a `Flushed` topic nothing waits, and what a recovery would read of it is bounded by `CHECKPOINT_BYTES`.
         if config.durability == Durability::Flushed {
             return;
         }
@@ -93,7 +93,7 @@ impl Deadlines {
         self.ring();
     }
 
-    /// A flush is due when `config` lets nothing wait longer that is there at `now`.
+    /// A flush is due when `config` lets data that is there at `now` wait no longer.
     pub(in crate::partition) fn flush_soon(&self, config: &LogConfig, now: Duration) {
         if let Some(within) = flush_within(config) {
             self.flush_at(now.saturating_add(within));
@@ -101,7 +101,7 @@ impl Deadlines {
         }
     }
 
-    /// A checkpoint is due at once.
+    /// A checkpoint is due now.
     pub(in crate::partition) fn checkpoint_now(&self) {
         if self.checkpoint.swap(0, Ordering::SeqCst) != 0 {
             self.ring();
@@ -123,7 +123,7 @@ impl Deadlines {
         self.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
     }
 
-    /// Takes what is due at `now`, before it is done: what comes up from here on is due again.
+    /// Takes the work that is due at `now`, before it is done: work that comes up from here on is due again.
     pub(in crate::partition) fn take(&self, now: Duration) -> Option<Due> {
         let is_due = |time: &AtomicU64| time.load(Ordering::SeqCst) <= micros(now);
         let due = match (is_due(&self.checkpoint), is_due(&self.flush)) {
@@ -138,7 +138,7 @@ impl Deadlines {
         Some(due)
     }
 
-    /// From now on `alarm` is rung for every time that comes up, and for the one that is set.
+    /// From now on `alarm` is rung for every time that is set, and for the one that is set already.
     pub(in crate::partition) fn connect(&self, alarm: Alarm) {
         let _ = self.alarm.set(alarm);
         self.ring();

@@ -1,7 +1,7 @@
-//! How far a log is durable, who is making it more so, and what its mark says of that.
+//! How far a log is durable, whether a flush is running, and what the mark says of both.
 //!
-//! The protocol is told in `write/flush.rs`; this is the state it goes through. Its lock is held while the mark's slot is
-//! written, so that the slot never says less than it did.
+//! The protocol is described in `write/flush.rs`; this is its state. The lock is held while the mark's slot is written,
+//! so that the slot never says less than it did.
 
 use crate::{
     codec::mark::Mark,
@@ -10,7 +10,7 @@ use crate::{
     types::Offset,
 };
 
-/// Who flushes, and how far it got.
+/// Whether a flush is running, and how far the last ones got.
 #[derive(Debug)]
 pub(in crate::partition) struct Flusher {
     state: Mutex<FlushState>,
@@ -25,11 +25,11 @@ struct FlushState {
     running: bool,
     failed: Option<Error>,
     mark: Mark,
-    /// Whether what the slot says is older than `mark`, or nothing.
+    /// Whether the slot says less than `mark`, or nothing.
     behind: bool,
 }
 
-/// What becomes of the wish for a flush.
+/// The answer to a request for a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::partition) enum Request {
     /// There is nothing to do.
@@ -67,7 +67,7 @@ impl Flusher {
         self.state.lock().mark
     }
 
-    /// Whether a mark could not be written, and none since.
+    /// Whether the last mark could not be written.
     pub fn is_behind(&self) -> bool {
         self.state.lock().behind
     }
@@ -77,14 +77,14 @@ impl Flusher {
         self.state.lock().running
     }
 
-    /// Somebody wants everything below `end` durable. The one who is to lead must end its turn.
+    /// Asks for everything below `end` to be durable. A caller that is to lead must end its turn.
     ///
     /// # Errors
     ///
-    /// That of the flush that failed, for what was not durable before it.
+    /// That of the flush that failed, unless `end` was durable before it.
     pub fn request(&self, end: Offset) -> Result<Request> {
         let mut state = self.state.lock();
-        // What was durable before a flush failed is so still.
+        // What was durable before a flush failed still is.
         if state.flushed >= end {
             return Ok(Request::Durable);
         }
@@ -109,14 +109,15 @@ impl Flusher {
         }
     }
 
-    /// What was announced at or beyond `end`, the end of the log, was not written: it is not under way any more.
+    /// Nothing at or beyond `end`, the end of the log, was written: a write that was announced there is no longer in
+    /// flight.
     pub fn nothing_beyond(&self, end: Offset) {
         let mut state = self.state.lock();
         state.mark.flushing_offset = state.mark.flushing_offset.min(end);
     }
 
-    /// Has the mark say that what lies below `end` may be under way to the medium: the slot is written where it does not
-    /// say so of anything yet.
+    /// Records in the mark that data below `end` may be on its way to the medium. The slot is written where it
+    /// announces nothing yet.
     pub fn announce(&self, end: Offset, write: impl FnOnce(&Mark) -> Result<()>) -> Result<()> {
         let mut state = self.state.lock();
         let announced = state.mark.flushing_offset > state.mark.flushed_offset && !state.behind;
@@ -128,8 +129,8 @@ impl Flusher {
         Ok(())
     }
 
-    /// Has the mark say that everything below `end` is durable, which lies at `position` of its segment. It is so also
-    /// where the slot cannot be written.
+    /// Records in the mark that everything below `end`, which lies at `position` of its segment, is durable. It is so
+    /// also where the slot cannot be written.
     pub fn made_durable(
         &self,
         end: Offset,

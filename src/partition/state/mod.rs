@@ -1,4 +1,4 @@
-//! What a log keeps of itself: offsets, settings, producers, deadlines, who waits, and what went wrong.
+//! What a log knows of itself: offsets, settings, producers, deadlines, waiting readers, and what went wrong.
 
 pub mod append_state;
 pub mod deadlines;

@@ -1,4 +1,4 @@
-//! Observers: what learns of every batch of a log, as the log grows and when an opening reads it again.
+//! Observers: they learn of every batch of a log, as the log grows and when an opening reads it again.
 //!
 //! # What an observer may rely on
 //!
@@ -12,19 +12,19 @@
 //! # What an observer owes
 //!
 //! * It cannot refuse and does not fail: the batch is in the log. Refusing is the gate's part (`write/gate.rs`).
-//! * It reads no file, takes no lock that is held while somebody appends, and does work that is bounded by the batch: the
+//! * It reads no file, takes no lock that is held during an append, and does work that is bounded by the batch: the
 //!   next append waits for it.
-//! * What it remembers follows from the batches alone. A clock, a random number, the origin of a batch are not there in a
-//!   replay.
+//! * What it remembers follows from the batches alone. A replay has no clock, no random number and no origin of a
+//!   batch.
 //!
 //! A new observer is called beside the first one, in the two places that have one: `write/append.rs` and
 //! `state/replay.rs`.
 
 use crate::codec::{batch::BatchHeader, index::AbortedTransaction};
 
-/// What learns of every batch.
+/// An observer of the batches of a log.
 pub(in crate::partition) trait Observer {
-    /// The batch with this header and these bytes is in the log. Returns what the segment's transaction index has to name
-    /// because of it.
+    /// The batch with this header and these bytes is in the log. Returns the entry that the segment's transaction index
+    /// gets because of it.
     fn appended(&mut self, header: &BatchHeader, bytes: &[u8]) -> Option<AbortedTransaction>;
 }

@@ -1,7 +1,7 @@
 //! The four offsets of a log, kept in their order by one type.
 //!
-//! Always: log start <= last stable <= high watermark <= log end. Whoever changes one goes through here; a change that
-//! would break the order is held at its bound.
+//! Always: log start <= last stable <= high watermark <= log end. Every change goes through here, and one that would
+//! break the order is held at its bound.
 
 use crate::{
     env::sync::{AtomicU64, Mutex, Ordering},
@@ -23,8 +23,8 @@ pub struct OffsetSet {
 
 /// The offsets of a log, to be read without a lock.
 ///
-/// An awake reader looks at its bound all the time. Each bound has a cache line of its own, and what does not change is
-/// not stored: a line that a reader looks at comes back to the writer only when there is something to tell.
+/// A busy reader loads its bound all the time. Each bound has a cache line of its own, and an unchanged value is not
+/// stored again: the writer takes the line of a reader only when the bound has moved.
 #[derive(Debug)]
 pub struct Offsets {
     changing: Line<Mutex<OffsetSet>>,
@@ -44,7 +44,7 @@ struct Ends {
 #[repr(align(64))]
 struct Line<T>(T);
 
-/// Stores what has changed. Only called by one who holds the lock.
+/// Stores what has changed. Only the holder of the lock calls it.
 fn show(place: &AtomicU64, offset: Offset) {
     if place.load(Ordering::Relaxed) != offset.value() {
         place.store(offset.value(), Ordering::Release);

@@ -1,9 +1,10 @@
-//! Whose directory it is that lies in a partition's place.
+//! Whether the directory in a partition's place is its own.
 //!
 //! Directories that changed places have files of the right names, and may have the right lengths. `partition.metadata`
-//! says which topic each belongs to, and `partition.identity` which of its partitions it is. They are asked once, before
-//! anything is read of a log or appended to it. A broker gives a topic that it takes over an id of its own: another id
-//! counts only where it is that of another topic of this log, and a partition only beside the id that it was written with.
+//! says which topic each belongs to, and `partition.identity` which of its partitions it is. Both are read once, before
+//! anything of a log is read or appended. A broker gives a topic that it takes over an id of its own. So another id
+//! counts only where it is that of another topic of this log, and a partition only beside the id that it was written
+//! with.
 
 use crate::{
     codec::checkpoint::{decode_partition_identity, decode_partition_metadata},
@@ -27,18 +28,18 @@ use std::path::Path;
 #[derive(Debug, Default)]
 pub(in crate::partition) struct Owner {
     is_known: AtomicBool,
-    /// The id that the directory had when this was asked before.
+    /// The id that the directory had at an earlier check.
     seen: Mutex<Option<TopicId>>,
 }
 
-/// An error where the directory is that of another partition of this log; else the topic that it says it belongs to, if
-/// it can be read.
+/// Fails where the directory is that of another partition of this log; otherwise returns the id of the topic that it
+/// says it belongs to, if that can be read.
 pub(in crate::partition) fn check_owner(data_dir: &DataDir, identity: &Identity) -> Result<Option<TopicId>> {
     let state = data_dir.manifest.state();
     check_place(&*data_dir.env, &state, &identity.topic_id, &identity.name, &identity.dir)
 }
 
-/// The same of a directory that has the name of `name`, of the topic with this id.
+/// The same for a directory in the place of `name`, a partition of the topic with this id.
 pub(in crate::partition) fn check_place(
     env: &dyn Env,
     state: &ManifestState,
@@ -48,7 +49,7 @@ pub(in crate::partition) fn check_place(
 ) -> Result<Option<TopicId>> {
     // What cannot be read says nothing.
     let Some(id) = read_topic_id(env, dir).ok().flatten() else { return Ok(None) };
-    // A topic that is deleted, or made again, while a follower comes to it is no directory that changed places.
+    // A topic that is deleted, or created again, while a follower looks at it is not a directory that changed places.
     let Some(own) = state.topic(topic_id) else { return Ok(Some(id)) };
     let (file, whose) = if id == *topic_id {
         planted!(take_any_partition => return Ok(Some(id)));
@@ -67,12 +68,12 @@ pub(in crate::partition) fn check_place(
 }
 
 impl Owner {
-    /// Has it asked once more: another directory may have taken its place.
+    /// Forgets the answer: another directory may have taken its place.
     pub fn forget(&self) {
         self.is_known.store(false, Ordering::Relaxed);
     }
 
-    /// Asks once whose the directory is.
+    /// Checks once that the directory is the log's own.
     pub fn check(&self, data_dir: &DataDir, identity: &Identity) -> Result<()> {
         if self.is_known.load(Ordering::Relaxed) {
             return Ok(());
@@ -89,14 +90,15 @@ impl Owner {
     }
 }
 
-/// The topic that a partition's directory says it belongs to, out of `partition.metadata`.
+/// The id of the topic that a partition's directory says it belongs to, from `partition.metadata`.
 pub(in crate::partition) fn read_topic_id(env: &dyn Env, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(PARTITION_METADATA);
     let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };
     decode_partition_metadata(text_of(&path, &bytes)?).map(Some).map_err(|e| e.in_file(&path, 0))
 }
 
-/// Which partition of the topic with this id a directory says that it is, out of `partition.identity`.
+/// The number of the partition that a directory says it is, from `partition.identity`, if that was written for this
+/// topic id.
 fn read_partition(env: &dyn Env, dir: &Path, id: &TopicId) -> Result<Option<u32>> {
     let path = dir.join(PARTITION_IDENTITY);
     let Some(bytes) = read_file(env, &path, TEXT_MAX)? else { return Ok(None) };

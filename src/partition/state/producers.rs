@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// How many batches of a producer are remembered.
 const BATCHES: usize = 5;
 
-/// What the rules look at in a batch.
+/// The facts of a batch that the rules look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchFacts {
     /// Its producer.
@@ -59,9 +59,9 @@ impl From<&BatchHeader> for BatchFacts {
 /// What to do with a batch of an idempotent producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It follows: append it.
+    /// It is the next one: append it.
     Append,
-    /// It is here already.
+    /// It is in the log already.
     Duplicate {
         /// Where it begins.
         base_offset: Offset,
@@ -101,7 +101,7 @@ impl Producer {
 #[derive(Clone, Debug, Default)]
 pub struct ProducerState {
     producers: BTreeMap<i64, Producer>,
-    /// Whatever `open_transaction` says of each of them, and what was decided since the last look of readers.
+    /// The open transactions of all of them, and those decided since readers last looked.
     unstable: UnstableTransactions,
 }
 
@@ -265,7 +265,7 @@ impl ProducerState {
         (self.producers.iter().map(entry).collect(), self.producers.iter().map(batches).collect())
     }
 
-    /// The state out of Kafka's snapshot, and of our longer one where it agrees.
+    /// The state from Kafka's snapshot, and from our longer one where the two agree.
     pub fn from_snapshot(entries: &[ProducerEntry], longer: &[ProducerBatches]) -> Self {
         let mut state = ProducerState::default();
         for entry in entries {
@@ -330,7 +330,7 @@ impl ProducerState {
     }
 }
 
-/// The sequence after `last`, which begins again at 0 after the largest.
+/// The sequence after `last`; it begins again at 0 after the largest.
 pub fn next_sequence(last: i32) -> i32 {
     if last == i32::MAX { 0 } else { last + 1 }
 }

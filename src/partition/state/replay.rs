@@ -1,8 +1,8 @@
-//! Going through batches that were not looked at since they were written, to learn what a log must remember of them.
+//! Reading batches that were not read since they were written, to learn what a log must remember of them.
 //!
-//! A [`Replay`] begins at a point whose state is known (the last checkpoint, a snapshot, or the very start) and takes in
-//! batch after batch: the producers' state, the leader epochs, the indexes of each segment, the aborted transactions.
-//! It changes nothing on disk; what its [`ScanEnd`] means is judged by the caller.
+//! A [`Replay`] begins at a point whose state is known (the last checkpoint, a snapshot, or the very start) and applies
+//! batch after batch: to the producers, the leader epochs, the indexes of each segment, the aborted transactions. It
+//! changes nothing on disk; the caller judges what its [`ScanEnd`] means.
 
 use crate::{
     codec::{
@@ -34,13 +34,13 @@ use std::{path::Path, sync::Arc};
 pub(in crate::partition) struct ScanEnd {
     /// The end of the last whole batch.
     pub position: u64,
-    /// The offset behind it.
+    /// The offset after it.
     pub next_offset: Offset,
     pub why: EndReason,
 }
 
 impl ScanEnd {
-    /// Whether what follows is something else than the end of the data.
+    /// Whether anything but the end of the data follows.
     pub fn is_bad(&self) -> bool {
         matches!(self.why, EndReason::Bad(_))
     }
@@ -48,7 +48,7 @@ impl ScanEnd {
 
 #[derive(Debug)]
 pub(in crate::partition) enum EndReason {
-    /// The data ends here; what may follow is space set aside.
+    /// The data ends here; preallocated space may follow.
     End,
     /// What follows is not the batch that belongs here.
     Bad(String),
@@ -69,14 +69,14 @@ pub(in crate::partition) struct Replay {
     pub epochs: LeaderEpochs,
     pub index: SegmentIndex,
     pub aborted: Vec<AbortedTransaction>,
-    /// Segments that were gone through to their end, for a checkpoint to write down what was learned of them.
+    /// Segments that were read to their end; a checkpoint will write down what was learned of them.
     pub sealed: Vec<PendingSeal>,
     pub bytes_read: u64,
     /// The leader epoch of the last batch.
     pub last_epoch: Option<i32>,
-    /// What is known of the producers although their batches are not taken in.
+    /// What is known of producers whose batches are not applied.
     pub earlier: Earlier,
-    /// Whether it began earlier than a checkpoint ended, because what that wrote was not to be believed.
+    /// Whether it began before the end of a checkpoint, because the checkpoint's files could not be believed.
     pub went_back: bool,
 }
 
@@ -87,12 +87,12 @@ pub(in crate::partition) enum Met<'a> {
     Damage(&'a Damage),
 }
 
-/// What is known of the batches of a segment before they are looked at.
+/// What is known of the batches of a segment before they are read.
 #[derive(Clone, Debug)]
 pub(in crate::partition) struct Bounds {
     /// All their offsets lie below.
     pub ceiling: Offset,
-    /// Of their leader epochs.
+    /// The leader epochs around them.
     pub epochs: EpochsAround,
 }
 
@@ -113,8 +113,8 @@ pub(in crate::partition) struct KnownEnd {
     pub index_checksum: u32,
 }
 
-/// What happened below the log start. Producers' batches that end there are not taken in, as in Kafka; the first
-/// snapshot behind the log start knows which of their transactions were still open.
+/// What happened below the log start. Batches that end there are not applied to the producers, as in Kafka; the first
+/// snapshot after the log start says which of their transactions were still open.
 #[derive(Debug, Default)]
 pub(in crate::partition) struct Earlier {
     pub log_start: Offset,
@@ -135,7 +135,7 @@ impl Replay {
         let offset = known.offset.max(first.base());
         let at = floor(segments, offset).unwrap_or(0);
         let epochs = read_epochs(env, &identity.dir, offset);
-        // A position of nothing belongs to a segment that begins there; where there is none, nothing is known.
+        // Position 0 belongs to a segment that begins there; without such a segment nothing is known.
         let is_known = |segment: &Segment| {
             planted!(recover_where_no_segment_is => return true);
             known.position > 0 || segment.base() == offset
@@ -156,7 +156,7 @@ impl Replay {
         Self::begin_segment(env, identity, segments, at, epochs)
     }
 
-    /// Begins at the start of segment `at`, or earlier where nothing says what the producers were there.
+    /// Begins at the start of segment `at`, or earlier where no snapshot has the producers as of there.
     pub(in crate::partition) fn begin_segment(
         env: &dyn Env,
         identity: &Identity,
@@ -185,7 +185,7 @@ impl Replay {
         Replay { went_back: true, ..replay }
     }
 
-    /// At the beginning of segment `i`, or at another place of it once that is said, before anything is taken in.
+    /// At the beginning of segment `i`, unless the caller sets another position, before any batch is applied.
     fn new(
         i: usize,
         next_offset: Offset,
@@ -222,7 +222,7 @@ impl Replay {
         self.sealed.push(PendingSeal { segment: Arc::clone(segment), next_base: self.next_offset, snapshot });
     }
 
-    /// Goes on to the beginning of the next segment of the list.
+    /// Continues at the beginning of the next segment of the list.
     pub(in crate::partition) fn enter(&mut self, i: usize, segment: &Segment) {
         self.segment = i;
         self.position = 0;
@@ -231,8 +231,8 @@ impl Replay {
         self.aborted = Vec::new();
     }
 
-    /// Takes in the batches of `segment` up to `limit` bytes. `on_batch` gets each, and where it lies; `go_on` is told how
-    /// many bytes were taken in and says whether to go on.
+    /// Applies the batches of `segment` up to `limit` bytes. `on_batch` gets each batch and its position; `go_on` gets
+    /// how many bytes were read since its last call, and says whether to continue.
     pub(in crate::partition) fn scan(
         &mut self,
         segment: &Segment,
@@ -264,9 +264,9 @@ impl Replay {
         Ok(self.stop(&scanner, why))
     }
 
-    /// Takes in every whole batch of `segment` up to `limit` bytes that lies where `bounds` allow, in whatever company it
-    /// is. Damage between them is noted with the segment; `on_met` is told of batches and damage first. What the
-    /// returned stop speaks of is not followed by any whole batch.
+    /// Applies every whole batch of `segment` up to `limit` bytes that lies where `bounds` allow, whatever surrounds
+    /// it. Damage between them is recorded with the segment; `on_met` gets batches and damage first. No whole batch
+    /// follows the end that is returned.
     pub(in crate::partition) fn scan_past_damage(
         &mut self,
         segment: &Segment,
@@ -301,7 +301,7 @@ impl Replay {
         Ok(self.stop(&scanner, why))
     }
 
-    /// The replay has come to where `scanner` has.
+    /// Moves the replay to where `scanner` stands.
     fn stop(&mut self, scanner: &Scanner<'_>, why: EndReason) -> ScanEnd {
         self.bytes_read += scanner.bytes_read;
         self.position = scanner.position();
@@ -309,8 +309,8 @@ impl Replay {
         ScanEnd { position: self.position, next_offset: self.next_offset, why }
     }
 
-    /// What lies between the end of the data and the end of `segment`'s file is damage, because offsets up to `end` or
-    /// whole segments follow: readers come to it instead of the next segment.
+    /// Records the rest of `segment`'s file after the data as damage, because offsets up to `end` or whole segments
+    /// follow: readers meet an error there, and do not continue in the next segment.
     pub(in crate::partition) fn note_missing_end(
         &mut self,
         segment: &Segment,
@@ -347,7 +347,7 @@ impl Replay {
         }
     }
 
-    /// What happened to transactions in damage, as far as `aborts`, a segment's transaction index, knows.
+    /// Applies the aborts that damage hides, as far as `aborts`, a segment's transaction index, lists them.
     pub(in crate::partition) fn take_in_unseen(&mut self, hole: &Damage, aborts: &[AbortedTransaction]) {
         for transaction in aborts.iter().filter(|t| hole.offsets.contains(&t.last_offset)) {
             self.producers.aborted_unseen(transaction);
@@ -355,7 +355,8 @@ impl Replay {
         }
     }
 
-    /// Once the replay has come to the snapshot's offset, transactions that it knows from below the log start are open.
+    /// Once the replay has reached the snapshot's offset, the transactions from below the log start that the snapshot
+    /// lists are open.
     pub(in crate::partition) fn take_in_earlier(&mut self, reached: Offset) {
         let Some((_, entries)) = self.earlier.snapshot.take_if(|(offset, _)| *offset <= reached) else {
             return;
@@ -368,7 +369,7 @@ impl Replay {
     }
 }
 
-/// How many whole batches lie behind where a scan of a segment has stopped.
+/// How many whole batches follow the point where a scan of a segment stopped.
 pub(in crate::partition) fn whole_batches_beyond(
     segment: &Segment,
     limit: u64,
@@ -386,7 +387,7 @@ pub(in crate::partition) fn whole_batches_beyond(
     Ok(found)
 }
 
-/// The producers as of `offset`; `None` where no valid snapshot says. At the start of a log nothing is remembered.
+/// The producers as of `offset`; `None` without a valid snapshot. At the start of a log there are none.
 fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> Result<Option<ProducerState>> {
     let snapshot = read_hint(env, &SegmentFile::Snapshot.path(dir, offset), SNAPSHOT_MAX)?;
     let Some(entries) = snapshot.and_then(|bytes| decode_snapshot(&bytes).ok()) else {

@@ -1,7 +1,7 @@
 //! The segments of a log, as an immutable list that readers share.
 //!
-//! A reader takes the list as it is and keeps it; a change replaces it. So nobody waits for anybody, and a segment that
-//! retention removed stays in the hands of the reader that has it.
+//! A reader takes the list as it is and keeps it; a change replaces it. So no one waits, and a segment that retention
+//! removed stays with the reader that holds it.
 
 use crate::{
     env::sync::{AtomicU64, Ordering, RwLock},
@@ -47,7 +47,7 @@ pub(in crate::partition) fn floor(segments: &[Arc<Segment>], offset: Offset) -> 
     segments.partition_point(|s| s.base() <= offset).checked_sub(1)
 }
 
-/// The offset behind segment `i` of `segments`, the last of which ends at `end`.
+/// The offset after segment `i` of `segments`, the last of which ends at `end`.
 pub(in crate::partition) fn end_of(segments: &[Arc<Segment>], i: usize, end: Offset) -> Offset {
     segments.get(i + 1).map_or(end, |next| next.base())
 }

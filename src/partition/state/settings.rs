@@ -1,6 +1,6 @@
 //! The settings of one log: its topic's values, and what follows from which of them were set.
 //!
-//! A setting stands once, in [`TopicValues`]; here is what the values come to together.
+//! A setting is stored once, in [`TopicValues`]; this file says what the values mean together.
 
 use super::values::{TopicCompression, TopicValues};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{ops::Deref, time::Duration};
 
-/// See the head of the file.
+/// The settings of one log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// The topic's values.
@@ -17,8 +17,8 @@ pub struct LogConfig {
     /// A segment is rolled before it would grow beyond this many bytes, if there is anything in it. `segment_bytes` is the
     /// most that one may have.
     pub roll_bytes: u64,
-    /// The most bytes of all segments together, the active one taken for full; `None`: `retention_bytes` says how many
-    /// are kept at least, as in Kafka.
+    /// The most bytes of all segments together, with the active one counted as full; `None`: `retention_bytes` says how
+    /// many are kept at least, as in Kafka.
     pub bytes_max: Option<u64>,
 }
 

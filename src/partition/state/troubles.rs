@@ -1,7 +1,8 @@
-//! What background work on a log has failed in, and not succeeded in since.
+//! What background work on a log has failed in, without a success since.
 //!
-//! A trouble ends when the same work succeeds, whoever does it. One that was a full medium also ends when space was
-//! found for anything of the same directory: that is counted where it is rare, so that no append asks for it.
+//! A trouble ends when the same work succeeds, in the background or in a call. A trouble with a full disk also ends
+//! when space was found for anything in the same directory; that is counted where it is rare, so that no append checks
+//! for it.
 
 use crate::{env::sync::Mutex, error::Error, types::Offset};
 
@@ -12,7 +13,7 @@ pub enum Chore {
     Flush,
     /// A checkpoint.
     Checkpoint,
-    /// The removal of what is too old or too much.
+    /// The removal of segments that are too old or too many.
     Retention,
 }
 
@@ -29,7 +30,7 @@ pub(in crate::partition) struct Troubles {
     list: Mutex<Vec<Trouble>>,
 }
 
-/// What can end a trouble beside the success of the same work.
+/// What can end a trouble besides the success of the same work.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::partition) struct Since {
     /// The end of what is durable now.
@@ -47,7 +48,7 @@ impl Trouble {
 }
 
 impl Troubles {
-    /// Notes what background work has failed in, unless it is in trouble already.
+    /// Records a failure of background work, unless that work is in trouble already.
     pub fn note(&self, chore: Chore, error: Error, now: Since) {
         let mut list = self.list.lock();
         list.retain(|trouble| trouble.stands(now));

@@ -1,8 +1,8 @@
-//! Batches that are whole and cannot be read, remembered: each is decompressed once, and not by every reader that comes
-//! to it.
+//! Whole batches that cannot be read, remembered: each is decompressed once, and not by every reader that comes to it.
 //!
-//! A few kilobytes can take a second to be found out, and a reader that stands before damage asks again and again. What is
-//! remembered is a header and the error; a batch that there was no memory for is tried again once there is.
+//! A batch of a few kilobytes can take a second to be found unreadable, and a reader that stands before it tries again
+//! and again. What is remembered is its header and the error; a batch for which there was not enough memory is tried
+//! again once there is.
 
 use crate::{
     codec::{DecodeError, batch::BatchHeader},
@@ -48,7 +48,7 @@ impl Unreadable {
         Some(known.1)
     }
 
-    /// Remembers it. An error that costs little to find again is not worth it.
+    /// Remembers an unreadable batch, unless its error costs little to find again.
     #[cold]
     pub(in crate::partition) fn note(&self, header: &BatchHeader, error: &DecodeError) {
         if header.compression() == Compression::None || matches!(error, DecodeError::CodecUnavailable(_)) {
@@ -80,7 +80,7 @@ mod tests {
         time::Duration,
     };
 
-    /// Three batches, the second of which is one of gzip no more, though its checksum is right.
+    /// Three batches, the second of which is no longer valid gzip, though its checksum is right.
     fn write(dir: &Path) {
         let log = Streamlog::open(dir).unwrap();
         log.create_topic("t", TopicConfig::default()).unwrap();

@@ -56,7 +56,7 @@ impl UnstableTransactions {
         [self.first_open(), decided].into_iter().flatten().min()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.decided.is_empty()
     }

@@ -5,7 +5,7 @@ use crate::{
     error::Error,
 };
 
-/// Why a log cannot be used, if so. Asked by every fetch, so there is no lock on the way of those that can.
+/// Why a log cannot be used, if that is so. Every fetch asks, so there is no lock on the way of logs that can.
 #[derive(Debug, Default)]
 pub(in crate::partition) struct Unusable {
     is_so: AtomicBool,

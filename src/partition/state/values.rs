@@ -1,7 +1,7 @@
 //! The values of a topic's settings, typed: what the rest of the crate reads.
 //!
 //! Everything is in the form in which Kafka's keys can say it: durations are whole milliseconds, "no limit" is `None`.
-//! What each setting means, and why its default is what it is, stands on the builder methods of
+//! What each setting means, and why its default is what it is, is documented on the builder methods of
 //! [`TopicConfig`](crate::TopicConfig).
 
 use crate::types::{Compression, Durability, TimestampType};
@@ -31,9 +31,9 @@ pub struct TopicValues {
     pub retention_bytes: Option<u64>,
     /// Whose clock the timestamps come from (`message.timestamp.type`).
     pub message_timestamp_type: TimestampType,
-    /// How far a record's timestamp may lie in the past (`message.timestamp.before.max.ms`); `None`: as far as it likes.
+    /// How far a record's timestamp may lie in the past (`message.timestamp.before.max.ms`); `None`: without limit.
     pub message_timestamp_before_max: Option<Duration>,
-    /// How far a record's timestamp may lie in the future (`message.timestamp.after.max.ms`); `None`: as far as it likes.
+    /// How far a record's timestamp may lie in the future (`message.timestamp.after.max.ms`); `None`: without limit.
     pub message_timestamp_after_max: Option<Duration>,
     /// The codec of stored batches (`compression.type`).
     pub compression: TopicCompression,
@@ -52,7 +52,7 @@ pub struct TopicValues {
     /// Kafka's delay before a removed file goes (`file.delete.delay.ms`). Nothing waits for it here: a file stays until
     /// its last reader lets go, which is what the delay is for.
     pub file_delete_delay: Duration,
-    /// Whether a new segment's file gets its full size at once (`preallocate`).
+    /// Whether a new segment's file gets its full size immediately (`preallocate`).
     pub preallocate: bool,
     /// The share of a log that must be dirty before it is cleaned (`min.cleanable.dirty.ratio`): 0 to 1.
     pub min_cleanable_dirty_ratio: f64,
@@ -69,7 +69,7 @@ pub const FILE_DELETE_DELAY: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Kafka's default of `max.message.bytes`: a mebibyte, and the 12 bytes that framed a message set of old.
+/// Kafka's default of `max.message.bytes`: a mebibyte, and the 12 bytes that once framed a message set.
 pub const DEFAULT_MAX_MESSAGE_BYTES: u64 = (1 << 20) + 12;
 
 impl Default for TopicValues {

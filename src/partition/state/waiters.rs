@@ -1,4 +1,4 @@
-//! Who waits for a log to grow.
+//! The readers that wait for a log to grow.
 //!
 //! A reader registers its signal once per log it reads; an append that raised the bound the reader waits for notifies
 //! it. With nobody registered an append pays one load.
@@ -36,7 +36,7 @@ impl Waiters {
 
     /// Notifies those whose bound has risen.
     pub fn notify(&self, high_watermark: bool, last_stable: bool) {
-        // The bound was stored before this load, and a reader loads the bound after it registered: one of both sees
+        // The bound was stored before this load, and a reader loads the bound after it registered: one of the two sees
         // the other.
         if (!high_watermark && !last_stable) || self.count.load(Ordering::SeqCst) == 0 {
             return;

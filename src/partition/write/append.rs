@@ -1,9 +1,9 @@
 //! Appending: check (see `gate`), roll if due, reserve, write, publish.
 //!
-//! Everything that does not need the order of the log was done before the lock is taken: records are encoded, compressed
-//! and checksummed. Under it remain the producer's rules, the header, one positional write, the index entry and the
-//! stores that let readers see it. A write that fails leaves the file as it was, or the log poisoned; never half a
-//! batch under a good one.
+//! Everything that does not depend on the order of the log is done before the lock is taken: records are encoded,
+//! compressed and checksummed. Under the lock remain the producer's rules, the header, one positional write, the index
+//! entry and the stores that let readers see the batch. A failed write leaves the file as it was or the log poisoned,
+//! never half a batch with a whole one after it.
 
 use crate::{
     codec::{
@@ -38,11 +38,11 @@ pub struct Appended {
     pub base_offset: Offset,
     /// The offset after its last record.
     pub next_offset: Offset,
-    /// The time of the append, where the log gives the timestamps.
+    /// The time of the append, where the log assigns timestamps.
     pub append_time: Option<Timestamp>,
-    /// Whether the batch was here already, and this is where it lies.
+    /// Whether the batch was in the log already; the offsets then are where it lies.
     pub duplicate: bool,
-    /// Whether its topic has it durable before it is acknowledged.
+    /// Whether it must be durable before it is acknowledged.
     pub must_flush: bool,
 }
 
@@ -61,7 +61,7 @@ impl Appended {
 }
 
 impl Log {
-    /// Puts records into one batch by the settings in force, which do not change before it is done.
+    /// Encodes records into one batch by the settings in force, which do not change before it is done.
     pub fn encode(
         &self,
         records: &[RecordData<'_>],
@@ -95,7 +95,7 @@ impl Log {
         if roll::is_due(self, active, &header) {
             roll(self, active, header.base_offset, RollFor::Append)?;
             if retention::exceeds_with(self, &active.config, size) {
-                // What the new segment needs is freed before anything is in it; then the batch begins anew.
+                // The space for the new segment is freed before anything is in it; then the append starts over.
                 drop(writer);
                 retention::shrink(self, size);
                 return self.append_from(batch, origin);
@@ -115,13 +115,14 @@ impl Log {
         Ok(Appended { base_offset, next_offset, append_time, duplicate: false, must_flush })
     }
 
-    /// Keeps the promise made for what was appended below `end`: where it must be flushed, returns when it is durable.
+    /// Keeps the promise for everything appended below `end`: where it must be flushed, returns once it is durable.
     pub fn acknowledge(&self, end: Offset, must_flush: bool) -> Result<()> {
         planted!(acknowledge_before_flush => return Ok(()));
         if must_flush { self.flush_to(end) } else { Ok(()) }
     }
 
-    /// Gives the batch the next offsets, and the time where the log gives it. They count once it is written.
+    /// Gives the batch the next offsets, and its timestamps where the log assigns them. They count once the batch is
+    /// written.
     fn stamp(&self, active: &Active, batch: &mut SealedBatch) -> Result<Option<Timestamp>> {
         let (stamp, append_time) = match active.config.message_timestamp_type {
             TimestampType::CreateTime => (Stamp::CreateTime, None),
@@ -153,7 +154,7 @@ impl Log {
         Ok(())
     }
 
-    /// Takes a failed write back, so that the file ends where it did; poisons the log where even that fails.
+    /// Undoes a failed write, so that the file ends where it did before; poisons the log where even that fails.
     fn undo(&self, writer: &mut AppendState, error: Error) -> Error {
         let Some(active) = writer.opened() else { return error };
         match active.cut_to_data() {
@@ -177,7 +178,7 @@ impl Log {
         planted!(look_at_the_clock_before_the_end_is_known => self.due.after_append(&self.data_dir, &active.config, since_checkpoint));
         self.publish_end(active, end);
         planted!(look_at_the_clock_before_the_end_is_known => return);
-        // Once the end is known: a flush that is due now does not see what is not there yet.
+        // Only after the end is published: a flush that is due now must see the batch.
         self.due.after_append(&self.data_dir, &active.config, since_checkpoint);
     }
 

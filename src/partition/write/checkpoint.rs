@@ -41,7 +41,7 @@ struct Capture {
     indexes: Option<(IndexBytes, Arc<Vec<AbortedTransaction>>, u32)>,
 }
 
-/// Takes a checkpoint of everything appended so far. Nothing is done where the last one is still true.
+/// Takes a checkpoint of everything appended so far. Does nothing where the last one still holds.
 pub fn checkpoint(log: &Log) -> Result<()> {
     let _one_at_a_time = log.checkpointing.lock();
     take_checkpoint(log)
@@ -71,7 +71,7 @@ fn write_checkpoint(log: &Log, capture: &Capture) -> Result<()> {
     let written = write_snapshot(log, capture.end, &capture.snapshot);
     let done = written.and_then(|()| lead_here(log, capture));
     if done.is_err() {
-        // The next checkpoint is of another offset, and would leave the snapshot of this one.
+        // The next checkpoint will have another offset, and would leave this snapshot where it is.
         let _ = remove_stale_snapshot(log, capture.end);
         if let Some(active) = log.writer.lock().opened() {
             active.sidecars_dirty = true;
@@ -80,7 +80,7 @@ fn write_checkpoint(log: &Log, capture: &Capture) -> Result<()> {
     done
 }
 
-/// Has recovery begin where `capture` was taken, whose indexes and producers are written.
+/// Makes recovery begin where `capture` was taken, whose indexes and producers are written.
 fn lead_here(log: &Log, capture: &Capture) -> Result<()> {
     let dir = &log.identity.dir;
     let env = &*log.data_dir.env;
@@ -92,7 +92,8 @@ fn lead_here(log: &Log, capture: &Capture) -> Result<()> {
     let mut has_new_names = has_new_names(log);
     planted!(recover_where_no_segment_is => has_new_names = false);
     if has_new_names {
-        // A roll after the last flush, and nothing behind it: the mark is to lead to a segment that is known.
+        // A roll followed the last flush, and no append: the mark must lead to a segment that the manifest names
+        // durably.
         log.data_dir.manifest.flush()?;
         log.names_flushed(&capture.segment);
     }
@@ -135,7 +136,7 @@ fn capture(log: &Log) -> Result<Option<Capture>> {
     }))
 }
 
-/// Writes what belongs to a sealed segment and was left for later.
+/// Writes the sidecars of a sealed segment, which its roll left for later.
 fn finish_seal(log: &Log, seal: &PendingSeal) -> Result<()> {
     write_indexes(log, &seal.segment)?;
     write_snapshot(log, seal.next_base, &seal.snapshot)?;
@@ -146,7 +147,7 @@ fn finish_seal(log: &Log, seal: &PendingSeal) -> Result<()> {
     Ok(())
 }
 
-/// Writes the indexes of a sealed segment as they are known, and has the manifest know their checksum.
+/// Writes the indexes of a sealed segment as they are in memory, and records their checksum in the manifest.
 fn write_indexes(log: &Log, segment: &Segment) -> Result<()> {
     let Some((index, aborted, index_checksum)) = segment.indexes_to_write() else { return Ok(()) };
     segment.write_index(&index)?;
@@ -163,7 +164,7 @@ fn write_indexes(log: &Log, segment: &Segment) -> Result<()> {
     }
 }
 
-/// Writes the indexes that were built again because their files were wrong.
+/// Writes the indexes that were rebuilt because their files were wrong.
 fn write_rebuilt(log: &Log, active: &Arc<Segment>) -> Result<()> {
     planted!(what_was_rebuilt_is_not_written => return Ok(()));
     let segments = log.segments.snapshot();
@@ -176,7 +177,7 @@ fn write_rebuilt(log: &Log, active: &Arc<Segment>) -> Result<()> {
     Ok(())
 }
 
-/// The snapshot of an earlier checkpoint goes, unless a segment begins there.
+/// Removes the snapshot of an earlier checkpoint, unless a segment begins there.
 fn remove_stale_snapshot(log: &Log, at: Offset) -> Result<()> {
     if has_base(&log.segments.snapshot(), at) || at == log.flusher.mark().recovery_offset {
         return Ok(());
@@ -206,7 +207,7 @@ mod tests {
         sim::{Crash, Operation, SimEnv},
     };
 
-    /// A partition whose last flush is followed by a roll, with nothing behind it.
+    /// A partition whose last flush is followed by a roll, with nothing after it.
     fn rolled(env: &SimEnv) -> (Streamlog, Partition) {
         let log = Builder::env(env, "/data").background_thread(false).open().unwrap();
         let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();

@@ -13,24 +13,24 @@ use crate::{
     types::Timestamp,
 };
 
-/// What a log's clean close has the manifest say.
+/// What the manifest records of a log's clean close.
 #[derive(Debug)]
 pub struct Closing {
     /// How it ends.
     pub facts: PartitionClosed,
-    /// The life that began unnoted, with the offset that comes next.
+    /// The incarnation that began without being recorded, with the offset that comes next.
     pub incarnation: Option<Entry>,
 }
 
-/// Ends appending: everything is checkpointed and the active file cut to its data. What the manifest's closing
-/// record says of this log is returned; `None` when the log cannot be closed cleanly. Whatever comes of it, nothing
-/// is written to this log afterwards: another process may be about to.
+/// Ends appending: takes a checkpoint and cuts the active file to its data. Returns what the manifest's closing record
+/// says of this log; `None` when the log cannot be closed cleanly. Whatever the outcome, nothing is written to this log
+/// afterwards: another process may be about to write to it.
 pub fn close(log: &Log) -> Result<Option<Closing>> {
-    // Under the lock, so that what is being appended is part of the checkpoint.
+    // Under the lock, so that an append under way is part of the checkpoint.
     let writer = log.writer.lock();
     log.closing.store(true, Ordering::SeqCst);
     drop(writer);
-    // The closing record is about the segments that there are now: none comes or goes, until the log refuses it.
+    // The closing record describes the segments that exist now: none is added or removed until the log refuses changes.
     let no_removal = log.checkpointing.lock();
     let result = finish(log);
     log.writer.lock().refuse(Error::closed("the log"));
@@ -48,12 +48,12 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
         None => {}
     }
     if log.data_dir.has_written() {
-        // The closing record will speak of this log too, so what recovery learned of it is written down.
+        // The closing record will describe this log too, so what recovery learned of it is written down.
         let mut writer = log.writer.lock();
         if writer.is_recovered() {
             ready(log, &mut writer)?;
         }
-        // A clean opening begins no new life, so this one, which may have lost records, must not end unnoted.
+        // A clean opening begins no new incarnation, so this one, which may have lost records, must not end unrecorded.
         if let Some(active) = writer.opened() {
             let end = log.offsets.log_end();
             unless_planted!(close_ends_a_life_unnoted => incarnation = new_incarnation(log, active, end));

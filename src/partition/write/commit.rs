@@ -1,7 +1,8 @@
 //! Committing: making several logs durable as one act.
 //!
-//! Partitions never flush by themselves; whoever needs durability hands in the logs and how far. Today each log's file
-//! is flushed, several at a time; a shared journal for small commits can take this place without anybody noticing.
+//! Partitions never flush by themselves: a caller that needs durability hands in the logs, and how far each must be
+//! durable. Today each log's file is flushed, several at a time; a shared journal for small commits can take this place
+//! without any caller noticing.
 
 use crate::{
     env::{Job, sync::Mutex},
@@ -12,15 +13,15 @@ use crate::{
 };
 use std::{io, sync::Arc};
 
-/// What works that run at the same time came to.
+/// The outcome of jobs that run at the same time.
 #[derive(Default)]
 struct Outcome {
     ended: usize,
     failure: Option<Error>,
 }
 
-/// Returns when every log is durable below the offset given with it, or with the first error. Each log whose flush
-/// failed is poisoned by itself; of the others `flush_to` says what became of them.
+/// Returns when every log is durable below the offset given with it, or with the first error. Only the logs whose flush
+/// failed are poisoned; `flush_to` reports what became of the others.
 pub fn commit(targets: &[(Arc<Log>, Offset)]) -> Result<()> {
     let Some(((first, end), rest)) = targets.split_first() else { return Ok(()) };
     if rest.is_empty() {
@@ -35,16 +36,16 @@ pub fn commit(targets: &[(Arc<Log>, Offset)]) -> Result<()> {
     )
 }
 
-/// Runs every work to its end, several at a time, and returns the first error of any.
-pub fn run_all<W>(data_dir: &DataDir, works: impl Iterator<Item = W>) -> Result<()>
+/// Runs every job to its end, several at a time, and returns the first error.
+pub fn run_all<W>(data_dir: &DataDir, jobs: impl Iterator<Item = W>) -> Result<()>
 where
     W: FnOnce() -> Result<()> + Send + 'static,
 {
     let outcome = Arc::new(Mutex::new(Outcome::default()));
-    let jobs = works.map(|work| -> Job {
+    let jobs = jobs.map(|job| -> Job {
         let outcome = Arc::clone(&outcome);
         Box::new(move || {
-            let result = work();
+            let result = job();
             let mut outcome = outcome.lock();
             outcome.ended += 1;
             if let Err(error) = result {
@@ -59,8 +60,8 @@ where
     match outcome.failure.take() {
         Some(error) => Err(error),
         None if outcome.ended == count => Ok(()),
-        // A job that ended in a panic has said nothing, and promised nothing.
-        None => Err(Error::io("flush", &data_dir.dir, io::Error::other("a flush did not come to its end"))),
+        // A job that ended in a panic has reported nothing, and promised nothing.
+        None => Err(Error::io("flush", &data_dir.dir, io::Error::other("a flush did not finish"))),
     }
 }
 
@@ -96,6 +97,6 @@ mod tests {
         assert!(
             targets[0].0.flush_to(Offset::new(1)).is_ok() && targets[2].0.flush_to(Offset::new(1)).is_ok()
         );
-        assert!(commit(&targets[..1]).is_ok(), "those who had nothing to do with it go on");
+        assert!(commit(&targets[..1]).is_ok(), "the others continue");
     }
 }

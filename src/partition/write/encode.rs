@@ -1,4 +1,4 @@
-//! Records into a batch, by the rules of their topic.
+//! Encoding records into a batch, by the rules of their topic.
 
 use crate::{
     codec::{
@@ -11,7 +11,8 @@ use crate::{
 };
 use std::{borrow::Cow, cell::Cell};
 
-/// A record to be appended to a partition: key, value and headers are borrowed until they are in the batch, or its own.
+/// A record to be appended to a partition. Its key, value and headers are borrowed until they are in the batch, or
+/// owned.
 ///
 /// ```
 /// use streamlog::RecordData;
@@ -43,12 +44,12 @@ impl<'a> RecordData<'a> {
         Self::default()
     }
 
-    /// A record that says that `key` is gone: its value is null.
+    /// A record that says that `key` is deleted: its value is null.
     pub fn tombstone(key: impl Into<Payload<'a>>) -> Self {
         RecordData { key: Some(key.into()), ..Self::default() }
     }
 
-    /// Gives it a key.
+    /// Sets the key.
     #[inline]
     #[must_use]
     pub fn key(mut self, key: impl Into<Payload<'a>>) -> Self {
@@ -72,7 +73,7 @@ impl<'a> RecordData<'a> {
         self
     }
 
-    /// Gives it a timestamp; without one it gets the time of the call.
+    /// Sets the timestamp; without one the record gets the time of the call.
     #[must_use]
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
         self.timestamp = Some(timestamp);
@@ -106,7 +107,7 @@ impl<'a> RecordData<'a> {
         self.value.as_ref().map(|value| &*value.0)
     }
 
-    /// Puts it into a batch.
+    /// Adds it to a batch.
     #[inline]
     pub(crate) fn put(&self, builder: &mut BatchBuilder, timestamp: Timestamp) -> Result<()> {
         let mut value = self.value_bytes();
@@ -170,8 +171,8 @@ pub fn encode(
     }
 }
 
-/// The error that `records`, in one batch, were refused with: where they are too large, that of the first which would be
-/// so alone, if there is one.
+/// The error with which `records`, as one batch, are refused. Where they are too large, it is that of the first record
+/// that would be too large on its own, if there is one.
 #[cold]
 pub fn which_is_too_large<'a, 'b: 'a>(
     error: Error,
@@ -189,7 +190,7 @@ pub fn which_is_too_large<'a, 'b: 'a>(
     refused.find(|alone| matches!(alone, Error::RecordTooLarge { .. })).unwrap_or(error)
 }
 
-/// Adds a record to a batch, by the rules of its topic. A record that was refused left nothing behind.
+/// Adds a record to a batch, by the rules of its topic. A refused record leaves no trace.
 pub fn append(
     builder: &mut BatchBuilder,
     record: &RecordData<'_>,
@@ -206,7 +207,7 @@ pub fn append(
     record.put(builder, timestamp)
 }
 
-/// Seals a batch with its topic's codec, and refuses one that the topic would not take.
+/// Seals a batch with its topic's codec, and refuses one that is too large for the topic.
 pub fn seal(builder: BatchBuilder, config: &LogConfig, preferred: Compression) -> Result<SealedBatch> {
     let (codec, level) = config.codec(preferred);
     let sealed = builder.seal(codec, level)?;
@@ -217,7 +218,7 @@ pub fn seal(builder: BatchBuilder, config: &LogConfig, preferred: Compression) -
     Ok(sealed)
 }
 
-/// Says which record of a batch was refused, where there are several.
+/// Adds to the error which record of a batch was refused, where there are several.
 pub fn in_batch(error: Error, index: usize, count: usize) -> Error {
     match error {
         _ if count == 1 => error,

@@ -1,14 +1,15 @@
-//! Becoming durable: one flush serves all who wrote before it.
+//! Becoming durable: one flush serves every append before it.
 //!
-//! Whoever needs a flush while one runs waits for the next one (leader and followers). The mark says before and after
-//! how far a flush goes, so that an opening after a crash knows what was promised and whether one was in flight. A
-//! failed flush is final: it poisons the log, everybody who waits gets the same error, and nothing is tried again. So is
-//! one that ends in a panic.
+//! A caller that needs a flush while one runs waits for the next one (leader and followers). The mark says, before and
+//! after each flush, how far it goes, so that an opening after a crash knows what was promised and whether a flush was
+//! in flight. A failed flush is final: it poisons the log, every waiting caller gets the same error, and nothing is
+//! tried again. A flush that ends in a panic counts as failed.
 //!
-//! In a `Flushed` topic the mark speaks of a batch before it is written: where that cannot be said, nothing is appended.
-//! Where it must be said anew before the flush, and cannot, the flush does not begin: its callers get the error, the log
-//! is not poisoned, and what they appended becomes durable and visible with the next flush. What the mark says after a
-//! flush is a hint for others; where it cannot be written, the flush counts all the same, and the next mark says it.
+//! In a `Flushed` topic the mark announces a batch before it is written: where the announcement fails, nothing is
+//! appended. Where it must be repeated before the flush, and fails, the flush does not begin: its callers get the
+//! error, the log is not poisoned, and what they appended becomes durable and visible with the next flush. What the
+//! mark says after a flush is a hint for others; where it cannot be written, the flush counts all the same, and the
+//! next mark makes up for it.
 
 use crate::{
     codec::mark::Mark,
@@ -31,12 +32,12 @@ struct Work {
     segment: Arc<Segment>,
     sealed: Vec<PendingSeal>,
     names: bool,
-    /// How many records it takes off those that flush.messages counts.
+    /// How many records it takes off the count of flush.messages.
     records: u64,
 }
 
-/// The turn of one who flushes for all. Where it ends in a panic nobody knows what is on the medium: the log is poisoned,
-/// and who waits hears of it.
+/// The turn of the caller that flushes for all. If it ends in a panic, nobody knows what is on the medium: the log is
+/// poisoned, and every waiting caller gets the error.
 struct Turn<'a>(&'a Log);
 
 impl Drop for Turn<'_> {
@@ -67,8 +68,8 @@ impl Log {
         }
     }
 
-    /// Flushes everything that is appended now, for all who wait. An error that came before anything was flushed is the
-    /// leader's alone; whoever waits leads next and meets it too.
+    /// Flushes everything appended so far, for all waiting callers. An error before anything was flushed is the
+    /// leader's alone; the caller that leads next meets it too.
     fn lead(&self) -> Result<()> {
         let turn = Turn(self);
         let result = self.flush_once();
@@ -77,7 +78,7 @@ impl Log {
         result.map(drop)
     }
 
-    /// Says what a flush came to, and lets the next one begin.
+    /// Reports the outcome of a flush, and lets the next one begin.
     fn end_turn(&self, result: &Result<Offset>) {
         self.flusher.ended(result);
         planted!(a_flush_wakes_nobody => if result.is_ok() { return });
@@ -105,7 +106,7 @@ impl Log {
                 Ok(work.end)
             }
             Err(error) => {
-                event!(ERROR, partition = %self.identity.name, %error, "a flush failed; the partition takes no more writes");
+                event!(ERROR, partition = %self.identity.name, %error, "a flush failed; the partition accepts no more appends");
                 let poisoned = self.poison(&error);
                 // Best effort: without it the mark's two ends still differ, which says the same.
                 let _ = self.write_mark(|mark| mark.failed = true);
@@ -122,7 +123,7 @@ impl Log {
         forget_removed(self, active);
         let records = std::mem::take(&mut active.since_flush);
         let end = self.offsets.log_end();
-        // What was announced and then not written is not under way any more.
+        // An announced write that failed is no longer in flight.
         self.flusher.nothing_beyond(end);
         Ok(Ok(Work {
             end,
@@ -134,14 +135,14 @@ impl Log {
         }))
     }
 
-    /// Nothing of the work was done: the next flush has to.
+    /// None of this work was done; the next flush must do it.
     fn give_back(&self, work: &Work) {
         if let Some(active) = self.writer.lock().opened() {
             active.since_flush += work.records;
         }
     }
 
-    /// In this order: what lies before, the names that lead to it, the tail.
+    /// In this order: the sealed segments, the names that lead to the tail, the tail.
     fn make_durable(&self, work: &Work) -> Result<()> {
         for seal in &work.sealed {
             unless_planted!(no_flush_on_roll => seal.segment.sync()?);
@@ -154,8 +155,8 @@ impl Log {
         work.segment.sync()
     }
 
-    /// The names that there were when `newest` was the active segment are durable. Until then they count as new for
-    /// everybody, and those of a roll meanwhile still do.
+    /// The names that existed when `newest` was the active segment are durable. Until then they count as new for every
+    /// flush, and those of a roll in between still do.
     pub(in crate::partition) fn names_flushed(&self, newest: &Arc<Segment>) {
         if let Some(active) = self.writer.lock().opened() {
             active.names_flushed(newest);
@@ -182,15 +183,15 @@ impl Log {
         self.waiters.notify(set.high_watermark > high_before, set.last_stable > stable_before);
     }
 
-    /// Has the mark say that what lies below `end` may be under way to the medium, from before it is written or flushed:
-    /// the slot is written where it does not say so of anything yet.
+    /// Records in the mark that data below `end` may be on its way to the medium, before it is written or flushed. The
+    /// slot is written where it announces nothing yet.
     pub(in crate::partition) fn announce(&self, end: Offset) -> Result<()> {
         planted!(flush_unannounced => return Ok(()));
         self.flusher.announce(end, |mark| self.write_slot(mark))
     }
 
-    /// Has the mark say what a flush made durable. Where the slot cannot be written, it says less than is so, which harms
-    /// nobody; the next mark, or the checkpoint that is due now, says it.
+    /// Records in the mark what a flush made durable. Where the slot cannot be written, it claims less than is durable,
+    /// which is harmless; the next mark, or the checkpoint that is due now, makes up for it.
     fn note_flushed(&self, work: &Work) {
         if self.flusher.made_durable(work.end, work.position, |mark| self.write_slot(mark)).is_err() {
             self.due.checkpoint_now();

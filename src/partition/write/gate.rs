@@ -1,27 +1,28 @@
-//! The gate: what a batch must fulfil before it gets offsets.
+//! The gate: what must hold of a batch before it gets offsets.
 //!
 //! # The order
 //!
-//! Under the log's writer lock: the log is **open**; the **origin** may bring such a batch; it has the **size**; its
-//! **producer** has the epoch and the sequence, or has sent it before; then the roll, the incarnation, the space; then the
-//! offsets. A batch that an earlier check answers does not meet the later ones: a retry of what is in the log is answered
-//! with its first offsets, whatever has become true since.
+//! Under the log's writer lock: the log is **open**; the **origin** may bring such a batch; its **size** is allowed;
+//! its **producer** has the epoch and the sequence, or has sent it before; then the roll, the incarnation, the space;
+//! then the offsets. A batch that an earlier check answers does not reach the later ones: a retry of a batch in the log
+//! is answered with its original offsets, whatever has changed since.
 //!
 //! # What a condition may rely on
 //!
-//! * It sees the log as it is appended to, with everything up to the offset that this batch would get. That may be neither
-//!   durable nor visible yet: what depends on it is acknowledged no sooner, and lost no later.
+//! * It sees the log as it is appended to, with everything up to the offset that this batch would get. Some of that may
+//!   be neither durable nor visible yet: a batch that depends on it is never acknowledged before it, nor kept without
+//!   it.
 //! * Nothing is appended between its answer and the batch.
-//! * What is refused leaves nothing behind: no offset, no sequence, no segment, no byte.
+//! * A refused batch leaves no trace: no offset, no sequence, no segment, no byte.
 //!
 //! # What a condition owes
 //!
 //! * It changes nothing: a batch that passes may still fail to be written.
-//! * It reads no file, waits for nobody and takes no lock that is held while somebody appends. What needs a look into the
-//!   files is looked up before the append, as of an offset; what came since is decided here.
+//! * It reads no file, never waits and takes no lock that is held during an append. What needs a look into the files is
+//!   looked up before the append, as of an offset; the condition decides about what came after it.
 //!
-//! What passed is shown to the observers once it is written (`state/observer.rs`). A replay does not pass the gate: its
-//! batches did when they were appended, so their control bit is believed.
+//! A batch that passed is shown to the observers once it is written (`state/observer.rs`). A replay does not pass the
+//! gate: its batches did when they were appended, so their control bit is believed.
 
 use crate::{
     codec::batch::BatchHeader,
@@ -33,16 +34,16 @@ use crate::{
     types::TopicPartition,
 };
 
-/// What brings a batch. It decides what the batch may be; the batch's own header does not.
+/// Where a batch comes from. That decides what the batch may be; its own header does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A producer, or the library on its own behalf: records.
     Producer,
-    /// The coordinator of transactions: markers that end them. They carry a producer's id, and no sequence of its.
+    /// The coordinator of transactions: markers that end them. They carry a producer's id, and no sequence.
     Coordinator,
 }
 
-/// A batch that asks to be appended. Its header has no offsets yet that count.
+/// A batch to be appended. The offsets in its header do not count yet.
 pub(in crate::partition) struct Candidate<'a> {
     pub header: &'a BatchHeader,
     pub origin: Origin,
@@ -52,11 +53,11 @@ pub(in crate::partition) struct Candidate<'a> {
 
 /// What must be true of a log for a batch to be appended to it.
 pub(in crate::partition) trait Condition {
-    /// Whether the batch follows, or is here already; an error where it must not be appended.
+    /// Whether the batch is to be appended, or is in the log already; an error where it must not be appended.
     fn check(&self, batch: &Candidate<'_>) -> Result<Verdict>;
 }
 
-/// Whether the batch may be appended now. A new condition is asked here, after the producer's.
+/// Whether the batch may be appended now. A new condition is checked here, after the producer's.
 #[inline]
 pub(in crate::partition) fn admit(active: &Active, batch: &Candidate<'_>) -> Result<Verdict> {
     check_origin(batch)?;

@@ -1,6 +1,7 @@
-//! What appending must know, loaded with the first append of a life: the tail of the index, the producers, the epochs.
+//! What an append must know, loaded by the first one after an opening: the tail of the index, the producers, the
+//! epochs.
 //!
-//! A clean opening loads nothing of it, so that opening stays flat. A recovery has read it all, and hands it over here.
+//! A clean opening loads none of it, so that opening stays flat. A recovery has read all of it, and hands it over here.
 
 use crate::{
     codec::checkpoint::LeaderEpochs,
@@ -25,7 +26,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The state of appending, loaded where nothing was appended yet.
+/// The append state, loaded where nothing was appended yet.
 #[inline]
 pub(in crate::partition) fn ready<'a>(log: &Log, writer: &'a mut AppendState) -> Result<&'a mut Active> {
     if writer.opened().is_none() {
@@ -34,7 +35,7 @@ pub(in crate::partition) fn ready<'a>(log: &Log, writer: &'a mut AppendState) ->
     writer.opened().ok_or_else(|| Error::closed("the partition"))
 }
 
-/// The first append of a life.
+/// The first append after an opening.
 #[cold]
 fn open(log: &Log, writer: &mut AppendState) -> Result<()> {
     if let AppendState::Unloaded { size, new_incarnation } = *writer {
@@ -56,7 +57,7 @@ fn open_unloaded(log: &Log, writer: &mut AppendState, size: u64, new_incarnation
         Ok(active) => writer.open_with(active),
         Err(error) => {
             if matches!(error, Error::Corrupt { .. }) {
-                // As an opening that had looked would have found it.
+                // As if the opening had looked, and found it.
                 writer.refuse(error.clone());
             }
             return Err(error);
@@ -65,8 +66,8 @@ fn open_unloaded(log: &Log, writer: &mut AppendState, size: u64, new_incarnation
     cut_to_data(log, writer)
 }
 
-/// What comes after the data of a file that an earlier life left is not known to be zeros: it goes before the file grows
-/// again. An opening that appends nothing leaves it.
+/// Bytes after the data of a file from an earlier process are not known to be zeros: they are cut off before the file
+/// grows again. An opening that appends nothing leaves them.
 fn cut_to_data(log: &Log, writer: &mut AppendState) -> Result<()> {
     match writer.opened() {
         Some(active) if active.allocated != active.position => {
@@ -115,20 +116,20 @@ fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
     beginning.after(replay, last, len)
 }
 
-/// What is known of a log before its first append, beside what a replay learns.
+/// What is known of a log before its first append, besides what a replay learns.
 pub(in crate::partition) struct Beginning<'a> {
     pub env: &'a dyn Env,
     pub config: Arc<LogConfig>,
     pub log_start: Offset,
     pub log_end: Offset,
-    /// The leader epoch that batches were checked for.
+    /// The leader epoch that batches were checked against.
     pub epoch: i32,
     /// Whether a new incarnation begins with the first append.
     pub new_incarnation: bool,
 }
 
 impl Beginning<'_> {
-    /// The state of appending after a replay that ended in `segment`, whose file is `allocated` long.
+    /// The append state after a replay that ended in `segment`, whose file is `allocated` bytes long.
     pub fn after(self, replay: Replay, segment: &Arc<Segment>, allocated: u64) -> Result<Active> {
         let position = segment.readable();
         segment.know_place(position, self.log_end);
@@ -138,7 +139,7 @@ impl Beginning<'_> {
             Err(error) => return Err(error),
         };
         let mut epochs = replay.epochs;
-        // Whatever a checkpoint says that is not what the batches were checked for.
+        // A checkpoint does not count where it contradicts the epoch that the batches were checked against.
         let wrong = epochs.latest() != Some(self.epoch);
         if wrong {
             epochs = LeaderEpochs::default();
@@ -169,8 +170,8 @@ impl Beginning<'_> {
     }
 }
 
-/// Whether the last batches of a log that was closed, from the last one that the index knows on, are in their place and
-/// whole, and end where it ended: bytes may be other ones in a file as long as before.
+/// Checks that the last batches of a closed log, from the last index entry on, are whole, in their places, and end
+/// where the log ended: a file of the same length may hold other bytes.
 fn check_tail(last: &Segment, replay: &Replay, size: u64, end: Offset) -> Result<()> {
     let from = index::floor_offset(replay.index.offsets(), last.base(), end.saturating_sub(1));
     let position = from.map_or(0, |entry| u64::from(entry.position));

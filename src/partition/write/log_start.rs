@@ -1,4 +1,4 @@
-//! Making the log begin later (Kafka's DeleteRecords).
+//! Advancing the log start (Kafka's DeleteRecords).
 
 use crate::{
     error::{Error, Result},
@@ -30,24 +30,24 @@ pub fn advance_log_start(log: &Arc<Log>, offset: Offset) -> Result<Offset> {
         });
     }
     if offset <= log_start {
-        // What an attempt before could not remove goes now.
+        // Segments that an earlier attempt could not remove go now.
         retention::apply(log)?;
         return Ok(log_start);
     }
     ready(log, &mut log.writer.lock())?;
-    // The start becomes durable, so what it stands on must be.
+    // The start becomes durable, so everything below it must be durable first.
     unless_planted!(start_without_what_it_stands_on => log.flush_to(offset)?);
     write_start(log, offset)?;
     retention::apply(log)?;
     Ok(offset)
 }
 
-/// Has the manifest say that the log begins at `offset`, unless it begins there or later by now: the last word in the
-/// manifest is the one that a later opening believes.
+/// Records in the manifest that the log begins at `offset`, unless it begins there or later by now: a later opening
+/// believes the last entry.
 fn write_start(log: &Log, offset: Offset) -> Result<()> {
     let _no_removal = log.checkpointing.lock();
     if let Some(error) = log.refusal() {
-        // Poisoned, or closed meanwhile: nothing is written any more.
+        // Poisoned, or closed in between: nothing more is written.
         return Err(error);
     }
     if offset <= log.offsets.log_start() {

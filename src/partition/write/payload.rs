@@ -1,12 +1,12 @@
-//! Bytes of a record on its way in: borrowed, or its own.
+//! Bytes of a record on its way into the log, borrowed or owned.
 //!
-//! Whatever reads as bytes is taken by reference, at no cost; what a closure made can be given away.
+//! Anything that reads as bytes is taken by reference, at no cost; a value made by a closure can be given away.
 
 use bytes::Bytes;
 use std::{borrow::Cow, fmt};
 
-/// A key or a value on its way into the log: borrowed from whatever reads as bytes (`&str`, `&String`, `&[u8]`, `&Vec<u8>`,
-/// `&Bytes`, ...), or owned (`String`, `Vec<u8>`, `Bytes`).
+/// A key or a value on its way into the log: borrowed from anything that reads as bytes (`&str`, `&String`, `&[u8]`,
+/// `&Vec<u8>`, `&Bytes`, ...), or owned (`String`, `Vec<u8>`, `Bytes`).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Payload<'a>(pub(crate) Cow<'a, [u8]>);
 
@@ -42,7 +42,7 @@ impl From<Box<[u8]>> for Payload<'_> {
 }
 
 impl From<Bytes> for Payload<'_> {
-    /// Copies them where others share them.
+    /// Copies the bytes if they are shared.
     fn from(bytes: Bytes) -> Self {
         Payload(Cow::Owned(bytes.into()))
     }

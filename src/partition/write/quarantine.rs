@@ -1,9 +1,10 @@
 //! Files in a partition's directory that belong to no log.
 //!
-//! Records are renamed, never removed, for nothing dropped may come back under its name; but for those that the manifest
-//! says were removed: a death came between its word and the file. What is no record goes where nothing will ask for it
-//! again: what was about to replace another file, the indexes of a segment that is gone, the snapshot of a checkpoint
-//! that failed. The first change of each life looks for such, so that neither deaths nor failures pile anything up.
+//! A file with records is renamed and not removed, so that nothing that was dropped comes back under its name. The
+//! exception is a file of a segment that was removed according to the manifest: the process died between the entry and
+//! the removal. Other files are removed once nothing can need them: a file that was about to replace another, the
+//! indexes of a segment that is gone, the snapshot of a failed checkpoint. The first change after each opening looks
+//! for them, so that neither crashes nor failures make them pile up.
 
 use crate::{
     env::{DirEntry, Env, trace::event},
@@ -27,16 +28,17 @@ use std::{
     sync::Arc,
 };
 
-/// Puts the segment files aside that none of `segments` is, before the first append: this log may come to begin one
-/// of that name. The opening looked, unless nothing told it to. What is left of removals and failures goes.
+/// Puts aside the segment files that are not among `segments`, before the first append: this log may later begin a
+/// segment of that name. The opening has looked for them, unless it had no reason to. Leftovers of removals and
+/// failures are removed.
 pub(in crate::partition) fn tidy(log: &Log, segments: &[Arc<Segment>]) -> Result<()> {
     if log.offsets.log_end() == Offset::ZERO {
-        // A new log's directory was looked through when it was made.
+        // The directory of a new log was searched when it was created.
         return Ok(());
     }
     let entries = entries_of(&*log.data_dir.env, &log.identity.dir)?;
     unless_planted!(leftovers_stay => remove_leftovers(log, segments, &entries));
-    // No segment begins where a removal may have left one.
+    // No new segment begins below the first one, where a removal may have left a file.
     let first = segments.first().map_or(Offset::ZERO, |first| first.base());
     for base in entries.iter().filter_map(|entry| SegmentFile::Log.parse(&entry.name)) {
         if base >= first && !has_base(segments, base) {
@@ -46,7 +48,7 @@ pub(in crate::partition) fn tidy(log: &Log, segments: &[Arc<Segment>]) -> Result
     Ok(())
 }
 
-/// Nothing depends on it: what cannot be removed is left to the next life.
+/// Nothing depends on it: a file that cannot be removed is left to the next opening.
 fn remove_leftovers(log: &Log, segments: &[Arc<Segment>], entries: &[DirEntry]) {
     let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
     let log_start = log.data_dir.manifest.state().of(log.identity.id()).map(|p| p.log_start);
@@ -72,7 +74,7 @@ fn remove_leftovers(log: &Log, segments: &[Arc<Segment>], entries: &[DirEntry]) 
     }
 }
 
-/// Puts aside what has the name of the segment that would begin at `base`.
+/// Puts aside the file with the name of a segment that would begin at `base`.
 pub(in crate::partition) fn put_stray_aside(log: &Log, base: Offset) -> Result<()> {
     let checkpointed = log.flusher.mark().recovery_offset;
     let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
@@ -88,8 +90,8 @@ pub(in crate::partition) fn put_stray_aside(log: &Log, base: Offset) -> Result<(
     Ok(())
 }
 
-/// Renames the segment file that begins at `base`, durably, and removes its sidecars but for a snapshot of the log at
-/// `checkpointed`. Says what it is named now; an empty one goes.
+/// Renames the segment file that begins at `base`, durably, and removes its sidecars except a snapshot of the log at
+/// `checkpointed`. Returns the new name; an empty file is removed instead.
 pub(in crate::partition) fn put_segment_aside(
     env: &dyn Env,
     dir: &Path,
@@ -107,12 +109,12 @@ pub(in crate::partition) fn put_segment_aside(
         }
     };
     if is_empty {
-        // It has no records that anybody could look for.
+        // It has no records that anyone could want back.
         remove_if_there(env, &path)?;
     } else {
         env.rename(&path, &aside).map_err(|e| Error::io("put aside", &path, e))?;
     }
-    // Durable at once: a later segment may begin at the same offset, and must not find these bytes under its name.
+    // Durable immediately: a later segment may begin at the same offset, and must not find these bytes under its name.
     remove_segment_files_but(env, dir, base, checkpointed)?;
     Ok((!is_empty).then_some(aside))
 }
@@ -146,8 +148,8 @@ pub(in crate::partition) fn is_superseded(
     found.is_ok_and(|found| !found.is_dir && found.len == sealed.bytes)
 }
 
-/// What a directory holds; nothing where there is none, for then all its files are missing, which is reported where they
-/// are looked for.
+/// The entries of a directory; none where it does not exist. All its files are missing then, which is reported where
+/// they are looked for.
 pub(in crate::partition) fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<DirEntry>> {
     match env.list(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -155,7 +157,7 @@ pub(in crate::partition) fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<
     }
 }
 
-/// Whether a file was about to take another one's name.
+/// Whether a file was about to replace another one.
 fn is_unfinished(name: &str) -> bool {
     let own = name.strip_suffix(TMP).and_then(|name| name.strip_suffix('.'));
     own.is_some_and(|own| {
@@ -164,8 +166,8 @@ fn is_unfinished(name: &str) -> bool {
     })
 }
 
-/// Whether a file is that of a segment, or was put aside as one, whose records all lie below `below`, where nothing is
-/// any more according to the manifest.
+/// Whether a file is a segment's, or was put aside as one, and all its records lie below `below`, where the log has
+/// nothing left according to the manifest.
 pub(in crate::partition) fn was_removed(
     pool: &Arc<FilePool>,
     dir: &Path,
@@ -187,7 +189,7 @@ pub(in crate::partition) fn was_removed(
     }
 }
 
-/// Removes a file; with the one of a segment goes what belongs to it.
+/// Removes a file, and with a segment's file its sidecars.
 pub(in crate::partition) fn remove_leftover(env: &dyn Env, dir: &Path, name: &str) -> Result<()> {
     remove_if_there(env, &dir.join(name))?;
     SegmentFile::Log.parse(name).map_or(Ok(()), |base| remove_segment_files(env, dir, base))

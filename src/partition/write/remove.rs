@@ -1,11 +1,12 @@
 //! How a prefix of the log is removed.
 //!
-//! The new start is durable in the manifest before the first file goes, so that a crash leaves at most files that nobody
-//! names; and so is the name of the segment that it begins with, so that a crash leaves no name without a file.
+//! The new log start is durable in the manifest before the first file is removed, so that a crash leaves at most files
+//! that no entry names. So is the name of the segment that the log then begins with, so that a crash leaves no name
+//! without a file.
 //!
-//! The writer's lock is taken once, for the look; an append waits for nothing else of a removal, unless that is the first
-//! change of this life or takes the active segment too. What the state of appending remembers of the removed segments is
-//! forgotten by the next flush or checkpoint, which take their work from it.
+//! The writer's lock is taken once, for the look. An append waits for nothing else of a removal, unless the removal is
+//! the first change after the opening or takes the active segment too. The next flush or checkpoint, which take their
+//! work from the append state, make it forget the removed segments.
 
 use crate::{
     env::{sync::Ordering, trace::event},
@@ -27,7 +28,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The log as a removal looked at it: what is appended from then on was not looked at.
+/// The log as a removal saw it: later appends are not part of it.
 pub(in crate::partition) struct Look {
     pub segments: Arc<Vec<Arc<Segment>>>,
     pub end: Offset,
@@ -38,8 +39,8 @@ pub(in crate::partition) struct Look {
 }
 
 impl Look {
-    /// `None` where nothing may be removed: of what is damaged nothing is, and what is poisoned or closed is not written any
-    /// more. The caller keeps checkpoints and other removals away.
+    /// `None` where nothing may be removed: the log is damaged, poisoned or closed. The caller keeps checkpoints and
+    /// other removals out.
     pub fn at(log: &Log) -> Option<Look> {
         let mut writer = log.writer.lock();
         if writer.refusal().is_some() {
@@ -78,7 +79,7 @@ impl Look {
         log.segments.change(|list| list.retain(|s| s.base() >= below));
         let removed = self.segments.get(..count).unwrap_or_default();
         let bytes: u64 = removed.iter().map(|segment| segment.readable()).sum();
-        // What is appended in between counts too, so the sum is not taken anew.
+        // Appends in between count too, so the sum is not computed anew.
         let _ = log
             .size
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |size| Some(size.saturating_sub(bytes)));
@@ -97,8 +98,8 @@ impl Look {
         (0..count.min(segments.len())).take_while(|i| may_go(*i)).count()
     }
 
-    /// Has the first change of this life look for leftovers before anything is written: a first append in between would
-    /// take what is being written for one.
+    /// Looks for leftovers before anything is written, if this is the first change after the opening: a first append in
+    /// between would take the file being written for one.
     fn tidy_first(&self, log: &Log) -> Result<()> {
         if !self.is_recovered {
             return Ok(());
@@ -110,13 +111,13 @@ impl Look {
         Ok(())
     }
 
-    /// What producers did below `base`, where no checkpoint has written it yet.
+    /// The producers as of `base`, where no checkpoint has written them yet.
     fn producers_at(&self, base: Offset) -> Option<Arc<ProducerSnapshot>> {
         self.seals.iter().find(|seal| seal.next_base == base).map(|seal| Arc::clone(&seal.snapshot))
     }
 }
 
-/// Has the manifest say, durably, that the log begins at `below` or later, and has no segment before.
+/// Records in the manifest, durably, that the log begins at `below` or later, and has no segment before.
 fn record(log: &Log, below: Offset) -> Result<()> {
     let offset = below.max(log.offsets.log_start());
     let entries = log.identity.id().trimmed(offset, below);
@@ -127,7 +128,7 @@ fn record(log: &Log, below: Offset) -> Result<()> {
     Ok(())
 }
 
-/// Writes down what producers did below `below`, which only the segments say that are about to go.
+/// Writes down the producers as of `below`: only the segments about to be removed know them.
 fn keep_producers(log: &Log, below: Offset, snapshot: Option<Arc<ProducerSnapshot>>) -> Result<()> {
     planted!(forget_producers_of_what_goes => return Ok(()));
     match snapshot.filter(|snapshot| !snapshot.0.is_empty()) {
@@ -136,8 +137,8 @@ fn keep_producers(log: &Log, below: Offset, snapshot: Option<Arc<ProducerSnapsho
     }
 }
 
-/// Seals the active segment although nothing is to be appended, and returns what producers did in the log; `None` when it
-/// does not end at `end` any more.
+/// Seals the active segment without an append, and returns the producers as of its end; `None` when the log no longer
+/// ends at `end`.
 fn roll_empty(log: &Log, end: Offset) -> Result<Option<Arc<ProducerSnapshot>>> {
     let mut writer = log.writer.lock();
     let active = ready(log, &mut writer)?;
@@ -148,14 +149,14 @@ fn roll_empty(log: &Log, end: Offset) -> Result<Option<Arc<ProducerSnapshot>>> {
     Ok(active.pending.last().map(|seal| Arc::clone(&seal.snapshot)))
 }
 
-/// Has the state of appending forget what was removed since it was last asked for work.
+/// Makes the append state forget the segments that were removed since it last handed out work.
 pub(in crate::partition) fn forget_removed(log: &Log, active: &mut Active) {
     let first = log.first_base().unwrap_or_default();
     active.trim(log.offsets.log_start(), first);
 }
 
-/// Removes the files of segments that no list has any more. All of them go, even if one cannot: that one is tried again
-/// with the next retention.
+/// Removes the files of segments that are in no list any more. One that cannot be removed keeps no other from going: it
+/// is tried again with the next retention pass.
 pub(in crate::partition) fn remove_files(log: &Log, removed: &[Arc<Segment>]) -> Result<()> {
     let mut first_error = Ok(());
     for segment in removed {

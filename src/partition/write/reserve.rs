@@ -1,4 +1,5 @@
-//! What must be so before a batch is written: its life is known, its file has the space, the mark speaks of it.
+//! What must hold before a batch is written: its incarnation is recorded, its file has the space, the mark announces
+//! it.
 
 use crate::{
     codec::{batch::BatchHeader, manifest::Entry},
@@ -16,13 +17,13 @@ use crate::{
 const GROWTH_MIN: u64 = 64 << 10;
 const GROWTH_MAX: u64 = 64 << 20;
 
-/// A batch of a `Flushed` topic that is no larger has its file grow by zeros that are written, in steps of this at most:
-/// each flush of a block that was only set aside would cost the device one more.
+/// For batches of a `Flushed` topic up to this size, the file grows by zeros that are written, in steps of at most the
+/// second: each flush of a block that was only preallocated would cost the device another one.
 const SMALL_BATCH: u64 = 32 << 10;
 const ZEROS_MAX: u64 = 1 << 20;
 
-/// Prepares the active segment for the batch with `header`. A new segment begins where files may not become as large as
-/// one.
+/// Prepares the active segment for the batch with `header`. A new segment begins where the file may not grow large
+/// enough.
 #[inline]
 pub(in crate::partition) fn reserve(log: &Log, active: &mut Active, header: &BatchHeader) -> Result<()> {
     if active.new_incarnation {
@@ -37,7 +38,7 @@ pub(in crate::partition) fn reserve(log: &Log, active: &mut Active, header: &Bat
     Ok(())
 }
 
-/// Lets the file grow, or begins the next one.
+/// Grows the file, or begins the next one.
 #[cold]
 fn find_space(log: &Log, active: &mut Active, header: &BatchHeader) -> Result<()> {
     match grow(log, active, header.size()) {
@@ -49,7 +50,7 @@ fn find_space(log: &Log, active: &mut Active, header: &BatchHeader) -> Result<()
     }
 }
 
-/// After an unclean opening a new life begins with the first append, and is durable before it.
+/// After an unclean opening a new incarnation begins with the first append, and is durable before it.
 #[cold]
 fn begin_incarnation(log: &Log, active: &mut Active, first_offset: Offset) -> Result<()> {
     let Some(entry) = new_incarnation(log, active, first_offset) else { return Ok(()) };
@@ -58,7 +59,7 @@ fn begin_incarnation(log: &Log, active: &mut Active, first_offset: Offset) -> Re
     Ok(())
 }
 
-/// What the manifest is to say of a life that has not been noted yet.
+/// The manifest's entry about an incarnation that is not recorded yet.
 pub(in crate::partition) fn new_incarnation(
     log: &Log,
     active: &Active,
@@ -72,7 +73,7 @@ pub(in crate::partition) fn new_incarnation(
     Some(log.identity.id().incarnation(number, first_offset))
 }
 
-/// Reserves space for `size` more bytes, so that a full disk is met before anything is written.
+/// Reserves space for `size` more bytes, so that a full disk is an error before anything is written.
 fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
     let (roll_bytes, preallocate) = (active.config.roll_bytes, active.config.preallocate);
     let needed = active.position + size;
@@ -83,7 +84,7 @@ fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
     let target = grown.min(roll_bytes).max(needed);
     let data = &active.segment;
     match data.allocate(target) {
-        // What little space is left, or a file may have, may still hold the batch itself.
+        // The space that is left, or that a file may have, may still hold the batch itself.
         Err(Error::DiskFull { .. } | Error::FileTooLarge { .. }) if target > needed => {
             data.allocate(needed)?;
             active.allocated = needed;
@@ -92,7 +93,7 @@ fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
             other?;
             active.allocated = target;
             if by_zeros && target > needed {
-                // Zeros are there already, so that nothing is lost where this fails but its gain.
+                // The space reads as zeros already: a failure here loses nothing but the gain.
                 let _ = data.write_zeros(needed..target);
             }
         }
@@ -116,7 +117,7 @@ mod tests {
         log
     }
 
-    /// The next files that are to grow may not, so many times.
+    /// The next `times` attempts to let a file grow fail.
     fn limit_files(env: &SimEnv, times: usize) {
         for _ in 0..times {
             env.inject(Fault::new(FaultKind::FileTooLarge).on(Operation::Allocate).path(".log"));
@@ -145,7 +146,7 @@ mod tests {
         let file = RealEnv::new().open(&path, Open::Read).unwrap();
         let len = file.len().unwrap();
         assert!(len >= 64 << 10, "{len}");
-        // A file system tells space that was only set aside as it tells holes, if it tells any.
+        // A file system reports preallocated space as it reports holes, if at all.
         assert!(file.zeros_from(0).is_none_or(|from| from >= len), "{:?} of {len}", file.zeros_from(0));
     }
 

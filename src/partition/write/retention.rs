@@ -1,7 +1,7 @@
-//! Which segments are removed from the front: by the log start, by size, by time; and nothing else ever.
+//! Which segments are removed from the front: by the log start, by size, by time, and by nothing else.
 //!
-//! In Kafka's order and by its rules (`UnifiedLog.deleteOldSegments`). A pass looks at the log once, under the writer's lock;
-//! how the segments go is told in `remove`. One pass runs at a time, beside no checkpoint.
+//! In Kafka's order and by its rules (`UnifiedLog.deleteOldSegments`). A pass looks at the log once, under the writer's
+//! lock; `remove` describes how the segments go. One pass runs at a time, and none beside a checkpoint.
 
 use crate::{
     error::{Error, Result},
@@ -16,7 +16,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Removes the segments that retention allows to go, and says how many went.
+/// Removes the segments that retention allows to go, and returns how many.
 pub fn apply(log: &Arc<Log>) -> Result<usize> {
     let removed = pass(log)?;
     log.troubles.end(Chore::Retention);
@@ -37,8 +37,8 @@ fn pass(log: &Arc<Log>) -> Result<usize> {
     remains.map(|()| removed)
 }
 
-/// How many segments from the front must go, of which `count` do anyway, because of their age. One whose age damage
-/// hides stays, and the damage is part of the log's health.
+/// How many segments from the front are too old; the first `count` go anyway. A segment whose age is hidden by damage
+/// stays, and the damage is part of the log's health.
 fn count_by_age(
     log: &Arc<Log>,
     segments: &[Arc<Segment>],
@@ -58,8 +58,8 @@ fn count_by_age(
     Ok(segments.len().max(count))
 }
 
-/// How many segments from the front must go, of which `count` do anyway, because of the log's size; `next` bytes are
-/// about to be appended to the active one.
+/// How many segments from the front must go for the log's size; the first `count` go anyway, and `next` bytes are about
+/// to be appended to the active one.
 fn count_by_size(log: &Log, segments: &[Arc<Segment>], config: &LogConfig, count: usize, next: u64) -> usize {
     let Some(limit) = config.retention_bytes else { return count };
     let removed: u64 = segments.iter().take(count).map(|s| s.readable()).sum();
@@ -90,7 +90,7 @@ pub(in crate::partition) fn exceeds_with(log: &Log, config: &LogConfig, next: u6
         && sealed()
 }
 
-/// Whether the log holds, without its oldest segment, as much as it is to keep.
+/// Whether the log without its oldest segment still holds as much as it must keep.
 pub(in crate::partition) fn exceeds(log: &Log, config: &LogConfig) -> bool {
     let Some(limit) =
         config.retention_bytes.filter(|limit| config.bytes_max.is_none() && log.size() >= *limit)
@@ -102,8 +102,8 @@ pub(in crate::partition) fn exceeds(log: &Log, config: &LogConfig) -> bool {
     oldest.is_some_and(|oldest| log.size().saturating_sub(oldest.readable()) >= limit)
 }
 
-/// Removes the sealed segments that the log is too large with, and flushes them first where that was not done. It is part
-/// of an append, which does not fail because of this: what is left is tried again with the next checkpoint.
+/// Removes the sealed segments that make the log too large, and flushes them first where needed. It is part of an
+/// append, which does not fail because of it: what could not be removed is tried again with the next checkpoint.
 pub(in crate::partition) fn shrink(log: &Log, next: u64) {
     if try_to_shrink(log, next).is_err() {
         log.due.checkpoint_now();
@@ -121,9 +121,9 @@ fn try_to_shrink(log: &Log, next: u64) -> Result<()> {
     look.remove(log, count).map(drop)
 }
 
-/// What time retention goes by: the largest timestamp of the records below `end`, or the time of sealing where that is
-/// smaller or no record has a timestamp; so a record from the future holds its segment no longer than one of its day. Where
-/// no time of sealing is known either, it is the file's.
+/// The time that retention goes by: the largest timestamp of the records below `end`, or the time of sealing where that
+/// is smaller or no record has a timestamp; so a record from the future holds its segment no longer than one of its
+/// day. Where no time of sealing is known either, it is the file's.
 ///
 /// Why not the time of sealing alone: replayed history would outlive its retention. Why not the larger of both: the future
 /// would hold the log.
@@ -141,7 +141,7 @@ fn time_of(log: &Arc<Log>, segment: &Segment, end: Offset) -> Result<Timestamp> 
     Ok(metadata.modified)
 }
 
-/// How many segments from the front satisfy `goes`, which is told the offset behind each.
+/// How many segments from the front satisfy `goes`, which gets the offset after each.
 fn prefix(segments: &[Arc<Segment>], end: Offset, goes: impl Fn(&Segment, Offset) -> bool) -> usize {
     segments.iter().enumerate().take_while(|(i, segment)| goes(segment, end_of(segments, *i, end))).count()
 }

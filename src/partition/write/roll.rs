@@ -1,7 +1,7 @@
 //! Rolling: the active segment is sealed, and an empty one takes its place.
 //!
-//! The file exists before the manifest names it: after a crash between the two it is a stray, and put aside. What is slow
-//! about a roll (flushing the sealed segment, its sidecars) is left to the next flush and checkpoint as a
+//! The file exists before the manifest names it: after a crash between the two it is a stray, and put aside. The slow
+//! parts of a roll (flushing the sealed segment, its sidecars) are left to the next flush and checkpoint as a
 //! [`PendingSeal`](crate::partition::state::append_state::PendingSeal); a `Written` topic's callers never wait for it.
 
 use crate::{
@@ -17,12 +17,12 @@ use crate::{
 };
 use std::{io, sync::Arc};
 
-/// What a segment is rolled for.
+/// Why a segment is rolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::partition) enum RollFor {
-    /// A batch that does not belong into it.
+    /// For a batch that does not fit into it.
     Append,
-    /// Its removal, which must not need space.
+    /// For its removal, which must not need space.
     Removal,
 }
 
@@ -43,7 +43,7 @@ pub(in crate::partition) fn is_due(log: &Log, active: &Active, header: &BatchHea
         let limit = config.segment_time.saturating_sub(active.jitter).as_millis();
         limit < u128::from(u64::MAX) && i128::from(age()) > limit as i128
     };
-    // What retention may remove by then must not stay because something new comes after it.
+    // Records that retention may remove by then must not stay because a newer one joins their segment.
     let is_over_age = || {
         let Some(limit) = config.retention_time else { return false };
         let newest = active.segment.largest_timestamp().unwrap_or(Timestamp::NONE);
@@ -87,7 +87,7 @@ pub(in crate::partition) fn roll(log: &Log, active: &mut Active, base: Offset, w
     Ok(())
 }
 
-/// What the manifest is to know of the active segment, which ends before `next_offset` and is sealed now.
+/// The manifest's facts about the active segment, which ends before `next_offset`.
 fn facts_of(active: &Active, next_offset: Offset, now: Timestamp) -> Result<Seal> {
     let segment = &active.segment;
     let mut bytes = active.position;
@@ -105,7 +105,7 @@ fn facts_of(active: &Active, next_offset: Offset, now: Timestamp) -> Result<Seal
     })
 }
 
-/// Has the manifest say that the segment at `before` is sealed, and that one begins at `base`.
+/// Records in the manifest that the segment at `before` is sealed, and that one begins at `base`.
 fn record(log: &Log, before: Offset, sealed: Seal, base: Offset, why: RollFor) -> Result<()> {
     let entries = log.identity.id().rolled(before, sealed, base);
     let manifest = &log.data_dir.manifest;
@@ -115,8 +115,8 @@ fn record(log: &Log, before: Offset, sealed: Seal, base: Offset, why: RollFor) -
     }
 }
 
-/// Creates the file of a segment. An empty one of its name is what an attempt that failed has left; whatever else has
-/// that name goes aside, for no manifest names it.
+/// Creates the file of a segment. An empty file of its name was left by an attempt that failed; any other file of its
+/// name is put aside, for the manifest does not name it.
 fn create_segment(log: &Log, base: Offset, index_interval: u64) -> Result<ActiveSegment> {
     let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
     let epoch = log.leader_epoch.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Writing down what producers did in a log up to an offset: Kafka's snapshot, and our longer one.
+//! Writing down the producers of a log as of an offset: Kafka's snapshot, and our longer one.
 
 use crate::{
     codec::snapshot::{encode_producers, encode_snapshot},
@@ -8,7 +8,7 @@ use crate::{
     types::Offset,
 };
 
-/// Writes what is known of the producers at `at`; nothing where the log begins and nobody is known.
+/// Writes the producers as of `at`; nothing where the log begins and no producer is known.
 pub(in crate::partition) fn write_snapshot(log: &Log, at: Offset, snapshot: &ProducerSnapshot) -> Result<()> {
     if at == Offset::ZERO || at <= log.offsets.log_start() && snapshot.0.is_empty() {
         return Ok(());

@@ -16,7 +16,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// How long a flush that could not begin waits at least: its own interval may be none.
+/// How long a flush that could not begin waits at least: its own interval may be zero.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 impl Log {
@@ -37,7 +37,7 @@ impl Log {
         done.map_err(|(_, error)| error)
     }
 
-    /// As [`Log::run_due`], where errors become troubles of the log. Returns when to come back.
+    /// As [`Log::run_due`], but errors become troubles of the log. Returns when to come back.
     pub fn run_due_alone(self: &Arc<Self>, now: Duration) -> Option<Duration> {
         if let Err((chore, error)) = self.do_due(now) {
             self.note_trouble(chore, error);
@@ -75,13 +75,13 @@ impl Log {
         flushed
     }
 
-    /// After work that ended in its middle: a checkpoint, and with it a flush, is due at `at`.
+    /// After work that was interrupted: a checkpoint, and with it a flush, is due at `at`.
     pub fn due_again(&self, at: Duration) {
         self.due.checkpoint_at(at);
         self.due.ring();
     }
 
-    /// What was not flushed when it was due at `now` is due again after a pause, where that can succeed.
+    /// A flush that was due at `now` and failed is due again after a pause, where it can succeed.
     fn flush_again(&self, now: Duration) {
         planted!(a_failed_interval_flush_is_not_tried_again => return);
         let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
@@ -90,7 +90,7 @@ impl Log {
         }
     }
 
-    /// Notes what background work has failed in. That the log was closed or deleted in between is no trouble.
+    /// Records a failure of background work. A log that was closed or deleted in between is no trouble.
     pub fn note_trouble(&self, chore: Chore, error: Error) {
         let is_end = |error: &Error| matches!(error, Error::Closed { .. });
         if !is_end(&error) && !self.refusal().is_some_and(|refusal| is_end(&refusal)) {
@@ -98,7 +98,7 @@ impl Log {
         }
     }
 
-    /// The first trouble that has not ended. Nobody is told of the present ones again.
+    /// The first trouble that has not ended. The present ones are not reported again.
     pub fn take_trouble(&self) -> Option<Error> {
         self.troubles.take(self.since())
     }

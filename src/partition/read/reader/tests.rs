@@ -1,5 +1,5 @@
-//! Aborted transactions stay hidden, whatever becomes of the file that lists them; and readers beside damage are told of
-//! that, whatever else goes on there.
+//! Aborted transactions stay hidden, whatever becomes of the file that lists them; and readers that meet damage get its
+//! error, whatever else happens there.
 
 use crate::{
     Error, RecordData, Streamlog, TopicConfig,
