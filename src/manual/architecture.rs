@@ -1,6 +1,6 @@
-//! How the crate is built: its rooms, the floors of a partition, five journeys through them, and where new code goes.
+//! How the crate is built: its rooms, the floors of a partition, five journeys through the code, and where new code goes.
 //!
-//! For people who read the source, or change it. Users of the crate need none of it.
+//! For readers of the source. Users of the crate need none of it.
 //!
 //! # The ladder
 //!
@@ -27,71 +27,69 @@
 //!
 //! | floor | what lies there |
 //! |---|---|
-//! | `open` | how a log comes to be open: cleanly, by recovery, behind a writer, from a directory alone. All of them assemble it in one way |
+//! | `open` | how a log is opened: cleanly, by recovery, beside a writer, from a directory alone. All four assemble it in one way |
 //! | `handle` | [`Partition`](crate::Partition), as users see it |
 //! | `write` | everything that changes a log: the gate, appending, flushing, rolling, checkpoints, retention |
-//! | `read` | everything that looks into it: forwards, backwards, by time, and which batches a reader may see |
+//! | `read` | everything that reads it: forwards, backwards, by time, and which batches a reader may see |
 //! | `log` | the log itself: what writers, readers and caretakers share |
 //! | `state` | values that know no log: offsets, the append state, producers, deadlines, waiting readers |
 //!
-//! One thread at a time changes a log: the one that holds the writer's lock, which guards the *append state*. Readers take no
-//! lock of a writer's. They take the segment list, which is immutable, and the offsets, which one type keeps in their order
+//! One thread at a time changes a log: the one that holds the writer's lock, which guards the *append state*. Readers never
+//! take that lock. They take the segment list, which is immutable, and the offsets, which one type keeps in their order
 //! (`partition/state/offsets.rs`).
 //!
 //! # Doors
 //!
-//! A door is a trait or a call through which another idea can come in. The head of its file is its contract: what the
-//! caller may rely on, what it owes, which locks are held.
+//! A door is a trait or a call through which another idea can enter. The head of its file is its contract: what the caller
+//! may rely on, what it owes, which locks are held.
 //!
-//! | door | who comes in | where |
+//! | door | for | where |
 //! |---|---|---|
 //! | environment | a machine: the real one, one in memory, a simulated one | `env/mod.rs` |
-//! | condition | what a batch must fulfil before it has offsets | `partition/write/gate.rs` |
-//! | observer | what learns of every batch, when it is appended and when it is replayed | `partition/state/observer.rs` |
-//! | visible batches | readers of every kind: decoded batches with their place, and the errors of those that cannot be read | `partition/read/visible.rs` |
+//! | condition | rules that a batch must fulfil before it gets offsets | `partition/write/gate.rs` |
+//! | observer | state that learns of every batch, when it is appended and when it is replayed | `partition/state/observer.rs` |
+//! | visible batches | readers of every kind: decoded batches with their place, and errors for unreadable ones | `partition/read/visible.rs` |
 //! | caretaker | work that is due at a time | `topic/caretaker.rs`, `topic/schedule.rs` |
 //! | segment source | where the bytes of a segment come from | `storage/segment/source.rs` |
-//! | table state | a map that is a topic | `table/mod.rs` |
+//! | table state | a map kept in a topic | `table/mod.rs` |
 //! | partitioner | the way from a key to a partition, [yours](crate::clients::Partitioner) as well | `topic/partitioner/mod.rs` |
 //!
 //! # Five journeys
 //!
 //! **A record, from [`send`](crate::Producer::send) to the disk.** `producer/mod.rs` resolves the topic, asks the
-//! partitioner and encodes the record into a sealed batch (`partition/write/encode.rs`, `codec/builder.rs`). Everything
-//! slow is done by now. Under the writer's lock (`partition/write/append.rs`) the gate admits the batch, the header gets
-//! its offsets, the segment is rolled if that is due, space is reserved, one positional write puts the batch into the
-//! file, and the offsets move. Outside the lock, `partition/write/flush.rs` makes the batch durable where the topic asks
-//! for it; one flush serves all threads that wrote before it. The marks say before it where it ends, and after it that it
-//! is done.
+//! partitioner and encodes the record into a sealed batch (`partition/write/encode.rs`, `codec/builder.rs`). All of the slow
+//! work comes before the lock. Under the writer's lock (`partition/write/append.rs`) the gate admits the batch, the header
+//! gets its offsets, the segment is rolled if that is due, space is reserved, one positional write puts the batch into the
+//! file, and the offsets move. Outside the lock, `partition/write/flush.rs` makes the batch durable if the topic asks for
+//! it; one flush serves all threads that wrote before it. The mark announces the flush before it and confirms it after.
 //!
-//! **A record, from [`enqueue`](crate::Producer::enqueue) to the disk.** `producer/accumulator.rs` copies the record into the
-//! open batch of its partition and returns a [`Delivery`](crate::Delivery). A batch leaves when it is full, when its
-//! linger is over, or when a flush, a `send` to its partition or a full buffer asks for it (`producer/drain.rs`). From
-//! there its way is that of `send`, but all partitions that are due are committed together (`topic/schedule.rs`,
+//! **A record, from [`enqueue`](crate::Producer::enqueue) to the disk.** `producer/accumulator.rs` copies the record into
+//! the open batch of its partition and returns a [`Delivery`](crate::Delivery). A batch leaves when it is full, when its
+//! linger is over, or when a flush, a `send` to its partition or a full buffer asks for it (`producer/drain.rs`). From there
+//! it goes the way of `send`, except that all due partitions are committed together (`topic/schedule.rs`,
 //! `topic/caretaker.rs`, `partition/write/commit.rs`).
 //!
-//! **A record, from the disk to [`poll`](crate::Consumer::poll).** `consumer/poll.rs` goes around the partitions, each
-//! with a place of its own (`consumer/fetch_position.rs`). The reader (`partition/read/reader.rs`) finds the segment, its
+//! **A record, from the disk to [`poll`](crate::Consumer::poll).** `consumer/poll.rs` reads the partitions in turn, each
+//! from its own position (`consumer/fetch_position.rs`). The reader (`partition/read/reader.rs`) finds the segment, its
 //! index the position, and hands out whole batches as views of a mapping, or as bytes read. `partition/read/visible.rs`
-//! decides which of them this reader may see, and names a batch that cannot be read with its file and position.
+//! decides which of them this reader may see, and reports an unreadable batch with its file and position.
 //!
 //! **An opening after a crash.** `streamlog/builder.rs` takes the lock; `storage/manifest` says which topics and segments
-//! exist, and the marks whether that is all of it. A partition that was not closed is recovered
-//! (`partition/open/recover.rs`): batches are checked from the recovery point on, and where the chain of whole batches
-//! ends, the mark decides between a torn tail, which is cut durably, and damage, which is kept and named. The log is
-//! assembled (`partition/open/assemble.rs`). What the recovery learned is written down by the first append, or by the
-//! close.
+//! exist, and the marks whether it is complete. A partition that was not closed is recovered (`partition/open/recover.rs`):
+//! batches are checked from the recovery point on, and where the chain of whole batches ends, the mark decides between a
+//! torn tail, which is cut durably, and damage, which is kept and reported. The log is assembled
+//! (`partition/open/assemble.rs`). The first append, or the close, writes down what recovery found.
 //!
 //! **A commit.** `consumer/commits.rs` hands positions to a trait of its room (`consumer/coordinator.rs`); `group` turns
-//! them into records; `table` appends and flushes them, and applies what it reads back from the log. The code that reads
-//! a commit after an opening is the one that reads it here.
+//! them into records; `table` appends and flushes them, then reads them back from the log and applies them. The same code
+//! reads them after an opening.
 //!
 //! # Where new code goes
 //!
 //! | to add | begin with |
 //! |---|---|
 //! | a condition that an append must fulfil | `partition/write/gate.rs`: implement `Condition`, ask it in `admit` |
-//! | something to be remembered of every batch | `partition/state/observer.rs` |
+//! | state about every batch | `partition/state/observer.rs` |
 //! | a second place for segments | `storage/segment/source.rs` |
 //! | a topic setting | `topic/config/settings.rs`: one row of the table; `partition/state/values.rs`: its value |
 //! | work in the background | `topic/caretaker.rs` |
@@ -102,11 +100,11 @@
 //!
 //! # Rules that keep themselves
 //!
-//! `.ci/house.py` checks what no compiler knows: imports point down, between rooms and between the floors of a partition;
-//! no files import each other in a circle; a file introduces itself in its first line and has at most 700 lines; the
-//! methods of a type lie in a handful of files; `unsafe` stands in `env/mapped.rs` alone; files are reached by name in
-//! `env` alone; a planted mistake is a line of its own. `.ci/run` runs everything that must hold of a checkout, and says what it skipped.
+//! `.ci/house.py` checks what no compiler knows: imports point down, between rooms and between the floors of a partition; no
+//! files import each other in a circle; a file introduces itself in its first line and has at most 700 lines; the methods of
+//! a type lie in a handful of files; `unsafe` stands in `env/mapped.rs` alone; files are reached by name in `env` alone; a
+//! planted mistake is a line of its own. `.ci/run` runs everything that must hold of a checkout, and reports what it
+//! skipped.
 //!
 //! A promise of this manual has a line in `tests/promises`: the claim, the test, and a mistake that turns it red. The
-//! mistakes are compiled into the tests (`planted!`), each on the line that it breaks, and do nothing in the library that you
-//! use.
+//! mistakes (`planted!`) stand in the code that they break, and act in the tests alone.

@@ -1,31 +1,31 @@
 //! From async code: what blocks, and how to call it.
 //!
 //! Every call returns when it is done; there are no futures. A call that waits for a disk or for other threads must not run
-//! on a runtime's worker thread. The table says which calls are quick enough for one:
+//! on a runtime's worker thread:
 //!
 //! | call | may wait for | from a worker |
 //! |---|---|---|
 //! | [`Producer::try_enqueue`](crate::Producer::try_enqueue) | a batch's worth of writing to the page cache | yes |
-//! | [`Producer::enqueue`](crate::Producer::enqueue) | room in the buffer, for as long as [`max_block`](crate::clients::ProducerBuilder::max_block) says: a minute unless set | only with a short `max_block`: with zero it is `QueueFull` immediately |
+//! | [`Producer::enqueue`](crate::Producer::enqueue) | room in the buffer, for [`max_block`](crate::clients::ProducerBuilder::max_block) at most, by default a minute | only with a short `max_block`; with zero a full buffer is `QueueFull` immediately |
 //! | [`Delivery::try_result`](crate::Delivery::try_result), [`is_done`](crate::Delivery::is_done) | nothing | yes |
 //! | [`Producer::send`](crate::Producer::send), [`flush`](crate::Producer::flush), [`Delivery::wait`](crate::Delivery::wait) | a flush of the medium | no |
-//! | [`Consumer::poll`](crate::Consumer::poll) | records, for as long as its timeout says; with `Duration::ZERO` for reading files | no |
+//! | [`Consumer::poll`](crate::Consumer::poll) | records, for its timeout at most; with `Duration::ZERO`, file reads | no |
 //! | [`Consumer::commit_sync`](crate::Consumer::commit_sync), topics, settings, [`maintain`](crate::Streamlog::maintain) | flushes | no |
-//! | [`Streamlog::open`](crate::Streamlog::open) | after a crash, for looking at what was not checkpointed: seconds where much was | no |
-//! | [`Streamlog::close`](crate::Streamlog::close), and dropping the last handle | flushes; on a full disk for as long as producers wait | no |
+//! | [`Streamlog::open`](crate::Streamlog::open) | recovery after a crash: seconds if much data was not checkpointed | no |
+//! | [`Streamlog::close`](crate::Streamlog::close), and dropping the last handle | flushes; on a full disk as long as producers wait | no |
 //!
-//! * **`spawn_blocking`** (tokio, and what other runtimes call so) is for calls that end: opening, closing, a `send` that
-//!   matters now, a commit, an administrator's call. Handles are cheap clones: move one in.
-//! * **A thread of its own** is for what goes on: a consumer's loop. A runtime's pool for blocking calls is limited, and one
-//!   that is full of sleeping polls runs nothing else. A [wake-up handle](crate::Consumer::wakeup_handle) ends each sleep at
-//!   shutdown: keep them all, call each, then join. A channel of the runtime carries records over; one with a limit
-//!   (`blocking_send`) slows the consumer down as it should.
-//! * **`try_enqueue` and one thread that waits** is for many producing tasks. Deliveries are waited for in the order in which
-//!   they were made, and each completes a oneshot of the runtime. `QueueFull` hands the record back: answer "busy", or sleep
-//!   with the runtime's timer and try again.
+//! * **`spawn_blocking`** (tokio's name for it) is for calls that end: opening, closing, an important `send`, a commit,
+//!   administration. Handles are cheap to clone: move a clone in.
+//! * **A thread of its own** is for a consumer's loop, which does not end. A runtime's pool for blocking calls is limited,
+//!   and a pool full of sleeping polls runs nothing else. A [wake-up handle](crate::Consumer::wakeup_handle) ends a sleep at
+//!   shutdown: keep one for each consumer, call them all, then join. A channel of the runtime carries the records over; a
+//!   bounded one (`blocking_send`) slows the consumer down as it should.
+//! * **`try_enqueue` and one waiting thread** is for many producing tasks. The thread waits for deliveries in the order in
+//!   which they were made, and each completes a oneshot of the runtime. `QueueFull` hands the record back: answer "busy", or
+//!   sleep with the runtime's timer and try again.
 //!
-//! Here with nothing but the standard library; with tokio, `oneshot` is `tokio::sync::oneshot`, and `block_on` is the
-//! runtime.
+//! The program below uses nothing but the standard library. With tokio, `Slot` is a `tokio::sync::oneshot` channel, and
+//! `block_on` is the runtime.
 //!
 //! ```
 //! use std::{
@@ -49,7 +49,7 @@
 //! impl AsyncProducer {
 //!     fn new(producer: Producer) -> (AsyncProducer, thread::JoinHandle<()>) {
 //!         let (waiting, deliveries) = mpsc::channel::<(Delivery, Slot)>();
-//!         // In the order of enqueueing: it never waits for one while another is done long ago.
+//!         // In the order of enqueueing, so that no delivery waits long after it is done.
 //!         let waiter = thread::spawn(move || {
 //!             for (delivery, slot) in deliveries {
 //!                 let result = delivery.wait().map(|sent| sent.offset);
@@ -65,7 +65,7 @@
 //!     async fn send(&self, record: ProducerRecord<'_>) -> Result<Offset> {
 //!         let delivery = self.producer.try_enqueue(record)?;
 //!         let slot = Slot::default();
-//!         self.waiting.send((delivery, Arc::clone(&slot))).expect("the waiter lives as long as we do");
+//!         self.waiting.send((delivery, Arc::clone(&slot))).expect("the waiter lives as long as its channel");
 //!         poll_fn(|context| {
 //!             let mut slot = slot.lock().unwrap();
 //!             slot.1 = Some(context.waker().clone());
@@ -93,7 +93,7 @@
 //!     }
 //! }
 //!
-//! let log = Streamlog::in_memory()?; // in earnest: opened in `spawn_blocking`
+//! let log = Streamlog::in_memory()?; // in a program: opened in `spawn_blocking`
 //! log.create_topic("orders", TopicConfig::default())?;
 //! let (producer, waiter) = AsyncProducer::new(log.producer()?);
 //! block_on(async {
@@ -101,8 +101,8 @@
 //!     assert_eq!(producer.send(ProducerRecord::new("orders", "a compiler")).await?, 1);
 //!     Ok::<(), streamlog::Error>(())
 //! })?;
-//! drop(producer); // the waiter's channel ends, and so does it
+//! drop(producer); // ends the waiter's channel, and so the waiter
 //! waiter.join().unwrap();
-//! log.close()?; // in earnest: in `spawn_blocking`
+//! log.close()?; // in a program: in `spawn_blocking`
 //! # Ok::<(), streamlog::Error>(())
 //! ```

@@ -1,4 +1,4 @@
-//! Recipes. Each is a small program that runs to its end and checks itself.
+//! Recipes: small programs that run to the end and check themselves.
 //!
 //! * [Producing and consuming](#producing-and-consuming)
 //! * [Pipelined, and nothing lost](#pipelined-and-nothing-lost)
@@ -6,17 +6,17 @@
 //! * [Event sourcing](#event-sourcing)
 //! * [Replaying by time](#replaying-by-time)
 //! * [Choosing what survives](#choosing-what-survives)
-//! * [A buffer of at most so many bytes, and a day](#a-buffer-of-at-most-so-many-bytes-and-a-day)
+//! * [A buffer bounded in bytes and time](#a-buffer-bounded-in-bytes-and-time)
 //! * [Testing](#testing)
 //!
 //! [`patterns`](super::patterns) has whole programs, the directory `examples/` longer ones, and
-//! [`operating`](super::operating) what comes after the program is written.
+//! [`operating`](super::operating) covers a log in production.
 //!
 //! # Producing and consuming
 //!
-//! A producer chooses the partition by the key and gathers records into batches. A consumer reads partitions and commits,
-//! for its group, how far it is done. Process first and commit then: after a crash the records since the last commit come
-//! again, and none is missed. That is *at least once*, and what processing must bear.
+//! A producer chooses the partition by the key and gathers records into batches. A consumer reads partitions and commits its
+//! progress for its group. Process first, then commit: after a crash the records since the last commit come again, and none
+//! is missed. That is *at least once*, and processing must allow for it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,7 +26,7 @@
 //! log.create_topic("orders", TopicConfig::default().partitions(3))?;
 //!
 //! let producer = log.producer()?;
-//! // One record, and it is on the medium when `send` returns.
+//! // One record, on the medium when `send` returns.
 //! let placed = producer.send(ProducerRecord::new("orders", "a loom").key("ada"))?;
 //! // Many records: `enqueue` returns immediately, and they share batches and flushes.
 //! let deliveries = (0..100)
@@ -56,17 +56,17 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Where the result of processing is kept in a database, keep the positions there too, in the same transaction:
-//! [`next_offsets`](crate::ConsumerRecords::next_offsets) has them. [`seek`](crate::Consumer::seek) to them at the start.
-//! Then each record takes effect once.
+//! If a database keeps the results of processing, keep the positions there too, in the same transaction:
+//! [`next_offsets`](crate::ConsumerRecords::next_offsets) has them. [`seek`](crate::Consumer::seek) to them at the start,
+//! and each record takes effect once.
 //!
 //! # Pipelined, and nothing lost
 //!
-//! [`enqueue`](crate::Producer::enqueue) says yes before a record is in the log. The program need not keep every
-//! [`Delivery`](crate::Delivery) to know what became of it. Each batch of input ends with a
-//! [`flush`](crate::Producer::flush): where it succeeds, everything accepted before is acknowledged, and the place of the
-//! input can be remembered. A full disk is no failure yet: records wait, in their order, and are tried again for the time of
-//! [`max_block`](crate::clients::ProducerBuilder::max_block). What fails for good comes back.
+//! [`enqueue`](crate::Producer::enqueue) accepts a record before it is in the log. A program need not keep every
+//! [`Delivery`](crate::Delivery) to learn the outcome: it ends each batch of input with a [`flush`](crate::Producer::flush).
+//! If the flush succeeds, everything accepted before is acknowledged, and the program can store its place in the input. A
+//! full disk is not a failure yet: records wait in order and are tried again for
+//! [`max_block`](crate::clients::ProducerBuilder::max_block). Records that fail for good come back.
 //!
 //! ```
 //! use std::time::Duration;
@@ -78,9 +78,9 @@
 //!         loop {
 //!             match producer.enqueue(ProducerRecord::new("lines", line)) {
 //!                 Ok(_) => break,
-//!                 // Earlier records failed, and this one was not taken: it comes after them.
+//!                 // Earlier records failed, and this one was not accepted: it comes after them.
 //!                 Err(Error::Undelivered { .. }) => left.extend(producer.take_undelivered()),
-//!                 // The buffer stayed full for the time of `max_block`: nothing is lost, and this one waits on.
+//!                 // The buffer stayed full for `max_block`: nothing is lost, and this record is tried again.
 //!                 Err(error) if error.is_retriable() => eprintln!("{error}"),
 //!                 Err(error) => return Err(error),
 //!             }
@@ -100,25 +100,25 @@
 //! let mut left = Vec::new();
 //! ship(&producer, &["a", "b", "c"], &mut left)?;
 //! assert_eq!(topic.partition(0)?.high_watermark(), 3);
-//! // What is left is written again, or put into a file, or counted: the program decides.
+//! // The rest is sent again, put into a file, or counted: the program decides.
 //! for record in &left {
 //!     producer.send(record.to_record())?;
 //! }
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! A program that takes new input while `left` grows keeps in memory what the disk has no space for: stop taking, or count
-//! what is refused, until everything in `left` is written.
+//! A program that accepts input while `left` grows holds in memory what the disk has no space for. Stop accepting, or count
+//! the refused input, until everything in `left` is written.
 //!
-//! A record says whether it [may be in the log](crate::clients::UndeliveredRecord::may_be_in_log) all the same, which a
-//! failed flush leaves open: written again, it may be there twice. A process that dies takes with it what was not
-//! acknowledged; only the input, or a [`send`](crate::Producer::send), survives that.
+//! After a failed flush a record may be in the log all the same, and [reports
+//! that](crate::clients::UndeliveredRecord::may_be_in_log); sent again, it may be there twice. A process that dies loses its
+//! unacknowledged records, so keep the input until it is flushed, or use [`send`](crate::Producer::send).
 //!
 //! # Tailing
 //!
-//! [`poll`](crate::Consumer::poll) sleeps until there are records, and never spins. A
-//! [wake-up handle](crate::Consumer::wakeup_handle) ends the sleep from another thread. To begin with what comes from now
-//! on, [`seek_to_end`](crate::Consumer::seek_to_end).
+//! [`poll`](crate::Consumer::poll) sleeps until there are records, and never spins. A [wake-up
+//! handle](crate::Consumer::wakeup_handle) ends the sleep from another thread. To read only new records,
+//! [`seek_to_end`](crate::Consumer::seek_to_end).
 //!
 //! ```
 //! use std::{thread, time::Duration};
@@ -151,18 +151,19 @@
 //! producer.send(ProducerRecord::new("ticks", "tock"))?;
 //! assert_eq!(tail.join().unwrap()?, ["tick", "tock"]);
 //!
-//! wakeup.wakeup(); // from any thread, at any time; here it comes too late to matter
+//! wakeup.wakeup(); // from any thread, at any time; here it comes too late to have an effect
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Another process tails the same way, over [`open_read_only`](crate::Streamlog::open_read_only); its consumers look for
-//! news every ten milliseconds. It cannot commit, and [keeps its place itself](super::patterns#following-in-another-process).
+//! Another process tails the same way, through [`open_read_only`](crate::Streamlog::open_read_only); its consumers look for
+//! new records every ten milliseconds. It cannot commit, and [keeps its place
+//! itself](super::patterns#following-in-another-process).
 //!
 //! # Event sourcing
 //!
-//! The log is the truth; the state is what replaying it gives. Append the event first, then change the state. When
-//! [`append`](crate::Partition::append) has returned, the event survives a power cut, so the state can always be made
-//! again. The records of one `append` are one batch: after a crash all of them are there, or none.
+//! The log is the truth; replaying it gives the state. Append the event first, then change the state. When
+//! [`append`](crate::Partition::append) has returned, the event survives a power cut, so the state can always be rebuilt.
+//! The records of one `append` are one batch: after a crash all of them are there, or none.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -196,16 +197,14 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! With several partitions, events of one key are in order among each other, and others are not. Replaying everything
-//! takes time once there is much; store [a snapshot of the state](super::patterns#a-snapshot-of-the-state) together with the
-//! offset that it is as of, and replay from there.
+//! With several partitions, only events of the same key are in order. Replaying a long log takes time: store [a snapshot of
+//! the state](super::patterns#a-snapshot-of-the-state) with its offset, and replay from there.
 //!
 //! # Replaying by time
 //!
-//! [`offset_for_timestamp`](crate::Partition::offset_for_timestamp) finds the first record whose timestamp is at or after
-//! a moment. It reads an index and a few batches. Timestamps need not be in order; then "first" means the first in the
-//! order of offsets, as in Kafka. Where that record may lie in damage, the answer is [`Corrupt`](crate::Error::Corrupt), and
-//! not a later record.
+//! [`offset_for_timestamp`](crate::Partition::offset_for_timestamp) finds the first record whose timestamp is at or after a
+//! moment. It reads an index and a few batches. Timestamps need not be in order; "first" then means first by offset, as in
+//! Kafka. If that record may lie in damage, the answer is [`Corrupt`](crate::Error::Corrupt), not a later record.
 //!
 //! ```
 //! use streamlog::{RecordData, Streamlog, Timestamp, TopicConfig};
@@ -222,7 +221,7 @@
 //! assert_eq!(found.offset, 30);
 //! assert_eq!(readings.records(found.offset).count(), 30);
 //!
-//! // The newest ones, without knowing where they are.
+//! // The newest records.
 //! let newest = readings.last(2)?;
 //! assert_eq!(newest.iter().map(|r| r.offset.value()).collect::<Vec<_>>(), [58, 59]);
 //! # Ok::<(), streamlog::Error>(())
@@ -230,7 +229,7 @@
 //!
 //! # Choosing what survives
 //!
-//! Durability is set per topic, in one word. [`durability`](super::durability) says exactly what each word gives up.
+//! Durability is set per topic, in one word. [`durability`](super::durability) states exactly what each word gives up.
 //!
 //! ```
 //! use std::time::Duration;
@@ -246,18 +245,18 @@
 //! orders.append(&[RecordData::new("a loom")])?;
 //! clicks.append(&[RecordData::new("home")])?;
 //! clicks.append(&[RecordData::new("cart")])?;
-//! // Where it matters after all: everything so far becomes durable.
+//! // When it matters after all: everything so far becomes durable.
 //! clicks.flush()?;
 //!
-//! // It can be changed later. What is there is flushed first.
+//! // It can be changed later. Existing records are flushed first.
 //! log.alter_topic("clicks", &[ConfigChange::set("streamlog.durability", "flushed")])?;
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Flushing costs the same for one record as for a thousand. Put records that come together into one `append`; threads
-//! that append at the same time share flushes by themselves.
+//! A flush costs the same for one record as for a thousand. Put records that arrive together into one `append`; threads that
+//! append at the same time share flushes automatically.
 //!
-//! # A buffer of at most so many bytes, and a day
+//! # A buffer bounded in bytes and time
 //!
 //! ```
 //! use std::time::Duration;
@@ -275,16 +274,16 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! A partition of it never holds more than 50 MB of records, and takes about half a percent more on disk for indexes. The
-//! oldest go first, read or not: a consumer that was slower gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange), or
-//! goes on as its reset policy says. `segment_bytes` is left to follow. Segments go as a whole: one that is rolled each hour
-//! holds no record for more than a day, an hour and the five minutes between two looks.
+//! A partition never holds more than 50 MB of records, and takes about half a percent more on disk for indexes. The oldest
+//! records go first, read or not: a slower consumer gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange), or continues
+//! by its reset policy. The default of `segment_bytes` follows the limit. Retention removes whole segments: one that is
+//! rolled each hour holds no record for more than a day, an hour and the five minutes between two checks.
 //!
 //! # Testing
 //!
-//! [`Streamlog::in_memory`](crate::Streamlog::in_memory) is the engine on a file system in memory. Everything but the
-//! medium is the same; the log is gone with its last handle. [`Streamlog::temporary`](crate::Streamlog::temporary) is
-//! on disk, in a directory that is removed with it.
+//! [`Streamlog::in_memory`](crate::Streamlog::in_memory) runs the same engine on a file system in memory; the log is gone
+//! with its last handle. [`Streamlog::temporary`](crate::Streamlog::temporary) is on disk, in a directory that is removed
+//! with it.
 //!
 //! ```
 //! use streamlog::{Error, ErrorKind, RecordData, Streamlog, TopicConfig};
@@ -302,13 +301,13 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! With the feature `sim` a test can go further: let the power fail at any operation, let the disk be full, let a flush
-//! lie, and open what is left. It is a feature of the tests alone:
+//! With the feature `sim` a test can go further: cut the power at any operation, fill the disk, let a flush lie, and open
+//! what is left. Only the tests need the feature:
 //!
 //! ```toml
 //! [dev-dependencies]
 //! streamlog = { path = "../streamlog", features = ["sim"] }
 //! ```
 //!
-//! [`durability`](super::durability#how-to-check-this) has a program, and the page of `streamlog::sim` one that lets the
-//! machine die after every operation.
+//! [`durability`](super::durability#how-to-check-this) has a program, and the page of `streamlog::sim` has one that stops
+//! the machine after every operation.

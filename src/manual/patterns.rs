@@ -1,4 +1,4 @@
-//! Whole programs around a log: what services, devices and tests build again and again.
+//! Whole programs around a log, as services, devices and tests need them.
 //!
 //! * [An edge buffer](#an-edge-buffer): a device that collects while its line is down
 //! * [Clocks that begin in 1970](#clocks-that-begin-in-1970)
@@ -14,19 +14,19 @@
 //! * [Which errors to retry](#which-errors-to-retry)
 //! * [Which record type comes from where](#which-record-type-comes-from-where)
 //!
-//! The smaller steps are in [`how_to`](super::how_to).
+//! [`how_to`](super::how_to) has the smaller steps.
 //!
 //! # An edge buffer
 //!
-//! A device appends readings all the time and ships them when its line is up. The log bounds what it keeps, the group
-//! remembers how far the shipping came, and the lag says how much is left to ship. A batch that could not be shipped is not
-//! committed: [`seek`](crate::Consumer::seek) goes back to it, and a restart begins with it.
+//! A device appends readings all the time and ships them while its line is up. Retention bounds the log, the group remembers
+//! how far shipping has come, and the lag says how much is left. A batch that could not be shipped is not committed:
+//! [`seek`](crate::Consumer::seek) goes back to it, and a restart begins with it.
 //!
 //! ```
 //! use std::time::Duration;
 //! use streamlog::{Consumer, ConsumerRecords, Durability, ProducerRecord, Result, Streamlog, TopicConfig};
 //!
-//! /// Ships one poll. What was not shipped comes again with the next one.
+//! /// Ships the records of one poll. If that fails, the next poll returns them again.
 //! fn ship(consumer: &mut Consumer, line: &mut impl FnMut(&ConsumerRecords) -> bool) -> Result<usize> {
 //!     let records = consumer.poll(Duration::from_millis(100))?;
 //!     for reset in records.resets() {
@@ -47,7 +47,7 @@
 //!     Ok(0)
 //! }
 //!
-//! /// Frees what was shipped: now and then, and when the disk is full.
+//! /// Frees shipped records: now and then, and when the disk is full.
 //! fn free(log: &Streamlog, consumer: &mut Consumer) -> Result<()> {
 //!     for partition in consumer.assignment() {
 //!         let shipped = consumer.position(&partition)?;
@@ -84,28 +84,28 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! **When the disk is full**, readings that were accepted wait, and come back if it stays full:
-//! [pipelined, and nothing lost](super::how_to#pipelined-and-nothing-lost) has the producer's side. A commit is an append
-//! too. One that finds no space is [`DiskFull`](crate::Error::DiskFull), which is retriable; what it was to cover is
-//! shipped again after a restart. Removing needs no space: retention and
-//! [`delete_records`](crate::Streamlog::delete_records) work on a full disk. Retention helps only where the limits of all
-//! topics together, with the indexes, are less than the medium has.
+//! **When the disk is full**, readings that were accepted wait, and come back if it stays full: [pipelined, and nothing
+//! lost](super::how_to#pipelined-and-nothing-lost) has the producer's side. A commit is an append too. Without space it
+//! fails with [`DiskFull`](crate::Error::DiskFull), which is retriable; after a restart the records it was to cover are
+//! shipped again. Removing needs no space: retention and [`delete_records`](crate::Streamlog::delete_records) work on a full
+//! disk. Retention helps only if the limits of all topics, with the indexes, fit on the medium.
 //!
 //! # Clocks that begin in 1970
 //!
-//! A device without a battery for its clock begins in 1970, until the network tells it the time. Records without a timestamp
-//! of their own get the time of the device. Two things follow. [`retention_time`](crate::TopicConfig::retention_time) goes by
-//! the timestamps: once the clock is right, the readings of the first minutes are fifty years old, and the next look
-//! at the retention removes their segment, shipped or not. And [finding by time](crate::Partition::offset_for_timestamp)
-//! finds them under 1970. Offsets, order, commits and durability do not depend on the clock.
+//! A device without a battery for its clock begins in 1970, until it gets the time from the network. Records without a
+//! timestamp of their own get the time of the device. Two things follow.
+//! [`retention_time`](crate::TopicConfig::retention_time) goes by the timestamps: once the clock is right, the readings of
+//! the first minutes are fifty years old, and the next retention check removes their segment, shipped or not. And [searching
+//! by time](crate::Partition::offset_for_timestamp) finds them under 1970. Offsets, order, commits and durability do not
+//! depend on the clock.
 //!
-//! So begin with a limit on the size alone, and limit the age once the clock is right and the first minutes are shipped:
+//! So begin with a size limit alone, and add the age limit once the clock is right and the first minutes are shipped:
 //!
 //! ```
 //! use std::time::Duration;
 //! use streamlog::{Offset, Result, Streamlog, Timestamp, TopicConfig};
 //!
-//! /// The clock was set: this program did not exist before.
+//! /// Whether the clock was set: this program did not exist before 2026.
 //! fn is_right(now: Timestamp) -> bool {
 //!     now > Timestamp::from_millis(1_767_225_600_000)
 //! }
@@ -116,7 +116,7 @@
 //!     Ok(by_size)
 //! }
 //!
-//! /// `unsure` is the end of the log at the time when the clock was found to be right.
+//! /// `unsure` is the end of the log when the clock was found to be right.
 //! fn limit_age(log: &Streamlog, by_size: TopicConfig, unsure: Offset, shipped: Offset) -> Result<bool> {
 //!     if shipped < unsure {
 //!         return Ok(false);
@@ -126,27 +126,27 @@
 //! }
 //!
 //! let log = Streamlog::in_memory()?;
-//! let by_size = open_readings(&log)?; // at each start: the last run may have left a limit on the age
+//! let by_size = open_readings(&log)?; // at each start: the last run may have left an age limit
 //! assert!(is_right(Timestamp::now()));
 //! let end = log.topic("readings")?.partition(0)?.log_end_offset();
 //! assert!(limit_age(&log, by_size, end, end)?);
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! A device that knows how long it has been running can do better: it keeps the first readings until the clock is right, and
-//! gives them [timestamps](crate::ProducerRecord::timestamp) reckoned back from then.
+//! A device that knows its uptime can do better: it holds the first readings until the clock is right, and computes their
+//! [timestamps](crate::ProducerRecord::timestamp) back from there.
 //!
 //! # A projection with exact positions
 //!
-//! A projection is a state that a consumer computes from records. Store the state and the position together, in one
-//! transaction of whatever keeps the state, and each record takes effect once, whatever dies when. The consumer needs no
-//! group: the position is the database's.
+//! A projection is a state that a consumer computes from records. Store state and position together, in one transaction of
+//! the database that keeps the state, and each record takes effect once, whichever process dies when. The consumer needs no
+//! group: the database has the position.
 //!
 //! ```
 //! use std::{collections::BTreeMap, time::Duration};
 //! use streamlog::{Offset, ProducerRecord, Result, Streamlog, TopicConfig, TopicPartition};
 //!
-//! /// Stands for a database: what one assignment replaces, one transaction would.
+//! /// Stands for a database: an assignment stands for a transaction.
 //! #[derive(Clone, Default)]
 //! struct Projection {
 //!     balances: BTreeMap<String, i64>,
@@ -187,14 +187,14 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Text forms help where the database has no type for a position: a [`TopicPartition`](crate::TopicPartition) and an
-//! [`Offset`](crate::Offset) are read back by `parse`, and the feature `serde` makes JSON of the whole map.
+//! Text forms help if the database has no type for a position: `parse` reads a [`TopicPartition`](crate::TopicPartition) or
+//! an [`Offset`](crate::Offset) back, and the feature `serde` makes JSON of the whole map.
 //!
 //! # A snapshot of the state
 //!
-//! A program whose state is what its events add up to replays them at each start. A snapshot shortens that: the state,
-//! together with the offset of the first event that is not in it. It is made from what readers see, so that it never holds an
-//! event that a power cut can take back, and it may lie in a topic of its own, of which only the newest record matters.
+//! A program whose state is the sum of its events replays them at each start. A snapshot shortens that: it holds the state,
+//! and the offset of the first event that is not in it. It is built from what readers see, so it never contains an event
+//! that a power cut can take back. It may be a record in a topic of its own, of which only the newest counts.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -254,14 +254,14 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! A snapshot is one record, and so at most [`max_message_bytes`](crate::TopicConfig::max_message_bytes) long; a larger one
-//! goes into a file beside the log.
+//! A snapshot is one record, so at most [`max_message_bytes`](crate::TopicConfig::max_message_bytes) long; put a larger one
+//! into a file beside the log.
 //!
 //! # Optimistic concurrency
 //!
-//! "Append this event if nobody else appended since I looked" takes a lock of the program's own, which compares a version and
-//! decides the order. The lock is not held while the medium is waited for: [`enqueue`](crate::Producer::enqueue) fixes the
-//! place of the event, and threads that [`wait`](crate::Delivery::wait) at the same time share a flush.
+//! "Append this event if nothing was appended since I looked" takes a lock in the program, under which it compares versions
+//! and decides the order. No thread holds that lock while it waits for the medium: [`enqueue`](crate::Producer::enqueue)
+//! fixes the place of the event, and threads that [`wait`](crate::Delivery::wait) at the same time share a flush.
 //!
 //! ```
 //! use std::{collections::HashMap, sync::Mutex};
@@ -281,7 +281,7 @@
 //!         Ok(Accounts { producer, versions: Mutex::new(versions) })
 //!     }
 //!
-//!     /// Whether the event was appended, and is durable: `false` when the account is not at this version any more.
+//!     /// Whether the event was appended, and is durable: `false` if the account has left this version.
 //!     fn append(&self, account: &str, expected: u64, event: &str) -> Result<bool> {
 //!         let delivery = {
 //!             let mut versions = self.versions.lock().unwrap();
@@ -302,20 +302,20 @@
 //! let accounts = Accounts::load(log.producer()?, &events)?;
 //! assert!(accounts.append("ada", 0, "opened")?);
 //! assert!(accounts.append("ada", 1, "paid 100")?);
-//! assert!(!accounts.append("ada", 1, "paid 50")?); // somebody was faster: look, decide again
+//! assert!(!accounts.append("ada", 1, "paid 50")?); // another was faster: look, decide again
 //! assert!(Accounts::load(log.producer()?, &events)?.append("ada", 2, "paid 50")?);
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! The versions run ahead of the medium. That is safe within one partition: after a crash an event is there only if every
-//! event is that was enqueued before it. It is not safe across partitions, so decisions that depend on each other belong into
-//! one. An error of `wait` leaves the versions ahead for good: [`flush`](crate::Producer::flush), and load them anew.
+//! The versions run ahead of the medium. That is safe within one partition: after a crash an event is there only if all
+//! events enqueued before it are. It is not safe across partitions, so decisions that depend on each other belong in one.
+//! After an error of `wait` the versions stay ahead: [`flush`](crate::Producer::flush), and load them again.
 //!
 //! # Retries and dead letters
 //!
-//! A record that cannot be processed must not hold up those after it for long, and must not be lost. Try it a few times, then
-//! send it to a topic for dead letters, with the reason, and go on. The dead letter is durable before the commit. A crash in
-//! between makes it twice; none is ever missing.
+//! A record that cannot be processed must not hold up its successors for long, and must not be lost. Try it a few times,
+//! then send it to a topic for dead letters, with the reason, and continue. The dead letter is durable before the commit. A
+//! crash in between duplicates it; none is ever missing.
 //!
 //! ```
 //! use std::{thread, time::Duration};
@@ -323,7 +323,7 @@
 //!
 //! const ATTEMPTS: u32 = 3;
 //!
-//! /// Works on one poll.
+//! /// Processes the records of one poll.
 //! fn work(
 //!     consumer: &mut Consumer,
 //!     producer: &Producer,
@@ -363,7 +363,7 @@
 //! assert_eq!(letters.len(), 1);
 //! assert_eq!(letters[0].value_str(), Some("two"));
 //!
-//! // And read by a consumer, a header has its value by name.
+//! // A consumer finds a header's value by name.
 //! let mut reader = log.consumer("post office")?;
 //! reader.subscribe(["jobs.dead"])?;
 //! for letter in &reader.poll(Duration::from_secs(1))? {
@@ -372,13 +372,14 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Where a retry has to wait for minutes, send the copy to a topic `jobs.retry` with the attempt and the time in headers, and
-//! let a second consumer sleep until that time has come.
+//! If a retry has to wait for minutes, send the copy to a topic `jobs.retry` with the attempt and the due time in headers,
+//! and let a second consumer sleep until then.
 //!
 //! # Long polling
 //!
-//! A reader at the other end of a network asks for the records from an offset on, and for a while where there are none yet.
-//! A consumer without a group serves one such request, and keeps nothing for the next: the answer says where to go on.
+//! A reader at the other end of a network asks for the records from an offset on, and waits a while if there are none yet. A
+//! consumer without a group serves one such request and keeps nothing for the next: the answer contains the offset to
+//! continue from.
 //!
 //! ```
 //! use std::time::Duration;
@@ -405,20 +406,20 @@
 //! let patience = Duration::from_millis(10);
 //! assert_eq!(events(&log, Offset::ZERO, patience)?, (vec!["hello".to_string()], Offset::new(1)));
 //! assert_eq!(events(&log, Offset::new(1), patience)?, (vec![], Offset::new(1)));
-//! // Removed by retention, or never there: the text has the range that is. HTTP says 416.
+//! // Removed by retention, or never there: the error text has the range that exists. In HTTP: 416.
 //! assert_eq!(events(&log, Offset::new(7), patience).unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Each waiting reader takes a thread. A [wake-up handle](crate::Consumer::wakeup_handle) ends the wait of one; closing
-//! the log ends them all, with [`Closed`](crate::ErrorKind::Closed).
+//! Each waiting reader takes a thread. A [wake-up handle](crate::Consumer::wakeup_handle) ends one wait; closing the log
+//! ends them all, with [`Closed`](crate::ErrorKind::Closed).
 //!
 //! # Following in another process
 //!
-//! A follower opens the directory [read-only](crate::Streamlog::open_read_only). It may start before the writer, so it
-//! waits for the directory and for the topic. It cannot commit, because a commit is a record: `commit_sync` answers
-//! [`ReadOnly`](crate::ErrorKind::ReadOnly). A follower that resumes keeps its place in a file of its own, or where it
-//! keeps its results.
+//! A follower opens the directory [read-only](crate::Streamlog::open_read_only). It may start before the writer, so it waits
+//! for the directory and for the topic. It cannot commit, because a commit is a record: `commit_sync` fails with
+//! [`ReadOnly`](crate::ErrorKind::ReadOnly). A follower that resumes keeps its place in a file of its own, or beside its
+//! results.
 //!
 //! ```
 //! # let dir = tempfile::tempdir().unwrap();
@@ -427,7 +428,7 @@
 //! use std::{fs, thread, time::Duration};
 //! use streamlog::{ErrorKind, Offset, ProducerRecord, Result, Streamlog, TopicConfig};
 //!
-//! /// Waits for what the writer has yet to make.
+//! /// Waits for something that the writer has yet to create.
 //! fn when_there<T>(mut look: impl FnMut() -> Result<T>) -> Result<T> {
 //!     loop {
 //!         match look() {
@@ -469,9 +470,9 @@
 //!
 //! # Shutting down several consumers
 //!
-//! A consumer belongs to one thread at a time, and may sleep in `poll`. Take a
-//! [wake-up handle](crate::Consumer::wakeup_handle) of each before its thread starts. A wake-up ends the poll that runs,
-//! or the next one, so none comes too early. `Wakeup` is not [retriable](crate::Error::is_retriable): the loop leaves.
+//! A consumer belongs to one thread at a time, and may sleep in `poll`. Take a [wake-up
+//! handle](crate::Consumer::wakeup_handle) of each before its thread starts. A wake-up ends the running poll or the next
+//! one, so none comes too early. `Wakeup` is not [retriable](crate::Error::is_retriable): the loop ends.
 //!
 //! ```
 //! use std::{thread, time::Duration};
@@ -501,7 +502,7 @@
 //!     }));
 //! }
 //!
-//! // On Ctrl-C, or whatever ends the program:
+//! // On Ctrl-C, or another end of the program:
 //! for wakeup in &wakeups {
 //!     wakeup.wakeup();
 //! }
@@ -512,8 +513,8 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! Where nothing has to be finished or committed, [`close`](crate::Streamlog::close) alone is enough: it ends every poll
-//! with [`Closed`](crate::ErrorKind::Closed).
+//! If there is nothing to finish or commit, [`close`](crate::Streamlog::close) alone is enough: it ends every poll with
+//! [`Closed`](crate::ErrorKind::Closed).
 //!
 //! # Metrics to export
 //!
@@ -521,45 +522,45 @@
 //! |---|---|---|
 //! | partitions that refuse appends, damage, failed background work | [`health`](crate::Streamlog::health) | anything but `is_good()` |
 //! | lag of each group, in records | [`describe_group`](crate::Streamlog::describe_group), [`current_lag`](crate::Consumer::current_lag) | growth |
-//! | resets | [`ConsumerRecords::resets`](crate::ConsumerRecords::resets) | any: records were passed over, or come again |
-//! | bytes on disk | [`disk_usage`](crate::Streamlog::disk_usage) (looks at every file: once a minute, not once a second) | the medium's size |
+//! | resets | [`ConsumerRecords::resets`](crate::ConsumerRecords::resets) | any: records were skipped, or come again |
+//! | bytes on disk | [`disk_usage`](crate::Streamlog::disk_usage) (it reads every file's size: once a minute, not once a second) | the medium's size |
 //! | topics, partitions, segments, bytes, descriptors, mappings | [`stats`](crate::Streamlog::stats) | `open_files` near `max_open_files` all the time |
-//! | what the last opening cut or found | [`recovery_report`](crate::Streamlog::recovery_report) | `Damage` |
+//! | cuts and findings of the last opening | [`recovery_report`](crate::Streamlog::recovery_report) | `Damage` |
 //! | failed calls by kind | [`Error::kind`](crate::Error::kind), whose `Display` is a label | `disk full`, `poisoned`, `corrupt` |
 //!
 //! # How many partitions, how large segments
 //!
-//! **Partitions** are the unit of order, and of what one consumer reads at a time. Within one process one partition takes
-//! hundreds of thousands of records a second, so begin with one, and take more for keys that are to be processed side by
-//! side: about as many as there will ever be consumers. Adding partitions later moves keys to other partitions, and the
-//! order of a key across the change is lost. Each partition costs a directory, a few files and an index in memory.
+//! **Partitions** are the unit of order and of parallel reading. Within one process a partition takes hundreds of thousands
+//! of records a second, so begin with one, and take more to process keys in parallel: about as many as there will ever be
+//! consumers. Adding partitions later moves keys to other partitions, and the order of a key across the change is lost. Each
+//! partition costs a directory, a few files and an index in memory.
 //!
-//! **Segments** are the unit of removal. Retention removes a segment when all of it may go, so a limit is followed to within
-//! one segment. With `retention_bytes` leave `segment_bytes` alone: it is then an eighth of the limit, and the limit is the
-//! most that a partition holds; set by hand, it makes the limit the least that is kept, as in Kafka. With `retention_time`,
-//! what comes in a tenth of that time is a good size. Larger segments mean fewer files; ones of less than a few megabytes
-//! mean many.
+//! **Segments** are the unit of removal. Retention removes a segment when all of it may go, so a limit holds to within one
+//! segment. With `retention_bytes` leave `segment_bytes` alone: it is then an eighth of the limit, and the limit is the most
+//! that a partition holds; set by hand, it makes the limit the least that is kept, as in Kafka. With `retention_time`, the
+//! data of a tenth of that time is a good size. Larger segments mean fewer files; segments of less than a few megabytes mean
+//! many.
 //!
 //! # Which errors to retry
 //!
 //! [`Error::is_retriable`](crate::Error::is_retriable) has the answer, and
 //! [`ErrorKind::is_retriable`](crate::ErrorKind::is_retriable) the list: a full disk, a second writer, a full buffer, a
-//! time that ran out. A retriable error has lost nothing. Everything else needs something done first, which the text of
-//! each [`ErrorKind`](crate::ErrorKind) names:
+//! timeout. A retriable error has lost nothing. Every other error asks for something first, named in the text of its
+//! [`ErrorKind`](crate::ErrorKind):
 //!
 //! | after | do |
 //! |---|---|
-//! | a mistake of the program (`Invalid...`, `Unknown...`, `RecordTooLarge`, `TopicExists`) | mend the program or its input |
-//! | `Poisoned` | close, open again: the opening finds out what is there |
+//! | a mistake of the program (`Invalid...`, `Unknown...`, `RecordTooLarge`, `TopicExists`) | correct the program or its input |
+//! | `Poisoned` | close, open again: the opening finds what is there |
 //! | `Corrupt` | keep the files; [read past it](crate::Error::next_offset) |
 //! | `OffsetOutOfRange`, `NoOffset` | seek |
-//! | `Wakeup`, `Cancelled`, `Closed` | end: somebody asked for it |
+//! | `Wakeup`, `Cancelled`, `Closed` | end, as requested |
 //! | `Io` | look at the path in its text |
 //!
 //! # Which record type comes from where
 //!
-//! Two types are written, four are read, and one comes back. The borrowed ones cost nothing and live as long as what they
-//! came from; the owned ones share the bytes of their batch ([`Bytes`](crate::Bytes)) and can be kept and sent to other
+//! Two types are for writing, four for reading, and one comes back. Borrowed records cost nothing and live as long as their
+//! batch or poll; owned ones share the bytes of their batch ([`Bytes`](crate::Bytes)) and can be kept and sent to other
 //! threads.
 //!
 //! | type | comes from | holds | becomes |
@@ -572,5 +573,5 @@
 //! | [`OwnedConsumerRecord`](crate::clients::OwnedConsumerRecord) | `to_owned`, iterating over `ConsumerRecords` | owned, with its partition | |
 //! | [`UndeliveredRecord`](crate::clients::UndeliveredRecord) | [`take_undelivered`](crate::Producer::take_undelivered) | owned, with its partition | `ProducerRecord` by `to_record`, for the same partition |
 //!
-//! Each that was read becomes `RecordData` by `from`, to be appended again, and `ProducerRecord` by
+//! Every record that was read becomes `RecordData` by `from`, to be appended again, and `ProducerRecord` by
 //! [`copy_of`](crate::ProducerRecord::copy_of), to be sent to any topic.

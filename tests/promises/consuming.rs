@@ -28,7 +28,7 @@ promises! {
     who_resumed_is_woken: "src/consumer/positions.rs", "Returns records of these partitions again"
         => [what_is_resumed_wakes_nobody];
     a_wakeup_comes_once_and_never_too_early: "src/manual/patterns.rs",
-        "A wake-up ends the poll that runs, or the next one, so none comes too early"
+        "A wake-up ends the running poll or the next one, so none comes too early"
         => [a_wakeup_between_polls_is_lost, a_wakeup_stays by Wakeup];
     places_stay_where_the_assignment_does: "src/consumer/mod.rs", "Partitions that stay assigned keep their positions"
         => [who_assigns_again_begins_again];

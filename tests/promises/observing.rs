@@ -18,7 +18,7 @@ promises! {
         => [an_observer_knows_the_topics_of_its_opening by UnknownTopic];
     who_only_reads_sees_where_the_log_begins: "src/streamlog/admin.rs",
         "For a read-only handle: makes it show what the writer has done since" => [an_observer_keeps_its_log_start];
-    who_only_reads_is_told_of_news: "src/manual/how_to.rs", "its consumers look for news every ten milliseconds"
+    who_only_reads_is_told_of_news: "src/manual/how_to.rs", "its consumers look for new records every ten milliseconds"
         => [a_follower_sleeps_on];
     who_only_reads_changes_nothing: "src/manual/durability.rs", "takes no lock and changes nothing"
         => [who_only_reads_may_write];

@@ -20,7 +20,7 @@ promises! {
         "its batch stays where it is and is tried again until max_block is over, and later records of that partition wait"
         => [what_is_tried_again_comes_last];
     what_is_tried_again_is_there_once: "src/manual/how_to.rs",
-        "records wait, in their order, and are tried again for the time of max_block"
+        "records wait in order and are tried again for max_block"
         => [what_is_only_not_flushed_is_written_again];
     a_delivery_says_where_its_record_went: "src/producer/delivery.rs",
         "Waits until the record is acknowledged, and says where it went" => [a_delivery_is_its_batch];
