@@ -70,9 +70,10 @@
 //! `topic/caretaker.rs`, `partition/write/commit.rs`).
 //!
 //! **A record, from the disk to [`poll`](crate::Consumer::poll).** `consumer/poll.rs` reads the partitions in turn, each
-//! from its own position (`consumer/fetch_position.rs`). The reader (`partition/read/reader.rs`) finds the segment, its
-//! index the position, and hands out whole batches as views of a mapping, or as bytes read. `partition/read/visible.rs`
-//! decides which of them this reader may see, and reports an unreadable batch with its file and position.
+//! from its own position (`consumer/fetch_position.rs`). The reader (`partition/read/reader.rs`) finds the segment, and its
+//! index the position; from there on a stretch of published bytes (`partition/read/stretch.rs`) hands out whole batches, each
+//! checked, as views of a mapping or as bytes read. `partition/read/visible.rs` decides which of them this reader may see,
+//! and reports an unreadable batch with its file and position.
 //!
 //! **An opening after a crash.** `streamlog/builder.rs` takes the lock; `storage/manifest` says which topics and segments
 //! exist, and the marks whether it is complete. A partition that was not closed is recovered (`partition/open/recover.rs`):

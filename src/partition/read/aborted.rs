@@ -67,7 +67,7 @@ mod tests {
     };
 
     #[test]
-    fn a_reader_is_told_of_the_transactions_that_reach_into_its_range() {
+    fn a_reader_learns_of_the_transactions_that_reach_into_its_range() {
         let streamlog = Streamlog::in_memory().unwrap();
         let partition = streamlog.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
         let log = partition.log();

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_what_is_not_compressed_waits_for_nobody() {
+    fn a_reader_of_batches_without_compression_never_waits() {
         let known = Arc::new(Unreadable::default());
         known.note(&header(0), &DecodeError::malformed(0u64, "bad"));
         let held = known.found.lock();

@@ -25,6 +25,13 @@ use crate::{
 };
 use std::{io, sync::Arc};
 
+/// What a log has to flush.
+enum Unflushed {
+    Work(Work),
+    /// Nothing was appended since the opening, and this is the end of the log.
+    NothingBelow(Offset),
+}
+
 /// What one flush has to do.
 struct Work {
     end: Offset,
@@ -88,8 +95,8 @@ impl Log {
 
     fn flush_once(&self) -> Result<Offset> {
         let work = match self.take_work()? {
-            Ok(work) => work,
-            Err(nothing_since) => return Ok(nothing_since),
+            Unflushed::Work(work) => work,
+            Unflushed::NothingBelow(end) => return Ok(end),
         };
         if let Err(error) = self.announce(work.end) {
             self.give_back(&work);
@@ -115,17 +122,19 @@ impl Log {
         }
     }
 
-    /// What there is to flush; where nothing was appended since the opening, the end of the log.
-    fn take_work(&self) -> Result<Result<Work, Offset>> {
+    /// What there is to flush.
+    fn take_work(&self) -> Result<Unflushed> {
         let mut writer = self.writer.lock();
         writer.check()?;
-        let Some(active) = writer.opened() else { return Ok(Err(self.offsets.log_end())) };
+        let Some(active) = writer.opened() else {
+            return Ok(Unflushed::NothingBelow(self.offsets.log_end()));
+        };
         forget_removed(self, active);
         let records = std::mem::take(&mut active.since_flush);
         let end = self.offsets.log_end();
         // An announced write that failed is no longer in flight.
         self.flusher.nothing_beyond(end);
-        Ok(Ok(Work {
+        Ok(Unflushed::Work(Work {
             end,
             position: active.position,
             segment: Arc::clone(&active.segment),

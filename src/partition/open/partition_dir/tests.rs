@@ -497,7 +497,7 @@ fn wrong_indexes_mislead_nobody() {
 }
 
 #[test]
-fn beside_a_writer_that_goes_on_a_lost_end_or_file_is_told_at_the_first_look() {
+fn beside_a_writer_that_keeps_writing_a_lost_end_or_file_is_reported_at_the_first_look() {
     for loses_all in [false, true] {
         let env = env();
         let log = Builder::with_env(env.clone(), Path::new("/data")).background_thread(false).open().unwrap();

@@ -93,7 +93,7 @@ fn a_transaction_index_that_is_missing_or_wrong_is_built_again_from_the_data() {
 }
 
 #[test]
-fn files_that_change_with_every_look_are_not_looked_at_for_ever() {
+fn files_that_change_with_every_look_are_not_read_again_forever() {
     let env = MemoryEnv::new();
     let (_log, partition) = open(&env);
     let log = partition.log();
@@ -107,7 +107,7 @@ fn files_that_change_with_every_look_are_not_looked_at_for_ever() {
 }
 
 #[test]
-fn damage_is_told_also_where_the_writer_cannot_be_followed() {
+fn damage_is_reported_even_if_the_writer_cannot_be_followed() {
     let env = MemoryEnv::new();
     let (log, partition) = open(&env);
     for _ in 0..3 {
@@ -163,7 +163,7 @@ fn sealed_at(mut sealed: SealedBatch, offset: u64) -> Vec<u8> {
 }
 
 #[test]
-fn who_follows_goes_on_saying_that_something_was_missing_until_the_log_is_opened_anew() {
+fn a_follower_reports_missing_data_until_the_log_is_opened_anew() {
     let env = MemoryEnv::new();
     let (log, partition) = open(&env);
     for _ in 0..3 {
