@@ -137,7 +137,7 @@ mod switch {
         "forget_before_the_values_are_there_again",
         "forget_before_the_values_are_durable_again",
         "remember_what_was_forgotten",
-        "reset_without_a_word",
+        "a_reset_is_not_reported",
         "enqueued_is_acknowledged_unflushed",
         "a_full_disk_is_final",
     ];
@@ -170,7 +170,7 @@ mod switch {
         "append_wakes_no_consumer",
         "a_close_wakes_no_consumer",
         "a_poll_looks_before_the_epoch",
-        "a_wakeup_is_told_before_it_is_noted",
+        "a_wakeup_notifies_before_it_is_noted",
         "a_topic_that_goes_wakes_nobody",
         "a_batch_on_its_way_is_forgotten",
         "a_helper_wakes_nobody",

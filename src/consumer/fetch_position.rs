@@ -71,7 +71,7 @@ impl Current {
         if header.base_offset < from {
             let mut iter = records.iter();
             let mut target = from;
-            planted!(a_seek_lands_behind_its_record => target += 1);
+            planted!(a_seek_lands_past_its_record => target += 1);
             while iter.next().is_some_and(|record| record.offset < target) {
                 cursor = iter.cursor();
             }
@@ -263,7 +263,7 @@ impl FetchPosition {
     /// read.
     fn reset(&mut self, policy: &Policy, resets: &mut Vec<OffsetReset>) -> Result<bool> {
         let (to, mut reset) = policy.reset(self.log(), self.position, ResetReason::OutOfRange)?;
-        planted!(a_reset_on_the_way_without_a_word => reset = None);
+        planted!(a_later_reset_is_not_reported => reset = None);
         resets.extend(reset);
         self.seek(to);
         Ok(to < self.log().offsets().bound(self.isolation))

@@ -217,7 +217,7 @@ impl Consumer {
     /// The failure of an automatic commit; the subscription or assignment then stays.
     pub fn unsubscribe(&mut self) -> Result<()> {
         self.check_open()?;
-        unless_planted!(who_turns_away_commits_nothing => self.commit_automatically()?);
+        unless_planted!(an_unsubscribe_commits_nothing => self.commit_automatically()?);
         self.interest = Interest::Nothing;
         self.read(Vec::new(), Chosen::Now);
         Ok(())
@@ -297,7 +297,7 @@ impl Consumer {
         self.places.retain(|place| {
             let log = logs.get(place.name());
             let mut stays = log.is_some_and(|log| Arc::ptr_eq(log, place.log()));
-            planted!(who_assigns_again_begins_again => stays = false);
+            planted!(assigning_again_begins_again => stays = false);
             if log.is_some() && !stays {
                 replaced.insert(place.name().clone());
             }

@@ -32,9 +32,9 @@ impl WakeupHandle {
         if !self.process.is_this() {
             return;
         }
-        planted!(a_wakeup_is_told_before_it_is_noted => self.signal.notify());
+        planted!(a_wakeup_notifies_before_it_is_noted => self.signal.notify());
         unless_planted!(a_wakeup_between_polls_is_lost => self.woken.store(true, Ordering::SeqCst));
-        unless_planted!(a_wakeup_is_told_before_it_is_noted => self.signal.notify());
+        unless_planted!(a_wakeup_notifies_before_it_is_noted => self.signal.notify());
     }
 }
 

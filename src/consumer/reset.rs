@@ -184,7 +184,7 @@ impl Policy {
         }
         if offset < log.offsets().log_start() {
             let (to, mut reset) = self.reset_since(log, since, offset, ResetReason::OutOfRange)?;
-            planted!(reset_without_a_word => reset = None);
+            planted!(a_reset_is_not_reported => reset = None);
             return Ok((to, reset));
         }
         Ok((offset, None))

@@ -56,7 +56,7 @@ fn committed(store: &OffsetStore, group: &str, topic: &str, number: u32) -> Opti
 }
 
 #[test]
-fn a_group_goes_on_where_it_committed_after_a_reopening() {
+fn a_group_continues_where_it_committed_after_a_reopening() {
     let env = filled();
     let catalog = open(&env);
     let store = OffsetStore::new(Arc::clone(&catalog));
@@ -117,7 +117,7 @@ fn a_commit_is_kafkas_records_in_one_batch() {
 }
 
 #[test]
-fn a_name_that_nobody_could_have_committed_is_damage_and_not_a_name() {
+fn a_name_that_no_commit_can_have_is_damage() {
     for (group, topic) in [("", "t"), ("g", ""), ("g", "../t"), ("g", "a/b"), ("g", "..")] {
         let env = filled();
         let catalog = open(&env);
@@ -156,7 +156,7 @@ fn a_commit_makes_the_data_it_covers_durable() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_and_nothing_of_the_commit_stays() {
+fn an_invalid_commit_is_refused_and_nothing_of_it_stays() {
     let env = filled();
     let catalog = open(&env);
     let store = OffsetStore::new(Arc::clone(&catalog));
@@ -193,7 +193,7 @@ fn a_record_of_a_deleted_topic_cannot_be_committed_for_its_successor() {
     append(&catalog, "u", 0, &["new", "newer", "newest"]);
     let last = records.iter().last().unwrap();
     assert_eq!(consumer.commit_record(&last).unwrap_err().kind(), ErrorKind::Closed);
-    // The offset committed before is not a place in the new topic either.
+    // The offset committed before does not hold in the new topic either.
     assert_eq!(poll(&mut consumer), ["new", "newer", "newest"]);
     assert_eq!(store.describe_group("g").unwrap().committed[0].1.lag, None);
 }
@@ -258,12 +258,12 @@ fn a_group_is_described_before_its_first_commit_too() {
     assert_eq!((lag("g", &[]), lag("g", &["t"]), lag("g", &["u"])), (2, 5, 5));
     advance_log_start(&catalog.log(&partition("u", 0)).unwrap(), Offset::new(2)).unwrap();
     assert_eq!(lag("g", &["u"]), 3, "from the log start on");
-    // An offset of a topic that is gone is no place in the one that has its name.
+    // An offset of a deleted topic does not hold in the topic that has its name now.
     catalog.delete("t").unwrap();
     catalog.create("t", TopicConfig::default()).unwrap();
     append(&catalog, "t", 0, &["new"]);
     assert_eq!(lag("g", &["t"]), 1);
-    // A handle that only reads asks the same.
+    // A read-only handle gives the same answers.
     let observer = OffsetStore::new(open_as(&env, true));
     assert_eq!(observer.describe_group_on("new", &["u"]).unwrap().lag(), 1);
     let negative = GroupReset::to(ResetTo::Timestamp(Timestamp::NONE));
@@ -307,7 +307,7 @@ fn two_consumers_of_a_group_read_the_same_and_the_last_commit_holds() {
 }
 
 #[test]
-fn a_read_only_handle_sees_what_is_committed_meanwhile_and_commits_nothing() {
+fn a_read_only_handle_sees_later_commits_and_commits_nothing() {
     let env = filled();
     let writer = OffsetStore::new(open(&env));
     let observing = open_as(&env, true);

@@ -91,7 +91,7 @@ impl Accumulators {
         list.closed = Some(what);
         let accumulators = list.accumulators.clone();
         drop(list);
-        planted!(who_is_closed_takes_more => return true);
+        planted!(a_closed_producer_takes_more => return true);
         accumulators.iter().for_each(|accumulator| accumulator.close(what));
         true
     }
@@ -188,7 +188,7 @@ impl Client for Accumulators {
         let errors: Vec<Error> =
             self.all().iter().filter_map(|accumulator| accumulator.take_error()).collect();
         let mut failure = self.context.undelivered.take_failure();
-        planted!(what_was_told_is_no_failure => failure = None);
+        planted!(a_reported_failure_is_forgotten => failure = None);
         failure.into_iter().chain(errors).next().map_or(Ok(()), Err)
     }
 

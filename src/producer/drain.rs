@@ -38,7 +38,7 @@ pub(super) enum Attempt {
 enum Step {
     /// It left, written or given up.
     Done,
-    /// There is none.
+    /// The queue is empty.
     Empty,
     /// It stays there.
     Stuck,
@@ -96,7 +96,7 @@ impl Accumulator {
     /// Nothing of `batch` was kept. If the queue cannot be written, `batch` is refused for the same reason.
     pub(super) fn send(&self, batch: &mut SealedBatch) -> Result<Appended> {
         planted!(a_send_overtakes_what_was_enqueued => return self.log().append(batch));
-        // Records that this thread enqueued, or another thread before it told this one, have made it busy.
+        // Records that this thread enqueued, or another thread that it waited for, have made it busy.
         if !self.is_busy() {
             return self.log().append(batch);
         }
@@ -334,7 +334,7 @@ impl Caretaker for Accumulator {
             }
             Err(_) if state.written.is_empty() => {}
             Err(error) if self.stays(&mut state, error) => {
-                planted!(what_is_only_not_flushed_is_written_again => let written = state.take_written(); state.queue.extend(written));
+                planted!(a_batch_that_is_not_flushed_is_written_again => let written = state.take_written(); state.queue.extend(written));
             }
             Err(error) => self.give_up_written(&mut state, error.clone()),
         }

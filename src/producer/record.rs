@@ -183,7 +183,7 @@ impl RecordMetadata {
         let mut offset = appended.base_offset + u64::from(index);
         planted!(a_delivery_is_its_batch => offset = appended.base_offset);
         let mut as_read = appended.append_time.unwrap_or(timestamp);
-        planted!(the_time_of_the_append_is_not_told => as_read = timestamp);
+        planted!(the_append_time_is_not_returned => as_read = timestamp);
         RecordMetadata {
             offset,
             timestamp: as_read,

@@ -19,7 +19,7 @@ impl<S: State> Table<S> {
         if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // A log with an unreadable record is not replaced: nothing would say any more that there was one.
+        // A log with an unreadable record is not replaced: no trace of it would remain.
         if !self.read(State::is_whole)? {
             self.put_off(&log);
             return Ok(());

@@ -1,4 +1,4 @@
-//! A table with a small state of its own: two columns of words, and a machine that dies.
+//! A table with a small state of its own: two columns of words, and a machine that crashes.
 
 use super::*;
 use crate::{
@@ -23,7 +23,7 @@ const SIDECAR: &str = "/log/__transaction_state-0/words.snapshot";
 #[derive(Debug, Default)]
 struct Words {
     words: BTreeMap<String, String>,
-    /// Why they may be others.
+    /// Why the words may be others by now.
     doubt: Option<Error>,
 }
 
@@ -117,7 +117,7 @@ fn open(env: &SimEnv, thresholds: CompactionThresholds) -> Table<Words> {
     open_as(env, false, thresholds)
 }
 
-/// Says each of `keys` anew in one update; answers what the first one said before.
+/// Sets each of `keys` in one update; answers the former word of the first one.
 fn set(table: &Table<Words>, keys: &[&str], word: &str) -> crate::error::Result<Option<String>> {
     table.update(|view| {
         assert!(view.is_current, "nobody else appends");
@@ -139,7 +139,7 @@ fn words(table: &Table<Words>) -> BTreeMap<String, String> {
     look(table).unwrap()
 }
 
-/// What both columns say, which an update never parts.
+/// The words of both columns, which an update never separates.
 fn both(table: &Table<Words>) -> Option<u32> {
     let words = words(table);
     assert_eq!(words.get("left"), words.get("right"));
@@ -150,7 +150,7 @@ fn log_of(table: &Table<Words>) -> Arc<crate::partition::log::Log> {
     table.catalog.topic(Words::TOPIC).unwrap().log(0).unwrap()
 }
 
-/// Lets the machine die after every change of `updates`, and shows what is found: the table, how many updates had been
+/// Crashes the machine after every change of `updates`, and shows what is found: the table, how many updates had been
 /// acknowledged, and the place.
 fn die_everywhere(
     env: &SimEnv,
@@ -171,7 +171,7 @@ fn die_everywhere(
             let place = format!("{crash:?} at operation {operation}, {promised} acknowledged");
             let table = open(&rebooted, thresholds);
             check(&table, promised, &place);
-            // The next life takes updates, and what this one showed stays so.
+            // The next opening takes updates, and keeps what this one showed.
             let found = words(&table);
             let last = set(&table, &["left", "right"], "1000").unwrap();
             assert_eq!(last, found.get("left").cloned(), "{place}");
@@ -206,7 +206,7 @@ fn an_operation_sees_the_state_and_answers_once_its_records_are_durable_and_appl
 }
 
 #[test]
-fn a_death_anywhere_in_an_update_leaves_all_of_it_or_nothing() {
+fn a_crash_anywhere_in_an_update_leaves_all_of_it_or_nothing() {
     let env = SimEnv::new(2);
     let table = open(&env, LAZY);
     let updates = |acknowledge: &mut dyn FnMut()| {
@@ -222,12 +222,12 @@ fn a_death_anywhere_in_an_update_leaves_all_of_it_or_nothing() {
 }
 
 #[test]
-fn a_death_between_the_steps_of_a_rewriting_loses_nothing_and_brings_nothing_back() {
+fn a_crash_between_the_steps_of_a_rewriting_loses_nothing_and_brings_nothing_back() {
     let env = SimEnv::new(3);
     let table = open(&env, LAZY);
     set(&table, &["rare"], "kept").unwrap();
     set(&table, &["gone"], "here").unwrap();
-    // A sidecar from before knows what is forgotten after it.
+    // An older sidecar knows entries that are deleted after it.
     open(&env, EAGER).read(|_| ()).unwrap();
     assert!(env.files().contains_key(SIDECAR));
     forget(&table, "gone");
@@ -254,14 +254,14 @@ fn a_death_between_the_steps_of_a_rewriting_loses_nothing_and_brings_nothing_bac
 }
 
 #[test]
-fn a_table_in_another_handle_follows_updates_and_rewritings_that_forget() {
+fn a_table_in_another_handle_follows_updates_and_rewritings_that_drop_entries() {
     let env = SimEnv::new(4);
     let writer = open(&env, EAGER);
     set(&writer, &["gone"], "here").unwrap();
     let follower = open_as(&env, true, EAGER);
     assert_eq!(words(&follower).len(), 1);
     forget(&writer, "gone");
-    // So many that the place where the follower stood is gone before it looks again.
+    // So many that the follower's position is removed before it looks again.
     for i in 0..40 {
         set(&writer, &["left", "right"], &i.to_string()).unwrap();
     }
@@ -294,7 +294,7 @@ fn a_sidecar_that_is_damaged_or_of_another_log_counts_as_missing() {
         bad[i] ^= 1;
         assert_eq!((check(&bad), check(&good[..i])), (2, 2), "byte {i}");
     }
-    // Whole ones that say something else of the log: its id, and more than it has.
+    // Whole sidecars that contradict the log: another id, and more than it has.
     let (at, mut state) = Words::decode_sidecar(&good).unwrap();
     state.words.insert("gone".into(), "here".into());
     let anothers = SidecarPoint { topic_id: TopicId::from_bytes([7; 16]), ..at };
@@ -330,7 +330,7 @@ fn a_full_disk_refuses_an_update_and_the_state_stays() {
 }
 
 #[test]
-fn a_sidecar_that_cannot_be_written_fails_nobody() {
+fn a_sidecar_that_cannot_be_written_fails_no_call() {
     let env = SimEnv::new(7);
     let table = open(&env, EAGER);
     env.inject(Fault::new(FaultKind::Io).on(Operation::Create).path("words.snapshot").forever());
@@ -343,7 +343,7 @@ fn a_sidecar_that_cannot_be_written_fails_nobody() {
 }
 
 #[test]
-fn what_cannot_be_read_is_reported_with_its_place_and_neither_rewritten_nor_forgotten() {
+fn an_unreadable_record_is_reported_with_its_position_and_neither_rewritten_nor_forgotten() {
     let env = SimEnv::new(8);
     let bad = TableRecord { key: vec![0xff], value: None, headers: vec![] };
     let table = open(&env, LAZY);
@@ -363,7 +363,7 @@ fn what_cannot_be_read_is_reported_with_its_place_and_neither_rewritten_nor_forg
 }
 
 #[test]
-fn damage_in_the_log_is_passed_over_and_handed_to_the_state() {
+fn damage_in_the_log_is_skipped_and_reported_to_the_state() {
     let env = SimEnv::new(9);
     let table = open(&env, LAZY);
     for i in 0..5 {

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_cannot_be_leave_the_topic_as_it_is() {
+    fn invalid_settings_leave_the_topic_as_it_is() {
         let log = Streamlog::in_memory().unwrap();
         let topic = log.topic_or_create("t", config()).unwrap();
         for wrong in [config().segment_bytes(1), config().max_message_bytes(1 << 20), config().partitions(0)]

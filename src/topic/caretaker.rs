@@ -15,7 +15,7 @@
 //!   caretaker puts in every other time itself, such as one that comes up in a call or in
 //!   [`settle`](Caretaker::settle).
 //! * **What was written is committed together.** After all caretakers of a round have been attended, one commit makes
-//!   durable what they name in [`written`](Caretaker::written), and each is told the result.
+//!   durable what they name in [`written`](Caretaker::written), and each gets the result.
 //! * **Several threads may attend at the same time**, even the same caretaker: the task, `maintain`, a producer's call.
 //! * **A panic ends one look.** The caretaker is asked to list itself again, and the rest of the round continues.
 //!

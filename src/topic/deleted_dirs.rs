@@ -90,7 +90,7 @@ mod tests {
     use crate::topic::deleted_dirs::*;
 
     #[test]
-    fn only_kafkas_name_for_a_partition_that_is_deleted_says_so() {
+    fn only_kafkas_name_for_a_deleted_partition_marks_one() {
         assert!(is_going("t-0.0123456789abcdef0123456789abcdef-delete"));
         for other in
             ["t-0", "t-0.0123-delete", "a-long-name-of-more-than-thirty-three-letters-delete", "-delete"]

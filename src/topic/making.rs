@@ -117,7 +117,7 @@ mod tests {
                     let left = cursor.crash(crash, step);
                     let found = partitions(&left);
                     assert!([before, count].contains(&found), "step {step}, {crash:?}: {found} of {count}");
-                    // What was left half made is in nobody's way.
+                    // What was left half made is not in the way.
                     if found < count {
                         let log = open(&left);
                         match found {

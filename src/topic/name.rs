@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_would_not_write_is_no_partition_directory() {
+    fn a_name_that_we_would_not_write_is_not_a_partition_directory() {
         let foreign = [
             "",
             "orders",

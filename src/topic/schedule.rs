@@ -304,11 +304,11 @@ mod tests {
         drop(caretaker);
         put(&schedule, Duration::ZERO, &Arc::new(Noting::default()));
         schedule.run_due(Duty::Logs);
-        assert_eq!(schedule.entries.lock().of.len(), 1, "what is gone is attended by nobody, and leaves");
+        assert_eq!(schedule.entries.lock().of.len(), 1, "a dropped caretaker is not attended, and leaves");
     }
 
     #[test]
-    fn a_time_that_is_not_the_first_wakes_nobody_and_a_wake_up_may_use_the_schedule() {
+    fn a_time_that_is_not_the_first_wakes_no_task_and_a_wake_up_may_use_the_schedule() {
         let schedule = schedule();
         let wakes = Arc::new(Mutex::new(0));
         let (count, looked_at) = (Arc::clone(&wakes), Arc::downgrade(&schedule));

@@ -16,7 +16,7 @@ promises! {
         => [commit_with_every_poll, a_waiting_poll_commits_nothing];
     closing_commits_once_more: "src/consumer/builder.rs", "closing does it once more" => [a_close_commits_nothing];
     turning_away_commits: "src/consumer/mod.rs", "The failure of an automatic commit; the subscription or assignment then stays"
-        => [who_turns_away_commits_nothing];
+        => [an_unsubscribe_commits_nothing];
     dropping_does_not_commit: "src/consumer/mod.rs", "Dropping it does the same without the commit"
         => [a_drop_commits];
     a_commit_holds_whatever_others_committed: "src/consumer/commits.rs",

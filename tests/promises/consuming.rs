@@ -11,7 +11,7 @@ use streamlog::{
 promises! {
     a_seek_goes_to_its_record: "src/consumer/positions.rs",
         "Moves to offset: the next poll returns records from there on"
-        => [a_seek_keeps_what_was_fetched, a_seek_lands_behind_its_record];
+        => [a_seek_keeps_what_was_fetched, a_seek_lands_past_its_record];
     every_record_comes_once: "src/consumer/poll.rs", "Returns the records that follow those of earlier polls"
         => [the_rest_of_a_batch_is_skipped];
     a_position_is_that_of_the_next_record: "src/consumer/positions.rs",
@@ -25,13 +25,13 @@ promises! {
     nothing_is_read_where_it_is_paused: "src/consumer/positions.rs",
         "Stops returning records of these partitions. Their positions and the assignment stay"
         => [what_is_paused_is_read, a_pause_drops_what_was_fetched];
-    who_resumed_is_woken: "src/consumer/positions.rs", "Returns records of these partitions again"
+    resuming_wakes_the_consumer: "src/consumer/positions.rs", "Returns records of these partitions again"
         => [what_is_resumed_wakes_nobody];
     a_wakeup_comes_once_and_never_too_early: "src/manual/patterns.rs",
         "A wake-up ends the running poll or the next one, so none comes too early"
         => [a_wakeup_between_polls_is_lost, a_wakeup_stays by Wakeup];
     places_stay_where_the_assignment_does: "src/consumer/mod.rs", "Partitions that stay assigned keep their positions"
-        => [who_assigns_again_begins_again];
+        => [assigning_again_begins_again];
     partitions_that_come_are_read: "src/consumer/mod.rs", "Partitions that are added later are read as well"
         => [partitions_that_come_are_missed];
     the_latest_is_that_of_the_subscription: "src/consumer/reset.rs",
@@ -46,9 +46,9 @@ promises! {
         => [what_came_since_is_passed_over];
     none_goes_nowhere: "src/consumer/reset.rs",
         "Nowhere: the poll fails with NoOffset or OffsetOutOfRange until the program seeks" => [none_is_the_earliest];
-    a_reset_on_the_way_is_told: "src/manual/coming_from_kafka.rs", "resets come with the records of the poll"
-        => [a_reset_on_the_way_without_a_word];
-    what_was_committed_for_another_topic_is_no_place: "src/consumer/reset.rs",
+    a_later_reset_is_reported: "src/manual/coming_from_kafka.rs", "resets come with the records of the poll"
+        => [a_later_reset_is_not_reported];
+    a_commit_for_another_topic_is_not_used: "src/consumer/reset.rs",
         "The offset was committed for a topic of this name that has been deleted since" => [a_topic_is_its_name];
     a_poll_waits_as_long_as_it_may: "src/consumer/poll.rs",
         "When there are none, it waits for some, and returns none when timeout is over" => [a_poll_does_not_wait];
@@ -76,7 +76,7 @@ pub const ELSEWHERE: &[Promise] = &[
         test: "nothing_acknowledged_is_lost_and_nothing_is_invented@tests/crash_campaign/main.rs",
         file: "src/manual/durability.rs",
         says: "never silently reset",
-        mistakes: &["reset_without_a_word"],
+        mistakes: &["a_reset_is_not_reported"],
     },
     Promise {
         test: "read_committed_waits_for_the_decision_and_drops_what_was_aborted@src/consumer/tests/reading.rs",
@@ -172,7 +172,7 @@ fn nothing_is_read_where_it_is_paused() {
     assert_eq!((poll(&mut consumer), poll(&mut consumer)), (vec!["b".into()], vec!["c".into()]));
 }
 
-fn who_resumed_is_woken() {
+fn resuming_wakes_the_consumer() {
     let world = World::with_tasks();
     let mut consumer = world.consumer();
     consumer.pause(&[t(0)]).unwrap();
@@ -275,7 +275,7 @@ fn none_goes_nowhere() {
     assert_eq!(poll(&mut consumer), ["b"]);
 }
 
-fn a_reset_on_the_way_is_told() {
+fn a_later_reset_is_reported() {
     let (world, mut consumer) = one_by_one(&["a"]);
     assert_eq!(poll(&mut consumer), ["a"]);
     world.append(&["b"]);
@@ -287,7 +287,7 @@ fn a_reset_on_the_way_is_told() {
     assert_eq!((reset.from.value(), reset.to.value(), reset.reason), (1, 2, ResetReason::OutOfRange));
 }
 
-fn what_was_committed_for_another_topic_is_no_place() {
+fn a_commit_for_another_topic_is_not_used() {
     let world = World::new(1);
     world.append(&["a", "b"]);
     world.consumer().commit_offsets([(t(0), Offset::new(1))]).unwrap();

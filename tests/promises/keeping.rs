@@ -9,14 +9,14 @@ promises! {
         "its flush has returned | all of it survives | all of it survives" => [acknowledge_before_flush];
     a_manifest_that_was_cut_short_is_no_log_with_fewer_topics: "src/manual/on_disk.rs",
         "A shorter file, or another one, is not a log with fewer topics but damage" => [forget_where_the_manifest_ends];
-    a_panic_leaves_nobody_waiting: "src/partition/write/flush.rs",
+    a_panic_leaves_no_thread_waiting: "src/partition/write/flush.rs",
         "the log is poisoned, and every waiting caller gets the error" => [a_flush_that_panics_goes_on];
     directories_that_changed_places_are_not_read: "src/manual/on_disk.rs",
         "One that names another topic of this log means that directories changed places: nothing is read or appended there"
         => [take_any_directory, take_any_partition];
     a_directory_with_an_id_of_another_log_is_read: "src/partition/state/owner.rs",
         "another id counts only where it is that of another topic of this log" => [another_id_is_always_wrong by Corrupt];
-    a_sealed_segment_that_is_longer_is_told_and_left_alone: "src/streamlog/stats.rs",
+    a_sealed_segment_that_is_longer_is_reported_and_left_alone: "src/streamlog/stats.rs",
         "A sealed segment whose file is longer than it was is among them once it was read" => [a_longer_file_is_none];
 }
 
@@ -54,7 +54,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
     assert_eq!(after.topic("t").unwrap().partition(0).unwrap().log_end_offset(), 1);
 }
 
-fn a_sealed_segment_that_is_longer_is_told_and_left_alone() {
+fn a_sealed_segment_that_is_longer_is_reported_and_left_alone() {
     const SEALED: &str = "/log/t-0/00000000000000000000.log";
     let world = World::with(streamlog::TopicConfig::default().segment_bytes(512));
     for _ in 0..5 {
@@ -88,7 +88,7 @@ fn a_manifest_that_was_cut_short_is_no_log_with_fewer_topics() {
 }
 
 /// Wherever in an append that is: what comes after it has an answer, and what is shown is what was appended.
-fn a_panic_leaves_nobody_waiting() {
+fn a_panic_leaves_no_thread_waiting() {
     let mut poisoned = 0;
     for operation in 1.. {
         let world = World::new(1);

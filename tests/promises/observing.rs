@@ -10,24 +10,24 @@ use streamlog::{
 };
 
 promises! {
-    who_only_reads_sees_what_a_power_cut_leaves: "src/manual/durability.rs",
+    a_read_only_handle_sees_what_a_power_cut_leaves: "src/manual/durability.rs",
         "In a Flushed topic it shows what the mark says is flushed"
         => [show_what_is_being_flushed, show_what_is_only_written];
-    who_only_reads_learns_of_topics: "src/manual/durability.rs",
+    a_read_only_handle_learns_of_topics: "src/manual/durability.rs",
         "It reads the manifest, and reads it again when the writer adds to it or replaces it"
         => [an_observer_knows_the_topics_of_its_opening by UnknownTopic];
-    who_only_reads_sees_where_the_log_begins: "src/streamlog/admin.rs",
+    a_read_only_handle_sees_where_the_log_begins: "src/streamlog/admin.rs",
         "For a read-only handle: makes it show what the writer has done since" => [an_observer_keeps_its_log_start];
-    who_only_reads_is_told_of_news: "src/manual/how_to.rs", "its consumers look for new records every ten milliseconds"
+    a_read_only_handle_hears_of_news: "src/manual/how_to.rs", "its consumers look for new records every ten milliseconds"
         => [a_follower_sleeps_on];
-    who_only_reads_changes_nothing: "src/manual/durability.rs", "takes no lock and changes nothing"
+    a_read_only_handle_changes_nothing: "src/manual/durability.rs", "takes no lock and changes nothing"
         => [who_only_reads_may_write];
-    who_only_reads_sees_whole_batches: "src/manual/durability.rs",
+    a_read_only_handle_sees_whole_batches: "src/manual/durability.rs",
         "Without a live writer it shows the same, recovers nothing and cuts nothing"
         => [believe_without_checksums by Corrupt, show_only_what_is_flushed];
-    who_only_reads_goes_on_from_what_was_committed: "src/consumer/mod.rs",
+    a_read_only_consumer_continues_from_what_was_committed: "src/consumer/mod.rs",
         "it continues from what its group committed" => [an_observer_keeps_old_commits];
-    what_was_durable_and_is_not_there_is_damage_to_one_who_only_reads: "src/manual/durability.rs",
+    missing_durable_data_is_damage_to_a_read_only_handle: "src/manual/durability.rs",
         "Data that was durable according to the mark or the close, and is missing from the files, is damage" => [show_less_than_was_durable];
     a_file_that_a_recovery_wrote_anew_is_no_damage: "src/manual/durability.rs",
         "it reads the manifest again and reopens the files" => [call_it_damage_at_the_first_look];
@@ -39,7 +39,7 @@ fn end(log: &Streamlog) -> u64 {
     log.topic("t").unwrap().partition(0).unwrap().high_watermark().value()
 }
 
-fn who_only_reads_sees_what_a_power_cut_leaves() {
+fn a_read_only_handle_sees_what_a_power_cut_leaves() {
     let world = World::new(1);
     world.send("a");
     world.env.record();
@@ -53,7 +53,7 @@ fn who_only_reads_sees_what_a_power_cut_leaves() {
     }
 }
 
-fn who_only_reads_learns_of_topics() {
+fn a_read_only_handle_learns_of_topics() {
     let world = World::new(1);
     let observer = world.observer();
     world.log.create_topic("u", TopicConfig::default()).unwrap();
@@ -64,7 +64,7 @@ fn who_only_reads_learns_of_topics() {
     assert_eq!(observer.topic("u").unwrap_err().kind(), ErrorKind::UnknownTopic);
 }
 
-fn who_only_reads_sees_where_the_log_begins() {
+fn a_read_only_handle_sees_where_the_log_begins() {
     let world = World::new(1);
     world.append(&["a", "b"]);
     let observer = world.observer();
@@ -74,7 +74,7 @@ fn who_only_reads_sees_where_the_log_begins() {
     assert_eq!(partition.log_start_offset(), 1);
 }
 
-fn who_only_reads_is_told_of_news() {
+fn a_read_only_handle_hears_of_news() {
     let world = World::with_tasks();
     let producer = world.log.producer_builder().linger(secs(1)).build().unwrap();
     let observer = world.observer();
@@ -84,7 +84,7 @@ fn who_only_reads_is_told_of_news() {
     assert_eq!(values(&consumer.poll(Duration::MAX).unwrap()), ["a"]);
 }
 
-fn who_only_reads_goes_on_from_what_was_committed() {
+fn a_read_only_consumer_continues_from_what_was_committed() {
     let world = World::new(1);
     world.append(&["a", "b"]);
     let observer = world.observer();
@@ -96,7 +96,7 @@ fn who_only_reads_goes_on_from_what_was_committed() {
     }
 }
 
-fn what_was_durable_and_is_not_there_is_damage_to_one_who_only_reads() {
+fn missing_durable_data_is_damage_to_a_read_only_handle() {
     let world = World::new(1);
     world.send("a");
     world.send("b");
@@ -153,7 +153,7 @@ fn what_was_removed_beside_a_reader_is_no_damage() {
     assert!(observer.health().is_good(), "{}", observer.health());
 }
 
-fn who_only_reads_changes_nothing() {
+fn a_read_only_handle_changes_nothing() {
     let world = World::new(1);
     world.append(&["a", "b"]);
     world.consumer().commit_offsets([(t(0), Offset::new(1))]).unwrap();
@@ -187,7 +187,7 @@ fn who_only_reads_changes_nothing() {
     assert!(world.env.files() == before, "a file is not as it was");
 }
 
-fn who_only_reads_sees_whole_batches() {
+fn a_read_only_handle_sees_whole_batches() {
     let world = World::with(TopicConfig::default().durability(Durability::Written));
     let value = |i: u64| i.to_string().repeat(2000);
     (0..3).for_each(|i| world.append(&[&value(i)]));

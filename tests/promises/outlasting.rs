@@ -41,7 +41,7 @@ promises! {
         "A damaged slot" => [believe_a_torn_mark];
     where_the_mark_is_lost_nothing_is_cut_on_a_guess: "src/manual/on_disk.rs",
         "one with whole batches after it counts as damage, so nothing is cut on a guess" => [a_lost_mark_is_a_blank_one];
-    the_report_of_a_torn_tail_counts_what_lay_behind: "src/manual/durability.rs",
+    the_report_of_a_torn_tail_counts_what_came_after: "src/manual/durability.rs",
         "how many whole batches lay after the first bad one" => [count_nothing_behind_a_cut];
     nothing_is_vouched_for_that_was_not_checked: "src/manual/on_disk.rs",
         "checks each of its batches on the way" => [vouch_for_what_was_not_checked];
@@ -67,7 +67,7 @@ promises! {
         ".kafka_cleanshutdown is written" => [kafkas_clean_mark_comes_first];
     kafkas_clean_mark_goes_with_the_first_write: "src/manual/on_disk.rs",
         "The first write of the next opening removes .kafka_cleanshutdown" => [kafkas_clean_mark_stays];
-    a_close_gives_the_lock_up_whoever_holds_a_handle: "src/streamlog/close.rs",
+    a_close_releases_the_lock_even_if_handles_are_held: "src/streamlog/close.rs",
         "The lock is released all the same" => [close_keeps_the_lock by AlreadyOpen];
     what_is_left_of_a_deletion_goes_before_the_first_write: "src/manual/durability.rs",
         "The next opening removes leftovers before its first write" => [what_was_deleted_stays];
@@ -373,7 +373,7 @@ fn where_the_mark_is_lost_nothing_is_cut_on_a_guess() {
     assert!(matches!(found, RecoveryVerdict::Damage { .. }), "{found}");
 }
 
-fn the_report_of_a_torn_tail_counts_what_lay_behind() {
+fn the_report_of_a_torn_tail_counts_what_came_after() {
     let found = verdict(&broken_in_the_middle(Durability::Written));
     let RecoveryVerdict::TornTail { whole_batches_beyond, .. } = found else { panic!("{found}") };
     assert_eq!(whole_batches_beyond, 4);
@@ -535,7 +535,7 @@ fn kafkas_clean_mark_goes_with_the_first_write() {
     assert!(!world.env.files().contains_key("/log/.kafka_cleanshutdown"));
 }
 
-fn a_close_gives_the_lock_up_whoever_holds_a_handle() {
+fn a_close_releases_the_lock_even_if_handles_are_held() {
     let world = World::new(1);
     let held = (world.log.producer().unwrap(), world.partition());
     world.log.clone().close().unwrap();

@@ -15,24 +15,24 @@ promises! {
     a_flush_that_succeeds_has_acknowledged_all: "src/producer/mod.rs",
         "Ok says that every record accepted since the last flush is acknowledged" => [a_flush_leaves_the_open_batch];
     a_flush_says_what_others_said_before: "src/producer/mod.rs", "also where another call reported that already"
-        => [what_was_told_is_no_failure];
+        => [a_reported_failure_is_forgotten];
     the_order_stays_when_it_is_tried_again: "src/producer/mod.rs",
         "its batch stays where it is and is tried again until max_block is over, and later records of that partition wait"
         => [what_is_tried_again_comes_last];
     what_is_tried_again_is_there_once: "src/manual/how_to.rs",
         "records wait in order and are tried again for max_block"
-        => [what_is_only_not_flushed_is_written_again];
+        => [a_batch_that_is_not_flushed_is_written_again];
     a_delivery_says_where_its_record_went: "src/producer/delivery.rs",
         "Waits until the record is acknowledged, and says where it went" => [a_delivery_is_its_batch];
-    a_timestamp_is_told_as_readers_see_it: "src/producer/record.rs", "Its timestamp as readers see it"
-        => [the_time_of_the_append_is_not_told];
+    metadata_has_the_timestamp_that_readers_see: "src/producer/record.rs", "Its timestamp as readers see it"
+        => [the_append_time_is_not_returned];
     what_is_enqueued_leaves_by_itself: "src/producer/mod.rs",
         "visible within the linger time plus one flush, without another call" => [what_is_enqueued_wakes_nobody];
-    who_waits_for_a_delivery_is_woken: "src/producer/mod.rs", "immediately, with a Delivery" => [what_is_settled_wakes_nobody];
+    a_thread_that_waits_for_a_delivery_is_woken: "src/producer/mod.rs", "immediately, with a Delivery" => [what_is_settled_wakes_nobody];
     what_failed_comes_back_in_its_order: "src/producer/mod.rs",
         "The records that were accepted and failed for good, each partition's in its order"
         => [the_last_failure_comes_back_first];
-    what_came_back_goes_where_it_should_have_gone: "src/producer/undelivered.rs",
+    an_undelivered_record_goes_to_its_own_partition_again: "src/producer/undelivered.rs",
         "to the same partition, with the same timestamp" => [what_came_back_goes_anywhere];
     a_copy_is_the_record: "src/producer/record.rs",
         "A record with the key, value, headers and timestamp of another one" => [a_copy_is_made_now];
@@ -44,13 +44,13 @@ promises! {
         => [a_refused_record_is_acknowledged];
     a_buffer_has_an_end: "src/producer/builder.rs", "How many bytes of enqueued records may wait to be acknowledged"
         => [a_buffer_is_never_full];
-    who_finds_the_buffer_full_waits: "src/producer/mod.rs", "With the buffer full, the call waits for room"
+    a_call_that_finds_the_buffer_full_waits: "src/producer/mod.rs", "With the buffer full, the call waits for room"
         => [a_full_buffer_does_not_wait by QueueFull];
     a_batch_has_its_size: "src/producer/builder.rs", "How large a batch of enqueued records becomes"
         => [a_batch_takes_what_comes];
     a_producer_has_its_codec: "src/producer/builder.rs",
         "How batches are compressed in topics that leave it to the producer" => [a_producers_codec_is_forgotten];
-    a_closed_producer_is_closed: "src/producer/mod.rs", "Their later calls get Closed" => [who_is_closed_takes_more];
+    a_closed_producer_is_closed: "src/producer/mod.rs", "Their later calls get Closed" => [a_closed_producer_takes_more];
     all_that_failed_comes_back_once: "src/producer/mod.rs", "take_undelivered hands the records back"
         => [the_last_one_is_not_given_back];
     a_partition_that_is_not_there_is_an_error: "src/topic/partitioner/mod.rs",
@@ -67,7 +67,7 @@ promises! {
         => [a_negative_hash_is_turned, an_empty_key_is_none];
     records_without_a_key_stay_together: "src/manual/coming_from_kafka.rs",
         "Records without a key go to one partition until it has received a batch's worth of bytes"
-        => [a_key_moves_those_without, who_sticks_sticks_for_ever];
+        => [a_key_moves_those_without, a_sticky_partition_is_kept_forever];
     a_round_begins_at_the_first_partition: "src/topic/partitioner/mod.rs", "per topic, from partition 0"
         => [a_round_begins_at_one];
     headers_are_kept_as_they_are: "src/producer/record.rs", "Names may repeat; their order is kept"
@@ -89,13 +89,13 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["a_full_disk_is_final"],
     },
     Promise {
-        test: "what_a_thread_enqueued_lies_before_what_it_sends_whoever_writes_it@src/streamlog/tests/interleavings.rs",
+        test: "what_a_thread_enqueued_lies_before_what_it_sends_whichever_thread_writes_it@src/streamlog/tests/interleavings.rs",
         file: "src/producer/mod.rs",
         says: "the records that one thread gives to one partition are in the log in that order",
         mistakes: &["a_batch_on_its_way_is_forgotten"],
     },
     Promise {
-        test: "who_waits_for_room_in_the_buffer_is_woken@src/streamlog/tests/interleavings.rs",
+        test: "a_thread_that_waits_for_room_in_the_buffer_is_woken@src/streamlog/tests/interleavings.rs",
         file: "src/manual/configuration.rs",
         says: "how long enqueue waits for room",
         mistakes: &["what_is_freed_wakes_nobody"],
@@ -207,7 +207,7 @@ fn a_delivery_says_where_its_record_went() {
     assert_eq!(placed.iter().map(|placed| placed.offset.value()).collect::<Vec<_>>(), [3, 4]);
 }
 
-fn a_timestamp_is_told_as_readers_see_it() {
+fn metadata_has_the_timestamp_that_readers_see() {
     let world = World::with(TopicConfig::default().message_timestamp_type(TimestampType::LogAppendTime));
     let record = ProducerRecord::new("t", "a").timestamp(Timestamp::from_millis(1));
     let told = world.log.producer().unwrap().send(record).unwrap().timestamp;
@@ -227,7 +227,7 @@ fn what_is_enqueued_leaves_by_itself() {
     assert_eq!(world.values(0), ["a"]);
 }
 
-fn who_waits_for_a_delivery_is_woken() {
+fn a_thread_that_waits_for_a_delivery_is_woken() {
     let world = World::with_tasks();
     let producer = world.log.producer_builder().linger(secs(1)).build().unwrap();
     assert_eq!(enqueue(&producer, "a").wait().unwrap().offset, 0);
@@ -251,7 +251,7 @@ fn what_failed_comes_back_in_its_order() {
     assert_eq!(world.values(0), values);
 }
 
-fn what_came_back_goes_where_it_should_have_gone() {
+fn an_undelivered_record_goes_to_its_own_partition_again() {
     let world = World::new(20);
     let producer = slow(world.log.producer_builder().max_block(NOW)).build().unwrap();
     world.env.inject(Fault::new(FaultKind::DiskFull).on(Operation::Write).path(".log").forever());
@@ -437,7 +437,7 @@ fn null_is_not_empty() {
     assert_eq!(parts.collect::<Vec<_>>(), expected);
 }
 
-fn who_finds_the_buffer_full_waits() {
+fn a_call_that_finds_the_buffer_full_waits() {
     let world = World::new(1);
     let producer = slow(world.log.producer_builder()).batch_size(512).buffer_memory(1024).build().unwrap();
     // There is space again after a while.

@@ -1,4 +1,4 @@
-//! Waiting and waking, topics that come and go, seeking, pausing and committing.
+//! Waiting and waking, topics that are created and deleted, seeking, pausing and committing.
 
 use super::*;
 use crate::error::ErrorKind;
@@ -26,7 +26,7 @@ fn a_poll_returns_nothing_when_time_is_up() {
 }
 
 #[test]
-fn a_poll_of_nothing_is_refused_at_once_however_long_it_would_wait() {
+fn a_poll_of_nothing_is_refused_immediately_whatever_its_timeout() {
     let world = World::new(1);
     let mut consumer = world.builder().build().unwrap();
     let refused = |consumer: &mut Consumer| {
@@ -41,7 +41,7 @@ fn a_poll_of_nothing_is_refused_at_once_however_long_it_would_wait() {
     refused(&mut consumer);
     consumer.subscribe([""; 0]).unwrap();
     refused(&mut consumer);
-    // Its topic may come again: that is worth waiting for.
+    // Its topic may be created again: that is worth waiting for.
     consumer.subscribe(["t"]).unwrap();
     world.catalog.delete("t").unwrap();
     assert!(poll(&mut consumer).is_empty());
@@ -100,7 +100,7 @@ fn added_partitions_are_read_and_wake_a_poll() {
 }
 
 #[test]
-fn a_subscribed_topic_may_be_deleted_and_come_again() {
+fn a_subscribed_topic_may_be_deleted_and_created_again() {
     let world = World::new(1);
     world.append(0, &["a"]);
     let mut consumer = world.consumer(|b| b);
@@ -155,7 +155,7 @@ fn subscribing_and_assigning_exclude_each_other_and_names_must_exist() {
 }
 
 #[test]
-fn a_place_is_kept_while_its_partition_stays_assigned() {
+fn a_position_is_kept_while_its_partition_stays_assigned() {
     let world = World::new(2);
     world.append(0, &["a", "b"]);
     let mut consumer = world.builder().max_poll_records(1).build().unwrap();
@@ -166,7 +166,7 @@ fn a_place_is_kept_while_its_partition_stays_assigned() {
 }
 
 #[test]
-fn a_consumer_that_is_gone_is_woken_no_more() {
+fn a_dropped_consumer_is_no_longer_woken() {
     let world = World::new(1);
     let consumer = world.consumer(|b| b);
     let signal = Arc::clone(&consumer.signal);
@@ -181,7 +181,7 @@ fn a_consumer_that_is_gone_is_woken_no_more() {
 }
 
 #[test]
-fn a_paused_partition_gives_nothing_until_it_is_resumed() {
+fn a_paused_partition_returns_nothing_until_it_is_resumed() {
     let world = World::new(2);
     let mut consumer = world.consumer(|b| b);
     consumer.pause(&[partition("t", 0)]).unwrap();
@@ -197,7 +197,7 @@ fn a_paused_partition_gives_nothing_until_it_is_resumed() {
 }
 
 #[test]
-fn seeks_go_where_they_say() {
+fn a_seek_moves_to_the_offset_that_it_names() {
     let world = World::new(2);
     let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
     let at = |value: &'static str, millis| RecordData::new(value).timestamp(Timestamp::from_millis(millis));
@@ -227,7 +227,7 @@ fn seeks_go_where_they_say() {
 }
 
 #[test]
-fn a_commit_is_of_what_was_returned_and_only_where_something_changed() {
+fn a_commit_covers_what_was_returned_and_writes_only_what_changed() {
     let world = World::new(2);
     world.append(0, &["a", "b", "c"]);
     let mut consumer = world.consumer(|b| b.max_poll_records(2));
@@ -245,7 +245,7 @@ fn a_commit_is_of_what_was_returned_and_only_where_something_changed() {
 }
 
 #[test]
-fn a_position_beyond_the_end_is_refused_by_a_commit_and_not_passed_over() {
+fn a_position_beyond_the_end_is_refused_by_a_commit_and_not_left_out() {
     let world = World::new(2);
     world.append(0, &["a", "b"]);
     let (zero, one) = (partition("t", 0), partition("t", 1));
@@ -268,7 +268,7 @@ fn a_position_beyond_the_end_is_refused_by_a_commit_and_not_passed_over() {
 }
 
 #[test]
-fn an_automatic_commit_leaves_a_position_beyond_the_end_to_the_poll_and_a_close_tells_of_it() {
+fn an_automatic_commit_leaves_a_position_beyond_the_end_to_the_poll_and_a_close_reports_it() {
     let world = World::new(2);
     world.append(0, &["a"]);
     let mut consumer = world.consumer(|b| b.auto_commit(Duration::from_nanos(1)));
@@ -284,7 +284,7 @@ fn an_automatic_commit_leaves_a_position_beyond_the_end_to_the_poll_and_a_close_
 }
 
 #[test]
-fn nothing_is_committed_unasked_and_auto_commit_asks() {
+fn nothing_is_committed_unless_the_program_or_auto_commit_does_it() {
     let world = World::new(1);
     world.append(0, &["a"]);
     let mut consumer = world.consumer(|b| b);

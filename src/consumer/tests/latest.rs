@@ -1,4 +1,4 @@
-//! The latest is the end at the time of the subscription. What comes after it is read, wherever it comes.
+//! The latest is the end at the time of the subscription. Records that come after it are read, wherever they come.
 
 use super::*;
 use crate::{
@@ -35,7 +35,7 @@ fn consumer(world: &World, policy: AutoOffsetReset) -> Consumer {
 }
 
 #[test]
-fn what_comes_between_the_subscription_and_the_first_poll_is_read() {
+fn records_between_the_subscription_and_the_first_poll_are_read() {
     for policy in BOTH {
         let world = aged();
         let mut subscribed = consumer(&world, policy);
@@ -94,7 +94,7 @@ fn a_partition_that_is_added_is_read_from_its_beginning() {
 }
 
 #[test]
-fn a_topic_that_is_made_again_is_read_from_its_beginning() {
+fn a_topic_that_is_created_again_is_read_from_its_beginning() {
     for policy in BOTH {
         for subscribes_again in [false, true] {
             let world = aged();
@@ -115,7 +115,7 @@ fn a_topic_that_is_made_again_is_read_from_its_beginning() {
 }
 
 #[test]
-fn what_was_committed_for_the_topic_before_does_not_hide_the_new_one() {
+fn a_commit_for_the_deleted_topic_hides_nothing_of_the_new_one() {
     let world = aged();
     let mut consumer = consumer(&world, AutoOffsetReset::Latest);
     consumer.subscribe(["t"]).unwrap();
@@ -130,7 +130,7 @@ fn what_was_committed_for_the_topic_before_does_not_hide_the_new_one() {
 }
 
 #[test]
-fn a_topic_made_again_and_assigned_again_is_read_from_its_beginning() {
+fn a_topic_created_again_and_assigned_again_is_read_from_its_beginning() {
     let world = aged();
     let mut consumer = consumer(&world, AutoOffsetReset::Latest);
     consumer.assign([partition("t", 0)]).unwrap();
@@ -161,7 +161,7 @@ fn a_later_subscription_is_a_later_now_but_not_where_the_partition_stays() {
 }
 
 #[test]
-fn a_committed_offset_wins_also_where_it_came_after_the_subscription() {
+fn a_committed_offset_holds_even_if_it_was_committed_after_the_subscription() {
     let world = aged();
     let mut consumer = consumer(&world, AutoOffsetReset::Latest);
     consumer.subscribe(["t"]).unwrap();
@@ -171,7 +171,7 @@ fn a_committed_offset_wins_also_where_it_came_after_the_subscription() {
 }
 
 #[test]
-fn what_was_not_durable_at_the_subscription_comes_after_it() {
+fn records_not_durable_at_the_subscription_come_after_it() {
     let world = aged();
     let log = world.log(0);
     let mut batch =
@@ -184,7 +184,7 @@ fn what_was_not_durable_at_the_subscription_comes_after_it() {
 }
 
 #[test]
-fn what_was_not_decided_at_the_subscription_comes_after_it_to_read_committed() {
+fn records_not_decided_at_the_subscription_come_after_it_to_read_committed() {
     let world = aged();
     let log = world.log(0);
     transactional(&log, 1, 0, "undecided");
@@ -196,7 +196,7 @@ fn what_was_not_decided_at_the_subscription_comes_after_it_to_read_committed() {
 }
 
 #[test]
-fn what_came_since_and_was_removed_before_the_first_poll_is_reported() {
+fn records_that_were_removed_between_subscription_and_first_poll_are_reported() {
     for policy in BOTH {
         let world = aged();
         let mut consumer = consumer(&world, policy);

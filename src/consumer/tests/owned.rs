@@ -1,4 +1,4 @@
-//! Records that outlive their poll, and where to go on behind a poll.
+//! Records that outlive their poll, and where to continue after a poll.
 
 use super::*;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     types::{Compression, IsolationLevel},
 };
 
-/// What hands write first.
+/// The programs that people write first.
 #[test]
 fn a_poll_gives_the_same_records_owned_and_borrowed() {
     let world = World::new(2);
@@ -104,7 +104,7 @@ fn an_owned_record_can_be_committed_but_not_for_the_successor_of_its_topic() {
 }
 
 #[test]
-fn next_offsets_are_where_a_consumer_goes_on() {
+fn next_offsets_are_where_a_consumer_continues() {
     let world = World::new(3);
     world.append(0, &["a", "b", "c"]);
     world.append(1, &["x"]);
@@ -132,7 +132,7 @@ fn next_offsets_are_where_a_consumer_goes_on() {
 }
 
 #[test]
-fn next_offsets_lie_behind_what_is_not_shown() {
+fn next_offsets_lie_past_records_that_are_hidden() {
     let world = World::new(2);
     let read_committed = |b: ConsumerBuilder| b.isolation_level(IsolationLevel::ReadCommitted);
     let mut consumer = world.consumer(read_committed);
@@ -144,7 +144,7 @@ fn next_offsets_lie_behind_what_is_not_shown() {
     let records = consumer.poll(Duration::ZERO).unwrap();
     assert_eq!(values(&records), ["committed"]);
     assert_eq!(records.next_offsets(), [(partition("t", 0), Offset::new(4))].into());
-    // A poll without a record may move on, too.
+    // A poll without a record may move the position, too.
     transactional(&world.log(1), 1, 0, "aborted");
     end(&world.log(1), 1, false);
     let records = consumer.poll(Duration::from_millis(20)).unwrap();

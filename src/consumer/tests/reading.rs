@@ -36,7 +36,7 @@ fn every_record_comes_once_in_order_with_all_it_has() {
 }
 
 #[test]
-fn a_batch_is_given_out_in_parts_when_a_poll_has_no_room_for_it() {
+fn a_batch_is_returned_in_parts_when_a_poll_has_no_room_for_it() {
     let world = World::new(1);
     world.append(0, &["a", "b", "c", "d", "e"]);
     world.append(0, &["f"]);
@@ -111,7 +111,7 @@ fn decided_and_undecided() {
     assert_eq!(consumer.position(&partition("t", 0)).unwrap(), 1, "over what was aborted");
     end(&log, 2, true);
     assert_eq!(poll(&mut consumer), ["committed", "plain"]);
-    // Behind the two markers, which nobody sees.
+    // After the two markers, which no consumer sees.
     consumer.poll(Duration::ZERO).unwrap();
     assert_eq!(consumer.position(&partition("t", 0)).unwrap(), 5);
     let mut all = world.consumer(|b| b);
@@ -147,11 +147,11 @@ fn damage_is_an_error_after_the_records_before_it_and_is_not_skipped() {
         }
         assert_eq!(consumer.position(&partition("t", 0)).unwrap(), 1);
     }
-    // The other partition goes on in between.
+    // The other partition continues in between.
     world.append(1, &["y"]);
     assert_eq!(poll(&mut consumer), ["y"]);
     assert_eq!(consumer.poll(Duration::ZERO).unwrap_err().kind(), ErrorKind::Corrupt);
-    // And this one once the program has said where.
+    // And this one once the program has moved past the damage.
     consumer.seek(&partition("t", 0), 2).unwrap();
     assert_eq!(poll(&mut consumer), ["c"]);
 }

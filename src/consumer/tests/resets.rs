@@ -1,4 +1,4 @@
-//! Where a consumer begins, and that it says so when that is not what was committed.
+//! Where a consumer begins, and that it reports when that is not the committed offset.
 
 use super::*;
 use crate::{
@@ -46,7 +46,7 @@ fn by_duration_begins_at_the_first_record_that_is_young_enough() {
 }
 
 #[test]
-fn without_a_policy_a_place_is_the_programs_to_choose() {
+fn without_a_policy_the_program_chooses_the_position() {
     let world = World::new(2);
     world.append(0, &["a", "b"]);
     world.append(1, &["x"]);
@@ -64,7 +64,7 @@ fn without_a_policy_a_place_is_the_programs_to_choose() {
 }
 
 #[test]
-fn what_was_committed_is_gone_on_from() {
+fn a_consumer_resumes_at_the_committed_offset() {
     let world = World::new(1);
     world.append(0, &["a", "b", "c"]);
     world.coordinator.set(&partition("t", 0), 2, &world.log(0));
@@ -75,7 +75,7 @@ fn what_was_committed_is_gone_on_from() {
 }
 
 #[test]
-fn a_place_that_retention_removed_is_reset_and_reported() {
+fn a_position_that_retention_removed_is_reset_and_reported() {
     let world = World::new(1);
     world.append(0, &["a", "b", "c"]);
     let mut consumer = world.consumer(|b| b.max_poll_records(1));
@@ -84,7 +84,7 @@ fn a_place_that_retention_removed_is_reset_and_reported() {
     world.coordinator.set(&partition("t", 0), 1, &world.log(0));
     advance_log_start(&world.log(0), Offset::new(2)).unwrap();
     assert_eq!(resets(&mut late), [(1, 2, ResetReason::OutOfRange)]);
-    // One that runs is told when it asks the log again.
+    // A running consumer notices when it reads again.
     consumer.seek(&partition("t", 0), 1).unwrap();
     let records = consumer.poll(Duration::ZERO).unwrap();
     assert_eq!(records.resets()[0].reason, ResetReason::OutOfRange);
@@ -92,7 +92,7 @@ fn a_place_that_retention_removed_is_reset_and_reported() {
 }
 
 #[test]
-fn a_place_beyond_the_end_is_reset_and_reported() {
+fn a_position_beyond_the_end_is_reset_and_reported() {
     let world = World::new(1);
     world.append(0, &["a"]);
     let mut consumer = world.consumer(|b| b);
@@ -121,7 +121,7 @@ fn commit_in_incarnation(world: &World, offset: u64, number: u32) {
 }
 
 #[test]
-fn an_offset_beyond_its_incarnations_end_goes_on_there_and_is_reported() {
+fn an_offset_beyond_its_incarnations_end_is_reset_to_that_end_and_reported() {
     for policy in [AutoOffsetReset::Earliest, AutoOffsetReset::Latest] {
         let world = crashed();
         commit_in_incarnation(&world, 4, 0);
@@ -161,7 +161,7 @@ fn a_later_incarnation_that_begins_lower_ends_the_earlier_ones_there() {
 }
 
 #[test]
-fn an_offset_beyond_the_end_of_a_log_that_nobody_appended_to_since_is_reported() {
+fn an_offset_beyond_the_end_of_a_log_without_later_appends_is_reported() {
     let world = World::new(1);
     world.append(0, &["a", "b"]);
     world.coordinator.set(&partition("t", 0), 9, &world.log(0));
@@ -170,7 +170,7 @@ fn an_offset_beyond_the_end_of_a_log_that_nobody_appended_to_since_is_reported()
 }
 
 #[test]
-fn offsets_of_a_deleted_topic_are_not_places_in_its_successor() {
+fn offsets_of_a_deleted_topic_do_not_hold_in_its_successor() {
     let world = World::new(1);
     world.append(0, &["a", "b"]);
     world.coordinator.set(&partition("t", 0), 1, &world.log(0));

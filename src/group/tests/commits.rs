@@ -1,4 +1,5 @@
-//! A commit is the group's state, whoever moved that meanwhile; where the group has it already, nothing is written.
+//! A commit is the group's state, no matter what changed that in between; if the group has it already, nothing is
+//! written.
 
 use super::*;
 use crate::consumer::ConsumerRecords;
@@ -46,7 +47,7 @@ fn group_has(store: &OffsetStore) -> (u64, String) {
 }
 
 #[test]
-fn commit_sync_holds_whatever_others_made_of_the_groups_offsets() {
+fn commit_sync_holds_whatever_others_committed_before() {
     for how in 0..WAYS {
         let (store, mut consumer) = at_the_end(|b| b);
         meddle(&store, how);
@@ -57,7 +58,7 @@ fn commit_sync_holds_whatever_others_made_of_the_groups_offsets() {
 }
 
 #[test]
-fn automatic_commits_hold_whatever_others_made_of_the_groups_offsets() {
+fn automatic_commits_hold_whatever_others_committed_before() {
     for how in 0..WAYS {
         let (store, mut consumer) = at_the_end(|b| b.auto_commit(Duration::from_nanos(1)));
         meddle(&store, how);
@@ -88,7 +89,7 @@ fn an_automatic_commit_of_a_poll_that_sleeps_holds_too() {
 }
 
 #[test]
-fn a_commit_of_a_record_or_of_offsets_holds_whatever_others_made_of_them() {
+fn a_commit_of_a_record_or_of_offsets_holds_whatever_others_committed_before() {
     for how in 0..WAYS {
         let (store, mut consumer) = at_the_end(|b| b);
         consumer.seek_to_beginning(&[]).unwrap();
@@ -118,7 +119,7 @@ fn of_both(is_subscribed: bool) -> (Arc<OffsetStore>, Consumer) {
 }
 
 #[test]
-fn a_topic_that_was_deleted_keeps_no_other_from_being_committed() {
+fn a_deleted_topic_does_not_keep_others_from_being_committed() {
     for is_subscribed in [true, false] {
         for closes in [true, false] {
             let (store, mut consumer) = of_both(is_subscribed);
@@ -172,7 +173,7 @@ fn what_the_group_has_already_is_not_written_again() {
 }
 
 #[test]
-fn of_several_offsets_for_one_partition_the_last_holds_also_where_the_group_has_it() {
+fn of_several_offsets_for_one_partition_the_last_holds_even_if_the_group_has_it() {
     let (store, mut consumer) = at_the_end(|b| b);
     for (first, last) in [(1, 3), (3, 1), (2, 2)] {
         let both = [(partition("u", 0), Offset::new(first)), (partition("u", 0), Offset::new(last))];
@@ -182,7 +183,7 @@ fn of_several_offsets_for_one_partition_the_last_holds_also_where_the_group_has_
 }
 
 #[test]
-fn a_place_in_a_topic_made_again_is_committed_though_its_number_was_committed_before() {
+fn an_offset_in_a_topic_created_again_is_committed_even_if_the_number_was_before() {
     let (store, mut consumer) = at_the_end(|b| b);
     // As a crash between the two steps of a deletion leaves it: what was committed is not forgotten yet.
     store.catalog.delete("u").unwrap();

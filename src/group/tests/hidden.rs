@@ -15,7 +15,7 @@ fn damage(catalog: &Catalog) -> Option<Error> {
     catalog.topic(OFFSETS_TOPIC).unwrap().log(0).unwrap().damage()
 }
 
-/// Has the batch at `offset` of the log hold something else than records, with the right checksum or a wrong one.
+/// Makes the batch at `offset` of the log hold something other than records, with the right checksum or a wrong one.
 fn spoil(env: &MemoryEnv, offset: u64, has_right_checksum: bool) -> u64 {
     let path = "/log/__consumer_offsets-0/00000000000000000000.log".as_ref();
     let file = env.open(path, Open::Write).unwrap();
@@ -126,7 +126,7 @@ fn hides_what_came_before(has_right_checksum: bool) {
     assert!(
         matches!(damage(&store.catalog), Some(Error::Corrupt { next_offset: Some(next), .. }) if next == 4)
     );
-    // The others go on.
+    // The other groups continue.
     assert_eq!(store.groups().unwrap(), ["after", "before", "g"]);
     assert_eq!(answer(&store, "after", "t", 0).unwrap(), Some(2));
     assert_eq!(store.describe_group("after").unwrap().committed.len(), 2);
@@ -151,7 +151,7 @@ fn a_commit_a_reset_or_a_deletion_ends_the_doubt_for_good() {
 }
 
 #[test]
-fn a_consumer_of_a_group_in_doubt_says_so_until_it_goes_somewhere() {
+fn a_consumer_of_a_group_in_doubt_reports_it_until_it_seeks() {
     let (env, position) = with_a_hidden_commit(true);
     let catalog = open(&env);
     let store = OffsetStore::new(Arc::clone(&catalog));

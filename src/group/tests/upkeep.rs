@@ -1,4 +1,4 @@
-//! The sidecar and the rewriting: they change nothing of what is said, whatever becomes of them.
+//! The sidecar and the rewriting change no answer, whatever becomes of them.
 
 use super::*;
 use crate::{
@@ -131,7 +131,7 @@ fn a_sidecar_is_renewed_as_the_log_grows() {
 }
 
 #[test]
-fn the_log_is_rewritten_before_it_grows_for_ever() {
+fn the_log_is_rewritten_before_it_grows_forever() {
     let env = filled();
     let catalog = open(&env);
     let upkeep = CompactionThresholds { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
@@ -156,13 +156,13 @@ fn the_log_is_rewritten_before_it_grows_for_ever() {
     check(&OffsetStore::new(open(&env)));
     env.remove_file(&sidecar()).unwrap();
     check(&OffsetStore::new(open(&env)));
-    // A sidecar from before knows a group that was forgotten in what is removed now.
+    // An older sidecar knows a group whose deletion is in the records that are removed now.
     write_file(&*env, &sidecar(), &old).unwrap();
     check(&OffsetStore::new(open(&env)));
 }
 
 #[test]
-fn an_observer_follows_a_rewriting_that_forgets() {
+fn an_observer_follows_a_rewriting_that_drops_entries() {
     let env = filled();
     let catalog = open(&env);
     let upkeep = CompactionThresholds { snapshot_every: u64::MAX, rewrite_above: 10_000, ..EAGER };
@@ -215,7 +215,7 @@ fn a_record_that_cannot_be_read_is_an_error_each_time_and_never_nothing() {
     }
     let users = catalog.topic(OFFSETS_TOPIC).unwrap().partition(0).unwrap().append(&[bad]).unwrap_err();
     assert_eq!(users.kind(), ErrorKind::InvalidTopic, "nobody else writes there");
-    // Kinds of records that are not ours are passed by.
+    // Records of unknown kinds are skipped.
     let env = filled();
     let catalog = open(&env);
     let store = OffsetStore::new(Arc::clone(&catalog));

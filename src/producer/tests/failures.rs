@@ -1,4 +1,4 @@
-//! What a failed batch means for those behind it, and what a user's code may do.
+//! What a failed batch means for those after it, and what a user's code may do.
 
 use super::*;
 use crate::topic::{config::ConfigChange, partitioner::RoundRobin};
@@ -8,7 +8,7 @@ fn shrink(world: &World, bytes: u32) {
 }
 
 #[test]
-fn a_failed_batch_is_told_once_and_then_work_resumes() {
+fn a_failed_batch_is_reported_once_and_then_work_resumes() {
     let world = World::new();
     let topic = world.topic("t", 2);
     let producer = world.patient();
@@ -22,18 +22,18 @@ fn a_failed_batch_is_told_once_and_then_work_resumes() {
     assert_eq!(undelivered(refused), (1, ErrorKind::RecordTooLarge));
     assert_eq!(producer.send(ProducerRecord::new("t", "x").partition(0)).unwrap().offset, 0);
     assert_eq!(values(&topic, 0), ["x"]);
-    // A flush says so whoever was told before, and once.
+    // A flush reports it, once, even if another call has.
     assert_eq!(undelivered(producer.flush()), (1, ErrorKind::RecordTooLarge));
     producer.flush().unwrap();
     assert_eq!(producer.inner.context.memory.used(), 0);
 }
 
 #[test]
-fn a_failed_batch_fails_those_behind_it() {
+fn a_failed_batch_fails_those_after_it() {
     let world = World::new();
     let topic = world.topic("t", 1);
     let producer = world.builder().batch_size(1000).linger(Duration::from_secs(3600)).build().unwrap();
-    // Held, so that nobody writes and batches queue up.
+    // Held, so that no thread writes and batches queue up.
     let accumulator = {
         producer.enqueue(ProducerRecord::new("t", &[0; 700])).unwrap();
         producer.inner.accumulators.all().remove(0)
@@ -55,7 +55,7 @@ fn a_failed_batch_fails_those_behind_it() {
 }
 
 #[test]
-fn a_send_tells_what_was_enqueued_before_it_and_failed() {
+fn a_send_reports_records_that_were_enqueued_before_it_and_failed() {
     let world = World::new();
     let topic = world.topic("t", 1);
     let producer = world.patient();
@@ -108,7 +108,7 @@ fn a_partitioner_that_is_wrong_fails_the_record_alone() {
 }
 
 #[test]
-fn a_partitioner_of_the_users_is_asked_for_every_record() {
+fn a_custom_partitioner_is_asked_for_every_record() {
     let world = World::new();
     let topic = world.topic("t", 3);
     let producer = world.builder().partitioner(RoundRobin::new()).build().unwrap();

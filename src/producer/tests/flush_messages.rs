@@ -22,7 +22,7 @@ fn log_with(env: &SimEnv, limit: u64) -> Streamlog {
     log
 }
 
-/// How many records of each partition a power cut leaves that takes everything that was not flushed.
+/// How many records of each partition are left by a power cut that takes everything that was not flushed.
 fn durable(env: &SimEnv) -> Vec<u64> {
     let log = open(&env.crash(Crash::Nothing, 1));
     log.topic("t").unwrap().partitions().iter().map(|partition| partition.log_end_offset().value()).collect()

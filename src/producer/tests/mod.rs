@@ -104,7 +104,7 @@ impl World {
         self.builder().build().unwrap()
     }
 
-    /// A producer whose batches wait until they are full or somebody asks.
+    /// A producer whose batches wait until they are full or asked for.
     fn patient(&self) -> Producer {
         self.builder().linger(Duration::from_secs(3600)).build().unwrap()
     }
@@ -161,7 +161,7 @@ fn handles_may_be_shared_between_threads() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_by_name() {
+fn invalid_settings_are_refused_by_name() {
     let world = World::new();
     for (builder, name) in [
         (world.builder().batch_size(1), "batch_size"),

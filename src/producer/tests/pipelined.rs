@@ -39,7 +39,7 @@ fn a_full_batch_does_not_linger() {
         assert_eq!(delivery.wait().unwrap().offset, i as u64);
     }
     assert!(topic.partition(0).unwrap().read(0).all(|b| b.unwrap().iter().count() > 5));
-    // One that fits into no usual batch makes its own.
+    // A record that fits into no usual batch gets its own.
     let large = producer.enqueue(ProducerRecord::new("t", &[1; 5000])).unwrap();
     run_due(&world.sender);
     assert_eq!(large.wait().unwrap().offset, 100);
@@ -76,7 +76,7 @@ fn a_full_buffer_gives_the_record_back() {
     let begun = world.env.monotonic();
     assert_eq!(kind(producer.enqueue(record.clone())), ErrorKind::Timeout);
     assert!(world.env.monotonic() - begun >= Duration::from_millis(20));
-    // What is on its way was hurried: it needs no linger time to leave.
+    // Queued records were expedited: they leave without lingering.
     run_due(&world.sender);
     let delivery = producer.try_enqueue(record).unwrap();
     producer.flush().unwrap();

@@ -68,7 +68,7 @@ fn records_that_were_accepted_outlast_a_full_disk_in_their_order() {
         let _ = disk.env.pump(10);
         disk.log.maintain().unwrap();
         assert!(disk.env.struck() > 0 && !deliveries[0].is_done());
-        // Others come behind, and none is told of trouble.
+        // Others queue up after it, and none gets an error.
         producer.enqueue(record("c")).unwrap();
         producer.flush().unwrap();
         assert_eq!(disk.values(0), ["first", "a", "b", "c"]);
@@ -89,7 +89,7 @@ fn without_another_call_the_background_task_tries_again() {
 }
 
 #[test]
-fn a_disk_that_stays_full_fails_them_once_time_is_over_and_hands_them_back() {
+fn a_disk_that_stays_full_fails_records_after_max_block_and_hands_them_back() {
     for threads in [true, false] {
         let disk = Disk::new(threads);
         let producer = disk.producer().max_block(MINUTE).build().unwrap();
@@ -160,7 +160,7 @@ fn what_is_sent_while_others_wait_for_space_is_refused_and_not_written_before_th
 }
 
 #[test]
-fn a_full_buffer_behind_a_full_disk_refuses_and_forgets_nothing() {
+fn a_full_buffer_on_a_full_disk_refuses_and_forgets_nothing() {
     for threads in [true, false] {
         let disk = Disk::new(threads);
         let builder = disk.producer().batch_size(1000).buffer_memory(4000).max_block(MINUTE);
@@ -185,7 +185,7 @@ fn a_full_buffer_behind_a_full_disk_refuses_and_forgets_nothing() {
 }
 
 #[test]
-fn one_that_waits_for_room_behind_a_full_disk_hears_what_was_lost() {
+fn a_call_that_waits_for_room_on_a_full_disk_reports_what_was_lost() {
     for threads in [true, false] {
         let disk = Disk::new(threads);
         let builder = disk.producer().batch_size(1000).buffer_memory(4000).max_block(MINUTE);
@@ -225,7 +225,7 @@ fn a_roll_that_finds_no_space_is_tried_again() {
 }
 
 #[test]
-fn a_mark_that_finds_no_space_before_a_flush_keeps_what_is_written_on_its_way() {
+fn a_mark_that_finds_no_space_before_a_flush_keeps_written_batches_pending() {
     let disk = Disk::new(false);
     let producer = disk.producer().build().unwrap();
     let delivery = producer.enqueue(record("a")).unwrap();
@@ -240,7 +240,7 @@ fn a_mark_that_finds_no_space_before_a_flush_keeps_what_is_written_on_its_way() 
 }
 
 #[test]
-fn closing_tries_for_as_long_as_the_producer_may_and_reports() {
+fn closing_tries_for_max_block_and_reports() {
     for threads in [true, false] {
         let disk = Disk::new(threads);
         let producer = disk.producer().max_block(MINUTE).build().unwrap();
@@ -276,7 +276,7 @@ fn dropping_a_producer_waits_five_seconds_and_its_records_are_written_later() {
 }
 
 #[test]
-fn dropping_the_log_waits_five_seconds_and_answers_deliveries() {
+fn dropping_the_log_waits_five_seconds_and_settles_deliveries() {
     for threads in [true, false] {
         let Disk { env, log } = Disk::new(threads);
         let producer = log.producer_builder().build().unwrap();
@@ -312,7 +312,7 @@ fn a_topic_deleted_or_altered_while_its_records_wait_fails_them_for_good() {
 }
 
 #[test]
-fn a_poisoned_partition_fails_them_at_once_and_says_what_may_be_there() {
+fn a_poisoned_partition_fails_records_immediately_and_says_which_may_be_in_the_log() {
     let disk = Disk::new(false);
     let producer = disk.producer().build().unwrap();
     producer.enqueue(record("a")).unwrap();
@@ -325,7 +325,7 @@ fn a_poisoned_partition_fails_them_at_once_and_says_what_may_be_there() {
 }
 
 #[test]
-fn what_nobody_takes_back_stays_within_the_size_of_the_buffer() {
+fn records_that_are_not_taken_back_stay_within_the_size_of_the_buffer() {
     let disk = Disk::new(false);
     let builder = disk.producer().batch_size(1000).buffer_memory(4000).max_block(Duration::ZERO);
     let producer = builder.build().unwrap();
@@ -365,7 +365,7 @@ fn compressed_batches_are_handed_back_as_they_were() {
 }
 
 #[test]
-fn what_enough_messages_call_for_is_durable_before_an_enqueued_record_is_acknowledged() {
+fn a_flush_by_flush_messages_comes_before_an_enqueued_record_is_acknowledged() {
     let config = TopicConfig::default().durability(Durability::Written).flush_messages(1);
     let disk = Disk::with(false, config);
     let producer = disk.producer().build().unwrap();

@@ -169,7 +169,7 @@ fn any_number_is_sent_in_batches_that_fit() {
 }
 
 #[test]
-fn where_many_stop_is_told() {
+fn sending_many_reports_where_it_stopped() {
     let world = World::new();
     let topic = world.topic("t", 1);
     let large = vec![0u8; 2 << 20];
@@ -184,7 +184,7 @@ fn where_many_stop_is_told() {
 }
 
 #[test]
-fn a_topic_that_stamps_tells_its_time() {
+fn metadata_has_the_append_time_of_a_topic_that_sets_it() {
     let world = World::new();
     let config = TopicConfig::default().message_timestamp_type(crate::types::TimestampType::LogAppendTime);
     world.catalog.create("t", config.partitions(1)).unwrap();
@@ -194,7 +194,7 @@ fn a_topic_that_stamps_tells_its_time() {
 }
 
 #[test]
-fn records_that_no_topic_takes_are_refused_at_once() {
+fn records_that_no_topic_takes_are_refused_immediately() {
     let world = World::new();
     let topic = world.topic("t", 2);
     world.catalog.internal("__consumer_offsets", TopicConfig::default()).unwrap();

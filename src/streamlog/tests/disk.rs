@@ -26,7 +26,7 @@ pub(super) struct Disk {
     clock: Arc<Clock>,
 }
 
-/// What time it is, and whom that wakes.
+/// The time, and the signals that wait for one.
 #[derive(Debug)]
 struct Clock {
     state: Mutex<(Duration, Vec<(Duration, Arc<Signal>)>)>,

@@ -143,7 +143,7 @@ fn group_commit() {
 }
 
 #[test]
-fn what_is_acknowledged_is_flushed_whoever_flushes() {
+fn what_is_acknowledged_is_flushed_whichever_thread_flushes() {
     let mistakes = ["believe_a_flush_that_runs", "a_flush_wakes_nobody", "take_the_epoch_too_late"];
     explore_with_mistakes(group_commit, &mistakes);
 }
@@ -161,7 +161,7 @@ fn enqueue_and_send() {
 }
 
 #[test]
-fn what_a_thread_enqueued_lies_before_what_it_sends_whoever_writes_it() {
+fn what_a_thread_enqueued_lies_before_what_it_sends_whichever_thread_writes_it() {
     explore_with_mistakes(enqueue_and_send, &["a_batch_on_its_way_is_forgotten"]);
 }
 
@@ -245,7 +245,7 @@ fn removal_against_reader() {
 }
 
 #[test]
-fn a_reader_of_what_is_removed_keeps_its_bytes_or_is_told_where_the_log_begins() {
+fn a_reader_of_what_is_removed_keeps_its_bytes_or_gets_the_log_start() {
     explore_with_mistakes(removal_against_reader, &["removed_files_are_missed"]);
 }
 
@@ -290,7 +290,7 @@ fn deletion_against_reader() {
 }
 
 #[test]
-fn a_reader_of_a_topic_that_is_deleted_is_told_so() {
+fn a_reader_of_a_topic_that_is_deleted_gets_closed() {
     explore(deletion_against_reader, iterations(), FailurePersistence::Print);
 }
 
@@ -371,7 +371,7 @@ fn waking_on_error() {
 }
 
 #[test]
-fn who_waits_for_a_flush_that_fails_is_told_so() {
+fn a_thread_that_waits_for_a_flush_that_fails_gets_the_error() {
     explore_with_mistakes(waking_on_error, &["a_failed_flush_wakes_nobody", "believe_a_flush_that_runs"]);
 }
 
@@ -392,7 +392,7 @@ fn pipeline() {
     consumer.subscribe(["t"]).unwrap();
     let mut seen = 0;
     while seen < 2 {
-        // Without an end: where nobody wakes it, it sleeps for ever.
+        // Without a timeout: if nothing wakes it, it sleeps forever.
         seen += consumer.poll(Duration::MAX).unwrap().len();
     }
     threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), 0));
@@ -407,7 +407,7 @@ fn producers_consumers_and_the_background_thread_wake_each_other() {
     explore_with_mistakes(pipeline, &mistakes);
 }
 
-/// Consumers that wait without an end: one is woken, the topic of the other goes.
+/// Consumers that wait without a timeout: one is woken, the topic of the other is deleted.
 fn waits_that_end() {
     let disk = Disk::new();
     let log = open(&disk);
@@ -428,11 +428,11 @@ fn waits_that_end() {
 fn a_poll_without_an_end_ends_with_a_wakeup_and_with_its_topic() {
     explore_with_mistakes(
         waits_that_end,
-        &["a_wakeup_is_told_before_it_is_noted", "a_topic_that_goes_wakes_nobody"],
+        &["a_wakeup_notifies_before_it_is_noted", "a_topic_that_goes_wakes_nobody"],
     );
 }
 
-/// Somebody helps the background thread, which looks while the helper has an accumulator in hand that is not due yet.
+/// A call helps the background thread, which looks while the helper holds an accumulator that is not due yet.
 fn help_beside_the_thread() {
     let disk = Disk::new();
     let log = Builder::with_env(disk.clone(), Path::new("/data")).open().unwrap();
@@ -518,7 +518,7 @@ fn time_beside_a_look() {
         if idle.is_done.load(Ordering::SeqCst) {
             break;
         }
-        // Without an end: where the time is lost, nobody comes.
+        // Without a timeout: if the time is lost, no look comes.
         idle.done.sleep(seen, None);
     }
     ends.store(true, Ordering::SeqCst);
@@ -531,7 +531,7 @@ fn a_time_that_comes_up_during_a_look_is_not_lost() {
     explore_with_mistakes(time_beside_a_look, &["a_look_takes_back_an_earlier_time"]);
 }
 
-/// Closing beside producers: each delivery is told what became of it, and what was promised is there.
+/// Closing beside producers: each delivery reports what became of its record, and every acknowledged record is there.
 fn close_against_deliveries() {
     let disk = Disk::new();
     let log = Builder::with_env(disk.clone(), Path::new("/data")).open().unwrap();
@@ -556,7 +556,7 @@ fn close_against_deliveries() {
 }
 
 #[test]
-fn a_delivery_beside_a_close_is_told_the_truth() {
+fn a_delivery_beside_a_close_reports_what_became_of_its_record() {
     explore(close_against_deliveries, iterations(), FailurePersistence::Print);
 }
 
@@ -581,7 +581,7 @@ fn room_for_one() {
 }
 
 #[test]
-fn who_waits_for_room_in_the_buffer_is_woken() {
+fn a_thread_that_waits_for_room_in_the_buffer_is_woken() {
     explore_with_mistakes(room_for_one, &["what_is_freed_wakes_nobody"]);
 }
 

@@ -106,11 +106,11 @@ impl TopicConfig {
     ///
     /// Where [`segment_bytes`](Self::segment_bytes) is not set, segments are rolled at an eighth of this (at 16 KiB at
     /// least), and a new one begins only once there is room for all of it: between three quarters and all of the limit
-    /// is kept, and never more, whatever thread appends and however fast. The append that rolls waits for the removal,
-    /// and for a flush if the removed data was never flushed. On disk a partition takes `bytes`, preallocated space
-    /// included, and its indexes: about 20 bytes for each [`index_interval_bytes`](Self::index_interval_bytes), half a
-    /// percent by default, and a few blocks per segment. A partition may exceed the limit only if that is below 128
-    /// KiB, or through a batch that is larger than an eighth of it: a batch of any permitted size is accepted.
+    /// is kept, and never more, no matter which thread appends and how fast. The append that rolls waits for the
+    /// removal, and for a flush if the removed data was never flushed. On disk a partition takes `bytes`, preallocated
+    /// space included, and its indexes: about 20 bytes for each [`index_interval_bytes`](Self::index_interval_bytes),
+    /// half a percent by default, and a few blocks per segment. A partition may exceed the limit only if that is below
+    /// 128 KiB, or through a batch that is larger than an eighth of it: a batch of any permitted size is accepted.
     ///
     /// Where `segment_bytes` is set, Kafka's rule holds: the oldest segment goes as soon as the others hold `bytes`. So at
     /// least that much is kept, and at most `bytes` and one segment.

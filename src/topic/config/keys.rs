@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_nearly_right_is_told_the_right_one() {
+    fn a_key_that_is_nearly_right_is_refused_with_the_right_one() {
         for (wrong, right) in [
             ("retention.mss", "retention.ms"),
             ("log.retention.bytes", "retention.bytes"),

@@ -113,7 +113,7 @@ impl Partitioner for DefaultPartitioner {
             if sticky.partition == Some(partition) {
                 sticky.bytes = sticky.bytes.saturating_add(bytes);
                 if sticky.bytes >= self.batch_size {
-                    unless_planted!(who_sticks_sticks_for_ever => sticky.partition = None);
+                    unless_planted!(a_sticky_partition_is_kept_forever => sticky.partition = None);
                 }
             }
         });

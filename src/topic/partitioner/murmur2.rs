@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn no_partitions_are_no_panic() {
+    fn zero_partitions_do_not_panic() {
         assert_eq!(partition_for_key(b"key", 0), 0);
         assert_eq!(partition_for_key(b"key", 1), 0);
     }
