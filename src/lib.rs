@@ -1,9 +1,9 @@
 //! Kafka's log as a library: what SQLite is to a database server, streamlog is to Kafka.
 //!
 //! A [`Streamlog`] is a directory opened by your process. In it are topics; a topic has partitions; a partition is an
-//! ordered log of records that only grows at its end. Producers append, consumers read in order and remember how far
-//! they came. There is no server, no runtime and no network. The words are Kafka's; the [manual](manual#words) explains
-//! the ones that need care.
+//! ordered log of records that only grows at its end. Producers append; consumers read in order and remember how far
+//! they have read. There is no server, no runtime and no network. The words are Kafka's; the [manual](manual#words)
+//! explains the ones that need care.
 //!
 //! ```
 //! use std::time::Duration;
@@ -86,19 +86,18 @@
 //!
 //! # Threads
 //!
-//! Everything is synchronous. A handle starts one thread when something has to happen by itself (records that linger, data
-//! of a `Written` topic to flush, retention), and up to seven when a call makes several partitions durable, which end when
-//! nobody needs them. [`Streamlog::stats`] counts them, [`Streamlog::close`] joins them,
-//! [`Builder::background_thread`] forbids them all.
-//! Handles are cheap clones; producers are shared by threads, a consumer belongs to one at a time.
+//! Everything is synchronous. A handle starts one thread when work is due without a call (records that linger, data of
+//! a `Written` topic to flush, retention), and up to seven more when a call flushes several partitions; these end when
+//! they are idle. [`Streamlog::stats`] counts them, [`Streamlog::close`] joins them, [`Builder::background_thread`]
+//! forbids them all. Handles are cheap clones; producers are shared by threads, a consumer belongs to one at a time.
 //!
 //! # Features
 //!
 //! `gzip`, `snappy`, `lz4`, `zstd`: Kafka's codecs. `tracing`: events for a subscriber. `serde`: values can be serialized.
 //! `sim`: a simulated machine whose disk loses what was not flushed, for tests of your own. All off by default.
 //!
-//! With `serde`, an [`Offset`] is a number, a [`Timestamp`] Kafka's number of milliseconds, and what has a text form is
-//! that text: a [`TopicPartition`] (`"orders-3"`, also as the key of a map), a [`TopicId`], [`Durability`],
+//! With `serde`, an [`Offset`] is a number, a [`Timestamp`] is Kafka's number of milliseconds, and a value with a text
+//! form is that text: a [`TopicPartition`] (`"orders-3"`, also as the key of a map), a [`TopicId`], [`Durability`],
 //! [`Compression`], [`IsolationLevel`], [`TimestampType`], [`AutoOffsetReset`], [`CleanupPolicy`],
 //! [`TopicCompression`]. [`Stats`], [`DiskUsage`], [`TopicUsage`] and [`OffsetAndMetadata`] are maps of their fields; a
 //! field that is missing is zero or empty. All of these can be read back. [`Health`], [`RecoveryReport`],
@@ -151,7 +150,7 @@ mod table;
 mod topic;
 pub mod types;
 
-/// Looking after a log: what an opening found, how it is, how large it is, whose offsets it keeps.
+/// Administration: what an opening found, health and figures, disk usage, and the committed offsets of groups.
 pub mod admin {
     #[doc(inline)]
     pub use crate::{
@@ -164,7 +163,7 @@ pub mod admin {
     };
 }
 
-/// What belongs to producers and consumers: how they are built, how a partition is chosen, what they hand back.
+/// Around producers and consumers: their builders, the choice of partitions, and what their calls return.
 pub mod clients {
     #[doc(inline)]
     pub use crate::{
@@ -180,7 +179,7 @@ pub mod clients {
     };
 }
 
-/// What can be set: of a handle, of a topic, and where each value comes from.
+/// Settings of handles and topics, and where each value comes from.
 pub mod config {
     #[doc(inline)]
     pub use crate::{
@@ -238,7 +237,7 @@ pub use bytes::Bytes;
 #[doc(inline)]
 pub use env::sim;
 
-/// Names that lay at the root until they got a home, for programs that were written before the first release.
+/// Names that were at the root before they moved into a module, for programs written before the first release.
 macro_rules! moved_to {
     ($home:ident, $note:literal: $($name:ident $(<$lifetime:lifetime>)?),+ $(,)?) => {$(
         #[doc(hidden)]

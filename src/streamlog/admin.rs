@@ -176,8 +176,8 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// `OffsetOutOfRange` beyond the high watermark. Files that could not be removed are tried again with the next call,
-    /// and with retention.
+    /// `OffsetOutOfRange` beyond the high watermark; `UnknownTopic`, `UnknownPartition`, `ReadOnly`. Files that could
+    /// not be removed are tried again with the next call, and with retention.
     pub fn delete_records(&self, topic: &str, partition: u32, before: impl Into<Offset>) -> Result<Offset> {
         self.inner.check_open()?;
         self.inner.catalog.data_dir().check_writable()?;

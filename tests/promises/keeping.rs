@@ -42,7 +42,7 @@ pub const ELSEWHERE: &[Promise] = &[
     Promise {
         test: "a_read_that_meets_a_swap_looks_again_and_finds_no_damage@src/partition/tests/cleaned.rs",
         file: "src/partition/read/reader.rs",
-        says: "takes the new list and looks again: a file that lost its name is no damage",
+        says: "takes the new list and looks again: a file that lost its name is not damage",
         mistakes: &["a_swap_is_taken_for_damage"],
     },
 ];
