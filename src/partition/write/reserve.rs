@@ -117,6 +117,50 @@ mod tests {
         log
     }
 
+    #[test]
+    fn a_file_grows_by_as_much_as_it_has_within_bounds_and_never_beyond_a_segment() {
+        use crate::{
+            Durability,
+            partition::{state::settings::LogConfig, write::reserve::*},
+        };
+        use std::sync::Arc;
+        const MIB: u64 = 1 << 20;
+        let grown = |durability, preallocate, roll_bytes, allocated: u64, size| {
+            let env = SimEnv::new(1);
+            let log = log(&env);
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            partition.append(&[RecordData::new("x")]).unwrap();
+            let mut writer = partition.log().writer.lock();
+            let active = writer.opened().unwrap();
+            let mut config = LogConfig { roll_bytes, ..LogConfig::clone(&active.config) };
+            (config.values.durability, config.values.preallocate) = (durability, preallocate);
+            active.config = Arc::new(config);
+            (active.position, active.allocated) = (allocated, allocated);
+            grow(partition.log(), active, size).unwrap();
+            assert_eq!(active.segment.source().len().unwrap(), active.allocated);
+            active.allocated
+        };
+        let (written, flushed) = (Durability::Written, Durability::Flushed);
+        for (allocated, target) in [
+            (0, GROWTH_MIN),
+            (1, GROWTH_MIN + 1),
+            (GROWTH_MIN + 1, 2 * GROWTH_MIN + 2),
+            (3 * MIB, 6 * MIB),
+            (64 * MIB, 128 * MIB),
+            (65 * MIB, 129 * MIB),
+        ] {
+            assert_eq!(grown(written, false, 1024 * MIB, allocated, 100), target, "{allocated}");
+        }
+        // Zeros that are written cost something.
+        assert_eq!(grown(flushed, false, 1024 * MIB, 3 * MIB, SMALL_BATCH), 4 * MIB);
+        assert_eq!(grown(flushed, false, 1024 * MIB, 3 * MIB, SMALL_BATCH + 1), 6 * MIB);
+        // What a segment may have is all that it gets, but for a batch that is larger.
+        assert_eq!(grown(written, false, 5 * MIB, 3 * MIB, 100), 5 * MIB);
+        assert_eq!(grown(written, false, 5 * MIB, 3 * MIB, 3 * MIB), 6 * MIB);
+        assert_eq!(grown(written, true, 5 * MIB, 0, 100), 5 * MIB);
+        assert_eq!(grown(flushed, true, 5 * MIB, MIB, 100), 5 * MIB);
+    }
+
     /// The next `times` attempts to let a file grow fail.
     fn limit_files(env: &SimEnv, times: usize) {
         for _ in 0..times {

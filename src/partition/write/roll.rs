@@ -139,3 +139,102 @@ fn create_segment(log: &Log, base: Offset, index_interval: u64) -> Result<Active
         done => done,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        RecordData, Streamlog, TopicConfig,
+        partition::{state::settings::LogConfig, tests::batch, write::roll::*},
+    };
+    use std::time::Duration;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    /// Whether the batch after one of this time begins a segment, where settings, state and header are what `change`
+    /// makes of them.
+    fn begins_a_segment(
+        first: Timestamp,
+        change: impl Fn(&mut LogConfig, &mut Active, &mut BatchHeader),
+    ) -> bool {
+        let streamlog = Streamlog::in_memory().unwrap();
+        let partition = streamlog.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        partition.append(&[RecordData::new("first").timestamp(first)]).unwrap();
+        let mut writer = partition.log().writer.lock();
+        let active = writer.opened().unwrap();
+        let mut config = LogConfig::clone(&active.config);
+        let mut header = BatchHeader {
+            base_offset: Offset::new(1),
+            max_timestamp: first,
+            ..*batch(9, 0, "second").header()
+        };
+        change(&mut config, active, &mut header);
+        active.config = Arc::new(config);
+        is_due(partition.log(), active, &header)
+    }
+
+    #[test]
+    fn a_segment_ends_before_it_would_become_too_large() {
+        let lacks = |bytes: u64, is_empty: bool| {
+            begins_a_segment(at(5000), |config, active, header| {
+                config.roll_bytes = active.position + header.size() - bytes;
+                active.position = if is_empty { 0 } else { active.position };
+            })
+        };
+        assert!(!lacks(0, false) && lacks(1, false));
+        assert!(!lacks(100, true), "an empty one takes any batch");
+    }
+
+    #[test]
+    fn offsets_in_a_segment_are_no_further_apart_than_its_index_can_say() {
+        let ends_at =
+            |last: u64| begins_a_segment(at(5000), |_, _, header| header.base_offset = Offset::new(last));
+        assert!(!ends_at(i32::MAX as u64) && ends_at(i32::MAX as u64 + 1));
+        assert!(begins_a_segment(at(5000), |_, active, _| active.index_is_full = true));
+    }
+
+    #[test]
+    fn a_segment_is_too_old_for_a_batch_that_is_later_than_its_first_by_more_than_its_time() {
+        let later_by = |millis: i64, jitter| {
+            begins_a_segment(at(5000), |config, active, header| {
+                config.values.segment_time = Duration::from_millis(1000);
+                active.jitter = Duration::from_millis(jitter);
+                header.max_timestamp = at(5000 + millis);
+            })
+        };
+        assert!(!later_by(1000, 0) && later_by(1001, 0));
+        assert!(!later_by(700, 300) && later_by(701, 300));
+        assert!(!later_by(-5000, 0), "an earlier one");
+        let never = |millis| {
+            begins_a_segment(at(0), |config, _, header| {
+                config.values.segment_time = Duration::MAX;
+                header.max_timestamp = at(millis);
+            })
+        };
+        assert!(!never(i64::MAX));
+    }
+
+    #[test]
+    fn a_segment_whose_records_have_no_time_is_as_old_as_its_file() {
+        let created_before = |seconds: u64| {
+            begins_a_segment(Timestamp::NONE, |config, active, _| {
+                config.values.segment_time = Duration::from_secs(1000);
+                active.created = active.created.minus(Duration::from_secs(seconds));
+            })
+        };
+        assert!(!created_before(0) && !created_before(900) && created_before(1001));
+    }
+
+    #[test]
+    fn what_retention_may_remove_by_then_is_not_kept_by_what_comes_after_it() {
+        let later_by = |millis: i64, limit| {
+            begins_a_segment(at(5000), |config, _, header| {
+                config.values.retention_time = limit;
+                header.max_timestamp = at(5000 + millis);
+            })
+        };
+        let second = Some(Duration::from_secs(1));
+        assert!(!later_by(1000, second) && later_by(1001, second) && !later_by(1001, None));
+    }
+}
