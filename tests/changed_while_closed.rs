@@ -326,11 +326,82 @@ fn what_a_broker_removed_from_the_front_is_removed_and_what_is_just_missing_is_d
         assert_reads(&partition(log), 20);
     }
     append_batch(&partition(&log), 20..21).unwrap();
+    let killed = root.path().join("killed");
+    image(&dir, &killed);
+    log.close().unwrap();
+    for dir in [&dir, &killed] {
+        let log = Streamlog::open(dir).unwrap();
+        assert_eq!(log.recovery_report().was_clean, dir != &killed);
+        assert_eq!(partition(&log).log_start_offset(), start);
+        assert_reads(&partition(&log), 21);
+        assert!(log.health().is_good());
+    }
+}
+
+#[test]
+fn records_that_a_broker_was_asked_to_delete_are_deleted() {
+    let root = quick_dir();
+    let opened = |start: u64| {
+        let dir = continued(root.path(), config(Durability::Flushed, 600), 20, 30, 7);
+        fs::write(dir.join("log-start-offset-checkpoint"), format!("0\n1\nt 0 {start}\n")).unwrap();
+        let log = Streamlog::open(&dir).unwrap();
+        assert_eq!(found(&log).verdict, RecoveryVerdict::Whole);
+        assert_eq!(
+            found(&log).removed.as_ref().map(|removed| removed.end.value()),
+            Some(start).filter(|start| (1..=20).contains(start))
+        );
+        assert_reads(&partition(&log), 30);
+        let start = partition(&log).log_start_offset().value();
+        append_batch(&partition(&log), 30..31).unwrap();
+        let killed = root.path().join("killed");
+        image(&dir, &killed);
+        log.close().unwrap();
+        for dir in [&dir, &killed] {
+            let log = Streamlog::open(dir).unwrap();
+            assert_eq!(partition(&log).log_start_offset(), start);
+            assert_reads(&partition(&log), 31);
+        }
+        start
+    };
+    assert_eq!((opened(7), opened(20)), (7, 20));
+    assert_eq!(opened(21), 0, "one beyond what we have closed may be of anything");
+}
+
+#[test]
+fn a_log_of_which_a_broker_kept_only_its_own_begins_there() {
+    let root = quick_dir();
+    let dir = continued(root.path(), config(Durability::Flushed, 600), 20, 60, 7);
+    let of_a_broker = |log: &PathBuf| places(log)[0].base >= 20;
+    let (kept, gone): (Vec<_>, Vec<_>) = files(&dir.join("t-0"), "log").into_iter().partition(of_a_broker);
+    gone.iter().for_each(|log| fs::remove_file(log).unwrap());
+    let start = places(&kept[0])[0].base;
+    assert!(start >= 20 && !gone.is_empty());
+    fs::write(dir.join("t-0/leader-epoch-checkpoint"), format!("0\n1\n7 {start}\n")).unwrap();
+    let reading = Streamlog::open_read_only(&dir).unwrap();
+    let log = Streamlog::open(&dir).unwrap();
+    for log in [&reading, &log] {
+        assert_eq!(found(log).verdict, RecoveryVerdict::Whole);
+        assert_eq!(partition(log).log_start_offset(), start);
+        assert_reads(&partition(log), 60);
+    }
+    append_batch(&partition(&log), 60..61).unwrap();
     log.close().unwrap();
     let log = Streamlog::open(&dir).unwrap();
     assert!(log.recovery_report().was_clean);
     assert_eq!(partition(&log).log_start_offset(), start);
-    assert_reads(&partition(&log), 21);
+    assert_reads(&partition(&log), 61);
+}
+
+#[test]
+fn a_closed_log_whose_last_file_is_gone_is_damaged_and_not_a_failure() {
+    let root = quick_dir();
+    append(&root.path().join("a"), config(Durability::Flushed, 1 << 20), 0..9);
+    let dir = root.path().join("a");
+    fs::remove_file(dir.join(LOG)).unwrap();
+    for log in [Streamlog::open_read_only(&dir).unwrap(), Streamlog::open(&dir).unwrap()] {
+        assert!(matches!(found(&log).verdict, RecoveryVerdict::Damage { .. }));
+        assert_eq!(read_from(&partition(&log), 0).1.unwrap().kind(), ErrorKind::Corrupt);
+    }
 }
 
 #[test]

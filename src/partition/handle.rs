@@ -262,3 +262,48 @@ impl<'a> From<&'a OwnedRecord> for RecordData<'a> {
         RecordData::borrowed(record.key.as_deref(), record.value.as_deref(), headers, record.timestamp)
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use crate::{
+        Durability, Partition, RecordData, Streamlog, TopicConfig,
+        config::Builder,
+        sim::{Crash, SimEnv},
+    };
+
+    fn open(env: &SimEnv) -> (Streamlog, Partition) {
+        let log = Builder::env(env, "/data").background_thread(false).open().unwrap();
+        let config = TopicConfig::default().partitions(2).durability(Durability::Written);
+        let partition = log.topic_or_create("t", config).unwrap().partition(0).unwrap();
+        (log, partition)
+    }
+
+    #[test]
+    fn handles_are_equal_where_they_speak_of_one_partition_of_one_opening() {
+        let env = SimEnv::new(1);
+        let (log, partition) = open(&env);
+        let topic = log.topic("t").unwrap();
+        assert!(partition == partition.clone() && partition == topic.partition(0).unwrap());
+        assert!(partition != topic.partition(1).unwrap());
+        assert!(partition != open(&SimEnv::new(1)).1);
+    }
+
+    #[test]
+    fn a_life_begins_with_the_first_append_after_a_death_and_with_nothing_else() {
+        let env = SimEnv::new(1);
+        let (log, partition) = open(&env);
+        partition.append(&[RecordData::new("first")]).unwrap();
+        assert_eq!(partition.incarnation_of(0), 0);
+        log.close().unwrap();
+        let (_log, partition) = open(&env);
+        partition.append(&[RecordData::new("after a clean close")]).unwrap();
+        partition.flush().unwrap();
+        assert_eq!(partition.incarnation_of(1), 0);
+        partition.append(&[RecordData::new("lost")]).unwrap();
+        let (_log, partition) = open(&env.crash(Crash::Nothing, 1));
+        assert_eq!((partition.log_end_offset().value(), partition.incarnation_of(1)), (2, 0));
+        partition.append(&[RecordData::new("in its place")]).unwrap();
+        assert_eq!((partition.incarnation_of(1), partition.incarnation_of(2)), (0, 1));
+    }
+}
