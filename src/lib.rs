@@ -156,8 +156,14 @@ pub mod admin {
     pub use crate::{
         consumer::CommittedOffset,
         group::{GroupDescription, GroupReset, ResetTo},
-        partition::open::report::{PartitionRecovery, RecoveryVerdict},
-        streamlog::{DiskUsage, Health, ListedOffset, OffsetSpec, Stats, TopicUsage},
+        partition::{
+            open::report::{PartitionRecovery, RecoveryVerdict},
+            state::verdict::{RetentionRule, RetentionVerdict, StaysBecause},
+        },
+        streamlog::{
+            DiskUsage, Health, ListedOffset, OffsetSpec, PartitionRetention, SegmentRetention, Stats,
+            TopicRetention, TopicUsage,
+        },
         topic::catalog::{AddedPartitions, RecoveryProgress, RecoveryReport},
         types::TopicId,
     };

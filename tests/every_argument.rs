@@ -275,6 +275,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Streamlog::delete_topic", Here(topics)),
     ("Streamlog::describe_group", Here(groups)),
     ("Streamlog::describe_group_on", Here(groups)),
+    ("Streamlog::explain_retention", Here(topics)),
     ("Streamlog::list_offsets", Here(lists)),
     ("Streamlog::open", Here(paths)),
     ("Streamlog::open_read_only", Here(paths)),
@@ -493,6 +494,7 @@ fn groups() {
 fn topics() {
     on_texts(|log, text| {
         tried(log.topic(text));
+        tried(log.explain_retention(text));
         tried(log.topic_or_create(text, TopicConfig::default()));
         tried(log.create_topic(text, TopicConfig::default()));
         if text != "t" {

@@ -93,6 +93,7 @@ fn calls_that_answer(handles: &mut Handles) -> Vec<&'static str> {
         ("delete_topic", is_forked(log.delete_topic("t"))),
         ("alter_topic", is_forked(log.alter_topic("t", &[ConfigChange::set("retention.ms", "1")]))),
         ("add_partitions", is_forked(log.add_partitions("t", 3))),
+        ("explain_retention", is_forked(log.explain_retention("t"))),
         ("delete_records", is_forked(log.delete_records("t", 0, 1))),
         ("list_offsets", is_forked(log.list_offsets("t", 0, OffsetSpec::Earliest))),
         ("refresh", is_forked(log.refresh())),

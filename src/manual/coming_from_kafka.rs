@@ -10,7 +10,7 @@
 //!   Records without a key go to one partition until it has received a batch's worth of bytes
 //!   ([KIP-794](https://cwiki.apache.org/confluence/display/KAFKA/KIP-794%3A+Strictly+Uniform+Sticky+Partitioner)).
 //! * **Topic settings**: their keys, units and meaning. See [`configuration`](super::configuration).
-//! * **Rolling and retention.** By the same conditions.
+//! * **Rolling and retention.** By the same conditions, except for records from the future.
 //! * **Searching by time.** As `ListOffsets` does, in one segment: the first whose largest timestamp is late enough.
 //! * **Topic names**, valid and invalid.
 //!
@@ -34,6 +34,8 @@
 //! | `latest` is determined by the first poll, and again for a partition added later | it is the end at the time of the subscription; a partition added later is read from its beginning | no record in between is skipped |
 //! | auto-commit is on | off | only the program knows when a record is done |
 //! | `message.timestamp.after.max.ms` is an hour | unlimited | a wrong clock must not stop the program around the log |
+//! | a record from the future holds its segment until then | it expires with those of its day: a segment is at least as old as its sealing | one wrong clock must not fill the disk |
+//! | nothing reports why a segment stays | [`explain_retention`](crate::Streamlog::explain_retention) does | the program's users ask |
 //! | segments of 1 GiB | 256 MiB | retention follows its limit more closely |
 //! | topics are created on first use | only by [`create_topic`](crate::Streamlog::create_topic) | a misspelled name is an error |
 //! | any offset can be committed | one beyond the end is `OffsetOutOfRange` | no consumer could resume from it |

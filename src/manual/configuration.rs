@@ -47,7 +47,7 @@
 //! | compression.zstd.level | 3 | 3 | |
 //! | flush.messages | 9223372036854775807 | 9223372036854775807 | |
 //! | flush.ms | 9223372036854775807 | 9223372036854775807 | |
-//! | cleanup.policy | delete | delete | `compact` and `compact,delete` are refused: this release does not compact |
+//! | cleanup.policy | delete | delete | if empty, nothing is removed, whatever the retention (as in Kafka 4.2); `compact` and `compact,delete` are refused: this release does not compact |
 //! | file.delete.delay.ms | 60000 | 60000 | 0 and 60000 are accepted and mean the same: a file goes with its last reader, which is the purpose of the delay |
 //! | preallocate | false | false | `true` reserves all of `segment.bytes` with the first append to a segment |
 //! | min.cleanable.dirty.ratio | 0.5 | 0.5 | other values only where topics are compacted |
@@ -78,6 +78,7 @@
 //! large. Retention by time runs soon after an opening, every five minutes from then on, and with each checkpoint: in the
 //! background thread, or without one, inside `send`, `enqueue`, `append`, `poll` and
 //! [`maintain`](crate::Streamlog::maintain). A handle closed before that applies it when it is closed.
+//! [Operating](super::operating#what-retention-removes) has the rules one by one.
 //!
 //! # Opening
 //!

@@ -3,6 +3,7 @@
 //! * [Backing up](#backing-up)
 //! * [Reading a broker's directory](#reading-a-brokers-directory)
 //! * [Moving data to Kafka](#moving-data-to-kafka)
+//! * [What retention removes](#what-retention-removes)
 //! * [Running without a background thread](#running-without-a-background-thread)
 //! * [Daemons, pre-forking servers, bindings](#daemons-pre-forking-servers-bindings)
 //! * [When something is wrong](#when-something-is-wrong)
@@ -91,6 +92,46 @@
 //! start that [`delete_records`](crate::Streamlog::delete_records) put into the middle of a segment is lost, and the records
 //! before it in that segment are back.
 //!
+//! # What retention removes
+//!
+//! Whole segments, oldest first, by three rules in this order. Each stops at the first segment that it keeps:
+//!
+//! 1. **The log start**: segments below the offset that [`delete_records`](crate::Streamlog::delete_records) was given.
+//! 2. **The size**: `retention.bytes`, the most that a partition holds, or, where `segment.bytes` is set, the least.
+//! 3. **The age**: `retention.ms`. A segment is as old as its newest record, or as its sealing where that came earlier.
+//!
+//! The rules 2 and 3 hold where `cleanup.policy` has `delete`. Nothing goes that is not on the medium or cannot be read yet,
+//! and never an active segment that is empty. [`explain_retention`](crate::Streamlog::explain_retention) reports what the
+//! next pass does with each segment, and why:
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{RecordData, Streamlog, TopicConfig, admin::RetentionRule};
+//!
+//! let log = Streamlog::in_memory()?;
+//! let config = TopicConfig::default().segment_bytes(600).retention_time(Duration::from_secs(7 * 86_400));
+//! let clicks = log.create_topic("clicks", config)?.partition(0)?;
+//! for time in ["2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z"] {
+//!     clicks.append(&[RecordData::new(&[7; 400]).timestamp(time.parse()?)])?;
+//! }
+//! clicks.append(&[RecordData::new("home")])?;
+//!
+//! let retention = log.explain_retention("clicks")?;
+//! println!("{retention}");
+//! let going = |rule| streamlog::admin::RetentionVerdict::Goes { rule };
+//! assert_eq!(retention.partitions[0].segments[0].verdict, going(RetentionRule::Age));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It prints:
+//!
+//! ```text
+//! clicks at 2026-03-01T12:00:00.000Z: cleanup.policy=delete, retention.ms=604800000
+//! clicks-0: offsets 0..3, 1014 bytes
+//!   0..1, 470 bytes, goes: it is older than retention.ms
+//!   1..3, 544 bytes, stays: younger than retention.ms until 2026-03-08T12:00:00.000Z
+//! ```
+//!
 //! # Running without a background thread
 //!
 //! A handle starts one thread, `streamlog-work`, when something needs it: a `Written` topic with data to flush, a rolled
@@ -157,6 +198,7 @@
 //! | [`Undelivered`](crate::Error::Undelivered) | accepted records could not be written, and are not tried again | [take them back](crate::Producer::take_undelivered), after every such error, or the first ones are [forgotten](crate::Producer::forgotten_undelivered): see [how to](super::how_to#pipelined-and-nothing-lost) |
 //! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this, or a Kafka broker before 0.11 | open it with that release; the error text says how to convert old formats |
 //! | [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) | retention, or `delete_records`, was faster than the reader; the error has the range | continue from its beginning |
+//! | old records are still there, or young ones gone | a rule of [retention](#what-retention-removes) | ask [`explain_retention`](crate::Streamlog::explain_retention) |
 //! | `*.aside` files, `*-stray` directories | bytes that no manifest names were found, and kept | read them with `PartitionDir` (put an `.aside` file into a directory of its own, under its old name); remove them |
 //!
 //! [`health`](crate::Streamlog::health) lists the partitions that refuse appends, and why.

@@ -243,7 +243,7 @@ impl Streamlog {
         result
     }
 
-    fn follow(&self) -> Result<()> {
+    pub(super) fn follow(&self) -> Result<()> {
         if self.is_read_only() { self.inner.catalog.refresh().map(drop) } else { Ok(()) }
     }
 

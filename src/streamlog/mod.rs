@@ -10,12 +10,14 @@ mod builder;
 mod clients;
 mod close;
 mod lock;
+mod retention;
 mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use admin::{ListedOffset, OffsetSpec};
 pub use builder::Builder;
+pub use retention::{PartitionRetention, SegmentRetention, TopicRetention};
 pub use stats::{DiskUsage, Health, Stats, TopicUsage};
 
 use crate::{

@@ -53,6 +53,8 @@ promises! {
         "How old the newest record of a segment may become before the segment is removed" => [age_by_the_first_record, retention_removes_nothing];
     a_record_from_the_future_expires_with_those_of_its_day: "src/topic/config/builder.rs",
         "So a record from the future, which in Kafka holds its segment until then, expires with those of its day" => [the_future_holds_a_segment, seal_at_no_time];
+    a_policy_that_keeps_everything_removes_nothing: "src/topic/config/builder.rs",
+        "CleanupPolicy::Keep removes nothing, whatever the retention is" => [every_policy_deletes];
     retention_by_size_keeps_at_least_as_much: "src/topic/config/builder.rs",
         "So at least that much is kept, and at most bytes and one segment" => [retention_keeps_too_little, retention_removes_nothing];
     a_new_start_has_its_records_under_it: "src/streamlog/admin.rs",
@@ -465,6 +467,17 @@ fn a_record_from_the_future_expires_with_those_of_its_day() {
         assert_eq!(partition.log_start_offset(), log_start, "after {days} days");
         assert!(log.close().is_ok());
     }
+}
+
+fn a_policy_that_keeps_everything_removes_nothing() {
+    let config = TopicConfig::default().cleanup_policy(streamlog::config::CleanupPolicy::Keep);
+    let world = World::with(config.retention_time(secs(1)).segment_bytes(600));
+    let old = RecordData::new(&[7; 400]).timestamp(streamlog::Timestamp::from_millis(1));
+    for _ in 0..3 {
+        world.partition().append(std::slice::from_ref(&old)).unwrap();
+    }
+    world.log.maintain().unwrap();
+    assert_eq!(world.partition().log_start_offset(), 0);
 }
 
 fn retention_by_size_keeps_at_least_as_much() {

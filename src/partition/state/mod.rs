@@ -16,4 +16,5 @@ pub mod unreadable;
 pub mod unstable;
 pub mod unusable;
 pub mod values;
+pub mod verdict;
 pub mod waiters;

@@ -18,7 +18,7 @@ pub struct LogConfig {
     /// most that one may have.
     pub roll_bytes: u64,
     /// The most bytes of all segments together, with the active one counted as full; `None`: `retention_bytes` says how
-    /// many are kept at least, as in Kafka.
+    /// many are kept at least, as in Kafka, or nothing is removed for its size.
     pub bytes_max: Option<u64>,
 }
 
@@ -30,6 +30,24 @@ impl Deref for LogConfig {
 }
 
 impl LogConfig {
+    /// How old records may become, where the policy deletes what is older.
+    pub fn age_limit(&self) -> Option<Duration> {
+        self.retention_time.filter(|_| self.cleanup_policy.deletes())
+    }
+
+    /// How many bytes are to be kept, where the policy deletes what is beyond.
+    pub fn size_limit(&self) -> Option<u64> {
+        self.retention_bytes.filter(|_| self.cleanup_policy.deletes())
+    }
+
+    /// The time after which a segment is rolled: what may be compacted after some time must not lie in the active one then.
+    pub fn roll_time(&self) -> Duration {
+        let compacts = self.cleanup_policy.compacts();
+        self.max_compaction_lag
+            .filter(|_| compacts)
+            .map_or(self.segment_time, |lag| lag.min(self.segment_time))
+    }
+
     /// The size of the largest batch in bytes, and the setting that says so.
     pub fn max_batch(&self) -> (u64, &'static str) {
         if self.segment_bytes < self.max_message_bytes {

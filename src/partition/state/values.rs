@@ -132,6 +132,8 @@ pub enum CleanupPolicy {
     Compact,
     /// Both.
     CompactDelete,
+    /// They stay as they are: Kafka's empty list.
+    Keep,
 }
 
 impl CleanupPolicy {

@@ -10,6 +10,7 @@ pub mod gate;
 pub mod load;
 pub mod log_start;
 pub mod payload;
+pub mod plan;
 pub mod quarantine;
 pub mod remove;
 pub mod reserve;

@@ -16,6 +16,7 @@ use crate::{
         state::{
             append_state::{Active, PendingSeal, ProducerSnapshot},
             segment_list::end_of,
+            verdict::StaysBecause,
         },
         write::{
             load::ready,
@@ -47,11 +48,16 @@ impl Look {
             return None;
         }
         Some(Look {
-            segments: log.segments.snapshot(),
-            end: log.offsets.log_end(),
             is_recovered: writer.is_recovered(),
             seals: writer.loaded().map(|active| active.pending.clone()).unwrap_or_default(),
+            ..Look::only(log)
         })
+    }
+
+    /// The log as somebody looks at it who removes nothing.
+    pub fn only(log: &Log) -> Look {
+        let (segments, end) = (log.segments.snapshot(), log.offsets.log_end());
+        Look { segments, end, seals: Vec::new(), is_recovered: false }
     }
 
     /// Removes the first `count` segments, as far as they are durable and visible; the active one is replaced by an empty
@@ -88,14 +94,27 @@ impl Look {
 
     /// How many of the first `count` segments may go.
     fn removable(&self, log: &Log, count: usize) -> usize {
-        let (segments, high_watermark) = (&self.segments, log.offsets.high_watermark());
-        let durable = log.flusher.flushed();
-        let may_go = |i: usize| {
-            let upper = end_of(segments, i, self.end);
-            let empty_active = i + 1 == segments.len() && segments.get(i).is_some_and(|s| s.readable() == 0);
-            upper <= high_watermark && upper <= durable && !empty_active
-        };
-        (0..count.min(segments.len())).take_while(|i| may_go(*i)).count()
+        let most = count.min(self.segments.len());
+        (0..most).take_while(|i| self.keeps(log, *i, false).is_none()).count()
+    }
+
+    /// What keeps segment `i`, whichever rule would remove it. Where it is flushed before it goes, that does not.
+    pub fn keeps(&self, log: &Log, i: usize, flushed_first: bool) -> Option<StaysBecause> {
+        if self.is_empty_active(i) {
+            return Some(StaysBecause::Active);
+        }
+        let end = end_of(&self.segments, i, self.end);
+        // A log that is only read shows nothing that is not durable, where its topic waits for that.
+        let flushes = !flushed_first && !log.data_dir.read_only;
+        if flushes && end > log.flusher.flushed() {
+            return Some(StaysBecause::NotDurable);
+        }
+        (!flushed_first && end > log.offsets.high_watermark()).then_some(StaysBecause::AboveHighWatermark)
+    }
+
+    /// Whether segment `i` is the active one, and holds nothing that could go.
+    pub fn is_empty_active(&self, i: usize) -> bool {
+        i + 1 == self.segments.len() && self.segments.get(i).is_some_and(|segment| segment.readable() == 0)
     }
 
     /// Looks for leftovers before anything is written, if this is the first change after the opening: a first append in

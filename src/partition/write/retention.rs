@@ -1,18 +1,18 @@
-//! Which segments are removed from the front: by the log start, by size, by time, and by nothing else.
+//! Retention: the segments that the plan lets go are removed from the front, and nothing else.
 //!
-//! In Kafka's order and by its rules (`UnifiedLog.deleteOldSegments`). A pass looks at the log once, under the writer's
-//! lock; `remove` describes how the segments go. One pass runs at a time, and none beside a checkpoint.
+//! `plan` decides what goes, `remove` describes how. A pass looks at the log once, under the writer's lock. One pass runs at
+//! a time, and none beside a checkpoint.
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     partition::{
         log::Log,
-        read::by_time::largest_timestamp_of,
-        state::{segment_list::end_of, settings::LogConfig, troubles::Chore},
-        write::remove::{Look, remove_files},
+        state::{settings::LogConfig, troubles::Chore},
+        write::{
+            plan::{Plan, Scope},
+            remove::{Look, remove_files},
+        },
     },
-    storage::segment::Segment,
-    types::{Offset, Timestamp},
 };
 use std::sync::Arc;
 
@@ -28,59 +28,9 @@ fn pass(log: &Arc<Log>) -> Result<usize> {
     let Some(look) = Look::at(log) else { return Ok(0) };
     let before = std::mem::take(&mut *log.unremoved.lock());
     let remains = remove_files(log, &before);
-    let (segments, end, config) = (&look.segments, look.end, log.config());
-    let log_start = log.offsets.log_start();
-    let mut count = prefix(segments, end, |_, upper| upper <= log_start);
-    count = count_by_size(log, segments, &config, count, 0);
-    count = count_by_age(log, segments, &config, count, end)?;
+    let count = Plan::new(log, &look, Scope::All(log)).removable()?;
     let removed = look.remove(log, count)?;
     remains.map(|()| removed)
-}
-
-/// How many segments from the front are too old; the first `count` go anyway. A segment whose age is hidden by damage
-/// stays, and the damage is part of the log's health.
-fn count_by_age(
-    log: &Arc<Log>,
-    segments: &[Arc<Segment>],
-    config: &LogConfig,
-    count: usize,
-    end: Offset,
-) -> Result<usize> {
-    let Some(limit) = config.retention_time else { return Ok(count) };
-    let oldest = log.data_dir.env.now().minus(limit);
-    for (i, segment) in segments.iter().enumerate().skip(count) {
-        match time_of(log, segment, end_of(segments, i, end)) {
-            Ok(time) if time < oldest => {}
-            Ok(_) | Err(Error::Corrupt { .. }) => return Ok(i),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(segments.len().max(count))
-}
-
-/// How many segments from the front must go for the log's size; the first `count` go anyway, and `next` bytes are about
-/// to be appended to the active one.
-fn count_by_size(log: &Log, segments: &[Arc<Segment>], config: &LogConfig, count: usize, next: u64) -> usize {
-    let Some(limit) = config.retention_bytes else { return count };
-    let removed: u64 = segments.iter().take(count).map(|s| s.readable()).sum();
-    let mut left = log.size().saturating_sub(removed);
-    let active = segments.last().map_or(0, |s| s.readable());
-    let full = active.max(config.roll_bytes).max(next);
-    let mut count = count;
-    for (i, segment) in segments.iter().enumerate().skip(count) {
-        let without = left.checked_sub(segment.readable());
-        let is_sealed = i + 1 < segments.len();
-        let mut by_kafka = without.is_some_and(|without| without >= limit);
-        planted!(retention_keeps_too_little => by_kafka |= left >= limit && is_sealed);
-        let by_bound =
-            is_sealed && config.bytes_max.is_some_and(|most| left - active.min(left) + full > most);
-        if !by_kafka && !by_bound {
-            break;
-        }
-        left = without.unwrap_or(0);
-        count += 1;
-    }
-    count
 }
 
 /// Whether the log, whose active segment was just rolled for `next` bytes, would hold too much with the next segment.
@@ -92,8 +42,7 @@ pub(in crate::partition) fn exceeds_with(log: &Log, config: &LogConfig, next: u6
 
 /// Whether the log without its oldest segment still holds as much as it must keep.
 pub(in crate::partition) fn exceeds(log: &Log, config: &LogConfig) -> bool {
-    let Some(limit) =
-        config.retention_bytes.filter(|limit| config.bytes_max.is_none() && log.size() >= *limit)
+    let Some(limit) = config.size_limit().filter(|limit| config.bytes_max.is_none() && log.size() >= *limit)
     else {
         return false;
     };
@@ -114,41 +63,17 @@ fn try_to_shrink(log: &Log, next: u64) -> Result<()> {
     let _no_checkpoint = log.checkpointing.lock();
     let Some(look) = Look::at(log) else { return Ok(()) };
     let segments = &look.segments;
-    let count = count_by_size(log, segments, &log.config(), 0, next).min(segments.len().saturating_sub(1));
+    let count = Plan::new(log, &look, Scope::SizeWith(next)).removable()?;
+    let count = count.min(segments.len().saturating_sub(1));
     if let Some(kept) = segments.get(count).filter(|_| count > 0) {
         log.flush_to(kept.base())?;
     }
     look.remove(log, count).map(drop)
 }
 
-/// The time that retention goes by: the largest timestamp of the records below `end`, or the time of sealing where that
-/// is smaller or no record has a timestamp; so a record from the future holds its segment no longer than one of its
-/// day. Where no time of sealing is known either, it is the file's.
-///
-/// Why not the time of sealing alone: replayed history would outlive its retention. Why not the larger of both: the future
-/// would hold the log.
-fn time_of(log: &Arc<Log>, segment: &Segment, end: Offset) -> Result<Timestamp> {
-    let mut largest = largest_timestamp_of(log, segment, end)?;
-    planted!(age_by_the_first_record => largest = segment.header_at(0)?.map_or(largest, |first| first.max_timestamp));
-    let mut sealed_at = segment.sealed_at();
-    planted!(the_future_holds_a_segment => sealed_at = None);
-    let known = [Some(largest).filter(|time| *time > Timestamp::NONE), sealed_at];
-    if let Some(time) = known.into_iter().flatten().min() {
-        return Ok(time);
-    }
-    let path = segment.path();
-    let metadata = log.data_dir.env.metadata(path).map_err(|e| Error::io("measure", path, e))?;
-    Ok(metadata.modified)
-}
-
-/// How many segments from the front satisfy `goes`, which gets the offset after each.
-fn prefix(segments: &[Arc<Segment>], end: Offset, goes: impl Fn(&Segment, Offset) -> bool) -> usize {
-    segments.iter().enumerate().take_while(|(i, segment)| goes(segment, end_of(segments, *i, end))).count()
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::{RecordData, Streamlog, TopicConfig, partition::write::retention::*};
+    use crate::{Offset, RecordData, Streamlog, Timestamp, TopicConfig, partition::write::retention::*};
 
     /// A log of four segments that are equally large, and that size.
     fn of_four() -> (Streamlog, Arc<Log>, u64) {
@@ -164,6 +89,14 @@ mod tests {
         (streamlog, log, size)
     }
 
+    /// How many segments from the front go under these settings, where the log begins at `start`.
+    fn going(log: &Arc<Log>, config: LogConfig, start: u64) -> usize {
+        log.set_config(config);
+        log.offsets.change(|set| set.log_start = Offset::new(start));
+        let look = Look::at(log).unwrap();
+        Plan::new(log, &look, Scope::All(log)).removable().unwrap()
+    }
+
     fn keeping(log: &Log, retention_bytes: Option<u64>, bytes_max: Option<u64>) -> LogConfig {
         let mut config = LogConfig { bytes_max, ..LogConfig::clone(&log.config()) };
         config.values.retention_bytes = retention_bytes;
@@ -173,12 +106,10 @@ mod tests {
     #[test]
     fn a_segment_goes_by_size_where_as_much_as_is_to_be_kept_is_left_without_it() {
         let (_streamlog, log, size) = of_four();
-        let segments = log.segments.snapshot();
-        let count = |limit, before| {
+        let count = |limit, start| {
             let config = keeping(&log, Some(limit), None);
-            let count = count_by_size(&log, &segments, &config, before, 0);
             assert_eq!(exceeds(&log, &config), limit <= 3 * size, "{limit}");
-            count
+            going(&log, config, start)
         };
         for (limit, expected) in [
             (4 * size, 0),
@@ -193,17 +124,20 @@ mod tests {
             assert_eq!(count(limit, 0), expected, "{limit} bytes are kept of four times {size}");
         }
         assert_eq!((count(2 * size, 1), count(2 * size + 1, 1), count(4 * size, 2)), (2, 1, 2));
-        assert_eq!(count_by_size(&log, &segments, &keeping(&log, None, None), 1, 0), 1);
+        assert_eq!(going(&log, keeping(&log, None, None), 1), 1);
     }
 
     #[test]
     fn a_log_with_a_most_has_room_for_a_full_active_segment_and_never_loses_that() {
         let (_streamlog, log, size) = of_four();
-        let segments = log.segments.snapshot();
+        let look = Look::at(&log).unwrap();
         let roll = log.config().roll_bytes;
         assert!(size < roll);
         let config = |most| keeping(&log, Some(most), Some(most));
-        let count = |most, next| count_by_size(&log, &segments, &config(most), 0, next);
+        let count = |most, next| {
+            log.set_config(config(most));
+            Plan::new(&log, &look, Scope::SizeWith(next)).removable().unwrap()
+        };
         // Three sealed segments, and the active one when it is full.
         for (most, expected) in [
             (3 * size + roll, 0),

@@ -40,12 +40,12 @@ pub(in crate::partition) fn is_due(log: &Log, active: &Active, header: &BatchHea
         _ => log.data_dir.env.now().as_millis().saturating_sub(active.created.as_millis()),
     };
     let is_old = || {
-        let limit = config.segment_time.saturating_sub(active.jitter).as_millis();
+        let limit = config.roll_time().saturating_sub(active.jitter).as_millis();
         limit < u128::from(u64::MAX) && i128::from(age()) > limit as i128
     };
     // Records that retention may remove by then must not stay because a newer one joins their segment.
     let is_over_age = || {
-        let Some(limit) = config.retention_time else { return false };
+        let Some(limit) = config.age_limit() else { return false };
         let newest = active.segment.largest_timestamp().unwrap_or(Timestamp::NONE);
         newest > Timestamp::NONE && newest < header.max_timestamp.minus(limit)
     };

@@ -193,7 +193,8 @@ impl TopicConfig {
     }
 
     /// What becomes of old segments. Default: [`CleanupPolicy::Delete`], as Kafka's `cleanup.policy`: they are removed
-    /// beyond the retention, of which there is none by default. This release accepts no other.
+    /// beyond the retention, of which there is none by default. [`CleanupPolicy::Keep`] removes nothing, whatever the
+    /// retention is. This release accepts no other.
     #[must_use]
     pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
         self.with("cleanup.policy", |v| v.cleanup_policy = policy)

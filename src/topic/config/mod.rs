@@ -237,7 +237,8 @@ impl TopicConfig {
     /// The most bytes that a partition may hold: `retention.bytes`, if `segment.bytes` follows it. If both were set,
     /// Kafka's rule holds.
     pub(crate) fn bytes_max(&self) -> Option<u64> {
-        self.values.retention_bytes.filter(|_| !self.set.contains("segment.bytes"))
+        let deletes = self.values.cleanup_policy.deletes();
+        self.values.retention_bytes.filter(|_| deletes && !self.set.contains("segment.bytes"))
     }
 
     /// At which size a segment is rolled. A batch that is larger gets a segment of its own.
@@ -248,7 +249,8 @@ impl TopicConfig {
 
     /// Whether segments are removed by age or by size.
     pub(crate) fn has_retention(&self) -> bool {
-        self.values.retention_time.is_some() || self.values.retention_bytes.is_some()
+        let has_limit = self.values.retention_time.is_some() || self.values.retention_bytes.is_some();
+        has_limit && self.values.cleanup_policy.deletes()
     }
 
     fn apply(&mut self, key: &str, value: &str) -> Result<()> {

@@ -43,7 +43,7 @@ pub(super) fn durability(text: &str) -> Result<Durability, String> {
     }
 }
 
-/// A list of `compact` and `delete`, in any order.
+/// A list of `compact` and `delete`, in any order; an empty one keeps everything.
 pub(super) fn policy(text: &str) -> Result<CleanupPolicy, String> {
     let (mut compact, mut delete) = (0, 0);
     for word in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
@@ -57,9 +57,7 @@ pub(super) fn policy(text: &str) -> Result<CleanupPolicy, String> {
         (0, 1) => Ok(CleanupPolicy::Delete),
         (1, 0) => Ok(CleanupPolicy::Compact),
         (1, 1) => Ok(CleanupPolicy::CompactDelete),
-        (0, 0) => {
-            Err("it is empty: to keep everything, leave retention.ms and retention.bytes at -1".to_string())
-        }
+        (0, 0) => Ok(CleanupPolicy::Keep),
         _ => Err(format!("'{}' names a policy twice", shown(text))),
     }
 }
@@ -115,7 +113,8 @@ mod tests {
         assert_eq!(policy("compact"), Ok(CleanupPolicy::Compact));
         assert_eq!(policy("delete, compact"), Ok(CleanupPolicy::CompactDelete));
         assert_eq!(policy("compact,delete"), Ok(CleanupPolicy::CompactDelete));
-        for text in ["", "delete,delete", "compact,", "keep", "compact,delete,compact"] {
+        assert_eq!(policy(""), Ok(CleanupPolicy::Keep));
+        for text in [",", "delete,delete", "compact,", "keep", "compact,delete,compact"] {
             assert!(policy(text).is_err(), "{text}");
         }
     }

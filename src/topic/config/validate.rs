@@ -99,7 +99,7 @@ fn check_together(values: &TopicValues) -> Result<()> {
 /// Refuses settings that need the cleaner.
 fn check_uncompacted(values: &TopicValues) -> Result<()> {
     if values.cleanup_policy.compacts() {
-        let reason = "this release does not compact topics: only 'delete' is accepted";
+        let reason = "this release does not compact topics: only 'delete', and nothing to keep everything, are accepted";
         return Err(invalid("cleanup.policy", reason));
     }
     let defaults = TopicValues::default();

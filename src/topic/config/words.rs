@@ -37,13 +37,14 @@ impl FromStr for TopicCompression {
     }
 }
 
-/// Kafka's value of `cleanup.policy`: `delete`, `compact` or `compact,delete`.
+/// Kafka's value of `cleanup.policy`: `delete`, `compact`, `compact,delete`, or nothing, which keeps everything.
 impl fmt::Display for CleanupPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             CleanupPolicy::Delete => "delete",
             CleanupPolicy::Compact => "compact",
             CleanupPolicy::CompactDelete => "compact,delete",
+            CleanupPolicy::Keep => "",
         })
     }
 }
@@ -53,8 +54,9 @@ impl FromStr for CleanupPolicy {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        parse::policy(text)
-            .map_err(|_| ParseError::new("a cleanup policy", text, "delete, compact or compact,delete"))
+        parse::policy(text).map_err(|_| {
+            ParseError::new("a cleanup policy", text, "delete, compact, compact,delete or nothing")
+        })
     }
 }
 
@@ -70,11 +72,13 @@ mod tests {
             assert_eq!(compression.to_string(), word);
             assert_eq!(word.parse(), Ok(compression));
         }
-        for policy in [CleanupPolicy::Delete, CleanupPolicy::Compact, CleanupPolicy::CompactDelete] {
+        for policy in
+            [CleanupPolicy::Delete, CleanupPolicy::Compact, CleanupPolicy::CompactDelete, CleanupPolicy::Keep]
+        {
             assert_eq!(policy.to_string().parse(), Ok(policy));
         }
         assert_eq!("delete, compact".parse(), Ok(CleanupPolicy::CompactDelete));
         assert!("none".parse::<TopicCompression>().is_err(), "Kafka says uncompressed");
-        assert!("".parse::<CleanupPolicy>().is_err());
+        assert!("keep".parse::<CleanupPolicy>().is_err(), "Kafka says nothing");
     }
 }

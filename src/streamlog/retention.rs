@@ -1,0 +1,141 @@
+//! What retention would do with a topic, for people who ask why a record is still there, or how long it will be.
+
+use super::Streamlog;
+use crate::{
+    error::Result,
+    partition::{log::Log, state::verdict::RetentionVerdict, write::plan::plan_retention},
+    topic::config::CleanupPolicy,
+    types::{Offset, Timestamp, TopicPartition},
+};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// What retention would do with the segments of a topic, as [`Streamlog::explain_retention`] finds it. As text it is a line
+/// for the topic, one for each partition and one for each segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicRetention {
+    /// The topic.
+    pub topic: String,
+    /// When it was looked at.
+    pub now: Timestamp,
+    /// Whether segments are removed at all (`cleanup.policy`).
+    pub cleanup_policy: CleanupPolicy,
+    /// How old records may become (`retention.ms`).
+    pub retention_time: Option<Duration>,
+    /// How large a partition may become (`retention.bytes`).
+    pub retention_bytes: Option<u64>,
+    /// Its partitions, in order.
+    pub partitions: Vec<PartitionRetention>,
+}
+
+/// What retention would do with the segments of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionRetention {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The first offset that can be read.
+    pub log_start_offset: Offset,
+    /// The offset that the next record gets.
+    pub log_end_offset: Offset,
+    /// Its segments, oldest first. The last one takes appends.
+    pub segments: Vec<SegmentRetention>,
+}
+
+/// What retention would do with a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentRetention {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset after its last record.
+    pub next_offset: Offset,
+    /// The bytes of its batches.
+    pub bytes: u64,
+    /// What would become of it, and why.
+    pub verdict: RetentionVerdict,
+}
+
+impl Streamlog {
+    /// Why each segment of a topic stays, or which rule removes it next: what the next pass of retention decides, decided
+    /// now, with nothing removed. The [manual](crate::manual::operating#what-retention-removes) shows what it prints.
+    ///
+    /// ```
+    /// # use streamlog::{RecordData, Streamlog, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let log = Streamlog::in_memory()?;
+    /// let config = TopicConfig::default().retention_time(Duration::from_secs(60));
+    /// let clicks = log.create_topic("clicks", config)?.partition(0)?;
+    /// clicks.append(&[RecordData::new("home")])?;
+    /// let retention = log.explain_retention("clicks")?;
+    /// assert!(retention.to_string().contains("stays: younger than retention.ms until "));
+    /// assert!(!retention.partitions[0].segments[0].verdict.goes());
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, and `Io` where the time of a file is asked for and cannot be had.
+    pub fn explain_retention(&self, topic: &str) -> Result<TopicRetention> {
+        self.inner.check_open()?;
+        self.follow()?;
+        let topic = self.inner.catalog.topic(topic)?;
+        let config = topic.config();
+        let values = config.values();
+        Ok(TopicRetention {
+            topic: topic.name().to_string(),
+            now: self.inner.catalog.data_dir().env.now(),
+            cleanup_policy: values.cleanup_policy,
+            retention_time: values.retention_time,
+            retention_bytes: values.retention_bytes,
+            partitions: topic.logs().iter().map(explain).collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn explain(log: &Arc<Log>) -> Result<PartitionRetention> {
+    let planned = plan_retention(log)?;
+    let log_end_offset = log.offsets().log_end();
+    let bases: Vec<Offset> = planned.iter().map(|(segment, _)| segment.base()).collect();
+    let ends = bases.iter().copied().skip(1).chain([log_end_offset]);
+    let segments = planned.into_iter().zip(ends).map(|((segment, verdict), next_offset)| SegmentRetention {
+        base_offset: segment.base(),
+        next_offset,
+        bytes: segment.readable(),
+        verdict,
+    });
+    Ok(PartitionRetention {
+        partition: log.identity.name.clone(),
+        log_start_offset: log.offsets().log_start(),
+        log_end_offset,
+        segments: segments.collect(),
+    })
+}
+
+impl fmt::Display for TopicRetention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: cleanup.policy={}", self.topic, self.now, self.cleanup_policy)?;
+        if let Some(time) = self.retention_time {
+            write!(f, ", retention.ms={}", time.as_millis())?;
+        }
+        if let Some(bytes) = self.retention_bytes {
+            write!(f, ", retention.bytes={bytes}")?;
+        }
+        self.partitions.iter().try_for_each(|partition| write!(f, "\n{partition}"))
+    }
+}
+
+impl fmt::Display for PartitionRetention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        let (start, end) = (self.log_start_offset, self.log_end_offset);
+        write!(f, "{}: offsets {start}..{end}, {bytes} bytes", self.partition)?;
+        self.segments.iter().try_for_each(|segment| write!(f, "\n  {segment}"))
+    }
+}
+
+impl fmt::Display for SegmentRetention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}, {} bytes, {}", self.base_offset, self.next_offset, self.bytes, self.verdict)
+    }
+}
