@@ -86,10 +86,11 @@
 //!
 //! # Threads
 //!
-//! Everything is synchronous. A handle starts one thread when work is due without a call (records that linger, data of
-//! a `Written` topic to flush, retention), and up to seven more when a call flushes several partitions; these end when
-//! they are idle. [`Streamlog::stats`] counts them, [`Streamlog::close`] joins them, [`Builder::background_thread`]
-//! forbids them all. Handles are cheap clones; producers are shared by threads, a consumer belongs to one at a time.
+//! Everything is synchronous. A handle starts a thread when work is due without a call: one for lingering records and
+//! interval flushes, one for checkpoints and retention, and up to seven more when a call flushes several partitions; these
+//! end when they are idle. [`Streamlog::stats`] counts them, [`Streamlog::close`] joins them,
+//! [`Builder::background_thread`] forbids them all. Handles are cheap clones; producers are shared by threads, a consumer
+//! belongs to one at a time.
 //!
 //! # Features
 //!

@@ -175,6 +175,8 @@ mod switch {
         "a_batch_on_its_way_is_forgotten",
         "a_helper_wakes_nobody",
         "a_look_takes_back_an_earlier_time",
+        "a_wake_up_reaches_the_other_task",
+        "a_close_wakes_one_task",
         "what_is_freed_wakes_nobody",
         "alter_flushes_only_before",
         "forget_what_came_during_a_flush",

@@ -83,6 +83,7 @@ fn streamlog(log: &Streamlog) {
         "Streamlog::list_offsets" => log.list_offsets("t", 0, OffsetSpec::Earliest);
         "Streamlog::refresh" => log.refresh();
         "Streamlog::maintain" => log.maintain();
+        "Streamlog::maintain_for" => log.maintain_for(Duration::from_secs(1));
         "Streamlog::producer" => log.producer();
         "Streamlog::producer_builder" => log.producer_builder().build();
         "Streamlog::consumer" => log.consumer("g");

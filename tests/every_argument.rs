@@ -47,6 +47,12 @@ enum How {
     Plain,
 }
 
+fn maintenance() {
+    let log = Streamlog::in_memory().unwrap();
+    log.create_topic("t", TopicConfig::default().partitions(3)).unwrap();
+    TIMES.into_iter().for_each(|time| tried(log.maintain_for(time)));
+}
+
 fn texts() -> Vec<String> {
     let some =
         ["", " ", "t", ".", "..", "../t", "/t", "a\0b", "\u{10ffff}", "t\n", "__consumer_offsets", "*"];
@@ -277,6 +283,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Streamlog::describe_group_on", Here(groups)),
     ("Streamlog::explain_retention", Here(topics)),
     ("Streamlog::list_offsets", Here(lists)),
+    ("Streamlog::maintain_for", Here(maintenance)),
     ("Streamlog::open", Here(paths)),
     ("Streamlog::open_read_only", Here(paths)),
     ("Streamlog::reset_group_offsets", Here(resets)),

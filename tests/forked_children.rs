@@ -98,6 +98,7 @@ fn calls_that_answer(handles: &mut Handles) -> Vec<&'static str> {
         ("list_offsets", is_forked(log.list_offsets("t", 0, OffsetSpec::Earliest))),
         ("refresh", is_forked(log.refresh())),
         ("maintain", is_forked(log.maintain())),
+        ("maintain_for", is_forked(log.maintain_for(Duration::ZERO))),
         ("disk_usage", is_forked(log.disk_usage())),
         ("health", log.health().background.is_some_and(|error| is_forked::<()>(Err(error)))),
         ("stats", log.stats() == Default::default()),

@@ -9,7 +9,7 @@
 //!
 //! | room | its idea |
 //! |---|---|
-//! | `streamlog` | the handle on a directory: opens it, wires the rooms, owns the background thread |
+//! | `streamlog` | the handle on a directory: opens it, wires the rooms, owns the background threads |
 //! | `group` | what groups have committed |
 //! | `producer`, `consumer` | clients of a topic: from a record to a log, and from a log to records |
 //! | `table` | a topic that is a map: append, apply, follow, snapshot, rewrite |
@@ -93,7 +93,7 @@
 //! | state about every batch | `partition/state/observer.rs` |
 //! | a second place for segments | `storage/segment/source.rs` |
 //! | a topic setting | `topic/config/settings.rs`: one row of the table; `partition/state/values.rs`: its value |
-//! | work in the background | `topic/caretaker.rs` |
+//! | work in the background | `topic/caretaker.rs`, and a duty of one of the two tasks in `topic/duty.rs` |
 //! | internal state that survives | `table/mod.rs`: a `State` |
 //! | an entry of the manifest | `codec/manifest/entry.rs`; its bytes: `codec/manifest/payload.rs` and `codec/layout/manifest-entries.md`; the file of an older release stays readable (`tests/releases`) |
 //! | a codec | `codec/compress.rs` |

@@ -76,7 +76,7 @@
 //! `retention.bytes` is the least: a segment goes when the partition would still hold that much without it. When the active
 //! segment's turn comes, an empty one is rolled first. Retention by size runs in the append that makes a partition too
 //! large. Retention by time runs soon after an opening, every five minutes from then on, and with each checkpoint: in the
-//! background thread, or without one, inside `send`, `enqueue`, `append`, `poll` and
+//! background, or where threads are forbidden, inside `send`, `enqueue`, `append`, `poll` and
 //! [`maintain`](crate::Streamlog::maintain). A handle closed before that applies it when it is closed.
 //! [Operating](super::operating#what-retention-removes) has the rules one by one.
 //!
@@ -88,7 +88,7 @@
 //! |---|---|---|
 //! | [`read_only`](crate::config::Builder::read_only) | no | no lock is taken and nothing is changed |
 //! | [`create`](crate::config::Builder::create) | yes | the directory is created if it does not exist |
-//! | [`background_thread`](crate::config::Builder::background_thread) | allowed | one thread for scheduled work, up to seven for flushes at the same time; none with `false` |
+//! | [`background_thread`](crate::config::Builder::background_thread) | allowed | one thread for lingering records and interval flushes, one for checkpoints and retention, up to seven for flushes at the same time; none with `false` |
 //! | [`read_mode`](crate::config::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
 //! | [`max_open_files`](crate::config::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: in all about half of a small `ulimit`, below 512 of a large one |
 //! | [`retention_check_interval`](crate::config::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |

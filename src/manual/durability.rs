@@ -244,7 +244,7 @@
 //!
 //! ## Close
 //!
-//! 1. Records that producers hold are written and flushed. The background thread ends after its current step.
+//! 1. Records that producers hold are written and flushed. The background threads end after their current steps.
 //! 2. Each partition is checkpointed, its active file cut to its data and flushed.
 //! 3. Kafka's checkpoint files are replaced; the marks are flushed.
 //! 4. "closed" goes into the manifest with every partition's start, end and size, and is flushed.

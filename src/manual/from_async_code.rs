@@ -10,7 +10,7 @@
 //! | [`Delivery::try_result`](crate::Delivery::try_result), [`is_done`](crate::Delivery::is_done) | nothing | yes |
 //! | [`Producer::send`](crate::Producer::send), [`flush`](crate::Producer::flush), [`Delivery::wait`](crate::Delivery::wait) | a flush of the medium | no |
 //! | [`Consumer::poll`](crate::Consumer::poll) | records, for its timeout at most; with `Duration::ZERO`, file reads | no |
-//! | [`Consumer::commit_sync`](crate::Consumer::commit_sync), topics, settings, [`maintain`](crate::Streamlog::maintain) | flushes | no |
+//! | [`Consumer::commit_sync`](crate::Consumer::commit_sync), topics, settings, [`maintain`](crate::Streamlog::maintain), [`maintain_for`](crate::Streamlog::maintain_for) | flushes | no |
 //! | [`Streamlog::open`](crate::Streamlog::open) | recovery after a crash: seconds if much data was not checkpointed | no |
 //! | [`Streamlog::close`](crate::Streamlog::close), and dropping the last handle | flushes; on a full disk as long as producers wait | no |
 //!

@@ -4,7 +4,7 @@
 //! * [Reading a broker's directory](#reading-a-brokers-directory)
 //! * [Moving data to Kafka](#moving-data-to-kafka)
 //! * [What retention removes](#what-retention-removes)
-//! * [Running without a background thread](#running-without-a-background-thread)
+//! * [Threads, and running without](#threads-and-running-without)
 //! * [Daemons, pre-forking servers, bindings](#daemons-pre-forking-servers-bindings)
 //! * [When something is wrong](#when-something-is-wrong)
 //!
@@ -132,13 +132,23 @@
 //!   1..3, 544 bytes, stays: younger than retention.ms until 2026-03-08T12:00:00.000Z
 //! ```
 //!
-//! # Running without a background thread
+//! # Threads, and running without
 //!
-//! A handle starts one thread, `streamlog-work`, when something needs it: a `Written` topic with data to flush, a rolled
-//! segment to finish, retention by time. A call that flushes several partitions (`send_batch`, a lingering batch in each)
-//! flushes them at the same time, in up to seven threads named `streamlog-flush`. A program that wants no threads but its
-//! own forbids all of them and calls [`maintain`](crate::Streamlog::maintain) regularly; flushes then run one after the
-//! other. Appending to a `Flushed` topic needs neither.
+//! A handle has two background threads, each started by the first thing that needs it:
+//!
+//! * `streamlog-work` keeps what is promised within milliseconds: it writes lingering records, and flushes topics that bound
+//!   how long data may wait for a flush.
+//! * `streamlog-care` does what may take long: it takes checkpoints, writes the sidecars of rolled segments and applies
+//!   retention. A lingering record never waits for it.
+//!
+//! A call that flushes several partitions (`send_batch`, a lingering batch in each) flushes them at the same time, in up to
+//! seven threads named `streamlog-flush`. [`stats`](crate::Streamlog::stats) counts all of them. Appending to a `Flushed`
+//! topic needs none until a segment is rolled. If the system cannot start a thread, [`health`](crate::Streamlog::health)
+//! reports it, later calls try again, and until then calls write what lingers.
+//!
+//! A program that wants no threads but its own forbids all of them and calls [`maintain`](crate::Streamlog::maintain)
+//! regularly, or [`maintain_for`](crate::Streamlog::maintain_for), which stops when its time is over and continues with the
+//! next call. Flushes then run one after the other.
 //!
 //! ```
 //! # let dir = tempfile::tempdir().unwrap();
@@ -162,7 +172,7 @@
 //! ```
 //!
 //! The interval then holds if the program calls `maintain` often enough. Enqueued records are written by later calls of
-//! their producers, and by `wait`, `flush` and `maintain`.
+//! their producers, and by `wait`, `flush`, `maintain` and `maintain_for`.
 //!
 //! # Daemons, pre-forking servers, bindings
 //!

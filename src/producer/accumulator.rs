@@ -26,10 +26,7 @@ use crate::{
         },
     },
     producer::{context::Context, sender::Drain},
-    topic::{
-        Topic,
-        schedule::{Duty, Wake},
-    },
+    topic::{Topic, duty::Duty, schedule::Wake},
     types::{Compression, Timestamp},
 };
 use std::{

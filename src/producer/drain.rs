@@ -19,7 +19,10 @@ use crate::{
         sender::{Drain, Sender},
         stuck::Stuck,
     },
-    topic::caretaker::{Attended, Caretaker},
+    topic::{
+        caretaker::{Attended, Caretaker},
+        duty::Duty,
+    },
     types::{Compression, Offset},
 };
 use std::{io, sync::Arc, time::Duration};
@@ -296,7 +299,7 @@ impl Accumulator {
 
 impl Caretaker for Accumulator {
     /// Writes everything if the open batch's time is over or something waits in the queue.
-    fn attend(self: Arc<Self>, now: Duration) -> Attended {
+    fn attend(self: Arc<Self>, _duty: Duty, now: Duration) -> Attended {
         let mut state = self.lock();
         if let Some(next) = state.stuck.as_ref().map(|stuck| stuck.next).filter(|next| *next > now) {
             return Attended { next: Some(next), wrote: false };
@@ -340,7 +343,7 @@ impl Caretaker for Accumulator {
         }
     }
 
-    fn list_again(&self, at: Duration) {
+    fn list_again(&self, _duty: Duty, at: Duration) {
         let mut state = self.lock();
         if state.open.is_some() || state.next_look().is_some() {
             state.expedited = true;

@@ -12,7 +12,8 @@ use crate::{
     topic::{
         caretaker::{Caretaker, commit_all},
         catalog::Catalog,
-        schedule::{Duty, Schedule},
+        duty::Duty,
+        schedule::Schedule,
     },
 };
 use std::{

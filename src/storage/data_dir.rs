@@ -50,7 +50,6 @@ pub struct DataDir {
     opened_by: u32,
     writing: Mutex<bool>,
     closed: AtomicBool,
-    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// What calls do where no thread may: see [`DataDir::do_chores`].
     chores: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// When they are due, on the monotonic clock in microseconds.
@@ -118,7 +117,6 @@ impl DataDir {
             opened_by: env.identity().0,
             writing: Mutex::new(false),
             closed: AtomicBool::new(false),
-            wake: OnceLock::new(),
             chores: OnceLock::new(),
             chores_at: AtomicU64::new(NEVER),
             before_writing: OnceLock::new(),
@@ -246,11 +244,6 @@ impl DataDir {
         let _ = self.before_writing.set(clean_up);
     }
 
-    /// Who is called when background work has come up.
-    pub fn on_background_work(&self, wake: Box<dyn Fn() + Send + Sync>) {
-        let _ = self.wake.set(wake);
-    }
-
     /// What [`DataDir::do_chores`] does when it is due.
     pub fn on_chores(&self, chores: Box<dyn Fn() + Send + Sync>) {
         let _ = self.chores.set(chores);
@@ -292,13 +285,6 @@ impl DataDir {
             && let Some(chores) = self.chores.get()
         {
             chores();
-        }
-    }
-
-    /// Says that background work has come up: something to flush, a segment to finish.
-    pub fn wake_background(&self) {
-        if let Some(wake) = self.wake.get() {
-            wake();
         }
     }
 }

@@ -5,17 +5,17 @@ use crate::{
     error::{Error, Result},
     partition::{
         read::by_time::{check_time, offset_for_timestamp, offset_of_max_timestamp},
-        write::{log_start::advance_log_start, retention},
+        write::log_start::advance_log_start,
     },
     topic::{
         Topic,
         catalog::AddedPartitions,
         config::{ConfigChange, TopicConfig},
         name,
-        schedule::Duty,
     },
     types::{IsolationLevel, Offset, Timestamp},
 };
+use std::time::Duration;
 
 /// Which offset of a partition [`Streamlog::list_offsets`] returns (Kafka's `OffsetSpec`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -224,23 +224,39 @@ impl Streamlog {
     }
 
     /// Does the background work now: writes lingering batches, takes the flushes and [checkpoints](crate::manual#words)
-    /// that are due, applies retention and removes what deletions left. For handles without a background thread;
-    /// harmless on others.
+    /// that are due, applies retention and removes what deletions left. For handles without background threads; harmless
+    /// on others.
     ///
     /// # Errors
     ///
     /// The first failure; the rest of the work is done all the same.
     pub fn maintain(&self) -> Result<()> {
-        self.inner.check_open()?;
-        let catalog = &self.inner.catalog;
-        catalog.data_dir().check_writable()?;
-        catalog.schedule().run_due(Duty::Batches);
-        let mut result = catalog.remove_leftovers();
-        for log in catalog.logs() {
-            let now = catalog.data_dir().env.monotonic();
-            result = result.and(log.run_due(now)).and(retention::apply(&log).map(drop));
-        }
-        result
+        self.inner.maintain()
+    }
+
+    /// As [`maintain`](Self::maintain), for about `time`: stops after the step that passes it, and returns whether
+    /// something is left, which the next call continues with. A step is the flush and the checkpoint of one partition, or
+    /// its retention. Each call takes at least one, so that calls with no time at all come around as well.
+    ///
+    /// For a program that has no thread to spare and works between other things.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streamlog::{Streamlog, TopicConfig};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Streamlog::builder(dir.path().join("log")).background_thread(false).open()?;
+    /// # log.create_topic("orders", TopicConfig::default().partitions(4))?;
+    /// while log.maintain_for(Duration::from_millis(2))? {
+    ///     // Something else has its turn.
+    /// }
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first failure. The step that failed is over; the next call continues after the last step of this one.
+    pub fn maintain_for(&self, time: Duration) -> Result<bool> {
+        self.inner.maintain_for(time)
     }
 
     pub(super) fn follow(&self) -> Result<()> {

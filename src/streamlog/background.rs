@@ -1,10 +1,13 @@
-//! The one background thread of a handle, a loop over its [`Schedule`](crate::topic::schedule::Schedule): lingering batches,
-//! flushes and checkpoints that are due, retention.
+//! The two background threads of a handle, each a loop over its duties in the
+//! [`Schedule`](crate::topic::schedule::Schedule): `streamlog-work` sends what lingers and does the flushes that have a
+//! time, `streamlog-care` takes checkpoints and applies retention. What takes long stands before nothing that is promised
+//! within milliseconds.
 //!
-//! It is started by the first thing that needs it and joined by closing. Of the handle it holds only what it works on,
-//! so that dropping the last clone of the handle ends it. Work that panics ends alone: the handle's health reports it,
-//! the other work is done, and a second later it is tried again. If the system cannot start the thread, the producers'
-//! calls do its work until it can.
+//! Each is started by the first thing that needs it, and both are joined by closing. Of the handle they hold only what they
+//! work on, so that dropping the last clone of the handle ends them. Work that panics ends alone: the handle's health
+//! reports it, the other work is done, and a second later it is tried again. If the system cannot start a thread, health
+//! reports that too, and later calls that append or poll try again; until one succeeds, the producers' calls send what
+//! lingers, and the rest waits.
 
 use crate::{
     env::{
@@ -16,7 +19,7 @@ use crate::{
     topic::{
         caretaker::{Attended, Caretaker},
         catalog::Catalog,
-        schedule::Duty,
+        duty::{Duty, TaskName},
     },
 };
 use std::{
@@ -26,26 +29,39 @@ use std::{
     time::Duration,
 };
 
+/// How long after a thread could not be started a call tries again.
+const START_AGAIN: Duration = Duration::from_secs(1);
+
 /// The background work of a handle, running or not.
 pub(super) struct Background {
     me: Weak<Background>,
     catalog: Weak<Catalog>,
-    /// Whether a thread may be started.
+    /// Whether threads may be started.
     allowed: bool,
-    signal: Arc<Signal>,
-    started: AtomicBool,
+    work: Thread,
+    care: Thread,
     stopping: AtomicBool,
-    running: Mutex<Option<Box<dyn Running>>>,
     /// The error of work that panicked, until it is reported.
     panicked: Mutex<Option<Error>>,
-    /// Why the thread could not be started, until it is started or this is reported.
-    unstarted: Mutex<Option<Error>>,
     retention_check: Duration,
     /// Whether retention was applied since the opening.
     retained: AtomicBool,
 }
 
+/// The thread of one task, started or not.
+#[derive(Default)]
+struct Thread {
+    signal: Arc<Signal>,
+    started: AtomicBool,
+    /// Whether the system had none for it when it was needed.
+    refused: AtomicBool,
+    running: Mutex<Option<Box<dyn Running>>>,
+    /// Why it could not be started, until it is started or this is reported.
+    unstarted: Mutex<Option<Error>>,
+}
+
 struct Work {
+    name: TaskName,
     catalog: Arc<Catalog>,
     state: Arc<Background>,
 }
@@ -61,21 +77,20 @@ impl Background {
             me: Weak::clone(me),
             catalog: Arc::downgrade(catalog),
             allowed,
-            signal: Arc::new(Signal::new()),
-            started: AtomicBool::new(false),
+            work: Thread::default(),
+            care: Thread::default(),
             stopping: AtomicBool::new(false),
-            running: Mutex::new(None),
             panicked: Mutex::new(None),
-            unstarted: Mutex::new(None),
             retention_check,
             retained: AtomicBool::new(false),
         });
         let waker = Arc::clone(&state);
-        catalog.data_dir().on_background_work(Box::new(move || waker.wake()));
-        if !allowed {
-            let inline = Arc::clone(&state);
-            catalog.data_dir().on_chores(Box::new(move || inline.retain_inline()));
-        }
+        catalog.schedule().on_wake(Box::new(move |task| waker.wake(task)));
+        let inline = Arc::clone(&state);
+        catalog.data_dir().on_chores(Box::new(move || match inline.allowed {
+            true => inline.start_refused(),
+            false => inline.retain_inline(),
+        }));
         state
     }
 
@@ -87,7 +102,7 @@ impl Background {
         let data_dir = catalog.data_dir();
         match self.allowed {
             _ if data_dir.read_only => {}
-            true => self.wake(),
+            true => self.wake(TaskName::Care),
             false => data_dir.chores_due(data_dir.env.monotonic()),
         }
     }
@@ -120,63 +135,92 @@ impl Background {
         }
     }
 
-    /// Whether the thread runs.
-    pub(super) fn is_running(&self) -> bool {
-        self.running.lock().is_some()
+    /// How many of the two threads run.
+    pub(super) fn running(&self) -> usize {
+        TaskName::ALL.iter().filter(|name| self.thread(**name).running.lock().is_some()).count()
     }
 
     /// The first failure since the last look that no later success has ended.
     pub(super) fn take_error(&self) -> Option<Error> {
         let of_logs = self.catalog.upgrade().map(|catalog| catalog.logs()).unwrap_or_default();
         let troubles: Vec<Error> = of_logs.iter().filter_map(|log| log.take_trouble()).collect();
-        let unstarted = self.unstarted.lock().take();
+        let unstarted = TaskName::ALL.map(|name| self.thread(name).unstarted.lock().take());
+        let unstarted = unstarted.into_iter().flatten();
         self.panicked.lock().take().into_iter().chain(unstarted).chain(troubles).next()
     }
 
-    /// Ends the thread, which finishes what it is doing.
+    /// Ends the threads, each of which finishes the step it is in.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.signal.notify();
-        let running = self.running.lock().take();
-        if let Some(running) = running {
-            running.join();
+        self.work.signal.notify();
+        unless_planted!(a_close_wakes_one_task => self.care.signal.notify());
+        for name in TaskName::ALL {
+            let running = self.thread(name).running.lock().take();
+            if let Some(running) = running {
+                running.join();
+            }
         }
     }
 
-    /// Called by a room that has work, maybe under a lock of its own.
-    fn wake(self: &Arc<Self>) {
-        if !self.started.load(Ordering::Acquire) && self.allowed {
-            self.start();
+    fn thread(&self, name: TaskName) -> &Thread {
+        match name {
+            TaskName::Work => &self.work,
+            TaskName::Care => &self.care,
         }
-        self.signal.notify();
     }
 
-    fn start(self: &Arc<Self>) {
-        let mut running = self.running.lock();
+    /// Called by a room that has work for a task, maybe under a lock of its own.
+    fn wake(self: &Arc<Self>, name: TaskName) {
+        let thread = self.thread(name);
+        if !thread.started.load(Ordering::Acquire) && self.allowed {
+            self.start(name);
+        }
+        planted!(a_wake_up_reaches_the_other_task => return self.care.signal.notify());
+        thread.signal.notify();
+    }
+
+    fn start(self: &Arc<Self>, name: TaskName) {
+        let thread = self.thread(name);
+        let mut running = thread.running.lock();
         if running.is_some() || self.stopping.load(Ordering::SeqCst) {
             return;
         }
         let Some(catalog) = self.catalog.upgrade() else {
             return;
         };
-        let env = Arc::clone(&catalog.data_dir().env);
-        let schedule = Arc::clone(catalog.schedule());
-        let work = Work { catalog, state: Arc::clone(self) };
-        match env.spawn("work", Arc::clone(&self.signal), Box::new(work)) {
-            Ok(thread) => {
-                schedule.set_by_calls(false);
-                *running = Some(thread);
-                self.started.store(true, Ordering::Release);
-                *self.unstarted.lock() = None;
+        let (data_dir, schedule) = (Arc::clone(catalog.data_dir()), Arc::clone(catalog.schedule()));
+        let env = &data_dir.env;
+        let work = Work { name, catalog, state: Arc::clone(self) };
+        let started = env.spawn(name.as_str(), Arc::clone(&thread.signal), Box::new(work));
+        if name == TaskName::Work {
+            schedule.set_by_calls(started.is_err());
+        }
+        match started {
+            Ok(started) => {
+                *running = Some(started);
+                thread.started.store(true, Ordering::Release);
+                *thread.unstarted.lock() = None;
                 drop(running);
-                // What is too old when the log is opened is removed soon, not after an interval that may be longer than
-                // the program runs.
-                self.list_again(env.monotonic());
+                if name == TaskName::Care {
+                    // What is too old when the log is opened is removed soon, not after an interval that may be longer
+                    // than the program runs.
+                    self.list_again(Duty::Retention, env.monotonic());
+                }
             }
-            // Without a thread the work is done by other calls and by `maintain`.
             Err(error) => {
-                schedule.set_by_calls(true);
-                *self.unstarted.lock() = Some(Error::io("start a thread for", "background work", error));
+                let what = format!("background work (streamlog-{})", name.as_str());
+                *thread.unstarted.lock() = Some(Error::io("start a thread for", what, error));
+                thread.refused.store(true, Ordering::SeqCst);
+                data_dir.chores_due(env.monotonic().saturating_add(START_AGAIN));
+            }
+        }
+    }
+
+    /// As part of a call: starts what the system had no thread for.
+    fn start_refused(self: &Arc<Self>) {
+        for name in TaskName::ALL {
+            if self.thread(name).refused.swap(false, Ordering::SeqCst) {
+                self.start(name);
             }
         }
     }
@@ -194,15 +238,15 @@ impl Background {
 
 /// Retention checks all logs, as often as the handle's settings say.
 impl Caretaker for Background {
-    fn attend(self: Arc<Self>, now: Duration) -> Attended {
+    fn attend(self: Arc<Self>, _duty: Duty, now: Duration) -> Attended {
         let Some(catalog) = self.catalog.upgrade() else { return Attended::default() };
         self.retain(&catalog);
         Attended { next: Some(now.saturating_add(self.retention_check)), wrote: false }
     }
 
-    fn list_again(&self, at: Duration) {
+    fn list_again(&self, duty: Duty, at: Duration) {
         if let Some(catalog) = self.catalog.upgrade() {
-            drop(catalog.schedule().put(Duty::Retention, at, Weak::clone(&self.me) as Weak<dyn Caretaker>));
+            drop(catalog.schedule().put(duty, at, Weak::clone(&self.me) as Weak<dyn Caretaker>));
         }
     }
 }
@@ -210,7 +254,7 @@ impl Caretaker for Background {
 impl Task for Work {
     fn run(&mut self) -> Next {
         let schedule = self.catalog.schedule();
-        for duty in Duty::ALL {
+        for duty in self.name.duties() {
             if self.state.stopping.load(Ordering::SeqCst) {
                 return Next::Done;
             }
@@ -219,7 +263,7 @@ impl Task for Work {
             self.state.attempt(|| round.commit());
         }
         let now = self.catalog.data_dir().env.monotonic();
-        match Duty::ALL.iter().filter_map(|duty| schedule.next(*duty)).min() {
+        match self.name.duties().into_iter().filter_map(|duty| schedule.next(duty)).min() {
             Some(due) if due <= now => Next::Again,
             next => Next::Wait(next),
         }

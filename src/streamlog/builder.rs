@@ -1,6 +1,6 @@
 //! The settings of an opening, and the opening itself.
 
-use super::{Inner, Streamlog, background, lock};
+use super::{Inner, Streamlog, background, lock, maintain};
 use crate::{
     env::{
         Env,
@@ -113,13 +113,15 @@ impl Builder {
     /// Whether the handle may start threads. Default: yes. They are started by the first thing that needs them,
     /// [`stats`](Streamlog::stats) counts them, and [`close`](Streamlog::close) returns when they have ended:
     ///
-    /// * `streamlog-work`, one: writes lingering records, flushes data of `Written` topics, takes checkpoints, applies
-    ///   retention;
+    /// * `streamlog-work`, one: writes lingering records, takes flushes that may wait no longer;
+    /// * `streamlog-care`, one: takes checkpoints, finishes rolled segments, applies retention. A long step of it delays no
+    ///   lingering record;
     /// * `streamlog-flush`, at most seven: a call that makes several partitions durable flushes them at the same time.
     ///   They end by themselves after five idle seconds.
     ///
     /// With `false` there are none. Work that is due at a time is then done inside later calls and in
-    /// [`Streamlog::maintain`], and several flushes run one after the other in the calling thread.
+    /// [`Streamlog::maintain`] and [`Streamlog::maintain_for`], and several flushes run one after the other in the calling
+    /// thread.
     #[must_use]
     pub fn background_thread(mut self, allowed: bool) -> Self {
         self.threads = allowed;
@@ -256,6 +258,7 @@ impl Builder {
             catalog,
             report,
             lock: Mutex::new(lock),
+            round: maintain::Round::default(),
             closed: AtomicBool::new(false),
             temporary: Mutex::new(self.temporary),
         });

@@ -1,4 +1,4 @@
-//! The handle on a directory: opens it, wires the rooms, owns the background thread.
+//! The handle on a directory: opens it, wires the rooms, owns the background threads.
 //!
 //! A [`Streamlog`] is cheap to clone, and all clones are handles of one opening. Producers, consumers, topics and
 //! partitions keep it open as the clones do. Closing it closes it for all of them; dropping the last one does the same
@@ -10,6 +10,7 @@ mod builder;
 mod clients;
 mod close;
 mod lock;
+mod maintain;
 mod retention;
 mod stats;
 #[cfg(test)]
@@ -71,6 +72,8 @@ struct Inner {
     sender: Arc<Sender>,
     offsets: Arc<OffsetStore>,
     background: Arc<background::Background>,
+    /// What a call that had no more time left of its maintenance.
+    round: maintain::Round,
     closed: AtomicBool,
     /// The directory, if it is removed with the log.
     temporary: Mutex<Option<TemporaryDir>>,

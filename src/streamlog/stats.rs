@@ -29,8 +29,10 @@ pub struct Stats {
     /// Indexes of sealed segments that are held in memory: at most a quarter of
     /// [`max_open_files`](crate::config::Builder::max_open_files).
     pub loaded_indexes: usize,
-    /// Whether the background thread, `streamlog-work`, runs.
+    /// Whether a background thread runs: `streamlog-work` or `streamlog-care`.
     pub background_thread: bool,
+    /// How many of the two run.
+    pub background_threads: usize,
     /// Threads named `streamlog-flush`, at most seven: see
     /// [`Builder::background_thread`](crate::config::Builder::background_thread).
     pub flush_threads: usize,
@@ -41,7 +43,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "topics={} partitions={} segments={} bytes={} open_files={} mapped_files={} loaded_indexes={} background_thread={}",
+            "topics={} partitions={} segments={} bytes={} open_files={} mapped_files={} loaded_indexes={} background_threads={} flush_threads={}",
             self.topics,
             self.partitions,
             self.segments,
@@ -49,7 +51,8 @@ impl fmt::Display for Stats {
             self.open_files,
             self.mapped_files,
             self.loaded_indexes,
-            self.background_thread
+            self.background_threads,
+            self.flush_threads
         )
     }
 }
@@ -134,6 +137,7 @@ impl Streamlog {
         let logs = self.inner.catalog.logs();
         let pool = &self.inner.catalog.data_dir().pool;
         let (open_files, mapped_files) = pool.held();
+        let background_threads = self.inner.background.running();
         Stats {
             topics: self.inner.catalog.topics(true).len(),
             partitions: logs.len(),
@@ -142,7 +146,8 @@ impl Streamlog {
             open_files,
             mapped_files,
             loaded_indexes: pool.indexes_held(),
-            background_thread: self.inner.background.is_running(),
+            background_thread: background_threads > 0,
+            background_threads,
             flush_threads: self.inner.catalog.data_dir().env.job_threads(),
         }
     }

@@ -1,8 +1,9 @@
 //! The door for work that has a time: a batch that lingers, a log with something to flush, a session that runs out.
 //!
 //! A caretaker puts itself into the [`Schedule`](super::schedule::Schedule) under the time at which it wants to be
-//! attended, and is attended once for each entry, at that time or later, by the background task or by a call that does the
-//! task's work. It knows neither threads nor the other caretakers. The schedule knows nothing of the work.
+//! attended, and is attended once for each entry, at that time or later, by the background task that serves the entry's
+//! [`Duty`] or by a call that does the task's work. It knows neither threads nor the other caretakers. The schedule knows
+//! nothing of the work.
 //!
 //! The contract:
 //!
@@ -16,16 +17,17 @@
 //!   [`settle`](Caretaker::settle).
 //! * **What was written is committed together.** After all caretakers of a round have been attended, one commit makes
 //!   durable what they name in [`written`](Caretaker::written), and each gets the result.
-//! * **Several threads may attend at the same time**, even the same caretaker: the task, `maintain`, a producer's call.
+//! * **Several threads may attend at the same time**, even the same caretaker: the two tasks, `maintain`, a producer's call.
 //! * **A panic ends one look.** The caretaker is asked to list itself again, and the rest of the round continues.
 //!
 //! Locks: a caretaker may hold its own locks, a log's included, while it puts itself in, for the schedule's lock is the last
 //! one taken and is held over no call. `attend` and `settle` are called without any lock and may take all of theirs. They
 //! must not wait for another caretaker, nor run code of the user's.
 
+use super::duty::Duty;
 use crate::{
     error::Result,
-    partition::{log::Log, write::commit::commit},
+    partition::{log::Log, state::deadlines::Due, write::commit::commit},
     types::Offset,
 };
 use std::{sync::Arc, time::Duration};
@@ -41,8 +43,8 @@ pub struct Attended {
 
 /// See the head of the file.
 pub trait Caretaker: Send + Sync {
-    /// Does what is due at `now` on the monotonic clock.
-    fn attend(self: Arc<Self>, now: Duration) -> Attended;
+    /// Does what of `duty` is due at `now` on the monotonic clock.
+    fn attend(self: Arc<Self>, duty: Duty, now: Duration) -> Attended;
 
     /// The log that was written, and how far it must be durable for the work to count.
     fn written(&self) -> Option<(Arc<Log>, Offset)> {
@@ -52,18 +54,38 @@ pub trait Caretaker: Send + Sync {
     /// Its log is durable below `end`, or could not be made so for this reason.
     fn settle(&self, _end: Offset, _result: &Result<()>) {}
 
-    /// A look at it ended in a panic, or never began: it lists itself again for `at`, if it has anything to do.
-    fn list_again(&self, at: Duration);
+    /// A look at it for `duty` ended in a panic, or never began: it lists itself again for `at`, if it has anything to do.
+    fn list_again(&self, duty: Duty, at: Duration);
 }
 
-/// A log is attended for the flush or the checkpoint that is due.
+/// A log is attended for its flush by one task and for its checkpoint by the other.
 impl Caretaker for Log {
-    fn attend(self: Arc<Self>, now: Duration) -> Attended {
-        Attended { next: self.run_due_alone(now), wrote: false }
+    fn attend(self: Arc<Self>, duty: Duty, now: Duration) -> Attended {
+        let next = due_of(duty).and_then(|due| self.run_due_alone(due, now));
+        Attended { next, wrote: false }
     }
 
-    fn list_again(&self, at: Duration) {
-        self.due_again(at);
+    fn list_again(&self, duty: Duty, at: Duration) {
+        if let Some(due) = due_of(duty) {
+            self.due_again(due, at);
+        }
+    }
+}
+
+/// What a log calls this duty.
+fn due_of(duty: Duty) -> Option<Due> {
+    match duty {
+        Duty::Flushes => Some(Due::Flush),
+        Duty::Checkpoints => Some(Due::Checkpoint),
+        Duty::Batches | Duty::Retention => None,
+    }
+}
+
+/// The duty under which a log is listed for this.
+pub fn duty_of(due: Due) -> Duty {
+    match due {
+        Due::Flush => Duty::Flushes,
+        Due::Checkpoint => Duty::Checkpoints,
     }
 }
 

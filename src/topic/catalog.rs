@@ -33,9 +33,9 @@ use crate::{
         manifest::{Flush, ManifestState, PartitionState, TopicState},
     },
     topic::{
-        caretaker::Caretaker,
+        caretaker::{Caretaker, duty_of},
         deleted_dirs, missing_manifest,
-        schedule::{Duty, Schedule},
+        schedule::Schedule,
     },
     types::{Offset, TopicId, TopicPartition},
 };
@@ -121,7 +121,7 @@ impl Catalog {
             followers: Mutex::default(),
             taken_in: Mutex::new(data_dir.manifest.state()),
             changes: Changes::default(),
-            schedule: Schedule::new(Arc::clone(&data_dir)),
+            schedule: Schedule::new(Arc::clone(&data_dir.env)),
             data_dir: Arc::clone(&data_dir),
         };
         let begun = data_dir.env.monotonic();
@@ -245,9 +245,10 @@ impl Catalog {
     fn watch(&self, logs: &[Arc<Log>]) {
         for log in logs.iter().filter(|_| !self.data_dir.read_only) {
             let (schedule, watched) = (Arc::clone(&self.schedule), Arc::downgrade(log));
-            let list =
-                move |at| drop(schedule.put(Duty::Logs, at, Weak::clone(&watched) as Weak<dyn Caretaker>));
-            log.on_due(Box::new(list));
+            log.on_due(Box::new(move |due, at| {
+                let watched = Weak::clone(&watched) as Weak<dyn Caretaker>;
+                drop(schedule.put(duty_of(due), at, watched));
+            }));
         }
     }
 

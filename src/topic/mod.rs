@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod changes;
 pub mod config;
 mod deleted_dirs;
+pub mod duty;
 mod making;
 mod missing_manifest;
 pub mod name;

@@ -1,17 +1,21 @@
 //! What is due when: one heap of deadlines for everything that a log does in the background.
 //!
-//! An entry is a time on the monotonic clock, the duty that it belongs to, and a [`Caretaker`]. The task that serves a
-//! duty sleeps until the first time; a caretaker that puts in an earlier one wakes it. Where no task runs, calls serve
-//! some duties: see [`Duty`]. The cost of a look depends on what is due, not on how much is listed.
+//! An entry is a time on the monotonic clock, the duty that it belongs to, and a [`Caretaker`]. A duty names the task that
+//! serves it: a task sleeps until the first time of its duties, and a caretaker that puts in an earlier one wakes that task
+//! and no other. Where no task runs, calls serve some duties: see [`Duty`]. The cost of a look depends on what is due, not
+//! on how much is listed.
 //!
 //! Always true: a caretaker has at most one entry for a duty, under the earliest of its times. No caretaker is called
 //! under the schedule's lock. An entry that was taken is attended, or listed again by its caretaker. A caretaker that
 //! was dropped leaves an entry that does nothing.
 
-use super::caretaker::{Attended, Caretaker, commit_all};
-use crate::{
-    env::sync::{AtomicBool, Mutex, Ordering},
-    storage::data_dir::DataDir,
+use super::{
+    caretaker::{Attended, Caretaker, commit_all},
+    duty::{Duty, TaskName},
+};
+use crate::env::{
+    Env,
+    sync::{AtomicBool, Mutex, OnceLock, Ordering},
 };
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -23,30 +27,18 @@ use std::{
 /// How long work that ended in a panic waits for its next attempt.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
-/// What an entry is for, which decides what serves it. One task serves all duties today.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Duty {
-    /// Batches that linger. Without a task, producers' calls serve it.
-    Batches,
-    /// Flushes and checkpoints that a log's settings ask for. Without a task, `maintain` does the work.
-    Logs,
-    /// The removal of segments by age or size. Without a task, calls do the work now and then.
-    Retention,
-}
-
-impl Duty {
-    /// In the order in which a task serves them: records that wait for an acknowledgement first.
-    pub const ALL: [Duty; 3] = [Duty::Batches, Duty::Logs, Duty::Retention];
-}
+/// Called with a task that has something to do earlier than it knows, maybe under a lock of the caller's.
+pub type WakeTask = Box<dyn Fn(TaskName) + Send + Sync>;
 
 /// A duty, a time, and the order of coming.
 type Key = (Duty, Duration, u64);
 
 /// See the head of the file.
 pub struct Schedule {
-    data_dir: Arc<DataDir>,
+    env: Arc<dyn Env>,
     entries: Mutex<Entries>,
     by_calls: AtomicBool,
+    wake: OnceLock<WakeTask>,
 }
 
 /// At most one entry for each caretaker and duty, under the earliest of its times.
@@ -99,12 +91,12 @@ fn address(caretaker: &Weak<dyn Caretaker>) -> usize {
 
 /// Wakes the task when it is dropped: after the caller has released the lock under which it put something in.
 #[must_use = "dropping it wakes the task, which soon asks for the caller's locks"]
-pub struct Wake<'a>(&'a Schedule);
+pub struct Wake<'a>(&'a Schedule, TaskName);
 
 impl Drop for Wake<'_> {
     fn drop(&mut self) {
         planted!(what_is_enqueued_wakes_nobody => return);
-        self.0.data_dir.wake_background();
+        self.0.wake(self.1);
     }
 }
 
@@ -116,16 +108,28 @@ impl fmt::Debug for Schedule {
 
 impl Schedule {
     /// An empty schedule.
-    pub fn new(data_dir: Arc<DataDir>) -> Arc<Schedule> {
-        Arc::new(Schedule { data_dir, entries: Mutex::default(), by_calls: AtomicBool::new(false) })
+    pub fn new(env: Arc<dyn Env>) -> Arc<Schedule> {
+        let (entries, by_calls) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Schedule { env, entries, by_calls, wake: OnceLock::new() })
     }
 
-    /// Whether no task serves, so that calls do the work.
+    /// From now on `wake` is called with a task that has something to do.
+    pub fn on_wake(&self, wake: WakeTask) {
+        let _ = self.wake.set(wake);
+    }
+
+    fn wake(&self, task: TaskName) {
+        if let Some(wake) = self.wake.get() {
+            wake(task);
+        }
+    }
+
+    /// Whether no task serves lingering batches, so that calls do the work.
     pub fn set_by_calls(&self, by_calls: bool) {
         self.by_calls.store(by_calls, Ordering::SeqCst);
     }
 
-    /// Whether calls do the work.
+    /// Whether calls send lingering batches.
     #[inline]
     pub fn is_by_calls(&self) -> bool {
         self.by_calls.load(Ordering::Relaxed)
@@ -136,7 +140,7 @@ impl Schedule {
     pub fn put(&self, duty: Duty, at: Duration, caretaker: Weak<dyn Caretaker>) -> Option<Wake<'_>> {
         let is_first = self.entries.lock().put(duty, at, caretaker);
         // Made only if the task must wake, and after the lock is released: dropping it wakes the task.
-        is_first.then(|| Wake(self))
+        is_first.then(|| Wake(self, duty.task()))
     }
 
     /// Drops all entries of a duty: the work has ended for good.
@@ -182,7 +186,7 @@ impl Schedule {
     }
 
     fn now(&self) -> Duration {
-        self.data_dir.env.monotonic()
+        self.env.monotonic()
     }
 }
 
@@ -202,8 +206,8 @@ impl Round<'_> {
         let Some(caretaker) = self.waiting.pop_front() else {
             return false;
         };
-        let attending = Attending { schedule: self.schedule, caretaker: &*caretaker };
-        let Attended { next, wrote } = Arc::clone(&caretaker).attend(self.schedule.now());
+        let attending = Attending { schedule: self.schedule, duty: self.duty, caretaker: &*caretaker };
+        let Attended { next, wrote } = Arc::clone(&caretaker).attend(self.duty, self.schedule.now());
         std::mem::forget(attending);
         let wake = next.and_then(|next| self.schedule.put_back(self.duty, next, Arc::downgrade(&caretaker)));
         planted!(a_helper_wakes_nobody => self.by_task = true);
@@ -226,33 +230,29 @@ impl Round<'_> {
 impl Drop for Round<'_> {
     fn drop(&mut self) {
         let again = self.waiting.drain(..).chain(self.wrote.drain(..));
-        again.for_each(|caretaker| caretaker.list_again(self.schedule.now().saturating_add(AFTER_A_PANIC)));
+        let at = self.schedule.now().saturating_add(AFTER_A_PANIC);
+        again.for_each(|caretaker| caretaker.list_again(self.duty, at));
     }
 }
 
 /// The caretaker that is being attended. Only a panic drops it.
 struct Attending<'a> {
     schedule: &'a Schedule,
+    duty: Duty,
     caretaker: &'a dyn Caretaker,
 }
 
 impl Drop for Attending<'_> {
     fn drop(&mut self) {
-        self.caretaker.list_again(self.schedule.now().saturating_add(AFTER_A_PANIC));
+        self.caretaker.list_again(self.duty, self.schedule.now().saturating_add(AFTER_A_PANIC));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        env::{Env, memory::MemoryEnv},
-        storage::{data_dir::SharedOptions, files::ReadMode},
-    };
-    use std::{
-        panic::{AssertUnwindSafe, catch_unwind},
-        path::Path,
-    };
+    use crate::env::memory::MemoryEnv;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     /// Notes when it was attended.
     #[derive(Default)]
@@ -264,13 +264,13 @@ mod tests {
     }
 
     impl Caretaker for Noting {
-        fn attend(self: Arc<Self>, now: Duration) -> Attended {
+        fn attend(self: Arc<Self>, _duty: Duty, now: Duration) -> Attended {
             self.attended.lock().push(now);
             assert!(!self.panics);
             Attended { next: self.next, wrote: false }
         }
 
-        fn list_again(&self, at: Duration) {
+        fn list_again(&self, _duty: Duty, at: Duration) {
             *self.again.lock() = Some(at);
         }
     }
@@ -278,15 +278,12 @@ mod tests {
     const LATER: Duration = Duration::from_secs(1 << 40);
 
     fn schedule() -> Arc<Schedule> {
-        let env = MemoryEnv::new();
-        env.create_dir(Path::new("/log")).unwrap();
-        let options = SharedOptions { read_only: false, read_mode: ReadMode::Mapped, max_open_files: 4 };
-        Schedule::new(DataDir::open(env, Path::new("/log"), options).unwrap())
+        Schedule::new(MemoryEnv::new())
     }
 
     fn put(schedule: &Schedule, at: Duration, caretaker: &Arc<Noting>) -> bool {
         let caretaker: Arc<dyn Caretaker> = Arc::clone(caretaker) as Arc<dyn Caretaker>;
-        schedule.put(Duty::Logs, at, Arc::downgrade(&caretaker)).is_some()
+        schedule.put(Duty::Checkpoints, at, Arc::downgrade(&caretaker)).is_some()
     }
 
     #[test]
@@ -296,14 +293,17 @@ mod tests {
         assert!(!put(&schedule, LATER + LATER, &caretaker), "it comes earlier in any case");
         assert!(put(&schedule, Duration::ZERO, &caretaker));
         for _ in 0..2 {
-            schedule.run_due(Duty::Logs);
+            schedule.run_due(Duty::Checkpoints);
             assert_eq!(caretaker.attended.lock().len(), 1);
-            assert_eq!((schedule.next(Duty::Logs), schedule.entries.lock().by_time.len()), (Some(LATER), 1));
+            assert_eq!(
+                (schedule.next(Duty::Checkpoints), schedule.entries.lock().by_time.len()),
+                (Some(LATER), 1)
+            );
         }
         assert_eq!(schedule.next(Duty::Batches), None, "that is another duty");
         drop(caretaker);
         put(&schedule, Duration::ZERO, &Arc::new(Noting::default()));
-        schedule.run_due(Duty::Logs);
+        schedule.run_due(Duty::Checkpoints);
         assert_eq!(schedule.entries.lock().of.len(), 1, "a dropped caretaker is not attended, and leaves");
     }
 
@@ -312,10 +312,11 @@ mod tests {
         let schedule = schedule();
         let wakes = Arc::new(Mutex::new(0));
         let (count, looked_at) = (Arc::clone(&wakes), Arc::downgrade(&schedule));
-        schedule.data_dir.on_background_work(Box::new(move || {
+        schedule.on_wake(Box::new(move |task| {
+            assert_eq!(task, TaskName::Care, "the other one has nothing to do");
             *count.lock() += 1;
             let schedule = looked_at.upgrade().unwrap();
-            assert!(schedule.next(Duty::Logs).is_some());
+            assert!(schedule.next(Duty::Checkpoints).is_some());
         }));
         let [early, late] = [0; 2].map(|_| Arc::new(Noting::default()));
         assert!(put(&schedule, Duration::ZERO, &early));
@@ -331,7 +332,7 @@ mod tests {
         for caretaker in [&good, &bad, &last] {
             put(&schedule, Duration::ZERO, caretaker);
         }
-        let mut round = schedule.take_due(Duty::Logs);
+        let mut round = schedule.take_due(Duty::Checkpoints);
         while catch_unwind(AssertUnwindSafe(|| round.attend_next())).unwrap_or(true) {}
         round.commit();
         for caretaker in [&good, &bad, &last] {
@@ -340,7 +341,7 @@ mod tests {
         }
         // A round that is not ended lists what it did not come to.
         put(&schedule, Duration::ZERO, &good);
-        drop(schedule.take_due(Duty::Logs));
+        drop(schedule.take_due(Duty::Checkpoints));
         assert!(good.again.lock().is_some());
     }
 }

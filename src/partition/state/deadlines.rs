@@ -19,16 +19,22 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 const NEVER: u64 = u64::MAX;
 
-/// Called, perhaps under the log's locks, with the time on the monotonic clock at which a log has something to do. It
-/// must neither call the log nor wait.
-pub type Alarm = Box<dyn Fn(Duration) + Send + Sync>;
+/// Called, perhaps under the log's locks, with what a log wants done and the time for it on the monotonic clock. It must
+/// neither call the log nor wait.
+pub type Alarm = Box<dyn Fn(Due, Duration) + Send + Sync>;
 
-/// What is due.
+/// What is due. Each has a time of its own, and neither waits for the other: a checkpoint may take long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::partition) enum Due {
+pub enum Due {
+    /// A flush.
     Flush,
-    /// It flushes first.
+    /// A checkpoint, which flushes first.
     Checkpoint,
+}
+
+impl Due {
+    /// Both, the quick one first.
+    pub const ALL: [Due; 2] = [Due::Flush, Due::Checkpoint];
 }
 
 /// Times on the monotonic clock, in microseconds.
@@ -56,7 +62,8 @@ impl Default for Deadlines {
 
 impl fmt::Debug for Deadlines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deadlines").field("next", &self.next()).finish_non_exhaustive()
+        let next = Due::ALL.map(|due| self.next(due));
+        f.debug_struct("Deadlines").field("next", &next).finish_non_exhaustive()
     }
 }
 
@@ -86,36 +93,32 @@ impl Deadlines {
         let now = data_dir.env.monotonic();
         if let Some(within) = flush_within.filter(|_| needs_flush) {
             self.flush.store(micros(now.saturating_add(within)), Ordering::SeqCst);
+            self.ring(Due::Flush);
         }
         if unset(&self.checkpoint) {
             self.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
+            self.ring(Due::Checkpoint);
         }
-        self.ring();
     }
 
     /// A flush is due when `config` lets data that is there at `now` wait no longer.
     pub(in crate::partition) fn flush_soon(&self, config: &LogConfig, now: Duration) {
         if let Some(within) = flush_within(config) {
-            self.flush_at(now.saturating_add(within));
-            self.ring();
+            self.due_at(Due::Flush, now.saturating_add(within));
+            self.ring(Due::Flush);
         }
     }
 
     /// A checkpoint is due now.
     pub(in crate::partition) fn checkpoint_now(&self) {
         if self.checkpoint.swap(0, Ordering::SeqCst) != 0 {
-            self.ring();
+            self.ring(Due::Checkpoint);
         }
     }
 
-    /// A flush is due at `at`, or earlier.
-    pub(in crate::partition) fn flush_at(&self, at: Duration) {
-        self.flush.fetch_min(micros(at), Ordering::SeqCst);
-    }
-
-    /// A checkpoint is due at `at`, or earlier.
-    pub(in crate::partition) fn checkpoint_at(&self, at: Duration) {
-        self.checkpoint.fetch_min(micros(at), Ordering::SeqCst);
+    /// This is due at `at`, or earlier.
+    pub(in crate::partition) fn due_at(&self, due: Due, at: Duration) {
+        self.time(due).fetch_min(micros(at), Ordering::SeqCst);
     }
 
     /// The next checkpoint is tried a while after `now`.
@@ -123,38 +126,41 @@ impl Deadlines {
         self.checkpoint.store(micros(now.saturating_add(CHECKPOINT_EVERY)), Ordering::SeqCst);
     }
 
-    /// Takes the work that is due at `now`, before it is done: work that comes up from here on is due again.
-    pub(in crate::partition) fn take(&self, now: Duration) -> Option<Due> {
-        let is_due = |time: &AtomicU64| time.load(Ordering::SeqCst) <= micros(now);
-        let due = match (is_due(&self.checkpoint), is_due(&self.flush)) {
-            (true, _) => Due::Checkpoint,
-            (false, true) => Due::Flush,
-            (false, false) => return None,
-        };
-        self.flush.store(NEVER, Ordering::SeqCst);
-        if due == Due::Checkpoint {
-            self.checkpoint.store(NEVER, Ordering::SeqCst);
+    /// Takes this work if it is due at `now`, before it is done: work that comes up from here on is due again. A checkpoint
+    /// takes no flush with it, for it may be long before its own.
+    pub(in crate::partition) fn take(&self, due: Due, now: Duration) -> bool {
+        let time = self.time(due);
+        let is_due = time.load(Ordering::SeqCst) <= micros(now);
+        if is_due {
+            time.store(NEVER, Ordering::SeqCst);
         }
-        Some(due)
+        is_due
     }
 
-    /// From now on `alarm` is rung for every time that is set, and for the one that is set already.
+    fn time(&self, due: Due) -> &AtomicU64 {
+        match due {
+            Due::Flush => &self.flush,
+            Due::Checkpoint => &self.checkpoint,
+        }
+    }
+
+    /// From now on `alarm` is rung for every time that is set, and for those that are set already.
     pub(in crate::partition) fn connect(&self, alarm: Alarm) {
         let _ = self.alarm.set(alarm);
-        self.ring();
+        Due::ALL.into_iter().for_each(|due| self.ring(due));
     }
 
-    /// Rings the alarm for the next time, if there is one.
-    pub(in crate::partition) fn ring(&self) {
-        if let (Some(alarm), Some(next)) = (self.alarm.get(), self.next()) {
-            alarm(next);
+    /// Rings the alarm for the next time of this, if there is one.
+    pub(in crate::partition) fn ring(&self, due: Due) {
+        if let (Some(alarm), Some(next)) = (self.alarm.get(), self.next(due)) {
+            alarm(due, next);
         }
     }
 
-    /// The next time at which anything is due.
-    pub(in crate::partition) fn next(&self) -> Option<Duration> {
-        let earliest = self.flush.load(Ordering::SeqCst).min(self.checkpoint.load(Ordering::SeqCst));
-        (earliest != NEVER).then(|| Duration::from_micros(earliest))
+    /// The next time at which this is due.
+    pub(in crate::partition) fn next(&self, due: Due) -> Option<Duration> {
+        let time = self.time(due).load(Ordering::SeqCst);
+        (time != NEVER).then(|| Duration::from_micros(time))
     }
 }
 
@@ -191,32 +197,40 @@ mod tests {
 
     #[test]
     fn what_is_due_is_taken_once_and_at_its_time() {
+        use Due::{Checkpoint, Flush};
         let due = Deadlines::default();
-        assert_eq!((due.take(Duration::MAX), due.next()), (None, None));
-        due.flush_at(secs(3));
-        due.flush_at(secs(5));
-        due.checkpoint_at(secs(9));
-        due.checkpoint_at(secs(10));
-        assert_eq!(due.next(), Some(secs(3)), "the earlier one counts");
-        assert_eq!(due.take(Duration::from_micros(2_999_999)), None);
+        for each in Due::ALL {
+            assert_eq!((due.take(each, Duration::MAX), due.next(each)), (false, None));
+        }
+        due.due_at(Flush, secs(3));
+        due.due_at(Flush, secs(5));
+        due.due_at(Checkpoint, secs(9));
+        due.due_at(Checkpoint, secs(10));
         assert_eq!(
-            (due.take(secs(3)), due.take(secs(3)), due.next()),
-            (Some(Due::Flush), None, Some(secs(9)))
+            Due::ALL.map(|each| due.next(each)),
+            [Some(secs(3)), Some(secs(9))],
+            "the earlier one counts"
         );
-        // A checkpoint flushes first.
-        due.flush_at(secs(4));
-        assert_eq!((due.take(secs(9)), due.next()), (Some(Due::Checkpoint), None));
+        assert!(!due.take(Flush, Duration::from_micros(2_999_999)));
+        assert_eq!(
+            (due.take(Flush, secs(3)), due.take(Flush, secs(3)), due.next(Flush)),
+            (true, false, None)
+        );
+        // A checkpoint flushes first, but who knows when: the flush keeps its time.
+        due.due_at(Flush, secs(4));
+        assert!(due.take(Checkpoint, secs(9)));
+        assert_eq!(Due::ALL.map(|each| due.next(each)), [Some(secs(4)), None]);
         due.put_checkpoint_off(secs(20));
-        assert_eq!((due.take(secs(29)), due.take(secs(30))), (None, Some(Due::Checkpoint)));
+        assert_eq!((due.take(Checkpoint, secs(29)), due.take(Checkpoint, secs(30))), (false, true));
     }
 
     #[test]
     fn the_alarm_rings_for_what_comes_up_and_for_what_is_set_already() {
         let due = Deadlines::default();
-        due.checkpoint_at(secs(7));
+        due.due_at(Due::Checkpoint, secs(7));
         let rung = Arc::new(Mutex::new(Vec::new()));
         let bell = Arc::clone(&rung);
-        due.connect(Box::new(move |at| bell.lock().unwrap().push(at)));
+        due.connect(Box::new(move |due, at| bell.lock().unwrap().push((due, at))));
         let log = crate::Streamlog::in_memory().unwrap();
         let topic = log.create_topic("t", TopicConfig::default()).unwrap();
         let config = topic.partition(0).unwrap().log().config();
@@ -229,7 +243,8 @@ mod tests {
         due.flush_soon(&interval(secs(2)), secs(1));
         due.checkpoint_now();
         due.checkpoint_now();
-        assert_eq!(*rung.lock().unwrap(), [secs(7), secs(3), secs(0)]);
+        let expected = [(Due::Checkpoint, secs(7)), (Due::Flush, secs(3)), (Due::Checkpoint, secs(0))];
+        assert_eq!(*rung.lock().unwrap(), expected);
     }
 
     #[test]
@@ -242,7 +257,8 @@ mod tests {
             let mut config = LogConfig::clone(&config);
             (config.values.durability, config.values.flush_time) = (durability, flush_time);
             due.after_append(data_dir, &config, bytes);
-            due.next().map(|next| next.saturating_sub(data_dir.env.monotonic()))
+            let next = Due::ALL.into_iter().filter_map(|each| due.next(each)).min();
+            next.map(|next| next.saturating_sub(data_dir.env.monotonic()))
         };
         let first = |durability, flush_time| after(&Deadlines::default(), durability, flush_time, 1);
         let interval = Durability::Interval;
@@ -264,7 +280,7 @@ mod tests {
         }
         let due = Deadlines::default();
         after(&due, Durability::Flushed, None, CHECKPOINT_BYTES);
-        assert_eq!(due.take(secs(0)), Some(Due::Checkpoint), "a flushed log too");
+        assert!(due.take(Due::Checkpoint, secs(0)), "a flushed log too");
     }
 
     #[test]

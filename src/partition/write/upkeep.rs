@@ -32,26 +32,30 @@ impl Log {
     /// What kept a checkpoint from being taken, or a flush from beginning; it is tried again later. A failed flush has
     /// poisoned the log.
     pub fn run_due(self: &Arc<Self>, now: Duration) -> Result<()> {
-        let done = self.do_due(now);
-        self.due.ring();
-        done.map_err(|(_, error)| error)
+        let mut result = Ok(());
+        for due in Due::ALL {
+            let done = self.do_due(due, now);
+            self.due.ring(due);
+            result = result.and(done.map_err(|(_, error)| error));
+        }
+        result
     }
 
-    /// As [`Log::run_due`], but errors become troubles of the log. Returns when to come back.
-    pub fn run_due_alone(self: &Arc<Self>, now: Duration) -> Option<Duration> {
-        if let Err((chore, error)) = self.do_due(now) {
+    /// As [`Log::run_due`] for one of the two, but errors become troubles of the log. Returns when to come back.
+    pub fn run_due_alone(self: &Arc<Self>, due: Due, now: Duration) -> Option<Duration> {
+        if let Err((chore, error)) = self.do_due(due, now) {
             self.note_trouble(chore, error);
         }
-        self.due.next()
+        self.due.next(due)
     }
 
-    fn do_due(self: &Arc<Self>, now: Duration) -> Result<(), (Chore, Error)> {
+    fn do_due(self: &Arc<Self>, due: Due, now: Duration) -> Result<(), (Chore, Error)> {
         #[cfg(all(test, feature = "sim"))]
         self.due.looks.fetch_add(1, crate::env::sync::Ordering::Relaxed);
-        match self.due.take(now) {
-            None => Ok(()),
-            Some(Due::Checkpoint) => self.do_checkpoint(now),
-            Some(Due::Flush) => self.do_flush(now).map_err(|error| (Chore::Flush, error)),
+        match due {
+            _ if !self.due.take(due, now) => Ok(()),
+            Due::Checkpoint => self.do_checkpoint(now),
+            Due::Flush => self.do_flush(now).map_err(|error| (Chore::Flush, error)),
         }
     }
 
@@ -61,24 +65,23 @@ impl Log {
         let done = checkpoint.and_then(|()| retain()).map(drop);
         if done.is_err() && self.refusal().is_none() {
             self.due.put_checkpoint_off(now);
-            self.flush_again(now);
         }
         done
     }
 
     fn do_flush(&self, now: Duration) -> Result<()> {
         let flushed = self.flush();
-        planted!(forget_what_came_during_a_flush => self.due.take(Duration::MAX));
+        planted!(forget_what_came_during_a_flush => self.due.take(Due::Flush, Duration::MAX));
         if flushed.is_err() {
             self.flush_again(now);
         }
         flushed
     }
 
-    /// After work that was interrupted: a checkpoint, and with it a flush, is due at `at`.
-    pub fn due_again(&self, at: Duration) {
-        self.due.checkpoint_at(at);
-        self.due.ring();
+    /// After work that was interrupted: it is due again at `at`.
+    pub fn due_again(&self, due: Due, at: Duration) {
+        self.due.due_at(due, at);
+        self.due.ring(due);
     }
 
     /// A flush that was due at `now` and failed is due again after a pause, where it can succeed.
@@ -86,7 +89,7 @@ impl Log {
         planted!(a_failed_interval_flush_is_not_tried_again => return);
         let waits = self.refusal().is_none() && self.flusher.flushed() < self.offsets.log_end();
         if let Some(within) = flush_within(&self.config()).filter(|_| waits) {
-            self.due.flush_at(now.saturating_add(within.max(RETRY_AFTER)));
+            self.due.due_at(Due::Flush, now.saturating_add(within.max(RETRY_AFTER)));
         }
     }
 

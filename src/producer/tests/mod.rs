@@ -18,7 +18,7 @@ use crate::{
         data_dir::{DataDir, SharedOptions},
         files::ReadMode,
     },
-    topic::{Topic, catalog::Catalog, config::TopicConfig, schedule::Duty},
+    topic::{Topic, catalog::Catalog, config::TopicConfig, duty::Duty},
     types::{Compression, Offset, Timestamp},
 };
 use std::path::Path;
@@ -114,7 +114,7 @@ impl World {
         let signal = Arc::new(Signal::new());
         let stop = Arc::default();
         let woken = Arc::clone(&signal);
-        self.catalog.data_dir().on_background_work(Box::new(move || woken.notify()));
+        self.catalog.schedule().on_wake(Box::new(move |_| woken.notify()));
         let task = Background { sender: Arc::clone(&self.sender), stop: Arc::clone(&stop) };
         let running = self.env.spawn("test", Arc::clone(&signal), Box::new(task)).unwrap();
         Stopper { signal, stop, running: Some(running) }

@@ -12,13 +12,10 @@ use crate::{
         sync::{AtomicBool, Ordering, Signal, thread},
     },
     planted,
-    storage::{
-        data_dir::{DataDir, SharedOptions},
-        files::ReadMode,
-    },
     topic::{
         caretaker::{Attended, Caretaker},
-        schedule::{Duty, Schedule},
+        duty::Duty,
+        schedule::Schedule,
     },
     types::{Durability, TopicPartition},
 };
@@ -459,6 +456,33 @@ fn what_a_helper_puts_back_the_background_thread_comes_to_in_time() {
     explore_with_mistakes(help_beside_the_thread, &["a_helper_wakes_nobody"]);
 }
 
+/// Both tasks: two threads enqueue beside one that rolls segments, which leaves seals and checkpoints, and a close.
+fn two_tasks() {
+    let disk = Disk::new();
+    let log = Builder::with_env(disk.clone(), Path::new("/data")).open().unwrap();
+    let partition = topic(&log, Durability::Written);
+    log.create_topic("quick", TopicConfig::default().durability(Durability::Written)).unwrap();
+    let producer = log.producer_builder().linger(Duration::ZERO).build().unwrap();
+    let threads = [0, 1].map(|_| {
+        let producer = producer.clone();
+        spawn(move || producer.enqueue(ProducerRecord::new("quick", "x")).unwrap().wait().unwrap())
+    });
+    append_all(&partition, 0..2, true);
+    // Without an end, and without a call that does the thread's work.
+    threads.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+    log.close().unwrap();
+    drop((producer, partition, log));
+    let log = open(&disk);
+    assert!(log.recovery_report().was_clean);
+    assert_eq!(values(&log.topic("t").unwrap().partition(0).unwrap(), 0).unwrap().len(), 2);
+    assert_eq!(log.topic("quick").unwrap().partition(0).unwrap().log_end_offset(), 2);
+}
+
+#[test]
+fn each_task_is_woken_for_its_own_and_a_close_ends_both() {
+    explore_with_mistakes(two_tasks, &["a_wake_up_reaches_the_other_task", "a_close_wakes_one_task"]);
+}
+
 /// Has something to do only once it is told so.
 #[derive(Default)]
 struct Idle {
@@ -468,7 +492,7 @@ struct Idle {
 }
 
 impl Caretaker for Idle {
-    fn attend(self: Arc<Self>, _now: Duration) -> Attended {
+    fn attend(self: Arc<Self>, _duty: Duty, _now: Duration) -> Attended {
         if !self.is_urgent.load(Ordering::SeqCst) {
             return Attended { next: Some(Duration::MAX), wrote: false };
         }
@@ -477,23 +501,19 @@ impl Caretaker for Idle {
         Attended::default()
     }
 
-    fn list_again(&self, _at: Duration) {}
+    fn list_again(&self, _duty: Duty, _at: Duration) {}
 }
 
 /// The schedule with a task as the handle has it: a caretaker's time comes up while the task looks at it for an older reason.
 fn time_beside_a_look() {
-    let disk = Disk::new();
-    disk.create_dir(Path::new("/data")).unwrap();
-    let options = SharedOptions { read_only: false, read_mode: ReadMode::Mapped, max_open_files: 1 };
-    let data_dir = DataDir::open(disk, Path::new("/data"), options).unwrap();
+    let schedule = Schedule::new(Disk::new());
     let (signal, ends) = (Arc::new(Signal::new()), Arc::new(AtomicBool::new(false)));
     let woken = Arc::clone(&signal);
-    data_dir.on_background_work(Box::new(move || woken.notify()));
-    let schedule = Schedule::new(data_dir);
+    schedule.on_wake(Box::new(move |_| woken.notify()));
     let idle = Arc::new(Idle::default());
     let list = || {
         let listed: Arc<dyn Caretaker> = Arc::clone(&idle) as Arc<dyn Caretaker>;
-        drop(schedule.put(Duty::Logs, Duration::ZERO, Arc::downgrade(&listed)));
+        drop(schedule.put(Duty::Checkpoints, Duration::ZERO, Arc::downgrade(&listed)));
     };
     list();
     let (tasks, stop, wakes) = (Arc::clone(&schedule), Arc::clone(&ends), Arc::clone(&signal));
@@ -503,10 +523,10 @@ fn time_beside_a_look() {
             if stop.load(Ordering::SeqCst) {
                 return;
             }
-            let mut round = tasks.take_due(Duty::Logs);
+            let mut round = tasks.take_due(Duty::Checkpoints);
             while round.attend_next() {}
             round.commit();
-            if tasks.next(Duty::Logs) != Some(Duration::ZERO) {
+            if tasks.next(Duty::Checkpoints) != Some(Duration::ZERO) {
                 wakes.sleep(seen, None);
             }
         }

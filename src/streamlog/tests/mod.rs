@@ -4,5 +4,7 @@
 mod disk;
 #[cfg(streamlog_shuttle)]
 mod interleavings;
+#[cfg(not(streamlog_shuttle))]
+mod two_tasks;
 #[cfg(feature = "sim")]
 mod wakeups;
