@@ -229,6 +229,7 @@ fn what_does_not_follow_an_intact_end_goes_aside_and_the_log_is_whole() {
         assert_eq!(partition(&reading).segment_count(), segments.len(), "{context}");
         assert_eq!(found(&reading).verdict, RecoveryVerdict::Whole, "{context}");
         assert_eq!(found(&reading).left_in_place, [path], "{context}");
+        assert_eq!((&found(&reading).removed, &found(&reading).taken_in), (&None, &None), "{context}");
         assert!(reading.health().is_good(), "{context}");
 
         let log = Streamlog::open(&dir).unwrap();

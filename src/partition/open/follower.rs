@@ -395,3 +395,7 @@ fn known_end(state: &PartitionState, mark: Option<&Mark>) -> KnownEnd {
     };
     KnownEnd { offset, position, index_checksum }
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;

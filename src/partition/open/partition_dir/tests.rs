@@ -121,6 +121,37 @@ fn a_torn_end_is_reported_and_space_set_aside_is_none() {
 }
 
 #[test]
+fn space_at_the_end_of_a_segment_is_no_damage_where_the_next_one_continues_it() {
+    let env = env();
+    let segments = [[batch(0, 2), vec![0; 100]].concat(), batch(2, 2)];
+    put_segment(&env, 0, &segments[..1]);
+    put_segment(&env, 2, &segments[1..]);
+    let dir = open(&env);
+    assert_eq!((dir.report().damage.len(), read(&dir, 0).0), (0, vec![0, 1, 2, 3]));
+    assert!(dir.report().bytes_read >= (batch(0, 2).len() + batch(2, 2).len()) as u64);
+}
+
+#[test]
+fn segments_are_chosen_in_their_order_however_a_directory_lists_them() {
+    let env = env();
+    for base in [0, 2, 4, 6] {
+        put_segment(&env, base, &[batch(base, 2)]);
+    }
+    for base in [2, 4] {
+        put(&env, format!("{base:020}.log.swap"), &batch(base, 2));
+    }
+    let topic_id = TopicId::from_bytes([7; 16]);
+    let dir = PathBuf::from(DIR);
+    let identity = Identity { topic_id, name: TopicPartition::new("t", 0), dir, slot: 0, internal: false };
+    let pool = crate::storage::files::FilePool::new(env.clone(), ReadMode::Mapped, 9);
+    let mut entries = env.list(Path::new(DIR)).unwrap();
+    entries.sort_by(|a, b| b.name.cmp(&a.name));
+    let chosen = choose_segments(&pool, &identity, &entries, 4096).unwrap();
+    let bases: Vec<u64> = chosen.iter().map(|segment| segment.base().value()).collect();
+    assert_eq!(bases, [0, 2, 4, 6]);
+}
+
+#[test]
 fn an_end_that_comes_too_early_is_reported() {
     let env = env();
     put_segment(&env, 0, &[batch(0, 3), vec![0; 90]]);

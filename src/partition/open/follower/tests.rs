@@ -1,0 +1,185 @@
+//! What a handle that only reads shows of a log that was not closed, beside what the next writer makes of it.
+
+use crate::{
+    Durability, ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
+    admin::RecoveryVerdict,
+    codec::{batch::BatchHeader, mark::Mark},
+    config::Builder,
+    env::Env,
+    sim::{Crash, Fault, FaultKind, Operation, SimEnv},
+};
+use std::path::Path;
+
+const LOG: &str = "/data/t-0/00000000000000000000.log";
+
+fn open(env: &SimEnv, is_read_only: bool) -> Streamlog {
+    Builder::env(env, "/data").read_only(is_read_only).background_thread(false).open().unwrap()
+}
+
+fn partition(log: &Streamlog) -> Partition {
+    log.topic("t").unwrap().partition(0).unwrap()
+}
+
+/// A log that was killed after `all` records, one to a batch, of which so many had been flushed.
+fn killed(config: TopicConfig, flushed: u64, all: u64) -> SimEnv {
+    let env = SimEnv::new(1);
+    let log = open(&env, false);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    for offset in 0..all {
+        partition.append(&[RecordData::new(&[offset as u8; 400])]).unwrap();
+        if offset + 1 == flushed {
+            partition.flush().unwrap();
+        }
+    }
+    env.crash(Crash::Kill, 1)
+}
+
+/// Where each batch of the first segment begins, and where the last one ends.
+fn places(env: &SimEnv) -> Vec<usize> {
+    let bytes = env.files()[LOG].clone();
+    let mut places = vec![0];
+    while let Ok(header) = BatchHeader::parse(&bytes[places[places.len() - 1]..]) {
+        places.push(places[places.len() - 1] + header.size() as usize);
+    }
+    places
+}
+
+fn change(env: &SimEnv, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = env.files()[path].clone();
+    change(&mut bytes);
+    env.overwrite(path, &bytes).unwrap();
+}
+
+/// The partition's mark is lost, and the manifest's own is not.
+fn lose_the_mark(env: &SimEnv) {
+    change(env, "/data/marks", |bytes| {
+        for slot in bytes.as_chunks_mut().0 {
+            if Mark::decode(slot).is_some() {
+                slot.fill(0);
+            }
+        }
+    });
+}
+
+/// The offsets that can be read, and those that cannot, each stretch with the offset where reading continues.
+fn read(partition: &Partition) -> (Vec<u64>, Vec<(u64, u64)>) {
+    let (mut offsets, mut holes, mut from) = (Vec::new(), Vec::new(), partition.log_start_offset().value());
+    loop {
+        let mut error = None;
+        for batch in partition.read(from) {
+            match batch {
+                Ok(batch) => offsets.extend(batch.iter().map(|record| record.offset.value())),
+                Err(met) => error = Some(met),
+            }
+        }
+        let Some(error) = error else { return (offsets, holes) };
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        let at = offsets.last().map_or(from, |last| last + 1).max(from);
+        let next = error.next_offset().expect("where reading continues").value();
+        assert!(next > at, "{error}");
+        holes.push((at, next));
+        from = next;
+    }
+}
+
+#[test]
+fn a_sound_log_that_was_killed_is_read_whole_and_needs_no_word() {
+    for durability in [Durability::Flushed, Durability::Written] {
+        let env = killed(TopicConfig::default().segment_bytes(1200).durability(durability), 3, 5);
+        let reading = open(&env, true);
+        assert_eq!(read(&partition(&reading)), ((0..5).collect(), vec![]));
+        assert!(reading.recovery_report().partitions.is_empty() && reading.health().is_good());
+    }
+}
+
+#[test]
+fn without_its_mark_a_torn_end_that_nothing_follows_is_no_damage() {
+    for tail in [&[0x55_u8; 200][..], &[0x55; 3]] {
+        let env = killed(TopicConfig::default(), 3, 3);
+        let end = *places(&env).last().unwrap();
+        lose_the_mark(&env);
+        change(&env, LOG, |bytes| bytes[end..end + tail.len()].copy_from_slice(tail));
+        let reading = open(&env, true);
+        assert_eq!(read(&partition(&reading)), (vec![0, 1, 2], vec![]));
+        assert!(reading.health().is_good());
+        let log = open(&env, false);
+        let verdict = &log.recovery_report().partitions[0].verdict;
+        assert!(matches!(verdict, RecoveryVerdict::TornTail { .. }), "{verdict:?}");
+        assert_eq!(partition(&log).append(&[RecordData::new("x")]).unwrap().start, 3);
+        assert_eq!(read(&partition(&log)), (vec![0, 1, 2, 3], vec![]));
+    }
+}
+
+#[test]
+fn without_its_mark_whole_batches_after_a_bad_one_are_read_and_nothing_is_cut() {
+    for bad in 0..3 {
+        let env = killed(TopicConfig::default(), 4, 4);
+        let at = places(&env)[bad] + 80;
+        lose_the_mark(&env);
+        change(&env, LOG, |bytes| bytes[at] ^= 1);
+        let before = env.files()[LOG].clone();
+        let (whole, hole): (Vec<u64>, _) = ((0..4).filter(|n| *n != bad as u64).collect(), bad as u64);
+        for is_read_only in [true, false] {
+            let log = open(&env, is_read_only);
+            assert_eq!(read(&partition(&log)), (whole.clone(), vec![(hole, hole + 1)]), "{is_read_only}");
+            assert!(!log.health().is_good());
+            assert!(is_read_only || partition(&log).append(&[RecordData::new("x")]).is_err());
+        }
+        assert!(env.files()[LOG] == before);
+    }
+}
+
+#[test]
+fn without_its_mark_a_last_segment_that_is_missing_ends_the_log_before_it() {
+    let env = killed(TopicConfig::default().segment_bytes(600), 4, 4);
+    lose_the_mark(&env);
+    env.remove_file(Path::new("/data/t-0/00000000000000000003.log")).unwrap();
+    let log = open(&env, false);
+    let verdict = &log.recovery_report().partitions[0].verdict;
+    assert!(matches!(verdict, RecoveryVerdict::TornTail { .. }), "{verdict:?}");
+    assert_eq!(read(&partition(&log)), (vec![0, 1, 2], vec![]));
+    // With others after it, it was there.
+    let env = killed(TopicConfig::default().segment_bytes(600), 4, 4);
+    lose_the_mark(&env);
+    env.remove_file(Path::new("/data/t-0/00000000000000000002.log")).unwrap();
+    let log = open(&env, false);
+    let verdict = &log.recovery_report().partitions[0].verdict;
+    assert!(matches!(verdict, RecoveryVerdict::Damage { .. }), "{verdict:?}");
+}
+
+#[test]
+fn what_was_written_after_damage_and_never_flushed_is_shown() {
+    let env = killed(TopicConfig::default().durability(Durability::Written), 3, 5);
+    let at = places(&env)[1] + 80;
+    change(&env, LOG, |bytes| bytes[at] ^= 1);
+    let reading = open(&env, true);
+    assert_eq!(partition(&reading).log_end_offset(), 5);
+    assert_eq!(read(&partition(&reading)), (vec![0, 2, 3, 4], vec![(1, 2)]));
+}
+
+#[test]
+fn an_end_that_is_missing_is_an_error_that_says_up_to_where() {
+    let env = killed(TopicConfig::default(), 5, 5);
+    let end = places(&env)[3];
+    change(&env, LOG, |bytes| bytes.truncate(end));
+    let reading = open(&env, true);
+    assert_eq!(read(&partition(&reading)), (vec![0, 1, 2], vec![(3, 5)]));
+    let verdict = &reading.recovery_report().partitions[0].verdict;
+    assert!(matches!(verdict, RecoveryVerdict::Damage { .. }), "{verdict:?}");
+}
+
+#[test]
+fn a_log_that_could_not_be_followed_for_a_while_is_followed_again() {
+    let env = SimEnv::new(1);
+    let log = open(&env, false);
+    let writing = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    writing.append(&[RecordData::new("before")]).unwrap();
+    let reading = open(&env, true);
+    writing.append(&[RecordData::new("after")]).unwrap();
+    env.inject(Fault::new(FaultKind::Io).on(Operation::Read).path("t-0/").forever());
+    let _ = reading.refresh();
+    assert!(partition(&reading).read(0).next().unwrap().is_err());
+    env.clear_faults();
+    reading.refresh().unwrap();
+    assert_eq!(read(&partition(&reading)), (vec![0, 1], vec![]));
+}
