@@ -143,8 +143,8 @@ impl Partition {
             return self.log.refusal().map_or(Ok(end..end), Err);
         }
         self.log.data_dir.do_chores();
-        let env = &self.log.data_dir.env;
-        let mut batch = self.log.encode(records, Compression::None, || env.now())?;
+        let now = self.log.data_dir.env.now();
+        let mut batch = self.log.encode(records, Compression::None, now)?;
         let appended = self.log.append(&mut batch)?;
         recycle(batch);
         self.log.acknowledge(appended.next_offset, appended.must_flush)?;

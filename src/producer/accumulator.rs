@@ -400,7 +400,7 @@ impl Accumulator {
     ) -> Result<Pushed> {
         let context = &self.context;
         let now = context.env().now();
-        let sealed = encode(std::slice::from_ref(data), config, context.settings.compression, || now)?;
+        let sealed = encode(std::slice::from_ref(data), config, context.settings.compression, now)?;
         let (size, max) = (sealed.size(), context.memory.limit());
         let reserved = usize::try_from(size).unwrap_or(usize::MAX);
         if reserved > max {

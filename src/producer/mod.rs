@@ -172,7 +172,7 @@ impl Producer {
         let (context, log) = (accumulator.context(), accumulator.log());
         let now = context.env().now();
         let data = std::slice::from_ref(&record.data);
-        let mut batch = log.encode(data, context.settings.compression, || now)?;
+        let mut batch = log.encode(data, context.settings.compression, now)?;
         let appended = accumulator.send(&mut batch)?;
         let bytes = (batch.size() as usize).saturating_sub(HEADER_LEN);
         recycle(batch);

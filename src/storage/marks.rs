@@ -52,6 +52,11 @@ impl Marks {
         Ok(())
     }
 
+    /// What writes marks into this slot.
+    pub fn writer(&self, slot: u32) -> impl Fn(&Mark) -> Result<()> + '_ {
+        move |mark| self.write(slot, mark)
+    }
+
     /// Writes the manifest's own mark into its slot, without a flush.
     pub fn write_manifest(&self, slot: u32, mark: &ManifestMark) -> Result<()> {
         self.write_slot(slot, &mark.encode())?;

@@ -175,7 +175,7 @@ fn records_not_durable_at_the_subscription_come_after_it() {
     let world = aged();
     let log = world.log(0);
     let mut batch =
-        log.encode(&[RecordData::new("on its way")], Default::default(), || Timestamp::NONE).unwrap();
+        log.encode(&[RecordData::new("on its way")], Default::default(), Timestamp::NONE).unwrap();
     let appended = log.append(&mut batch).unwrap();
     let mut consumer = consumer(&world, AutoOffsetReset::Latest);
     consumer.subscribe(["t"]).unwrap();

@@ -181,7 +181,9 @@ impl Recovery<'_> {
             }
             let stop = self.scan(&mut replay, &segment, len, go_on)?;
             segment.publish(stop.position);
-            self.drop_what_does_not_follow(i, stop.next_offset)?;
+            if self.was_closed {
+                self.drop_what_does_not_follow(i, stop.next_offset)?;
+            }
             if !self.ends_well(&stop, i, &segment, len)? {
                 self.judge(&mut replay, stop, i, &segment, len)?;
                 break;

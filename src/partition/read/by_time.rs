@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(largest(), Some((0, 50)));
         // Appended, and not durable yet.
         let log = partition.log();
-        let mut batch = encode(&[at(90)], &log.config(), Compression::None, || Timestamp::NONE).unwrap();
+        let mut batch = encode(&[at(90)], &log.config(), Compression::None, Timestamp::NONE).unwrap();
         log.append(&mut batch).unwrap();
         assert_eq!(largest(), Some((0, 50)));
         log.flush().unwrap();

@@ -66,7 +66,7 @@ impl Log {
         &self,
         records: &[RecordData<'_>],
         preferred: Compression,
-        now: impl Fn() -> Timestamp,
+        now: Timestamp,
     ) -> Result<SealedBatch> {
         encode(records, &self.config.read(), preferred, now)
     }

@@ -154,13 +154,12 @@ pub fn encode(
     records: &[RecordData<'_>],
     config: &LogConfig,
     preferred: Compression,
-    now: impl Fn() -> Timestamp,
+    now: Timestamp,
 ) -> Result<SealedBatch> {
     let buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
     let mut builder = BatchBuilder::with_buffer(buffer);
-    let time_of_call = now();
     for (index, record) in records.iter().enumerate() {
-        append(&mut builder, record, config, time_of_call).map_err(|e| in_batch(e, index, records.len()))?;
+        append(&mut builder, record, config, now).map_err(|e| in_batch(e, index, records.len()))?;
     }
     let sealed = seal(builder, config, preferred);
     match sealed {
@@ -184,7 +183,7 @@ pub fn which_is_too_large<'a, 'b: 'a>(
         return error;
     }
     let mut refused = records.filter_map(|(index, record)| {
-        let alone = encode(std::slice::from_ref(record), config, preferred, || Timestamp::NONE).err()?;
+        let alone = encode(std::slice::from_ref(record), config, preferred, Timestamp::NONE).err()?;
         Some(in_batch(alone, index, usize::MAX))
     });
     refused.find(|alone| matches!(alone, Error::RecordTooLarge { .. })).unwrap_or(error)

@@ -196,24 +196,25 @@ impl Log {
     /// slot is written where it announces nothing yet.
     pub(in crate::partition) fn announce(&self, end: Offset) -> Result<()> {
         planted!(flush_unannounced => return Ok(()));
-        self.flusher.announce(end, |mark| self.write_slot(mark))
+        self.flusher.announce(end, self.slot())
     }
 
     /// Records in the mark what a flush made durable. Where the slot cannot be written, it claims less than is durable,
     /// which is harmless; the next mark, or the checkpoint that is due now, makes up for it.
     fn note_flushed(&self, work: &Work) {
-        if self.flusher.made_durable(work.end, work.position, |mark| self.write_slot(mark)).is_err() {
+        if self.flusher.made_durable(work.end, work.position, self.slot()).is_err() {
             self.due.checkpoint_now();
         }
     }
 
     /// Changes the mark and writes its slot. The slot itself is flushed with a checkpoint.
     pub(in crate::partition) fn write_mark(&self, change: impl FnOnce(&mut Mark)) -> Result<()> {
-        self.flusher.change_mark(change, |mark| self.write_slot(mark))
+        self.flusher.change_mark(change, self.slot())
     }
 
-    fn write_slot(&self, mark: &Mark) -> Result<()> {
-        self.data_dir.marks.write(self.identity.slot, mark)
+    /// What writes this log's slot among the marks.
+    fn slot(&self) -> impl Fn(&Mark) -> Result<()> + '_ {
+        self.data_dir.marks.writer(self.identity.slot)
     }
 
     /// Returns when no flush is under way.
