@@ -119,7 +119,8 @@ impl Partition {
     /// # Errors
     ///
     /// `InvalidTopic` for internal topics, `RecordTooLarge` when the batch exceeds `max.message.bytes`,
-    /// `InvalidTimestamp` for one record and `InvalidRecord`, with the index, for one of several, `DiskFull`, `Io`,
+    /// `InvalidTimestamp` for one record and `InvalidRecord`, with the index, for one of several,
+    /// `InvalidRecord` for a null key where the topic's policy compacts, `DiskFull`, `Io`,
     /// `Corrupt`, `ReadOnly`, `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the
     /// partition accepts no more appends, no reader sees the batch, and whether it is there after the next opening is
     /// unknown.

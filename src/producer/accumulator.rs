@@ -194,6 +194,7 @@ impl OpenBatch {
 
     #[inline]
     fn push(&mut self, context: &Context, data: &RecordData<'_>) -> Result<Enqueued> {
+        unless_planted!(enqueue_what_has_no_key => self.config.check_key(data.key_bytes())?);
         let timestamp = match data.timestamp {
             Some(timestamp) => {
                 self.config.check_timestamp(timestamp, || context.env().now())?;
@@ -304,6 +305,7 @@ impl Accumulator {
             return None;
         }
         let open = state.open.as_mut().filter(|open| open.has_room(bound_of(data)))?;
+        open.config.check_key(data.key_bytes()).ok()?;
         let timestamp = open.time(&self.context);
         let (index, before) = (open.builder.count(), open.builder.len());
         data.put(&mut open.builder, timestamp).ok()?;

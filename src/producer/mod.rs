@@ -138,7 +138,7 @@ impl Producer {
     /// # Errors
     ///
     /// `UnknownTopic`, `UnknownPartition`, `InvalidTopic` for internal topics, `RecordTooLarge`, `InvalidTimestamp`,
-    /// `DiskFull`, `Io`, `Corrupt`, `ReadOnly`, `Closed`: the record left no trace. `DiskFull` also when records
+    /// `InvalidRecord` for a null key where the topic's policy compacts, `DiskFull`, `Io`, `Corrupt`, `ReadOnly`, `Closed`: the record left no trace. `DiskFull` also when records
     /// enqueued before it find no space: those stay queued.
     ///
     /// `Poisoned` when a flush failed, now or earlier: the partition takes no more records, no reader sees this one,

@@ -77,6 +77,12 @@ promises! {
 
 pub const ELSEWHERE: &[Promise] = &[
     Promise {
+        test: "records_of_a_compacted_topic_have_keys@src/producer/tests/sending.rs",
+        file: "src/producer/mod.rs",
+        says: "InvalidRecord for a null key where the topic's policy compacts",
+        mistakes: &["append_what_has_no_key", "enqueue_what_has_no_key"],
+    },
+    Promise {
         test: "nothing_acknowledged_is_lost_and_nothing_is_invented@tests/crash_campaign/main.rs",
         file: "src/producer/record.rs",
         says: "It exists only for records that were acknowledged",

@@ -56,6 +56,12 @@ impl LogConfig {
         (self.max_message_bytes, "the topic's max.message.bytes")
     }
 
+    /// Whether a record may have this key: what is compacted by key must have one (Kafka's `LogValidator`).
+    #[inline]
+    pub fn check_key(&self, key: Option<&[u8]>) -> Result<()> {
+        if key.is_some() || !self.cleanup_policy.compacts() { Ok(()) } else { Err(without_key()) }
+    }
+
     /// Whether a record may carry `timestamp` (Kafka's `LogValidator`).
     pub fn check_timestamp(&self, timestamp: Timestamp, now: impl FnOnce() -> Timestamp) -> Result<()> {
         if timestamp.as_millis() < -1 {
@@ -98,6 +104,13 @@ impl LogConfig {
             TopicCompression::Codec(codec) => (codec, None),
         }
     }
+}
+
+#[cold]
+fn without_key() -> Error {
+    let reason =
+        "its key is null, and the topic's cleanup.policy compacts, which keeps the newest record of each key";
+    Error::InvalidRecord { index: 0, reason: reason.to_string() }
 }
 
 impl Default for LogConfig {

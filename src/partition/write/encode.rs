@@ -196,6 +196,7 @@ pub fn append(
     config: &LogConfig,
     time_of_call: Timestamp,
 ) -> Result<()> {
+    unless_planted!(append_what_has_no_key => config.check_key(record.key_bytes())?);
     let timestamp = match record.timestamp {
         Some(timestamp) => {
             config.check_timestamp(timestamp, || time_of_call)?;
@@ -224,6 +225,7 @@ pub fn in_batch(error: Error, index: usize, count: usize) -> Error {
         Error::RecordTooLarge { size, max, limit, .. } => {
             Error::RecordTooLarge { size, max, limit, index: Some(index) }
         }
+        Error::InvalidRecord { reason, .. } => Error::InvalidRecord { index, reason },
         other => Error::InvalidRecord { index, reason: other.to_string() },
     }
 }

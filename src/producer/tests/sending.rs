@@ -90,6 +90,40 @@ fn a_batch_that_is_refused_touches_no_partition() {
     assert_eq!([0, 1].map(|p| topic.partition(p).unwrap().log_end_offset()), [Offset::ZERO; 2]);
 }
 
+fn a_record_without_a_key_is_refused_where_keys_are_compacted() {
+    let world = World::new();
+    let topic = world.catalog.create("t", TopicConfig::default()).unwrap();
+    let partition = topic.partition(0).unwrap();
+    let mut config = crate::partition::state::settings::LogConfig::clone(&partition.log().config());
+    config.values.cleanup_policy = crate::config::CleanupPolicy::CompactDelete;
+    partition.log().set_config(config);
+    let producer = world.producer();
+    let (keyed, keyless) = (|| ProducerRecord::new("t", "v").key("k"), || ProducerRecord::new("t", "v"));
+    let named = (ErrorKind::InvalidRecord, Some(2));
+    let many = [keyed(), keyed(), keyless(), keyed()];
+    let data: Vec<_> = many.iter().map(|record| record.data.clone()).collect();
+    assert_eq!(refused(partition.append(&data).unwrap_err()), named);
+    assert_eq!(refused(producer.send_batch(&many).unwrap_err()), named);
+    let first = (ErrorKind::InvalidRecord, Some(0));
+    assert_eq!(refused(partition.append(&data[2..3]).unwrap_err()), first);
+    assert_eq!(refused(producer.send(keyless()).unwrap_err()), first);
+    assert_eq!(refused(producer.enqueue(keyless()).unwrap_err()), first, "the first of its batch");
+    let waits = producer.enqueue(keyed()).unwrap();
+    assert_eq!(refused(producer.enqueue(keyless()).unwrap_err()), first, "beside one that is accepted");
+    producer.enqueue(ProducerRecord::tombstone("t", "k")).unwrap();
+    producer.flush().unwrap();
+    assert_eq!(waits.try_result().unwrap().unwrap().offset, 0);
+    assert_eq!(partition.log_end_offset(), 2, "and nothing of what was refused");
+    let stopped = producer.send_all(many).unwrap_err();
+    assert_eq!((refused(stopped.error), stopped.acknowledged), (named, 2));
+}
+
+#[test]
+fn records_of_a_compacted_topic_have_keys() {
+    let claim = a_record_without_a_key_is_refused_where_keys_are_compacted;
+    crate::planted::hold(claim, &["append_what_has_no_key", "enqueue_what_has_no_key"]);
+}
+
 /// What kind of error it is, and which record it names.
 fn refused(error: Error) -> (ErrorKind, Option<usize>) {
     let index = match &error {
