@@ -234,11 +234,11 @@ impl Streamlog {
         self.inner.maintain()
     }
 
-    /// As [`maintain`](Self::maintain), for about `time`: stops after the step that passes it, and returns whether
-    /// something is left, which the next call continues with. A step is the flush and the checkpoint of one partition, or
-    /// its retention. Each call takes at least one, so that calls with no time at all come around as well.
+    /// As [`maintain`](Self::maintain), for about `time`: stops after the step that exceeds it, and returns whether
+    /// work is left, with which the next call continues. A step is the flush and the checkpoint of one partition, or
+    /// its retention. Each call takes at least one step, so that calls with no time at all get through a round as well.
     ///
-    /// For a program that has no thread to spare and works between other things.
+    /// For a program that has no thread to spare, and does this work between other things.
     ///
     /// ```
     /// # use std::time::Duration;

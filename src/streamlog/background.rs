@@ -1,13 +1,13 @@
 //! The two background threads of a handle, each a loop over its duties in the
-//! [`Schedule`](crate::topic::schedule::Schedule): `streamlog-work` sends what lingers and does the flushes that have a
-//! time, `streamlog-care` takes checkpoints and applies retention. What takes long stands before nothing that is promised
+//! [`Schedule`](crate::topic::schedule::Schedule): `streamlog-work` writes lingering batches and does the flushes that
+//! have a deadline, `streamlog-care` takes checkpoints and applies retention. Long work never delays what is promised
 //! within milliseconds.
 //!
-//! Each is started by the first thing that needs it, and both are joined by closing. Of the handle they hold only what they
-//! work on, so that dropping the last clone of the handle ends them. Work that panics ends alone: the handle's health
-//! reports it, the other work is done, and a second later it is tried again. If the system cannot start a thread, health
-//! reports that too, and later calls that append or poll try again; until one succeeds, the producers' calls send what
-//! lingers, and the rest waits.
+//! Each is started by the first thing that needs it, and both are joined by closing. Of the handle they hold only what
+//! they work on, so that dropping the last clone of the handle ends them. Work that panics ends alone: the handle's
+//! health reports it, the other work is done, and a second later it is tried again. If the system cannot start a
+//! thread, health reports that too, and later calls that append or poll try again; until one succeeds, the producers'
+//! calls write lingering batches, and the rest waits.
 
 use crate::{
     env::{
@@ -53,7 +53,7 @@ pub(super) struct Background {
 struct Thread {
     signal: Arc<Signal>,
     started: AtomicBool,
-    /// Whether the system had none for it when it was needed.
+    /// Whether the system could not start it when it was needed.
     refused: AtomicBool,
     running: Mutex<Option<Box<dyn Running>>>,
     /// Why it could not be started, until it is started or this is reported.
@@ -149,7 +149,7 @@ impl Background {
         self.panicked.lock().take().into_iter().chain(unstarted).chain(troubles).next()
     }
 
-    /// Ends the threads, each of which finishes the step it is in.
+    /// Ends the threads. Each finishes the step that it is in.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.work.signal.notify();
@@ -216,7 +216,7 @@ impl Background {
         }
     }
 
-    /// As part of a call: starts what the system had no thread for.
+    /// As part of a call: starts the threads that the system could not start before.
     fn start_refused(self: &Arc<Self>) {
         for name in TaskName::ALL {
             if self.thread(name).refused.swap(false, Ordering::SeqCst) {

@@ -1,8 +1,8 @@
 //! Background work that a call does: all of it, or as much as fits into a time.
 //!
-//! A round is a list of steps, each of one log, which takes its turn whether it has something to do or not. What a call left
-//! of its round is kept in the handle, and the next call goes on there: calls that have little time each come around too.
-//! Records that linger are no step of a round: every call begins with those that are due.
+//! A round is a list of steps, each of one log, which takes its turn whether it has something to do or not. The steps
+//! that a call leaves are kept in the handle, and the next call continues there, so that short calls complete a round
+//! too. Lingering records are not a step of a round: every call begins with those that are due.
 
 use super::Inner;
 use crate::{
@@ -41,7 +41,7 @@ impl Inner {
         result
     }
 
-    /// The next steps of a round, until `time` is over; says whether some are left.
+    /// The next steps of a round, until `time` is over; returns whether some are left.
     pub(super) fn maintain_for(&self, time: Duration) -> Result<bool> {
         let env = &self.catalog.data_dir().env;
         let deadline = env.monotonic().saturating_add(time);

@@ -72,7 +72,7 @@ struct Inner {
     sender: Arc<Sender>,
     offsets: Arc<OffsetStore>,
     background: Arc<background::Background>,
-    /// What a call that had no more time left of its maintenance.
+    /// The rest of a maintenance round, if a call had no time for it.
     round: maintain::Round,
     closed: AtomicBool,
     /// The directory, if it is removed with the log.

@@ -1,4 +1,4 @@
-//! What retention would do with a topic, for people who ask why a record is still there, or how long it will be.
+//! What retention would do with a topic, to answer why a record is still there, or how long it will stay.
 
 use super::Streamlog;
 use crate::{
@@ -75,7 +75,7 @@ impl Streamlog {
     ///
     /// # Errors
     ///
-    /// `UnknownTopic`, and `Io` where the time of a file is asked for and cannot be had.
+    /// `UnknownTopic`, and `Io` if the time of a file is needed and cannot be read.
     pub fn explain_retention(&self, topic: &str) -> Result<TopicRetention> {
         self.inner.check_open()?;
         self.follow()?;

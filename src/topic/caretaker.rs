@@ -43,7 +43,7 @@ pub struct Attended {
 
 /// See the head of the file.
 pub trait Caretaker: Send + Sync {
-    /// Does what of `duty` is due at `now` on the monotonic clock.
+    /// Does the work of `duty` that is due at `now` on the monotonic clock.
     fn attend(self: Arc<Self>, duty: Duty, now: Duration) -> Attended;
 
     /// The log that was written, and how far it must be durable for the work to count.

@@ -1,6 +1,6 @@
 //! What is done in the background, and which of the two tasks does it.
 
-/// A background task. There are two, so that what takes long never stands before a record that waits for an acknowledgement.
+/// A background task. There are two, so that long work never delays a record that waits for an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskName {
     /// What is promised within milliseconds.
@@ -37,7 +37,7 @@ pub enum Duty {
     Batches,
     /// Flushes that a log's settings ask for. Without a task, `maintain` does the work.
     Flushes,
-    /// Checkpoints, and what a roll left to them. Without a task, `maintain` does the work.
+    /// Checkpoints, and the work that a roll left to them. Without a task, `maintain` does the work.
     Checkpoints,
     /// The removal of segments by age or size. Without a task, calls do the work now and then.
     Retention,

@@ -129,7 +129,7 @@ impl Schedule {
         self.by_calls.store(by_calls, Ordering::SeqCst);
     }
 
-    /// Whether calls send lingering batches.
+    /// Whether calls write lingering batches.
     #[inline]
     pub fn is_by_calls(&self) -> bool {
         self.by_calls.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! The two background tasks: what takes long in one does not stand before what the other has promised.
+//! The two background tasks: long work of one does not delay what the other has promised.
 
 use crate::{
     Durability, ProducerRecord, RecordData, Streamlog, TopicConfig,
@@ -56,7 +56,7 @@ impl Halting {
         state.waiting -= 1;
     }
 
-    /// Returns when a step waits.
+    /// Returns when a step has begun to wait.
     fn wait_for_halt(&self) {
         let mut state = self.state.lock();
         while state.waiting == 0 {
@@ -65,14 +65,14 @@ impl Halting {
         }
     }
 
-    /// Lets all go on.
+    /// Lets all steps continue.
     fn open_up(&self) {
         self.state.lock().is_open = true;
         self.changed.notify_all();
     }
 }
 
-/// A claim that fails lets all go on, too: a log that closes waits for its tasks.
+/// A claim that fails also lets all steps continue: a log that closes waits for its tasks.
 struct Ends(Arc<Halting>);
 
 impl Drop for Ends {
