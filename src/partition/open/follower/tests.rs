@@ -164,8 +164,97 @@ fn an_end_that_is_missing_is_an_error_that_says_up_to_where() {
     change(&env, LOG, |bytes| bytes.truncate(end));
     let reading = open(&env, true);
     assert_eq!(read(&partition(&reading)), (vec![0, 1, 2], vec![(3, 5)]));
-    let verdict = &reading.recovery_report().partitions[0].verdict;
-    assert!(matches!(verdict, RecoveryVerdict::Damage { .. }), "{verdict:?}");
+    for log in [reading, open(&env, false)] {
+        let verdict = &log.recovery_report().partitions[0].verdict;
+        assert!(matches!(verdict, RecoveryVerdict::Damage { .. }), "{verdict:?}");
+        assert_eq!(read(&partition(&log)), (vec![0, 1, 2], vec![(3, 5)]));
+    }
+}
+
+#[test]
+fn a_batch_after_damage_is_believed_where_the_mark_knows_its_place() {
+    let env = killed(TopicConfig::default(), 3, 3);
+    let places = places(&env);
+    // Not even a header is left that would lead to it.
+    change(&env, LOG, |bytes| bytes[places[1]..places[2]].fill(0x55));
+    for is_read_only in [true, false] {
+        let log = open(&env, is_read_only);
+        assert_eq!(read(&partition(&log)), (vec![0, 2], vec![(1, 2)]), "{is_read_only}");
+    }
+}
+
+fn segment(base: u64) -> String {
+    format!("/data/t-0/{base:020}.log")
+}
+
+#[test]
+fn a_cut_counts_the_bytes_of_all_segments_that_go() {
+    let config = TopicConfig::default().segment_bytes(600).durability(Durability::Written);
+    let env = killed(config, 1, 4);
+    change(&env, &segment(1), |bytes| bytes[80] ^= 1);
+    let files = env.files();
+    let lengths: usize = (1..4).map(|base| files[&segment(base)].len()).sum();
+    let log = open(&env, false);
+    let verdict = &log.recovery_report().partitions[0].verdict;
+    let RecoveryVerdict::TornTail { dropped_bytes, position: 0, .. } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(*dropped_bytes, lengths as u64);
+    assert_eq!(read(&partition(&log)), (vec![0], vec![]));
+}
+
+#[test]
+fn a_cut_in_the_last_segment_is_nothing_that_the_manifest_must_know() {
+    let env = killed(TopicConfig::default().segment_bytes(1200).durability(Durability::Written), 3, 5);
+    let at = env.files()[&segment(4)].len();
+    change(&env, &segment(4), |bytes| bytes[80] ^= 1);
+    let manifest = env.files()["/data/manifest"].clone();
+    let log = open(&env, false);
+    let verdict = &log.recovery_report().partitions[0].verdict;
+    assert!(matches!(verdict, RecoveryVerdict::TornTail { .. }), "{verdict:?}");
+    assert!(env.files()[&segment(4)].len() < at && env.files()["/data/manifest"] == manifest);
+    assert_eq!(partition(&log).append(&[RecordData::new("x")]).unwrap().start, 4);
+}
+
+#[test]
+fn a_last_segment_that_is_missing_after_damage_and_was_never_durable_is_not_missed() {
+    let env = killed(TopicConfig::default().segment_bytes(600).durability(Durability::Written), 3, 4);
+    change(&env, &segment(1), |bytes| bytes[80] ^= 1);
+    env.remove_file(Path::new(&segment(3))).unwrap();
+    let log = open(&env, false);
+    assert_eq!(read(&partition(&log)), (vec![0, 2], vec![(1, 2)]));
+    assert_eq!((partition(&log).segment_count(), partition(&log).log_end_offset().value()), (3, 3));
+}
+
+#[test]
+fn what_another_writer_left_at_the_end_of_a_log_that_was_killed_goes_aside() {
+    let env = killed(TopicConfig::default(), 3, 3);
+    let places = places(&env);
+    let mut foreign = env.files()[LOG][places[2]..places[3]].to_vec();
+    // Its offset and its leader epoch, which no checksum covers.
+    foreign[..8].copy_from_slice(&3_u64.to_be_bytes());
+    foreign[12..16].copy_from_slice(&7_i32.to_be_bytes());
+    change(&env, LOG, |bytes| bytes[places[3]..places[3] + foreign.len()].copy_from_slice(&foreign));
+    let log = open(&env, false);
+    let put_aside = &log.recovery_report().partitions[0].put_aside;
+    assert_eq!(put_aside.len(), 1);
+    assert!(env.files()[put_aside[0].to_str().unwrap()].starts_with(&foreign));
+    assert_eq!(read(&partition(&log)), (vec![0, 1, 2], vec![]));
+}
+
+#[test]
+fn a_directory_named_like_a_segment_that_was_removed_is_no_failure() {
+    let env = SimEnv::new(1);
+    let log = open(&env, false);
+    let config = TopicConfig::default().segment_bytes(600);
+    let writing = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    for _ in 0..4 {
+        writing.append(&[RecordData::new(&[7; 400])]).unwrap();
+    }
+    log.delete_records("t", 0, 2).unwrap();
+    let env = env.crash(Crash::Kill, 1);
+    env.create_dir(Path::new(LOG)).unwrap();
+    let log = open(&env, false);
+    assert_eq!(log.recovery_report().partitions[0].put_aside.len(), 1);
+    assert_eq!(read(&partition(&log)), (vec![2, 3], vec![]));
 }
 
 #[test]

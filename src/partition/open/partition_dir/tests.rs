@@ -276,6 +276,15 @@ fn put_epochs(epochs: &[i32], checkpoint: &str) -> PartitionDir {
 }
 
 #[test]
+fn a_batch_says_its_leader_epoch_and_lends_its_bytes() {
+    let dir = put_epochs(&[0, 3, 3], "");
+    let batches: Vec<_> = dir.read(0).map(Result::unwrap).collect();
+    assert_eq!(batches.iter().map(|batch| batch.leader_epoch()).collect::<Vec<_>>(), [0, 3, 3]);
+    let record = batches[1].iter().next().unwrap();
+    assert_eq!(batches[1].slice_of(record.value.unwrap()), &b"1"[..]);
+}
+
+#[test]
 fn a_leader_epoch_that_its_neighbours_contradict_is_damage() {
     for place in 0..5 {
         for (all, wrong) in [(0, 1), (0, i32::MIN), (4, 6), (4, 0), (4, -3)] {
