@@ -1,5 +1,5 @@
-//! A producer whose buffer is full: `try_enqueue` hands the record back, `enqueue` waits, and every delivery says where
-//! its record went.
+//! A producer with a full buffer: `try_enqueue` hands the record back, `enqueue` waits, and every delivery says where its
+//! record went.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use streamlog::{Durability, ProducerRecord, Result, Streamlog, TopicConfig};
 use support::{Scratch, no_arguments, say};
 
-const ABOUT: &str = "A producer whose buffer is full: try_enqueue hands the record back, enqueue waits, and every delivery says where its record went.";
+const ABOUT: &str = "A producer with a full buffer: try_enqueue hands the record back, enqueue waits, and every delivery says where its record went.";
 
 fn main() -> Result<()> {
     no_arguments(ABOUT);
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         match producer.try_enqueue(ProducerRecord::new("frames", &frame)) {
             Ok(delivery) => deliveries.push(delivery),
             Err(refused) => {
-                // The record is ours again: drop it, keep it elsewhere, or wait for room as here.
+                // The record is ours again: drop it, keep it elsewhere, or wait for room, as here.
                 handed_back += 1;
                 deliveries.push(producer.enqueue(refused.into_record())?);
             }
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
         expected += 1;
     }
     say!("{expected} frames of 1 KiB went through a buffer of 64 KiB");
-    say!("the buffer was full {handed_back} times; each time the record was handed back and waited for room");
+    say!("the buffer was full {handed_back} times; each time the record came back and then waited for room");
     assert_eq!(log.topic("frames")?.partition(0)?.high_watermark(), 2_000);
     log.close()?;
     Ok(())

@@ -1,5 +1,5 @@
-//! A process is killed in the middle of producing, three times; each next life finds everything that was acknowledged,
-//! nothing twice, and goes on.
+//! A producing process is killed three times. Each time the next one finds every acknowledged record, none twice, and
+//! continues.
 //!
 //! The example starts itself as the process that is killed.
 
@@ -13,7 +13,7 @@ use std::{
 use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig};
 use support::{Scratch, no_arguments, say};
 
-const ABOUT: &str = "A process is killed in the middle of producing, three times; each next life finds everything that was acknowledged, nothing twice, and goes on.";
+const ABOUT: &str = "A producing process is killed three times. Each time the next one finds every acknowledged record, none twice, and continues.";
 
 fn main() -> Result<()> {
     let mut args = std::env::args_os().skip(1);
@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     let mut acknowledged = 0;
     for life in 1..=3 {
         acknowledged = kill_in_the_middle(dir.path(), acknowledged + 300);
-        say!("life {life}: killed after it had been told of {acknowledged} records");
+        say!("process {life}: killed after {acknowledged} acknowledged records");
         let log = Streamlog::open(dir.path())?;
         for found in &log.recovery_report().partitions {
             say!("  recovery read {} bytes of {}: {:?}", found.bytes_read, found.partition, found.verdict);
@@ -41,15 +41,15 @@ fn main() -> Result<()> {
             }
         }
         assert!(next >= acknowledged, "nothing acknowledged is missing");
-        say!("  {next} records are there: everything acknowledged, and what was on its way");
+        say!("  {next} records are there: every acknowledged one, and those in flight");
         acknowledged = next;
         log.close()?;
     }
-    say!("three crashes, nothing lost, nothing twice");
+    say!("three kills, nothing lost, nothing twice");
     Ok(())
 }
 
-/// Appends numbers, going on where the log ends, and says so after each acknowledgement. Never ends by itself.
+/// Appends numbers, continuing where the log ends, and prints each one that was acknowledged. Never ends by itself.
 fn produce(dir: &Path) -> Result<()> {
     let log = Streamlog::open(dir)?;
     let topic = log.topic_or_create("events", TopicConfig::default())?;
@@ -58,14 +58,14 @@ fn produce(dir: &Path) -> Result<()> {
     loop {
         producer.send(ProducerRecord::new("events", &next.to_be_bytes()))?;
         next += 1;
-        // Nobody listens any more: the example that started this process was ended.
+        // The parent process has ended.
         if writeln!(std::io::stdout(), "{next}").is_err() {
             return Ok(());
         }
     }
 }
 
-/// Runs `produce` in a process of its own, kills it once it has said `at_least`, and returns the last thing it said.
+/// Runs `produce` in a process of its own, kills it once it has printed `at_least`, and returns the last number it printed.
 fn kill_in_the_middle(dir: &Path, at_least: u64) -> u64 {
     let this = std::env::current_exe().expect("the example knows its own file");
     let mut child = Command::new(this)

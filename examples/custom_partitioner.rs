@@ -1,5 +1,4 @@
-//! One's own way from a record to its partition: large customers get a partition for themselves, everybody else shares
-//! the rest by key.
+//! Choosing partitions by your own rule: a large customer gets a partition of its own, all others share the rest by key.
 
 mod support;
 
@@ -10,7 +9,7 @@ use streamlog::{
 };
 use support::{no_arguments, say};
 
-const ABOUT: &str = "One's own way from a record to its partition: large customers get a partition for themselves, everybody else shares the rest by key.";
+const ABOUT: &str = "Choosing partitions by your own rule: a large customer gets a partition of its own, all others share the rest by key.";
 
 struct LargeCustomersFirst;
 
@@ -33,7 +32,7 @@ fn main() -> Result<()> {
         let customer = if i % 2 == 0 { "acme".to_string() } else { format!("customer-{}", i % 37) };
         producer.enqueue(ProducerRecord::new("invoices", format!("invoice {i}")).key(&customer))?;
     }
-    // A record can always name its partition itself.
+    // A record can always name its own partition.
     let placed = producer.send(ProducerRecord::new("invoices", "by hand").key("acme").partition(3))?;
     assert_eq!(placed.partition(), 3);
     producer.flush()?;
@@ -58,6 +57,6 @@ fn main() -> Result<()> {
         seen.iter().filter(|(p, _)| **p != 0).flat_map(|(_, k)| k).filter(|k| *k == "acme").count(),
         1
     );
-    say!("acme has partition 0 to itself, but for the one record that named its partition");
+    say!("acme has partition 0 to itself; only the record that named its partition is elsewhere");
     Ok(())
 }

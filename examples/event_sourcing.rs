@@ -1,5 +1,5 @@
-//! Embedded event sourcing: the log is the truth, the state is what replaying it gives. A shop's stock is kept as
-//! events; the state is rebuilt after a restart, and as of any earlier offset.
+//! Embedded event sourcing: the log is the truth, and replaying it gives the state. A shop keeps its stock as events, and
+//! rebuilds the state after a restart and as of any earlier offset.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use streamlog::{Offset, Partition, ProducerRecord, Result, Streamlog, TopicConfig};
 use support::{Scratch, no_arguments, say};
 
-const ABOUT: &str = "Embedded event sourcing: the log is the truth, the state is what replaying it gives. A shop's stock is kept as events; the state is rebuilt after a restart, and as of any earlier offset.";
+const ABOUT: &str = "Embedded event sourcing: the log is the truth, and replaying it gives the state. A shop keeps its stock as events, and rebuilds the state after a restart and as of any earlier offset.";
 
 type Stock = BTreeMap<String, i64>;
 
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
             ("washer", -2),
         ];
         for (i, (item, change)) in events.into_iter().enumerate() {
-            // First the event, durable; then the state. A crash in between loses nothing.
+            // First the event, durably; then the state. A crash in between loses nothing.
             producer.send(ProducerRecord::new("stock", change.to_string()).key(item))?;
             apply(&mut live, item, change);
             if i == 4 {

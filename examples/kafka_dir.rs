@@ -1,9 +1,9 @@
-//! Prints a partition's directory, ours or a Kafka broker's, as lines of JSON.
+//! Prints a partition directory, ours or a Kafka broker's, as lines of JSON.
 //!
 //!     cargo run --release --example kafka_dir -- PARTITION_DIR [--read-committed]
 //!
 //! The first line says where the log begins and ends; each further line is a record, with key, value and the values of
-//! headers in base64. Nothing in the directory changes. A torn end and damage are told on standard error.
+//! headers in base64. Nothing in the directory changes. A torn tail and damage are reported on standard error.
 
 use std::{
     env,
@@ -18,13 +18,13 @@ usage: kafka_dir PARTITION_DIR [--read-committed]
 
 Prints a partition's directory, ours or a Kafka broker's, as lines of JSON. The first line says where the log begins
 and ends; each further line is a record. Keys, values and the values of headers are in base64, null where there are
-none. Nothing in the directory is changed. A torn end and damage are reported on standard error.
+none. Nothing in the directory is changed. A torn tail and damage are reported on standard error.
 
   --read-committed   leaves out records of transactions that were aborted or are still open";
 
 fn main() -> ExitCode {
     if env::args_os().any(|argument| argument == "--help" || argument == "-h") {
-        // A reader of the help may have seen enough of it, too.
+        // The reader of the help may have closed the pipe.
         writeln!(io::stdout(), "{USAGE}").ok();
         return ExitCode::SUCCESS;
     }
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         }
     };
     match print(&path, isolation) {
-        // Whoever reads our output has seen enough.
+        // The reader of the output has closed the pipe.
         Err(Failure::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("kafka_dir: {failure}");
@@ -60,14 +60,14 @@ fn arguments() -> Result<(std::ffi::OsString, IsolationLevel), String> {
             path = Some(argument);
         }
     }
-    Ok((path.ok_or("no directory was named")?, isolation))
+    Ok((path.ok_or("no directory given")?, isolation))
 }
 
 fn print(path: &std::ffi::OsStr, isolation: IsolationLevel) -> Result<(), Failure> {
     let dir = PartitionDir::open_read_only(path)?;
     if let Some(torn) = &dir.report().torn_end {
         let (file, position) = (torn.path.display(), torn.position);
-        eprintln!("kafka_dir: torn end in {file} at byte {position}: {}", torn.reason);
+        eprintln!("kafka_dir: torn tail in {file} at byte {position}: {}", torn.reason);
     }
     let damage = &dir.report().damage;
     for hole in damage {
@@ -85,7 +85,7 @@ fn print(path: &std::ffi::OsStr, isolation: IsolationLevel) -> Result<(), Failur
     )?;
     let mut from = dir.log_start_offset();
     while let Err(failure) = print_from(&dir, &mut from, isolation, &mut out) {
-        // What lies behind damage is worth printing.
+        // Continue past damage.
         let behind = match &failure {
             Failure::Log(error) => error.next_offset().filter(|next| *next > from),
             _ => None,
@@ -96,7 +96,7 @@ fn print(path: &std::ffi::OsStr, isolation: IsolationLevel) -> Result<(), Failur
     if damage.is_empty() { Ok(()) } else { Err(Failure::Damage(damage.len())) }
 }
 
-/// Prints what can be read from `from` on, and leaves it where that ended.
+/// Prints the records from `from` on, and moves `from` to where that ended.
 fn print_from(
     dir: &PartitionDir,
     from: &mut streamlog::Offset,
@@ -191,7 +191,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Log(error) => error.fmt(f),
-            Failure::Damage(places) => write!(f, "the output lacks what was damaged in {places} places"),
+            Failure::Damage(places) => write!(f, "the output lacks damaged records in {places} places"),
             Failure::Output(error) => write!(f, "could not write the output: {error}"),
         }
     }

@@ -1,6 +1,5 @@
-//! Order per key: a key always goes to the same partition, and a partition keeps its order. Eight threads move a
-//! thousand accounts through their states; each account's history comes back in order although nothing orders the
-//! accounts among each other.
+//! Order per key: a key always goes to the same partition, and a partition keeps its order. Eight threads move a thousand
+//! accounts through their states; each account's history comes back in order, with no order between accounts.
 
 mod support;
 
@@ -8,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig, clients::partition_for_key};
 use support::{no_arguments, say};
 
-const ABOUT: &str = "Order per key: a key always goes to the same partition, and a partition keeps its order. Eight threads move a thousand accounts through their states; each account's history comes back in order although nothing orders the accounts among each other.";
+const ABOUT: &str = "Order per key: a key always goes to the same partition, and a partition keeps its order. Eight threads move a thousand accounts through their states; each account's history comes back in order, with no order between accounts.";
 
 const THREADS: u64 = 8;
 const ACCOUNTS: u64 = 1_000;
@@ -61,6 +60,6 @@ fn main() -> Result<()> {
     for (partition, records) in per_partition.iter().enumerate() {
         say!("  partition {partition}: {records:6} records");
     }
-    say!("every key was in one partition, and in order");
+    say!("every key stayed in one partition, in order");
     Ok(())
 }

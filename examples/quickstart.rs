@@ -1,5 +1,5 @@
-//! The main job, from nothing: open a directory, create a topic, produce keyed records, consume them in order, commit,
-//! close, open again and go on.
+//! The main job, from scratch: open a directory, create a topic, produce keyed records, consume them in order, commit,
+//! close, reopen and continue.
 //!
 //! ```sh
 //! cargo run --release --example quickstart
@@ -11,7 +11,7 @@ use std::time::Duration;
 use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig};
 use support::{Scratch, no_arguments, say};
 
-const ABOUT: &str = "The main job, from nothing: open a directory, create a topic, produce keyed records, consume them in order, commit, close, open again and go on.";
+const ABOUT: &str = "The main job, from scratch: open a directory, create a topic, produce keyed records, consume them in order, commit, close, reopen and continue.";
 
 fn main() -> Result<()> {
     no_arguments(ABOUT);
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     let log = Streamlog::open(dir.path())?;
     log.create_topic("orders", TopicConfig::default().partitions(3))?;
     say!(
-        "created the topic 'orders' with 3 partitions; by default what is acknowledged survives a power cut\n"
+        "created the topic 'orders' with 3 partitions; acknowledged records survive a power cut by default\n"
     );
 
     let producer = log.producer()?;
@@ -50,7 +50,7 @@ fn main() -> Result<()> {
     producer.close()?;
     consumer.close()?;
     log.close()?;
-    say!("\ncommitted and closed; opening again");
+    say!("\ncommitted and closed; reopening");
 
     let log = Streamlog::open(dir.path())?;
     log.producer()?.send(ProducerRecord::new("orders", "a difference engine").key("ada"))?;
@@ -58,7 +58,7 @@ fn main() -> Result<()> {
     consumer.subscribe(["orders"])?;
     let records = consumer.poll(Duration::from_secs(1))?;
     for record in &records {
-        say!("  the group goes on where it was: {} -> {}", text(record.key), text(record.value));
+        say!("  the group continues where it was: {} -> {}", text(record.key), text(record.value));
         assert_eq!(text(record.value), "a difference engine");
     }
     assert_eq!(records.len(), 1);

@@ -1,5 +1,5 @@
-//! A second process watches a live log: it opens the directory read-only, follows the writer, sees only what is durable,
-//! and changes nothing.
+//! A second process follows a live log: it opens the directory read-only, keeps up with the writer, sees only durable
+//! records, and changes nothing.
 //!
 //! The example starts itself as the second process.
 
@@ -14,7 +14,7 @@ use std::{
 use streamlog::{Error, Producer, ProducerRecord, Result, Streamlog, TopicConfig};
 use support::{Scratch, no_arguments, say};
 
-const ABOUT: &str = "A second process watches a live log: it opens the directory read-only, follows the writer, sees only what is durable, and changes nothing.";
+const ABOUT: &str = "A second process follows a live log: it opens the directory read-only, keeps up with the writer, sees only durable records, and changes nothing.";
 
 const RECORDS: u64 = 1_000;
 
@@ -31,14 +31,14 @@ fn main() -> Result<()> {
     log.create_topic("metrics", TopicConfig::default().partitions(2).segment_bytes(16 << 10))?;
     // A second writer is refused while this one lives.
     match Streamlog::open(dir.path()) {
-        Err(error @ Error::AlreadyOpen { .. }) => say!("a second writer is told: {error}"),
+        Err(error @ Error::AlreadyOpen { .. }) => say!("a second writer gets: {error}"),
         other => panic!("two writers: {other:?}"),
     }
     let producer = log.producer()?;
     let this = std::env::current_exe().expect("the example knows its own file");
     let observer = Command::new(this).arg("observe").arg(dir.path()).stdout(Stdio::piped()).spawn();
     let observer = observer.expect("the example starts itself");
-    // From here on nothing returns before the observer was waited for.
+    // From here on nothing returns before the observer has ended.
     let produced = produce(&producer);
     let output = observer.wait_with_output().expect("the observer ends");
     produced?;

@@ -1,4 +1,4 @@
-//! Tailing: a thread sleeps in `poll` until somebody appends, and is woken to stop. It never spins.
+//! Tailing: a thread sleeps in `poll` until records arrive, and is woken to stop. It never spins.
 
 mod support;
 
@@ -10,7 +10,7 @@ use streamlog::{Durability, Error, ProducerRecord, Result, Streamlog, TopicConfi
 use support::{no_arguments, say};
 
 const ABOUT: &str =
-    "Tailing: a thread sleeps in poll until somebody appends, and is woken to stop. It never spins.";
+    "Tailing: a thread sleeps in poll until records arrive, and is woken to stop. It never spins.";
 
 const RECORDS: u32 = 200;
 
@@ -56,12 +56,12 @@ fn main() -> Result<()> {
     let seen = tail.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     assert_eq!(seen, RECORDS);
     hops.sort();
-    say!("{seen} records reached a consumer that sleeps between them");
+    say!("{seen} records reached a consumer that slept between them");
     say!(
-        "from before `send` to after `poll`: median {:?}, slowest {:?}",
+        "from the call of `send` to the return of `poll`: median {:?}, slowest {:?}",
         hops[hops.len() / 2],
         hops[hops.len() - 1]
     );
-    say!("then it was woken by its handle and ended");
+    say!("then its wake-up handle woke it, and it ended");
     Ok(())
 }

@@ -3,16 +3,16 @@
 //! ```sh
 //! cargo run --release --example ingest -- [OPTIONS] FILE...     (`-` is standard input)
 //!
-//!   --dir DIR                       where the log lives; kept, and gone on with by the next run (default: a temporary one)
+//!   --dir DIR                       where the log lives; kept, and continued by the next run (default: a temporary one)
 //!   --topic NAME                    default: lines
 //!   --partitions N                  default: 4
 //!   --durability flushed|written    default: flushed
-//!   --key PATTERN                   a regular expression; what it matches (its first group, if it has one) is the key
+//!   --key PATTERN                   a regular expression; its match (the first group, if it has one) is the key
 //! ```
 //!
-//! A run that was killed is gone on with by running it again over the same files. Each record carries its source and
-//! line number, and each partition is a prefix of what was sent to it; so what is missing is, per partition, exactly
-//! the lines behind the last one that is there. Nothing is lost, nothing comes twice.
+//! To continue a killed run, run it again over the same files. Each record carries its source and line number, and each
+//! partition is a prefix of what was sent to it, so the missing lines are, per partition, exactly those after the last one
+//! that is there. Nothing is lost, nothing comes twice.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -35,7 +35,7 @@ use support::{Scratch, say};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What looks like a subject in most logs: a block, an address with its port cut off, a user, a session.
+/// A likely subject of a line in most logs: a block, an address without its port, a user, a session.
 const DEFAULT_KEY: &str = r"blk_-?\d+|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|user \w+|sessionid:0x[0-9a-f]+";
 
 struct Options {
@@ -52,9 +52,9 @@ usage: ingest [OPTIONS] FILE...   (`-` is standard input)
 
   --dir DIR                      where the log lives; kept, and continued by the next run (default: a temporary one)
   --topic NAME                   default: lines
-  --partitions N                 of a topic that is made; an existing one must have as many (default: 4)
+  --partitions N                 of a new topic; an existing one must have as many (default: 4)
   --durability flushed|written   what an acknowledged line survives: a power cut, or the process (default: flushed)
-  --key PATTERN                  a regular expression; what it matches (its first group, if it has one) is the key";
+  --key PATTERN                  a regular expression; its match (the first group, if it has one) is the key";
 
 fn main() -> ExitCode {
     if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
@@ -121,7 +121,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, Failure> {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    // Gone at the end, however it ends.
+    // Removed at the end, after an error too.
     let temporary = Scratch::new("ingest");
     let dir = options.dir.as_deref().unwrap_or(temporary.path());
     let log = Streamlog::open(dir)?;
@@ -135,7 +135,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let topic = log.topic_or_create(&options.topic, config)?;
     let there = Arrived::count(&topic)?;
     if there.records > 0 {
-        say!("going on: {} records are there already", there.records);
+        say!("continuing: {} records are there already", there.records);
     }
     ingest_and_consume(&log, &topic, options, there)?;
     log.close()?;
@@ -146,11 +146,11 @@ fn report_recovery(log: &Streamlog) {
     let report = log.recovery_report();
     if !report.was_clean {
         let bytes: u64 = report.partitions.iter().map(|p| p.bytes_read).sum();
-        say!("the last run did not close its log; {bytes} bytes were looked at in {:?}", report.elapsed);
+        say!("the last run did not close its log; recovery read {bytes} bytes in {:?}", report.elapsed);
     }
 }
 
-/// The lines that are in the log already: per source and partition, the number of the last one.
+/// The lines already in the log: per source and partition, the number of the last one.
 #[derive(Default)]
 struct Arrived {
     last: HashMap<(String, u32), u64>,
@@ -279,7 +279,7 @@ fn ingest_lines(
         let value = value.strip_suffix(b"\r").unwrap_or(value);
         let text = String::from_utf8_lossy(value);
         let key = options.key.captures(&text).and_then(|c| c.get(1).or(c.get(0))).map(|m| m.as_str());
-        // A line without a key goes where its number says, so that it goes there again after a crash.
+        // The number of a line without a key chooses its partition, so that it is the same after a crash.
         let partition = match key {
             Some(key) => partition_for_key(key.as_bytes(), partitions),
             None => u32::try_from(number % u64::from(partitions))?,

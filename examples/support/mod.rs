@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// As `println!`, but a reader that has seen enough, such as `head -1`, is no reason to fail.
+/// As `println!`, but a closed pipe, as with `head -1`, is not a failure.
 macro_rules! say {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
@@ -13,11 +13,11 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// A directory that is gone when the example ends, also when an error ends it.
+/// A directory that is removed when the example ends, by an error too.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// One named after the example and its process. It is made by whoever opens a log in it.
+    /// One named after the example and its process. Opening a log creates it.
     pub fn new(name: &str) -> Scratch {
         let dir = std::env::temp_dir().join(format!("streamlog-{name}-{}", std::process::id()));
         std::fs::remove_dir_all(&dir).ok();
@@ -36,7 +36,7 @@ impl Drop for Scratch {
     }
 }
 
-/// For an example without arguments: answers `--help`, and refuses everything else.
+/// For an example without arguments: answers `--help`, and refuses anything else.
 pub fn no_arguments(about: &str) {
     let Some(argument) = std::env::args_os().nth(1) else { return };
     if argument == "--help" || argument == "-h" {
