@@ -5,15 +5,14 @@
 //! * An append is in the file wholly or not at all, and in the state of this handle after it is in the file; after it
 //!   is durable, where that was asked for.
 //! * The first append of a handle goes into a new file (`manifest.tmp`, flushed, renamed, directory flushed) together
-//!   with the state so far. So nobody builds on what a process before left unflushed, or torn, or in a cache that lies
+//!   with the state so far. So nothing builds on what an earlier process left unflushed, or torn, or in a cache that lies
 //!   after a failed flush; and opening alone writes nothing. The one exception is a full medium, where the old file is
 //!   used: freeing space must not need space.
-//! * Behind the appends the file has a reserve: allocated space, all zeros. Appends that make room may use it up; all
+//! * After the appends the file has a reserve: allocated space, all zeros. Appends that make room may use it up; all
 //!   others leave it whole, and are refused where the medium is too full for that.
 //! * A file that is mostly history gives way to a new one in the same manner. Each file has its own epoch, which is how
 //!   an observer notices.
-//! * The marks say how much of which file is durable, so that a file that was cut short, or put back from an earlier day,
-//!   is none to go on from.
+//! * The marks say how much of which file is durable, so that a file that was cut short, or is out of date, is refused.
 //! * After a failed flush, or a failed write that could not be taken back, nothing is written any more.
 
 mod end;
@@ -21,21 +20,25 @@ mod partition;
 mod reading;
 mod segments;
 mod state;
+mod writing;
 
 pub use partition::{PartitionId, PartitionState};
 pub use segments::SegmentEntry;
-pub use state::{ManifestState, OwnMark, TopicState};
+pub use state::{ManifestState, TopicState};
 
-use crate::codec::manifest::{self as codec, Entry, HEADER_BYTES, MARK_BYTES, PAYLOAD_MAX};
-use crate::env::sync::Mutex;
-use crate::env::{Env, File, Open, write_all_at};
-use crate::error::{Error, Result};
-use crate::storage::access::Access;
-use crate::storage::apart::{remove_if_there, sync_dir};
-use crate::storage::marks::Marks;
-use crate::types::TopicId;
-use std::path::{Path, PathBuf};
-use std::{collections::HashSet, io, sync::Arc};
+use crate::{
+    codec::manifest::{self as codec, Entry, PAYLOAD_MAX},
+    env::{Env, File, sync::Mutex},
+    error::{Error, Result},
+    storage::{access::Access, apart::sync_dir, marks::Marks},
+    types::TopicId,
+};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use writing::RESERVE_LEAST;
 
 /// When an append must be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,17 +57,6 @@ enum Room {
     /// The reserve, too.
     Reserve,
 }
-
-/// The least reserve that an append leaves unless it makes room: enough for more than a hundred of those that do.
-const RESERVE_LEAST: u64 = 24 << 10;
-/// The reserve where it is allocated anew.
-const RESERVE: u64 = 32 << 10;
-/// What a mark takes that says, at most, what the marks are known to have said.
-const MARK_ALONE_BYTES: u64 = MARK_BYTES as u64 + 20;
-/// A file smaller than this is left alone, however much of it is history.
-const REWRITE_BYTES: u64 = 64 << 10;
-/// How many entries of a new file's state go into one append.
-const ENTRIES_PER_APPEND: usize = 64;
 
 /// The manifest of a log.
 #[derive(Debug)]
@@ -289,226 +281,6 @@ impl Manifest {
             Err(failure) => Err(self.settle(inner, failure)),
         }
     }
-}
-
-/// Writing.
-impl Manifest {
-    fn write(&self, inner: &mut Inner, room: Room, entries: &[Entry], flush: Flush) -> Result<(), Failure> {
-        if !inner.mine {
-            match self.rewrite(inner) {
-                Err(Failure::Undone(Error::DiskFull { .. })) if inner.may_be_changed() => {}
-                other => return other,
-            }
-        }
-        self.write_in_place(inner, room, entries)?;
-        if flush == Flush::Now { self.sync(inner) } else { Ok(()) }
-    }
-
-    fn sync(&self, inner: &mut Inner) -> Result<(), Failure> {
-        if !inner.dirty {
-            return Ok(());
-        }
-        inner.sync(&self.path)?;
-        self.note_end(inner);
-        self.write_mark_alone(inner);
-        Ok(())
-    }
-
-    /// A mark alone, which nobody flushes: what was just flushed can from now on be damaged, but not be taken for a torn
-    /// tail. Without it nothing else is lost, so it does not use up the reserve; a file that could not be cut again is
-    /// the next caller's trouble.
-    fn write_mark_alone(&self, inner: &mut Inner) {
-        if inner.allocated >= inner.len + MARK_ALONE_BYTES + RESERVE_LEAST
-            && let Err(failure @ Failure::Final(_)) = self.write_in_place(inner, Room::Free, &[])
-        {
-            self.settle(inner, failure);
-        }
-        inner.dirty = false;
-    }
-
-    fn write_in_place(&self, inner: &mut Inner, room: Room, entries: &[Entry]) -> Result<(), Failure> {
-        let Some(file) = inner.file.clone() else { return self.rewrite(inner) };
-        if inner.torn {
-            let blanked = inner.blank_torn(&*file);
-            blanked.map_err(|e| Failure::Final(Error::io("truncate", &self.path, e)))?;
-        }
-        let said = self.newly_said(inner);
-        let all: Vec<_> = said.iter().map(|said| Entry::MarksDurable { said: *said }).collect();
-        let all = [all.as_slice(), entries].concat();
-        let mut bytes = Vec::new();
-        codec::encode_append(inner.epoch, inner.durable, &all, &mut bytes);
-        inner.allocate(&*file, bytes.len() as u64, room).map_err(|e| {
-            // The length is as it was.
-            Failure::Undone(Error::io("allocate", &self.path, e))
-        })?;
-        if let Err(error) = write_all_at(&*file, &bytes, inner.len) {
-            let error = Error::io("write", &self.path, error);
-            return Err(match file.set_len(inner.len) {
-                Ok(()) => {
-                    inner.allocated = inner.len;
-                    Failure::Undone(error)
-                }
-                Err(_) => Failure::Final(error),
-            });
-        }
-        inner.len += bytes.len() as u64;
-        inner.dirty = true;
-        if let Some(said) = said {
-            inner.ahead.know_said(said);
-        }
-        Ok(())
-    }
-
-    /// Makes a new file of the current state when most of this one is history.
-    fn rewrite_history(&self, inner: &mut Inner) -> Result<(), Failure> {
-        planted!(history_is_kept_for_ever => return Ok(()));
-        if inner.len <= REWRITE_BYTES || inner.len < inner.look_again || !inner.mine {
-            return Ok(());
-        }
-        // To look costs as much as the state is large, so a fraction of that must have been written since.
-        inner.look_again = inner.len + inner.len / 8;
-        let live = encode_file(inner.epoch, &inner.ahead, inner.ahead.own()).len() as u64;
-        if live.saturating_mul(4) < inner.len { self.rewrite(inner) } else { Ok(()) }
-    }
-
-    /// Puts a new file with the state ahead in the place of the present one.
-    fn rewrite(&self, inner: &mut Inner) -> Result<(), Failure> {
-        let epoch = loop {
-            match self.env.random() {
-                same if same == inner.epoch => {}
-                other => break other,
-            }
-        };
-        let own = self.marks.as_ref().and_then(|_| inner.ahead.next_own());
-        let bytes = encode_file(epoch, &inner.ahead, own);
-        let tmp = self.dir.join("manifest.tmp");
-        let (file, allocated) = self.write_tmp(&tmp, &bytes).inspect_err(|_| {
-            // What stays behind is removed by the next attempt.
-            let _ = self.env.remove_file(&tmp);
-        })?;
-        if let Err(error) = self.env.rename(&tmp, &self.path) {
-            let known = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::PermissionDenied);
-            let error = Error::io("rename", &tmp, error);
-            return Err(if known { Failure::Undone(error) } else { Failure::Final(error) });
-        }
-        // From here on either name may come back after a power cut, so appending to one file is not enough.
-        unless_planted!(manifest_renamed_without_flush => sync_dir(&*self.env, &self.dir).map_err(Failure::Final)?);
-        *inner = Inner {
-            file: Some(file),
-            epoch,
-            len: bytes.len() as u64,
-            allocated,
-            durable: bytes.len() as u64,
-            mine: true,
-            ahead: std::mem::take(&mut inner.ahead),
-            ..Inner::default()
-        };
-        inner.ahead.set_own(own);
-        self.note_end_durably(inner);
-        Ok(())
-    }
-
-    /// The file, and how long it is.
-    fn write_tmp(&self, tmp: &Path, bytes: &[u8]) -> Result<(Arc<dyn File>, u64), Failure> {
-        let undone = |operation| move |e| Failure::Undone(Error::io(operation, tmp, e));
-        remove_if_there(&*self.env, tmp).map_err(Failure::Undone)?;
-        let file = self.env.open(tmp, Open::CreateNew).map_err(undone("create"))?;
-        write_all_at(&*file, bytes, 0).map_err(undone("write"))?;
-        // Without a reserve it is no better than the file it is to follow.
-        let with_reserve = bytes.len() as u64 + RESERVE;
-        let allocated = match file.allocate(with_reserve) {
-            Err(e) if e.kind() == io::ErrorKind::FileTooLarge => bytes.len() as u64,
-            done => done.map_err(undone("allocate")).map(|()| with_reserve)?,
-        };
-        match file.sync_data().map_err(|e| Error::io("flush", tmp, e)) {
-            Ok(()) => Ok((file, allocated)),
-            Err(full @ Error::DiskFull { .. }) => Err(Failure::Undone(full)),
-            Err(error) => Err(Failure::Final(error)),
-        }
-    }
-}
-
-impl Inner {
-    /// Whether the file may be written in place: that of a backup by hard links is not.
-    fn may_be_changed(&self) -> bool {
-        self.file.as_ref().is_some_and(|file| !file.has_other_names())
-    }
-
-    /// Sees to it that `more` bytes can be appended, and that the reserve is whole behind them; where only the latter
-    /// cannot be had, `room` decides.
-    fn allocate(&mut self, file: &dyn File, more: u64, room: Room) -> io::Result<()> {
-        let end = self.len + more;
-        if end + RESERVE_LEAST <= self.allocated {
-            return Ok(());
-        }
-        // Less than that where there is no more: what was just freed is to be of use.
-        let longest = [RESERVE, RESERVE_LEAST].map(|reserve| end + reserve);
-        let mut allocated = Ok(());
-        for longer in longest {
-            allocated = file.allocate(longer);
-            if allocated.is_ok() {
-                self.allocated = longer;
-            }
-            if !matches!(&allocated, Err(e) if e.kind() == io::ErrorKind::StorageFull) {
-                break;
-            }
-        }
-        match allocated {
-            Ok(()) => {}
-            // A limit on the sizes of files is no lack of space, which is what the reserve is for.
-            Err(e) if room == Room::Free && e.kind() != io::ErrorKind::FileTooLarge => return Err(e),
-            Err(_) if end <= self.allocated => {}
-            Err(_) => {
-                file.allocate(end)?;
-                self.allocated = end;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes zeros of what was found beyond the appends, durably: a power cut must not bring back what lies behind that
-    /// which is about to be written. Space that the file has, it keeps.
-    fn blank_torn(&mut self, file: &dyn File) -> io::Result<()> {
-        let reserve = (self.allocated - self.len).min(RESERVE);
-        file.set_len(self.len + reserve)?;
-        self.allocated = self.len + reserve;
-        let zeros = vec![0; usize::try_from(reserve).unwrap_or(0)];
-        if write_all_at(file, &zeros, self.len).is_err() {
-            file.set_len(self.len)?;
-            self.allocated = self.len;
-        }
-        unless_planted!(torn_end_cut_without_flush => file.sync_data()?);
-        self.torn = false;
-        Ok(())
-    }
-
-    fn sync(&mut self, path: &Path) -> Result<(), Failure> {
-        if let Some(file) = self.file.as_ref().filter(|_| self.dirty) {
-            file.sync_data().map_err(|e| Failure::Final(Error::io("flush", path, e)))?;
-            self.durable = self.len;
-            self.dirty = false;
-        }
-        Ok(())
-    }
-}
-
-/// A whole file whose entries make this state.
-fn encode_file(epoch: u64, state: &ManifestState, own: Option<OwnMark>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    codec::encode_header(epoch, &mut bytes);
-    let mut entries = state.entries();
-    if let Some(own) = own {
-        // A release that passes over the number gives the slot to nobody, either.
-        let next = own.slot.saturating_add(1).max(state.next_slot());
-        entries.extend([Entry::Numbered { number: own.number, slot: own.slot }, Entry::SlotsUsed { next }]);
-    }
-    for entries in entries.chunks(ENTRIES_PER_APPEND) {
-        codec::encode_append(epoch, 0, entries, &mut bytes);
-    }
-    // The file gets its name when it is durable: nothing before this mark can ever be taken for a torn tail.
-    let durable = bytes.len() as u64;
-    codec::encode_append(epoch, durable, &[], &mut bytes);
-    bytes
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where the manifest ends: beside a writer that never rests, and after a release that knows nothing of it.
 
-use super::super::{encode_file, faults::FaultyEnv, state::tests::id};
+use super::super::{faults::FaultyEnv, state::tests::id, writing::encode_file};
 use super::*;
 use crate::{
     codec::manifest::{self as codec, Entry, HEADER_BYTES, Reader},

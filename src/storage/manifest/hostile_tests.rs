@@ -5,6 +5,7 @@ use super::state::tests::id;
 use super::*;
 use crate::codec::manifest::TakenIn;
 use crate::env::memory::MemoryEnv;
+use crate::env::{Open, write_all_at};
 use crate::types::Offset;
 use std::time::{Duration, Instant};
 

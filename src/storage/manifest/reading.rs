@@ -4,9 +4,9 @@
 //! held at once is one append and the state, and zeros are not held at all. A record of few bytes makes no more
 //! partitions than the file has room to speak of.
 
-use super::{HEADER_BYTES, Inner, Manifest, state::PARTITIONS_MAX};
+use super::{Inner, Manifest, state::PARTITIONS_MAX};
 use crate::{
-    codec::manifest::{self as codec, Entry, Reader, Step, Tail},
+    codec::manifest::{self as codec, Entry, HEADER_BYTES, Reader, Step, Tail},
     env::{File, Open, read_full_at},
     error::{Error, Result},
     storage::{access::Access, manifest::ManifestState},
