@@ -40,13 +40,16 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// The medium, or the quota on it, is full. Nothing of the refused call was kept; appends resume when space is back.
+    /// The medium, or the quota on it, is full, or as full as a setting lets it become. Nothing of the refused call was
+    /// kept; appends resume when space is back.
     #[non_exhaustive]
     DiskFull {
         /// What was tried.
         operation: &'static str,
         /// The file.
         path: PathBuf,
+        /// The setting that was in the way; `None` if the system itself had no space.
+        limit: Option<SpaceLimit>,
     },
     /// A file may not become as large as it would: by the limit of the process, or that of its file system. Nothing of the
     /// refused call was kept.
@@ -305,6 +308,20 @@ pub enum Error {
     },
 }
 
+/// A setting by which a medium counts as full before it is, in [`Error::DiskFull`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpaceLimit {
+    /// [`Builder::min_free_space`](crate::config::Builder::min_free_space).
+    #[non_exhaustive]
+    MinFreeSpace {
+        /// How many bytes were to stay free: for committed offsets half of the setting.
+        bytes: u64,
+        /// How many were free.
+        free: u64,
+    },
+}
+
 impl Error {
     /// The file or directory that it is about, where it is about one.
     pub(crate) fn path(&self) -> Option<&Path> {
@@ -391,7 +408,9 @@ impl Error {
             return Error::corrupt(wrong.place(&path), 0, wrong.to_string());
         }
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { operation, path },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::DiskFull { operation, path, limit: None }
+            }
             io::ErrorKind::FileTooLarge => Error::FileTooLarge { operation, path },
             _ => Error::Io { operation, path, source: Arc::new(source) },
         }

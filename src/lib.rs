@@ -231,7 +231,7 @@ pub mod records {
 pub use crate::{
     codec::record::Record,
     consumer::{Consumer, ConsumerRecord, ConsumerRecords},
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result, SpaceLimit},
     partition::{handle::Partition, write::encode::RecordData},
     producer::{Delivery, Producer, ProducerRecord, RecordMetadata},
     streamlog::Streamlog,

@@ -48,6 +48,7 @@ fn case(what: &str, given: impl std::fmt::Debug, run: impl FnOnce() -> Result<()
                 | Error::UnknownPartition { .. }
                 | Error::QueueFull
                 | Error::Timeout { .. }
+                | Error::DiskFull { limit: Some(_), .. }
         )
     };
     match result {
@@ -84,8 +85,9 @@ fn work(log: &Streamlog, topic: &str) -> Result<()> {
 #[test]
 fn settings_of_an_opening() {
     type Set = fn(Builder, u64, Duration) -> Builder;
-    let settings: [(&str, Set); 3] = [
+    let settings: [(&str, Set); 4] = [
         ("wait_for_lock", |builder, _, time| builder.wait_for_lock(time)),
+        ("min_free_space", |builder, size, _| builder.min_free_space(size)),
         ("max_open_files", |builder, size, _| builder.max_open_files(size as usize)),
         ("retention_check_interval", |builder, _, time| builder.retention_check_interval(time)),
     ];

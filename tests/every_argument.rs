@@ -169,6 +169,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Builder::create", Plain),
     ("Builder::env", Plain),
     ("Builder::max_open_files", There),
+    ("Builder::min_free_space", There),
     ("Builder::offsets_upkeep", Plain),
     ("Builder::on_recovery_progress", Plain),
     ("Builder::read_mode", Plain),

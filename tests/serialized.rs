@@ -96,7 +96,7 @@ fn reports_are_what_metrics_and_logs_need() -> Result<()> {
 
     assert_eq!(
         to_value(log.health()).unwrap(),
-        json!({"refusing": [], "damaged": [], "put_aside": [], "background": null})
+        json!({"refusing": [], "damaged": [], "put_aside": [], "background": null, "out_of_space": null})
     );
     assert_eq!(to_value(log.recovery_report()).unwrap()["was_clean"], json!(true));
     assert_eq!(to_value(RecoveryVerdict::Whole).unwrap(), json!({"verdict": "whole"}));

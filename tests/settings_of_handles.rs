@@ -27,6 +27,7 @@ const SHOWN: &[(&str, &str, fn())] = &[
     ("Builder", "background_thread", a_background_thread_starts_only_where_it_may),
     ("Builder", "read_mode", pread_maps_nothing),
     ("Builder", "max_open_files", max_open_files_bounds_descriptors),
+    ("Builder", "min_free_space", a_floor_stays_free),
     ("Builder", "retention_check_interval", retention_looks_as_often_as_it_is_told),
     ("Builder", "wait_for_lock", a_lock_is_waited_for),
     ("Builder", "on_recovery_progress", recovery_tells_its_progress),
@@ -108,6 +109,18 @@ fn a_background_thread_starts_only_where_it_may() {
         log.stats().background_thread
     };
     assert_eq!([threads(true), threads(false)], [true, false]);
+}
+
+#[test]
+fn a_floor_stays_free() {
+    let refused = |floor| {
+        let env = SimEnv::new(1);
+        let log = Builder::env(&env, "/log").min_free_space(floor).background_thread(false).open().unwrap();
+        let partition = log.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        env.set_capacity(Some(4 << 20));
+        kind(partition.append(&[RecordData::new("x")]))
+    };
+    assert_eq!([refused(0), refused(1 << 20), refused(4 << 20)], [None, None, Some(ErrorKind::DiskFull)]);
 }
 
 #[test]

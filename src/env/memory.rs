@@ -258,6 +258,11 @@ impl Env for MemoryEnv {
         self.root.lock().walk(&names(dir), 0).map(drop)
     }
 
+    /// As much as the process can have.
+    fn space(&self, _dir: &Path) -> io::Result<Option<u64>> {
+        Ok(Some(u64::MAX))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let inode = self.open_inode(path, Open::Create)?;
         if inode.locked.swap(true, Ordering::AcqRel) {

@@ -126,6 +126,10 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn whole_file_system(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Flushed>>> {
         Ok(None)
     }
+    /// How many bytes of the file system that `dir` is on this process may still fill. `None` where that cannot be said.
+    fn space(&self, _dir: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
     /// Opens (creating it where needed) and locks a file exclusively, without waiting: `WouldBlock` when someone,
     /// this process included, holds it. The lock ends when the value is dropped or its process dies.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;

@@ -141,6 +141,12 @@ impl Env for RealEnv {
         whole::open(self.names.open_dir(dir)?)
     }
 
+    #[cfg(unix)]
+    fn space(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let found = rustix::fs::fstatvfs(self.names.open_dir(dir)?)?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         loop {
             let names::Opened { file, has_other_names, .. } = self.names.open(path, Open::Create)?;

@@ -1,6 +1,6 @@
 //! What each failure says to people: what happened, where, and what to do next.
 
-use super::Error;
+use super::{Error, SpaceLimit};
 use crate::types::{Compression, Offset, TopicPartition};
 use std::{
     fmt::{self, Formatter},
@@ -13,7 +13,7 @@ impl fmt::Display for Error {
         match self {
             Io { operation, path, source } => write!(f, "could not {operation} {}: {source}", path.display()),
             NotFound { path } => not_found(f, path),
-            DiskFull { operation, path } => disk_full(f, operation, path),
+            DiskFull { operation, path, limit } => disk_full(f, operation, path, limit.as_ref()),
             FileTooLarge { operation, path } => file_too_large(f, operation, path),
             AlreadyOpen { dir, pid, by_this_process } => already_open(f, dir, *pid, *by_this_process),
             OffsetOutOfRange { partition, requested, earliest, latest } => write!(
@@ -83,12 +83,24 @@ fn not_found(f: &mut Formatter<'_>, path: &Path) -> fmt::Result {
     )
 }
 
-fn disk_full(f: &mut Formatter<'_>, operation: &str, path: &Path) -> fmt::Result {
-    write!(
-        f,
-        "no space left to {operation} {}: free some space and call again; what was acknowledged is safe",
-        path.display()
-    )
+fn disk_full(f: &mut Formatter<'_>, operation: &str, path: &Path, limit: Option<&SpaceLimit>) -> fmt::Result {
+    no_space(f, operation, path, limit)?;
+    match limit {
+        None => f.write_str(": free some space and call again; what was acknowledged is safe"),
+        Some(SpaceLimit::MinFreeSpace { .. }) => f.write_str(
+            ": free some space or lower min_free_space, and call again; what was acknowledged is safe",
+        ),
+    }
+}
+
+fn no_space(f: &mut Formatter<'_>, operation: &str, path: &Path, limit: Option<&SpaceLimit>) -> fmt::Result {
+    write!(f, "no space left to {operation} {}", path.display())?;
+    match limit {
+        None => Ok(()),
+        Some(SpaceLimit::MinFreeSpace { bytes, free }) => {
+            write!(f, " (min_free_space keeps {bytes} bytes free, of which {free} are left)")
+        }
+    }
 }
 
 fn file_too_large(f: &mut Formatter<'_>, operation: &str, path: &Path) -> fmt::Result {
@@ -150,7 +162,7 @@ fn undelivered(
     )?;
     match cause {
         // Its own text says to call again, which is not what helps here.
-        Error::DiskFull { operation, path } => write!(f, "no space left to {operation} {}", path.display())?,
+        Error::DiskFull { operation, path, limit } => no_space(f, operation, path, limit.as_ref())?,
         cause => write!(f, "{cause}")?,
     }
     f.write_str(". Producer::take_undelivered hands them back")?;

@@ -18,7 +18,7 @@ use crate::{
         manifest::{Flush, Manifest},
         marks::Marks,
         sidecar::{TEXT_MAX, read_file, remove_if_there, replace_file},
-        space::SpaceFound,
+        space::Space,
     },
     types::{Timestamp, TopicId},
 };
@@ -59,8 +59,8 @@ pub struct DataDir {
     follow: OnceLock<Box<dyn Fn() -> Result<()> + Send + Sync>>,
     /// What the opening found that the manifest does not say.
     found: Mutex<Vec<Entry>>,
-    /// How often there was space.
-    pub space_found: SpaceFound,
+    /// Room on the medium.
+    pub space: Space,
     /// When a clean close was written down; `None` where somebody else has been here since.
     closed_at: OnceLock<Option<Timestamp>>,
 }
@@ -122,7 +122,7 @@ impl DataDir {
             before_writing: OnceLock::new(),
             follow: OnceLock::new(),
             found: Mutex::default(),
-            space_found: SpaceFound::default(),
+            space: Space::new(Arc::clone(&env), dir),
             closed_at: OnceLock::new(),
             env,
         }))

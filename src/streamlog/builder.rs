@@ -40,6 +40,7 @@ pub struct Builder {
     threads: bool,
     read_mode: ReadMode,
     max_open_files: Option<usize>,
+    min_free_space: u64,
     retention_check: Duration,
     wait_for_lock: Duration,
     on_progress: Option<Progress>,
@@ -88,6 +89,7 @@ impl Builder {
             threads: true,
             read_mode: ReadMode::Mapped,
             max_open_files: None,
+            min_free_space: 0,
             retention_check: Duration::from_secs(300),
             wait_for_lock: Duration::ZERO,
             on_progress: None,
@@ -146,6 +148,27 @@ impl Builder {
     #[must_use]
     pub fn max_open_files(mut self, count: usize) -> Self {
         self.max_open_files = Some(count);
+        self
+    }
+
+    /// How many bytes of the medium stay free. Default: 0, which is as much as the system lets it fill. An append that would
+    /// leave less is refused with [`DiskFull`](crate::Error::DiskFull), which names this setting; appends resume within a
+    /// second after space is back. Committed offsets may use half of it, so a consumer can still say how far it has come.
+    /// Reading asks for nothing.
+    ///
+    /// The medium is asked when a segment grows, which it does in steps, at most once a second, and takes into account what
+    /// this handle's segments grew by since. Space that a segment has already been given is filled. Sidecars, the manifest
+    /// and what frees space (retention, [`delete_records`](Streamlog::delete_records)) are small and do not ask.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # use streamlog::Streamlog;
+    /// let log = Streamlog::builder(dir.path().join("log")).min_free_space(64 << 20).open()?;
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    #[must_use]
+    pub fn min_free_space(mut self, bytes: u64) -> Self {
+        self.min_free_space = bytes;
         self
     }
 
@@ -240,6 +263,7 @@ impl Builder {
             max_open_files: self.max_open_files.unwrap_or_else(|| share_of(self.env.descriptors())),
         };
         let data_dir = DataDir::open(Arc::clone(&self.env), &self.dir, options)?;
+        data_dir.space.keep_free(self.min_free_space);
         let mut go_on: Progress = self.on_progress.take().unwrap_or_else(|| Box::new(|_| true));
         let (catalog, report) = Catalog::open(data_dir, &mut *go_on)?;
         event!(INFO, dir = %self.dir.display(), clean = report.was_clean, elapsed = ?report.elapsed, "opened");

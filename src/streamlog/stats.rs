@@ -33,6 +33,11 @@ pub struct Stats {
     pub background_thread: bool,
     /// How many of the two run.
     pub background_threads: usize,
+    /// How many bytes of the medium stay free: [`Builder::min_free_space`](crate::config::Builder::min_free_space).
+    pub min_free_space: u64,
+    /// The free bytes of the medium as appends last heard of them. `None` without `min_free_space`, before a segment grew,
+    /// and where the medium has no end.
+    pub free_space: Option<u64>,
     /// Threads named `streamlog-flush`, at most seven: see
     /// [`Builder::background_thread`](crate::config::Builder::background_thread).
     pub flush_threads: usize,
@@ -107,6 +112,10 @@ pub struct Health {
     /// thread does it, and a full disk as soon as anything finds space.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
     pub background: Option<Error>,
+    /// The last [`DiskFull`](crate::Error::DiskFull) of an append that a setting refused, as long as the setting is in the
+    /// way.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
+    pub out_of_space: Option<Error>,
 }
 
 /// "good", or what is wrong, one clause for each.
@@ -115,7 +124,8 @@ impl fmt::Display for Health {
         let refusing = self.refusing.iter().map(|(at, error)| format!("{at} accepts no appends: {error}"));
         let damaged = self.damaged.iter().map(|(at, error)| format!("{at} is damaged: {error}"));
         let background = self.background.iter().map(|error| format!("background work failed: {error}"));
-        let all: Vec<String> = refusing.chain(damaged).chain(background).collect();
+        let space = self.out_of_space.iter().map(|error| format!("appends are refused: {error}"));
+        let all: Vec<String> = refusing.chain(damaged).chain(background).chain(space).collect();
         f.write_str(if all.is_empty() { "good" } else { "" })?;
         f.write_str(&all.join("; "))
     }
@@ -124,7 +134,10 @@ impl fmt::Display for Health {
 impl Health {
     /// Whether everything works.
     pub fn is_good(&self) -> bool {
-        self.refusing.is_empty() && self.damaged.is_empty() && self.background.is_none()
+        self.refusing.is_empty()
+            && self.damaged.is_empty()
+            && self.background.is_none()
+            && self.out_of_space.is_none()
     }
 }
 
@@ -138,6 +151,7 @@ impl Streamlog {
         let pool = &self.inner.catalog.data_dir().pool;
         let (open_files, mapped_files) = pool.held();
         let background_threads = self.inner.background.running();
+        let space = &self.inner.catalog.data_dir().space;
         Stats {
             topics: self.inner.catalog.topics(true).len(),
             partitions: logs.len(),
@@ -148,6 +162,8 @@ impl Streamlog {
             loaded_indexes: pool.indexes_held(),
             background_thread: background_threads > 0,
             background_threads,
+            min_free_space: space.floor(),
+            free_space: space.free_as_known(),
             flush_threads: self.inner.catalog.data_dir().env.job_threads(),
         }
     }
@@ -215,6 +231,7 @@ impl Streamlog {
             damaged: damaged.collect(),
             put_aside: logs.iter().flat_map(|log| log.named_put_aside()).collect(),
             background: self.inner.background.take_error(),
+            out_of_space: self.inner.catalog.data_dir().space.refusal(),
         }
     }
 }

@@ -19,6 +19,10 @@ promises! {
         "forgotten as soon as the same work succeeds" => [trouble_that_never_ends];
     a_full_disk_is_forgotten_once_anything_finds_space: "src/streamlog/stats.rs",
         "a full disk as soon as anything finds space" => [space_is_never_found];
+    what_would_leave_less_than_the_floor_is_refused: "src/streamlog/builder.rs",
+        "An append that would leave less is refused with DiskFull, which names this setting" => [the_medium_is_filled_to_the_brim];
+    a_consumer_commits_below_the_floor: "src/streamlog/builder.rs",
+        "Committed offsets may use half of it" => [commits_stop_at_the_whole_floor by DiskFull];
     a_file_that_could_not_be_removed_is_tried_again: "src/streamlog/admin.rs",
         "Files that could not be removed are tried again with the next call, and with retention" => [a_file_is_removed_once];
     an_interval_counts_from_the_oldest_record: "src/manual/durability.rs",
@@ -180,6 +184,47 @@ fn a_full_disk_is_forgotten_once_anything_finds_space() {
     let other = log.create_topic("other", TopicConfig::default()).unwrap().partition(0).unwrap();
     other.append(&[RecordData::new("x")]).unwrap();
     assert!(log.health().is_good());
+}
+
+/// A log on a medium of 4 MiB, of which this much stays free.
+fn on_a_medium_with_a_floor(floor: u64) -> World {
+    let env = SimEnv::new(1);
+    let log = Builder::env(&env, "/log").background_thread(false).min_free_space(floor).open().unwrap();
+    log.create_topic("t", TopicConfig::default()).unwrap();
+    env.set_capacity(Some(4 << 20));
+    World { env, log }
+}
+
+fn what_would_leave_less_than_the_floor_is_refused() {
+    let floor = 1 << 20;
+    let world = on_a_medium_with_a_floor(floor);
+    let large = [7; 60_000];
+    let refused = (0..100).find_map(|_| world.partition().append(&[RecordData::new(&large)]).err());
+    let refused = refused.expect("the medium is not larger");
+    let text = refused.to_string();
+    assert!(refused.kind() == ErrorKind::DiskFull && text.contains("min_free_space keeps 1048576"), "{text}");
+    let used: usize = world.env.files().values().map(Vec::len).sum();
+    assert!((3 << 20) - 200_000 < used && used <= 3 << 20, "{used}");
+    assert_eq!(world.partition().read(0).count() as u64, world.partition().log_end_offset().value());
+    assert!(world.log.health().to_string().contains("min_free_space") && !world.log.health().is_good());
+    assert_eq!(world.log.stats().min_free_space, floor);
+    // Space comes back, which is seen a second later.
+    world.env.set_capacity(Some(8 << 20));
+    world.env.advance(secs(1));
+    assert!(world.log.health().is_good());
+    world.append(&["resumed"]);
+}
+
+fn a_consumer_commits_below_the_floor() {
+    let world = on_a_medium_with_a_floor(3 << 20);
+    world.append(&["x"]);
+    let mut consumer = world.consumer();
+    assert_eq!(consumer.poll(NOW).unwrap().len(), 1);
+    // Less is free now than may be, and more than half of it.
+    world.env.set_capacity(Some((2 << 20) + 200_000));
+    world.env.advance(secs(1));
+    consumer.commit_sync().unwrap();
+    assert_eq!(world.committed(), Some(1));
 }
 
 fn a_file_that_could_not_be_removed_is_tried_again() {

@@ -223,6 +223,10 @@ impl Env for SimEnv {
         self.world.lock().monotonic
     }
 
+    fn space(&self, _dir: &Path) -> io::Result<Option<u64>> {
+        Ok(Some(self.world.lock().room()))
+    }
+
     fn random(&self) -> u64 {
         self.world.lock().rng.next()
     }

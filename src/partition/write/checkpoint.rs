@@ -51,7 +51,7 @@ pub fn checkpoint(log: &Log) -> Result<()> {
 pub(in crate::partition) fn take_checkpoint(log: &Log) -> Result<()> {
     if let Some(capture) = capture(log)? {
         write_checkpoint(log, &capture)?;
-        log.data_dir.space_found.again();
+        log.data_dir.space.found_again();
     }
     log.troubles.end(Chore::Checkpoint);
     Ok(())

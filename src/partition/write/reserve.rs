@@ -83,10 +83,15 @@ fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
     let grown = if preallocate { roll_bytes } else { active.allocated + step };
     let target = grown.min(roll_bytes).max(needed);
     let data = &active.segment;
-    match data.allocate(target) {
+    let grow_to = |len: u64| {
+        let more = len.saturating_sub(active.allocated);
+        log.data_dir.space.admit(data.path(), more, log.identity.internal)?;
+        data.allocate(len)
+    };
+    match grow_to(target) {
         // The space that is left, or that a file may have, may still hold the batch itself.
         Err(Error::DiskFull { .. } | Error::FileTooLarge { .. }) if target > needed => {
-            data.allocate(needed)?;
+            grow_to(needed)?;
             active.allocated = needed;
         }
         other => {
@@ -98,7 +103,7 @@ fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
             }
         }
     }
-    log.data_dir.space_found.again();
+    log.data_dir.space.found_again();
     Ok(())
 }
 

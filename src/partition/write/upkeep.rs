@@ -107,7 +107,7 @@ impl Log {
     }
 
     fn since(&self) -> Since {
-        Since { flushed: self.flusher.flushed(), spaces: self.data_dir.space_found.times() }
+        Since { flushed: self.flusher.flushed(), spaces: self.data_dir.space.times_found() }
     }
 
     /// How often background work has looked at it.

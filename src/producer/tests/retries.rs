@@ -233,7 +233,7 @@ fn a_mark_that_finds_no_space_before_a_flush_keeps_written_batches_pending() {
     accumulator.write_all(Attempt::Now);
     let end = accumulator.written().unwrap().1;
     let path = "/data/marks".into();
-    accumulator.settle(end, &Err(Error::DiskFull { operation: "write", path }));
+    accumulator.settle(end, &Err(Error::DiskFull { operation: "write", path, limit: None }));
     assert!(!delivery.is_done());
     assert_eq!(delivery.wait().unwrap().offset, 1);
     producer.flush().unwrap();

@@ -53,6 +53,10 @@ impl Env for ReclaimingEnv {
         self.with_room(|| self.env.whole_file_system(dir))
     }
 
+    fn space(&self, dir: &Path) -> io::Result<Option<u64>> {
+        self.with_room(|| self.env.space(dir))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         self.with_room(|| self.env.lock(path))
     }
