@@ -231,21 +231,7 @@ impl Trail {
     ) -> Result<bool> {
         let Some(segment) = segments.get(i) else { return Ok(false) };
         let later = segments.get(i + 1..).unwrap_or_default();
-        let reason = match &stop.why {
-            EndReason::Bad(reason) => reason.clone(),
-            _ => format!("the data ends at offset {}", stop.next_offset),
-        };
-        let mut was_durable = stop.next_offset < known.durable;
-        planted!(show_less_than_was_durable => was_durable = false);
-        let reason = if was_durable {
-            format!("{reason}; everything below offset {} was durable", known.durable)
-        } else if known.mark_is_lost && self.has_batches_after(segment, len, stop, later)? {
-            format!(
-                "{reason}; whole batches follow, and the mark that would show whether this was durable is lost"
-            )
-        } else {
-            return Ok(false);
-        };
+        let Some(reason) = self.why_it_is_damage(segment, len, stop, later, known)? else { return Ok(false) };
         self.miss(segment, stop.position, reason.clone());
         if let Some(mark) = known.mark.filter(|_| self.knows_all(segments)) {
             know_what_a_mark_says(segments, mark);
@@ -263,6 +249,31 @@ impl Trail {
                 Ok(replay.position > before)
             }
         }
+    }
+
+    /// Why the end of a segment is damage, as far as can be determined; `None` where nothing durable is missing.
+    fn why_it_is_damage(
+        &self,
+        segment: &Segment,
+        len: Option<u64>,
+        stop: &ScanEnd,
+        later: &[Arc<Segment>],
+        known: &Known<'_>,
+    ) -> Result<Option<String>> {
+        let reason = match &stop.why {
+            EndReason::Bad(reason) => reason.clone(),
+            _ => format!("the data ends at offset {}", stop.next_offset),
+        };
+        let mut was_durable = stop.next_offset < known.durable;
+        planted!(show_less_than_was_durable => was_durable = false);
+        if was_durable {
+            return Ok(Some(format!("{reason}; everything below offset {} was durable", known.durable)));
+        }
+        if known.mark_is_lost && self.has_batches_after(segment, len, stop, later)? {
+            let lost = "whole batches follow, and the mark that would show whether this was durable is lost";
+            return Ok(Some(format!("{reason}; {lost}")));
+        }
+        Ok(None)
     }
 
     /// Whether a whole batch lies after `stop`, in this segment or in later ones.

@@ -171,6 +171,11 @@ impl Recovery<'_> {
             (self.mark.recovery_offset, self.mark.recovery_position) = (last, 0);
             return self.run(go_on);
         }
+        self.read_on(replay, go_on)
+    }
+
+    /// Reads from where `replay` stands to the end of the log, and judges that end.
+    fn read_on(&mut self, mut replay: Replay, go_on: &mut GoOn<'_>) -> Result<Replay> {
         loop {
             let i = replay.segment;
             let Some(segment) = self.segments.get(i).cloned() else { break };
@@ -290,14 +295,14 @@ impl Recovery<'_> {
         segment: &Arc<Segment>,
         len: u64,
     ) -> Result<()> {
-        let path = segment.path().to_path_buf();
+        let (path, position) = (segment.path().to_path_buf(), stop.position);
         let reason = match &stop.why {
             EndReason::Bad(reason) => reason.clone(),
             _ => format!("the data ends at offset {}", stop.next_offset),
         };
         if stop.next_offset < self.durable {
             let reason = format!("{reason}; everything below offset {} was durable", self.durable);
-            self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
+            self.verdict = RecoveryVerdict::Damage { path, position, reason };
             // Segments that might have continued the log do not.
             self.segments.truncate(self.named.max(i + 1));
             return self.keep_what_follows(replay, i);
@@ -307,18 +312,23 @@ impl Recovery<'_> {
             let reason = format!(
                 "{reason}; whole batches follow, and the mark that would show whether this was durable is lost"
             );
-            self.verdict = RecoveryVerdict::Damage { path, position: stop.position, reason };
+            self.verdict = RecoveryVerdict::Damage { path, position, reason };
             return self.keep_what_follows(replay, i);
         }
         planted!(count_nothing_behind_a_cut => beyond = 0);
         self.verdict = RecoveryVerdict::TornTail {
             path,
-            position: stop.position,
-            dropped_bytes: len - stop.position + self.bytes_from(i + 1),
+            position,
+            dropped_bytes: len - position + self.bytes_from(i + 1),
             reason,
             whole_batches_beyond: beyond,
         };
-        let is_kept = self.was_closed || is_of_another_writer(segment, &stop, len)?;
+        self.cut(i, segment, &stop, len)
+    }
+
+    /// Cuts the log where segment `i` has stopped, as far as that may be changed.
+    fn cut(&mut self, i: usize, segment: &Arc<Segment>, stop: &ScanEnd, len: u64) -> Result<()> {
+        let is_kept = self.was_closed || is_of_another_writer(segment, stop, len)?;
         if !self.may_change() || (is_kept && !self.put_tail_aside(segment, stop.position)?) {
             self.segments.truncate(i + 1);
             return Ok(());
@@ -405,17 +415,7 @@ impl Recovery<'_> {
             let next = self.segments.get(i + 1).map(|next| next.base());
             let end = next.unwrap_or(self.durable);
             let (len, why) = match self.len_of(i) {
-                Ok(Some(len)) => {
-                    let bounds = Bounds::below(next.unwrap_or(Offset::MAX));
-                    let source = self.source_of(&segment);
-                    let on_met = &mut |_: &mut Replay, met: Met<'_>| {
-                        if let Met::Batch(batch, position) = met {
-                            self.contents.look_at(&segment, batch, position);
-                        }
-                    };
-                    let stop = replay.scan_past_damage(&segment, len, bounds, source, on_met)?;
-                    (len, stop.why)
-                }
+                Ok(Some(len)) => (len, self.scan_past_damage(replay, &segment, len, next)?),
                 Ok(None) => (0, EndReason::Bad(MISSING.into())),
                 Err(error) => (0, EndReason::Bad(error.to_string())),
             };
@@ -431,6 +431,25 @@ impl Recovery<'_> {
         }
         replay.next_offset = replay.next_offset.max(self.durable);
         Ok(())
+    }
+
+    /// Reads the whole batches of a segment, which lie below `next`, whatever damage lies between them. Returns why that
+    /// ended.
+    fn scan_past_damage(
+        &mut self,
+        replay: &mut Replay,
+        segment: &Segment,
+        len: u64,
+        next: Option<Offset>,
+    ) -> Result<EndReason> {
+        let bounds = Bounds::below(next.unwrap_or(Offset::MAX));
+        let source = self.source_of(segment);
+        let on_met = &mut |_: &mut Replay, met: Met<'_>| {
+            if let Met::Batch(batch, position) = met {
+                self.contents.look_at(segment, batch, position);
+            }
+        };
+        Ok(replay.scan_past_damage(segment, len, bounds, source, on_met)?.why)
     }
 
     /// Whether segment `i`, whose file is not there, began where nothing was durable: the log has ended before it.

@@ -92,6 +92,14 @@ impl Producer {
         }
     }
 
+    /// The same batch among those that are remembered.
+    fn known(&self, batch: &BatchFacts) -> Option<&BatchMeta> {
+        let is_same = |known: &&BatchMeta| {
+            known.last_sequence == batch.last_sequence && known.first_sequence() == batch.first_sequence
+        };
+        self.batches.iter().find(is_same).filter(|_| batch.epoch == self.epoch)
+    }
+
     fn last_sequence(&self) -> Option<i32> {
         self.batches.back().map(|b| b.last_sequence)
     }
@@ -109,11 +117,7 @@ impl ProducerState {
     /// What to do with a batch that a client wants appended.
     pub fn check_sequence(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<Verdict> {
         let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(Verdict::Append) };
-        if batch.epoch == producer.epoch
-            && let Some(known) = producer.batches.iter().find(|known| {
-                known.last_sequence == batch.last_sequence && known.first_sequence() == batch.first_sequence
-            })
-        {
+        if let Some(known) = producer.known(batch) {
             return Ok(Verdict::Duplicate {
                 base_offset: known.base_offset(),
                 last_offset: known.last_offset,
