@@ -28,8 +28,26 @@ const TESTS: [&str; 10] = [
     "after_close",
 ];
 
-/// What the slower round runs: the crash campaign, and the tests of threads that meet, which have a build of their own.
-const CAMPAIGN: &str = "crash_campaign";
+/// What the slower round runs: more such tests, the crash campaign, and the tests of threads that meet, which have a build
+/// of their own.
+const SLOW_TESTS: [&str; 16] = [
+    "unreadable_batches",
+    "beside_damage",
+    "lost_and_damaged_sidecars",
+    "stale_and_duplicated_files",
+    "a_partition_directory_on_its_own",
+    "foreign_directories",
+    "moved_directories",
+    "one_partition_that_cannot_be_opened",
+    "errors_in_between",
+    "full_disk",
+    "retention_in_every_opening",
+    "what_deaths_leave_behind",
+    "golden_store",
+    "forked_children",
+    "limits",
+    "crash_campaign",
+];
 const INTERLEAVINGS: &str = "streamlog::tests::interleavings";
 
 /// A switch for each mistake: its number is in the environment. Without one, which of them are reached is put into a file.
@@ -187,12 +205,12 @@ pub fn compile(
             return Err(format!("no mutant is to blame for {}", errors[0]["rendered"]).into());
         }
     }
-    let tests: Vec<&str> = TESTS.iter().flat_map(|test| ["--test", test]).collect();
-    let programs = build(to, &[&["--lib"][..], &tests].concat(), "", "")?;
+    let named = |tests: &[&'static str]| tests.iter().flat_map(|test| ["--test", test]).collect::<Vec<_>>();
+    let programs = build(to, &[&["--lib"][..], &named(&TESTS)].concat(), "", "")?;
     let slow = match is_thorough {
         true => [
             build(to, &["--lib"], "--cfg streamlog_shuttle", INTERLEAVINGS)?,
-            build(to, &["--test", CAMPAIGN], "", "")?,
+            build(to, &named(&SLOW_TESTS), "", "")?,
         ]
         .into_iter()
         .flatten()

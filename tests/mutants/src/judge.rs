@@ -74,7 +74,9 @@ impl Tests {
                     .map(|name| (program, name.to_owned())),
             );
         }
-        println!("{} tests in {} programs: what each reaches", listed.len(), tests.programs.len());
+        if !listed.is_empty() {
+            println!("{} tests in {} programs: what each reaches", listed.len(), tests.programs.len());
+        }
         let results = crate::in_parallel(&listed, workers, |worker, (program, name)| {
             let reached = scratch.join(format!("reached-{worker}"));
             fs::write(&reached, [])?;

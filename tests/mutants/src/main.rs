@@ -14,8 +14,8 @@
 //! may stay unnoticed, with reasons: they are not tried, so that each run shows only what is new.
 //!
 //! MUTANTS_JOBS says how many at a time (2), MUTANTS_BUDGET what a survivor's tests may take together, in seconds of a
-//! processor (10). With MUTANTS_SLOW, which is such a budget too, what has survived is tried once more by the crash campaign
-//! and by the tests of threads that meet.
+//! processor (10). With MUTANTS_SLOW, which is such a budget too, what has survived or was not reached is tried once more by
+//! slower tests: the crash campaign, the tests of threads that meet, and more programs.
 
 mod compile;
 mod judge;
