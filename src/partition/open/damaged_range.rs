@@ -93,3 +93,77 @@ impl Contents {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        RecordData, Streamlog, TopicConfig,
+        codec::batch::{BatchHeader, HEADER_LEN},
+        partition::{open::damaged_range::*, tests},
+    };
+    use std::sync::Arc;
+
+    /// A batch at `offset`, with these attributes instead of its own, or with records that are none.
+    fn batch(offset: u64, attributes: i16, is_sound: bool) -> RecordBatch {
+        let batch = tests::batch(9, 0, "value");
+        let base_offset = Offset::new(offset);
+        let header = BatchHeader { base_offset, attributes, ..*batch.header() };
+        let mut bytes = batch.bytes().to_vec();
+        if !is_sound {
+            bytes[HEADER_LEN] = 0x7e;
+        }
+        RecordBatch::with_header(header, bytes.into())
+    }
+
+    fn segments() -> Vec<Arc<Segment>> {
+        let log = Streamlog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicConfig::default().segment_bytes(600)).unwrap();
+        for _ in 0..2 {
+            topic.partition(0).unwrap().append(&[RecordData::new(&[7; 400])]).unwrap();
+        }
+        topic.partition(0).unwrap().log().segments.snapshot().to_vec()
+    }
+
+    #[test]
+    fn content_that_no_build_can_read_is_damage_from_its_first_byte_to_its_last() {
+        let (segments, mut contents) = (segments(), Contents::default());
+        let size = batch(3, 0, true).header().size();
+        contents.look_at(&segments[0], &batch(3, 0, true), 100);
+        assert!(contents.unreadable.is_empty() && contents.damage.is_none());
+        contents.look_at(&segments[0], &batch(4, 0, false), 200);
+        contents.look_at(&segments[1], &batch(7, 0, false), 300);
+        let found: Vec<_> = contents
+            .unreadable
+            .iter()
+            .map(|range| (range.bytes.clone(), range.offsets.start.value()))
+            .collect();
+        assert_eq!(found, [(200..200 + size, 4), (300..300 + size, 7)]);
+        let first = contents.damage.unwrap();
+        let Error::Corrupt { path, position: 200, next_offset, .. } = &first else { panic!("{first}") };
+        assert_eq!((&**path, *next_offset), (segments[0].path(), Some(Offset::new(5))));
+    }
+
+    #[cfg(not(feature = "zstd"))]
+    #[test]
+    fn neighbours_of_a_codec_that_is_not_in_this_build_are_one_entry_and_no_damage() {
+        let (segments, mut contents) = (segments(), Contents::default());
+        let zstd = |offset| batch(offset, 4, true);
+        let size = zstd(0).header().size();
+        let looks = [
+            (0, 0, zstd(0)),
+            (0, size, zstd(1)),
+            (0, 2 * size, zstd(2)),
+            // After a batch that can be read, and in another file.
+            (0, 4 * size, zstd(4)),
+            (1, 5 * size, zstd(5)),
+        ];
+        looks.iter().for_each(|(at, position, batch)| contents.look_at(&segments[*at], batch, *position));
+        let found: Vec<_> = contents
+            .unreadable
+            .iter()
+            .map(|range| (range.bytes.clone(), range.offsets.start.value()..range.offsets.end.value()))
+            .collect();
+        assert_eq!(found, [(0..3 * size, 0..3), (4 * size..5 * size, 4..5), (5 * size..6 * size, 5..6)]);
+        assert!(contents.damage.is_none());
+    }
+}

@@ -280,6 +280,8 @@ fn a_batch_says_its_leader_epoch_and_lends_its_bytes() {
     let dir = put_epochs(&[0, 3, 3], "");
     let batches: Vec<_> = dir.read(0).map(Result::unwrap).collect();
     assert_eq!(batches.iter().map(|batch| batch.leader_epoch()).collect::<Vec<_>>(), [0, 3, 3]);
+    let epochs: Vec<_> = dir.leader_epochs().iter().map(|(epoch, first)| (*epoch, first.value())).collect();
+    assert_eq!(epochs, [(0, 0), (3, 1)]);
     let record = batches[1].iter().next().unwrap();
     assert_eq!(batches[1].slice_of(record.value.unwrap()), &b"1"[..]);
 }
