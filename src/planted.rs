@@ -155,6 +155,9 @@ mod switch {
         "torn_end_cut_without_flush",
         "a_retired_segment_reads_by_name",
         "a_swap_is_taken_for_damage",
+        "a_decided_swap_is_forgotten",
+        "swap_before_it_is_decided",
+        "swap_names_that_are_not_durable",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

@@ -14,7 +14,7 @@ use crate::{
         offsets::Offsets, owner::Owner, segment_list::SegmentList, settings::LogConfig, troubles::Troubles,
         unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
     },
-    storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment},
+    storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment, swap::Swap},
     types::{Durability, Offset, TopicPartition},
 };
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -57,6 +57,8 @@ pub struct Log {
     pub(super) unremoved: Mutex<Vec<Arc<Segment>>>,
     /// What background work has failed in.
     pub(super) troubles: Troubles,
+    /// Swaps that were decided, and whose files do not all have their names.
+    pub(super) swaps: Mutex<Vec<Swap>>,
 }
 
 impl fmt::Debug for Log {

@@ -4,6 +4,8 @@
 mod cleaned;
 #[cfg(feature = "sim")]
 mod cleaner;
+#[cfg(feature = "sim")]
+mod swapped;
 
 use crate::{
     codec::{

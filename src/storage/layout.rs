@@ -25,6 +25,10 @@ pub const PARTITION_METADATA: &str = "partition.metadata";
 pub const PARTITION_IDENTITY: &str = "partition.identity";
 /// What is appended to the name of a file that recovery put aside.
 pub const ASIDE: &str = "aside";
+/// What is appended to the name of a file that takes the place of others, while it is written. It is Kafka's.
+pub const CLEANED: &str = "cleaned";
+/// What is appended to its name once that was decided, until it has the name. It is Kafka's.
+pub const SWAP: &str = "swap";
 /// The extension of what is written before it takes another file's name.
 pub const TMP: &str = "tmp";
 
@@ -83,6 +87,16 @@ impl SegmentFile {
     /// The file of this kind that belongs to `base` in `dir`.
     pub fn path(self, dir: &Path, base: Offset) -> PathBuf {
         dir.join(format!("{:020}.{}", base.value(), self.extension()))
+    }
+
+    /// The file of this kind of a segment that is written to take the place of others.
+    pub fn cleaned_path(self, dir: &Path, base: Offset) -> PathBuf {
+        dir.join(format!("{:020}.{}.{CLEANED}", base.value(), self.extension()))
+    }
+
+    /// The same file once that was decided, until it has its name.
+    pub fn swap_path(self, dir: &Path, base: Offset) -> PathBuf {
+        dir.join(format!("{:020}.{}.{SWAP}", base.value(), self.extension()))
     }
 
     /// Which file of a segment has this name, and the offset that it carries; `None` for any other name.

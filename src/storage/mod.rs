@@ -15,3 +15,4 @@ pub mod scan;
 pub mod segment;
 pub mod sidecar;
 pub mod space;
+pub mod swap;

@@ -13,6 +13,7 @@ pub mod damage;
 mod indexes;
 mod locate;
 mod order;
+mod rewritten;
 mod sealed;
 pub mod sidecars;
 pub mod source;

@@ -38,6 +38,17 @@ pub fn remove_segment_files(env: &dyn Env, dir: &Path, base: Offset) -> Result<(
     SegmentFile::ALL.iter().try_for_each(|kind| remove_if_there(env, &kind.path(dir, base)))
 }
 
+/// The same, but for a snapshot of the log at `checkpointed`.
+pub fn remove_segment_files_but(env: &dyn Env, dir: &Path, base: Offset, checkpointed: Offset) -> Result<()> {
+    for kind in SegmentFile::ALL {
+        let is_snapshot = matches!(kind, SegmentFile::Snapshot | SegmentFile::Producers);
+        if !(is_snapshot && base == checkpointed) {
+            remove_if_there(env, &kind.path(dir, base))?;
+        }
+    }
+    Ok(())
+}
+
 /// The whole of a sidecar; `None` when there is none.
 ///
 /// # Errors

@@ -45,6 +45,16 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "takes the new list and looks again: a file that lost its name is not damage",
         mistakes: &["a_swap_is_taken_for_damage"],
     },
+    Promise {
+        test: "a_crash_in_a_swap_leaves_what_was_there_before_or_after@src/partition/tests/swapped.rs",
+        file: "src/partition/write/replace.rs",
+        says: "A crash before leaves files that the next opening removes, one after leaves names that it gives",
+        mistakes: &[
+            "a_decided_swap_is_forgotten",
+            "swap_before_it_is_decided",
+            "swap_names_that_are_not_durable",
+        ],
+    },
 ];
 
 fn what_was_acknowledged_survives_a_power_cut() {

@@ -73,6 +73,7 @@ impl LogParts {
             unreadable: Default::default(),
             unremoved: Mutex::default(),
             troubles: Troubles::default(),
+            swaps: Mutex::default(),
             owner: Owner::default(),
         };
         log.recount();

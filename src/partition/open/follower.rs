@@ -30,12 +30,14 @@ use crate::{
             replay::{KnownEnd, Replay},
             settings::LogConfig,
         },
+        write::quarantine::entries_of,
     },
     storage::{
         data_dir::DataDir,
         layout::SegmentFile,
         manifest::{PartitionState, SegmentEntry},
         segment::{MISSING, Segment},
+        swap::SwapFiles,
     },
     types::Offset,
 };
@@ -375,14 +377,32 @@ impl Follower {
             return;
         }
         let config = log.config();
+        let swaps = self.swaps_under_way(state);
         let fresh = state.segments.iter().map(|entry| {
             let at = known.binary_search_by_key(&entry.base, |segment| segment.base());
             let held = at.ok().and_then(|at| known.get(at));
             let held = held.filter(|held| goes_on && held.id() == entry.id()).cloned();
-            held.unwrap_or_else(|| listed(&log.data_dir, &log.identity, &config, state, &entry, 0))
+            held.unwrap_or_else(|| {
+                let segment = listed(&log.data_dir, &log.identity, &config, state, &entry, 0);
+                let place = swaps.place_of(&*log.data_dir.env, &log.identity.dir, entry.base);
+                place.into_iter().for_each(|place| segment.lies_at(place));
+                segment
+            })
         });
         let fresh: Vec<_> = fresh.collect();
         log.segments.change(|list| *list = fresh);
+    }
+
+    /// The swaps that the writer has decided, and whose files it has not given their names, as far as the directory shows.
+    fn swaps_under_way(&self, state: &PartitionState) -> SwapFiles {
+        let (env, dir) = (&*self.trail.log.data_dir.env, &self.trail.log.identity.dir);
+        let mut seals = state.segments.iter().filter_map(|segment| segment.sealed);
+        // A log is closed only when every file has its name.
+        if state.closed.is_some() || !seals.any(|seal| seal.generation > 0) {
+            return SwapFiles::default();
+        }
+        let entries = entries_of(env, dir).unwrap_or_default();
+        SwapFiles::among(env, dir, &entries, state).unwrap_or_default()
     }
 }
 

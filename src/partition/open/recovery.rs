@@ -14,12 +14,13 @@ use crate::{
         },
         state::{identity::Identity, replay::Replay, segment_list::has_base, settings::LogConfig},
         write::quarantine::{
-            entries_of, is_superseded, put_segment_aside, remove_leftover, remove_segment_files_but,
+            entries_of, is_superseded, put_segment_aside, remove_leftover, remove_segment_durably,
             was_removed,
         },
     },
     storage::{
-        data_dir::DataDir, layout::SegmentFile, manifest::PartitionState, scan::ReadPath, segment::Segment,
+        apart::remove_if_there, data_dir::DataDir, layout::SegmentFile, manifest::PartitionState,
+        scan::ReadPath, segment::Segment, swap::SwapFiles,
     },
     types::Offset,
 };
@@ -113,8 +114,24 @@ impl<'a> Recovery<'a> {
         !self.data_dir.read_only && self.hands_off.is_none()
     }
 
+    /// Swaps that were decided come to their end, so that every segment has its name; what was being written for others goes.
+    fn finish_swaps(&self) -> Result<()> {
+        let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
+        let state = self.data_dir.manifest.state();
+        let Some(known) = state.of(self.identity.id()).filter(|_| !self.data_dir.read_only) else {
+            return Ok(());
+        };
+        let entries = entries_of(env, dir)?;
+        let found = SwapFiles::among(env, dir, &entries, known)?;
+        if let Some(swap) = found.unfinished(dir, &entries, known, self.mark.recovery_offset) {
+            swap.finish(env)?;
+        }
+        found.abandoned.iter().try_for_each(|path| remove_if_there(env, path))
+    }
+
     /// Puts aside segment files that the manifest does not name, so that nothing dropped ever comes back.
     pub(in crate::partition) fn put_strays_aside(&mut self) -> Result<()> {
+        unless_planted!(a_decided_swap_is_forgotten => self.finish_swaps()?);
         let dir = &self.identity.dir;
         let state = self.data_dir.manifest.state();
         let log_start = state.of(self.identity.id()).map_or(Offset::ZERO, |p| p.log_start);
@@ -143,7 +160,7 @@ impl<'a> Recovery<'a> {
         let state = self.data_dir.manifest.state();
         let known = state.of(self.identity.id());
         if known.is_some_and(|state| is_superseded(env, dir, state, base)) {
-            return remove_segment_files_but(env, dir, base, checkpointed);
+            return remove_segment_durably(env, dir, base, checkpointed);
         }
         self.put_aside.extend(put_segment_aside(env, dir, base, checkpointed)?);
         Ok(())

@@ -23,7 +23,7 @@ use std::{path::Path, sync::Arc};
 const DIR: &str = "/data/t-0";
 
 /// Twelve records of one batch each, four to a segment; the time of each is its offset.
-fn log_of_three_segments(env: &SimEnv) -> (Streamlog, Partition) {
+pub(super) fn log_of_three_segments(env: &SimEnv) -> (Streamlog, Partition) {
     let log = builder(env).open().unwrap();
     let topic = log.create_topic("t", TopicConfig::default().segment_bytes(600)).unwrap();
     let partition = topic.partition(0).unwrap();
@@ -34,20 +34,20 @@ fn log_of_three_segments(env: &SimEnv) -> (Streamlog, Partition) {
     (log, partition)
 }
 
-fn append(partition: &Partition, time: i64) {
+pub(super) fn append(partition: &Partition, time: i64) {
     partition.append(&[RecordData::new(&[7; 60]).timestamp(Timestamp::from_millis(time))]).unwrap();
 }
 
-fn builder(env: &SimEnv) -> Builder {
+pub(super) fn builder(env: &SimEnv) -> Builder {
     Builder::env(env, "/data").background_thread(false)
 }
 
-fn partition_of(log: &Streamlog) -> Partition {
+pub(super) fn partition_of(log: &Streamlog) -> Partition {
     log.topic("t").unwrap().partition(0).unwrap()
 }
 
 /// Keeps the batches of `offsets`, which are bits.
-fn only(offsets: u64) -> impl Fn(&BatchHeader) -> Kept {
+pub(super) fn only(offsets: u64) -> impl Fn(&BatchHeader) -> Kept {
     move |header| if offsets & (1 << header.base_offset.value()) != 0 { Kept::Whole } else { Kept::Nothing }
 }
 

@@ -1,21 +1,26 @@
-//! A cleaner for tests: it leaves batches out of a sealed segment, or empties them, and puts the result in its place.
+//! A cleaner for tests: it leaves batches out of sealed segments, or empties them, and puts the result in their place.
 
 use crate::{
     codec::{
         batch::BatchHeader,
-        manifest::{Entry, Seal, Tier},
+        manifest::{Seal, Tier},
+        pages::PageSummer,
     },
-    partition::{log::Log, state::segment_list::floor, write::checkpoint::checkpoint},
+    partition::{
+        log::Log,
+        state::segment_list::floor,
+        write::{checkpoint::checkpoint, replace::Replacement},
+    },
     storage::{
+        index::SegmentIndex,
         layout::SegmentFile,
-        manifest::Flush,
         scan::{ScanItem, Scanner},
-        segment::Segment,
-        sidecar::{remove_if_there, write_file},
+        segment::{indexed, sidecars::checksum},
+        sidecar::write_file,
     },
     types::{Offset, Timestamp},
 };
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,61 +31,52 @@ pub(crate) enum Kept {
     Nothing,
 }
 
-/// The batches of `segments` after a cleaning, and their largest timestamp.
-fn cleaned(segments: &[Arc<Segment>], keeps: &dyn Fn(&BatchHeader) -> Kept) -> (Vec<u8>, Timestamp) {
-    let (mut bytes, mut largest) = (Vec::new(), Timestamp::NONE);
-    for segment in segments {
-        let mut scanner = Scanner::new(segment.source(), segment.readable(), 0, segment.base(), true);
-        while let ScanItem::Batch(batch, _) = scanner.next().unwrap() {
-            match keeps(batch.header()) {
-                Kept::Whole => bytes.extend(batch.bytes()),
-                Kept::Emptied => bytes.extend(batch.header().emptied().to_bytes()),
-                Kept::Nothing => continue,
-            }
-            largest = largest.max(batch.header().max_timestamp);
-        }
-    }
-    (bytes, largest)
-}
-
-/// Cleans the segments of `log` that begin at `bases`, which are sealed and have another behind them, into one.
-pub(crate) fn clean(log: &Log, bases: Range<u64>, keeps: impl Fn(&BatchHeader) -> Kept) {
+/// Writes what is left of the segments of `log` that begin at `bases`, as one.
+pub(crate) fn rewrite(log: &Log, bases: Range<u64>, keeps: &dyn Fn(&BatchHeader) -> Kept) -> Replacement {
     checkpoint(log).unwrap();
     let (from, to) = (Offset::new(bases.start), Offset::new(bases.end));
-    let (dir, env, id) = (&log.identity.dir, &*log.data_dir.env, log.identity.id());
     let segments = log.segments.snapshot();
-    let sources = floor(&segments, from).unwrap()..floor(&segments, to).unwrap();
-    let old = &segments[sources.clone()];
-    let (bytes, largest_timestamp) = cleaned(old, &keeps);
-    let generation = old.iter().map(|segment| segment.id().generation).max().unwrap() + 1;
+    let sources = segments[floor(&segments, from).unwrap()..floor(&segments, to).unwrap()].to_vec();
+    let (mut bytes, mut largest_timestamp) = (Vec::new(), Timestamp::NONE);
+    let (mut index, mut pages) = (SegmentIndex::new(from, 0), PageSummer::new());
+    for segment in &sources {
+        let mut scanner = Scanner::new(segment.source(), segment.readable(), 0, segment.base(), true);
+        while let ScanItem::Batch(batch, _) = scanner.next().unwrap() {
+            let (header, batch) = match keeps(batch.header()) {
+                Kept::Whole => (*batch.header(), batch.bytes().to_vec()),
+                Kept::Emptied => (batch.header().emptied(), batch.header().emptied().to_bytes().to_vec()),
+                Kept::Nothing => continue,
+            };
+            index.add(indexed(&header, bytes.len() as u64));
+            pages.update(&batch);
+            bytes.extend(batch);
+            largest_timestamp = largest_timestamp.max(header.max_timestamp);
+        }
+    }
+    index.close();
+    let generation = sources.iter().map(|segment| segment.id().generation).max().unwrap() + 1;
+    let files = [
+        (SegmentFile::Log, bytes.clone()),
+        (SegmentFile::OffsetIndex, index.offsets().to_vec()),
+        (SegmentFile::TimeIndex, index.times().to_vec()),
+        (SegmentFile::Pages, pages.finish(generation).encode()),
+    ];
+    for (kind, content) in files {
+        write_file(&*log.data_dir.env, &kind.cleaned_path(&log.identity.dir, from), &content).unwrap();
+    }
     let seal = Seal {
         next_offset: to,
         bytes: bytes.len() as u64,
         largest_timestamp,
         generation,
         place: Tier::Local,
-        index_checksum: 0,
+        index_checksum: checksum(index.offsets(), index.times(), &[]),
         sealed_at: None,
     };
-    let path = SegmentFile::Log.path(dir, from);
-    let cleaned = path.with_extension("log.cleaned");
-    write_file(env, &cleaned, &bytes).unwrap();
-    let with = vec![(from, seal)];
-    let entry = Entry::SegmentsReplaced { id: id.topic, partition: id.number, from, to, with };
-    log.data_dir.manifest.append(&[entry], Flush::Now).unwrap();
-    let interval = log.config().index_interval_bytes;
-    let new = Segment::existing(&log.data_dir.pool, dir, from, seal.bytes, interval, true);
-    new.expect_no_other_version();
-    new.set_sealed(&seal);
-    log.segments.change(|list| drop(list.splice(sources, [new])));
-    for segment in old {
-        segment.retire();
-        for kind in SegmentFile::ALL {
-            let is_snapshot = matches!(kind, SegmentFile::Snapshot | SegmentFile::Producers);
-            if !(is_snapshot && segment.base() == from) {
-                remove_if_there(env, &kind.path(dir, segment.base())).unwrap();
-            }
-        }
-    }
-    env.rename(&cleaned, &path).unwrap();
+    Replacement { sources, outputs: vec![(from, seal)] }
+}
+
+/// Cleans the segments of `log` that begin at `bases`, which are sealed and have another behind them, into one.
+pub(crate) fn clean(log: &Log, bases: Range<u64>, keeps: impl Fn(&BatchHeader) -> Kept) {
+    assert!(rewrite(log, bases, &keeps).commit(log).unwrap());
 }

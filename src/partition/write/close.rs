@@ -7,7 +7,7 @@ use crate::{
     partition::{
         log::Log,
         state::append_state::AppendState,
-        write::{checkpoint::take_checkpoint, load::ready, reserve::new_incarnation},
+        write::{checkpoint::take_checkpoint, load::ready, replace::finish_swaps, reserve::new_incarnation},
     },
     storage::segment::sidecars::UNKNOWN,
     types::Timestamp,
@@ -46,6 +46,10 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
         Some(error @ Error::Poisoned { .. }) => return Err(error),
         Some(_) => return Ok(None),
         None => {}
+    }
+    if finish_swaps(log).is_err() {
+        // Names that are still to be given are for an opening to give that looks.
+        return Ok(None);
     }
     if log.data_dir.has_written() {
         // The closing record will describe this log too, so what recovery learned of it is written down.

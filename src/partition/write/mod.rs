@@ -13,6 +13,7 @@ pub mod payload;
 pub mod plan;
 pub mod quarantine;
 pub mod remove;
+pub mod replace;
 pub mod reserve;
 pub mod retention;
 pub mod roll;

@@ -17,7 +17,7 @@ use crate::{
         manifest::PartitionState,
         scan::{ScanItem, Scanner},
         segment::{Segment, source::only_zeros},
-        sidecar::{remove_if_there, remove_segment_files},
+        sidecar::{remove_if_there, remove_segment_files, remove_segment_files_but},
     },
     types::Offset,
 };
@@ -80,7 +80,7 @@ pub(in crate::partition) fn put_stray_aside(log: &Log, base: Offset) -> Result<(
     let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
     let state = log.data_dir.manifest.state();
     if state.of(log.identity.id()).is_some_and(|state| is_superseded(env, dir, state, base)) {
-        return remove_segment_files_but(env, dir, base, checkpointed);
+        return remove_segment_durably(env, dir, base, checkpointed);
     }
     let aside = put_segment_aside(env, dir, base, checkpointed)?;
     if let Some(_path) = &aside {
@@ -115,23 +115,18 @@ pub(in crate::partition) fn put_segment_aside(
         env.rename(&path, &aside).map_err(|e| Error::io("put aside", &path, e))?;
     }
     // Durable immediately: a later segment may begin at the same offset, and must not find these bytes under its name.
-    remove_segment_files_but(env, dir, base, checkpointed)?;
+    remove_segment_durably(env, dir, base, checkpointed)?;
     Ok((!is_empty).then_some(aside))
 }
 
 /// Removes the files of the segment that begins at `base`, durably, but for a snapshot of the log at `checkpointed`.
-pub(in crate::partition) fn remove_segment_files_but(
+pub(in crate::partition) fn remove_segment_durably(
     env: &dyn Env,
     dir: &Path,
     base: Offset,
     checkpointed: Offset,
 ) -> Result<()> {
-    for kind in SegmentFile::ALL {
-        let is_snapshot = matches!(kind, SegmentFile::Snapshot | SegmentFile::Producers);
-        if !(is_snapshot && base == checkpointed) {
-            remove_if_there(env, &kind.path(dir, base))?;
-        }
-    }
+    remove_segment_files_but(env, dir, base, checkpointed)?;
     sync_dir(env, dir)
 }
 

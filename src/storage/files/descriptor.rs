@@ -23,6 +23,8 @@ pub(super) struct Descriptor {
     /// The environment that makes no room: `reopen` does, when it holds no lock.
     env: Arc<dyn Env>,
     path: PathBuf,
+    /// Where it lies until it gets its name.
+    elsewhere: Mutex<Option<PathBuf>>,
     how: Open,
     used: AtomicBool,
     /// Opened, but the pool has not been told yet: that is done when no lock is held.
@@ -54,6 +56,7 @@ impl Descriptor {
             caps,
             env,
             path,
+            elsewhere: Mutex::new(None),
             how,
             used: AtomicBool::new(true),
             uncounted: AtomicBool::new(false),
@@ -135,7 +138,12 @@ impl Descriptor {
             if self.gone.load(Ordering::SeqCst) {
                 return Err(Error::io("open", &self.path, io::ErrorKind::NotFound.into()));
             }
-            match self.env.open(&self.path, self.how) {
+            let elsewhere = self.elsewhere.lock().clone();
+            match self.env.open(elsewhere.as_ref().unwrap_or(&self.path), self.how) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound && elsewhere.is_some() => {
+                    // Whoever put it there has given it its name.
+                    *self.elsewhere.lock() = None;
+                }
                 Ok(file) => {
                     self.check_inode(&*file)?;
                     *guard = Some(Arc::clone(&file));
@@ -218,6 +226,19 @@ impl Descriptor {
         *self.inode.lock() = None;
         *self.failed.lock() = None;
         self.has_failed.store(false, Ordering::SeqCst);
+    }
+
+    /// It lies there until it gets its name.
+    pub(super) fn lies_at(&self, path: PathBuf) {
+        *self.elsewhere.lock() = Some(path);
+    }
+
+    /// Renames the file, which lies at `from`. Nobody opens it in between.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _closed_to_others = self.handle.write();
+        self.env.rename(from, to)?;
+        *self.elsewhere.lock() = (to != self.path).then(|| to.to_path_buf());
+        Ok(())
     }
 
     /// Nobody opens what has the name next.

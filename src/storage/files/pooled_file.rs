@@ -14,7 +14,12 @@ use crate::{
     storage::apart::copy_anew,
 };
 use bytes::Bytes;
-use std::{fmt, io, ops::Range, path::Path, sync::Arc};
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// How bytes of files reach a reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -121,6 +126,16 @@ impl PooledFile {
     pub fn replaced(&self) {
         self.descriptor.replaced();
         self.mapping.replaced();
+    }
+
+    /// Says that the file lies there, and will get its name later.
+    pub fn lies_at(&self, path: PathBuf) {
+        self.descriptor.lies_at(path);
+    }
+
+    /// Renames the file, which lies at `from`, to its own name or to another that it has for a while.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.descriptor.rename(from, to)
     }
 
     /// Says that the file has lost its name. A reader that has it open keeps reading it; nobody opens what has the name next.

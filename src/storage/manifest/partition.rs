@@ -9,7 +9,7 @@ use crate::{
     storage::scan::LEADER_EPOCH,
     types::{Offset, TopicId},
 };
-use std::{collections::VecDeque, iter::Peekable};
+use std::{collections::VecDeque, iter::Peekable, ops::Range};
 
 /// Segments or partitions in one entry, where they are many.
 pub(super) const LIST_MAX: usize = 10_000;
@@ -38,6 +38,12 @@ impl PartitionId {
     /// The segment at `old` is sealed and one that begins at `new` takes appends, in one append.
     pub fn rolled(self, old: Offset, sealed: Seal, new: Offset) -> [Entry; 2] {
         [self.segment_sealed(old, sealed), self.segment_created(new)]
+    }
+
+    /// The segments with bases in `range` gave way to these.
+    pub fn segments_replaced(self, range: Range<Offset>, with: Vec<(Offset, Seal)>) -> Entry {
+        let Range { start: from, end: to } = range;
+        Entry::SegmentsReplaced { id: self.topic, partition: self.number, from, to, with }
     }
 
     /// The partition begins at `offset`.

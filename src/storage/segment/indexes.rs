@@ -375,6 +375,11 @@ impl Segment {
         SegmentIndex::new(self.base, self.index_interval)
     }
 
+    /// Keeps `index`, which has no file of its name yet.
+    pub(super) fn hold_index(&self, index: IndexBytes) {
+        *self.index.write() = Indexes::Loaded(index);
+    }
+
     /// Makes `index` what is known, for a segment that does not grow.
     pub fn set_index(&self, index: SegmentIndex) {
         *self.index.write() = Indexes::Loaded(index.freeze());

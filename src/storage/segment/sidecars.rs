@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// Stands for a checksum that nobody knows.
 pub const UNKNOWN: u32 = 0;
@@ -95,13 +95,18 @@ impl Segment {
     /// What the index files hold. A stranger's may be of any length: no more of one is read than is in order, and than
     /// there can be batches in the segment.
     pub(super) fn read_sidecars(&self) -> Result<Sidecars> {
+        self.read_sidecars_at(|kind| kind.path(&self.dir, self.base))
+    }
+
+    /// The same, of files that have other names.
+    pub(super) fn read_sidecars_at(&self, path: impl Fn(SegmentFile) -> PathBuf) -> Result<Sidecars> {
         let read = |kind: SegmentFile, entry: usize, in_order: fn(&[u8]) -> usize| {
             let most = match self.readable() {
                 // It is not known yet.
                 0 => u64::MAX,
                 readable => (readable / HEADER_LEN as u64 + 1).saturating_mul(entry as u64),
             };
-            read_entries(&**self.pool.env(), &kind.path(&self.dir, self.base), entry, most, in_order)
+            read_entries(&**self.pool.env(), &path(kind), entry, most, in_order)
         };
         let offsets = |bytes: &[u8]| OffsetIndexView::new_checked(bytes).1;
         let times = |bytes: &[u8]| TimeIndexView::new_checked(bytes).1;

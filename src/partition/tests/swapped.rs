@@ -1,0 +1,159 @@
+//! Swaps that a crash cuts short, or a file system that refuses a name.
+
+use super::{
+    cleaned::{append, builder, log_of_three_segments, only, partition_of},
+    cleaner::{clean, rewrite},
+};
+use crate::{
+    Partition,
+    dir::PartitionDir,
+    planted,
+    sim::{Crash, Fault, FaultKind, Operation, SimEnv},
+};
+use std::{path::Path, sync::Arc};
+
+/// The offsets before the swap and after it, as bits.
+const BEFORE: u64 = 0xffff;
+const AFTER: u64 = 0xfa2f;
+
+/// Four segments, of which the middle ones become one.
+fn swapped(env: &SimEnv) -> impl Fn() {
+    let (log, partition) = log_of_three_segments(env);
+    (12..16).for_each(|offset| append(&partition, offset));
+    move || {
+        let _open = &log;
+        clean(partition.log(), 4..12, only(AFTER));
+    }
+}
+
+/// The offsets of all records, as bits.
+fn offsets(partition: &Partition, what: &str) -> u64 {
+    let batches = partition.read(0).map(|batch| batch.unwrap_or_else(|e| panic!("{what}: {e}")));
+    batches.flatten().map(|record| 1 << record.offset.value()).sum()
+}
+
+fn is_one_of_both(found: u64, what: &str) -> u64 {
+    assert!([BEFORE, AFTER].contains(&found), "{what}: {found:#x}");
+    found
+}
+
+/// Every file has a name of its own, and none is left over.
+fn every_file_has_its_name(env: &SimEnv, found: u64) {
+    let files = env.files();
+    let names: Vec<&str> = files.keys().filter_map(|path| path.strip_prefix("/data/t-0/")).collect();
+    let is_left =
+        |name: &&str| name.ends_with(".swap") || name.ends_with(".cleaned") || name.contains("aside");
+    assert!(!names.iter().any(|name| is_left(&name)), "{names:?}");
+    let is_there = names.contains(&"00000000000000000008.log");
+    assert_eq!(is_there, found == BEFORE, "{names:?}");
+}
+
+fn readers_find_one_of_both(env: &SimEnv, what: &str) -> u64 {
+    let readers = builder(env).read_only(true).open().unwrap();
+    let found = is_one_of_both(offsets(&partition_of(&readers), what), what);
+    assert!(readers.health().is_good(), "{what}: {}", readers.health());
+    let dir = PartitionDir::open(Arc::new(env.clone()), Path::new("/data/t-0")).unwrap();
+    is_one_of_both(offsets(dir.partition(), what), what);
+    found
+}
+
+/// What is found after a crash stays, whatever becomes of the opening that found it.
+fn an_opening_holds(env: &SimEnv, what: &str) {
+    let read = readers_find_one_of_both(env, what);
+    env.record();
+    let log = builder(env).open().unwrap();
+    let found = is_one_of_both(offsets(&partition_of(&log), what), what);
+    assert_eq!(found, read, "{what}");
+    let recording = env.recording();
+    every_file_has_its_name(env, found);
+    let mut cursor = recording.cursor();
+    while cursor.advance().is_some() {
+        for crash in [Crash::Kill, Crash::Nothing, Crash::Subset] {
+            let again = cursor.crash(crash, 7);
+            let what = format!("{what}, then {crash:?}");
+            readers_find_one_of_both(&again, &what);
+            let log = builder(&again).open().unwrap();
+            let now = is_one_of_both(offsets(&partition_of(&log), &what), &what);
+            assert!(now == found || crash != Crash::Kill, "{what}");
+            every_file_has_its_name(&again, now);
+        }
+    }
+    append(&partition_of(&log), 16);
+    log.close().unwrap();
+    assert_eq!(offsets(&partition_of(&builder(env).open().unwrap()), what), found | 1 << 16, "{what}");
+}
+
+#[test]
+fn a_crash_in_a_swap_leaves_what_was_there_before_or_after() {
+    let crash = || {
+        let env = SimEnv::new(1);
+        let swap = swapped(&env);
+        env.record();
+        swap();
+        let recording = env.recording();
+        let mut cursor = recording.cursor();
+        let mut step = 0;
+        while cursor.advance().is_some() {
+            for (seed, crash) in (0..).zip(Crash::ALL) {
+                an_opening_holds(&cursor.crash(crash, seed), &format!("step {step}, {crash:?}"));
+            }
+            step += 1;
+        }
+        assert!(step > 20, "{step}");
+        let found =
+            offsets(&partition_of(&builder(&env.crash(Crash::Nothing, 1)).open().unwrap()), "at its end");
+        assert_eq!(found, AFTER);
+    };
+    planted::hold(
+        crash,
+        &["a_decided_swap_is_forgotten", "swap_before_it_is_decided", "swap_names_that_are_not_durable"],
+    );
+}
+
+#[test]
+fn a_name_that_is_refused_is_given_later() {
+    for suffix in [".cleaned", ".swap"] {
+        for closes in [false, true] {
+            let env = SimEnv::new(1);
+            let (log, partition) = log_of_three_segments(&env);
+            (12..16).for_each(|offset| append(&partition, offset));
+            let replacement = rewrite(partition.log(), 4..12, &only(AFTER));
+            env.inject(Fault::new(FaultKind::Io).on(Operation::Rename).path(suffix).forever());
+            replacement.commit(partition.log()).unwrap_err();
+            partition.log().data_dir.pool.release();
+            assert_eq!(offsets(&partition, "in use under another name"), AFTER);
+            let readers = builder(&env).read_only(true).open().unwrap();
+            assert_eq!(offsets(&partition_of(&readers), "beside it"), AFTER);
+            drop(readers);
+            if closes {
+                log.close().unwrap();
+                env.clear_faults();
+            } else {
+                env.clear_faults();
+                clean(partition.log(), 0..4, only(AFTER));
+                every_file_has_its_name(&env, AFTER);
+                log.close().unwrap();
+            }
+            let log = builder(&env).open().unwrap();
+            assert_eq!(offsets(&partition_of(&log), "opened again"), AFTER);
+            assert_eq!(log.recovery_report().partitions.is_empty(), !closes, "the close was clean");
+            every_file_has_its_name(&env, AFTER);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_part_of_the_log_any_more_is_not_replaced() {
+    let env = SimEnv::new(1);
+    let (log, partition) = log_of_three_segments(&env);
+    let [first, second] = [(); 2].map(|()| rewrite(partition.log(), 4..8, &only(0x0a20)));
+    assert!(first.commit(partition.log()).unwrap());
+    assert!(!second.commit(partition.log()).unwrap(), "its sources were replaced");
+    let removed = rewrite(partition.log(), 0..4, &only(0x0002));
+    log.delete_records("t", 0, 4).unwrap();
+    assert!(!removed.commit(partition.log()).unwrap(), "its sources were removed");
+    let damaged = rewrite(partition.log(), 4..8, &only(0x0020));
+    env.overwrite("/data/t-0/00000000000000000004.pages.cleaned", b"not its pages").unwrap();
+    damaged.commit(partition.log()).unwrap_err();
+    assert_eq!(offsets(&partition, "as it was"), 0xf20);
+}
