@@ -195,6 +195,22 @@
 //! because the operating system keeps a file until its last descriptor and mapping is gone; a later read below the start is
 //! [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) with the remaining range. (I11)
 //!
+//! ## Putting rewritten segments in the place of others
+//!
+//! 1. A checkpoint: recovery begins after the segments that are replaced, and their sidecars are written.
+//! 2. What replaces them lies there under names that end in `.cleaned`, flushed; the directory is flushed.
+//! 3. The manifest gets "replaced", with sizes, checksums and a generation that is higher, in one append, flushed.
+//! 4. Readers get the new list of segments.
+//! 5. The files get their names in Kafka's steps: `.cleaned` becomes `.swap`, what is superseded is removed, `.swap` becomes
+//!    the name. The directory is flushed after each step.
+//!
+//! **A16.** *A crash leaves the segments before or those after, never a mix.* Before 3 the manifest names the old ones, whose
+//! files are as they were; the next opening removes what is `.cleaned`. After 3 it names the new ones, and a recovery goes
+//! on with 5 before it looks at anything else: a `.swap` file belongs to a swap that was decided, and so does a `.cleaned`
+//! one beside page checksums of the manifest's generation. A process that reads makes the same choice and renames nothing.
+//! Names are durable step by step, so that a superseded file is never found beside the name of its successor. A name that
+//! the file system refuses leaves the file in use under the one that it has; the close is then no clean one. (I10)
+//!
 //! ## Delete a topic, alter a topic
 //!
 //! Deleting: "deleted" in the manifest, flushed; handles on the topic answer `Closed`; each directory is renamed to
@@ -263,7 +279,8 @@
 //! opened; lengths and times show whether each partition is still as it was closed: see "What changed while it was closed".
 //! Otherwise, for each partition:
 //!
-//! 1. `.log` files that the manifest does not name go aside.
+//! 1. Swaps that were decided are finished. `.log` files that the manifest does not name go aside; what a rewritten segment
+//!    has superseded is removed.
 //! 2. Segments from the mark's `flushed` on are flushed, through fresh descriptors: a killed process leaves its bytes in the
 //!    cache, and only durable data may be shown.
 //! 3. The cache is *suspect* if the mark says that a flush was in flight or had failed, or if the flush of step 2 fails.

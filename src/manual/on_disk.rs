@@ -13,6 +13,7 @@
 //!   meta.properties                      Kafka  identity of the directory, made with the first write
 //!   recovery-point-offset-checkpoint     Kafka  written by a clean close
 //!   replication-offset-checkpoint        Kafka  written by a clean close
+//!   cleaner-offset-checkpoint            Kafka  the same, where a log was compacted
 //!   log-start-offset-checkpoint          Kafka  written by a clean close
 //!   .kafka_cleanshutdown                 Kafka  there after a clean close, until the next write
 //!   orders-0/                            one directory per partition: <topic>-<number>
@@ -41,6 +42,8 @@
 //! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | a failed attempt itself; after a crash the next attempt, or the first append of the next opening |
 //! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay past a cut; the end of a log that was changed while it was closed | you; below the log start, the first append of an opening |
 //! | files of segments below the log start; a `.snapshot` of no segment, and not of the last checkpoint | leftovers of a removal that a crash or an error interrupted | the first append of an opening, a recovery |
+//! | `*.cleaned` | a rewritten segment, before the manifest names it or shortly after | the next recovery, which removes it or gives it its name |
+//! | `*.swap` | a rewritten segment that the manifest names, before it has its name | the next recovery, which gives it its name |
 //! | any other name of ours with `.aside` | something other than a file that was in a sidecar's way: see [below](#what-is-not-a-file) | you |
 //! | `orders-0.<32 hex digits>-delete/` | a partition that is being deleted | the first write of the next opening, [`maintain`](crate::Streamlog::maintain) |
 //! | `orders-0.<32 hex digits>-stray/` | records that no manifest names, in the way of a new topic | you |

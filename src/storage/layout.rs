@@ -17,6 +17,8 @@ pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// Kafka's checkpoint of log start offsets.
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// Kafka's checkpoint of up to where logs are clean.
+pub const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 /// Kafka's leader epochs of a partition.
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// Kafka's topic id of a partition.

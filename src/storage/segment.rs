@@ -13,6 +13,7 @@ pub mod damage;
 mod indexes;
 mod locate;
 mod order;
+#[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
 mod rewritten;
 mod sealed;
 pub mod sidecars;
@@ -24,6 +25,7 @@ pub use active::ActiveSegment;
 pub use checked_pages::PagesVerdict;
 pub use indexes::indexed;
 pub use locate::Located;
+pub use rewritten::open_rewritten;
 pub use sealed::SealedSegment;
 
 use super::{
@@ -256,6 +258,19 @@ impl Segment {
 
     fn another_has_its_name(&self) -> Error {
         Error::corrupt(self.path(), 0, "another generation of the segment has taken its place")
+    }
+
+    /// The file of its batches lies there until the process that writes has given it its name.
+    pub fn lies_at(&self, path: PathBuf) {
+        if let Some(file) = &self.file {
+            file.lies_at(path);
+        }
+    }
+
+    /// The file of its batches, where it is one.
+    #[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
+    pub fn shared_file(&self) -> Option<Arc<PooledFile>> {
+        self.file.clone()
     }
 
     /// Makes what was written durable. A failure is final.

@@ -14,7 +14,10 @@ use crate::{
     error::{Error, Result},
     partition::write::close::close,
     storage::{
-        layout::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_CONTENT, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS},
+        layout::{
+            CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_CONTENT, CLEANER_OFFSETS, HIGH_WATERMARKS, LOG_STARTS,
+            RECOVERY_POINTS,
+        },
         manifest::Flush,
         sidecar::replace_file,
     },
@@ -170,7 +173,24 @@ impl Inner {
         let starts: Vec<_> = starts.map(|(_, name, facts)| (name.clone(), facts.log_start)).collect();
         replace_file(env, &self.dir.join(RECOVERY_POINTS), encode_offsets(&ends).as_bytes())?;
         replace_file(env, &self.dir.join(HIGH_WATERMARKS), encode_offsets(&ends).as_bytes())?;
-        replace_file(env, &self.dir.join(LOG_STARTS), encode_offsets(&starts).as_bytes())
+        replace_file(env, &self.dir.join(LOG_STARTS), encode_offsets(&starts).as_bytes())?;
+        self.write_kafkas_cleaner_checkpoint(closed)
+    }
+
+    /// Up to where each log was cleaned: below it, Kafka's tools expect that offsets are missing.
+    fn write_kafkas_cleaner_checkpoint(&self, closed: &[Closed]) -> Result<()> {
+        let data_dir = self.catalog.data_dir();
+        let (env, path) = (&*data_dir.env, self.dir.join(CLEANER_OFFSETS));
+        let state = data_dir.manifest.state();
+        let clean = |(id, name, _): &Closed| {
+            let below = state.partition(id, name.partition)?.clean_below()?;
+            Some((name.clone(), below))
+        };
+        let clean: Vec<_> = closed.iter().filter_map(clean).collect();
+        if clean.is_empty() {
+            return Ok(());
+        }
+        replace_file(env, &path, encode_offsets(&clean).as_bytes())
     }
 
     /// `Closed` once the handle was closed, `Forked` in another process.

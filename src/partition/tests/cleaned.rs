@@ -175,7 +175,10 @@ fn what_is_cleaned_again_or_into_one_segment_is_read_like_the_rest() {
     clean(partition.log(), 0..4, only(0x005));
     clean(partition.log(), 0..8, only(0x025));
     holds(&partition, 0xf25, "cleaned twice");
+    let checkpoint = || env.files().remove("/data/cleaner-offset-checkpoint");
+    assert_eq!(checkpoint(), None);
     holds_when_opened_anew(&env, log, 0xf25);
+    assert_eq!(checkpoint().as_deref(), Some(&b"0\n1\nt 0 8\n"[..]), "Kafka's tools expect it");
 }
 
 #[test]

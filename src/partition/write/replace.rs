@@ -8,17 +8,22 @@
 //! Nothing of a checkpoint's lies in a segment that is replaced: recovery begins after them, and their seals are finished.
 
 use crate::{
-    codec::manifest::Seal,
+    codec::manifest::{Entry, Seal},
     env::{sync::Ordering, trace::event},
     error::Result,
     partition::{
         log::Log,
         write::{checkpoint::take_checkpoint, load::ready},
     },
-    storage::{apart::sync_dir, manifest::Flush, segment::Segment, swap::Swap},
+    storage::{
+        apart::sync_dir,
+        manifest::Flush,
+        segment::{Segment, open_rewritten},
+        swap::Swap,
+    },
     types::Offset,
 };
-use std::{ops::Range, sync::Arc};
+use std::{iter, ops::Range, sync::Arc};
 
 /// Sealed segments, and what takes their place.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct Replacement {
     pub sources: Vec<Arc<Segment>>,
     /// What was written for them, whole and flushed, under names that end in `.cleaned`: the first begins where they do.
     pub outputs: Vec<(Offset, Seal)>,
+    /// What the manifest is to know with it.
+    pub also: Vec<Entry>,
 }
 
 impl Replacement {
@@ -73,19 +80,19 @@ impl Replacement {
     fn open_outputs(&self, log: &Log) -> Result<Vec<Arc<Segment>>> {
         let (dir, interval) = (&log.identity.dir, log.config().index_interval_bytes);
         unless_planted!(swap_names_that_are_not_durable => sync_dir(&*log.data_dir.env, dir)?);
-        let open = |(base, seal): &(Offset, Seal)| {
-            Segment::rewritten(&log.data_dir.pool, dir, (*base, seal), interval)
-        };
+        let open =
+            |(base, seal): &(Offset, Seal)| open_rewritten(&log.data_dir.pool, dir, (*base, seal), interval);
         self.outputs.iter().map(open).collect()
     }
 
     /// From here on the log consists of the outputs.
     fn decide(&self, log: &Log, to: Offset) -> Result<()> {
         let from = self.sources.first().map_or(to, |first| first.base());
-        let entry = log.identity.id().segments_replaced(from..to, self.outputs.clone());
+        let replaced = log.identity.id().segments_replaced(from..to, self.outputs.clone());
+        let entries: Vec<_> = iter::once(replaced).chain(self.also.iter().cloned()).collect();
         let mut flush = Flush::Now;
         planted!(swap_before_it_is_decided => flush = Flush::Later);
-        log.data_dir.manifest.append(&[entry], flush)
+        log.data_dir.manifest.append(&entries, flush)
     }
 
     fn recount(&self, log: &Log) {

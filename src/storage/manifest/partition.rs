@@ -41,6 +41,7 @@ impl PartitionId {
     }
 
     /// The segments with bases in `range` gave way to these.
+    #[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
     pub fn segments_replaced(self, range: Range<Offset>, with: Vec<(Offset, Seal)>) -> Entry {
         let Range { start: from, end: to } = range;
         Entry::SegmentsReplaced { id: self.topic, partition: self.number, from, to, with }
@@ -260,6 +261,12 @@ impl PartitionState {
         let (from, sealed) = self.sealed_before(base)?;
         let is_gone = self.segments.at(base).is_none();
         (is_gone && sealed.generation > 0 && base < sealed.next_offset).then_some((from, sealed))
+    }
+
+    /// Below which offset a cleaner has gone through the log; `None` where none has.
+    pub fn clean_below(&self) -> Option<Offset> {
+        let sealed = self.segments.iter().rev().filter_map(|segment| segment.sealed);
+        sealed.into_iter().find(|sealed| sealed.generation > 0).map(|sealed| sealed.next_offset)
     }
 
     /// What is known of the segment that begins at `base`, where it is sealed.
