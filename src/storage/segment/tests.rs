@@ -6,7 +6,7 @@ use crate::{
         builder::{BatchBuilder, Stamp},
         manifest::Tier,
     },
-    env::{Env, memory::MemoryEnv, real::RealEnv},
+    env::{Env, Open, memory::MemoryEnv, real::RealEnv},
     planted,
     storage::{
         files::ReadMode,
@@ -195,4 +195,52 @@ fn a_segment_reads_from_a_source_that_is_no_file() {
     let named = SegmentFile::Log.path(dir, Offset::ZERO);
     write_file(&*env, &named, b"not it").unwrap();
     assert_eq!(segment.bytes(0..bytes.len() as u64).unwrap(), bytes);
+}
+
+/// A sealed segment of three batches with page checksums, in whose file `bytes` were written over what lies at `position`
+/// afterwards; as an opening finds it.
+fn written_over(position: usize, bytes: &[u8], keeps_sums: bool) -> Arc<Segment> {
+    let (env, dir) = (MemoryEnv::new(), Path::new(DIR));
+    let pool = FilePool::new(env.clone(), ReadMode::Pread, 4);
+    let whole = batches(3, b"value");
+    // Offsets may be missing, also after the last batch.
+    let next = 9;
+    rolled(&pool, dir, &whole, next).write_pages().unwrap();
+    let log = env.open(&SegmentFile::Log.path(dir, Offset::ZERO), Open::Write).unwrap();
+    log.write_at(bytes, position as u64).unwrap();
+    if !keeps_sums {
+        env.remove_file(&SegmentFile::Pages.path(dir, Offset::ZERO)).unwrap();
+    }
+    listed(&pool, dir, &seal(&whole, next, 0))
+}
+
+fn assert_bad_page<T: std::fmt::Debug>(answer: Result<T>) {
+    let error = answer.unwrap_err();
+    assert!(matches!(&error, Error::Corrupt { position: 0, .. }), "{error}");
+    assert!(error.to_string().contains("a page is not what was written"), "{error}");
+}
+
+#[test]
+fn a_gap_is_believed_only_where_the_pages_are_what_was_written() {
+    let third = batches(3, b"value").len() / 3 * 2;
+    let base = 7_u64.to_be_bytes();
+    let (asked, other) = (Offset::new(2), Offset::new(7));
+    // Without sums nothing tells this from what compaction leaves.
+    let segment = written_over(third, &base, false);
+    assert_eq!(segment.locate(asked).unwrap().unwrap().header.base_offset, other);
+    let segment = written_over(third, &base, true);
+    assert_bad_page(segment.locate(asked));
+    let segment = written_over(third, &base, true);
+    assert_bad_page(segment.locate_past_damage(asked));
+    // What is there all the same is found.
+    assert_eq!(segment.locate(Offset::new(1)).unwrap().unwrap().header.base_offset, 1);
+}
+
+#[test]
+fn an_unknown_version_in_a_bad_page_is_damage() {
+    let second = batches(3, b"value").len() / 3;
+    let segment = written_over(second + 16, &[9], true);
+    assert_bad_page(segment.header_at(second as u64));
+    let without = written_over(second + 16, &[9], false).header_at(second as u64).unwrap_err();
+    assert!(!without.to_string().contains("a page is not"), "{without}");
 }
