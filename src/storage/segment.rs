@@ -31,11 +31,11 @@ pub use sealed::SealedSegment;
 use super::{
     files::{FilePool, PooledFile},
     layout::SegmentFile,
-    scan::{KnownPlaces, ScanItem, Scanner},
+    scan::{KnownPlaces, ScanItem, Scanner, out_of_place},
     sidecar::{read_hint, remove_segment_files},
 };
 use crate::{
-    codec::{index::AbortedTransaction, manifest::Seal, pages::PageSums},
+    codec::{batch::BatchHeader, index::AbortedTransaction, manifest::Seal, pages::PageSums},
     env::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock},
     error::{Error, Result},
     types::{Offset, Timestamp},
@@ -338,6 +338,11 @@ impl Segment {
     /// Whether offsets may be missing between the batches.
     pub fn may_have_gaps(&self) -> bool {
         self.order.may_have_gaps()
+    }
+
+    /// What is wrong with the place of a batch in the order of offsets, or with its leader epoch.
+    pub fn out_of_place(&self, header: &BatchHeader, expected: Offset) -> Option<String> {
+        out_of_place(header, expected, self.may_have_gaps(), self.leader_epoch())
     }
 
     /// Remembers that the batches up to `position` end before `offset`: the manifest or a mark says so, or they were

@@ -10,7 +10,7 @@ use crate::{
         batch::{BatchHeader, HEADER_LEN},
     },
     error::{Error, Result},
-    storage::scan::{ScanItem, VERSION_CHECK_MAX, is_of_another_version, out_of_place},
+    storage::scan::{ScanItem, VERSION_CHECK_MAX, is_of_another_version},
     types::Offset,
 };
 use std::ops::Range;
@@ -79,11 +79,6 @@ impl Segment {
         let base = field.and_then(|b| b.first_chunk().copied()).map(i64::from_be_bytes);
         let base = base.and_then(Offset::from_i64);
         base.is_some_and(|base| if self.may_have_gaps() { base >= expected } else { base == expected })
-    }
-
-    /// What is wrong with the place of a batch in the order of offsets, or with its leader epoch.
-    pub fn out_of_place(&self, header: &BatchHeader, expected: Offset) -> Option<String> {
-        out_of_place(header, expected, self.may_have_gaps(), self.leader_epoch())
     }
 
     /// What a header at `position`, with the bytes of `head`, that could not be read means.
