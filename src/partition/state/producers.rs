@@ -12,7 +12,7 @@ use crate::{
         snapshot::{BatchMeta, ProducerBatches, ProducerEntry},
     },
     error::{Error, Result},
-    partition::state::{observer::Observer, unstable::UnstableTransactions},
+    partition::state::{admission::Admission, observer::Observer, unstable::UnstableTransactions},
     types::{Offset, Timestamp, TopicPartition},
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -54,22 +54,6 @@ impl From<&BatchHeader> for BatchFacts {
             transactional: header.is_transactional(),
         }
     }
-}
-
-/// What to do with a batch of an idempotent producer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is the next one: append it.
-    Append,
-    /// It is in the log already.
-    Duplicate {
-        /// Where it begins.
-        base_offset: Offset,
-        /// Where it ends.
-        last_offset: Offset,
-        /// The timestamp it was given.
-        timestamp: Timestamp,
-    },
 }
 
 #[derive(Clone, Debug)]
@@ -115,10 +99,10 @@ pub struct ProducerState {
 
 impl ProducerState {
     /// What to do with a batch that a client wants appended.
-    pub fn check_sequence(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<Verdict> {
-        let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(Verdict::Append) };
+    pub fn check_sequence(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<Admission> {
+        let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(Admission::Append) };
         if let Some(known) = producer.known(batch) {
-            return Ok(Verdict::Duplicate {
+            return Ok(Admission::Duplicate {
                 base_offset: known.base_offset(),
                 last_offset: known.last_offset,
                 timestamp: known.timestamp,
@@ -150,7 +134,7 @@ impl ProducerState {
                 reason: format!("producer {} has a transaction open in {partition}", batch.producer_id),
             });
         }
-        Ok(Verdict::Append)
+        Ok(Admission::Append)
     }
 
     /// Remembers a batch that was appended, or found in the log.
@@ -365,17 +349,17 @@ mod tests {
         let mut state = ProducerState::default();
         for i in 0..6 {
             let batch = facts(i * 2, i * 2 + 1, i as u64 * 2);
-            assert_eq!(state.check_sequence(&batch, &at()).unwrap(), Verdict::Append);
+            assert_eq!(state.check_sequence(&batch, &at()).unwrap(), Admission::Append);
             state.applied(&batch);
         }
         let retry = state.check_sequence(&facts(2, 3, 99), &at()).unwrap();
-        let Verdict::Duplicate { base_offset, last_offset, .. } = retry else { panic!("{retry:?}") };
+        let Admission::Duplicate { base_offset, last_offset, .. } = retry else { panic!("{retry:?}") };
         assert_eq!((base_offset, last_offset), (Offset::new(2), Offset::new(3)));
         let old = state.check_sequence(&facts(0, 1, 99), &at()).unwrap_err();
         assert!(matches!(old, Error::OutOfOrderSequence { expected: 12, found: 0, .. }), "{old}");
         let (entries, batches) = state.to_snapshot();
         let back = ProducerState::from_snapshot(&entries, &batches);
-        assert!(matches!(back.check_sequence(&facts(2, 3, 99), &at()).unwrap(), Verdict::Duplicate { .. }));
+        assert!(matches!(back.check_sequence(&facts(2, 3, 99), &at()).unwrap(), Admission::Duplicate { .. }));
         let short = ProducerState::from_snapshot(&entries, &[]);
         assert!(short.check_sequence(&facts(2, 3, 99), &at()).is_err());
     }
@@ -384,7 +368,7 @@ mod tests {
     fn sequences_wrap_and_a_new_epoch_begins_at_zero() {
         let mut state = ProducerState::default();
         state.applied(&facts(i32::MAX - 1, i32::MAX, 0));
-        assert_eq!(state.check_sequence(&facts(0, 0, 2), &at()).unwrap(), Verdict::Append);
+        assert_eq!(state.check_sequence(&facts(0, 0, 2), &at()).unwrap(), Admission::Append);
         let newer = BatchFacts { epoch: 1, ..facts(1, 1, 2) };
         assert!(state.check_sequence(&newer, &at()).is_err());
         state.applied(&BatchFacts { epoch: 1, ..facts(0, 0, 2) });
@@ -396,12 +380,12 @@ mod tests {
         let mut state = ProducerState::default();
         state.applied(&facts(0, 4, 0));
         let newer = |first, last| BatchFacts { epoch: 1, ..facts(first, last, 5) };
-        assert_eq!(state.check_sequence(&newer(0, 4), &at()).unwrap(), Verdict::Append);
+        assert_eq!(state.check_sequence(&newer(0, 4), &at()).unwrap(), Admission::Append);
         let next = state.check_sequence(&newer(5, 5), &at()).unwrap_err();
         assert!(matches!(next, Error::OutOfOrderSequence { expected: 0, found: 5, .. }), "{next}");
         state.applied(&newer(0, 4));
-        assert_eq!(state.check_sequence(&newer(5, 5), &at()).unwrap(), Verdict::Append);
-        let same = |base| Verdict::Duplicate {
+        assert_eq!(state.check_sequence(&newer(5, 5), &at()).unwrap(), Admission::Append);
+        let same = |base| Admission::Duplicate {
             base_offset: Offset::new(base),
             last_offset: Offset::new(base + 4),
             timestamp: Timestamp::from_millis(1000),
@@ -432,15 +416,15 @@ mod tests {
         let outside = state.check_sequence(&facts(2, 2, 2), &at()).unwrap_err();
         assert!(matches!(outside, Error::InvalidTransactionState { .. }), "{outside}");
         let inside = BatchFacts { transactional: true, ..facts(2, 2, 2) };
-        assert_eq!(state.check_sequence(&inside, &at()).unwrap(), Verdict::Append);
+        assert_eq!(state.check_sequence(&inside, &at()).unwrap(), Admission::Append);
         state.marker(&facts(0, 0, 2), 0, true);
         let retry = state.check_sequence(&facts(0, 1, 3), &at()).unwrap();
-        assert!(matches!(retry, Verdict::Duplicate { .. }), "{retry:?}");
-        assert_eq!(state.check_sequence(&facts(2, 2, 3), &at()).unwrap(), Verdict::Append);
+        assert!(matches!(retry, Admission::Duplicate { .. }), "{retry:?}");
+        assert_eq!(state.check_sequence(&facts(2, 2, 3), &at()).unwrap(), Admission::Append);
         state.marker(&BatchFacts { epoch: 1, ..facts(0, 0, 3) }, 0, false);
         assert!(matches!(state.check_sequence(&facts(0, 1, 4), &at()), Err(Error::Fenced { .. })));
         let newer = |first| BatchFacts { epoch: 1, ..facts(first, first, 4) };
-        assert_eq!(state.check_sequence(&newer(0), &at()).unwrap(), Verdict::Append);
+        assert_eq!(state.check_sequence(&newer(0), &at()).unwrap(), Admission::Append);
         assert!(state.check_sequence(&newer(2), &at()).is_err());
     }
 
@@ -457,7 +441,7 @@ mod tests {
             let last = BatchFacts { epoch: entries[0].producer_epoch, ..last };
             let last =
                 back.check_sequence(&BatchFacts { producer_id: entries[0].producer_id, ..last }, &at());
-            assert!(matches!(last.unwrap(), Verdict::Duplicate { .. }));
+            assert!(matches!(last.unwrap(), Admission::Duplicate { .. }));
             back.producers[&entries[0].producer_id].batches.len() == 2
         };
         assert!(knows_both(&entries, &longer));
@@ -475,7 +459,7 @@ mod tests {
         // One that has sent nothing yet, or only markers, has no last batch.
         let silent = ProducerEntry { last_offset: -1, last_sequence: -1, ..entries[0] };
         let back = ProducerState::from_snapshot(&[silent], &[]);
-        assert_eq!(back.check_sequence(&facts(0, 0, 0), &at()).unwrap(), Verdict::Append);
+        assert_eq!(back.check_sequence(&facts(0, 0, 0), &at()).unwrap(), Admission::Append);
         assert!(back.check_sequence(&facts(4, 4, 0), &at()).is_err());
     }
 

@@ -15,9 +15,9 @@ use crate::{
     partition::{
         log::Log,
         state::{
+            admission::Admission,
             append_state::{Active, AppendState},
             observer::Observer,
-            producers::Verdict,
         },
         write::{
             encode::{RecordData, encode},
@@ -87,7 +87,7 @@ impl Log {
         }
         let active = ready(self, &mut writer)?;
         let candidate = Candidate { header: batch.header(), origin, partition: &self.identity.name };
-        if let Verdict::Duplicate { base_offset, last_offset, timestamp } = admit(active, &candidate)? {
+        if let Admission::Duplicate { base_offset, last_offset, timestamp } = admit(active, &candidate)? {
             return Ok(Appended::already(active, base_offset, last_offset, timestamp));
         }
         let append_time = self.stamp(active, batch)?;

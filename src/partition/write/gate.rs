@@ -2,10 +2,13 @@
 //!
 //! # The order
 //!
-//! Under the log's writer lock: the log is **open**; the **origin** may bring such a batch; its **size** is allowed;
-//! its **producer** has the epoch and the sequence, or has sent it before; then the roll, the incarnation, the space;
-//! then the offsets. A batch that an earlier check answers does not reach the later ones: a retry of a batch in the log
-//! is answered with its original offsets, whatever has changed since.
+//! Under the log's writer lock, before the gate (`append.rs`): the log is open, and what an append needs is in memory. At
+//! the gate ([`admit`]), a line for each condition: the **origin** may bring such a batch; its **size** is allowed; its
+//! **producer** has the epoch and the sequence, or has sent it before. After the gate (`append.rs`, `reserve.rs`): the
+//! batch gets its offsets, the segment is rolled if that is due, a new incarnation is written down, space is reserved.
+//!
+//! A batch that one condition answers does not reach the later ones: a retry of a batch in the log is answered with its
+//! original offsets, whatever a later condition would say of it now.
 //!
 //! # What a condition may rely on
 //!
@@ -17,6 +20,7 @@
 //!
 //! # What a condition owes
 //!
+//! * It says [`Admission::Append`] of a batch that it has nothing against.
 //! * It changes nothing: a batch that passes may still fail to be written.
 //! * It reads no file, never waits and takes no lock that is held during an append. What needs a look into the files is
 //!   looked up before the append, as of an offset; the condition decides about what came after it.
@@ -28,8 +32,9 @@ use crate::{
     codec::batch::BatchHeader,
     error::{Error, Result},
     partition::state::{
+        admission::Admission,
         append_state::Active,
-        producers::{BatchFacts, ProducerState, Verdict},
+        producers::{BatchFacts, ProducerState},
     },
     types::TopicPartition,
 };
@@ -53,36 +58,72 @@ pub(in crate::partition) struct Candidate<'a> {
 
 /// What must be true of a log for a batch to be appended to it.
 pub(in crate::partition) trait Condition {
-    /// Whether the batch is to be appended, or is in the log already; an error where it must not be appended.
-    fn check(&self, batch: &Candidate<'_>) -> Result<Verdict>;
+    /// Whether `batch` is to be appended to the log, of which `active` holds the settings and the state of appending, or is
+    /// in it already; an error where it must not be appended.
+    fn check(&self, batch: &Candidate<'_>, active: &Active) -> Result<Admission>;
 }
 
-/// Whether the batch may be appended now. A new condition is checked here, after the producer's.
+/// Whether the batch may be appended now: asks all conditions in their order. A new one is a line here.
 #[inline]
-pub(in crate::partition) fn admit(active: &Active, batch: &Candidate<'_>) -> Result<Verdict> {
-    check_origin(batch)?;
-    let (size, (max, limit)) = (batch.header.size(), active.config.max_batch());
-    if size > max {
-        return Err(Error::too_large(size, max, limit));
+pub(in crate::partition) fn admit(active: &Active, batch: &Candidate<'_>) -> Result<Admission> {
+    Gate::of(active, batch).ask(&AllowedOrigin).ask(&AllowedSize).ask(&active.producers).answer
+}
+
+/// A batch at the gate, and the answer of the conditions asked so far.
+struct Gate<'a> {
+    active: &'a Active,
+    batch: &'a Candidate<'a>,
+    answer: Result<Admission>,
+}
+
+impl<'a> Gate<'a> {
+    #[inline]
+    fn of(active: &'a Active, batch: &'a Candidate<'a>) -> Self {
+        Gate { active, batch, answer: Ok(Admission::Append) }
     }
-    active.producers.check(batch)
+
+    /// Asks one more condition, unless an earlier one has refused the batch or knows it.
+    #[inline]
+    fn ask(mut self, condition: &impl Condition) -> Self {
+        if matches!(self.answer, Ok(Admission::Append)) {
+            self.answer = condition.check(self.batch, self.active);
+        }
+        self
+    }
 }
 
 /// Only the coordinator writes control records, as in Kafka.
-fn check_origin(batch: &Candidate<'_>) -> Result<()> {
-    if batch.origin == Origin::Producer && batch.header.is_control() {
-        let reason = format!("control records of {} are written by the coordinator alone", batch.partition);
-        return Err(Error::InvalidArgument { reason });
+struct AllowedOrigin;
+
+impl Condition for AllowedOrigin {
+    #[inline]
+    fn check(&self, batch: &Candidate<'_>, _: &Active) -> Result<Admission> {
+        if batch.origin == Origin::Producer && batch.header.is_control() {
+            let reason =
+                format!("control records of {} are written by the coordinator alone", batch.partition);
+            return Err(Error::InvalidArgument { reason });
+        }
+        Ok(Admission::Append)
     }
-    Ok(())
+}
+
+/// The topic's settings say how large a batch may be.
+struct AllowedSize;
+
+impl Condition for AllowedSize {
+    #[inline]
+    fn check(&self, batch: &Candidate<'_>, active: &Active) -> Result<Admission> {
+        let (size, (max, limit)) = (batch.header.size(), active.config.max_batch());
+        if size > max { Err(Error::too_large(size, max, limit)) } else { Ok(Admission::Append) }
+    }
 }
 
 /// The producer's epoch and sequence, as Kafka checks them. A marker has no sequence.
 impl Condition for ProducerState {
     #[inline]
-    fn check(&self, batch: &Candidate<'_>) -> Result<Verdict> {
+    fn check(&self, batch: &Candidate<'_>, _: &Active) -> Result<Admission> {
         if batch.origin == Origin::Coordinator || !batch.header.has_producer_id() {
-            return Ok(Verdict::Append);
+            return Ok(Admission::Append);
         }
         self.check_sequence(&BatchFacts::from(batch.header), batch.partition)
     }
@@ -96,7 +137,7 @@ mod tests {
         codec::builder::SealedBatch,
         partition::{log::Log, tests, write::gate::*},
     };
-    use std::sync::Arc;
+    use std::{cell::Cell, sync::Arc};
 
     fn log() -> (Streamlog, Arc<Log>) {
         let streamlog = Streamlog::in_memory().unwrap();
@@ -138,5 +179,40 @@ mod tests {
         assert_eq!((again.base_offset, again.duplicate), (first.base_offset, true));
         assert_eq!((log.offsets().log_end(), log.size(), log.segment_count()), before);
         assert_eq!(log.append(&mut batch(1)).unwrap().base_offset, 1);
+    }
+
+    /// Answers `says` when it is asked, and counts how often it was.
+    struct Counting {
+        says: Result<Admission>,
+        asked: Cell<u32>,
+    }
+
+    impl Condition for Counting {
+        fn check(&self, _: &Candidate<'_>, _: &Active) -> Result<Admission> {
+            self.asked.set(self.asked.get() + 1);
+            self.says.clone()
+        }
+    }
+
+    #[test]
+    fn the_first_condition_that_refuses_a_batch_or_knows_it_is_the_last_one_asked() {
+        let (_streamlog, log) = log();
+        log.append(&mut batch(0)).unwrap();
+        let mut writer = log.writer.lock();
+        let active = writer.opened().unwrap();
+        let (batch, partition) = (batch(1), &log.identity.name);
+        let candidate = Candidate { header: batch.header(), origin: Origin::Producer, partition };
+        let known = Admission::Duplicate {
+            base_offset: 0.into(),
+            last_offset: 0.into(),
+            timestamp: crate::Timestamp::NONE,
+        };
+        for says in [Ok(known), Err(Error::closed("the log"))] {
+            let of = |says: Result<Admission>| Counting { says, asked: Cell::new(0) };
+            let conditions = [of(Ok(Admission::Append)), of(says.clone()), of(Ok(Admission::Append))];
+            let gate = conditions.iter().fold(Gate::of(active, &candidate), |gate, each| gate.ask(each));
+            assert_eq!(gate.answer.ok(), says.ok());
+            assert_eq!(conditions.map(|each| each.asked.get()), [1, 1, 0]);
+        }
     }
 }

@@ -1,0 +1,19 @@
+//! The answer of the gate: what happens to a batch that is brought to a log and not refused.
+
+use crate::types::{Offset, Timestamp};
+
+/// What to do with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is new, and nothing is against it: append it.
+    Append,
+    /// It is in the log already.
+    Duplicate {
+        /// Where it begins.
+        base_offset: Offset,
+        /// Where it ends.
+        last_offset: Offset,
+        /// The timestamp it was given.
+        timestamp: Timestamp,
+    },
+}
