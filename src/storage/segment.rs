@@ -341,6 +341,7 @@ impl Segment {
     }
 
     /// What is wrong with the place of a batch in the order of offsets, or with its leader epoch.
+    #[inline]
     pub fn out_of_place(&self, header: &BatchHeader, expected: Offset) -> Option<String> {
         out_of_place(header, expected, self.may_have_gaps(), self.leader_epoch())
     }

@@ -182,6 +182,7 @@ struct BatchCandidate<'a> {
 
 impl BatchCandidate<'_> {
     /// The batch, checked; `None` ends a fetch that has batches before the bad one, which the next fetch will report.
+    #[inline]
     fn checked(
         &self,
         header: BatchHeader,
@@ -211,6 +212,7 @@ impl BatchCandidate<'_> {
     }
 
     /// What is wrong with the place of a batch in the order of offsets.
+    #[inline]
     fn problem_of(&self, header: &BatchHeader) -> Option<String> {
         self.segment.out_of_place(header, self.expected).or_else(|| {
             let next = header.next_offset();
@@ -230,6 +232,7 @@ impl BatchCandidate<'_> {
 /// About `max_bytes` from `position` on, and what vouches for them. A stretch ends before the first page that is not
 /// what was written; one that begins in such a page ends with it. It also ends before known damage, where the file may
 /// have no bytes.
+#[inline]
 fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64) -> Result<(Bytes, Trust)> {
     let readable = segment.next_damage(position).map_or(readable, |hole| hole.min(readable));
     let end = readable.min(position.saturating_add(max_bytes.max(HEADER_LEN as u64)));
