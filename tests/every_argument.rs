@@ -326,6 +326,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("TopicConfig::partitions", There),
     ("TopicConfig::preallocate", Plain),
     ("TopicConfig::retention_bytes", There),
+    ("TopicConfig::retention_hold_groups", Here(holds)),
     ("TopicConfig::retention_time", There),
     ("TopicConfig::segment_bytes", There),
     ("TopicConfig::segment_index_bytes", There),
@@ -538,6 +539,18 @@ fn topic_configs() {
         tried(TopicConfig::default().altered(&[ConfigChange::unset(text)]));
     }
     tried(TopicConfig::default().altered(&changes()));
+}
+
+fn holds() {
+    for text in texts() {
+        tried(
+            log().create_topic(
+                "u",
+                TopicConfig::default().retention_hold_groups([text.clone(), text.clone()]),
+            ),
+        );
+        tried(log().create_topic("u", TopicConfig::default().retention_hold_groups([text])));
+    }
 }
 
 fn ratios() {

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 use streamlog::{
-    Durability, Partition, RecordData, Streamlog, Timestamp, TopicConfig,
+    Durability, Offset, Partition, RecordData, Streamlog, Timestamp, TopicConfig, TopicPartition,
     admin::{RetentionRule, RetentionVerdict, StaysBecause},
     config::{Builder, CleanupPolicy},
     sim::{Fault, FaultKind, Operation, SimEnv},
@@ -223,4 +223,116 @@ t-0: offsets 0..4, 1880 bytes
   2..3, 470 bytes, stays: the segment at offset 1 stays before it
   3..4, 470 bytes, stays: younger than retention.ms until 2033-05-24T03:33:20.000Z";
     assert_eq!(log.explain_retention("t").unwrap().to_string(), expected);
+}
+
+/// Has a group commit this offset of the partition.
+fn commit(log: &Streamlog, group: &str, offset: u64) {
+    let place = TopicPartition::new("t", 0);
+    log.consumer(group).unwrap().commit_offsets([(place, Offset::new(offset))]).unwrap();
+}
+
+fn held(group: &str, committed: Option<u64>) -> RetentionVerdict {
+    stays(StaysBecause::Held { group: group.to_string(), committed: committed.map(Offset::new) })
+}
+
+#[test]
+fn what_a_named_group_has_not_read_stays_and_the_group_is_named() {
+    let config = keep_days(7).retention_hold_groups(["billing", "search"]);
+    let (env, log, partition) = with_ages(config, &[9, 9, 8, 1]);
+    commit(&log, "billing", 4);
+    commit(&log, "other", 0);
+    assert_eq!(explained_and_left(&log, &partition), {
+        let never = held("search", None);
+        (
+            vec![
+                never.clone(),
+                never.clone(),
+                never,
+                stays(StaysBecause::Young { until: NOW.plus(DAY * 6) }),
+            ],
+            0,
+        )
+    });
+    assert!(log.explain_retention("t").unwrap().to_string().contains("held by group search"));
+    commit(&log, "search", 1);
+    let (found, left) = explained_and_left(&log, &partition);
+    assert_eq!((&found[..2], left), (&[goes(RetentionRule::Age), held("search", Some(1))][..], 1));
+    // Committed offsets outlive the handle, and so does what they hold.
+    log.close().unwrap();
+    let log = Builder::env(&env, "/data").background_thread(false).open().unwrap();
+    let reader = Builder::env(&env, "/data").read_only(true).open().unwrap();
+    for log in [&log, &reader] {
+        assert_eq!(explained(log)[0], held("search", Some(1)));
+    }
+    commit(&log, "search", 3);
+    log.maintain().unwrap();
+    assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_start_offset(), 3);
+}
+
+#[test]
+fn a_group_in_the_middle_of_a_segment_holds_it() {
+    let config = keep_days(7).segment_bytes(1100).retention_hold_groups(["g"]);
+    let env = SimEnv::new(1);
+    env.set_wall_clock(NOW);
+    let log = Builder::env(&env, "/data").background_thread(false).open().unwrap();
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    for _ in 0..5 {
+        partition.append(&[RecordData::new(&[7; 400]).timestamp(NOW.minus(DAY * 9))]).unwrap();
+    }
+    for (committed, left) in [(1, 0), (2, 2), (3, 2), (4, 4), (5, 5)] {
+        commit(&log, "g", committed);
+        log.maintain().unwrap();
+        assert_eq!(partition.log_start_offset(), left, "committed {committed}");
+    }
+}
+
+#[test]
+fn a_group_holds_against_the_size_too_and_appends_go_on() {
+    for segments in [true, false] {
+        let config = TopicConfig::default().retention_bytes(64 << 10).retention_hold_groups(["g"]);
+        let config = if segments { config.segment_bytes(20_000) } else { config };
+        let log = Streamlog::in_memory().unwrap();
+        let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+        for _ in 0..600 {
+            partition.append(&[RecordData::new(&[7; 400])]).unwrap();
+        }
+        assert_eq!((partition.log_start_offset(), partition.size()), (Offset::ZERO, 600 * BATCH));
+        commit(&log, "g", 600);
+        for _ in 0..50 {
+            partition.append(&[RecordData::new(&[7; 400])]).unwrap();
+        }
+        assert!(partition.size() <= (64 << 10) + 20_000 * 2 * u64::from(segments), "{}", partition.size());
+    }
+}
+
+#[test]
+fn deleting_records_asks_no_group() {
+    let (_env, log, partition) = with_ages(keep_days(7).retention_hold_groups(["g"]), &[1, 1, 1]);
+    assert_eq!(log.delete_records("t", 0, 2).unwrap(), 2);
+    assert_eq!(partition.segment_count(), 1);
+}
+
+#[test]
+fn a_commit_of_a_topic_that_was_deleted_holds_nothing_of_its_successor() {
+    let (_env, log, _partition) = with_ages(keep_days(7).retention_hold_groups(["g"]), &[9, 9]);
+    commit(&log, "g", 2);
+    log.delete_topic("t").unwrap();
+    let config = keep_days(7).retention_hold_groups(["g"]);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    partition.append(&[RecordData::new("x").timestamp(NOW.minus(DAY * 9))]).unwrap();
+    assert_eq!(explained_and_left(&log, &partition), (vec![held("g", None)], 0));
+}
+
+#[test]
+fn groups_that_no_list_can_hold_are_refused() {
+    for names in [&["a,b"][..], &[""], &[" a"], &["a", "a"]] {
+        let error =
+            TopicConfig::default().retention_hold_groups(names.iter().copied()).validate().unwrap_err();
+        assert!(error.to_string().contains("streamlog.retention.hold.groups"), "{error}");
+    }
+    let config = TopicConfig::default().retention_hold_groups(["billing", "search"]);
+    assert_eq!(
+        config.to_properties(),
+        [("streamlog.retention.hold.groups".to_string(), "billing,search".to_string())]
+    );
 }

@@ -77,6 +77,7 @@ const SETTINGS: &[(Property, &[Property])] = &[
     (("max.message.bytes", "4000"), &[]),
     (("retention.ms", "1000"), &[]),
     (("retention.bytes", "10000"), &[("segment.bytes", "8192")]),
+    (("streamlog.retention.hold.groups", "g"), &[("retention.ms", "1000")]),
     (("cleanup.policy", ""), &[("retention.ms", "1000")]),
     (("message.timestamp.type", "LogAppendTime"), &[]),
     (("message.timestamp.before.max.ms", "1000"), &[]),

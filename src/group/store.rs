@@ -14,7 +14,14 @@ use crate::{
         coordinator::{Committed, Coordinator, OffsetCommit},
     },
     error::{Error, Result},
-    partition::{log::Log, write::commit},
+    partition::{
+        log::Log,
+        state::{
+            hold::{Held, Hold},
+            identity::Identity,
+        },
+        write::commit,
+    },
     table::{CompactionThresholds, Table, Update},
     topic::catalog::Catalog,
     types::{Offset, Timestamp, TopicPartition, name::check_group},
@@ -138,6 +145,29 @@ impl Coordinator for OffsetStore {
         unless_planted!(commit_without_its_data => commit::commit(&covered)?);
         planted!(commit_in_pieces => return commits.chunks(1).try_for_each(|piece| self.write(group, piece)));
         self.write(group, &commits)
+    }
+}
+
+impl Hold for OffsetStore {
+    fn held_from(&self, of: &Identity, groups: &[String]) -> Result<Option<Held>> {
+        let log = &*self.catalog.log(&of.name)?;
+        let committed = self.table.read(|state| -> Result<Vec<Option<(Offset, Life)>>> {
+            let committed = |group: &String| {
+                let entry = state.committed(group, &log.identity.name)?.filter(|entry| entry.is_of(log));
+                Ok(entry.map(|entry| (entry.offset, entry.life)))
+            };
+            groups.iter().map(committed).collect()
+        })??;
+        let held = groups.iter().zip(committed).map(|(group, committed)| {
+            let from = committed.map(|(offset, life)| {
+                // What a crash took before the commit returned under other records, which the group has not read.
+                let end = life.incarnation.and_then(|number| log.incarnation_end(number));
+                end.map_or(offset, |end| offset.min(end))
+            });
+            Held { group: group.clone(), from }
+        });
+        // A group without a commit is before all others.
+        Ok(held.min_by_key(|held| held.from))
     }
 }
 

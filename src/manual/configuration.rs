@@ -38,6 +38,7 @@
 //! | max.message.bytes | 1048588 | 1048588 | if not set, `segment.bytes` where that is smaller |
 //! | retention.ms | -1 | 604800000 | nobody loses data by not reading this table |
 //! | retention.bytes | -1 | -1 | without `segment.bytes`, the most that is kept; with it, the least, as in Kafka |
+//! | streamlog.retention.hold.groups | | – | groups that must have read a record before a limit removes it: see [operating](super::operating#what-retention-removes) |
 //! | message.timestamp.type | CreateTime | CreateTime | |
 //! | message.timestamp.before.max.ms | 9223372036854775807 | 9223372036854775807 | |
 //! | message.timestamp.after.max.ms | 9223372036854775807 | 3600000 | Kafka's default before 4.0: a wrong clock must not stop the embedding program |

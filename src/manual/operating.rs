@@ -132,6 +132,17 @@
 //!   1..3, 544 bytes, stays: younger than retention.ms until 2026-03-08T12:00:00.000Z
 //! ```
 //!
+//! **Groups that must have read it**: with `streamlog.retention.hold.groups = billing,search`
+//! ([`retention_hold_groups`](crate::TopicConfig::retention_hold_groups)) size and age stop at the least offset that one of
+//! these groups has committed. A group that never committed holds everything. So nothing goes unread, and the disk fills up
+//! while a group stands still; the explanation names it:
+//!
+//! ```text
+//!   0..1, 470 bytes, stays: held by group search, which has committed nothing
+//! ```
+//!
+//! `delete_records` asks no group.
+//!
 //! # Threads, and running without
 //!
 //! A handle has two background threads, each started by the first thing that needs it:

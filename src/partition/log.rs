@@ -7,17 +7,21 @@
 //! offsets without that lock; bytes are published only when they are whole batches in the file.
 
 use crate::{
-    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, Ordering, RwLock},
+    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, OnceLock, Ordering, RwLock},
     error::{Error, Result},
     partition::state::{
-        append_state::AppendState, deadlines::Deadlines, flush_state::Flusher, identity::Identity,
-        offsets::Offsets, owner::Owner, segment_list::SegmentList, settings::LogConfig, troubles::Troubles,
-        unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
+        append_state::AppendState, deadlines::Deadlines, flush_state::Flusher, hold::Hold,
+        identity::Identity, offsets::Offsets, owner::Owner, segment_list::SegmentList, settings::LogConfig,
+        troubles::Troubles, unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
     },
     storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment, swap::Swap},
     types::{Durability, Offset, TopicPartition},
 };
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Weak},
+};
 
 /// A log.
 pub struct Log {
@@ -59,6 +63,8 @@ pub struct Log {
     pub(super) troubles: Troubles,
     /// Swaps that were decided, and whose files do not all have their names.
     pub(super) swaps: Mutex<Vec<Swap>>,
+    /// What holds segments against retention, once the handle is whole.
+    pub(super) hold: OnceLock<Weak<dyn Hold>>,
 }
 
 impl fmt::Debug for Log {
@@ -97,6 +103,11 @@ impl Log {
         });
         drop(writer);
         self.waiters.notify(true, true);
+    }
+
+    /// From now on retention asks `hold` what groups have not read.
+    pub fn ask_before_removals(&self, hold: Weak<dyn Hold>) {
+        let _ = self.hold.set(hold);
     }
 
     /// The offsets, to be read without a lock.

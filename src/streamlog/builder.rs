@@ -11,6 +11,7 @@ use crate::{
     },
     error::{Error, Result},
     group::OffsetStore,
+    partition::state::hold::Hold,
     producer::Sender,
     storage::{
         data_dir::{DataDir, SharedOptions},
@@ -274,10 +275,13 @@ impl Builder {
         let threads = self.threads && !self.read_only;
         let sender = Sender::new(Arc::clone(&catalog));
         catalog.schedule().set_by_calls(!threads);
+        let offsets = OffsetStore::with_upkeep(Arc::clone(&catalog), self.upkeep);
+        let hold: Arc<dyn Hold> = Arc::<OffsetStore>::clone(&offsets);
+        catalog.ask_before_removals(Arc::downgrade(&hold));
         let inner = Arc::new(Inner {
             dir: self.dir,
             background: background::Background::attach(&catalog, threads, self.retention_check),
-            offsets: OffsetStore::with_upkeep(Arc::clone(&catalog), self.upkeep),
+            offsets,
             sender,
             catalog,
             report,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     codec::manifest::Entry,
     env::{
-        sync::{Mutex, MutexGuard, RwLock},
+        sync::{Mutex, MutexGuard, OnceLock, RwLock},
         trace::event,
     },
     error::{Error, Result},
@@ -25,7 +25,7 @@ use crate::{
             recover::recover,
             report::{PartitionRecovery, RecoveryVerdict},
         },
-        state::{identity::Identity, settings::LogConfig},
+        state::{hold::Hold, identity::Identity, settings::LogConfig},
     },
     storage::{
         apart::sync_dir,
@@ -104,6 +104,8 @@ pub struct Catalog {
     taken_in: Mutex<Arc<ManifestState>>,
     /// New topics and partitions, and deleted topics.
     pub changes: Changes,
+    /// What holds segments against retention.
+    hold: OnceLock<Weak<dyn Hold>>,
 }
 
 impl Catalog {
@@ -121,6 +123,7 @@ impl Catalog {
             followers: Mutex::default(),
             taken_in: Mutex::new(data_dir.manifest.state()),
             changes: Changes::default(),
+            hold: OnceLock::new(),
             schedule: Schedule::new(Arc::clone(&data_dir.env)),
             data_dir: Arc::clone(&data_dir),
         };
@@ -243,6 +246,9 @@ impl Catalog {
 
     /// From now on these logs are attended when they have something to do.
     fn watch(&self, logs: &[Arc<Log>]) {
+        if let Some(hold) = self.hold.get() {
+            logs.iter().for_each(|log| log.ask_before_removals(Weak::clone(hold)));
+        }
         for log in logs.iter().filter(|_| !self.data_dir.read_only) {
             let (schedule, watched) = (Arc::clone(&self.schedule), Arc::downgrade(log));
             log.on_due(Box::new(move |due, at| {
@@ -250,6 +256,12 @@ impl Catalog {
                 drop(schedule.put(duty_of(due), at, watched));
             }));
         }
+    }
+
+    /// From now on retention of every topic, also of those to come, asks `hold` what groups have not read.
+    pub fn ask_before_removals(&self, hold: Weak<dyn Hold>) {
+        self.logs().iter().for_each(|log| log.ask_before_removals(Weak::clone(&hold)));
+        let _ = self.hold.set(hold);
     }
 
     fn identity(&self, topic_id: TopicId, topic: &Arc<str>, partition: u32, slot: u32) -> Identity {
@@ -575,6 +587,7 @@ impl Catalog {
             }
             match topic {
                 Some(topic) => {
+                    self.watch(&logs);
                     topic.add_logs(logs);
                     topic.set_config(config);
                 }

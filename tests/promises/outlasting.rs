@@ -57,6 +57,8 @@ promises! {
         "How old the newest record of a segment may become before the segment is removed" => [age_by_the_first_record, retention_removes_nothing];
     a_record_from_the_future_expires_with_those_of_its_day: "src/topic/config/builder.rs",
         "So a record from the future, which in Kafka holds its segment until then, expires with those of its day" => [the_future_holds_a_segment, seal_at_no_time];
+    a_group_that_never_committed_holds_everything: "src/manual/operating.rs",
+        "A group that never committed holds everything" => [nobody_holds_a_segment];
     a_policy_that_keeps_everything_removes_nothing: "src/topic/config/builder.rs",
         "CleanupPolicy::Keep removes nothing, whatever the retention is" => [every_policy_deletes];
     retention_by_size_keeps_at_least_as_much: "src/topic/config/builder.rs",
@@ -512,6 +514,17 @@ fn a_record_from_the_future_expires_with_those_of_its_day() {
         assert_eq!(partition.log_start_offset(), log_start, "after {days} days");
         assert!(log.close().is_ok());
     }
+}
+
+fn a_group_that_never_committed_holds_everything() {
+    let config = TopicConfig::default().retention_hold_groups(["g"]);
+    let world = World::with(config.retention_time(secs(1)).segment_bytes(600));
+    let old = RecordData::new(&[7; 400]).timestamp(streamlog::Timestamp::from_millis(1));
+    for _ in 0..3 {
+        world.partition().append(std::slice::from_ref(&old)).unwrap();
+    }
+    world.log.maintain().unwrap();
+    assert_eq!(world.partition().log_start_offset(), 0);
 }
 
 fn a_policy_that_keeps_everything_removes_nothing() {

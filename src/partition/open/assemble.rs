@@ -2,7 +2,7 @@
 
 use crate::{
     codec::mark::Mark,
-    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, RwLock},
+    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, OnceLock, RwLock},
     partition::{
         log::Log,
         state::{
@@ -74,6 +74,7 @@ impl LogParts {
             unremoved: Mutex::default(),
             troubles: Troubles::default(),
             swaps: Mutex::default(),
+            hold: OnceLock::new(),
             owner: Owner::default(),
         };
         log.recount();

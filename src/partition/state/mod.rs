@@ -4,6 +4,7 @@ pub mod admission;
 pub mod append_state;
 pub mod deadlines;
 pub mod flush_state;
+pub mod hold;
 pub mod identity;
 pub mod observer;
 pub mod offsets;

@@ -29,6 +29,8 @@ pub struct TopicValues {
     pub retention_time: Option<Duration>,
     /// How large a partition may become before its oldest segments go (`retention.bytes`); `None` keeps them.
     pub retention_bytes: Option<u64>,
+    /// The groups whose committed offsets hold segments that a limit would remove (`streamlog.retention.hold.groups`).
+    pub retention_hold_groups: Vec<String>,
     /// Whose clock the timestamps come from (`message.timestamp.type`).
     pub message_timestamp_type: TimestampType,
     /// How far a record's timestamp may lie in the past (`message.timestamp.before.max.ms`); `None`: without limit.
@@ -84,6 +86,7 @@ impl Default for TopicValues {
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             retention_time: None,
             retention_bytes: None,
+            retention_hold_groups: Vec::new(),
             message_timestamp_type: TimestampType::CreateTime,
             message_timestamp_before_max: None,
             message_timestamp_after_max: None,

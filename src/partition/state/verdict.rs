@@ -50,6 +50,13 @@ pub enum StaysBecause {
         /// How many bytes must be appended before it goes.
         missing: u64,
     },
+    /// A group of `streamlog.retention.hold.groups` has not read all of it.
+    Held {
+        /// The group that is the furthest behind.
+        group: String,
+        /// What it has committed; `None` where that is nothing.
+        committed: Option<Offset>,
+    },
     /// It is active and empty.
     Active,
     /// Some of it is not known to be on the medium yet.
@@ -109,6 +116,12 @@ impl fmt::Display for StaysBecause {
             StaysBecause::Young { until } => write!(f, "younger than retention.ms until {until}"),
             StaysBecause::WithinSize { missing } => {
                 write!(f, "within retention.bytes until {missing} more bytes are appended")
+            }
+            StaysBecause::Held { group, committed: Some(offset) } => {
+                write!(f, "held by group {group}, which has committed offset {offset}")
+            }
+            StaysBecause::Held { group, committed: None } => {
+                write!(f, "held by group {group}, which has committed nothing")
             }
             StaysBecause::Active => f.write_str("it is active and empty"),
             StaysBecause::NotDurable => f.write_str("not all of it is flushed yet"),

@@ -106,7 +106,7 @@ impl Log {
             return Err(self.undo(&mut writer, error));
         }
         let must_flush = active.must_flush();
-        let excess = retention::exceeds(self, &active.config);
+        let excess = retention::asks_for_size(active, size) && retention::exceeds(self, &active.config);
         drop(writer);
         if excess {
             retention::shrink(self, 0);

@@ -10,6 +10,7 @@ use crate::{
         log::Log,
         read::by_time::largest_timestamp_of,
         state::{
+            hold::Held,
             segment_list::end_of,
             settings::LogConfig,
             verdict::{RetentionRule, RetentionVerdict, StaysBecause},
@@ -19,7 +20,10 @@ use crate::{
     storage::segment::Segment,
     types::{Offset, Timestamp},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 /// What retention would do now with each segment, oldest first; nothing is changed.
 ///
@@ -60,6 +64,8 @@ pub(in crate::partition) struct Plan<'a> {
     left: u64,
     /// The oldest that stays.
     kept: Option<Offset>,
+    /// Which group holds what, once that was asked.
+    held: Option<Result<Option<Held>>>,
 }
 
 /// What a rule says of a segment.
@@ -71,7 +77,7 @@ enum Due {
 impl<'a> Plan<'a> {
     pub fn new(log: &'a Log, look: &'a Look, scope: Scope<'a>) -> Self {
         let (config, now) = (log.config(), log.data_dir.env.now());
-        Plan { log, look, scope, config, now, at: 0, left: log.size(), kept: None }
+        Plan { log, look, scope, config, now, at: 0, left: log.size(), kept: None, held: None }
     }
 
     /// How many segments from the front go.
@@ -97,7 +103,7 @@ impl<'a> Plan<'a> {
         Ok(Some((segment, verdict)))
     }
 
-    fn decide(&self, segment: &Arc<Segment>) -> Result<RetentionVerdict> {
+    fn decide(&mut self, segment: &Arc<Segment>) -> Result<RetentionVerdict> {
         if self.look.is_empty_active(self.at) {
             return Ok(RetentionVerdict::Stays { why: vec![StaysBecause::Active] });
         }
@@ -106,7 +112,9 @@ impl<'a> Plan<'a> {
             Err(why) => return Ok(RetentionVerdict::Stays { why }),
         };
         let flushes_first = matches!(self.scope, Scope::SizeWith(_));
-        let because = self.look.keeps(self.log, self.at, flushes_first);
+        let mut because = self.holds(rule);
+        planted!(nobody_holds_a_segment => because = None);
+        let because = because.or_else(|| self.look.keeps(self.log, self.at, flushes_first));
         let because = because.or(self.kept.map(|kept| StaysBecause::Follows { kept }));
         Ok(match because {
             Some(because) => RetentionVerdict::Stays { why: vec![because] },
@@ -140,6 +148,28 @@ impl<'a> Plan<'a> {
             None => {}
         }
         Ok(Err(why))
+    }
+
+    /// What a group does that has not read the segment, which `rule` would remove. The log start asks nobody.
+    fn holds(&mut self, rule: RetentionRule) -> Option<StaysBecause> {
+        let groups = &self.config.retention_hold_groups;
+        if rule == RetentionRule::LogStart || groups.is_empty() {
+            return None;
+        }
+        let log = self.log;
+        let ask = || match log.hold.get().and_then(Weak::upgrade) {
+            Some(hold) => hold.held_from(&log.identity, groups),
+            None => Err(Error::closed("the log")),
+        };
+        match self.held.get_or_insert_with(ask) {
+            Ok(Some(held)) => {
+                let end = end_of(&self.look.segments, self.at, self.look.end);
+                let is_read = held.from.is_some_and(|from| end <= from);
+                (!is_read).then(|| StaysBecause::Held { group: held.group.clone(), committed: held.from })
+            }
+            Ok(None) => None,
+            Err(error) => Some(StaysBecause::Unknown { reason: error.to_string() }),
+        }
     }
 
     fn log_to_read(&self) -> Option<&'a Arc<Log>> {

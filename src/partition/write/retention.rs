@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     partition::{
         log::Log,
-        state::{settings::LogConfig, troubles::Chore},
+        state::{append_state::Active, settings::LogConfig, troubles::Chore},
         write::{
             plan::{Plan, Scope},
             remove::{Look, remove_files},
@@ -38,6 +38,13 @@ pub(in crate::partition) fn exceeds_with(log: &Log, config: &LogConfig, next: u6
     let sealed = || log.segment_count() > 1;
     config.bytes_max.is_some_and(|most| log.size().saturating_add(config.roll_bytes.max(next)) > most)
         && sealed()
+}
+
+/// Whether an append of `size` bytes, which is written, looks at the log's size. Where groups may hold segments, only the
+/// first of each segment does: what is too large may stay so for long.
+#[inline]
+pub(in crate::partition) fn asks_for_size(active: &Active, size: u64) -> bool {
+    active.config.retention_hold_groups.is_empty() || active.position == size
 }
 
 /// Whether the log without its oldest segment still holds as much as it must keep.

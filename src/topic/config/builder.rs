@@ -122,6 +122,20 @@ impl TopicConfig {
         self.with("retention.bytes", |v| v.retention_bytes = bytes)
     }
 
+    /// Groups that must have read a record before retention by size or by age removes it. Default: none.
+    ///
+    /// Our own key, `streamlog.retention.hold.groups`: names separated by commas. No segment goes that one of these groups
+    /// has not read to its end, by the offsets that it committed; a group that never committed holds everything, and so
+    /// does one whose commits cannot be read. The disk fills up while a group stands still:
+    /// [`Streamlog::explain_retention`](crate::Streamlog::explain_retention) names the group and its offset.
+    /// [`Streamlog::delete_records`](crate::Streamlog::delete_records) asks nobody. A name with a comma, or with spaces at its
+    /// ends, cannot be in the list.
+    #[must_use]
+    pub fn retention_hold_groups<S: Into<String>>(self, groups: impl IntoIterator<Item = S>) -> Self {
+        let groups = groups.into_iter().map(Into::into).collect();
+        self.with("streamlog.retention.hold.groups", |v| v.retention_hold_groups = groups)
+    }
+
     /// Whether records keep their producer's timestamps or get that of the append.
     /// Default: [`TimestampType::CreateTime`], as Kafka's `message.timestamp.type`.
     #[must_use]

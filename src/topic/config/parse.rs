@@ -4,7 +4,7 @@
 //! says what is accepted.
 
 use crate::partition::state::values::CleanupPolicy;
-use crate::types::Durability;
+use crate::types::{Durability, name::check_group};
 use std::time::Duration;
 
 /// A whole number, as Kafka's int and long are written.
@@ -62,6 +62,24 @@ pub(super) fn policy(text: &str) -> Result<CleanupPolicy, String> {
     }
 }
 
+/// A list of groups' names.
+pub(super) fn groups(text: &str) -> Result<Vec<String>, String> {
+    let mut groups: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+        check_group(name).map_err(|rule| format!("{rule}; names are separated by commas and have none"))?;
+        if groups.iter().any(|other| other == name) {
+            return Err(format!("'{}' is named twice", shown(name)));
+        }
+        groups.push(name.to_string());
+    }
+    Ok(groups)
+}
+
+/// Whether a name reads back as what it is from a list.
+pub(super) fn fits_a_list(name: &str) -> bool {
+    !name.is_empty() && !name.contains(',') && name.trim() == name
+}
+
 /// One of a few words.
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
@@ -116,6 +134,15 @@ mod tests {
         assert_eq!(policy(""), Ok(CleanupPolicy::Keep));
         for text in [",", "delete,delete", "compact,", "keep", "compact,delete,compact"] {
             assert!(policy(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_groups_has_each_once_and_no_empty_one() {
+        assert_eq!(groups(""), Ok(Vec::new()));
+        assert_eq!(groups("billing, search"), Ok(vec!["billing".to_string(), "search".to_string()]));
+        for text in [",", "billing,", "billing,,search", "billing, billing"] {
+            assert!(groups(text).is_err(), "{text}");
         }
     }
 

@@ -119,7 +119,7 @@ const NO_REPLICAS: &str = "there is one copy of a partition, and no replica to e
 const NO_TIERING: &str = "this release does not tier segments to remote storage";
 
 /// The settings, in the order in which they are listed.
-pub(super) static SETTINGS: [Setting; 37] = [
+pub(super) static SETTINGS: [Setting; 38] = [
     Setting {
         key: "streamlog.durability",
         kind: Kind::Word {
@@ -167,6 +167,13 @@ pub(super) static SETTINGS: [Setting; 37] = [
         |v| v.retention_bytes.map_or(-1, signed),
         |v, n| v.retention_bytes = u64::try_from(n).ok(),
     ),
+    Setting {
+        key: "streamlog.retention.hold.groups",
+        kind: Kind::Word {
+            get: |v| groups_text(&v.retention_hold_groups),
+            set: |v, text| parse::groups(text).map(|groups| v.retention_hold_groups = groups),
+        },
+    },
     Setting {
         key: "message.timestamp.type",
         kind: Kind::Word {
@@ -312,6 +319,14 @@ fn durability_text(durability: Durability) -> String {
         Durability::Written => "written".to_string(),
         Durability::Interval(every) => format!("interval:{}", millis(every)),
         Durability::Flushed => "flushed".to_string(),
+    }
+}
+
+/// A name that the list cannot hold makes a list that does not read back.
+fn groups_text(groups: &[String]) -> String {
+    match groups.iter().all(|group| parse::fits_a_list(group)) {
+        true => groups.join(","),
+        false => ",".to_string(),
     }
 }
 
