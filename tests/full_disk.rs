@@ -118,6 +118,42 @@ fn a_full_file_system_loses_nothing_and_appending_resumes_when_there_is_space() 
     }
 }
 
+#[test]
+fn a_floor_stays_free_and_appending_resumes_when_there_is_more() {
+    const FLOOR: u64 = 1 << 20;
+    let small = match Small::mount() {
+        Ok(small) => small,
+        Err(why) => return println!("SKIPPED: {why}"),
+    };
+    let log = Streamlog::builder(small.dir()).min_free_space(FLOOR).open().unwrap();
+    let config = TopicConfig::default().segment_bytes(40_000).durability(Durability::Written);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    let end = append_until_full(&partition);
+    let used: u64 = sizes(&small.dir());
+    // The small files beside segments do not ask, and the file system counts in pages.
+    assert!((500_000..(2 << 20) - FLOOR + 200_000).contains(&used), "{used}");
+    assert!(log.health().to_string().contains("min_free_space keeps 1048576 bytes free"), "{}", log.health());
+    check(&partition, end);
+    log.delete_records("t", 0, end).unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = partition.append(&[RecordData::new("resumed")]) {
+        assert!(error.kind() == ErrorKind::DiskFull && Instant::now() < patience, "{error}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(log.health().is_good(), "{}", log.health());
+    log.close().unwrap();
+}
+
+/// Bytes of all files below a directory.
+fn sizes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+    let size = |entry: fs::DirEntry| match entry.file_type().unwrap().is_dir() {
+        true => sizes(&entry.path()),
+        false => entry.metadata().unwrap().len(),
+    };
+    entries.map(size).sum()
+}
+
 fn fill_and_resume(small: &Small, durability: Durability, left: usize) {
     let dir = small.dir();
     let log = Streamlog::open(&dir).unwrap();

@@ -55,6 +55,27 @@ fn list(env: &dyn Env, dir: &Path) -> Vec<String> {
 }
 
 #[test]
+fn a_medium_says_how_much_of_it_is_free() {
+    everywhere(|env, dir| {
+        // A machine under test may be full, and others fill it: what is certain is that it answers, and where not.
+        assert!(env.space(dir).unwrap().is_some());
+    });
+    #[cfg(feature = "sim")]
+    {
+        let sim = sim::SimEnv::new(1);
+        sim.set_capacity(Some(1000));
+        let file = create(&sim, Path::new("/file"), &[7; 300]);
+        let free = |sim: &sim::SimEnv| sim.space(Path::new("/")).unwrap();
+        assert_eq!(free(&sim), Some(700));
+        file.allocate(1000).unwrap();
+        assert_eq!(free(&sim), Some(0));
+    }
+    if !cfg!(miri) {
+        assert!(real::RealEnv::new().space(Path::new("/there is no such directory")).is_err());
+    }
+}
+
+#[test]
 fn a_file_is_opened_in_four_ways() {
     everywhere(|env, dir| {
         let path = dir.join("file");

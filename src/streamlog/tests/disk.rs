@@ -4,7 +4,7 @@
 
 use crate::{
     env::{
-        Env, File, Next, Open, Region, Running, Task, forward_to_env, forward_to_file,
+        Env, File, Next, Open, Running, Task, forward_to_env, forward_to_file,
         memory::MemoryEnv,
         sync::{AtomicBool, Mutex, Ordering, Signal},
     },

@@ -471,7 +471,7 @@ fn two_tasks() {
     // Without an end, and without a call that does the thread's work.
     threads.into_iter().for_each(|thread| drop(thread.join().unwrap()));
     log.close().unwrap();
-    drop((producer, partition, log));
+    drop((producer, partition));
     let log = open(&disk);
     assert!(log.recovery_report().was_clean);
     assert_eq!(values(&log.topic("t").unwrap().partition(0).unwrap(), 0).unwrap().len(), 2);
