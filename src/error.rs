@@ -1,9 +1,9 @@
 //! Everything that can go wrong, as one type whose variants say what to do next.
 //!
 //! An [`Error`] is cheap to clone, because one failed flush answers many waiting callers with the same error. Its
-//! [`kind`](Error::kind) is for programs, its text for people: it names the path, the position, what was expected
-//! and what was found. [`is_retriable`](Error::is_retriable) says whether the same call may succeed later without
-//! anything else being done, and [`ErrorKind`] what to do about each.
+//! [`kind`](Error::kind) is for programs, its text for people: it names the path, the position, what was expected and what
+//! was found. [`is_retriable`](Error::is_retriable) says whether the same call may succeed later by itself, and
+//! [`ErrorKind`] what to do about each kind.
 
 mod display;
 mod kind;
@@ -18,7 +18,7 @@ use std::{borrow::Cow, fmt, io, path::Path, path::PathBuf, sync::Arc};
 /// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure. After any of them the log is unchanged, or says that it is poisoned.
+/// A failure. After it the log is unchanged, or reports that it is poisoned.
 ///
 /// Variants may get more fields: a pattern ends with `..`.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub enum Error {
         dir: PathBuf,
         /// The process that holds it, where it could be read.
         pid: Option<u32>,
-        /// Whether that is this process for certain. Then there is nobody to wait for, and the error is not
+        /// Whether that is certainly this process. Waiting is then pointless, and the error is not
         /// [retriable](Error::is_retriable): open it once and hand out clones, or close it first, in all of its handles.
         by_this_process: bool,
     },
@@ -136,7 +136,7 @@ pub enum Error {
     /// A newer instance with the same identity took over; this one must stop.
     #[non_exhaustive]
     Fenced {
-        /// Who took over, and how that was seen.
+        /// What took over, and how that was noticed.
         reason: String,
     },
     /// A producer's batch does not follow its last one.
@@ -157,11 +157,11 @@ pub enum Error {
         /// What was asked and what the state is.
         reason: String,
     },
-    /// Bytes on disk are not what was written there, or not what this library can read. They were not returned as data
-    /// and nothing was removed.
+    /// Bytes on disk are not what was written there, or not readable by this library. They were not returned as data, and
+    /// nothing was removed.
     ///
-    /// Where a partition continues after the damage, `next_offset` says so: [`Partition::read`](crate::Partition::read)
-    /// from there, or [`Consumer::skip_damage`](crate::Consumer::skip_damage), goes past it.
+    /// If a partition continues after the damage, `next_offset` says where: [`Partition::read`](crate::Partition::read) from
+    /// there, or [`Consumer::skip_damage`](crate::Consumer::skip_damage), goes past it.
     #[non_exhaustive]
     Corrupt {
         /// The file.
@@ -170,8 +170,8 @@ pub enum Error {
         position: u64,
         /// What was expected and what was found.
         reason: String,
-        /// The first offset past the damage of a partition, where reading can go on: that of the next whole batch, or
-        /// the log end where there is none. `None` where the damage is of something else than records.
+        /// The first offset past the damage of a partition, where reading can continue: that of the next whole batch, or the
+        /// log end if there is none. `None` if the damage is not in records.
         next_offset: Option<Offset>,
     },
     /// A file of a version, or with a feature, that this release does not know. Nothing was changed.
@@ -179,9 +179,9 @@ pub enum Error {
     UnsupportedFormat {
         /// The file.
         path: PathBuf,
-        /// What it says of itself.
+        /// What the file claims to be.
         found: String,
-        /// What would have been understood, and after a colon what to do where a newer release is not the answer.
+        /// What this release reads, and after a colon what to do where a newer release is not the answer.
         supported: String,
     },
     /// A batch is compressed, or should be, with a codec that this build does not contain.
@@ -191,15 +191,15 @@ pub enum Error {
         codec: Compression,
         /// The file and the byte where the batch lies, where one is to be read.
         place: Option<(PathBuf, u64)>,
-        /// Where reading can go on past the batch.
+        /// Where reading can continue past the batch.
         next_offset: Option<Offset>,
     },
-    /// A setting has a value that it cannot have.
+    /// A setting has a value that is not allowed.
     #[non_exhaustive]
     InvalidConfig {
         /// The setting.
         key: String,
-        /// Why the value cannot be.
+        /// Why the value is not allowed.
         reason: String,
     },
     /// A topic name that Kafka would refuse too.
@@ -226,7 +226,7 @@ pub enum Error {
         /// The rule it breaks.
         reason: String,
     },
-    /// An argument that the call cannot work with.
+    /// An argument that the call cannot use.
     #[non_exhaustive]
     InvalidArgument {
         /// What is wrong with it.
@@ -271,7 +271,8 @@ pub enum Error {
         /// The group.
         name: String,
     },
-    /// An earlier failure left it open what is on the medium: nothing is written any more, what was durable can be read.
+    /// After an earlier failure nobody knows what is on the medium: nothing is written any more, and durable records can be
+    /// read.
     #[non_exhaustive]
     Poisoned {
         /// The partition's or the log's directory.
@@ -285,8 +286,8 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The handle was opened by another process, which forked this one. Nothing was done with it: what a child wrote would
-    /// lie where its parent writes next.
+    /// The handle was opened by another process, which forked this one. The call did nothing: a child would write where its
+    /// parent writes next.
     #[non_exhaustive]
     Forked {
         /// The log's directory.
@@ -303,7 +304,7 @@ pub enum Error {
     /// The caller's progress callback asked to stop.
     #[non_exhaustive]
     Cancelled {
-        /// What was going on.
+        /// What was in progress.
         during: &'static str,
     },
 }
@@ -323,7 +324,7 @@ pub enum SpaceLimit {
 }
 
 impl Error {
-    /// The file or directory that it is about, where it is about one.
+    /// The file or directory that it is about, if any.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Error::Io { path, .. }
@@ -334,7 +335,7 @@ impl Error {
         }
     }
 
-    /// Where reading can go on past what cannot be read: the `next_offset` of [`Error::Corrupt`] and
+    /// Where reading can continue past the unreadable bytes: the `next_offset` of [`Error::Corrupt`] and
     /// [`Error::CodecUnavailable`]; `None` for everything else.
     pub fn next_offset(&self) -> Option<Offset> {
         match self {
@@ -343,9 +344,8 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later although nothing is done but waiting, or making room:
-    /// [`ErrorKind::is_retriable`] has the list. Of these only `AlreadyOpen` is not retriable where it is this process
-    /// itself that has the log open.
+    /// Whether the same call may succeed later, after waiting or making room: [`ErrorKind::is_retriable`] has the list.
+    /// `AlreadyOpen` is not retriable if this process itself has the log open.
     ///
     /// ```
     /// use std::time::Duration;
@@ -372,7 +372,7 @@ impl Error {
         Error::RecordTooLarge { size, max, limit, index: None }
     }
 
-    /// Counts the records of another failure of this partition, of which nobody was told yet.
+    /// Counts the records of another failure of this partition that was not reported yet.
     pub(crate) fn counts_also(&mut self, later: &Error) {
         if let (
             Error::Undelivered { partition, records, forgotten, .. },
@@ -386,7 +386,7 @@ impl Error {
         }
     }
 
-    /// Whether what failed has left nothing behind, and may succeed by itself later: space or descriptors come back.
+    /// Whether the failed call left no trace, and may succeed later by itself: space or descriptors come back.
     pub(crate) fn can_pass(&self) -> bool {
         match self {
             Error::DiskFull { .. } => true,
@@ -442,7 +442,7 @@ impl Error {
         Error::CodecUnavailable { codec, place: None, next_offset: None }
     }
 
-    /// The same damage, for one who knows that what lies before `whole` is not damaged.
+    /// The same damage, for a caller that knows that nothing before `whole` is damaged.
     pub(crate) fn not_before(self, whole: u64) -> Self {
         match self {
             Error::Corrupt { path, position, reason, next_offset } => {
@@ -452,7 +452,7 @@ impl Error {
         }
     }
 
-    /// The same damage, past which reading goes on at `next`.
+    /// The same damage, past which reading continues at `next`.
     pub(crate) fn going_on_at(self, next: Offset) -> Self {
         match self {
             Error::Corrupt { path, position, reason, .. } => {

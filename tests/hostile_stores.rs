@@ -343,7 +343,7 @@ fn check(error: &Error, dir: &Path) -> Option<Offset> {
     assert!(is_of_no_file || text.contains(dir.to_str().unwrap()), "{error:?}");
     // Nor is what there is no memory for a place where a reader has to stay.
     assert!(
-        !text.contains("decompressed, it has at least") || text.contains("reading can go on at"),
+        !text.contains("decompressed, it has at least") || text.contains("reading can continue at"),
         "{text}"
     );
     error.next_offset()

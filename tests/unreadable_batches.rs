@@ -73,7 +73,7 @@ fn assert_named(error: &Error, path: &Path, position: u64, how: &str) {
     };
     assert_eq!((named.as_path(), *next_offset), (path, Some(6.into())), "{how}: {error}");
     assert!((position..position + 200).contains(at), "{how}: {error}");
-    assert!(error.to_string().contains("reading can go on at offset 6"), "{error}");
+    assert!(error.to_string().contains("reading can continue at offset 6"), "{error}");
 }
 
 fn read(partition: &Partition, from: u64) -> (Vec<u64>, Option<Error>) {

@@ -262,7 +262,7 @@ fn invalid_timestamp(timestamp: Timestamp) -> Error {
 #[cold]
 fn invalid_delta(delta: i32, next: i32) -> Error {
     let reason =
-        format!("offset delta {delta} in a batch that goes on at {next} and ends before {}", i32::MAX);
+        format!("offset delta {delta} in a batch that continues at {next} and ends before {}", i32::MAX);
     Error::InvalidArgument { reason }
 }
 

@@ -5,13 +5,12 @@
 //! * lz4: a frame of independent blocks of 64 KiB, see [`lz4`].
 //! * zstd: an ordinary frame, streamed, so without its content's size.
 //!
-//! Each is behind the cargo feature of its name. Always true when decompressing: what comes out is counted while it
-//! comes out, and one byte more than allowed, or than the records need, is an error (see [`output`]); what a stream says
-//! of its own size is a hint to nobody; where there is no memory for it, that is an error as well. What
-//! lies behind the end of a stream is passed over where Kafka's readers do: behind a gzip stream what does not begin
-//! like another one, behind an lz4 frame everything, behind the last chunk of snappy up to three bytes, behind a zstd
-//! frame nothing. (zstd reserves the window that a frame asks for, up to 128 MiB as Kafka does, but touches
-//! of it only what it fills.)
+//! Each needs the cargo feature of its name. Always true when decompressing: what comes out is counted while it comes out,
+//! and one byte more than allowed, or than the records need, is an error (see [`output`]); what a stream says of its own
+//! size is a hint to nobody; where there is no memory for it, that is an error as well. What lies behind the end of a stream
+//! is passed over where Kafka's readers do: behind a gzip stream what does not begin like another one, behind an lz4 frame
+//! everything, behind the last chunk of snappy up to three bytes, behind a zstd frame nothing. (zstd reserves the window
+//! that a frame asks for, up to 128 MiB as Kafka does, but touches of it only what it fills.)
 
 #[cfg(feature = "lz4")]
 mod lz4;
@@ -73,7 +72,7 @@ pub fn decompress(compression: Compression, input: &[u8], max: usize) -> Result<
     decompress_some(compression, input, None, max)
 }
 
-/// Decompresses `input` into at most `max` bytes, which are so many records: what is none of them ends it early.
+/// Decompresses `input` into at most `max` bytes of this many records; bytes that are no record end it early.
 pub fn decompress_records(
     compression: Compression,
     input: &[u8],

@@ -2,9 +2,9 @@
 //!
 #![doc = include_str!("layout/indexes.md")]
 //!
-//! Everything is big-endian. Entries are in strict order: by offset and position, by timestamp (offsets never falling),
-//! by last offset. A killed Kafka leaves its active indexes preallocated, with zeros behind the entries: `decode_all`
-//! calls that an error, `new_checked` cuts it off. An index is a hint: nobody may trust what it points at unchecked.
+//! Everything is big-endian. Entries are in strict order: by offset and position, by timestamp (offsets never falling), by
+//! last offset. A killed Kafka leaves its active indexes preallocated, with zeros after the entries: `decode_all` calls that
+//! an error, `new_checked` cuts it off. An index is a hint: nobody may trust what it points at unchecked.
 
 use super::{DecodeError, cursor::Cursor};
 use crate::types::{Offset, Timestamp};
@@ -49,7 +49,7 @@ impl OffsetEntry {
         decode_all(bytes, Self::ENCODED_LEN, Self::decode, |last, next| next.follows(last))
     }
 
-    /// Whether the entry may stand behind `last`. Position 0 is never indexed, so an entry of zeros follows nothing.
+    /// Whether the entry may follow `last`. Position 0 is never indexed, so an entry of zeros follows nothing.
     fn follows(&self, last: Option<&Self>) -> bool {
         match last {
             None => self.position > 0,
@@ -93,7 +93,7 @@ impl TimeEntry {
         decode_all(bytes, Self::ENCODED_LEN, Self::decode, |last, next| next.follows(last))
     }
 
-    /// Whether the entry may stand behind `last`. Kafka skips an equal timestamp and refuses a smaller offset.
+    /// Whether the entry may follow `last`. Kafka skips an equal timestamp and refuses a smaller offset.
     fn follows(&self, last: Option<&Self>) -> bool {
         match last {
             None => self.timestamp > Timestamp::NONE,
@@ -110,7 +110,7 @@ impl TimeEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct AbortedTransaction {
-    /// Who aborted.
+    /// The producer that aborted.
     pub producer_id: i64,
     /// The transaction's first offset.
     pub first_offset: Offset,
@@ -149,7 +149,7 @@ impl AbortedTransaction {
             last_stable_offset: offset(&mut cursor)?,
         };
         if entry.first_offset > entry.last_offset {
-            return Err(DecodeError::malformed(10u64, "a transaction begins behind its own marker"));
+            return Err(DecodeError::malformed(10u64, "a transaction begins after its own marker"));
         }
         Ok(entry)
     }
@@ -270,8 +270,8 @@ impl<'a> TimeIndexView<'a> {
 
     /// A view of the longest beginning that is in order, and its length in bytes.
     ///
-    /// A first entry of zeros can be real (one record at timestamp 0). With more zeros behind it, it counts as
-    /// preallocated space: without the entry a look-up begins at the segment's base, which is never wrong.
+    /// A first entry of zeros can be real (one record at timestamp 0). With more zeros after it, it counts as preallocated
+    /// space: without the entry a look-up begins at the segment's base, which is never wrong.
     pub fn new_checked(bytes: &'a [u8]) -> (Self, usize) {
         let mut last: Option<TimeEntry> = None;
         let mut valid = 0;

@@ -79,7 +79,7 @@ pub fn encode_append(epoch: u64, durable: u64, entries: &[Entry], out: &mut Vec<
     encode_record(MARK, out, |out| {
         out.extend(epoch.to_be_bytes());
         out.extend(durable.to_be_bytes());
-        // More than fit are refused by whoever writes.
+        // The writer refuses more than fit.
         out.extend(u32::try_from(records.len()).unwrap_or(u32::MAX).to_be_bytes());
     });
     out.append(&mut records);
@@ -129,7 +129,7 @@ pub enum Step {
     Append(Range<usize>),
     /// No more than this many bytes from here on tell what comes next; the piece has fewer.
     Short(u64),
-    /// No append: from this byte on there is no whole record. What lies behind tells what that means, see [`Tail`].
+    /// No append: from this byte on there is no whole record. The bytes after it tell what that means, see [`Tail`].
     End(usize),
 }
 
@@ -252,7 +252,7 @@ fn entry(position: usize, record: &Record<'_>) -> Result<Option<Entry>, DecodeEr
     }
 }
 
-/// What lies behind the last whole append of a file: zeros, a torn tail, or damage.
+/// What follows the last whole append of a file: zeros, a torn tail, or damage.
 #[derive(Debug)]
 pub struct Tail {
     epoch: u64,
@@ -301,7 +301,7 @@ impl Tail {
                 return Err(DecodeError::Malformed {
                     position: self.bad,
                     reason: format!(
-                        "no whole record, though byte {at} behind it shows that one was flushed here"
+                        "no whole record, though byte {at} after it shows that one was flushed here"
                     )
                     .into(),
                 });

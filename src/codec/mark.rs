@@ -6,8 +6,7 @@
 //!
 #![doc = include_str!("layout/manifest-mark.md")]
 //!
-//! Numbers are big-endian. A slot that is not wholly right says nothing at all: whoever reads it falls back to what is
-//! known without it.
+//! Numbers are big-endian. A damaged slot counts as empty: its reader falls back to what is known without it.
 
 use super::crc::crc32;
 use crate::types::{Offset, TopicId};
@@ -66,13 +65,13 @@ impl Mark {
         Mark { recovery_offset: offset, recovery_position: in_segment(position), index_checksum, ..self }
     }
 
-    /// This mark once everything up to `end`, at `position` of its segment, is durable, whatever else is under way.
+    /// This mark once everything up to `end`, at `position` of its segment, is durable, whatever else is in flight.
     #[must_use]
     pub fn durable_to(self, end: Offset, position: u64) -> Self {
         Mark { flushed_offset: end, flushed_position: in_segment(position), ..self }
     }
 
-    /// This mark once everything up to `end`, at `position` of its segment, is durable, and no flush is under way or has
+    /// This mark once everything up to `end`, at `position` of its segment, is durable, and no flush is in flight or has
     /// failed.
     #[must_use]
     pub fn flushed_at(self, end: Offset, position: u64) -> Self {
@@ -132,7 +131,7 @@ pub struct ManifestMark {
     pub epoch: u64,
     /// The file's number among the manifests of the log.
     pub number: u64,
-    /// So many bytes of it are durable.
+    /// How many of its bytes are durable.
     pub durable: u64,
 }
 

@@ -42,16 +42,16 @@ pub enum DecodeError {
     },
     /// The bytes are of a version that this release does not know.
     Unsupported {
-        /// What they say of themselves.
+        /// What they claim to be.
         found: String,
-        /// What would have been understood.
+        /// What this release reads.
         supported: &'static str,
     },
     /// The records are compressed with a codec that this build does not contain.
     CodecUnavailable(Compression),
     /// Decompressed, the records have more bytes than these, which are all that was allowed.
     TooLarge(usize),
-    /// Decompressed, the records have at least so many bytes, for which there is no memory. It says nothing of the bytes.
+    /// Decompressed, the records have at least this many bytes, for which there is no memory. It says nothing about the bytes.
     OutOfMemory(usize),
 }
 

@@ -88,7 +88,7 @@ pub struct ValidRecords {
     replaced: Option<Arc<ReplacedNames>>,
 }
 
-/// A place between two records of a batch, to go on from. One that belongs to other records leads to an early end.
+/// A place between two records of a batch, to continue from. One that belongs to other records leads to an early end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// Bytes of the record section before the next record.
@@ -228,8 +228,8 @@ impl ValidRecords {
         self.records.section.len()
     }
 
-    /// Whether the offsets rise from one record to the next, and are offsets of the batch. Where they do not, going on
-    /// behind a record's offset may pass over others: one goes on behind the batch, or at its beginning.
+    /// Whether the offsets rise from one record to the next, and are offsets of the batch. If they do not, continuing after
+    /// a record's offset may skip others: readers continue after the batch, or at its beginning.
     #[inline]
     pub fn in_order(&self) -> bool {
         self.in_order
@@ -297,7 +297,7 @@ pub struct ValidIter<'a> {
 }
 
 impl ValidIter<'_> {
-    /// The offset to go on at behind `record`, which this gave last, so that none behind it is passed over.
+    /// The offset to continue at after `record`, the last one returned, so that none after it is skipped.
     #[inline]
     pub fn next_offset(&self, record: &Record<'_>, in_order: bool) -> Offset {
         let facts = &self.walk.facts;
@@ -409,7 +409,7 @@ impl<'a> Walk<'a> {
         }))
     }
 
-    /// Notes an offset that is not one of the batch, or not behind the one before it; one that does not exist is a fault.
+    /// Notes an offset outside the batch, or not after the one before it; one that does not exist is a fault.
     #[cold]
     fn out_of_order(&mut self, offset_delta: i32, at: &[u8]) -> Result<(), Fault> {
         self.seen.out_of_order = true;
@@ -430,7 +430,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The next record behind its length and attributes, and what is behind it. Kafka has never used the attributes, and
+/// The next record after its length and attributes, and the bytes after it. Kafka has never used the attributes, and
 /// ignores them too.
 #[inline(always)]
 fn split_record(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
@@ -444,7 +444,7 @@ fn split_record(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     Ok((body, rest))
 }
 
-/// Bytes behind their length. Any negative length is null, as Kafka reads it; `None` when they do not fit.
+/// Bytes after their length. Any negative length is null, as Kafka reads it; `None` when they do not fit.
 #[inline(always)]
 fn nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = read_varint(bytes)?;

@@ -148,7 +148,7 @@ pub struct ProducerBatches {
     pub batches: Vec<BatchMeta>,
 }
 
-/// The most bytes that a `.producers` file of so many producers has.
+/// The largest size of a `.producers` file of this many producers.
 pub fn encoded_producers_max(producers: usize) -> u64 {
     const HEADER: u64 = 4 + 2 + 4 + 4;
     const PRODUCER: u64 = 8 + 2 + 1 + (MAX_BATCHES * BATCH_LEN) as u64;
@@ -238,7 +238,7 @@ fn decode_batch(mut cursor: Cursor<'_>) -> Result<BatchMeta, DecodeError> {
     }
 }
 
-/// Reads a checksum and compares it with that of everything behind it.
+/// Reads a checksum and compares it with that of everything after it.
 fn check_crc(cursor: &mut Cursor<'_>, crc: impl Fn(&[u8]) -> u32) -> Result<(), DecodeError> {
     let before = cursor.position();
     let (expected, found) = (cursor.u32()?, crc(cursor.rest()));

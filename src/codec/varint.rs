@@ -69,7 +69,7 @@ pub fn read_varlong(bytes: &mut &[u8]) -> Option<i64> {
     Some((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
-/// The number at the front, and what is behind it. Slices go in and out by value: a caller whose place among the bytes
+/// The number at the front, and the bytes after it. Slices go in and out by value: a caller whose place among the bytes
 /// is lent to a function keeps it in memory and not in registers, where each field then waits for the one before.
 #[inline(always)]
 fn split_unsigned<const MAX: usize>(bytes: &[u8]) -> Option<(u64, &[u8])> {

@@ -84,7 +84,7 @@ struct Thread {
 impl Running for Thread {
     fn join(mut self: Box<Self>) {
         let Some(handle) = self.handle.take_if(|_| self.process.is_this()) else { return };
-        // A task that lets go of the last handle would wait for itself for ever.
+        // A task that drops the last handle would wait for itself forever.
         if handle.thread().id() != thread::current().id() {
             let _ = handle.join();
         }

@@ -5,12 +5,12 @@
 //!
 //! * [`File::read_at`] and [`File::write_at`] are positional and may be short; [`read_exact_at`] and
 //!   [`write_all_at`] finish the job.
-//! * Bytes written are visible to every reader of the file at once. They are durable after [`File::sync_data`]
-//!   returned `Ok`, together with the file's length. A new name is durable after [`Env::sync_dir`] on its directory.
+//! * Written bytes are visible to every reader of the file immediately. They are durable after [`File::sync_data`] returned
+//!   `Ok`, together with the file's length. A new name is durable after [`Env::sync_dir`] on its directory.
 //! * Names are looked up without following symbolic links, but for those on the way to the directory that is held (or, where
-//!   none is, to the last name of a path). Regular files and directories are all that there is: what else has the name that
-//!   was asked for (a link, a FIFO, a socket, a device) is a [`WrongKind`] before anything of it is opened for good, read
-//!   or waited for. It can be renamed and removed, which concerns the name alone.
+//!   none is, to the last name of a path). Only regular files and directories are opened: anything else under the name (a
+//!   link, a FIFO, a socket, a device) is a [`WrongKind`] before it is opened for good, read or waited for. It can be
+//!   renamed and removed, which concerns the name alone.
 //! * A [`Region`] shows what is written to its file later, and outlives the file's name and its descriptor.
 //! * [`Env::wait`] returns when the signal was notified after `seen` was taken, or at the deadline, or for no reason.
 //!   A simulated environment runs background tasks and moves its clock there, so nothing may block elsewhere for
@@ -58,7 +58,7 @@ pub enum Open {
     Write,
     /// A file that must not exist yet, to be read and written.
     CreateNew,
-    /// A file that may exist, to be read and written; what it holds is kept.
+    /// A file that may exist, to be read and written; its content is kept.
     Create,
 }
 
@@ -67,7 +67,7 @@ pub enum Open {
 pub struct DirEntry {
     /// The name; entries whose name is not UTF-8 are not listed.
     pub name: String,
-    /// What it is. A link is one, whatever it leads to.
+    /// What it is. A link is a link, whatever it leads to.
     pub kind: FileKind,
 }
 
@@ -104,9 +104,9 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     /// What is known of a file or directory. `NotFound` when there is none, and a [`WrongKind`] where it is neither.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
-    /// Gives a file or directory another name, replacing a file that had it, at once for every observer.
+    /// Gives a file or directory another name, atomically, replacing a file that had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a name, of whatever is no directory. Who has the file open keeps reading it.
+    /// Removes the name of anything but a directory. A process that has the file open keeps reading it.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
@@ -114,15 +114,15 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
         Ok(path.to_path_buf())
     }
-    /// This environment with a directory held: from then on names below `dir` are those of the directory that is there
-    /// now, also when it is moved or another takes its place. `None` where `dir` means the same for ever.
+    /// This environment with a directory held: from then on names below `dir` are those of the directory that is there now,
+    /// even if it is moved or another takes its place. `None` where `dir` always means the same.
     fn hold(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Env>>> {
         Ok(None)
     }
     /// Makes the names in a directory durable, as far as its file system has a call for that.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// The file system that `dir` is on, as a file whose flush is one of everything in it that was written since. `None`
-    /// where there is no such flush, or it is not known what it is worth.
+    /// The file system that `dir` is on, as a file whose flush covers everything written to it since. `None` where there is
+    /// no such flush, or its worth is unknown.
     fn whole_file_system(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Flushed>>> {
         Ok(None)
     }
@@ -149,7 +149,7 @@ pub trait Env: Send + Sync + fmt::Debug {
 
     /// Sleeps until `signal` was notified since `seen` (its [`Signal::epoch`]), or `deadline` on the monotonic clock.
     fn wait(&self, signal: &Signal, seen: u64, deadline: Option<Duration>);
-    /// Runs `task` in the background until it is done, waiting on `signal` in between.
+    /// Runs `task` in the background until it is done, waiting on `signal` between its steps.
     fn spawn(&self, name: &str, signal: Arc<Signal>, task: Box<dyn Task>) -> io::Result<Box<dyn Running>>;
     /// Runs every job to its end, several at a time where the machine can, before it returns.
     fn run_all(&self, jobs: Vec<Job>);
@@ -157,7 +157,7 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn job_threads(&self) -> usize {
         0
     }
-    /// Keeps none from now on: returns when those that there were have ended. Later jobs are the caller's.
+    /// Keeps none from now on, and returns when the existing ones have ended. Callers run later jobs themselves.
     fn end_job_threads(&self) {}
 }
 
@@ -173,44 +173,44 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes at `position`, growing the file where needed.
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize>;
-    /// Makes content and length durable. After an error nothing is known of either, and asking again proves nothing.
+    /// Makes content and length durable. After an error nothing is known of either, and a second call proves nothing.
     fn sync_data(&self) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Whether the file had other names beside this one when it was opened (hard links), as in a backup that was made of
-    /// them: what is written here would be seen there.
+    /// Whether the file had other names (hard links) when it was opened, as in a backup made of links, which would see every
+    /// write.
     fn has_other_names(&self) -> bool {
         false
     }
-    /// Which file it is, whatever name it has: device and inode. `None` where that cannot be said.
+    /// Which file it is, under any name: device and inode. `None` where the system has no such identity.
     fn inode(&self) -> Option<(u64, u64)> {
         None
     }
     /// Cuts or lengthens the file; new bytes are zero.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Makes the file at least `len` bytes long, with space set aside for them, so that writing there needs no more.
-    /// New bytes are zero. `FileTooLarge` where no file may be as long. On an error the length is as it was.
+    /// Makes the file at least `len` bytes long and reserves the space, so that writing there needs no more. New bytes are
+    /// zero. `FileTooLarge` where no file may be as long. After an error the length is as it was.
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Writes zeros over bytes of the file that are zeros, where that makes later flushes cheaper. After an error they are
     /// zeros as before.
     fn write_zeros(&self, _range: Range<u64>) -> io::Result<()> {
         Ok(())
     }
-    /// As `read_at`, from the medium and not from a cache. `Unsupported` where that cannot be had. Quickest where
-    /// position and memory both begin at a multiple of 4096.
+    /// As `read_at`, from the medium and not from a cache. `Unsupported` where that is not possible. Fastest if position and
+    /// memory both begin at a multiple of 4096.
     fn read_past_cache(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
-    /// Where, at `position` or behind it, nothing but zeros begins, up to the end of the file; `None` where that cannot be
-    /// told without reading. Only of a file that is flushed and that nobody writes meanwhile.
+    /// Where, at `position` or after it, the zeros begin that end the file; `None` where only reading would tell. Only for a
+    /// flushed file without a writer.
     fn zeros_from(&self, _position: u64) -> Option<u64> {
         None
     }
-    /// Where, at `position` or behind it, something other than zeros may lie; `u64::MAX` where nothing does, `position` where
-    /// that cannot be told without reading. Only of a part of the file that nobody writes meanwhile.
+    /// Where, at `position` or after it, something other than zeros may lie; `u64::MAX` where nothing does, `position` where
+    /// only reading would tell. Only for a part of the file without a writer.
     fn data_from(&self, position: u64) -> u64 {
         position
     }
-    /// About how many bytes from `position` on may be something other than zeros: what a file system has stored of them,
-    /// where it says so. Of a file of thousands of holes it may be less.
+    /// About how many bytes from `position` on may be something other than zeros: the stored ones, where the file system
+    /// knows. For a file of thousands of holes it may be less.
     fn data_behind(&self, position: u64) -> io::Result<u64> {
         Ok(self.len()?.saturating_sub(position))
     }
@@ -222,7 +222,7 @@ pub trait File: Send + Sync + fmt::Debug {
 /// Part of a file that can be read without a copy.
 pub trait Region: Send + Sync + fmt::Debug {
     /// The bytes of `range`, which the file must have: the caller asks only for what was published. A range beyond the
-    /// capacity, or beyond the end of the file where that can be told, is an error.
+    /// capacity, or beyond the end of the file where that is known, is an error.
     fn get(&self, range: Range<u64>) -> io::Result<Bytes>;
     /// How many bytes it can show.
     fn capacity(&self) -> u64;
@@ -239,13 +239,13 @@ pub trait Lock: Send + Sync + fmt::Debug {
 pub enum Next {
     /// To run again when its signal is notified, or at this time on the monotonic clock.
     Wait(Option<Duration>),
-    /// To run again at once.
+    /// To run again immediately.
     Again,
     /// To end.
     Done,
 }
 
-/// A piece of work that somebody waits for.
+/// A piece of work that a caller waits for.
 pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Work in the background: short steps that never wait for another task.
@@ -281,7 +281,7 @@ pub fn read_full_past_cache_at(file: &dyn File, buf: &mut [u8], position: u64) -
     fill(buf, |rest, done| file.read_past_cache(rest, position + done))
 }
 
-/// Fills `buf` by reads that are told how much was read before, until it is full or there is no more.
+/// Fills `buf` by reads, each given how much was read before, until it is full or there is no more.
 fn fill(buf: &mut [u8], mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {

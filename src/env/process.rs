@@ -10,7 +10,7 @@
 use super::mapped;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A process, told from its parent, its children and whoever gets its id later.
+/// A process, as distinct from its parent, its children and later processes with its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process(u64);
 
@@ -55,7 +55,7 @@ fn by_word(word: &AtomicU64) -> u64 {
     }
 }
 
-/// The count goes on in every child from where its parent's was: no two of a line have the same number.
+/// The count continues in every child from its parent's: no two processes of one line have the same number.
 #[cold]
 fn first_answer(word: &AtomicU64) -> u64 {
     let next = ASKED.fetch_add(1, Ordering::SeqCst) + 1;

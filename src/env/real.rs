@@ -151,7 +151,7 @@ impl Env for RealEnv {
         loop {
             let names::Opened { file, has_other_names, .. } = self.names.open(path, Open::Create)?;
             try_lock(&file)?;
-            // Whoever had it may have put another in its place, which is now the one that counts.
+            // Its former holder may have put another file in its place, which is now the one that counts.
             #[cfg(unix)]
             if !self.names.is_at(&file, path)? {
                 continue;
@@ -231,7 +231,7 @@ fn try_lock(file: &fs::File) -> io::Result<()> {
 #[derive(Debug)]
 struct RealLock {
     file: fs::File,
-    /// Who took it. A child that was forked and runs no other program shares the lock and must not let it go.
+    /// The process that took it. A forked child that runs no other program shares the lock and must not release it.
     holder: u32,
 }
 
@@ -261,7 +261,7 @@ struct RealFile {
     inode: Option<(u64, u64)>,
     /// The way past the cache.
     direct: direct::Direct,
-    /// Whether space was set aside by writing zeros, for want of another way.
+    /// Whether space was reserved by writing zeros, for want of another way.
     grown_by_zeros: AtomicBool,
     /// Held while the file's one position is in use: reads and writes cannot carry their own.
     #[cfg(not(unix))]
@@ -331,13 +331,13 @@ impl File for RealFile {
             done => done,
         };
         if done.is_err() && self.len().is_ok_and(|now| now > before) {
-            // The error that is told is the first one.
+            // The first error is reported.
             let _ = self.file.set_len(before);
         }
         done
     }
 
-    /// Space that was only set aside has to be noted as written by the flush that covers its first bytes, which on ext4
+    /// Space that was only reserved has to be marked as written by the flush that covers its first bytes, which on ext4
     /// takes a second write to the journal and a second flush of the device.
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
         if self.grown_by_zeros.load(Ordering::Relaxed) {
@@ -416,7 +416,7 @@ fn largest_file() -> u64 {
 }
 
 impl RealFile {
-    /// Asks the file system to set aside `len` bytes from the start on; `Unsupported` where it cannot.
+    /// Asks the file system to reserve `len` bytes from the start on; `Unsupported` where it cannot.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn fallocate(&self, len: u64) -> io::Result<()> {
         use rustix::{fs::FallocateFlags, io::Errno};
@@ -441,7 +441,7 @@ impl RealFile {
         Err(ErrorKind::Unsupported.into())
     }
 
-    /// Sets space aside in the way that every file system knows.
+    /// Reserves space in the way that every file system knows.
     fn grow_by_zeros(&self, from: u64, to: u64) -> io::Result<()> {
         if to > from {
             // Refuses what no file can be, before any of it is written.

@@ -62,11 +62,11 @@ impl Signal {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Wakes all who sleep on it, and all who are about to with an older epoch.
+    /// Wakes all sleepers, and all threads about to sleep with an older epoch.
     pub fn notify(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
-            // Whoever counted itself in before our look at `sleepers` holds the mutex until it sleeps.
+            // A thread that counted itself in before `sleepers` was read holds the mutex until it sleeps.
             drop(unpoisoned(self.mutex.lock()));
             self.condvar.notify_all();
         }

@@ -1,5 +1,5 @@
-//! Events for those who watch: with the feature `tracing` they go to the application's subscriber under the target
-//! `streamlog`, without it they are nothing at all.
+//! Events for an application that watches: with the feature `tracing` they go to the application's subscriber under the
+//! target `streamlog`, without it they are nothing at all.
 
 /// Records an event: a level of `tracing` and its fields and message.
 #[cfg(feature = "tracing")]

@@ -120,7 +120,7 @@ impl WorkerPool {
         self.shared.state.lock().threads.len()
     }
 
-    /// From now on there are none, and callers do their work alone. Returns when those that there were have ended.
+    /// From now on there are no threads, and callers run their own jobs. Returns when the existing threads have ended.
     pub(super) fn dismiss(&self) {
         let mut state = self.shared.state.lock();
         state.open = false;
@@ -145,7 +145,7 @@ impl Drop for WorkerPool {
     }
 }
 
-/// Waits for the end of threads that are told to end. One that lets go of the last handle does not wait for itself.
+/// Waits for the end of dismissed threads. A thread that drops the last handle does not wait for itself.
 fn join(threads: Vec<thread::JoinHandle<()>>) {
     let this = thread::current().id();
     for thread in threads {
@@ -196,7 +196,7 @@ impl Shared {
             let timed_out = self.called.wait_until(&mut state, Instant::now() + IDLE).timed_out();
             state.idle -= 1;
             if timed_out && state.calls.is_empty() {
-                // Where it is not there any more, the one who dismissed it waits for it.
+                // If it is gone, the caller that dismissed it waits for it.
                 let this = thread::current().id();
                 let own = state.threads.iter().position(|thread| thread.thread().id() == this);
                 if let Some(own) = own {

@@ -86,9 +86,9 @@ fn not_found(f: &mut Formatter<'_>, path: &Path) -> fmt::Result {
 fn disk_full(f: &mut Formatter<'_>, operation: &str, path: &Path, limit: Option<&SpaceLimit>) -> fmt::Result {
     no_space(f, operation, path, limit)?;
     match limit {
-        None => f.write_str(": free some space and call again; what was acknowledged is safe"),
+        None => f.write_str(": free some space and call again; acknowledged records are safe"),
         Some(SpaceLimit::MinFreeSpace { .. }) => f.write_str(
-            ": free some space or lower min_free_space, and call again; what was acknowledged is safe",
+            ": free some space or lower min_free_space, and call again; acknowledged records are safe",
         ),
     }
 }
@@ -106,7 +106,7 @@ fn no_space(f: &mut Formatter<'_>, operation: &str, path: &Path, limit: Option<&
 fn file_too_large(f: &mut Formatter<'_>, operation: &str, path: &Path) -> fmt::Result {
     write!(
         f,
-        "{} may not grow as far as it must to {operation} it: raise the limit on file sizes (ulimit -f), or choose a smaller segment.bytes or batch",
+        "{} cannot grow enough to {operation} it: raise the limit on file sizes (ulimit -f), or choose a smaller segment.bytes or batch",
         path.display()
     )
 }
@@ -170,7 +170,7 @@ fn undelivered(
         0 => Ok(()),
         forgotten => write!(
             f,
-            ", but {forgotten} of all that failed, the first ones, are not kept any more: nobody took them, and they take more than buffer_memory"
+            ", except for {forgotten} of all that failed: the first ones are not kept, because none were taken back and together they take more than buffer_memory"
         ),
     }
 }
@@ -194,7 +194,7 @@ fn codec_unavailable(
 }
 
 fn goes_on_at(f: &mut Formatter<'_>, next_offset: Option<Offset>) -> fmt::Result {
-    next_offset.map_or(Ok(()), |next| write!(f, "; reading can go on at offset {next}"))
+    next_offset.map_or(Ok(()), |next| write!(f, "; reading can continue at offset {next}"))
 }
 
 fn partitions_differ(f: &mut Formatter<'_>, topic: &str, found: u32, requested: u32) -> fmt::Result {
@@ -234,7 +234,7 @@ fn poisoned(f: &mut Formatter<'_>, path: &Path, cause: &Error) -> fmt::Result {
 fn forked(f: &mut Formatter<'_>, dir: &Path, opened_by: u32) -> fmt::Result {
     write!(
         f,
-        "the log in {} was opened by process {opened_by}, which forked this one: let go of every handle that was inherited and open the log here, once it is closed there, or with Streamlog::open_read_only",
+        "the log in {} was opened by process {opened_by}, which forked this one: drop every inherited handle, then open the log here once it is closed there, or with Streamlog::open_read_only",
         dir.display()
     )
 }

@@ -1,7 +1,7 @@
 //! The kinds of failures: what happened, what to do next, and whether to call again.
 //!
-//! They stand in one list, each with its words and whether it passes by itself, and everything else that has a line for
-//! each kind is made of that list.
+//! They stand in one list, each with its words and whether it passes by itself; everything else with a line for each kind is
+//! made from that list.
 
 use super::Error;
 use std::fmt;
@@ -56,19 +56,19 @@ kinds! {
     #[non_exhaustive]
     pub enum ErrorKind {
         /// The operating system refused an operation on a file or directory. The text names both: look there (permissions, a
-        /// medium that fails, descriptors), then call again, or reopen where the log says that it is poisoned.
+        /// failing medium, descriptors), then call again, or reopen if the log is poisoned.
         Io = "I/O error", retriable: false;
-        /// The directory to open does not exist, and the opening was not to create it. Check the path; a reader that may come
-        /// before its writer waits and opens again.
+        /// The directory to open does not exist, and the opening was not allowed to create it. Check the path; a reader that
+        /// may start before its writer waits and opens again.
         NotFound = "not found", retriable: false;
         /// The medium, or the quota on it, is full. Free some space and call again: nothing of the refused call was kept, and
         /// everything acknowledged before is safe.
         DiskFull = "disk full", retriable: true;
-        /// A limit on the size of files, of the process or the file system, was met. Raise it, or choose smaller segments or
-        /// batches: nothing of the refused call was kept.
+        /// A limit on the size of files, of the process or the file system, was reached. Raise it, or choose smaller
+        /// segments or batches: nothing of the refused call was kept.
         FileTooLarge = "file too large", retriable: false;
         /// Another handle has the directory open for writing. Close it there, wait until its process has ended, or open
-        /// read-only. Where it is a handle of the same process, which the error says, use clones of that one.
+        /// read-only. If it is a handle of the same process, which the error says, use clones of it.
         AlreadyOpen = "already open", retriable: true;
         /// The offset lies below the log start, where retention removed it, or past the end. Seek to an offset that exists,
         /// or choose an `auto_offset_reset`.
@@ -78,43 +78,43 @@ kinds! {
         /// A record, or a batch that must stay whole, is larger than a limit. Split the data, or raise the limit that the text
         /// names.
         RecordTooLarge = "record too large", retriable: false;
-        /// Records that were enqueued earlier and accepted were not acknowledged, and are not tried again. Take them back with
-        /// [`Producer::take_undelivered`](crate::Producer::take_undelivered), and put them somewhere; the cause says what
-        /// kept them out.
+        /// Records that were enqueued earlier and accepted were not acknowledged, and are not tried again. Take them back
+        /// with [`Producer::take_undelivered`](crate::Producer::take_undelivered), and keep them elsewhere; the cause says
+        /// why they failed.
         Undelivered = "undelivered", retriable: false;
         /// The producer's buffer is full, and the call was not to wait; the record was not taken. Wait for deliveries, slow
         /// down, or enlarge the buffer.
         QueueFull = "queue full", retriable: true;
-        /// The time given ran out. What was waited for may still come: wait again. A record that found no room in the
+        /// The given time ran out. The awaited event may still come: wait again. A record that found no room in the
         /// producer's buffer was not taken.
         Timeout = "timeout", retriable: true;
-        /// A wake-up handle ended the poll. Do what it was used for, which usually is to leave the loop; a loop that polls
-        /// again without looking swallows it.
+        /// A wake-up handle ended the poll. Do what it stands for, usually leaving the loop; a loop that polls again without
+        /// looking swallows it.
         Wakeup = "wake-up", retriable: false;
         /// A newer instance with the same identity took over. Stop this one.
         Fenced = "fenced", retriable: false;
         /// A batch of an idempotent producer does not follow its last one: one is missing, or this one is old. Find out what
-        /// was lost before anything else is sent under this identity.
+        /// was lost before sending anything else under this identity.
         OutOfOrderSequence = "out of order sequence", retriable: false;
-        /// A transactional call came in a state that does not allow it. Mend the order of the calls.
+        /// A transactional call came in a state that does not allow it. Correct the order of the calls.
         InvalidTransactionState = "invalid transaction state", retriable: false;
-        /// Bytes on disk are not what was written, or not what can be read, or something that is not a file is in the place of
-        /// one, such as a symbolic link. Nothing was removed. Keep the files, compare them with a copy, and read on past the
+        /// Bytes on disk are not what was written, or are unreadable, or something other than a file, such as a symbolic
+        /// link, is in the place of one. Nothing was removed. Keep the files, compare them with a copy, and read on past the
         /// damage where [`Error::next_offset`](crate::Error::next_offset) names a place.
         Corrupt = "corrupt", retriable: false;
         /// A file has a version, or a feature, that this release does not know. Open it with a newer one.
         UnsupportedFormat = "unsupported format", retriable: false;
         /// A batch needs a codec that this build does not contain. Enable the cargo feature of its name.
         CodecUnavailable = "codec unavailable", retriable: false;
-        /// A setting has a value that it cannot have. The text says which values it can have.
+        /// A setting has a value that is not allowed. The text says which values are.
         InvalidConfig = "invalid configuration", retriable: false;
         /// The name cannot be a topic's, here and in Kafka. Choose another.
         InvalidTopic = "invalid topic", retriable: false;
-        /// The topic does not accept the record. Mend the record: nothing of its batch was written.
+        /// The topic does not accept the record. Correct the record: nothing of its batch was written.
         InvalidRecord = "invalid record", retriable: false;
-        /// The record's timestamp lies outside what the topic accepts. Mend the timestamp, or the topic's limits.
+        /// The record's timestamp lies outside the topic's limits. Correct the timestamp, or the limits.
         InvalidTimestamp = "invalid timestamp", retriable: false;
-        /// The call cannot work with an argument. This is a mistake in the program, and the text says which.
+        /// The call cannot use an argument. This is a mistake in the program; the text says which.
         InvalidArgument = "invalid argument", retriable: false;
         /// The topic to create exists. Use it, or choose another name.
         TopicExists = "topic exists", retriable: false;
@@ -127,23 +127,23 @@ kinds! {
         UnknownPartition = "unknown partition", retriable: false;
         /// No group of this name has committed anything. Check the name, or commit first.
         UnknownGroup = "unknown group", retriable: false;
-        /// An earlier failure, usually of a flush, left it open what is on the medium. Close the log and open it again: the
-        /// opening finds out. What was durable can still be read.
+        /// After an earlier failure, usually of a flush, nobody knows what is on the medium. Close the log and open it
+        /// again: the opening finds out. Durable records can still be read.
         Poisoned = "poisoned", retriable: false;
         /// The handle, or the partition, can only be read. Write through the handle that has the log open for writing.
         ReadOnly = "read-only", retriable: false;
-        /// The handle came from a parent process through `fork`. Nothing was done. Let go of it, and open the log in this
-        /// process.
+        /// The handle came from a parent process through `fork`. The call did nothing. Drop the handle, and open the log in
+        /// this process.
         Forked = "forked", retriable: false;
         /// The log was closed, or the topic deleted. Open the log again, or look the topic up.
         Closed = "closed", retriable: false;
-        /// The program's own callback asked to stop. The next call begins again what was going on.
+        /// The program's own callback asked to stop. The next call starts the work again.
         Cancelled = "cancelled", retriable: false;
     }
 }
 
 impl ErrorKind {
-    /// Whether the same call may succeed later although nothing is done but waiting, or making room.
+    /// Whether the same call may succeed later, after waiting or making room.
     ///
     /// These are, and no others:
     ///
@@ -154,10 +154,9 @@ impl ErrorKind {
     /// | [`QueueFull`](Self::QueueFull) | deliveries |
     /// | [`Timeout`](Self::Timeout) | what was waited for before |
     ///
-    /// A retriable failure has lost nothing: the call did nothing, or what it began goes on.
-    /// [`Wakeup`](Self::Wakeup) is not retriable, although the next poll would succeed: a loop that polled again at
-    /// once would swallow the one signal that was meant to end it. Kafka's `WakeupException` is no
-    /// `RetriableException` either.
+    /// A retriable failure has lost nothing: the call did nothing, or its work continues. [`Wakeup`](Self::Wakeup) is not
+    /// retriable, although the next poll would succeed: a loop that polled again immediately would swallow the one signal
+    /// that was meant to end it. Kafka's `WakeupException` is not a `RetriableException` either.
     pub const fn is_retriable(self) -> bool {
         self.passes_by_itself()
     }

@@ -42,7 +42,7 @@ pub fn make_way(env: &dyn Env, path: &Path) -> Result<PathBuf> {
     Ok(aside)
 }
 
-/// Removes a file unless there is none. What is none and cannot be removed as one, a directory, makes way.
+/// Removes a file if there is one. A directory, which cannot be removed as a file, makes way.
 pub fn remove_if_there(env: &dyn Env, path: &Path) -> Result<()> {
     match env.remove_file(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -65,7 +65,7 @@ pub fn copy_anew(env: &dyn Env, path: &Path) -> Result<()> {
     remove_if_there(env, &beside)?;
     let copied = copy_range(env, path, 0, &beside);
     if copied.is_err() {
-        // The error that is told is the first one; what stays behind is removed by the next attempt.
+        // The first error is reported; the next attempt removes the leftovers.
         let _ = remove_if_there(env, &beside);
     }
     copied?;

@@ -45,7 +45,7 @@ pub struct DataDir {
     pub marks: Arc<Marks>,
     /// Whether nothing may be written.
     pub read_only: bool,
-    /// Who opened it: nobody else uses it, a child that was forked least of all.
+    /// The process that opened it: no other may use it, least of all a forked child.
     pub process: Process,
     opened_by: u32,
     writing: Mutex<bool>,
@@ -55,7 +55,7 @@ pub struct DataDir {
     /// When they are due, on the monotonic clock in microseconds.
     chores_at: AtomicU64,
     before_writing: OnceLock<fn(&DataDir)>,
-    /// For an opening that only reads: takes in what the writer did.
+    /// For a read-only opening: applies what the writer did.
     follow: OnceLock<Box<dyn Fn() -> Result<()> + Send + Sync>>,
     /// What the opening found that the manifest does not say.
     found: Mutex<Vec<Entry>>,
@@ -146,7 +146,7 @@ impl DataDir {
         self.manifest.append_to_make_room(&entries, Flush::Now)?;
         found.clear();
         drop(found);
-        // A crash between the two leaves Kafka's mark of a clean stop behind, which only Kafka's tools would believe.
+        // A crash between the two leaves Kafka's mark of a clean stop, which only Kafka's tools would believe.
         unless_planted!(kafkas_clean_mark_stays => remove_if_there(&*self.env, &self.dir.join(CLEAN_SHUTDOWN))?);
         match self.write_meta_properties() {
             // The next opening that writes has another try; nothing here asks for it.
@@ -222,7 +222,7 @@ impl DataDir {
         if self.process.is_this() { Ok(()) } else { Err(self.forked()) }
     }
 
-    /// What a child gets.
+    /// The error of a child.
     #[cold]
     pub fn forked(&self) -> Error {
         Error::Forked { dir: self.dir.clone(), opened_by: self.opened_by }

@@ -33,7 +33,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// Opens files and bounds how many descriptors and mappings are held at once.
+/// Opens files and bounds how many descriptors and mappings are held at the same time.
 #[derive(Debug)]
 pub struct FilePool {
     bare: Arc<dyn Env>,

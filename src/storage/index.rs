@@ -44,7 +44,7 @@ pub struct SegmentIndex {
 /// What an index was built from: it says nothing of batches that were not seen.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// The offset behind the last batch.
+    /// The offset after the last batch.
     next: Offset,
     /// Where the first damage begins that was passed over.
     damage: Option<Offset>,

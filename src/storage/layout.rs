@@ -62,7 +62,7 @@ pub enum SegmentFile {
 }
 
 impl SegmentFile {
-    /// Every kind, the data last: who removes in this order never leaves an index that speaks of missing data.
+    /// Every kind, the data last: removing in this order never leaves an index of missing data.
     pub const ALL: [SegmentFile; 7] = [
         SegmentFile::Pages,
         SegmentFile::Producers,

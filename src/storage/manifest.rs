@@ -65,11 +65,11 @@ pub struct Manifest {
     dir: PathBuf,
     path: PathBuf,
     access: Access,
-    /// What is told how much of the file is durable.
+    /// Which record how much of the file is durable.
     marks: Option<Arc<Marks>>,
     /// Taken before `state`, and held while files are read and written.
     inner: Mutex<Inner>,
-    /// Held for a moment only, so that whoever asks never waits for a file.
+    /// Held for a moment only, so that a caller that asks never waits for a file.
     state: Mutex<Arc<ManifestState>>,
     /// The topics that were deleted according to the file as it was found.
     deleted: Mutex<HashSet<TopicId>>,
@@ -138,8 +138,8 @@ impl Manifest {
         self.state.lock().clone()
     }
 
-    /// The topics of whose deletion the file spoke when it was opened: the first append makes a new file, which knows of
-    /// them no more. What is left of them can go.
+    /// The topics whose deletion the file recorded when it was opened; the first append makes a new file without them. Their
+    /// leftovers can be removed.
     pub fn deleted_before(&self) -> HashSet<TopicId> {
         let state = self.state();
         self.deleted.lock().iter().filter(|id| state.topic(id).is_none()).copied().collect()
@@ -185,7 +185,7 @@ impl Manifest {
         drop(state);
         // A deletion stays in the file at least until its files had time to go.
         let deletes = entries.iter().any(|entry| matches!(entry, Entry::TopicDeleted { .. }));
-        // The append stands, whatever becomes of this; a final failure is told to the next caller.
+        // The append stands, whatever the result of this; the next caller gets a final failure.
         if !deletes && let Err(failure) = self.rewrite_history(&mut inner) {
             self.settle(&mut inner, failure);
         }
@@ -219,7 +219,7 @@ impl Manifest {
         self.inner.lock().poisoned.is_some()
     }
 
-    /// Makes durable what the process before had written: who opens after it acts upon it.
+    /// Makes durable what an earlier process wrote, before an opening acts on it.
     pub fn flush_found(&self) -> Result<()> {
         let inner = self.inner.lock();
         let Some(file) = inner.file.as_ref().filter(|_| self.access == Access::ReadWrite) else {

@@ -1,8 +1,8 @@
 //! The marks: where each partition's durable data ends, one slot each in one file.
 //!
-//! Marks are hints that err on one side only: a slot that was never written, is torn, or belongs to another partition
-//! reads as none. Writing one is a single `pwrite` without a flush, so a mark survives the process at once and a power
-//! cut once it was flushed. The file is made when the first mark is written.
+//! Marks are hints that err on one side only: a slot that was never written, is torn, or belongs to another partition reads
+//! as none. Writing one is a single `pwrite` without a flush, so a mark survives the process immediately and a power cut
+//! once it was flushed. The file is made when the first mark is written.
 
 use super::{
     access::Access,
@@ -23,7 +23,7 @@ pub struct Marks {
     dir: PathBuf,
     path: PathBuf,
     access: Access,
-    /// Kept open by the handle that writes; who only reads opens the file each time.
+    /// Kept open by the writing handle; a reader opens the file each time.
     file: Mutex<Option<Arc<dyn File>>>,
     /// Whether a mark was written that no flush covers.
     dirty: AtomicBool,

@@ -1,8 +1,8 @@
 //! Walking the batches of a segment's file, believing nothing.
 //!
-//! A scan reads positionally, checks each batch's shape, checksum and place in the order of offsets, and stops at the
-//! end of the data: the end of the file, or a length field of zero, which is what space set aside looks like. Whether a
-//! bad batch is a torn tail or damage is for the caller to say, who knows what was durable.
+//! A scan reads positionally, checks each batch's shape, checksum and place in the order of offsets, and stops at the end of
+//! the data: the end of the file, or a length field of zero, which is how preallocated space looks. Whether a bad batch is a
+//! torn tail or damage is decided by the caller, which knows what was durable.
 
 mod epochs;
 mod places;
@@ -27,7 +27,7 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// How much is read at once, at least.
+/// The least that is read in one piece.
 const CHUNK: usize = 1 << 20;
 
 /// The leader epoch of the batches of a new log. Nobody here raises it: there is no leader.
@@ -80,9 +80,9 @@ pub struct Scanner<'a> {
     ceiling: Offset,
     epochs: EpochsAround,
     places: KnownPlaces,
-    /// From where on all is told to be zeros, once that was asked; nowhere, once that was seen to be wrong.
+    /// Where the reported zeros begin, once that was asked; nowhere, once the report was found wrong.
     zeros_from: Option<u64>,
-    /// How many bytes may still be looked at for what may be a batch and is none, once that has begun.
+    /// How many bytes may still be read for candidates that are not batches, once the search has begun.
     search: Option<u64>,
     unpacked: Unpacked,
     chunk: Bytes,
@@ -144,14 +144,14 @@ impl<'a> Scanner<'a> {
         self
     }
 
-    /// Knows this of leader epochs, which tells of a wrong one.
+    /// Knows this of leader epochs, which reveals a wrong one.
     #[must_use]
     pub fn with_epochs(mut self, epochs: EpochsAround) -> Self {
         self.epochs = epochs;
         self
     }
 
-    /// Knows these places, which tell whether a batch behind damage is in its own.
+    /// Knows these places, which show whether a batch after damage is in its own.
     #[must_use]
     pub fn with_places(mut self, places: KnownPlaces) -> Self {
         self.places = places;
@@ -168,7 +168,7 @@ impl<'a> Scanner<'a> {
         self.expected
     }
 
-    /// The next batch, or why there is none. After anything but a batch the scan stays where it is.
+    /// The next batch, or why there is none. After anything else than a batch the scan stays where it is.
     pub fn next(&mut self) -> Result<ScanItem> {
         let head = self.peek(HEADER_LEN)?;
         if head.len() < LENGTH_OVERHEAD || length_field(&head) == 0 {
@@ -182,7 +182,7 @@ impl<'a> Scanner<'a> {
             }
             Err(error) => return Ok(ScanItem::Bad(error.to_string())),
         };
-        // Whoever holds a piece of the chunk keeps its memory from being read into again.
+        // A held piece of the chunk keeps its memory from being reused.
         drop(head);
         if let Some(reason) = self.out_of_place(&header) {
             return Ok(ScanItem::Bad(reason));
@@ -204,17 +204,17 @@ impl<'a> Scanner<'a> {
         Ok(ScanItem::Batch(batch, position))
     }
 
-    /// The batch at the scan's position, or why it is none.
+    /// The batch at the scan's position, or why it is not one.
     fn whole(&mut self, header: BatchHeader) -> Result<std::result::Result<RecordBatch, String>> {
         let left = self.limit.saturating_sub(self.position);
         if header.size() > left {
             return Ok(Err(format!("a batch of {} bytes, of which the file has {left}", header.size())));
         }
-        // A large one is checked piece by piece before memory is set aside for what it says of itself.
+        // A large one is checked piece by piece before memory is reserved for its claimed size.
         if header.size() > CHUNK as u64 && !self.checksum_holds(self.position, &header)?.0 {
             return Ok(Err("the checksum of the batch does not match".into()));
         }
-        // Together with the header behind it, so that neither is read twice.
+        // Together with the next header, so that neither is read twice.
         if header.size() <= CHUNK as u64 {
             self.view(self.position, header.size() as usize + HEADER_LEN)?;
         }
@@ -252,7 +252,7 @@ impl<'a> Scanner<'a> {
         }
         let behind = self.position.saturating_add(header.size());
         let next = self.header_at(behind)?;
-        // The one behind it follows without a gap once this one is put where it was expected.
+        // The next one follows without a gap once this one is put where it was expected.
         let (base, expected) = (header.base_offset, self.expected);
         let would_fit = expected + header.next_offset().distance_from(base);
         if base != expected && next.as_ref().is_some_and(|next| next.base_offset == would_fit) {

@@ -5,7 +5,7 @@
 //! is always true: the bytes below [`Segment::readable`] are whole batches that never change; the index says nothing beyond
 //! them; once a segment is removed its files lose their names, and a reader that has them open keeps them.
 //!
-//! Segments are told apart by base and generation: a rewritten one has the base, and the file names, of its predecessor.
+//! Base and generation identify a segment: a rewritten one has the base, and the file names, of its predecessor.
 
 mod active;
 mod checked_pages;
@@ -240,7 +240,7 @@ impl Segment {
     /// Another segment is about to take the names of its files. What a reader has open or in memory stays its own; nothing
     /// is read by name any more, for that would be the other segment's.
     pub fn retire(&self) {
-        // Under the locks of those who read by name: one that has begun ends first.
+        // Under the locks of readers by name: a read that has begun ends first.
         let _indexes = self.index.write();
         let _aborted = self.aborted.lock();
         unless_planted!(a_retired_segment_reads_by_name => self.retired.store(true, Ordering::SeqCst));
@@ -298,7 +298,7 @@ impl Segment {
         self.damage.clear();
     }
 
-    /// The error of a reader that has come to damage at `position`; fine where there is none.
+    /// The error of a reader at `position` if that is damaged; `Ok` if it is not.
     pub fn check_damage(&self, position: u64) -> Result<()> {
         match self.damage.at(position) {
             Some(damage) => {
@@ -325,7 +325,7 @@ impl Segment {
         self.order.expect_no_gaps(epoch);
     }
 
-    /// Says that a manifest speaks for what is here, so that no batch is of a version that it does not speak of.
+    /// States that a manifest covers this segment, so that every batch is of a version that it allows.
     pub fn expect_no_other_version(&self) {
         self.order.expect_no_other_version();
     }
@@ -480,8 +480,8 @@ impl Segment {
         Ok(sums.filter(|sums| sums.generation == generation && sums.size == size))
     }
 
-    /// How much of a file of `len` bytes belongs to it, which was sealed with `size`. What somebody has written after that
-    /// is remembered; zeros are preallocated space, which a crash may leave.
+    /// How much of a file of `len` bytes belongs to it, which was sealed with `size`. Other bytes after that are remembered;
+    /// zeros are preallocated space, which a crash may leave.
     pub fn without_surplus(&self, len: u64, size: u64) -> u64 {
         if len > size {
             planted!(a_longer_file_is_none => return size);
@@ -493,7 +493,7 @@ impl Segment {
         len.min(size)
     }
 
-    /// What is to be said of its file, where that was found to be longer than the segment.
+    /// The report on a file that was found to be longer than the segment.
     pub fn surplus(&self) -> Option<Error> {
         let (len, size) = self.longer.get()?;
         let reason = format!(

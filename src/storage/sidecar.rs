@@ -19,7 +19,7 @@ use crate::{
 };
 use std::{io, path::Path, sync::Arc};
 
-/// The most that a text of few lines has: `LOCK`, `partition.metadata`, what a broker leaves behind a clean stop.
+/// The largest size of a text of a few lines: `LOCK`, `partition.metadata`, a broker's mark of a clean stop.
 pub const TEXT_MAX: u64 = 64 << 10;
 /// The most that a checkpoint of leader epochs has: some fifty thousand changes of a partition's leader.
 pub const EPOCHS_MAX: u64 = 1 << 20;
@@ -49,7 +49,7 @@ pub fn remove_segment_files_but(env: &dyn Env, dir: &Path, base: Offset, checkpo
     Ok(())
 }
 
-/// The whole of a sidecar; `None` when there is none.
+/// A whole sidecar; `None` when there is none.
 ///
 /// # Errors
 ///
@@ -143,14 +143,14 @@ fn open_file(env: &dyn Env, path: &Path) -> Result<Option<(Arc<dyn File>, u64)>>
     Ok(Some((file, len)))
 }
 
-/// Writes a file as a whole and flushes it: beside its name, then under it. What had the name keeps it where that fails,
-/// and nothing of the attempt stays. Flushing the directory, which makes the name durable, is the caller's.
+/// Writes a whole file and flushes it: beside its name, then under it. If that fails, the old file keeps the name and
+/// nothing of the attempt stays. The caller flushes the directory, which makes the name durable.
 pub fn write_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
     let beside = beside(path);
     let written = write_beside(env, &beside, content).and_then(|()| take_name(env, &beside, path));
     planted!(a_failed_file_stays => return written);
     if written.is_err() {
-        // The error that is reported is the first one; what cannot be removed either is swept by a later life.
+        // The first error is reported; if this fails too, a later opening removes the file.
         let _ = env.remove_file(&beside);
     }
     written
@@ -158,7 +158,7 @@ pub fn write_file(env: &dyn Env, path: &Path, content: &[u8]) -> Result<()> {
 
 fn write_beside(env: &dyn Env, beside: &Path, content: &[u8]) -> Result<()> {
     let file = match env.open(beside, Open::CreateNew) {
-        // A death left it. Writing into it would write into whatever else has that file as its own.
+        // A crash left it. Writing into it would write into every other name of that file.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             remove_if_there(env, beside)?;
             env.open(beside, Open::CreateNew)
@@ -182,9 +182,9 @@ fn take_name(env: &dyn Env, beside: &Path, path: &Path) -> Result<()> {
     }
 }
 
-/// Replaces the content of a sidecar in place. Whoever flushes it gets the file. What has its name and is no file makes
-/// way, and a file that has other names as well loses this one. Where writing fails there is no file: half of one is worth
-/// less than none.
+/// Replaces the content of a sidecar in place, and returns the file for the flush. Something other than a file under its
+/// name makes way, and a file with other names loses this one. If writing fails there is no file: half of one is worth less
+/// than none.
 pub fn write_unflushed(env: &dyn Env, path: &Path, content: &[u8]) -> Result<Arc<dyn File>> {
     let file = open_own(env, path)?;
     let written = write_all_at(&*file, content, 0)

@@ -111,7 +111,7 @@ pub fn dir_name(topic: &str, partition: u32) -> String {
     format!("{topic}-{partition}")
 }
 
-/// The topic and the partition that a directory's name tells; `None` when it names no partition.
+/// The topic and the partition in a directory's name; `None` when it names no partition.
 ///
 /// The name is split at its last `-`. Only what [`dir_name`] writes for a valid topic is accepted: `t-01` and `t-+1` are
 /// other directories than `t-1`, and none of ours. Kafka's `...-delete`, `...-future` and `...-stray` are `None`.

@@ -183,7 +183,7 @@ fn read_date(text: &str) -> Option<i64> {
     (date(days) == (year, month, day)).then_some(days)
 }
 
-/// Numbers of so many digits each, separated by `by`.
+/// Numbers with these counts of digits, separated by `by`.
 fn fields<const N: usize>(text: &str, by: char, digits: [usize; N]) -> Option<[i64; N]> {
     let mut parts = text.split(by);
     let mut values = [0; N];
@@ -195,7 +195,7 @@ fn fields<const N: usize>(text: &str, by: char, digits: [usize; N]) -> Option<[i
     parts.next().is_none().then_some(values)
 }
 
-/// The date, so many days after 1970-01-01.
+/// The date, this many days after 1970-01-01.
 fn date(days: i64) -> (i64, i64, i64) {
     // Years begin in March here, so that a leap day is the last day of its year; eras have 400 years.
     let days = days + 719_468;

@@ -68,7 +68,7 @@ impl BatchHeader {
         Some(i64::from(length) + LENGTH_OVERHEAD as i64)
     }
 
-    /// Reads the header at the front of `bytes`, of which nothing behind the header is looked at.
+    /// Reads the header at the front of `bytes`, and nothing after it.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, DecodeError> {
         let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
             return Err(legacy(bytes).unwrap_or_else(|| {

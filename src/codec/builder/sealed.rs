@@ -19,7 +19,7 @@ use crate::{
 /// takes about two thousand instructions, summing them a few hundred.
 const SUMMED_LATE: usize = 4096;
 
-/// Who gives a batch its timestamps.
+/// What gives a batch its timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {
     /// The producer: records keep theirs.

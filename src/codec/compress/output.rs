@@ -22,8 +22,8 @@ const STEP: usize = 1 << 20;
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 const FIRST_STEP: usize = 8 << 10;
 
-/// Bytes on their way out of a codec. Always true: there are no more than `max`, and none behind the last record but
-/// what is to be refused.
+/// Bytes on their way out of a codec. Always true: there are no more than `max`, and none after the last record but what is
+/// to be refused.
 pub(super) struct Output {
     bytes: Vec<u8>,
     max: usize,
@@ -101,10 +101,10 @@ impl Output {
         }
     }
 
-    /// Makes room at once for what is likely to come.
+    /// Makes room in one step for the likely size.
     #[cfg(any(feature = "gzip", feature = "zstd"))]
     pub(super) fn expect(&mut self, len: usize) {
-        // Where there is none, what comes will say so.
+        // If there is no memory, the output will fail.
         grow(&mut self.bytes, len.clamp(FIRST_STEP, STEP).min(self.max.saturating_add(1)));
     }
 

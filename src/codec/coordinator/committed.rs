@@ -1,12 +1,12 @@
 //! Committed offsets with the life they belong to: as records of `__consumer_offsets`, and as a sidecar that holds all of
-//! them at once.
+//! them.
 //!
 //! The sidecar, big-endian:
 //!
 #![doc = include_str!("../layout/consumer-offsets.md")]
 //!
-//! An entry is a key, a value (both as Kafka writes them), a topic id and an incarnation, each behind the four bytes of
-//! its length; an id or incarnation of length 0 is not known.
+//! An entry is a key, a value (both as Kafka writes them), a topic id and an incarnation, each after the four bytes of its
+//! length; an id or incarnation of length 0 is not known.
 
 use super::{
     CoordinatorKey, INCARNATION_HEADER, OffsetKey, OffsetValue, TOPIC_ID_HEADER, decode_incarnation,

@@ -1,7 +1,7 @@
 //! The headers of a record, borrowed.
 //!
-//! They lie one behind the other at the record's end; finding one means stepping over those before it. Names may
-//! repeat, and their order is the producer's.
+//! They lie one after the other at the record's end; finding one means stepping over those before it. Names may repeat, and
+//! their order is the producer's.
 //!
 //! Kafka's protocol says that names are UTF-8, its brokers do not look, and librdkafka takes any bytes. So names are
 //! bytes here, shown as text: what is not UTF-8 in one is replaced by U+FFFD, as Kafka's Java client does it. Such
@@ -126,7 +126,7 @@ pub struct RawHeaders<'a> {
 }
 
 impl<'a> RawHeaders<'a> {
-    /// The bytes behind the headers that were taken.
+    /// The bytes after the headers that were taken.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -163,7 +163,7 @@ impl fmt::Debug for RawHeaders<'_> {
     }
 }
 
-/// The header at the front, and what is behind it.
+/// The header at the front, and the bytes after it.
 fn split(mut rest: &[u8]) -> Option<(Header<'_, [u8]>, &[u8])> {
     let length = usize::try_from(read_varint(&mut rest)?).ok()?;
     let (name, mut rest) = rest.split_at_checked(length)?;
@@ -178,7 +178,7 @@ pub(super) struct ReplacedNames {
     section: usize,
     /// Where each name begins in the section, ascending, and where its text ends in `text`.
     names: Vec<(u32, u32)>,
-    /// One behind the other, so that many short names take little memory.
+    /// One after the other, so that many short names take little memory.
     text: String,
 }
 

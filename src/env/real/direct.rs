@@ -29,7 +29,7 @@ mod linux {
 
     /// What position, length and memory are a multiple of. Media that want more refuse, and that is passed on.
     const ALIGNMENT: usize = 4096;
-    /// How much is read at once at most.
+    /// The most that is read in one piece.
     const WINDOW: usize = 1 << 20;
 
     /// The second descriptor, opened when it is first needed.
@@ -75,7 +75,7 @@ mod linux {
             if let Some(direct) = &*opened {
                 return Ok(direct.clone());
             }
-            // Some file systems accept the flag for a file that they then read through the cache, and tell who asks.
+            // Some file systems accept the flag for a file that they then read through the cache, and report it on request.
             if let Ok(told) = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
                 let tells = told.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
                 if tells && told.stx_dio_mem_align == 0 {

@@ -85,7 +85,7 @@ mod below {
             }
         }
 
-        /// What an error of the system's means for who asked for something of the kind `expected`.
+        /// What a system error means to a caller that expected this kind.
         fn error(&self, error: Errno, expected: FileKind) -> io::Error {
             explain(self.dir(), self.name, error, Some(expected), 0)
         }
@@ -179,7 +179,7 @@ mod below {
                 }
                 let kind = match entry.file_type() {
                     FileType::Unknown => match fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-                        // It went away meanwhile.
+                        // It went away in between.
                         Err(Errno::NOENT) => continue,
                         found => kind_of(&found?),
                     },

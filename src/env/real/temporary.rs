@@ -39,7 +39,7 @@ impl TemporaryDir {
 impl Drop for TemporaryDir {
     fn drop(&mut self) {
         if self.process.is_this() {
-            // Whoever removed it before has saved us the work.
+            // Already removed.
             let _ = fs::remove_dir_all(&self.path);
         }
     }

@@ -74,7 +74,7 @@ pub(super) fn unreadable(
     let error = error.in_file(path, position);
     if let Error::Io { operation, path, source } = &error {
         // Too little memory is not damage, and another reader may have enough.
-        let text = format!("{source}; reading can go on at offset {next_offset}");
+        let text = format!("{source}; reading can continue at offset {next_offset}");
         return Error::io(operation, path, io::Error::new(source.kind(), text));
     }
     remember(log, error.going_on_at(next_offset), header.base_offset)

@@ -66,7 +66,7 @@ impl Cap {
         queue.push_back(holder);
     }
 
-    /// Makes everybody let go who can, for good: what is held is not wanted any more.
+    /// Evicts everything that can be evicted, for good.
     pub fn retire_all(&self) {
         let all = std::mem::take(&mut *self.queue.lock());
         all.iter().filter_map(Weak::upgrade).for_each(|holder| {

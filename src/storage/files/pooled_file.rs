@@ -79,7 +79,7 @@ impl PooledFile {
         self.with("read", |file| read_full_at(file, buf, position))
     }
 
-    /// As [`PooledFile::read_full`], from the medium instead of the cache. `None` where that cannot be had.
+    /// As [`PooledFile::read_full`], from the medium instead of the cache. `None` where that is not possible.
     pub fn read_past_cache(&self, buf: &mut [u8], position: u64) -> Result<Option<usize>> {
         self.with_room("read", |file| match read_full_past_cache_at(file, buf, position) {
             Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
@@ -87,12 +87,12 @@ impl PooledFile {
         })
     }
 
-    /// Where, at `position` or behind it, nothing but zeros begins, if that is known.
+    /// Where, at `position` or after it, the zeros begin that end the file, if that is known.
     pub fn zeros_from(&self, position: u64) -> Result<Option<u64>> {
         self.with("look for data in", |file| Ok(file.zeros_from(position)))
     }
 
-    /// Where, at `position` or behind it, something other than zeros may lie; `u64::MAX` where nothing does.
+    /// Where, at `position` or after it, something other than zeros may lie; `u64::MAX` where nothing does.
     pub fn data_from(&self, position: u64) -> Result<u64> {
         self.with("look for data in", |file| Ok(file.data_from(position).max(position)))
     }
@@ -112,7 +112,7 @@ impl PooledFile {
         self.change("truncate", |file| file.set_len(len))
     }
 
-    /// Makes the file at least `len` bytes long with space set aside.
+    /// Makes the file at least `len` bytes long and reserves the space.
     pub fn allocate(&self, len: u64) -> Result<()> {
         self.change("allocate", |file| file.allocate(len))
     }
@@ -148,7 +148,7 @@ impl PooledFile {
         self.descriptor.sync()
     }
 
-    /// Makes durable whatever the operating system still holds of this file, whoever wrote it.
+    /// Makes durable everything that the operating system still holds of this file, by any writer.
     pub fn sync_foreign(&self) -> Result<()> {
         self.descriptor.change("open", |_| Ok(()))?;
         self.descriptor.admit_if_new();

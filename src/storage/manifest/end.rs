@@ -1,17 +1,16 @@
 //! Where the manifest ends, as the marks know it.
 //!
 //! A file cannot say of itself that its end was cut off. So the marks have a slot that says how much of which file is
-//! durable. It is written after each flush of the manifest, and is itself flushed like every mark: it may be behind,
-//! never ahead. The manifest says in turn how much of this the marks were known to have durably.
+//! durable. It is written after each flush of the manifest, and is itself flushed like every mark: it may be behind, never
+//! ahead. The manifest in turn records how much the marks are known to have said durably.
 //!
 //! What an opening finds, then:
 //!
-//! * less manifest than the marks speak of: it was **cut short**, or it is the file **of an earlier day**. Who says so
-//!   beside a writer has read the marks first, and the manifest then;
-//! * marks that say less than the manifest knows them to have said: the **marks are of an earlier day**. That asks for
-//!   the other order;
-//! * a file from before there was such a slot: marks of partitions that it does not name, and that had records, tell
-//!   that it lost them.
+//! * less manifest than the marks describe: it was **cut short**, or it is **out of date**. Beside a writer, only a reader
+//!   that read the marks first and the manifest after may say so;
+//! * marks that say less than the manifest records: the **marks are out of date**. That takes the other order;
+//! * a file from before there was such a slot: marks of partitions that it does not name, and that had records, reveal the
+//!   loss.
 //!
 //! All three are damage, and nothing is written. An append that no flush covered is still a torn tail, as always.
 
@@ -84,7 +83,7 @@ impl Manifest {
         if is_earlier { Err(marks_are_earlier(marks, slot)) } else { Ok(()) }
     }
 
-    /// Whether the manifest, which was read after the marks where somebody writes, has all that they speak of.
+    /// Whether the manifest, read after the marks if there is a writer, has everything that they describe.
     fn judge_end(&self, marks: &Marks, seen: Option<(u32, InUse)>, inner: &Inner) -> Result<()> {
         let state = self.state();
         let end = inner.len;
@@ -111,7 +110,7 @@ impl Manifest {
                 let (path, position) = marks.place_of(slot);
                 let reason = format!(
                     "the manifest does not name partition {} of topic {}, which has durable records as {} says at \
-                     byte {position}: it was cut short, or is of an earlier day; {HELP}",
+                     byte {position}: it was cut short, or is out of date; {HELP}",
                     mark.partition,
                     mark.topic,
                     path.display()
@@ -125,7 +124,7 @@ impl Manifest {
     fn not_the_last(&self, marks: &Marks, slot: u32) -> Error {
         let (path, position) = marks.place_of(slot);
         let reason = format!(
-            "this is not the manifest of which {} speaks at byte {position}, but one of an earlier day, or none at all; {HELP}",
+            "this is not the manifest that {} describes at byte {position}: it is out of date, or missing; {HELP}",
             path.display()
         );
         Error::corrupt(&self.path, 0, reason)
@@ -146,7 +145,7 @@ impl Manifest {
         }
     }
 
-    /// How much of the file the marks speak of durably, where the file does not say so yet.
+    /// How much of the file the marks durably describe, if the file does not record it yet.
     pub(super) fn newly_said(&self, inner: &Inner) -> Option<u64> {
         let own = inner.ahead.own()?;
         let said = self.marks.as_ref()?.said_durably()?;
@@ -166,7 +165,7 @@ impl Manifest {
 
 fn marks_are_earlier(marks: &Marks, slot: u32) -> Error {
     let (path, position) = marks.place_of(slot);
-    let reason = "the marks are of an earlier day than the manifest, which knows that they said more; nothing was \
+    let reason = "the marks are older than the manifest, which records that they said more; nothing was \
         changed; put back the newest copy, or remove the file: partitions that were not closed are then read from \
         their start";
     Error::corrupt(path, position, reason)

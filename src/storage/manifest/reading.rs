@@ -1,8 +1,8 @@
 //! Reading the manifest, in pieces.
 //!
-//! What an opening costs is bounded by what the file has, whatever it says: each byte is looked at a few times, what is
-//! held at once is one append and the state, and zeros are not held at all. A record of few bytes makes no more
-//! partitions than the file has room to speak of.
+//! The cost of an opening is bounded by the size of the file, whatever its content claims: each byte is read a few times,
+//! memory holds one append and the state, and zeros take no memory. A short record makes no more partitions than the file
+//! has room to describe.
 
 use super::{Inner, Manifest, state::PARTITIONS_MAX};
 use crate::{
@@ -17,9 +17,9 @@ use std::{io, sync::Arc};
 const FILE_MAX: u64 = 1 << 30;
 /// How often a file is read that seems to be damaged in another place each time.
 const ATTEMPTS: usize = 100;
-/// How much is read at once, unless one append is longer.
+/// How much is read in one piece, unless one append is longer.
 const PIECE: usize = 64 << 10;
-/// So many zeros behind the last append are space for more; what lies behind them was never written by this library.
+/// Up to this many zeros after the last append are space for more; this library never wrote anything past them.
 const ZEROS_MAX: u64 = 64 << 20;
 /// A partition takes more bytes of a manifest than this: it has a segment.
 const PARTITION_BYTES: u64 = 32;
@@ -151,7 +151,7 @@ impl Manifest {
         let before = piece.bytes.len();
         while piece.bytes.len() < most {
             let len = piece.bytes.len();
-            // No more is set aside than as much as was there already, whatever a length says.
+            // Memory at most doubles, whatever a length claims.
             let step = (most - len).min(len.max(PIECE));
             piece.bytes.resize(len + step, 0);
             let position = piece.start.saturating_add(len as u64);
@@ -167,7 +167,7 @@ impl Manifest {
         Ok(piece.bytes.len() > before)
     }
 
-    /// Whether anything but zeros lies behind the appends.
+    /// Whether anything but zeros follows the appends.
     fn is_torn(&self, file: &dyn File, epoch: u64, found: &Contents) -> Result<bool> {
         let mut tail = Tail::new(epoch, found.end, found.bad);
         let mut bytes = vec![0; PIECE];

@@ -9,9 +9,9 @@ use crate::codec::{batch::BatchHeader, checkpoint::LeaderEpochs};
 pub struct EpochsAround {
     /// That of the batch before the next one.
     pub before: Option<i32>,
-    /// That of the batch behind what is scanned.
+    /// That of the batch after the scanned range.
     pub behind: Option<i32>,
-    /// What `leader-epoch-checkpoint` says, which may lag behind.
+    /// What `leader-epoch-checkpoint` says, which may be out of date.
     pub checkpoint: LeaderEpochs,
 }
 
@@ -36,7 +36,7 @@ impl EpochsAround {
         let told = |epoch: Option<i32>| epoch.map_or("none".into(), |epoch| epoch.to_string());
         (epoch < -1 || (!fits(epoch) && is_wrong())).then(|| {
             format!(
-                "a batch of leader epoch {epoch}, with {} before and {} behind it",
+                "a batch of leader epoch {epoch}, with {} before and {} after it",
                 told(before),
                 told(behind)
             )
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn of_two_neighbours_that_do_not_grow_the_one_is_at_fault_that_the_checkpoint_does_not_know() {
-        // Nobody else says anything: the one behind, which stands alone, is believed.
+        // There is no other evidence: the epoch after it, which stands alone, is believed.
         assert!(!is_at_fault(3, Some(5), None, None, None));
         assert!(is_at_fault(5, None, Some(3), None, None));
         assert!(is_at_fault(5, None, None, Some(3), None), "what lies behind the scan counts as well");

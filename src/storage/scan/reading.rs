@@ -113,7 +113,7 @@ impl Scanner<'_> {
         Ok(read + more)
     }
 
-    /// Whether these bytes belie what was told of zeros. It is not believed any more then.
+    /// Whether these bytes contradict the file system's report of zeros, which is then no longer believed.
     fn is_not_zeros(&mut self, bytes: &[u8], position: u64) -> bool {
         let Some(zeros_from) = self.zeros_from else { return false };
         let told = bytes.get(distance(position, zeros_from)..).unwrap_or_default();
@@ -141,7 +141,7 @@ impl Scanner<'_> {
     }
 }
 
-/// Where that ends which is read of a file that is told to be zeros from `zeros` on.
+/// The end of what is read when the file system reports only zeros from `zeros` on.
 pub(super) fn unread_from(zeros: u64) -> u64 {
     zeros.saturating_add(LOOKED_AT)
 }

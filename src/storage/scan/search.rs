@@ -12,14 +12,14 @@ use crate::{
     error::Result,
 };
 
-/// So much of a file is looked at for whole batches behind damage, and [`SEARCHED_TIMES`] what is stored of it.
+/// How much of a file is searched for whole batches after damage, beside [`SEARCHED_TIMES`] its stored size.
 pub(super) const SEARCHED_LEAST: u64 = 64 << 20;
 pub(super) const SEARCHED_TIMES: u64 = 4;
 
 impl Scanner<'_> {
-    /// Goes on at the next whole, valid batch behind the scan's position, and says where that is. In a log without gaps
-    /// only one whose place something else bears out. Used to tell what lies behind damage; nothing found this way is
-    /// believed to follow without a gap.
+    /// Moves to the next whole, valid batch after the scan's position, and returns where that is; in a log without gaps, to
+    /// one whose place something else confirms. Shows what follows damage; nothing found this way is believed to follow
+    /// without a gap.
     ///
     /// Hostile bytes may claim one huge batch after the other, and lie in a file of a tebibyte that has nothing else. So
     /// holes are passed over, the work of one scan is bounded by a multiple of what is there, and nothing more is found
@@ -38,7 +38,7 @@ impl Scanner<'_> {
             let window = self.view(at, CHUNK)?;
             let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
             let behind = at + last_start as u64 + 1;
-            // The magic byte first: nearly every place ends here; and nothing is in space that was only set aside.
+            // The magic byte first: it rules out nearly every place; and reserved space holds nothing.
             let is_empty = is_zeros(&window);
             let places = if is_empty { None } else { window.get(16..=last_start + 16) };
             let magics = places.unwrap_or_default().iter();
@@ -90,10 +90,10 @@ impl Scanner<'_> {
         Ok(is_good)
     }
 
-    /// Where something may lie again behind a stretch of zeros that was read up to `position`.
+    /// Where something may follow a stretch of zeros that was read up to `position`.
     pub(super) fn data_from(&self, position: u64) -> Result<u64> {
         match self.source {
-            // What is told of holes is not told of the medium.
+            // A report of holes is not a report of the medium.
             ReadPath::MediumFrom(_) => Ok(position),
             ReadPath::Cache | ReadPath::Flushed => Ok(self.file.data_from(position)?.min(self.limit)),
         }

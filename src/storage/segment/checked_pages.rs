@@ -72,7 +72,7 @@ enum Known {
     /// Nobody asked yet.
     #[default]
     Unasked,
-    /// There are none that are about this segment.
+    /// This segment has none.
     None,
     Held(Arc<CheckedPages>),
 }

@@ -228,7 +228,7 @@ impl Segment {
 
     fn build_into(&self, mut guard: RwLockWriteGuard<'_, Indexes>) -> Result<IndexBytes> {
         let index = self.scan_index()?;
-        // What does not know all of the segment is not written down: it would be believed to.
+        // An index that does not cover all of the segment is not written: it would be believed to.
         let mut is_whole = !index.has_passed_damage();
         planted!(keep_an_index_that_passed_damage => is_whole = true);
         self.rebuilt.store(is_whole, Ordering::Relaxed);
@@ -247,7 +247,7 @@ impl Segment {
     fn rebuild_index(&self) -> Result<IndexBytes> {
         let index = self.scan_index()?.freeze();
         let mut guard = self.index.write();
-        // The one that grows is the appender's, and goes on growing.
+        // The growing one belongs to the appender.
         if !matches!(&*guard, Indexes::Active(_)) {
             *guard = Indexes::Loaded(index.clone());
         }
@@ -333,7 +333,7 @@ impl Segment {
         self.write_index_with(index, write_file)
     }
 
-    /// Writes the indexes into their files, so that Kafka's tools find them; whoever flushes them comes later.
+    /// Writes the indexes into their files, for Kafka's tools; a later checkpoint flushes them.
     pub fn write_index_unflushed(&self, index: &IndexBytes) -> Result<()> {
         self.write_index_with(index, |env, path, content| write_unflushed(env, path, content).map(drop))
     }

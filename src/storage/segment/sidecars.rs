@@ -1,8 +1,8 @@
 //! The index files of one segment together, and the checksum that says whether they are what was written.
 //!
-//! Kafka's index files have no checksum of their own, and an entry that is only a little wrong cannot be told from a
-//! right one: a time index that points too far makes records disappear from searches. So the manifest and the marks
-//! keep one checksum over all three. Files that do not match are built again from the data.
+//! Kafka's index files have no checksum of their own, and a slightly wrong entry cannot be told from a right one: a time
+//! index that points too far makes records disappear from searches. So the manifest and the marks keep one checksum over all
+//! three. Files that do not match are built again from the data.
 
 use super::Segment;
 use crate::{
