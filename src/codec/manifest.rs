@@ -21,7 +21,7 @@ mod payload;
 mod seal;
 
 pub use entry::{Entry, PartitionClosed, TakenIn};
-pub use seal::{Seal, Tier};
+pub use seal::Seal;
 
 use super::DecodeError;
 use payload::COMPATIBLE;

@@ -4,7 +4,7 @@ use super::{edited, input, mend};
 use crate::{
     codec::{
         manifest::{
-            Entry, HEADER_BYTES, PartitionClosed, Reader, Seal, TakenIn, Tier, decode_header, encode_append,
+            Entry, HEADER_BYTES, PartitionClosed, Reader, Seal, TakenIn, decode_header, encode_append,
             encode_header,
         },
         mark::{MARK_BYTES, Mark},
@@ -88,7 +88,6 @@ fn some_entries() -> Vec<Entry> {
         bytes: 4096,
         largest_timestamp: Timestamp::from_millis(1000),
         generation: 1,
-        place: Tier::Local,
         index_checksum: 7,
         sealed_at: Some(Timestamp::from_millis(2000)),
     };

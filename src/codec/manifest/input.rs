@@ -51,6 +51,10 @@ impl<'a> Input<'a> {
         Ok(array)
     }
 
+    pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
     pub(super) fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.array()?))
     }

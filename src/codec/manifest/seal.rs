@@ -3,6 +3,9 @@
 //! The form of today ends with a length and as many bytes that nobody has given a meaning yet. A release that does not know
 //! them passes over them, and drops them when it rewrites the manifest, so only hints may come there. What must not be
 //! dropped takes a flag: a flag that is not known is refused.
+//!
+//! Each seal names the tier of its segment. This release knows the local one alone, and refuses a manifest that names
+//! another: a remote segment must not be taken for a local one whose file is missing.
 
 use super::{input::Input, output::Output};
 use crate::{
@@ -21,22 +24,14 @@ pub struct Seal {
     pub largest_timestamp: Timestamp,
     /// How often the segment was rewritten.
     pub generation: u32,
-    /// Where its `.log` is.
-    pub place: Tier,
     /// The checksum of what its indexes were when it was sealed, or built again since; 0 when it is not known.
     pub index_checksum: u32,
     /// When it was sealed: 1970 or later; `None` when that is not known.
     pub sealed_at: Option<Timestamp>,
 }
 
-/// Where a sealed segment lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// In the partition's directory.
-    Local,
-    /// In the remote store only.
-    Remote,
-}
+/// The tier of a segment whose files lie in the partition's directory. The one of a remote store is 1, kept for later.
+const LOCAL_TIER: u8 = 0;
 
 /// The least bytes that a sealed segment takes, as the first release wrote it.
 pub(super) const FIRST_FORM_BYTES: usize = 41;
@@ -58,7 +53,7 @@ impl Seal {
             .u64(self.bytes)
             .timestamp(self.largest_timestamp)
             .u32(self.generation)
-            .flag(self.place == Tier::Remote)
+            .u8(LOCAL_TIER)
             .u32(self.index_checksum)
             .timestamp(sealed_at)
             .u16(no_flags)
@@ -84,16 +79,17 @@ impl Seal {
 
     /// As [`read`](Self::read), in the form that the first release wrote.
     pub(super) fn read_first_form(input: &mut Input<'_>) -> Result<(Offset, Seal), DecodeError> {
-        let base = input.offset()?;
-        let seal = Seal {
-            next_offset: input.offset()?,
-            bytes: input.size()?,
-            largest_timestamp: input.timestamp()?,
-            generation: input.u32()?,
-            place: if input.flag()? { Tier::Remote } else { Tier::Local },
-            index_checksum: input.u32()?,
-            sealed_at: None,
-        };
+        let (base, next_offset, bytes) = (input.offset()?, input.offset()?, input.size()?);
+        let (largest_timestamp, generation) = (input.timestamp()?, input.u32()?);
+        let tier = input.u8()?;
+        if tier != LOCAL_TIER {
+            return Err(super::unsupported(format!(
+                "a sealed segment in tier {tier}, which is not the local one"
+            )));
+        }
+        let index_checksum = input.u32()?;
+        let seal =
+            Seal { next_offset, bytes, largest_timestamp, generation, index_checksum, sealed_at: None };
         Ok((base, seal))
     }
 }
@@ -105,7 +101,7 @@ mod tests {
 
     const PARTITION: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 00000007";
     const FIRST_FORM: &str =
-        "0000000000000003 0000000000000009 0000000000001000 00000000000003e8 00000002 01 0badcafe";
+        "0000000000000003 0000000000000009 0000000000001000 00000000000003e8 00000002 00 0badcafe";
 
     fn bytes(hex: &[&str]) -> Vec<u8> {
         let digits: Vec<u8> = hex.concat().bytes().filter(|digit| *digit != b' ').collect();
@@ -119,7 +115,6 @@ mod tests {
             bytes: 4096,
             largest_timestamp: Timestamp::from_millis(1000),
             generation: 2,
-            place: Tier::Remote,
             index_checksum: 0x0bad_cafe,
             sealed_at: sealed_at.map(Timestamp::from_millis),
         };
@@ -162,6 +157,24 @@ mod tests {
             "8000000000000000 0000 0000",
         ] {
             assert!(matches!(read(wrong), Err(DecodeError::Malformed { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_segment_of_another_tier_than_the_local_one_is_refused_in_both_forms() {
+        for tier in ["01", "02", "ff"] {
+            let seal = FIRST_FORM.replace(" 00 ", &format!(" {tier} "));
+            assert_ne!(seal, FIRST_FORM);
+            let range = "0000000000000003 0000000000000009 00000001";
+            for (code, payload) in [
+                (7, [PARTITION, &seal, "", ""]),
+                (9, [PARTITION, range, &seal, ""]),
+                (16, [PARTITION, &seal, "00000000000007d0", "0000 0000"]),
+                (17, [PARTITION, range, &seal, "00000000000007d0 0000 0000"]),
+            ] {
+                let refused = Entry::decode(code, &bytes(&payload)).unwrap_err();
+                assert!(matches!(refused, DecodeError::Unsupported { .. }), "{code}: {refused}");
+            }
         }
     }
 

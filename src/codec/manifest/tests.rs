@@ -10,7 +10,6 @@ pub(crate) fn samples() -> Vec<Entry> {
         bytes: u64::from(u32::MAX),
         largest_timestamp: Timestamp::NONE,
         generation: 3,
-        place: Tier::Remote,
         index_checksum: 0xfedc_ba98,
         sealed_at: Some(Timestamp::from_millis(7)),
     };
@@ -42,7 +41,7 @@ pub(crate) fn samples() -> Vec<Entry> {
             partition: 0,
             from: Offset::ZERO,
             to: Offset::new(9),
-            with: vec![(Offset::ZERO, sealed), (Offset::new(4), Seal { place: Tier::Local, ..sealed })],
+            with: vec![(Offset::ZERO, sealed), (Offset::new(4), Seal { generation: 4, ..sealed })],
         },
         Entry::SegmentsRemoved { id, partition: 0, below: Offset::new(4) },
         Entry::LogStart { id, partition: 0, offset: Offset::MAX },
@@ -300,12 +299,11 @@ fn an_entry_that_cannot_be_says_at_which_byte() {
     assert_eq!(refused_at(&begun, &|bytes| bytes[20] = 0x80), 20, "a negative offset");
     assert_eq!(refused_at(&begun, &|bytes| bytes.truncate(27)), 20, "seven bytes of eight");
     assert_eq!(refused_at(&begun, &|bytes| bytes.extend([0; 3])), 28, "three bytes more");
-    // Behind these the next offset, size, time, generation, place.
+    // Behind these the next offset, size, time, generation, tier.
     let sealed = samples().into_iter().find(|entry| matches!(entry, Entry::SegmentSealed { .. })).unwrap();
     let sealed = payload(&sealed);
     assert_eq!(refused_at(&sealed, &|bytes| bytes[28] = 0x80), 28);
     assert_eq!(refused_at(&sealed, &|bytes| bytes[39] = 1), 36, "a size of more than 32 bits");
-    assert_eq!(refused_at(&sealed, &|bytes| bytes[56] = 2), 56, "neither here nor there");
     // Topic, name, whether it is internal, partitions, slot, settings.
     let topic = (2, created("t", 0, 1));
     assert_eq!(refused_at(&topic, &|bytes| bytes[20] = 0xff), 20, "no text");

@@ -9,7 +9,7 @@
 use crate::{
     codec::{
         checkpoint::decode_offsets,
-        manifest::{Entry, PartitionClosed, Seal, TakenIn, Tier},
+        manifest::{Entry, PartitionClosed, Seal, TakenIn},
     },
     env::Env,
     error::{Error, Result},
@@ -283,7 +283,6 @@ fn seal(segment: &Arc<Segment>, next: Offset) -> Result<Seal> {
         bytes: segment.readable(),
         largest_timestamp: segment.largest_timestamp()?,
         generation: 0,
-        place: Tier::Local,
         index_checksum: segment.checksum_to_write(),
         sealed_at: None,
     };

@@ -1,11 +1,7 @@
 //! A cleaner for tests: it leaves batches out of sealed segments, or empties them, and puts the result in their place.
 
 use crate::{
-    codec::{
-        batch::BatchHeader,
-        manifest::{Seal, Tier},
-        pages::PageSummer,
-    },
+    codec::{batch::BatchHeader, manifest::Seal, pages::PageSummer},
     partition::{
         log::Log,
         state::segment_list::floor,
@@ -69,7 +65,6 @@ pub(crate) fn rewrite(log: &Log, bases: Range<u64>, keeps: &dyn Fn(&BatchHeader)
         bytes: bytes.len() as u64,
         largest_timestamp,
         generation,
-        place: Tier::Local,
         index_checksum: checksum(index.offsets(), index.times(), &[]),
         sealed_at: None,
     };

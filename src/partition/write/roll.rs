@@ -5,10 +5,7 @@
 //! [`PendingSeal`](crate::partition::state::append_state::PendingSeal); a `Written` topic's callers never wait for it.
 
 use crate::{
-    codec::{
-        batch::BatchHeader,
-        manifest::{Seal, Tier},
-    },
+    codec::{batch::BatchHeader, manifest::Seal},
     env::{sync::Ordering, trace::event},
     error::{Error, Result},
     partition::{log::Log, state::append_state::Active, write::quarantine::put_stray_aside},
@@ -99,7 +96,6 @@ fn facts_of(active: &Active, next_offset: Offset, now: Timestamp) -> Result<Seal
         bytes,
         largest_timestamp: segment.largest_timestamp()?,
         generation: 0,
-        place: Tier::Local,
         index_checksum: segment.checksum_to_write(),
         sealed_at,
     })

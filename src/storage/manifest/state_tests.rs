@@ -2,7 +2,6 @@
 
 use super::super::segments::{SegmentEntry, Segments};
 use super::*;
-use crate::codec::manifest::Tier;
 use crate::codec::manifest::{Seal, TakenIn};
 use crate::types::Offset;
 use crate::types::Timestamp;
@@ -18,7 +17,6 @@ pub(crate) fn sealed(next: u64) -> Seal {
         bytes: next * 10,
         largest_timestamp: Timestamp::from_millis(7),
         generation: 0,
-        place: Tier::Local,
         index_checksum: 1,
         sealed_at: Some(Timestamp::from_millis(70)),
     }

@@ -2,10 +2,7 @@
 
 use super::*;
 use crate::{
-    codec::{
-        builder::{BatchBuilder, Stamp},
-        manifest::Tier,
-    },
+    codec::builder::{BatchBuilder, Stamp},
     env::{Env, Open, memory::MemoryEnv, real::RealEnv},
     planted,
     storage::{
@@ -36,7 +33,6 @@ fn seal(bytes: &[u8], count: u64, generation: u32) -> Seal {
         bytes: bytes.len() as u64,
         largest_timestamp: Timestamp::from_millis(1),
         generation,
-        place: Tier::Local,
         index_checksum: 0,
         sealed_at: None,
     }
