@@ -60,7 +60,7 @@ impl Consumer {
     /// * The failure of an [automatic commit](super::ConsumerBuilder::auto_commit).
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.check_process()?;
-        self.catalog.data_dir().do_chores();
+        self.catalog.data_dir().do_inline_work();
         let mut deadline = None;
         let mut passed = Vec::new();
         loop {

@@ -89,11 +89,11 @@
 //!
 //! | to add | begin with |
 //! |---|---|
-//! | a condition that an append must fulfil | `partition/write/gate.rs`: implement `Condition`, ask it in `admit` |
+//! | a condition that an append must fulfil | `partition/write/gate.rs`: implement `Condition`, and ask it in `admit`, on a line of its own |
 //! | state about every batch | `partition/state/observer.rs` |
-//! | a second place for segments | `storage/segment/source.rs` |
+//! | a second place for segments | `storage/segment/source.rs`: a source; `codec/manifest/seal.rs`: the tier that a seal names, of which this release knows the local one alone |
 //! | a topic setting | `topic/config/settings.rs`: one row of the table; `partition/state/values.rs`: its value |
-//! | work in the background | `topic/caretaker.rs`, and a duty of one of the two tasks in `topic/duty.rs` |
+//! | work in the background | `topic/duty.rs`: its head lists the words and what a new duty touches. Its caretaker: `topic/caretaker.rs` for a log, `streamlog/background.rs` for the handle; without threads: `streamlog/maintain.rs`; its failures: `partition/state/troubles.rs` |
 //! | internal state that survives | `table/mod.rs`: a `State` |
 //! | an entry of the manifest | `codec/manifest/entry.rs`; its bytes: `codec/manifest/payload.rs` and `codec/layout/manifest-entries.md`; the file of an older release stays readable (`tests/releases`) |
 //! | a codec | `codec/compress.rs` |

@@ -143,7 +143,7 @@ impl Partition {
             let end = self.log_end_offset();
             return self.log.refusal().map_or(Ok(end..end), Err);
         }
-        self.log.data_dir.do_chores();
+        self.log.data_dir.do_inline_work();
         let now = self.log.data_dir.env.now();
         let mut batch = self.log.encode(records, Compression::None, now)?;
         let appended = self.log.append(&mut batch)?;

@@ -111,7 +111,7 @@ impl Sender {
     /// Without a background task: does what is due, as part of a call.
     #[inline]
     pub(super) fn run_inline(&self) {
-        self.catalog.data_dir().do_chores();
+        self.catalog.data_dir().do_inline_work();
         if self.is_inline() {
             self.run_if_due();
         }

@@ -50,10 +50,10 @@ pub struct DataDir {
     opened_by: u32,
     writing: Mutex<bool>,
     closed: AtomicBool,
-    /// What calls do where no thread may: see [`DataDir::do_chores`].
-    chores: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    /// When they are due, on the monotonic clock in microseconds.
-    chores_at: AtomicU64,
+    /// What calls do where no thread may: see [`DataDir::do_inline_work`].
+    inline_work: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// When it is due, on the monotonic clock in microseconds.
+    inline_work_at: AtomicU64,
     before_writing: OnceLock<fn(&DataDir)>,
     /// For a read-only opening: applies what the writer did.
     follow: OnceLock<Box<dyn Fn() -> Result<()> + Send + Sync>>,
@@ -117,8 +117,8 @@ impl DataDir {
             opened_by: env.identity().0,
             writing: Mutex::new(false),
             closed: AtomicBool::new(false),
-            chores: OnceLock::new(),
-            chores_at: AtomicU64::new(NEVER),
+            inline_work: OnceLock::new(),
+            inline_work_at: AtomicU64::new(NEVER),
             before_writing: OnceLock::new(),
             follow: OnceLock::new(),
             found: Mutex::default(),
@@ -244,9 +244,9 @@ impl DataDir {
         let _ = self.before_writing.set(clean_up);
     }
 
-    /// What [`DataDir::do_chores`] does when it is due.
-    pub fn on_chores(&self, chores: Box<dyn Fn() + Send + Sync>) {
-        let _ = self.chores.set(chores);
+    /// What [`DataDir::do_inline_work`] does when it is due.
+    pub fn on_inline_work(&self, work: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.inline_work.set(work);
     }
 
     /// What [`DataDir::follow_writer`] does.
@@ -259,32 +259,33 @@ impl DataDir {
         self.follow.get().map_or(Ok(()), |follow| follow())
     }
 
-    /// The chores are due at `at` on the monotonic clock.
-    pub fn chores_due(&self, at: Duration) {
+    /// The inline work is due at `at` on the monotonic clock.
+    pub fn inline_work_due(&self, at: Duration) {
         let micros = u64::try_from(at.as_micros()).unwrap_or(NEVER);
-        self.chores_at.fetch_min(micros, Ordering::SeqCst);
+        self.inline_work_at.fetch_min(micros, Ordering::SeqCst);
     }
 
     /// Called at the beginning of calls that append, send or poll, without any lock: where no thread may do it, what is
     /// due is done here. One load where nothing ever is.
     #[inline]
-    pub fn do_chores(&self) {
-        if self.chores_at.load(Ordering::Relaxed) != NEVER {
-            self.do_chores_if_due();
+    pub fn do_inline_work(&self) {
+        if self.inline_work_at.load(Ordering::Relaxed) != NEVER {
+            self.do_inline_work_if_due();
         }
     }
 
-    fn do_chores_if_due(&self) {
-        let at = self.chores_at.load(Ordering::SeqCst);
+    fn do_inline_work_if_due(&self) {
+        let at = self.inline_work_at.load(Ordering::SeqCst);
         let now = self.env.monotonic().as_micros();
-        let mine = || self.chores_at.compare_exchange(at, NEVER, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let mine =
+            || self.inline_work_at.compare_exchange(at, NEVER, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if at != NEVER
             && now >= u128::from(at)
             && self.process.is_this()
             && mine()
-            && let Some(chores) = self.chores.get()
+            && let Some(work) = self.inline_work.get()
         {
-            chores();
+            work();
         }
     }
 }

@@ -87,7 +87,7 @@ impl Background {
         let waker = Arc::clone(&state);
         catalog.schedule().on_wake(Box::new(move |task| waker.wake(task)));
         let inline = Arc::clone(&state);
-        catalog.data_dir().on_chores(Box::new(move || match inline.allowed {
+        catalog.data_dir().on_inline_work(Box::new(move || match inline.allowed {
             true => inline.start_refused(),
             false => inline.retain_inline(),
         }));
@@ -103,7 +103,7 @@ impl Background {
         match self.allowed {
             _ if data_dir.read_only => {}
             true => self.wake(TaskName::Care),
-            false => data_dir.chores_due(data_dir.env.monotonic()),
+            false => data_dir.inline_work_due(data_dir.env.monotonic()),
         }
     }
 
@@ -124,7 +124,7 @@ impl Background {
         };
         self.retain(&catalog);
         let data_dir = catalog.data_dir();
-        data_dir.chores_due(data_dir.env.monotonic().saturating_add(self.retention_check));
+        data_dir.inline_work_due(data_dir.env.monotonic().saturating_add(self.retention_check));
     }
 
     /// Applies retention at the end of an opening that was too short to come to it before.
@@ -211,7 +211,7 @@ impl Background {
                 let what = format!("background work (streamlog-{})", name.as_str());
                 *thread.unstarted.lock() = Some(Error::io("start a thread for", what, error));
                 thread.refused.store(true, Ordering::SeqCst);
-                data_dir.chores_due(env.monotonic().saturating_add(START_AGAIN));
+                data_dir.inline_work_due(env.monotonic().saturating_add(START_AGAIN));
             }
         }
     }
@@ -236,11 +236,15 @@ impl Background {
     }
 }
 
-/// Retention checks all logs, as often as the handle's settings say.
+/// The duties of the handle itself. Retention checks all logs, as often as the handle's settings say.
 impl Caretaker for Background {
-    fn attend(self: Arc<Self>, _duty: Duty, now: Duration) -> Attended {
+    fn attend(self: Arc<Self>, duty: Duty, now: Duration) -> Attended {
         let Some(catalog) = self.catalog.upgrade() else { return Attended::default() };
-        self.retain(&catalog);
+        match duty {
+            Duty::Retention => self.retain(&catalog),
+            // Others serve these.
+            Duty::Batches | Duty::Flushes | Duty::Checkpoints => return Attended::default(),
+        }
         Attended { next: Some(now.saturating_add(self.retention_check)), wrote: false }
     }
 
@@ -272,7 +276,23 @@ impl Task for Work {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::Streamlog;
+
+    #[test]
+    fn the_handle_attends_to_no_other_duty_than_its_own() {
+        let log = Streamlog::in_memory().unwrap();
+        let background = &log.inner.background;
+        for task in TaskName::ALL {
+            for duty in task.duties() {
+                background.retained.store(false, Ordering::SeqCst);
+                let attended = Arc::clone(background).attend(duty, Duration::ZERO);
+                let is_own = duty == Duty::Retention;
+                let retained = background.retained.load(Ordering::SeqCst);
+                assert_eq!((attended.next.is_some(), retained), (is_own, is_own), "{duty:?}");
+            }
+        }
+    }
 
     #[test]
     fn work_that_panics_shows_in_the_health_of_the_handle_and_ends_alone() {

@@ -1,4 +1,19 @@
 //! What is done in the background, and which of the two tasks does it.
+//!
+//! | word | what it is | where |
+//! |---|---|---|
+//! | task | one of the two background threads' loops: [`TaskName`] | here; `streamlog/background.rs` runs them |
+//! | duty | a kind of background work, and what an entry of the schedule is about: [`Duty`] | here |
+//! | caretaker | a log, a producer's buffer or the handle: it lists itself for a duty, and does that | `topic/caretaker.rs`, `topic/schedule.rs` |
+//! | due | a log's word for the duties that it has a time for: its flush, its checkpoint | `partition/state/deadlines.rs` |
+//! | chore | a log's word for background work that failed, until the same work succeeds | `partition/state/troubles.rs` |
+//! | step | what one turn of [`maintain`](crate::Streamlog::maintain) does | `streamlog/maintain.rs` |
+//!
+//! A new duty touches: this file, for its name and its task; its caretaker's `attend` and `list_again`, which is the `Log`
+//! in `topic/caretaker.rs` for the work of one log (with a time in `deadlines.rs`, done in `partition/write/upkeep.rs`),
+//! or `Background` in `streamlog/background.rs` for the work of the handle; a step in `maintain.rs`, so that a handle
+//! without threads does it too; a chore in `troubles.rs`, so that its failure shows in the health. Each `match` over the
+//! duties is exhaustive, and so the compiler names the rest.
 
 /// A background task. There are two, so that long work never delays a record that waits for an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! What is known of a partition's directory from the one above it: where the log begins, and how much of it was durable.
 //!
+//! For [`PartitionDir`](crate::dir::PartitionDir) alone: an opening of the whole data directory asks the manifest and the marks.
+//!
 //! Kafka's checkpoints say it, and the manifest and the marks of a log of ours. What they lack, or what cannot be read, says
 //! nothing.
 

@@ -1,5 +1,7 @@
 //! Reading all segments of a directory that nothing vouches for.
 //!
+//! For [`PartitionDir`](crate::dir::PartitionDir) alone: a log that was not closed is recovered by `recover`.
+//!
 //! Without a manifest and without a mark the bytes of the `.log` files are the only truth: every batch is checked once,
 //! its records included (compressed ones as far as [`Contents`] goes), gaps between offsets are allowed (a compacted
 //! log has them), and the indexes are built anew. Bad data that whole batches follow is damage, about which readers get

@@ -69,9 +69,9 @@ pub(in crate::partition) struct Plan<'a> {
 }
 
 /// What a rule says of a segment.
-enum Due {
-    Now,
-    Not(StaysBecause),
+enum Ruling {
+    Goes,
+    Stays(StaysBecause),
 }
 
 impl<'a> Plan<'a> {
@@ -135,14 +135,14 @@ impl<'a> Plan<'a> {
         }
         let mut why = Vec::new();
         match self.config.retention_bytes.map(|limit| self.by_size(segment, limit)) {
-            Some(Due::Now) => return Ok(Ok(RetentionRule::Size)),
-            Some(Due::Not(because)) => why.push(because),
+            Some(Ruling::Goes) => return Ok(Ok(RetentionRule::Size)),
+            Some(Ruling::Stays(because)) => why.push(because),
             None => {}
         }
         match self.config.retention_time.zip(self.log_to_read()) {
             Some((limit, log)) => match self.by_age(log, segment, end, limit)? {
-                Due::Now => return Ok(Ok(RetentionRule::Age)),
-                Due::Not(because) => why.push(because),
+                Ruling::Goes => return Ok(Ok(RetentionRule::Age)),
+                Ruling::Stays(because) => why.push(because),
             },
             None if why.is_empty() => why.push(StaysBecause::NoLimit),
             None => {}
@@ -181,7 +181,7 @@ impl<'a> Plan<'a> {
 
     /// Kafka's rule: it goes as soon as the others hold `limit`. Where the limit is the most that is kept, a sealed one also
     /// goes when there would be no room for an active one that is full.
-    fn by_size(&self, segment: &Segment, limit: u64) -> Due {
+    fn by_size(&self, segment: &Segment, limit: u64) -> Ruling {
         let next = match self.scope {
             Scope::All(_) => 0,
             Scope::SizeWith(next) => next,
@@ -197,24 +197,24 @@ impl<'a> Plan<'a> {
             missing = missing.min(most.saturating_add(1).saturating_sub(would_hold));
         }
         if missing == 0 && self.left >= segment.readable() {
-            return Due::Now;
+            return Ruling::Goes;
         }
-        Due::Not(StaysBecause::WithinSize { missing: missing.max(1) })
+        Ruling::Stays(StaysBecause::WithinSize { missing: missing.max(1) })
     }
 
     /// One whose age damage hides stays, and the damage is part of the log's health.
-    fn by_age(&self, log: &Arc<Log>, segment: &Segment, end: Offset, limit: Duration) -> Result<Due> {
+    fn by_age(&self, log: &Arc<Log>, segment: &Segment, end: Offset, limit: Duration) -> Result<Ruling> {
         let time = match time_of(log, segment, end) {
             Ok(time) => time,
             Err(error @ Error::Corrupt { .. }) => {
-                return Ok(Due::Not(StaysBecause::Unknown { reason: error.to_string() }));
+                return Ok(Ruling::Stays(StaysBecause::Unknown { reason: error.to_string() }));
             }
             Err(error) => return Err(error),
         };
         if time < self.now.minus(limit) {
-            return Ok(Due::Now);
+            return Ok(Ruling::Goes);
         }
-        Ok(Due::Not(StaysBecause::Young { until: time.plus(limit) }))
+        Ok(Ruling::Stays(StaysBecause::Young { until: time.plus(limit) }))
     }
 }
 
