@@ -104,15 +104,16 @@ impl Log {
         }
         planted!(mark_ahead_of_the_flush => self.write_mark(|mark| mark.flushed_offset = work.end)?);
         planted!(mark_ahead_of_the_flush => self.data_dir.marks.flush()?);
-        let mut flushed = self.make_durable(&work);
-        planted!(retry_a_failed_flush => flushed = flushed.or_else(|_| work.segment.sync()));
-        match flushed {
+        match self.make_durable(&work) {
             Ok(()) => {
                 self.note_flushed(&work);
                 self.publish_durable(work.end);
                 Ok(work.end)
             }
             Err(error) => {
+                planted!(retry_a_failed_flush => work.segment.sync()?);
+                planted!(retry_a_failed_flush => self.publish_durable(work.end));
+                planted!(retry_a_failed_flush => return Ok(work.end));
                 event!(ERROR, partition = %self.identity.name, %error, "a flush failed; the partition accepts no more appends");
                 let poisoned = self.poison(&error);
                 // Best effort: without it the mark's two ends still differ, which says the same.
