@@ -29,7 +29,7 @@ LADDER = [
     ["streams", "connect"],
 ]
 # The storeys inside a room, in the same way.
-STOREYS = {"partition": [["state"], ["log", "keeper"], ["read"], ["write"], ["handle"], ["open"]]}
+STOREYS = {"partition": [["state"], ["log", "keep_open"], ["read"], ["write"], ["handle"], ["open"]]}
 FLOOR = {room: floor for floor, rooms in enumerate(LADDER) for room in rooms}
 # Not rooms: what opens all doors at once.
 ROOFS = {"lib", "bin", "manual", "fuzzing"}

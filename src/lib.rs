@@ -159,7 +159,7 @@ pub mod admin {
         group::{GroupDescription, GroupReset, ResetTo},
         partition::{
             open::report::{PartitionRecovery, RecoveryVerdict},
-            state::verdict::{RetentionRule, RetentionVerdict, StaysBecause},
+            state::retention_verdict::{RetentionRule, RetentionVerdict, StaysBecause},
         },
         streamlog::{
             DiskUsage, Health, ListedOffset, OffsetSpec, PartitionRetention, SegmentRetention, Stats,
@@ -204,8 +204,10 @@ pub mod dir {
         codec::{index::AbortedTransaction, snapshot::ProducerEntry},
         partition::open::{
             damaged_range::DamagedRange,
-            dir_report::{PartitionDirReport, ProducerSnapshot, TornEnd, TransactionIndex},
-            partition_dir::PartitionDir,
+            partition_dir::{
+                PartitionDir,
+                dir_report::{PartitionDirReport, ProducerSnapshot, TornEnd, TransactionIndex},
+            },
         },
     };
 }

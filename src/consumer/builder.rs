@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    partition::keeper::Keeper,
+    partition::keep_open::KeepOpen,
     topic::catalog::Catalog,
     types::{IsolationLevel, name::check_group},
 };
@@ -32,7 +32,7 @@ pub struct ConsumerBuilder {
     pub(super) max_poll_records: usize,
     pub(super) max_poll_bytes: usize,
     pub(super) auto_commit: Option<Duration>,
-    pub(super) keeper: Keeper,
+    pub(super) keep_open: KeepOpen,
 }
 
 impl ConsumerBuilder {
@@ -51,13 +51,13 @@ impl ConsumerBuilder {
             max_poll_records: 500,
             max_poll_bytes: 50 << 20,
             auto_commit: None,
-            keeper: Keeper::default(),
+            keep_open: KeepOpen::default(),
         }
     }
 
     /// The consumer keeps its log open.
-    pub(crate) fn keeping_open(mut self, keeper: Keeper) -> Self {
-        self.keeper = keeper;
+    pub(crate) fn keeping_open(mut self, keep_open: KeepOpen) -> Self {
+        self.keep_open = keep_open;
         self
     }
 

@@ -28,7 +28,7 @@ pub use reset::{AutoOffsetReset, OffsetReset, ResetReason};
 use crate::{
     env::sync::{AtomicBool, Signal},
     error::{Error, Result},
-    partition::{keeper::Keeper, log::Log},
+    partition::{keep_open::KeepOpen, log::Log},
     topic::{Topic, catalog::Catalog},
     types::TopicPartition,
 };
@@ -94,7 +94,7 @@ pub struct Consumer {
     /// When a read-only handle last looked at what the writer did.
     followed: Option<Duration>,
     /// Dropped last.
-    _keeper: Keeper,
+    _keep_open: KeepOpen,
 }
 
 /// What a consumer wants to read.
@@ -148,7 +148,7 @@ impl Consumer {
             resets: Vec::new(),
             auto_commit,
             followed: None,
-            _keeper: settings.keeper.clone(),
+            _keep_open: settings.keep_open.clone(),
         }
     }
 

@@ -92,12 +92,22 @@
 //! | a condition that an append must fulfil | `partition/write/gate.rs`: implement `Condition`, and ask it in `admit`, on a line of its own |
 //! | state about every batch | `partition/state/observer.rs` |
 //! | a second place for segments | `storage/segment/source.rs`: a source; `codec/manifest/seal.rs`: the tier that a seal names, of which this release knows the local one alone |
-//! | a topic setting | `topic/config/settings.rs`: one row of the table; `partition/state/values.rs`: its value |
+//! | a topic setting | `topic/config/key_table.rs`: one row of the table; `partition/state/topic_values.rs`: its value |
 //! | work in the background | `topic/duty.rs`: its head lists the words and what a new duty touches. Its caretaker: `topic/caretaker.rs` for a log, `streamlog/background.rs` for the handle; without threads: `streamlog/maintain.rs`; its failures: `partition/state/troubles.rs` |
 //! | internal state that survives | `table/mod.rs`: a `State` |
 //! | an entry of the manifest | `codec/manifest/entry.rs`; its bytes: `codec/manifest/payload.rs` and `codec/layout/manifest-entries.md`; the file of an older release stays readable (`tests/releases`) |
 //! | a codec | `codec/compress.rs` |
 //! | an error | `error.rs`; its kind in `error/kind.rs`; its text in `error/display.rs`: what happened, where, what to do next |
+//!
+//! # Where to look
+//!
+//! | for | begin with |
+//! |---|---|
+//! | wrong bytes after an unclean stop | `partition/open/recover.rs`, and `recovery_state.rs` beside it: what it knows so far; after a failed flush `distrusted_page_cache.rs`; where a batch claims a wrong place `storage/scan/known_positions.rs` |
+//! | wrong bytes after a clean one | `partition/open/changed.rs`: what a closed log's directory holds now |
+//! | one partition's directory, opened alone | `partition/open/partition_dir.rs`, and the folder beside it, which nothing else uses |
+//! | a file that is not ours, or has other names | `storage/foreign_files.rs`; `partition/write/quarantine.rs` |
+//! | a record that retention keeps or removes | `partition/write/retention_plan.rs` |
 //!
 //! # Rules that keep themselves
 //!

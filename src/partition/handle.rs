@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     partition::{
-        keeper::Keeper,
+        keep_open::KeepOpen,
         log::Log,
         read::{
             batches::{BackwardBatches, Batches, Records},
@@ -31,7 +31,7 @@ pub(crate) const WRITTEN_BY_NOBODY_ELSE: &str = "internal topics are written by 
 #[derive(Clone)]
 pub struct Partition {
     log: Arc<Log>,
-    keeper: Keeper,
+    keep_open: KeepOpen,
 }
 
 /// Handles are equal when they belong to the same partition of the same opened log.
@@ -54,8 +54,8 @@ impl fmt::Debug for Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(log: Arc<Log>, keeper: Keeper) -> Self {
-        Partition { log, keeper }
+    pub(crate) fn new(log: Arc<Log>, keep_open: KeepOpen) -> Self {
+        Partition { log, keep_open }
     }
 
     pub(crate) fn log(&self) -> &Arc<Log> {
@@ -172,7 +172,7 @@ impl Partition {
     /// [`IsolationLevel::ReadCommitted`].
     pub fn read_with(&self, from: impl Into<Offset>, isolation: IsolationLevel) -> Batches {
         let batches = VisibleBatches::new(Arc::clone(&self.log), isolation, from.into());
-        Batches::new(batches, self.keeper.clone())
+        Batches::new(batches, self.keep_open.clone())
     }
 
     /// The records from `from` on, one after the other, up to where readers stop at the time of each step. The
@@ -210,7 +210,7 @@ impl Partition {
     /// [`Batch::into_reversed`](crate::records::Batch::into_reversed) reverses them. Damage on the way is an error, and
     /// so is a file that ends too early.
     pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
-        BackwardBatches::new(Arc::clone(&self.log), before.into(), self.keeper.clone())
+        BackwardBatches::new(Arc::clone(&self.log), before.into(), self.keep_open.clone())
     }
 
     /// The newest `count` records, oldest of them first; fewer where the partition has no more.

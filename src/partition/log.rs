@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     partition::state::{
         append_state::AppendState, deadlines::Deadlines, flush_state::Flusher, hold::Hold,
-        identity::Identity, offsets::Offsets, owner::Owner, segment_list::SegmentList, settings::LogConfig,
+        identity::Identity, log_config::LogConfig, offsets::Offsets, owner::Owner, segment_list::SegmentList,
         troubles::Troubles, unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
     },
     storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment, swap::Swap},

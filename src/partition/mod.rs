@@ -4,7 +4,7 @@
 //! groups or how a key finds its partition.
 
 pub mod handle;
-pub mod keeper;
+pub mod keep_open;
 pub mod log;
 pub mod open;
 pub mod read;

@@ -2,7 +2,7 @@
 
 use crate::{
     codec::builder::{BatchBuilder, SealedBatch},
-    partition::state::settings::LogConfig,
+    partition::state::log_config::LogConfig,
     types::Compression,
 };
 use std::sync::Arc;

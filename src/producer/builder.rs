@@ -4,7 +4,7 @@ use super::Producer;
 use crate::{
     codec::compress::is_available,
     error::{Error, Result},
-    partition::keeper::Keeper,
+    partition::keep_open::KeepOpen,
     producer::{
         accumulators::Accumulators,
         context::{Context, Settings},
@@ -29,7 +29,7 @@ pub struct ProducerBuilder {
     sender: Arc<Sender>,
     settings: Settings,
     partitioner: Option<Arc<dyn Partitioner>>,
-    keeper: Keeper,
+    keep_open: KeepOpen,
 }
 
 impl fmt::Debug for ProducerBuilder {
@@ -50,12 +50,12 @@ impl ProducerBuilder {
             max_block: Duration::from_secs(60),
             compression: Compression::None,
         };
-        ProducerBuilder { sender, settings, partitioner: None, keeper: Keeper::default() }
+        ProducerBuilder { sender, settings, partitioner: None, keep_open: KeepOpen::default() }
     }
 
     /// The producer keeps its log open.
-    pub(crate) fn keeping_open(mut self, keeper: Keeper) -> Self {
-        self.keeper = keeper;
+    pub(crate) fn keeping_open(mut self, keep_open: KeepOpen) -> Self {
+        self.keep_open = keep_open;
         self
     }
 
@@ -108,7 +108,7 @@ impl ProducerBuilder {
     /// `InvalidConfig` names the setting and what it must be; `CodecUnavailable` when this build lacks the codec;
     /// `ReadOnly` and `Closed` when nothing can be written.
     pub fn build(self) -> Result<Producer> {
-        let ProducerBuilder { sender, settings, partitioner, keeper } = self;
+        let ProducerBuilder { sender, settings, partitioner, keep_open } = self;
         sender.catalog().data_dir().check_writable()?;
         check(&settings)?;
         let random = sender.env().random();
@@ -117,7 +117,7 @@ impl ProducerBuilder {
         let client: Arc<dyn Client> = Arc::clone(&accumulators) as Arc<dyn Client>;
         sender.join(Arc::downgrade(&client))?;
         let default = || Choice::Default(DefaultPartitioner::new(settings.batch_size as u64, random));
-        Ok(Producer::new(accumulators, partitioner.map_or_else(default, Choice::Custom), keeper))
+        Ok(Producer::new(accumulators, partitioner.map_or_else(default, Choice::Custom), keep_open))
     }
 }
 

@@ -43,7 +43,7 @@ use crate::{
     codec::batch::HEADER_LEN,
     env::sync::{AtomicUsize, Ordering},
     error::{Error, Result},
-    partition::{keeper::Keeper, write::encode::recycle},
+    partition::{keep_open::KeepOpen, write::encode::recycle},
     producer::context::Context,
     topic::{
         caretaker::Caretaker,
@@ -102,7 +102,7 @@ struct Inner {
     topics: Topics,
     partitioner: Choice,
     /// Dropped last: by then the enqueued records are written.
-    _keeper: Keeper,
+    _keep_open: KeepOpen,
 }
 
 /// A record that [`Producer::try_enqueue`] did not take, and why.
@@ -126,9 +126,9 @@ impl fmt::Debug for Producer {
 }
 
 impl Producer {
-    fn new(accumulators: Arc<Accumulators>, partitioner: Choice, _keeper: Keeper) -> Self {
+    fn new(accumulators: Arc<Accumulators>, partitioner: Choice, _keep_open: KeepOpen) -> Self {
         let context = Arc::clone(accumulators.context());
-        let inner = Arc::new(Inner { context, accumulators, topics: Topics::new(), partitioner, _keeper });
+        let inner = Arc::new(Inner { context, accumulators, topics: Topics::new(), partitioner, _keep_open });
         Producer { inner, hint: AtomicUsize::new(0) }
     }
 

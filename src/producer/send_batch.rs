@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
-        state::settings::LogConfig,
+        state::log_config::LogConfig,
         write::{
             append::Appended,
             commit::commit,

@@ -12,8 +12,8 @@ use crate::{
     },
     error::{Error, Result},
     storage::{
-        access::Access,
         files::{FilePool, ReadMode},
+        handle_role::HandleRole,
         layout::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_CONTENT, META_PROPERTIES},
         manifest::{Flush, Manifest},
         marks::Marks,
@@ -85,17 +85,17 @@ pub struct SharedOptions {
 impl DataDir {
     /// Opens manifest and marks of a directory.
     pub fn open(env: Arc<dyn Env>, dir: &Path, options: SharedOptions) -> Result<Arc<Self>> {
-        let access = if options.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        let role = if options.read_only { HandleRole::ReadOnly } else { HandleRole::ReadWrite };
         let pool = FilePool::new(env, options.read_mode, options.max_open_files);
-        let manifest = Manifest::open(Arc::clone(pool.env()), dir, access)?;
-        Self::with(pool, dir, options, manifest, access)
+        let manifest = Manifest::open(Arc::clone(pool.env()), dir, role)?;
+        Self::with(pool, dir, options, manifest, role)
     }
 
     /// What a log shares with nobody: there is no manifest, and nothing may be written.
     pub fn detached(env: Arc<dyn Env>, dir: &Path, options: SharedOptions) -> Result<Arc<Self>> {
         let pool = FilePool::new(env, options.read_mode, options.max_open_files);
         let manifest = Manifest::none(Arc::clone(pool.env()), dir);
-        Self::with(pool, dir, SharedOptions { read_only: true, ..options }, manifest, Access::ReadOnly)
+        Self::with(pool, dir, SharedOptions { read_only: true, ..options }, manifest, HandleRole::ReadOnly)
     }
 
     fn with(
@@ -103,10 +103,10 @@ impl DataDir {
         dir: &Path,
         options: SharedOptions,
         manifest: Manifest,
-        access: Access,
+        role: HandleRole,
     ) -> Result<Arc<Self>> {
         let env = Arc::clone(pool.env());
-        let marks = Arc::new(Marks::open(Arc::clone(&env), dir, access)?);
+        let marks = Arc::new(Marks::open(Arc::clone(&env), dir, role)?);
         Ok(Arc::new(DataDir {
             pool,
             manifest: manifest.marked_in(Arc::clone(&marks)),

@@ -30,7 +30,7 @@ use crate::{
     codec::manifest::{self as codec, Entry, PAYLOAD_MAX},
     env::{Env, File, sync::Mutex},
     error::{Error, Result},
-    storage::{access::Access, apart::sync_dir, marks::Marks},
+    storage::{foreign_files::sync_dir, handle_role::HandleRole, marks::Marks},
     types::TopicId,
 };
 use std::{
@@ -64,7 +64,7 @@ pub struct Manifest {
     env: Arc<dyn Env>,
     dir: PathBuf,
     path: PathBuf,
-    access: Access,
+    role: HandleRole,
     /// Which record how much of the file is durable.
     marks: Option<Arc<Marks>>,
     /// Taken before `state`, and held while files are read and written.
@@ -109,23 +109,23 @@ enum Failure {
 
 impl Manifest {
     /// Reads the manifest of `dir`. Without one the state is empty; the file is made at the first append.
-    pub fn open(env: Arc<dyn Env>, dir: &Path, access: Access) -> Result<Manifest> {
-        let manifest = Self::unread(env, dir, access);
+    pub fn open(env: Arc<dyn Env>, dir: &Path, role: HandleRole) -> Result<Manifest> {
+        let manifest = Self::unread(env, dir, role);
         manifest.refresh(&mut manifest.inner.lock())?;
         Ok(manifest)
     }
 
     /// The empty state, to be read, whatever file there is: for what is opened without a manifest.
     pub fn none(env: Arc<dyn Env>, dir: &Path) -> Manifest {
-        Self::unread(env, dir, Access::ReadOnly)
+        Self::unread(env, dir, HandleRole::ReadOnly)
     }
 
-    fn unread(env: Arc<dyn Env>, dir: &Path, access: Access) -> Manifest {
+    fn unread(env: Arc<dyn Env>, dir: &Path, role: HandleRole) -> Manifest {
         Manifest {
             env,
             dir: dir.to_path_buf(),
             path: dir.join("manifest"),
-            access,
+            role,
             marks: None,
             inner: Mutex::default(),
             state: Mutex::default(),
@@ -197,7 +197,7 @@ impl Manifest {
     pub fn lend_room(&self) -> bool {
         let mut inner = self.inner.lock();
         let kept = inner.len + RESERVE_LEAST / 2;
-        let lends = self.access == Access::ReadWrite && !inner.torn && inner.allocated > kept;
+        let lends = self.role == HandleRole::ReadWrite && !inner.torn && inner.allocated > kept;
         let lent = lends
             && inner.may_be_changed()
             && inner.file.as_ref().is_some_and(|file| file.set_len(kept).is_ok());
@@ -222,7 +222,7 @@ impl Manifest {
     /// Makes durable what an earlier process wrote, before an opening acts on it.
     pub fn flush_found(&self) -> Result<()> {
         let inner = self.inner.lock();
-        let Some(file) = inner.file.as_ref().filter(|_| self.access == Access::ReadWrite) else {
+        let Some(file) = inner.file.as_ref().filter(|_| self.role == HandleRole::ReadWrite) else {
             return Ok(());
         };
         file.sync_data().map_err(|e| Error::io("flush", &self.path, e))?;
@@ -231,16 +231,16 @@ impl Manifest {
 
     /// Follows the handle that writes: reads what it added, or the new file that it made. Says whether there was any.
     pub fn observe(&self) -> Result<bool> {
-        match self.access {
-            Access::ReadWrite => Ok(false),
-            Access::ReadOnly => self.refresh(&mut self.inner.lock()),
+        match self.role {
+            HandleRole::ReadWrite => Ok(false),
+            HandleRole::ReadOnly => self.refresh(&mut self.inner.lock()),
         }
     }
 
     fn may_write(&self) -> Result<()> {
-        match self.access {
-            Access::ReadWrite => Ok(()),
-            Access::ReadOnly => Err(Error::ReadOnly { reason: "the log was opened to be read".into() }),
+        match self.role {
+            HandleRole::ReadWrite => Ok(()),
+            HandleRole::ReadOnly => Err(Error::ReadOnly { reason: "the log was opened to be read".into() }),
         }
     }
 

@@ -5,8 +5,8 @@
 //! once it was flushed. The file is made when the first mark is written.
 
 use super::{
-    access::Access,
-    apart::{copy_anew, sync_dir},
+    foreign_files::{copy_anew, sync_dir},
+    handle_role::HandleRole,
 };
 use crate::codec::mark::{MARK_BYTES, ManifestMark, Mark};
 use crate::env::sync::{AtomicBool, Mutex, Ordering};
@@ -22,7 +22,7 @@ pub struct Marks {
     env: Arc<dyn Env>,
     dir: PathBuf,
     path: PathBuf,
-    access: Access,
+    role: HandleRole,
     /// Kept open by the writing handle; a reader opens the file each time.
     file: Mutex<Option<Arc<dyn File>>>,
     /// Whether a mark was written that no flush covers.
@@ -35,11 +35,11 @@ pub struct Marks {
 
 impl Marks {
     /// Opens the marks of `dir`, which may have none yet.
-    pub fn open(env: Arc<dyn Env>, dir: &Path, access: Access) -> Result<Marks> {
+    pub fn open(env: Arc<dyn Env>, dir: &Path, role: HandleRole) -> Result<Marks> {
         let (dir, path) = (dir.to_path_buf(), dir.join("marks"));
         let (file, dirty, poisoned) = (Mutex::default(), AtomicBool::new(false), Mutex::default());
-        let marks = Marks { env, dir, path, access, file, dirty, said: Mutex::default(), poisoned };
-        if access == Access::ReadWrite {
+        let marks = Marks { env, dir, path, role, file, dirty, said: Mutex::default(), poisoned };
+        if role == HandleRole::ReadWrite {
             *marks.file.lock() = marks.open_file(Open::Write)?;
         }
         Ok(marks)
@@ -73,7 +73,7 @@ impl Marks {
     /// Writes a slot. The caller says that there is something to flush after that: a flush that begins in between covers
     /// it, and the next one does so once more.
     fn write_slot(&self, slot: u32, bytes: &[u8; MARK_BYTES]) -> Result<()> {
-        if self.access == Access::ReadOnly {
+        if self.role == HandleRole::ReadOnly {
             return Err(Error::ReadOnly { reason: "the log was opened to be read".into() });
         }
         let file = self.file_to_write()?;
@@ -128,9 +128,9 @@ impl Marks {
     }
 
     fn file_to_read(&self) -> Result<Option<Arc<dyn File>>> {
-        match self.access {
-            Access::ReadWrite => Ok(self.file.lock().clone()),
-            Access::ReadOnly => self.open_file(Open::Read),
+        match self.role {
+            HandleRole::ReadWrite => Ok(self.file.lock().clone()),
+            HandleRole::ReadOnly => self.open_file(Open::Read),
         }
     }
 
@@ -231,8 +231,8 @@ mod tests {
     fn a_mark_reads_back_from_its_slot_and_for_its_partition_only() {
         let env = MemoryEnv::new();
         let dir = Path::new("/");
-        let marks = Marks::open(env.clone(), dir, Access::ReadWrite).unwrap();
-        let observer = Marks::open(env.clone(), dir, Access::ReadOnly).unwrap();
+        let marks = Marks::open(env.clone(), dir, HandleRole::ReadWrite).unwrap();
+        let observer = Marks::open(env.clone(), dir, HandleRole::ReadOnly).unwrap();
         assert_eq!(marks.read(0, &topic(1), 0).unwrap(), None);
         assert_eq!(observer.read(0, &topic(1), 0).unwrap(), None);
         marks.flush().unwrap();
@@ -253,14 +253,14 @@ mod tests {
         assert_eq!(observer.read(3, &topic(1), 0).unwrap(), Some(mark));
         assert!(matches!(observer.write(3, &mark), Err(Error::ReadOnly { .. })));
 
-        let marks = Marks::open(env, dir, Access::ReadWrite).unwrap();
+        let marks = Marks::open(env, dir, HandleRole::ReadWrite).unwrap();
         assert_eq!(marks.read(3, &topic(1), 0).unwrap(), Some(mark));
     }
 
     #[test]
     fn a_slot_in_use_is_found_from_where_the_search_begins_and_says_what_it_is() {
         let env = MemoryEnv::new();
-        let marks = Marks::open(env, Path::new("/"), Access::ReadWrite).unwrap();
+        let marks = Marks::open(env, Path::new("/"), HandleRole::ReadWrite).unwrap();
         assert_eq!(marks.find_in_use(0).unwrap(), None, "there is no file");
         let blank = Mark::blank(&topic(1), 0);
         let flushed = Mark { flushed_offset: Offset::new(1), ..blank };
@@ -299,7 +299,7 @@ mod tests {
         let dir = Path::new("/data");
         machine(&env).create_dir(dir).unwrap();
         machine(&env).sync_dir(Path::new("/")).unwrap();
-        let marks = Marks::open(machine(&env), dir, Access::ReadWrite).unwrap();
+        let marks = Marks::open(machine(&env), dir, HandleRole::ReadWrite).unwrap();
         let mark = Mark { flushed_offset: Offset::new(7), ..Mark::blank(&topic(1), 0) };
         marks.write(3, &mark).unwrap();
         marks.flush().unwrap();
@@ -310,7 +310,7 @@ mod tests {
             "nothing is new"
         );
         let after = env.crash(Crash::Nothing, 1);
-        let read = Marks::open(machine(&after), dir, Access::ReadOnly).unwrap();
+        let read = Marks::open(machine(&after), dir, HandleRole::ReadOnly).unwrap();
         assert_eq!(read.read(3, &topic(1), 0).unwrap(), Some(mark));
     }
 
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_slot_that_is_another_at_each_look_says_nothing() {
         let env = MemoryEnv::new();
-        let marks = Marks::open(env.clone(), Path::new("/"), Access::ReadWrite).unwrap();
+        let marks = Marks::open(env.clone(), Path::new("/"), HandleRole::ReadWrite).unwrap();
         let file = env.open(Path::new("/marks"), Open::Create).unwrap();
         *marks.file.lock() = Some(Arc::new(Restless { file, looks: 0.into() }));
         assert_eq!(marks.read_manifest(0).unwrap(), None);

@@ -3,10 +3,10 @@
 //!
 //! Nothing here knows about topics' settings, producers or waiting readers; it knows bytes, positions and offsets.
 
-pub mod access;
-pub mod apart;
 pub mod data_dir;
 pub mod files;
+pub mod foreign_files;
+pub mod handle_role;
 pub mod index;
 pub mod layout;
 pub mod manifest;

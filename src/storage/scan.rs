@@ -5,14 +5,14 @@
 //! torn tail or damage is decided by the caller, which knows what was durable.
 
 mod epochs;
-mod places;
+mod known_positions;
 mod reading;
 mod search;
 #[cfg(test)]
 mod tests;
 
 pub use epochs::EpochsAround;
-pub use places::KnownPlaces;
+pub use known_positions::KnownPositions;
 
 use super::segment::source::SegmentSource;
 use crate::{
@@ -79,7 +79,7 @@ pub struct Scanner<'a> {
     /// The offset that every batch lies below: the base of the next segment.
     ceiling: Offset,
     epochs: EpochsAround,
-    places: KnownPlaces,
+    positions: KnownPositions,
     /// Where the reported zeros begin, once that was asked; nowhere, once the report was found wrong.
     zeros_from: Option<u64>,
     /// How many bytes may still be read for candidates that are not batches, once the search has begun.
@@ -105,7 +105,7 @@ impl<'a> Scanner<'a> {
             versions: true,
             ceiling: Offset::MAX,
             epochs: EpochsAround::default(),
-            places: KnownPlaces::default(),
+            positions: KnownPositions::default(),
             zeros_from: None,
             search: None,
             unpacked: Unpacked::default(),
@@ -151,10 +151,10 @@ impl<'a> Scanner<'a> {
         self
     }
 
-    /// Knows these places, which show whether a batch after damage is in its own.
+    /// Knows the offsets at these positions, which show whether a batch after damage is in its place.
     #[must_use]
-    pub fn with_places(mut self, places: KnownPlaces) -> Self {
-        self.places = places;
+    pub fn with_known_positions(mut self, positions: KnownPositions) -> Self {
+        self.positions = positions;
         self
     }
 

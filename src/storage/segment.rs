@@ -31,7 +31,7 @@ pub use sealed::SealedSegment;
 use super::{
     files::{FilePool, PooledFile},
     layout::SegmentFile,
-    scan::{KnownPlaces, ScanItem, Scanner, out_of_place},
+    scan::{KnownPositions, ScanItem, Scanner, out_of_place},
     sidecar::{read_hint, remove_segment_files},
 };
 use crate::{
@@ -354,29 +354,35 @@ impl Segment {
 
     /// A walk over its batches below `limit`, by what is known of their order, their epochs and their version.
     pub fn scanner(&self, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
-        self.scanner_by(self.known_places(), limit, position, expected)
+        self.scanner_by(self.known_positions(), limit, position, expected)
     }
 
     /// The same, for a caller that holds the lock of the index.
     fn scanner_without_index(&self, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
-        self.scanner_by(self.order.places(), limit, position, expected)
+        self.scanner_by(self.order.positions(), limit, position, expected)
     }
 
-    fn scanner_by(&self, places: KnownPlaces, limit: u64, position: u64, expected: Offset) -> Scanner<'_> {
+    fn scanner_by(
+        &self,
+        positions: KnownPositions,
+        limit: u64,
+        position: u64,
+        expected: Offset,
+    ) -> Scanner<'_> {
         Scanner::new(&*self.source, limit, position, expected, self.may_have_gaps())
             .of_epoch(self.leader_epoch())
             .believing_versions(self.order.may_be_of_another_version())
-            .with_places(places)
+            .with_known_positions(positions)
     }
 
-    fn known_places(&self) -> KnownPlaces {
-        let mut places = self.order.places();
+    fn known_positions(&self) -> KnownPositions {
+        let mut positions = self.order.positions();
         if let Indexes::Active(index) = &*self.index.read()
             && let Some((position, offset)) = index.end()
         {
-            places.add(position, offset);
+            positions.add(position, offset);
         }
-        places
+        positions
     }
 
     /// The bytes of `range`, which lies below [`Segment::readable`].

@@ -3,10 +3,10 @@
 //! How long one is says a stranger. What is longer than its content can need is not read, and counts as damaged;
 //! entries of an index are read piece by piece, as far as they are in order.
 
-pub use super::apart::remove_if_there;
+pub use super::foreign_files::remove_if_there;
 
 use super::{
-    apart::{beside, is_no_file, make_way, sync_parent},
+    foreign_files::{beside, is_no_file, make_way, sync_parent},
     layout::SegmentFile,
 };
 use crate::{

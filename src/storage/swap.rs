@@ -9,8 +9,8 @@
 //! their own.
 
 use super::{
-    apart::{remove_if_there, sync_dir},
     files::PooledFile,
+    foreign_files::{remove_if_there, sync_dir},
     layout::{CLEANED, SWAP, SegmentFile},
     manifest::PartitionState,
     sidecar::{read_hint, remove_segment_files_but},

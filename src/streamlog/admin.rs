@@ -59,7 +59,7 @@ impl Streamlog {
         self.inner.check_open()?;
         let topic = self.inner.catalog.create(name, config)?;
         self.wake_for_retention(&topic);
-        Ok(topic.kept_open(self.keeper()))
+        Ok(topic.kept_open(self.keep_open()))
     }
 
     /// The topic of this name.
@@ -70,7 +70,7 @@ impl Streamlog {
     pub fn topic(&self, name: &str) -> Result<Topic> {
         self.inner.check_open()?;
         self.follow()?;
-        self.inner.catalog.topic(name).map(|topic| topic.kept_open(self.keeper()))
+        self.inner.catalog.topic(name).map(|topic| topic.kept_open(self.keep_open()))
     }
 
     /// The topic of this name with the settings of `config`: created if it does not exist, brought up to date if it
@@ -104,7 +104,7 @@ impl Streamlog {
         self.follow()?;
         let topic = self.inner.catalog.topic_or_create(name, &config)?;
         self.wake_for_retention(&topic);
-        Ok(topic.kept_open(self.keeper()))
+        Ok(topic.kept_open(self.keep_open()))
     }
 
     /// All topics, sorted by name, without internal ones.
@@ -116,7 +116,7 @@ impl Streamlog {
         self.inner.check_open()?;
         self.follow()?;
         let topics = self.inner.catalog.topics(false);
-        Ok(topics.into_iter().map(|topic| topic.kept_open(self.keeper())).collect())
+        Ok(topics.into_iter().map(|topic| topic.kept_open(self.keep_open())).collect())
     }
 
     /// Deletes a topic with its records and committed offsets. When this returns, it stays deleted after a power cut,

@@ -32,7 +32,7 @@ impl Streamlog {
 
     /// The settings of a producer; [`ProducerBuilder::build`] returns it.
     pub fn producer_builder(&self) -> ProducerBuilder {
-        ProducerBuilder::new(Arc::clone(&self.inner.sender)).keeping_open(self.keeper())
+        ProducerBuilder::new(Arc::clone(&self.inner.sender)).keeping_open(self.keep_open())
     }
 
     /// A consumer of a group, with default settings. It reads nothing until it is given topics, with
@@ -79,7 +79,8 @@ impl Streamlog {
 
     fn consumers(&self, group: Option<String>) -> ConsumerBuilder {
         let coordinator: Arc<dyn Coordinator> = Arc::clone(&self.inner.offsets) as Arc<dyn Coordinator>;
-        ConsumerBuilder::new(Arc::clone(&self.inner.catalog), coordinator, group).keeping_open(self.keeper())
+        ConsumerBuilder::new(Arc::clone(&self.inner.catalog), coordinator, group)
+            .keeping_open(self.keep_open())
     }
 
     /// The names of all groups that have committed offsets, sorted. A group of which no commit can be read is missing;

@@ -9,16 +9,16 @@ mod background;
 mod builder;
 mod clients;
 mod close;
+mod explain_retention;
 mod lock;
 mod maintain;
-mod retention;
 mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use admin::{ListedOffset, OffsetSpec};
 pub use builder::Builder;
-pub use retention::{PartitionRetention, SegmentRetention, TopicRetention};
+pub use explain_retention::{PartitionRetention, SegmentRetention, TopicRetention};
 pub use stats::{DiskUsage, Health, Stats, TopicUsage};
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     },
     error::Result,
     group::OffsetStore,
-    partition::keeper::Keeper,
+    partition::keep_open::KeepOpen,
     producer::Sender,
     topic::catalog::{Catalog, RecoveryReport},
 };
@@ -159,9 +159,9 @@ impl Streamlog {
     }
 
     /// What keeps the log open.
-    fn keeper(&self) -> Keeper {
+    fn keep_open(&self) -> KeepOpen {
         let inner: Arc<Inner> = Arc::clone(&self.inner);
-        Keeper::new(inner)
+        KeepOpen::new(inner)
     }
 
     /// The directory, as an absolute path.

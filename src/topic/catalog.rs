@@ -6,7 +6,7 @@
 
 use super::{
     Topic,
-    changes::Changes,
+    change_signals::ChangeSignals,
     config::{ConfigChange, MAX_PARTITIONS, TopicConfig},
     log_config, name,
 };
@@ -25,11 +25,11 @@ use crate::{
             recover::recover,
             report::{PartitionRecovery, RecoveryVerdict},
         },
-        state::{hold::Hold, identity::Identity, settings::LogConfig},
+        state::{hold::Hold, identity::Identity, log_config::LogConfig},
     },
     storage::{
-        apart::sync_dir,
         data_dir::DataDir,
+        foreign_files::sync_dir,
         manifest::{Flush, ManifestState, PartitionState, TopicState},
     },
     topic::{
@@ -103,7 +103,7 @@ pub struct Catalog {
     /// The state of the manifest that the topics were last brought up to date with.
     taken_in: Mutex<Arc<ManifestState>>,
     /// New topics and partitions, and deleted topics.
-    pub changes: Changes,
+    pub changes: ChangeSignals,
     /// What holds segments against retention.
     hold: OnceLock<Weak<dyn Hold>>,
 }
@@ -122,7 +122,7 @@ impl Catalog {
             admin: Mutex::new(()),
             followers: Mutex::default(),
             taken_in: Mutex::new(data_dir.manifest.state()),
-            changes: Changes::default(),
+            changes: ChangeSignals::default(),
             hold: OnceLock::new(),
             schedule: Schedule::new(Arc::clone(&data_dir.env)),
             data_dir: Arc::clone(&data_dir),

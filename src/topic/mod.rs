@@ -6,7 +6,7 @@
 mod as_configured;
 pub mod caretaker;
 pub mod catalog;
-pub mod changes;
+pub mod change_signals;
 pub mod config;
 mod deleted_dirs;
 pub mod duty;
@@ -19,7 +19,7 @@ pub mod schedule;
 use crate::{
     env::sync::{AtomicBool, AtomicU32, Ordering, RwLock},
     error::{Error, Result},
-    partition::{handle::Partition, keeper::Keeper, log::Log, state::settings::LogConfig},
+    partition::{handle::Partition, keep_open::KeepOpen, log::Log, state::log_config::LogConfig},
     storage::data_dir::DataDir,
     types::TopicId,
 };
@@ -31,7 +31,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 #[derive(Clone)]
 pub struct Topic {
     inner: Arc<Inner>,
-    keeper: Keeper,
+    keep_open: KeepOpen,
 }
 
 struct Inner {
@@ -85,13 +85,13 @@ impl Topic {
                 logs: RwLock::new(logs.into()),
                 deleted: AtomicBool::new(false),
             }),
-            keeper: Keeper::default(),
+            keep_open: KeepOpen::default(),
         }
     }
 
     /// The handle for a user, which keeps the log open.
-    pub(crate) fn kept_open(self, keeper: Keeper) -> Self {
-        Topic { keeper, ..self }
+    pub(crate) fn kept_open(self, keep_open: KeepOpen) -> Self {
+        Topic { keep_open, ..self }
     }
 
     /// Its name.
@@ -139,12 +139,12 @@ impl Topic {
     /// log closed.
     pub fn partition(&self, partition: u32) -> Result<Partition> {
         self.inner.data_dir.check_open()?;
-        self.log(partition).map(|log| Partition::new(log, self.keeper.clone()))
+        self.log(partition).map(|log| Partition::new(log, self.keep_open.clone()))
     }
 
     /// All its partitions, in order.
     pub fn partitions(&self) -> Vec<Partition> {
-        let partition = |log: &Arc<Log>| Partition::new(Arc::clone(log), self.keeper.clone());
+        let partition = |log: &Arc<Log>| Partition::new(Arc::clone(log), self.keep_open.clone());
         self.logs().iter().map(partition).collect()
     }
 

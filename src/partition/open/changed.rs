@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         open::{
-            recovery::{HandsOff, Recovery},
+            recovery_state::{HandsOff, Recovery},
             report::RecoveryVerdict,
             segments::existing,
         },
@@ -27,8 +27,8 @@ use crate::{
         write::quarantine::entries_of,
     },
     storage::{
-        apart::{copy_range, free_aside_name, sync_dir},
         data_dir::DataDir,
+        foreign_files::{copy_range, free_aside_name, sync_dir},
         layout::{LOG_STARTS, SegmentFile},
         manifest::PartitionState,
         segment::Segment,

@@ -12,11 +12,11 @@ use crate::{
             assemble::LogParts,
             changed::is_as_closed,
             recover::recover,
-            recovery::{GoOn, mark_of_closing},
+            recovery_state::{GoOn, mark_of_closing},
             report::PartitionRecovery,
             segments::all_listed,
         },
-        state::{append_state::AppendState, identity::Identity, offsets::OffsetSet, settings::LogConfig},
+        state::{append_state::AppendState, identity::Identity, log_config::LogConfig, offsets::OffsetSet},
     },
     storage::{
         data_dir::DataDir,

@@ -9,11 +9,11 @@ use crate::{
     partition::{
         log::Log,
         open::{assemble::LogParts, segments::existing},
-        state::{append_state::AppendState, identity::Identity, settings::LogConfig},
+        state::{append_state::AppendState, identity::Identity, log_config::LogConfig},
     },
     storage::{
-        apart::{is_no_file, sync_dir},
         data_dir::DataDir,
+        foreign_files::{is_no_file, sync_dir},
         layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile},
         scan::LEADER_EPOCH,
         segment::ActiveSegment,

@@ -25,10 +25,10 @@ use crate::{
         state::{
             append_state::AppendState,
             identity::Identity,
+            log_config::LogConfig,
             offsets::OffsetSet,
             owner::check_owner,
             replay::{KnownEnd, Replay},
-            settings::LogConfig,
         },
         write::quarantine::entries_of,
     },

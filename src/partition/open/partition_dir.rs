@@ -10,19 +10,21 @@ use crate::{
     error::{Error, Result},
     partition::{
         handle::Partition,
-        keeper::Keeper,
+        keep_open::KeepOpen,
         log::Log,
         open::{
-            above::{Above, name_of},
             assemble::LogParts,
-            dir_report::{PartitionDirReport, ProducerSnapshot, TransactionIndex},
-            dir_segments::{choose_segments, offsets_of},
-            full_scan::{FullScan, Missed},
+            partition_dir::{
+                dir_report::{PartitionDirReport, ProducerSnapshot, TransactionIndex},
+                dir_segments::{choose_segments, offsets_of},
+                full_scan::{FullScan, Missed},
+                parent_dir::{ParentDir, name_of},
+            },
         },
         read::aborted::aborted_between,
         state::{
-            append_state::AppendState, identity::Identity, offsets::OffsetSet, owner::read_topic_id,
-            replay::Replay, settings::LogConfig,
+            append_state::AppendState, identity::Identity, log_config::LogConfig, offsets::OffsetSet,
+            owner::read_topic_id, replay::Replay,
         },
     },
     storage::{
@@ -113,7 +115,7 @@ impl PartitionDir {
     }
 
     pub(crate) fn open(env: Arc<dyn Env>, dir: &Path) -> Result<PartitionDir> {
-        let mut above = Above::of(&env, dir)?;
+        let mut above = ParentDir::of(&env, dir)?;
         for _ in 1..ATTEMPTS {
             let opened = Self::try_open(&env, dir, &above);
             let is_gone =
@@ -126,7 +128,7 @@ impl PartitionDir {
             #[cfg(test)]
             crate::partition::open::partition_dir::tests::between_looks();
             // It may have been removed since the directory above was read.
-            let now = Above::of(&env, dir)?;
+            let now = ParentDir::of(&env, dir)?;
             if opened.is_ok() && !now.excuses(&above) {
                 return opened.map(|(opened, _)| opened);
             }
@@ -136,7 +138,7 @@ impl PartitionDir {
         Self::try_open(&env, dir, &above.without_promises()).map(|(opened, _)| opened)
     }
 
-    fn try_open(env: &Arc<dyn Env>, dir: &Path, above: &Above) -> Result<(PartitionDir, Missed)> {
+    fn try_open(env: &Arc<dyn Env>, dir: &Path, above: &ParentDir) -> Result<(PartitionDir, Missed)> {
         let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
         check_is_partition(dir, &entries)?;
         let options =
@@ -161,7 +163,7 @@ impl PartitionDir {
         let (segments, missed, report) = (scan.segments, scan.missed, scan.report);
         let epochs = replay.as_ref().map(|r| r.epochs.entries().to_vec()).unwrap_or_default();
         let log = assemble(&data_dir, identity, config, log_start, segments, replay);
-        Ok((PartitionDir { partition: Partition::new(log, Keeper::default()), report, epochs }, missed))
+        Ok((PartitionDir { partition: Partition::new(log, KeepOpen::default()), report, epochs }, missed))
     }
 
     /// The partition, to read from.
@@ -297,5 +299,9 @@ fn check_is_partition(dir: &Path, entries: &[DirEntry]) -> Result<()> {
     Err(Error::InvalidArgument { reason })
 }
 
+pub mod dir_report;
+pub mod dir_segments;
+pub mod full_scan;
+pub mod parent_dir;
 #[cfg(test)]
 mod tests;

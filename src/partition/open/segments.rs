@@ -2,7 +2,7 @@
 
 use crate::{
     codec::{manifest::Seal, mark::Mark},
-    partition::state::{identity::Identity, segment_list::floor, settings::LogConfig},
+    partition::state::{identity::Identity, log_config::LogConfig, segment_list::floor},
     storage::{
         data_dir::DataDir,
         manifest::{PartitionState, SegmentEntry},

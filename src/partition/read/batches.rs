@@ -5,7 +5,7 @@
 use crate::{
     error::Result,
     partition::{
-        keeper::Keeper,
+        keep_open::KeepOpen,
         log::Log,
         read::{
             backwards::{SegmentBatches, batches_before},
@@ -27,7 +27,7 @@ use std::{fmt, sync::Arc};
 pub struct Batches {
     batches: VisibleBatches,
     failed: bool,
-    _keeper: Keeper,
+    _keep_open: KeepOpen,
 }
 
 impl fmt::Debug for Batches {
@@ -41,8 +41,8 @@ impl fmt::Debug for Batches {
 
 impl Batches {
     /// Those that `batches` gives.
-    pub(in crate::partition) fn new(batches: VisibleBatches, keeper: Keeper) -> Self {
-        Batches { batches, failed: false, _keeper: keeper }
+    pub(in crate::partition) fn new(batches: VisibleBatches, keep_open: KeepOpen) -> Self {
+        Batches { batches, failed: false, _keep_open: keep_open }
     }
 }
 
@@ -70,7 +70,7 @@ pub struct BackwardBatches {
     before: Offset,
     held: SegmentBatches,
     failed: bool,
-    _keeper: Keeper,
+    _keep_open: KeepOpen,
 }
 
 impl fmt::Debug for BackwardBatches {
@@ -84,8 +84,8 @@ impl fmt::Debug for BackwardBatches {
 
 impl BackwardBatches {
     /// The batches of `log` before `before`.
-    pub(in crate::partition) fn new(log: Arc<Log>, before: Offset, keeper: Keeper) -> Self {
-        BackwardBatches { log, before, held: SegmentBatches::default(), failed: false, _keeper: keeper }
+    pub(in crate::partition) fn new(log: Arc<Log>, before: Offset, keep_open: KeepOpen) -> Self {
+        BackwardBatches { log, before, held: SegmentBatches::default(), failed: false, _keep_open: keep_open }
     }
 
     /// The offset before which the next batch lies; after damage, the offset where the damage begins.

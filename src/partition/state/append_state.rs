@@ -17,7 +17,7 @@ use crate::{
         snapshot::{ProducerBatches, ProducerEntry},
     },
     error::{Error, Result},
-    partition::state::{producers::ProducerState, settings::LogConfig},
+    partition::state::{log_config::LogConfig, producers::ProducerState},
     storage::segment::{ActiveSegment, SealedSegment, Segment},
     types::{Durability, Offset, Timestamp},
 };

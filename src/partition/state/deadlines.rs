@@ -5,7 +5,7 @@
 
 use crate::{
     env::sync::{AtomicU64, OnceLock, Ordering},
-    partition::state::settings::LogConfig,
+    partition::state::log_config::LogConfig,
     storage::data_dir::DataDir,
     types::Durability,
 };

@@ -19,7 +19,7 @@ use crate::{
         write::{remove::forget_removed, snapshot::write_snapshot},
     },
     storage::{
-        apart::sync_dir,
+        foreign_files::sync_dir,
         index::IndexBytes,
         layout::{LEADER_EPOCHS, SegmentFile},
         manifest::Flush,

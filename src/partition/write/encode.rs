@@ -6,7 +6,7 @@ use crate::{
         record::Record,
     },
     error::{Error, Result},
-    partition::{state::settings::LogConfig, write::payload::Payload},
+    partition::{state::log_config::LogConfig, write::payload::Payload},
     types::{Compression, Timestamp},
 };
 use std::{borrow::Cow, cell::Cell};

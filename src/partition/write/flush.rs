@@ -20,7 +20,7 @@ use crate::{
         state::{append_state::PendingSeal, flush_state::Request},
         write::remove::forget_removed,
     },
-    storage::{apart::sync_dir, segment::Segment},
+    storage::{foreign_files::sync_dir, segment::Segment},
     types::{Durability, Offset},
 };
 use std::{io, sync::Arc};

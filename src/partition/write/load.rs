@@ -12,8 +12,8 @@ use crate::{
         read::damage,
         state::{
             append_state::{Active, AppendState, draw_jitter},
+            log_config::LogConfig,
             replay::{KnownEnd, Replay},
-            settings::LogConfig,
         },
         write::quarantine::tidy,
     },

@@ -10,13 +10,13 @@ pub mod gate;
 pub mod load;
 pub mod log_start;
 pub mod payload;
-pub mod plan;
 pub mod quarantine;
 pub mod remove;
 #[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
 pub mod replace;
 pub mod reserve;
 pub mod retention;
+pub mod retention_plan;
 pub mod roll;
 pub mod snapshot;
 pub mod upkeep;

@@ -11,8 +11,8 @@ use crate::{
     error::{Error, Result},
     partition::{log::Log, state::segment_list::has_base},
     storage::{
-        apart::{free_aside_name, is_no_file, sync_dir},
         files::FilePool,
+        foreign_files::{free_aside_name, is_no_file, sync_dir},
         layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
         manifest::PartitionState,
         scan::{ScanItem, Scanner},

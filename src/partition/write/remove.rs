@@ -15,8 +15,8 @@ use crate::{
         log::Log,
         state::{
             append_state::{Active, PendingSeal, ProducerSnapshot},
+            retention_verdict::StaysBecause,
             segment_list::end_of,
-            verdict::StaysBecause,
         },
         write::{
             load::ready,
@@ -24,7 +24,7 @@ use crate::{
             snapshot::write_snapshot,
         },
     },
-    storage::{apart::sync_dir, manifest::Flush, segment::Segment},
+    storage::{foreign_files::sync_dir, manifest::Flush, segment::Segment},
     types::Offset,
 };
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::{
         write::{checkpoint::take_checkpoint, load::ready},
     },
     storage::{
-        apart::sync_dir,
+        foreign_files::sync_dir,
         manifest::Flush,
         segment::{Segment, open_rewritten},
         swap::Swap,

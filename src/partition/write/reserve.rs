@@ -126,7 +126,7 @@ mod tests {
     fn a_file_grows_by_as_much_as_it_has_within_bounds_and_never_beyond_a_segment() {
         use crate::{
             Durability,
-            partition::{state::settings::LogConfig, write::reserve::*},
+            partition::{state::log_config::LogConfig, write::reserve::*},
         };
         use std::sync::Arc;
         const MIB: u64 = 1 << 20;

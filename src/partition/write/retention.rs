@@ -1,16 +1,16 @@
 //! Retention: the segments that the plan lets go are removed from the front, and nothing else.
 //!
-//! `plan` decides what goes, `remove` describes how. A pass looks at the log once, under the writer's lock. One pass runs at
-//! a time, and none beside a checkpoint.
+//! `retention_plan` decides what goes, `remove` describes how. A pass looks at the log once, under the writer's lock. One
+//! pass runs at a time, and none beside a checkpoint.
 
 use crate::{
     error::Result,
     partition::{
         log::Log,
-        state::{append_state::Active, settings::LogConfig, troubles::Chore},
+        state::{append_state::Active, log_config::LogConfig, troubles::Chore},
         write::{
-            plan::{Plan, Scope},
             remove::{Look, remove_files},
+            retention_plan::{RetentionPlan, Scope},
         },
     },
 };
@@ -28,7 +28,7 @@ fn pass(log: &Arc<Log>) -> Result<usize> {
     let Some(look) = Look::at(log) else { return Ok(0) };
     let before = std::mem::take(&mut *log.unremoved.lock());
     let remains = remove_files(log, &before);
-    let count = Plan::new(log, &look, Scope::All(log)).removable()?;
+    let count = RetentionPlan::new(log, &look, Scope::All(log)).removable()?;
     let removed = look.remove(log, count)?;
     remains.map(|()| removed)
 }
@@ -70,7 +70,7 @@ fn try_to_shrink(log: &Log, next: u64) -> Result<()> {
     let _no_checkpoint = log.checkpointing.lock();
     let Some(look) = Look::at(log) else { return Ok(()) };
     let segments = &look.segments;
-    let count = Plan::new(log, &look, Scope::SizeWith(next)).removable()?;
+    let count = RetentionPlan::new(log, &look, Scope::SizeWith(next)).removable()?;
     let count = count.min(segments.len().saturating_sub(1));
     if let Some(kept) = segments.get(count).filter(|_| count > 0) {
         log.flush_to(kept.base())?;
@@ -101,7 +101,7 @@ mod tests {
         log.set_config(config);
         log.offsets.change(|set| set.log_start = Offset::new(start));
         let look = Look::at(log).unwrap();
-        Plan::new(log, &look, Scope::All(log)).removable().unwrap()
+        RetentionPlan::new(log, &look, Scope::All(log)).removable().unwrap()
     }
 
     fn keeping(log: &Log, retention_bytes: Option<u64>, bytes_max: Option<u64>) -> LogConfig {
@@ -143,7 +143,7 @@ mod tests {
         let config = |most| keeping(&log, Some(most), Some(most));
         let count = |most, next| {
             log.set_config(config(most));
-            Plan::new(&log, &look, Scope::SizeWith(next)).removable().unwrap()
+            RetentionPlan::new(&log, &look, Scope::SizeWith(next)).removable().unwrap()
         };
         // Three sealed segments, and the active one when it is full.
         for (most, expected) in [

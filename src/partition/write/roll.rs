@@ -140,7 +140,7 @@ fn create_segment(log: &Log, base: Offset, index_interval: u64) -> Result<Active
 mod tests {
     use crate::{
         RecordData, Streamlog, TopicConfig,
-        partition::{state::settings::LogConfig, tests::batch, write::roll::*},
+        partition::{state::log_config::LogConfig, tests::batch, write::roll::*},
     };
     use std::time::Duration;
 

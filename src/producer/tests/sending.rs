@@ -94,7 +94,7 @@ fn a_record_without_a_key_is_refused_where_keys_are_compacted() {
     let world = World::new();
     let topic = world.catalog.create("t", TopicConfig::default()).unwrap();
     let partition = topic.partition(0).unwrap();
-    let mut config = crate::partition::state::settings::LogConfig::clone(&partition.log().config());
+    let mut config = crate::partition::state::log_config::LogConfig::clone(&partition.log().config());
     config.values.cleanup_policy = crate::config::CleanupPolicy::CompactDelete;
     partition.log().set_config(config);
     let producer = world.producer();

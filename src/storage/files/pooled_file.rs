@@ -11,7 +11,7 @@ use crate::{
         Error, Result, is_out_of_descriptors,
         memory::{has_memory_for, out_of_memory},
     },
-    storage::apart::copy_anew,
+    storage::foreign_files::copy_anew,
 };
 use bytes::Bytes;
 use std::{

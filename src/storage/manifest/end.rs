@@ -19,7 +19,7 @@ use crate::{
     codec::mark::ManifestMark,
     error::{Error, Result},
     storage::{
-        access::Access,
+        handle_role::HandleRole,
         marks::{InUse, Marks},
     },
 };
@@ -49,7 +49,7 @@ impl Manifest {
         let seen = self.seen_in(marks, &inner)?;
         self.judge_marks(marks, seen, &inner)?;
         let judged = self.judge_end(marks, seen, &inner);
-        if judged.is_err() && self.access == Access::ReadOnly {
+        if judged.is_err() && self.role == HandleRole::ReadOnly {
             // Somebody may be writing: against these marks only a manifest that is read after them counts.
             self.refresh(&mut inner)?;
             return self.judge_end(marks, seen, &inner);

@@ -14,9 +14,9 @@ use std::{
 };
 
 /// A handle, and the marks that it goes by.
-fn open(env: Arc<dyn Env>, access: Access) -> (Manifest, Arc<Marks>) {
-    let marks = Arc::new(Marks::open(Arc::clone(&env), Path::new("/"), access).unwrap());
-    (Manifest::open(env, Path::new("/"), access).unwrap().marked_in(Arc::clone(&marks)), marks)
+fn open(env: Arc<dyn Env>, role: HandleRole) -> (Manifest, Arc<Marks>) {
+    let marks = Arc::new(Marks::open(Arc::clone(&env), Path::new("/"), role).unwrap());
+    (Manifest::open(env, Path::new("/"), role).unwrap().marked_in(Arc::clone(&marks)), marks)
 }
 
 fn created(n: u8, first_slot: u32) -> Entry {
@@ -39,16 +39,16 @@ fn a_writer_that_never_rests_is_no_damage() {
     for renews in [false, true] {
         let memory = MemoryEnv::new();
         let env = FaultyEnv::new(Arc::clone(&memory));
-        let writer = open(memory.clone(), Access::ReadWrite);
+        let writer = open(memory.clone(), HandleRole::ReadWrite);
         writer.0.append(&[created(1, 0)], Flush::Now).unwrap();
         write_on(&writer, 0);
-        let (watching, _) = open(env.clone(), Access::ReadOnly);
+        let (watching, _) = open(env.clone(), HandleRole::ReadOnly);
         let next = AtomicU64::new(2);
         env.meanwhile(move |_| {
             let base = next.fetch_add(2, Ordering::Relaxed);
             match renews {
                 false => write_on(&writer, base),
-                true => write_on(&open(memory.clone(), Access::ReadWrite), base),
+                true => write_on(&open(memory.clone(), HandleRole::ReadWrite), base),
             }
         });
         for _ in 0..3 {
@@ -91,7 +91,7 @@ fn the_first_release_may_have_the_log_in_between() {
     let mut slot = 0;
     let mut left_before: Option<Vec<u8>> = None;
     for round in 0..4 {
-        let (manifest, marks) = open(env.clone(), Access::ReadWrite);
+        let (manifest, marks) = open(env.clone(), HandleRole::ReadWrite);
         manifest.check_end().unwrap_or_else(|error| panic!("round {round}: {error}"));
         manifest.append(&[created(2 * round, slot)], Flush::Now).unwrap();
         marks.flush().unwrap();
@@ -99,7 +99,7 @@ fn the_first_release_may_have_the_log_in_between() {
         // What the first release left is known for an earlier day's.
         if let Some(earlier) = &left_before {
             put(&env, earlier);
-            let earlier = open(env.clone(), Access::ReadWrite).0.check_end();
+            let earlier = open(env.clone(), HandleRole::ReadWrite).0.check_end();
             assert!(matches!(earlier, Err(Error::Corrupt { .. })), "round {round}: {earlier:?}");
         }
         let mut state = as_the_first_release_reads(&numbered);
@@ -122,7 +122,7 @@ fn a_manifest_that_gets_its_number_late_takes_no_slot_that_was_promised() {
     state.apply(&created(1, 0)).unwrap();
     write_all_at(&*env.open(Path::new("/manifest"), Open::Create).unwrap(), &encode_file(1, &state, None), 0)
         .unwrap();
-    let (manifest, _) = open(env, Access::ReadWrite);
+    let (manifest, _) = open(env, HandleRole::ReadWrite);
     let promised = manifest.state().free_slot();
     manifest.append(&[Entry::Opened { epoch: 1 }], Flush::Now).unwrap();
     assert!(manifest.state().own().is_some());

@@ -36,7 +36,7 @@ fn open(bytes: &[u8]) -> Result<Manifest> {
     let env = FaultyEnv::new(MemoryEnv::new());
     write_all_at(&*env.memory.open(Path::new("/manifest"), Open::Create).unwrap(), bytes, 0).unwrap();
     let begun = Instant::now();
-    let opened = Manifest::open(env, Path::new("/"), Access::ReadWrite);
+    let opened = Manifest::open(env, Path::new("/"), HandleRole::ReadWrite);
     assert!(begun.elapsed() < AT_MOST, "{:?} for {} bytes", begun.elapsed(), bytes.len());
     opened
 }

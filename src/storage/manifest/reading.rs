@@ -9,7 +9,7 @@ use crate::{
     codec::manifest::{self as codec, Entry, HEADER_BYTES, Reader, Step, Tail},
     env::{File, Open, read_full_at},
     error::{Error, Result},
-    storage::{access::Access, manifest::ManifestState},
+    storage::{handle_role::HandleRole, manifest::ManifestState},
 };
 use std::{io, sync::Arc};
 
@@ -48,7 +48,7 @@ impl Manifest {
         // Someone may be writing. What is read in two pieces can look like damage, and does not the next time: damage is
         // what stays in its place.
         let mut last = None;
-        for _ in 1..if self.access == Access::ReadOnly { ATTEMPTS } else { 1 } {
+        for _ in 1..if self.role == HandleRole::ReadOnly { ATTEMPTS } else { 1 } {
             match self.read(inner) {
                 Err(Error::Corrupt { position, .. }) if last != Some(position) => last = Some(position),
                 result => return result,
@@ -58,7 +58,7 @@ impl Manifest {
     }
 
     fn read(&self, inner: &mut Inner) -> Result<bool> {
-        let how = if self.access == Access::ReadOnly { Open::Read } else { Open::Write };
+        let how = if self.role == HandleRole::ReadOnly { Open::Read } else { Open::Write };
         let file = match self.env.open(&self.path, how) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound && inner.file.is_none() => return Ok(false),
@@ -70,7 +70,7 @@ impl Manifest {
         let epoch = codec::decode_header(header).map_err(|e| e.in_file(&self.path, 0))?;
         let len = file.len().map_err(|e| Error::io("read", &self.path, e))?;
         let more = inner.file.is_some() && inner.epoch == epoch && inner.len <= len;
-        if more && self.access == Access::ReadOnly && self.ends_at(&*file, inner.len)? {
+        if more && self.role == HandleRole::ReadOnly && self.ends_at(&*file, inner.len)? {
             return Ok(false);
         }
 
@@ -91,7 +91,7 @@ impl Manifest {
         (inner.epoch, inner.len, inner.allocated) = (epoch, found.end, len.max(found.end));
         inner.file = Some(file);
         let Some(state) = state else { return Ok(false) };
-        if self.access == Access::ReadWrite {
+        if self.role == HandleRole::ReadWrite {
             inner.ahead = state.clone();
         }
         *self.state.lock() = Arc::new(state);
@@ -191,7 +191,7 @@ impl Manifest {
     }
 
     fn note_deleted(&self, entry: &Entry) {
-        if let (Entry::TopicDeleted { id }, Access::ReadWrite) = (entry, self.access) {
+        if let (Entry::TopicDeleted { id }, HandleRole::ReadWrite) = (entry, self.role) {
             self.deleted.lock().insert(*id);
         }
     }

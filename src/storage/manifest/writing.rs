@@ -10,7 +10,7 @@ use crate::{
     codec::manifest::{self as codec, Entry, MARK_BYTES},
     env::{File, Open, write_all_at},
     error::{Error, Result},
-    storage::apart::{remove_if_there, sync_dir},
+    storage::foreign_files::{remove_if_there, sync_dir},
 };
 use std::{io, path::Path, sync::Arc};
 

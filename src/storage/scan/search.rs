@@ -3,7 +3,7 @@
 //! Hostile bytes may claim one huge batch after the other, so the work of one scan is bounded by a multiple of what is
 //! there.
 
-use super::{CHUNK, ReadPath, Scanner, is_zeros, places::Claim, reading::unread_from};
+use super::{CHUNK, ReadPath, Scanner, is_zeros, known_positions::Claim, reading::unread_from};
 use crate::{
     codec::{
         batch::{BatchHeader, CRC_START, HEADER_LEN},

@@ -50,9 +50,9 @@ fn what_follows_a_long_hole_is_found() {
             let mut unproven = scanner();
             assert!(matches!(unproven.next().unwrap(), ScanItem::Batch(_, 0)));
             assert_eq!(unproven.resync().unwrap(), None, "nothing says that it is in its place");
-            let mut places = KnownPlaces::default();
-            places.add(start, Offset::new(1));
-            let mut scanner = scanner().with_places(places);
+            let mut positions = KnownPositions::default();
+            positions.add(start, Offset::new(1));
+            let mut scanner = scanner().with_known_positions(positions);
             assert!(matches!(scanner.next().unwrap(), ScanItem::Batch(_, 0)));
             assert!(matches!(scanner.next().unwrap(), ScanItem::End));
             assert_eq!(scanner.resync().unwrap(), Some(start));

@@ -142,7 +142,7 @@ impl Segment {
         let behind = position + header.size();
         let follows = match self.header_at(behind) {
             Ok(Some(next)) => Some(next.base_offset),
-            Ok(None) => self.known_places().at(behind),
+            Ok(None) => self.known_positions().at(behind),
             Err(_) => None,
         };
         let (end, gaps) = (header.next_offset(), self.may_have_gaps());

@@ -5,7 +5,7 @@
 
 use crate::{
     env::sync::{AtomicBool, AtomicI32, Mutex, Ordering},
-    storage::scan::{KnownPlaces, LEADER_EPOCH},
+    storage::scan::{KnownPositions, LEADER_EPOCH},
     types::Offset,
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Order {
     /// Whether batches of another version may be here: not where the manifest speaks for what was written.
     versions: AtomicBool,
     /// Which offset comes at which position.
-    places: Mutex<KnownPlaces>,
+    positions: Mutex<KnownPositions>,
 }
 
 impl Default for Order {
@@ -31,7 +31,7 @@ impl Default for Order {
             dense: AtomicBool::new(false),
             epoch: AtomicI32::new(LEADER_EPOCH),
             versions: AtomicBool::new(true),
-            places: Mutex::default(),
+            positions: Mutex::default(),
         }
     }
 }
@@ -59,10 +59,10 @@ impl Order {
     }
 
     pub(super) fn know_place(&self, position: u64, offset: Offset) {
-        self.places.lock().add(position, offset);
+        self.positions.lock().add(position, offset);
     }
 
-    pub(super) fn places(&self) -> KnownPlaces {
-        self.places.lock().clone()
+    pub(super) fn positions(&self) -> KnownPositions {
+        self.positions.lock().clone()
     }
 }

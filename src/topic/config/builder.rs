@@ -3,7 +3,7 @@
 //! A setter never fails: its value is checked by [`TopicConfig::validate`], which every use of a configuration calls.
 //! Times are kept in whole milliseconds, rounded up; a time too long for Kafka's 64 bits is no limit at all.
 
-use super::settings::Setting;
+use super::key_table::Setting;
 use super::{CleanupPolicy, TopicCompression, TopicConfig, TopicValues};
 use crate::types::{Durability, TimestampType};
 use std::time::Duration;

@@ -8,19 +8,19 @@
 //! The table of all keys, with Kafka's default, ours and the reason, is in the manual: `src/manual/configuration.rs`.
 
 mod builder;
-mod keys;
+mod key_table;
 mod parse;
-mod settings;
+mod unknown_key;
 mod validate;
 mod words;
 
-pub use crate::partition::state::values::{CleanupPolicy, TopicCompression, TopicValues};
+pub use crate::partition::state::topic_values::{CleanupPolicy, TopicCompression, TopicValues};
 
 use crate::{
     error::{Error, Result},
-    partition::state::values::DEFAULT_MAX_MESSAGE_BYTES,
+    partition::state::topic_values::DEFAULT_MAX_MESSAGE_BYTES,
 };
-use settings::{SETTINGS, Setting};
+use key_table::{SETTINGS, Setting};
 use std::{collections::BTreeSet, fmt};
 
 /// The most partitions a topic can have: the number of the last one still has five digits, with which the longest
@@ -287,7 +287,7 @@ impl TopicConfig {
 }
 
 fn unknown(key: &str) -> Error {
-    invalid(parse::shown(key), keys::unknown_key(key))
+    invalid(parse::shown(key), unknown_key::unknown_key(key))
 }
 
 fn invalid(key: &str, reason: impl Into<String>) -> Error {

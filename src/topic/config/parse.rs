@@ -3,7 +3,7 @@
 //! Pure. An error is the reason, without the key: a sentence that quotes what was found (shortened when it is long) and
 //! says what is accepted.
 
-use crate::partition::state::values::CleanupPolicy;
+use crate::partition::state::topic_values::CleanupPolicy;
 use crate::types::{Durability, name::check_group};
 use std::time::Duration;
 

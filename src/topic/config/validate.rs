@@ -1,9 +1,9 @@
 //! What a configuration must satisfy as a whole.
 
-use super::settings::SETTINGS;
+use super::key_table::SETTINGS;
 use super::{MAX_PARTITIONS, TopicConfig, invalid};
 use crate::error::{Error, Result};
-use crate::partition::state::values::{FILE_DELETE_DELAY, TopicValues};
+use crate::partition::state::topic_values::{FILE_DELETE_DELAY, TopicValues};
 use crate::types::Compression;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Kafka's words for the choices of a topic: what properties, `Display` and `FromStr` have in common.
 
 use super::parse;
-use crate::partition::state::values::{CleanupPolicy, TopicCompression};
+use crate::partition::state::topic_values::{CleanupPolicy, TopicCompression};
 use crate::types::{Compression, ParseError};
 use std::{fmt, str::FromStr};
 

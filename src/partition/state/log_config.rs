@@ -2,7 +2,7 @@
 //!
 //! A setting is stored once, in [`TopicValues`]; this file says what the values mean together.
 
-use super::values::{TopicCompression, TopicValues};
+use super::topic_values::{TopicCompression, TopicValues};
 use crate::{
     error::{Error, Result},
     types::{Compression, Timestamp, TimestampType},

@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     partition::{open::changed::checkpointed, state::owner::check_place},
     storage::{
-        access::Access,
+        handle_role::HandleRole,
         layout::{LOG_STARTS, RECOVERY_POINTS},
         manifest::{Manifest, PartitionState},
         marks::Marks,
@@ -27,7 +27,7 @@ pub(in crate::partition) fn name_of(dir: &Path) -> Option<TopicPartition> {
 
 /// What the directory above says of a partition.
 #[derive(Clone, Debug, Default)]
-pub(in crate::partition) struct Above {
+pub(in crate::partition) struct ParentDir {
     /// The id of its topic in the manifest.
     topic: Option<TopicId>,
     /// Where the log begins: by Kafka's checkpoint, or the manifest of a log of ours, which learns of it sooner.
@@ -40,16 +40,17 @@ pub(in crate::partition) struct Above {
     pub state: Option<PartitionState>,
 }
 
-impl Above {
+impl ParentDir {
     /// Read before the directory itself: what was durable then is there.
-    pub fn of(env: &Arc<dyn Env>, dir: &Path) -> Result<Above> {
-        let (Some(name), Some(above)) = (name_of(dir), dir.parent()) else { return Ok(Above::default()) };
+    pub fn of(env: &Arc<dyn Env>, dir: &Path) -> Result<ParentDir> {
+        let (Some(name), Some(above)) = (name_of(dir), dir.parent()) else { return Ok(ParentDir::default()) };
         let log_start = checkpointed(&**env, above.join(LOG_STARTS), &name)?.unwrap_or(Offset::ZERO);
         // Where it cannot be read, nothing is known to be missing.
         let flushed = checkpointed(&**env, above.join(RECOVERY_POINTS), &name).ok().flatten();
-        let mut known = Above { log_start, flushed: flushed.unwrap_or(Offset::ZERO), ..Above::default() };
+        let mut known =
+            ParentDir { log_start, flushed: flushed.unwrap_or(Offset::ZERO), ..ParentDir::default() };
         // What is wrong with a manifest is for openings of the log to report.
-        let manifest = Manifest::open(Arc::clone(env), above, Access::ReadOnly);
+        let manifest = Manifest::open(Arc::clone(env), above, HandleRole::ReadOnly);
         if let Ok(said) = manifest.map(|manifest| manifest.state())
             && let Some(topic) = said.topic_named(&name.topic)
             && let Some(state) = said.partition(&topic.id, name.partition)
@@ -58,7 +59,7 @@ impl Above {
             let id = check_place(&**env, &said, &topic.id, &name, dir)?;
             if id.is_none_or(|id| id == topic.id) {
                 let closed = state.closed.map(|closed| closed.next_offset);
-                let marks = Marks::open(Arc::clone(env), above, Access::ReadOnly);
+                let marks = Marks::open(Arc::clone(env), above, HandleRole::ReadOnly);
                 let mark = marks.and_then(|marks| marks.read(state.slot, &topic.id, name.partition)).ok();
                 let flushed = mark.flatten().map(|mark| mark.flushed_offset);
                 known.durable = closed.or(flushed).unwrap_or_default().max(state.log_start);
@@ -70,13 +71,13 @@ impl Above {
     }
 
     /// The same, where nothing is known to have been durable.
-    pub fn without_promises(self) -> Above {
-        Above { flushed: Offset::ZERO, durable: Offset::ZERO, ..self }
+    pub fn without_promises(self) -> ParentDir {
+        ParentDir { flushed: Offset::ZERO, durable: Offset::ZERO, ..self }
     }
 
     /// Whether something has happened since `before` that takes away what was durable then: retention, a deletion, an
     /// incarnation that began lower, a broker that cut the log. A writer that only appends does not.
-    pub fn excuses(&self, before: &Above) -> bool {
+    pub fn excuses(&self, before: &ParentDir) -> bool {
         let fell = self.flushed < before.flushed || self.durable < before.durable;
         fell || self.topic != before.topic || self.begins() != before.begins()
     }

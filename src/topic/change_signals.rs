@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 /// The changes of a catalog.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub struct ChangeSignals {
     version: AtomicU64,
     watchers: Waiters,
 }
 
-impl Changes {
+impl ChangeSignals {
     /// A number that differs after every change. Costs one load.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::SeqCst)

@@ -3,7 +3,9 @@
 use super::Streamlog;
 use crate::{
     error::Result,
-    partition::{log::Log, state::verdict::RetentionVerdict, write::plan::plan_retention},
+    partition::{
+        log::Log, state::retention_verdict::RetentionVerdict, write::retention_plan::plan_retention,
+    },
     topic::config::CleanupPolicy,
     types::{Offset, Timestamp, TopicPartition},
 };

@@ -8,19 +8,19 @@ use std::{any::Any, fmt, sync::Arc};
 
 /// A share in keeping a log open; empty for what the log itself holds.
 #[derive(Clone, Default)]
-pub struct Keeper(
+pub struct KeepOpen(
     #[expect(dead_code, reason = "it is held, and nothing else")] Option<Arc<dyn Any + Send + Sync>>,
 );
 
-impl Keeper {
+impl KeepOpen {
     /// Holds the value that closes the log once no one holds it any more.
     pub fn new(whole: Arc<dyn Any + Send + Sync>) -> Self {
-        Keeper(Some(whole))
+        KeepOpen(Some(whole))
     }
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for KeepOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keeper")
+        f.write_str("KeepOpen")
     }
 }

@@ -6,7 +6,7 @@
 
 use super::parse::{self, millis};
 use super::words::COMPRESSIONS;
-use crate::partition::state::values::TopicValues;
+use crate::partition::state::topic_values::TopicValues;
 use crate::types::{Durability, TimestampType};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A recovery under way: what is known so far of a log whose files must be read.
 //!
-//! `recover` conducts it. Its steps lie beside it: what a closed log's directory holds in `changed`, what the
-//! page cache may hide in `page_cache`; files that belong to no log are put aside by `write/quarantine.rs`.
+//! `recover` conducts it. Its steps lie beside it: what a closed log's directory holds in `changed`, what the page cache
+//! may hide after a failed flush in `distrusted_page_cache`; `write/quarantine.rs` quarantines files that belong to no log.
 
 use crate::{
     codec::{manifest::PartitionClosed, mark::Mark},
@@ -12,14 +12,14 @@ use crate::{
             report::{PartitionRecovery, RecoveryVerdict},
             segments::{all_listed, know_what_a_mark_says},
         },
-        state::{identity::Identity, replay::Replay, segment_list::has_base, settings::LogConfig},
+        state::{identity::Identity, log_config::LogConfig, replay::Replay, segment_list::has_base},
         write::quarantine::{
             entries_of, is_superseded, put_segment_aside, remove_leftover, remove_segment_durably,
             was_removed,
         },
     },
     storage::{
-        apart::remove_if_there, data_dir::DataDir, layout::SegmentFile, manifest::PartitionState,
+        data_dir::DataDir, foreign_files::remove_if_there, layout::SegmentFile, manifest::PartitionState,
         scan::ReadPath, segment::Segment, swap::SwapFiles,
     },
     types::Offset,

@@ -1,7 +1,7 @@
 //! Whether what lies around a batch bears out its place, which no checksum covers.
 //!
 //! A batch that begins where a good one ended has its offset from there. Behind damage nothing of that kind is known, and
-//! a base offset may be damaged like all else. So it is believed there only where something else says the same: a place
+//! a base offset may be damaged like all else. So it is believed there only where something else says the same: a position
 //! whose offset is known from the manifest, the marks or the appender; the batch that follows; or the header of the one
 //! before, whose content alone may be what is damaged.
 //!
@@ -17,9 +17,9 @@ use crate::{
 
 /// Positions of a segment's file, between two batches, of which it is known from elsewhere which offset comes there.
 #[derive(Clone, Debug, Default)]
-pub struct KnownPlaces(Vec<(u64, Offset)>);
+pub struct KnownPositions(Vec<(u64, Offset)>);
 
-impl KnownPlaces {
+impl KnownPositions {
     /// Of more than so many, the oldest are forgotten.
     const MOST: usize = 8;
 
@@ -87,7 +87,7 @@ impl Scanner<'_> {
             let next = self.header_at(behind)?;
             return Ok(would_fit.is_some() && next.map(|next| next.base_offset) == would_fit);
         }
-        if let Some(is_right) = self.by_known_places(start, header) {
+        if let Some(is_right) = self.by_known_positions(start, header) {
             return Ok(!is_right);
         }
         if let Some(next) = self.header_at(behind)? {
@@ -102,11 +102,11 @@ impl Scanner<'_> {
     }
 
     /// Whether the batch at `start` is where its base offset has it, by what is known of its beginning and its end.
-    fn by_known_places(&self, start: u64, header: &BatchHeader) -> Option<bool> {
+    fn by_known_positions(&self, start: u64, header: &BatchHeader) -> Option<bool> {
         let behind = start + header.size();
         let end_of_all = (behind >= self.limit && self.ceiling < Offset::MAX).then_some(self.ceiling);
-        let begins = self.places.at(start).map(|offset| offset == header.base_offset);
-        let ends = self.places.at(behind).or(end_of_all).map(|offset| offset == header.next_offset());
+        let begins = self.positions.at(start).map(|offset| offset == header.base_offset);
+        let ends = self.positions.at(behind).or(end_of_all).map(|offset| offset == header.next_offset());
         let is_right = begins.or(ends)? && ends.unwrap_or(true);
         // Where offsets may be missing, they may be missing there.
         (is_right || !self.gaps).then_some(is_right)
@@ -114,7 +114,7 @@ impl Scanner<'_> {
 
     /// Whether something other than the batch at `start` says that it is where its base offset has it.
     fn is_borne_out(&mut self, start: u64, header: &BatchHeader) -> Result<bool> {
-        if let Some(is_right) = self.by_known_places(start, header) {
+        if let Some(is_right) = self.by_known_positions(start, header) {
             return Ok(is_right);
         }
         let next = self.header_at(start.saturating_add(header.size()))?;
@@ -148,24 +148,24 @@ mod tests {
 
     #[test]
     fn the_last_word_on_a_place_counts_and_the_oldest_places_are_forgotten() {
-        let mut places = KnownPlaces::default();
-        places.add(0, Offset::new(9));
-        assert_eq!(places.at(0), None, "a file's name says where it begins");
-        let most = KnownPlaces::MOST as u64;
-        (1..=most).for_each(|at| places.add(at * 10, Offset::new(at)));
+        let mut positions = KnownPositions::default();
+        positions.add(0, Offset::new(9));
+        assert_eq!(positions.at(0), None, "a file's name says where it begins");
+        let most = KnownPositions::MOST as u64;
+        (1..=most).for_each(|at| positions.add(at * 10, Offset::new(at)));
         // Said again, or corrected, it takes no other's room.
-        places.add(20, Offset::new(2));
-        places.add(20, Offset::new(3));
-        let known = |places: &KnownPlaces| {
-            (1..=most + 1).map(|at| places.at(at * 10).map(Offset::value)).collect::<Vec<_>>()
+        positions.add(20, Offset::new(2));
+        positions.add(20, Offset::new(3));
+        let known = |positions: &KnownPositions| {
+            (1..=most + 1).map(|at| positions.at(at * 10).map(Offset::value)).collect::<Vec<_>>()
         };
         let expected = |first: u64| {
             let at = |at: u64| if at == 2 { Some(3) } else { Some(at).filter(|at| *at >= first) };
             (1..=most + 1).map(at).collect::<Vec<_>>()
         };
-        assert_eq!(known(&places)[..most as usize], expected(1)[..most as usize]);
-        assert_eq!(places.at((most + 1) * 10), None);
-        places.add((most + 1) * 10, Offset::new(most + 1));
-        assert_eq!(known(&places), expected(2), "the oldest went, and the corrected one is the youngest");
+        assert_eq!(known(&positions)[..most as usize], expected(1)[..most as usize]);
+        assert_eq!(positions.at((most + 1) * 10), None);
+        positions.add((most + 1) * 10, Offset::new(most + 1));
+        assert_eq!(known(&positions), expected(2), "the oldest went, and the corrected one is the youngest");
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     partition::{
         open::{
             damaged_range::{Contents, DamagedRange},
-            dir_report::{PartitionDirReport, TornEnd},
+            partition_dir::dir_report::{PartitionDirReport, TornEnd},
         },
         state::{
             identity::Identity,

@@ -11,9 +11,9 @@ use crate::{
         read::by_time::largest_timestamp_of,
         state::{
             hold::Held,
+            log_config::LogConfig,
+            retention_verdict::{RetentionRule, RetentionVerdict, StaysBecause},
             segment_list::end_of,
-            settings::LogConfig,
-            verdict::{RetentionRule, RetentionVerdict, StaysBecause},
         },
         write::remove::Look,
     },
@@ -34,7 +34,7 @@ pub fn plan_retention(log: &Arc<Log>) -> Result<Vec<(Arc<Segment>, RetentionVerd
     let stopped = log.refusal().filter(|_| !log.data_dir.read_only);
     let stopped = stopped.map(|error| StaysBecause::Unknown { reason: error.to_string() });
     let look = Look::only(log);
-    let mut plan = Plan::new(log, &look, Scope::All(log));
+    let mut plan = RetentionPlan::new(log, &look, Scope::All(log));
     let mut planned = Vec::with_capacity(look.segments.len());
     while let Some((segment, verdict)) = plan.next_verdict()? {
         let stopped = stopped.clone().map(|because| RetentionVerdict::Stays { why: vec![because] });
@@ -53,7 +53,7 @@ pub(in crate::partition) enum Scope<'a> {
 }
 
 /// The segments of a look, oldest first, with what would become of each.
-pub(in crate::partition) struct Plan<'a> {
+pub(in crate::partition) struct RetentionPlan<'a> {
     log: &'a Log,
     look: &'a Look,
     scope: Scope<'a>,
@@ -74,10 +74,10 @@ enum Ruling {
     Stays(StaysBecause),
 }
 
-impl<'a> Plan<'a> {
+impl<'a> RetentionPlan<'a> {
     pub fn new(log: &'a Log, look: &'a Look, scope: Scope<'a>) -> Self {
         let (config, now) = (log.config(), log.data_dir.env.now());
-        Plan { log, look, scope, config, now, at: 0, left: log.size(), kept: None, held: None }
+        RetentionPlan { log, look, scope, config, now, at: 0, left: log.size(), kept: None, held: None }
     }
 
     /// How many segments from the front go.
@@ -246,8 +246,8 @@ mod tests {
         Offset, RecordData, Timestamp, TopicConfig,
         config::{Builder, CleanupPolicy},
         partition::state::{
-            values::TopicValues,
-            verdict::{RetentionRule, RetentionVerdict, StaysBecause},
+            retention_verdict::{RetentionRule, RetentionVerdict, StaysBecause},
+            topic_values::TopicValues,
         },
         sim::SimEnv,
     };

@@ -8,10 +8,10 @@
 use crate::{
     error::{Error, Result},
     partition::{
-        open::recovery::{HandsOff, Recovery},
+        open::recovery_state::{HandsOff, Recovery},
         state::segment_list::floor,
     },
-    storage::{apart::copy_anew, scan::ReadPath},
+    storage::{foreign_files::copy_anew, scan::ReadPath},
     types::Offset,
 };
 use std::io;

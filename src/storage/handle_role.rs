@@ -2,7 +2,7 @@
 
 /// Whether a handle may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum HandleRole {
     /// It is the one that writes.
     ReadWrite,
     /// It only reads, while another may write.

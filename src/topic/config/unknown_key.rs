@@ -1,7 +1,7 @@
 //! Unknown keys: why one is refused, and which key was probably meant.
 
+use super::key_table::{MEANT, REFUSED, SETTINGS};
 use super::parse::shown;
-use super::settings::{MEANT, REFUSED, SETTINGS};
 
 /// Why an unknown key is refused.
 pub(super) fn unknown_key(key: &str) -> String {
