@@ -1,10 +1,13 @@
 //! The whole house in one walk: open, append, read, close or crash, open again. (I1, I2, I3, I5)
 
-use std::{fs, io, path::Path};
+mod support;
+
+use std::fs;
 use streamlog::{
     Durability, Error, Offset, Partition, RecordData, Streamlog, Timestamp, TopicConfig,
     admin::RecoveryVerdict,
 };
+use support::image;
 
 fn config() -> TopicConfig {
     TopicConfig::default().segment_bytes(4096).index_interval_bytes(256)
@@ -33,29 +36,6 @@ fn check(partition: &Partition, from: u64, end: u64) {
     }
     assert_eq!(next, end);
     assert_eq!(partition.high_watermark(), end);
-}
-
-/// What the directory looks like to the next process when this one dies now.
-fn image(from: &Path, to: &Path) {
-    // A file that the background thread replaces meanwhile is gone before it can be copied: once more, then.
-    while let Err(error) = try_image(from, to) {
-        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
-        fs::remove_dir_all(to).unwrap();
-    }
-}
-
-fn try_image(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            try_image(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file takes its own part")]
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -25,23 +27,56 @@ fn has_room(dir: &Path) -> bool {
 }
 
 /// Copies a directory: what the next process finds when this one dies now.
+///
+/// The log's background threads may write while the files are copied, one after the other. So the copy is compared with
+/// the directory afterwards: where both are equal, there was a moment at which the directory was as the copy is.
 pub fn image(from: &Path, to: &Path) {
-    if to.exists() {
-        fs::remove_dir_all(to).unwrap();
-    }
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            image(&entry.path(), &target);
-        } else {
-            match fs::copy(entry.path(), target) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                other => drop(other.unwrap()),
-            }
+    loop {
+        match fs::remove_dir_all(to) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => other.unwrap(),
+        }
+        match copy_files(from, to).and_then(|()| Ok(contents(from)? == contents(to)?)) {
+            Ok(true) => return,
+            Ok(false) => {}
+            // A file was removed, or got its name, in between.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => panic!("{}: {e}", from.display()),
         }
     }
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_files(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in a directory and below it: of each file its bytes.
+fn contents(dir: &Path) -> io::Result<BTreeMap<OsString, Contents>> {
+    let entries = fs::read_dir(dir)?.map(|entry| {
+        let entry = entry?;
+        let found = match entry.file_type()?.is_dir() {
+            true => Contents::Dir(contents(&entry.path())?),
+            false => Contents::File(fs::read(entry.path())?),
+        };
+        Ok((entry.file_name(), found))
+    });
+    entries.collect()
+}
+
+#[derive(PartialEq)]
+enum Contents {
+    Dir(BTreeMap<OsString, Contents>),
+    File(Vec<u8>),
 }
 
 /// Leaves in `dir` what the log in `living` leaves behind when it is closed, or when its process dies.
