@@ -516,13 +516,18 @@ fn a_record_from_the_future_expires_with_those_of_its_day() {
     }
 }
 
-fn a_group_that_never_committed_holds_everything() {
-    let config = TopicConfig::default().retention_hold_groups(["g"]);
-    let world = World::with(config.retention_time(secs(1)).segment_bytes(600));
+/// Of 1970, a segment each.
+fn append_three_old_records(world: &World) {
     let old = RecordData::new(&[7; 400]).timestamp(streamlog::Timestamp::from_millis(1));
     for _ in 0..3 {
         world.partition().append(std::slice::from_ref(&old)).unwrap();
     }
+}
+
+fn a_group_that_never_committed_holds_everything() {
+    let config = TopicConfig::default().retention_hold_groups(["g"]);
+    let world = World::with(config.retention_time(secs(1)).segment_bytes(600));
+    append_three_old_records(&world);
     world.log.maintain().unwrap();
     assert_eq!(world.partition().log_start_offset(), 0);
 }
@@ -530,10 +535,7 @@ fn a_group_that_never_committed_holds_everything() {
 fn a_policy_that_keeps_everything_removes_nothing() {
     let config = TopicConfig::default().cleanup_policy(streamlog::config::CleanupPolicy::Keep);
     let world = World::with(config.retention_time(secs(1)).segment_bytes(600));
-    let old = RecordData::new(&[7; 400]).timestamp(streamlog::Timestamp::from_millis(1));
-    for _ in 0..3 {
-        world.partition().append(std::slice::from_ref(&old)).unwrap();
-    }
+    append_three_old_records(&world);
     world.log.maintain().unwrap();
     assert_eq!(world.partition().log_start_offset(), 0);
 }

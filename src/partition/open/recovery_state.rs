@@ -5,6 +5,7 @@
 
 use crate::{
     codec::{manifest::PartitionClosed, mark::Mark},
+    env::DirEntry,
     error::Result,
     partition::{
         open::{
@@ -13,10 +14,7 @@ use crate::{
             segments::{all_listed, know_what_a_mark_says},
         },
         state::{identity::Identity, log_config::LogConfig, replay::Replay, segment_list::has_base},
-        write::quarantine::{
-            entries_of, is_superseded, put_segment_aside, remove_leftover, remove_segment_durably,
-            was_removed,
-        },
+        write::quarantine::{entries_of, put_segment_aside, remove_leftover, was_removed},
     },
     storage::{
         data_dir::DataDir, foreign_files::remove_if_there, layout::SegmentFile, manifest::PartitionState,
@@ -115,28 +113,34 @@ impl<'a> Recovery<'a> {
     }
 
     /// Swaps that were decided come to their end, so that every segment has its name; what was being written for others goes.
-    fn finish_swaps(&self) -> Result<()> {
+    /// Gets the entries of the directory, and returns those that there are afterwards.
+    fn finish_swaps(&self, entries: Vec<DirEntry>) -> Result<Vec<DirEntry>> {
         let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
         let state = self.data_dir.manifest.state();
         let Some(known) = state.of(self.identity.id()).filter(|_| !self.data_dir.read_only) else {
-            return Ok(());
+            return Ok(entries);
         };
-        let entries = entries_of(env, dir)?;
         let found = SwapFiles::among(env, dir, &entries, known)?;
-        if let Some(swap) = found.unfinished(dir, &entries, known, self.mark.recovery_offset) {
+        let unfinished = found.unfinished(dir, &entries, known, self.mark.recovery_offset);
+        if unfinished.is_none() && found.abandoned.is_empty() {
+            return Ok(entries);
+        }
+        if let Some(swap) = unfinished {
             swap.finish(env)?;
         }
-        found.abandoned.iter().try_for_each(|path| remove_if_there(env, path))
+        found.abandoned.iter().try_for_each(|path| remove_if_there(env, path))?;
+        entries_of(env, dir)
     }
 
     /// Puts aside segment files that the manifest does not name, so that nothing dropped ever comes back.
     pub(in crate::partition) fn put_strays_aside(&mut self) -> Result<()> {
-        unless_planted!(a_decided_swap_is_forgotten => self.finish_swaps()?);
         let dir = &self.identity.dir;
+        let mut entries = entries_of(&*self.data_dir.env, dir)?;
+        unless_planted!(a_decided_swap_is_forgotten => entries = self.finish_swaps(entries)?);
         let state = self.data_dir.manifest.state();
         let log_start = state.of(self.identity.id()).map_or(Offset::ZERO, |p| p.log_start);
         let first = self.segments.first().map_or(Offset::ZERO, |first| first.base());
-        for entry in entries_of(&*self.data_dir.env, dir)? {
+        for entry in entries {
             let may_remove = !self.data_dir.read_only && entry.is_file();
             if may_remove && was_removed(&self.data_dir.pool, dir, &entry.name, first.min(log_start))? {
                 remove_leftover(&*self.data_dir.env, dir, &entry.name)?;
@@ -155,14 +159,8 @@ impl<'a> Recovery<'a> {
             return Ok(());
         }
         // The snapshot of the last checkpoint may have the same offset in its name, and stays.
-        let checkpointed = self.mark.recovery_offset;
-        let (env, dir) = (&*self.data_dir.env, &self.identity.dir);
-        let state = self.data_dir.manifest.state();
-        let known = state.of(self.identity.id());
-        if known.is_some_and(|state| is_superseded(env, dir, state, base)) {
-            return remove_segment_durably(env, dir, base, checkpointed);
-        }
-        self.put_aside.extend(put_segment_aside(env, dir, base, checkpointed)?);
+        let aside = put_segment_aside(self.data_dir, self.identity, base, self.mark.recovery_offset)?;
+        self.put_aside.extend(aside);
         Ok(())
     }
 

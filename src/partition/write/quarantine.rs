@@ -9,8 +9,12 @@
 use crate::{
     env::{DirEntry, Env, trace::event},
     error::{Error, Result},
-    partition::{log::Log, state::segment_list::has_base},
+    partition::{
+        log::Log,
+        state::{identity::Identity, segment_list::has_base},
+    },
     storage::{
+        data_dir::DataDir,
         files::FilePool,
         foreign_files::{free_aside_name, is_no_file, sync_dir},
         layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
@@ -76,13 +80,7 @@ fn remove_leftovers(log: &Log, segments: &[Arc<Segment>], entries: &[DirEntry]) 
 
 /// Puts aside the file with the name of a segment that would begin at `base`.
 pub(in crate::partition) fn put_stray_aside(log: &Log, base: Offset) -> Result<()> {
-    let checkpointed = log.flusher.mark().recovery_offset;
-    let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
-    let state = log.data_dir.manifest.state();
-    if state.of(log.identity.id()).is_some_and(|state| is_superseded(env, dir, state, base)) {
-        return remove_segment_durably(env, dir, base, checkpointed);
-    }
-    let aside = put_segment_aside(env, dir, base, checkpointed)?;
+    let aside = put_segment_aside(&log.data_dir, &log.identity, base, log.flusher.mark().recovery_offset)?;
     if let Some(_path) = &aside {
         event!(WARN, partition = %log.identity.name, path = %_path.display(), "put a stray segment aside");
     }
@@ -91,13 +89,20 @@ pub(in crate::partition) fn put_stray_aside(log: &Log, base: Offset) -> Result<(
 }
 
 /// Renames the segment file that begins at `base`, durably, and removes its sidecars except a snapshot of the log at
-/// `checkpointed`. Returns the new name; an empty file is removed instead.
+/// `checkpointed`. Returns the new name; an empty file is removed instead, and so is one that a rewritten segment has
+/// superseded.
 pub(in crate::partition) fn put_segment_aside(
-    env: &dyn Env,
-    dir: &Path,
+    data_dir: &DataDir,
+    identity: &Identity,
     base: Offset,
     checkpointed: Offset,
 ) -> Result<Option<PathBuf>> {
+    let (env, dir) = (&*data_dir.env, &identity.dir);
+    let state = data_dir.manifest.state();
+    if state.of(identity.id()).is_some_and(|state| is_superseded(env, dir, state, base)) {
+        remove_segment_durably(env, dir, base, checkpointed)?;
+        return Ok(None);
+    }
     let path = SegmentFile::Log.path(dir, base);
     let aside = free_aside_name(env, &path);
     let is_empty = match env.metadata(&path) {
@@ -120,24 +125,14 @@ pub(in crate::partition) fn put_segment_aside(
 }
 
 /// Removes the files of the segment that begins at `base`, durably, but for a snapshot of the log at `checkpointed`.
-pub(in crate::partition) fn remove_segment_durably(
-    env: &dyn Env,
-    dir: &Path,
-    base: Offset,
-    checkpointed: Offset,
-) -> Result<()> {
+fn remove_segment_durably(env: &dyn Env, dir: &Path, base: Offset, checkpointed: Offset) -> Result<()> {
     remove_segment_files_but(env, dir, base, checkpointed)?;
     sync_dir(env, dir)
 }
 
 /// Whether a segment file that begins at `base` is what a rewritten segment has superseded: that one is there, with all its
 /// bytes, and holds what was kept.
-pub(in crate::partition) fn is_superseded(
-    env: &dyn Env,
-    dir: &Path,
-    state: &PartitionState,
-    base: Offset,
-) -> bool {
+fn is_superseded(env: &dyn Env, dir: &Path, state: &PartitionState, base: Offset) -> bool {
     let Some((from, sealed)) = state.superseding(base) else { return false };
     let found = env.metadata(&SegmentFile::Log.path(dir, from));
     found.is_ok_and(|found| !found.is_dir && found.len == sealed.bytes)
