@@ -337,7 +337,8 @@ impl Segment {
 
     /// Whether offsets may be missing between the batches.
     pub fn may_have_gaps(&self) -> bool {
-        self.order.may_have_gaps()
+        // In one that has less than was written, no gap is known to be a cleaner's.
+        self.order.may_have_gaps() && self.sealed_size().is_none_or(|size| self.readable() >= size)
     }
 
     /// What is wrong with the place of a batch in the order of offsets, or with its leader epoch.

@@ -10,7 +10,7 @@
 
 use super::{
     files::PooledFile,
-    foreign_files::{remove_if_there, sync_dir},
+    foreign_files::{is_no_file, remove_if_there, sync_dir},
     layout::{CLEANED, SWAP, SegmentFile},
     manifest::PartitionState,
     sidecar::{read_hint, remove_segment_files_but},
@@ -135,7 +135,27 @@ impl SwapFiles {
                 _ => found.abandoned.extend(files),
             }
         }
-        Ok(found)
+        // A file of any other size is nobody's work: what has the name stays.
+        let mut decided = BTreeSet::new();
+        for base in found.decided {
+            if let Some(sealed) = state.sealed_at(base)
+                && has_its_size(env, dir, base, &sealed)?
+            {
+                decided.insert(base);
+            }
+        }
+        Ok(SwapFiles { decided, ..found })
+    }
+
+    /// The entries without a cleaner's files of which the manifest knows nothing.
+    pub fn without_foreign(&self, mut entries: Vec<DirEntry>) -> Vec<DirEntry> {
+        entries.retain(|entry| match entry.name.rsplit_once('.') {
+            Some((name, SWAP | CLEANED)) => {
+                SegmentFile::of_name(name).is_some_and(|(_, base)| self.decided.contains(&base))
+            }
+            _ => true,
+        });
+        entries
     }
 
     /// The swap that is to be finished, of which `entries` has what is superseded; `None` where there is none.
@@ -163,6 +183,23 @@ impl SwapFiles {
             [SegmentFile::swap_path, SegmentFile::cleaned_path].map(|name| name(SegmentFile::Log, dir, base));
         places.into_iter().find(|path| exists(env, path).unwrap_or(false))
     }
+}
+
+/// Whether the batches that are to be those of the segment at `base`, where they do not have their name yet, are as many
+/// bytes as the manifest says.
+fn has_its_size(env: &dyn Env, dir: &Path, base: Offset, sealed: &Seal) -> Result<bool> {
+    for name in [SegmentFile::swap_path, SegmentFile::cleaned_path] {
+        let path = name(SegmentFile::Log, dir, base);
+        match env.metadata(&path) {
+            Ok(found) if !found.is_dir && found.len == sealed.bytes => {}
+            Ok(_) => return Ok(false),
+            // A link, say, which belongs to no swap.
+            Err(e) if is_no_file(&e) => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("measure", &path, e)),
+        }
+    }
+    Ok(true)
 }
 
 /// Whether what was written for the segment at `base` is the generation that the manifest has.

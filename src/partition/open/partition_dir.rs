@@ -33,6 +33,7 @@ use crate::{
         layout::{LEADER_EPOCHS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
         segment::Segment,
         sidecar::{SNAPSHOT_MAX, read_file},
+        swap::SwapFiles,
     },
     types::{Offset, TopicId, TopicPartition},
 };
@@ -141,6 +142,10 @@ impl PartitionDir {
     fn try_open(env: &Arc<dyn Env>, dir: &Path, above: &ParentDir) -> Result<(PartitionDir, Missed)> {
         let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
         check_is_partition(dir, &entries)?;
+        let entries = match &above.state {
+            Some(state) => SwapFiles::among(&**env, dir, &entries, state)?.without_foreign(entries),
+            None => entries,
+        };
         let options =
             SharedOptions { read_only: true, read_mode: ReadMode::Pread, max_open_files: OPEN_FILES };
         let data_dir = DataDir::detached(Arc::clone(env), dir, options)?;

@@ -2,7 +2,7 @@
 
 use super::cleaner::{Kept, clean};
 use crate::{
-    Partition, RecordData, Streamlog, Timestamp, TopicConfig,
+    Error, Partition, RecordData, Streamlog, Timestamp, TopicConfig,
     admin::RecoveryVerdict,
     codec::batch::BatchHeader,
     config::Builder,
@@ -267,5 +267,50 @@ fn files_that_a_swap_superseded_are_removed_by_the_next_opening() {
         append(&partition_of(&log), 16);
         let left: Vec<_> = env.files().into_keys().filter(|path| path.contains("0008.log")).collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_rewritten_segment_that_has_become_shorter_is_damaged_to_every_reader() {
+    const REWRITTEN: &str = "/data/t-0/00000000000000000004.log";
+    for is_closed in [true, false] {
+        let living = SimEnv::new(1);
+        let (log, partition) = log_of_three_segments(&living);
+        clean(partition.log(), 4..8, only(0x00a0));
+        let killed = living.crash(Crash::ALL[0], 1);
+        log.close().unwrap();
+        let original = if is_closed { &living } else { &killed };
+        let whole = living.files().remove(REWRITTEN).unwrap();
+        // All of it, the last batch, the first one, and a part of the last one.
+        let half = whole.len() / 2;
+        for (left, what) in [
+            (&whole[..0], "nothing"),
+            (&whole[..half], "the first batch"),
+            (&whole[half..], "the last batch"),
+            (&whole[..half + 20], "a part"),
+        ] {
+            for read_only in [true, false] {
+                let what = format!("{what}, closed: {is_closed}, reading: {read_only}");
+                let env = original.crash(Crash::ALL[0], 1);
+                env.overwrite(REWRITTEN, left).unwrap();
+                let log = builder(&env).read_only(read_only).open().unwrap();
+                let partition = partition_of(&log);
+                for _ in 0..2 {
+                    is_told(partition.read(4).find_map(Result::err), &what);
+                    is_told(partition.read_backwards(8).find_map(Result::err), &what);
+                    is_told(partition.last(12).err(), &what);
+                }
+                assert!(!log.health().is_good(), "{what}");
+                assert_eq!(partition.read(8).filter(Result::is_ok).count(), 4, "{what}");
+            }
+        }
+    }
+
+    fn is_told(error: Option<Error>, what: &str) {
+        let error = error.unwrap_or_else(|| panic!("{what}: not a word"));
+        assert!(
+            matches!(&error, Error::Corrupt { path, .. } if path.ends_with(&REWRITTEN[1..])),
+            "{what}: {error}"
+        );
     }
 }

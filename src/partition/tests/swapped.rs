@@ -200,3 +200,27 @@ fn a_reader_that_stands_anywhere_continues_through_a_swap() {
         }
     }
 }
+
+#[test]
+fn a_strangers_file_with_a_name_of_a_cleaners_is_no_part_of_the_log() {
+    let env = SimEnv::new(1);
+    swapped(&env)();
+    // The one at 0 was never rewritten, that at 4 was: what takes its place has as many bytes as the manifest says.
+    for (base, suffix) in [(0, "swap"), (0, "cleaned"), (4, "swap"), (4, "cleaned")] {
+        let name = format!("/data/t-0/{base:020}.log");
+        let first = env.files().remove(&name).unwrap();
+        let first = first[..first.len() / 2].to_vec();
+        for content in [Vec::new(), first, vec![0xff; 100]] {
+            let env = env.crash(Crash::Kill, 1);
+            env.overwrite(format!("{name}.{suffix}"), &content).unwrap();
+            let what = format!("{} bytes as {name}.{suffix}", content.len());
+            assert_eq!(readers_find_one_of_both(&env, &what), AFTER, "{what}");
+            for _ in 0..2 {
+                let log = builder(&env).open().unwrap();
+                assert_eq!(offsets(&partition_of(&log), &what), AFTER, "{what}");
+                assert!(log.health().is_good(), "{what}");
+                log.close().unwrap();
+            }
+        }
+    }
+}

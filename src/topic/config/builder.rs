@@ -129,7 +129,7 @@ impl TopicConfig {
     /// does one whose commits cannot be read. The disk fills up while a group stands still:
     /// [`Streamlog::explain_retention`](crate::Streamlog::explain_retention) names the group and its offset.
     /// [`Streamlog::delete_records`](crate::Streamlog::delete_records) asks nobody. A name with a comma, or with spaces at its
-    /// ends, cannot be in the list.
+    /// ends, cannot be in the list, which has at most 10 000.
     #[must_use]
     pub fn retention_hold_groups<S: Into<String>>(self, groups: impl IntoIterator<Item = S>) -> Self {
         let groups = groups.into_iter().map(Into::into).collect();

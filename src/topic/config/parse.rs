@@ -5,7 +5,7 @@
 
 use crate::partition::state::topic_values::CleanupPolicy;
 use crate::types::{Durability, name::check_group};
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 /// A whole number, as Kafka's int and long are written.
 pub(super) fn number(text: &str) -> Result<i64, String> {
@@ -62,12 +62,19 @@ pub(super) fn policy(text: &str) -> Result<CleanupPolicy, String> {
     }
 }
 
+/// How many groups a list may name: a stranger's has millions.
+const MAX_GROUPS: usize = 10_000;
+
 /// A list of groups' names.
 pub(super) fn groups(text: &str) -> Result<Vec<String>, String> {
     let mut groups: Vec<String> = Vec::new();
+    if text.split(',').nth(MAX_GROUPS).is_some() {
+        return Err(format!("it names more than {MAX_GROUPS} groups"));
+    }
+    let mut seen = HashSet::new();
     for name in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
         check_group(name).map_err(|rule| format!("{rule}; names are separated by commas and have none"))?;
-        if groups.iter().any(|other| other == name) {
+        if !seen.insert(name) {
             return Err(format!("'{}' is named twice", shown(name)));
         }
         groups.push(name.to_string());
@@ -144,6 +151,9 @@ mod tests {
         for text in [",", "billing,", "billing,,search", "billing, billing"] {
             assert!(groups(text).is_err(), "{text}");
         }
+        let list = |count: usize| (0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+        assert_eq!(groups(&list(MAX_GROUPS)).map(|found| found.len()), Ok(MAX_GROUPS));
+        assert!(groups(&list(MAX_GROUPS + 1)).is_err());
     }
 
     #[test]
