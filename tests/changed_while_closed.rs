@@ -12,6 +12,7 @@ use std::{
 use streamlog::{
     Durability, ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
     admin::{PartitionRecovery, RecoveryVerdict},
+    dir::PartitionDir,
 };
 use support::*;
 
@@ -107,6 +108,9 @@ fn what_a_broker_appended_is_taken_in_and_continued_in_its_leader_epoch() {
                 let taken_in = found(&reading).taken_in.clone().unwrap();
                 assert_eq!((taken_in.start.value(), taken_in.end.value()), (ours, all));
                 drop(reading);
+                let alone = PartitionDir::open_read_only(dir.join("t-0")).unwrap();
+                assert_reads(&alone, all);
+                assert_eq!((&alone.report().torn_end, alone.report().damage.len()), (&None, 0));
                 assert_eq!(content(&dir), before, "read-only");
 
                 let log = Streamlog::open(&dir).unwrap();

@@ -2,11 +2,11 @@
 //! same answers as before, or a report or a typed error that names the file and a place that covers the bit; never
 //! wrong bytes, a panic, a hang or memory without a bound. (I1, I13, I18)
 //!
-//! Nobody vouches for such a directory: it has neither manifest nor mark. So there are exceptions, and these only:
+//! Little vouches for such a directory: a manifest and a mark beside it at most. So there are exceptions, and these only:
 //!
-//! * the base offset and the leader epoch of the *last* batch, which the format leaves out of its checksum and no later
-//!   batch contradicts; and a leader epoch that fits between those around it, which takes a log of several. Then that
-//!   field of that batch is the flipped one, and everything else is as before;
+//! * the leader epoch of the *last* batch, which the format leaves out of its checksum and no later batch contradicts, and
+//!   where there is no manifest its base offset; and a leader epoch that fits between those around it, which takes a log
+//!   of several. Then that field of that batch is the flipped one, and everything else is as before;
 //! * what `partition.metadata` and `leader-epoch-checkpoint` say, texts without a checksum, where it was they that were
 //!   flipped: the topic's id, the list of epochs. No record is read by their word.
 //!
@@ -186,8 +186,11 @@ impl Trial<'_> {
         Some((i, 1 << ((len - 1 - byte) * 8 + self.bit % 8)))
     }
 
-    /// How far the last batch is moved by its base offset.
+    /// How far the last batch is moved by its base offset, which a manifest beside it contradicts.
     fn moved(&self) -> u64 {
+        if self.dir.with_file_name("manifest").exists() {
+            return 0;
+        }
         let (last, place) = (self.known.batches.len() - 1, self.known.batches.last().unwrap().1);
         let mask = self.in_field(0, 8).filter(|(i, _)| *i == last).map_or(0, |(_, mask)| mask);
         (place.base ^ mask).wrapping_sub(place.base)

@@ -3,7 +3,7 @@
 #[cfg(feature = "sim")]
 mod cleaned;
 #[cfg(feature = "sim")]
-mod cleaner;
+pub(crate) mod cleaner;
 #[cfg(feature = "sim")]
 mod swapped;
 

@@ -240,10 +240,10 @@ impl<'a> Scanner<'a> {
             .then(|| format!("a batch up to offset {last} in a segment below {}", self.ceiling))
     }
 
-    /// Whether a batch of a log in which offsets may be missing lies about its place or its leader epoch, which its
-    /// checksum does not cover, as far as its neighbours tell.
+    /// Whether a batch of a log in which offsets may be missing, or leader epochs may be any, lies about its place or its
+    /// epoch, which its checksum does not cover, as far as its neighbours tell.
     fn contradicted(&mut self, header: &BatchHeader) -> Result<Option<String>> {
-        if !self.gaps {
+        if !self.gaps && self.epoch.is_some() {
             return Ok(None);
         }
         // Together with the batch where it is not large, so that neither is read twice.

@@ -147,17 +147,6 @@ impl SwapFiles {
         Ok(SwapFiles { decided, ..found })
     }
 
-    /// The entries without a cleaner's files of which the manifest knows nothing.
-    pub fn without_foreign(&self, mut entries: Vec<DirEntry>) -> Vec<DirEntry> {
-        entries.retain(|entry| match entry.name.rsplit_once('.') {
-            Some((name, SWAP | CLEANED)) => {
-                SegmentFile::of_name(name).is_some_and(|(_, base)| self.decided.contains(&base))
-            }
-            _ => true,
-        });
-        entries
-    }
-
     /// The swap that is to be finished, of which `entries` has what is superseded; `None` where there is none.
     pub fn unfinished(
         &self,

@@ -46,6 +46,12 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["a_swap_is_taken_for_damage"],
     },
     Promise {
+        test: "a_batch_that_is_gone_is_damage_in_its_directory_too_wherever_no_cleaner_left_it_out@src/partition/tests/swapped.rs",
+        file: "src/partition/open/partition_dir.rs",
+        says: "a durable batch that is gone or has another base offset is damage, unless compaction removed it",
+        mistakes: &["a_directory_alone_may_lack_anything"],
+    },
+    Promise {
         test: "a_crash_in_a_swap_leaves_what_was_there_before_or_after@src/partition/tests/swapped.rs",
         file: "src/partition/write/replace.rs",
         says: "A crash before leaves files that the next opening removes, one after leaves names that it gives",

@@ -16,7 +16,7 @@ use crate::{
             assemble::LogParts,
             partition_dir::{
                 dir_report::{PartitionDirReport, ProducerSnapshot, TransactionIndex},
-                dir_segments::{choose_segments, offsets_of},
+                dir_segments::{choose_segments, offsets_of, segments_of_ours},
                 full_scan::{FullScan, Missed},
                 parent_dir::{ParentDir, name_of},
             },
@@ -33,7 +33,6 @@ use crate::{
         layout::{LEADER_EPOCHS, PARTITION_METADATA, RECOVERY_POINTS, SegmentFile},
         segment::Segment,
         sidecar::{SNAPSHOT_MAX, read_file},
-        swap::SwapFiles,
     },
     types::{Offset, TopicId, TopicPartition},
 };
@@ -57,15 +56,17 @@ const OPEN_FILES: usize = 64;
 /// The log begins where the `log-start-offset-checkpoint` beside the directory says, if it names this partition, and
 /// ends after the last whole batch. Nothing is written; the directory may be on a read-only medium.
 ///
-/// Nothing vouches for such a directory. Changed bytes are reported all the same ([`report`](Self::report), and
+/// Little vouches for such a directory. Changed bytes are reported all the same ([`report`](Self::report), and
 /// `Corrupt` where they are read), except for what Kafka's format leaves out of its checksums:
 ///
 /// * A batch's base offset and leader epoch are checked against the batches around it. Nothing contradicts those of the
 ///   *last* batch, a base offset within a gap that compaction left, and a leader epoch that fits between two others.
+///   Where the manifest of a [`Streamlog`](crate::Streamlog) lies beside the directory, a durable batch that is gone or
+///   has another base offset is damage, unless compaction removed it.
 /// * `leader-epoch-checkpoint`, `partition.metadata` and the checkpoints above the directory are texts without a
 ///   checksum. The first two are read by [`leader_epochs`](Self::leader_epochs) and [`topic_id`](Self::topic_id) only.
 ///
-/// Opening the log itself knows more: its manifest and marks say what has to be there.
+/// Opening the log itself knows more: how long each segment is, and the checksums of its pages.
 ///
 /// It is a [`Partition`] to read from:
 ///
@@ -142,10 +143,6 @@ impl PartitionDir {
     fn try_open(env: &Arc<dyn Env>, dir: &Path, above: &ParentDir) -> Result<(PartitionDir, Missed)> {
         let entries = env.list(dir).map_err(|e| Error::io("list", dir, e))?;
         check_is_partition(dir, &entries)?;
-        let entries = match &above.state {
-            Some(state) => SwapFiles::among(&**env, dir, &entries, state)?.without_foreign(entries),
-            None => entries,
-        };
         let options =
             SharedOptions { read_only: true, read_mode: ReadMode::Pread, max_open_files: OPEN_FILES };
         let data_dir = DataDir::detached(Arc::clone(env), dir, options)?;
@@ -154,7 +151,12 @@ impl PartitionDir {
         let name = name_of(dir).unwrap_or_else(|| TopicPartition::new(lossy(), 0));
         let identity = Identity { topic_id, name, dir: dir.to_path_buf(), slot: 0, internal: false };
         let config = LogConfig::default();
-        let segments = choose_segments(&data_dir.pool, &identity, &entries, config.index_interval_bytes)?;
+        let (pool, interval) = (&data_dir.pool, config.index_interval_bytes);
+        let segments = match &above.state {
+            Some(state) => segments_of_ours(pool, &identity, &entries, state, interval)?,
+            None => choose_segments(pool, &identity, &entries, interval)?,
+        };
+        unless_planted!(a_directory_alone_may_lack_anything => above.vouch_for(&segments)?);
         let (log_start, durable) = (above.log_start, above.durable);
         let mut scan = FullScan::new(&**env, &identity, segments, durable, above.state.as_ref());
         if let Some(first) = above.state.as_ref().and_then(|state| state.segments.first()) {

@@ -5,11 +5,13 @@ use super::{
     cleaner::{clean, rewrite},
 };
 use crate::{
-    Partition,
+    Error, Partition,
     dir::PartitionDir,
     partition::{read::reader::tests::before_the_next_read, write::checkpoint::checkpoint},
     planted,
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
+    storage::layout::SegmentFile,
+    types::Offset,
 };
 use std::{path::Path, sync::Arc};
 
@@ -58,7 +60,7 @@ fn readers_find_one_of_both(env: &SimEnv, what: &str) -> u64 {
     let found = is_one_of_both(offsets(&partition_of(&readers), what), what);
     assert!(readers.health().is_good(), "{what}: {}", readers.health());
     let dir = PartitionDir::open(Arc::new(env.clone()), Path::new("/data/t-0")).unwrap();
-    is_one_of_both(offsets(dir.partition(), what), what);
+    assert_eq!(offsets(dir.partition(), what), found, "its directory alone, {what}");
     found
 }
 
@@ -223,4 +225,53 @@ fn a_strangers_file_with_a_name_of_a_cleaners_is_no_part_of_the_log() {
             }
         }
     }
+}
+
+#[test]
+fn a_batch_that_is_gone_is_damage_in_its_directory_too_wherever_no_cleaner_left_it_out() {
+    let lose_each = || {
+        for is_closed in [false, true] {
+            let env = SimEnv::new(1);
+            let (log, partition) = log_of_three_segments(&env);
+            (12..16).for_each(|offset| append(&partition, offset));
+            clean(partition.log(), 4..12, only(AFTER));
+            if is_closed {
+                log.close().unwrap();
+            }
+            // One that was never rewritten, a cleaner's, and the last one.
+            for base in [0, 4, 12] {
+                lose_each_batch(&env, &SegmentFile::Log.path(Path::new("/data/t-0"), Offset::new(base)));
+            }
+        }
+    };
+    planted::hold(lose_each, &["a_directory_alone_may_lack_anything"]);
+}
+
+fn lose_each_batch(original: &SimEnv, path: &Path) {
+    let whole = original.files().remove(path.to_str().unwrap()).unwrap();
+    let mut start = 0;
+    for end in ends_of_batches(&whole) {
+        let env = original.crash(Crash::Nothing, 1);
+        env.overwrite(path, &[&whole[..start], &whole[end..]].concat()).unwrap();
+        let dir = PartitionDir::open(Arc::new(env), Path::new("/data/t-0")).unwrap();
+        let what = format!("bytes {start}..{end} of {}: {:?}", path.display(), dir.report());
+        let is_torn = dir.report().torn_end.is_some();
+        assert!(is_torn || !dir.report().damage.is_empty(), "{what}");
+        let error = dir.read(0).find_map(Result::err);
+        let is_told = |error: Error| matches!(error, Error::Corrupt { path: at, .. } if at == path);
+        assert!(is_torn || error.is_some_and(is_told), "{what}");
+        start = end;
+    }
+}
+
+fn ends_of_batches(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = 0;
+    while let Some(length) = bytes.get(at + 8..at + 12).map(|b| u32::from_be_bytes(b.try_into().unwrap()))
+        && length > 0
+    {
+        at += 12 + length as usize;
+        ends.push(at);
+    }
+    ends
 }

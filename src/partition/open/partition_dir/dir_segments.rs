@@ -1,4 +1,4 @@
-//! The segments of a directory that nothing vouches for, as a broker would load them.
+//! The segments of a directory that is opened on its own: as a broker would load them, or as the manifest beside it says.
 
 use crate::{
     env::DirEntry,
@@ -7,12 +7,14 @@ use crate::{
     storage::{
         files::FilePool,
         layout::SegmentFile,
+        manifest::PartitionState,
         scan::{ScanItem, Scanner},
         segment::Segment,
+        swap::SwapFiles,
     },
     types::Offset,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The base offsets of all files of this kind, ascending. Something else with such a name counts as well: it is in the
 /// place of a file, and opening it reports that.
@@ -58,6 +60,28 @@ pub(in crate::partition) fn choose_segments(
     }
     chosen.sort_by_key(|segment| segment.base());
     Ok(chosen)
+}
+
+/// The segments of a directory of a log of ours. Its manifest has decided which files of a cleaner's are part of it, and
+/// which segments they supersede.
+pub(in crate::partition) fn segments_of_ours(
+    pool: &Arc<FilePool>,
+    identity: &Identity,
+    entries: &[DirEntry],
+    state: &PartitionState,
+    index_interval: u64,
+) -> Result<Vec<Arc<Segment>>> {
+    let (env, dir) = (&**pool.env(), &identity.dir);
+    let swaps = SwapFiles::among(env, dir, entries, state)?;
+    let in_place = |base: &Offset| Some((*base, swaps.place_of(env, dir, *base)?));
+    let mut places: BTreeMap<_, _> = offsets_of(SegmentFile::Log, entries)
+        .into_iter()
+        .filter(|base| state.superseding(*base).is_none())
+        .map(|base| (base, SegmentFile::Log.path(dir, base)))
+        .collect();
+    places.extend(swaps.decided.iter().filter_map(in_place));
+    let segment = |(base, path)| Segment::existing_at(pool, path, dir, base, index_interval);
+    Ok(places.into_iter().map(segment).collect())
 }
 
 /// The base offset in the name of a file that a cleaner was writing: of any kind, as in Kafka's loader.

@@ -4,7 +4,7 @@
 //!
 //! Without a manifest and without a mark the bytes of the `.log` files are the only truth: every batch is checked once,
 //! its records included (compressed ones as far as [`Contents`] goes), gaps between offsets are allowed (a compacted
-//! log has them), and the indexes are built anew. Bad data that whole batches follow is damage, about which readers get
+//! log has them) unless a manifest rules them out, and the indexes are built anew. Bad data that whole batches follow is damage, about which readers get
 //! an error; where none follow, the log ends there. Nothing is changed on disk.
 
 use crate::{
@@ -114,6 +114,7 @@ impl<'a> FullScan<'a> {
     ) -> Result<ScanEnd> {
         let mut aborts = None;
         let (damage, contents) = (&mut self.report.damage, &mut self.contents);
+        let (missed, durable) = (&mut self.missed, self.durable);
         let stop = replay.scan_past_damage(segment, len, bounds, ReadPath::Cache, &mut |replay, met| {
             let hole = match met {
                 Met::Damage(hole) => hole,
@@ -123,6 +124,9 @@ impl<'a> FullScan<'a> {
                     return;
                 }
             };
+            if hole.offsets.start < durable {
+                *missed = Missed::Something;
+            }
             damage.push(DamagedRange::of_damage(segment, hole.clone()));
             replay.take_in_unseen(hole, aborts.get_or_insert_with(|| aborts_of(segment)));
         })?;
@@ -158,7 +162,6 @@ impl<'a> FullScan<'a> {
                     "the data ends at offset {}, and offset {next} follows; everything below offset {} was durable",
                     stop.next_offset, self.durable
                 );
-                self.missed = Missed::Something;
                 self.note_missing_end(replay, segment, len, next, reason);
             }
             (None, EndReason::Bad(reason)) => {
@@ -227,6 +230,9 @@ impl<'a> FullScan<'a> {
         reason: String,
     ) {
         let hole = replay.note_missing_end(segment, len, next, reason);
+        if hole.offsets.start < self.durable {
+            self.missed = Missed::Something;
+        }
         replay.take_in_unseen(&hole, &aborts_of(segment));
         self.report.damage.push(DamagedRange::of_damage(segment, hole));
     }

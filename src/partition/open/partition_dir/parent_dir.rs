@@ -1,4 +1,5 @@
-//! What is known of a partition's directory from the one above it: where the log begins, and how much of it was durable.
+//! What is known of a partition's directory from the one above it: where the log begins, how much of it was durable, and
+//! which of its segments a cleaner rewrote.
 //!
 //! For [`PartitionDir`](crate::dir::PartitionDir) alone: an opening of the whole data directory asks the manifest and the marks.
 //!
@@ -6,14 +7,19 @@
 //! nothing.
 
 use crate::{
+    codec::mark::Mark,
     env::Env,
     error::Result,
-    partition::{open::changed::checkpointed, state::owner::check_place},
+    partition::{
+        open::changed::checkpointed,
+        state::{owner::check_place, segment_list::floor},
+    },
     storage::{
         handle_role::HandleRole,
         layout::{LOG_STARTS, RECOVERY_POINTS},
         manifest::{Manifest, PartitionState},
         marks::Marks,
+        segment::{Segment, SegmentId},
     },
     types::{Offset, TopicId, TopicPartition, name::parse_dir_name},
 };
@@ -38,6 +44,8 @@ pub(in crate::partition) struct ParentDir {
     pub durable: Offset,
     /// What the manifest says.
     pub state: Option<PartitionState>,
+    /// What the mark says.
+    mark: Option<Mark>,
 }
 
 impl ParentDir {
@@ -61,7 +69,8 @@ impl ParentDir {
                 let closed = state.closed.map(|closed| closed.next_offset);
                 let marks = Marks::open(Arc::clone(env), above, HandleRole::ReadOnly);
                 let mark = marks.and_then(|marks| marks.read(state.slot, &topic.id, name.partition)).ok();
-                let flushed = mark.flatten().map(|mark| mark.flushed_offset);
+                known.mark = mark.flatten();
+                let flushed = known.mark.map(|mark| mark.flushed_offset);
                 known.durable = closed.or(flushed).unwrap_or_default().max(state.log_start);
                 known.topic = Some(topic.id);
                 known.state = Some(state.clone());
@@ -72,14 +81,47 @@ impl ParentDir {
 
     /// The same, where nothing is known to have been durable.
     pub fn without_promises(self) -> ParentDir {
-        ParentDir { flushed: Offset::ZERO, durable: Offset::ZERO, ..self }
+        ParentDir { flushed: Offset::ZERO, durable: Offset::ZERO, mark: None, ..self }
     }
 
     /// Whether something has happened since `before` that takes away what was durable then: retention, a deletion, an
-    /// incarnation that began lower, a broker that cut the log. A writer that only appends does not.
+    /// incarnation that began lower, a broker that cut the log, a cleaner. A writer that only appends does not.
     pub fn excuses(&self, before: &ParentDir) -> bool {
         let fell = self.flushed < before.flushed || self.durable < before.durable;
-        fell || self.topic != before.topic || self.begins() != before.begins()
+        let (now, then) = ((self.begins(), self.rewritten()), (before.begins(), before.rewritten()));
+        fell || self.topic != before.topic || now != then
+    }
+
+    /// Tells `segments` what is known of the order of their batches. Of those that the manifest lists, only one that a
+    /// cleaner rewrote, and that is as long as the cleaner left it, lacks offsets that were durable.
+    pub fn vouch_for(&self, segments: &[Arc<Segment>]) -> Result<()> {
+        let Some(state) = &self.state else { return Ok(()) };
+        for segment in segments.iter().filter(|segment| segment.base() < self.durable) {
+            let Some(entry) = state.segments.at(segment.base()) else { continue };
+            if let Some(sealed) = entry.sealed {
+                segment.know_place(sealed.bytes, sealed.next_offset);
+                if sealed.generation > 0 && segment.source().len()? >= sealed.bytes {
+                    continue;
+                }
+            }
+            // Another writer may have appended to the last one, in any epoch.
+            let epoch = entry.sealed.and_then(|_| state.leader_epoch_in(segment.base()));
+            segment.expect_no_gaps(epoch);
+        }
+        if let Some(mark) = self.mark.filter(|mark| mark.flushed_position < u32::MAX)
+            && let Some(segment) = floor(segments, mark.flushed_offset.saturating_sub(1))
+                .and_then(|at| segments.get(at))
+                .filter(|segment| !segment.may_have_gaps())
+        {
+            segment.know_place(mark.flushed_position.into(), mark.flushed_offset);
+        }
+        Ok(())
+    }
+
+    /// The segments that a cleaner rewrote.
+    fn rewritten(&self) -> Vec<SegmentId> {
+        let ids = self.state.iter().flat_map(|state| state.segments.iter().map(|entry| entry.id()));
+        ids.filter(|id| id.generation > 0).collect()
     }
 
     /// Where the log begins, and its last incarnation.

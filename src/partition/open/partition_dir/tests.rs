@@ -580,3 +580,32 @@ fn beside_a_writer_that_keeps_writing_a_lost_end_or_file_is_reported_at_the_firs
         assert!(!read.is_empty() && matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
     }
 }
+
+#[cfg(feature = "sim")]
+#[test]
+fn what_a_cleaner_does_after_the_manifest_was_read_is_no_damage() {
+    use crate::partition::tests::cleaner::{Kept, clean};
+    let env = env();
+    let log = Builder::with_env(env.clone(), Path::new("/data")).background_thread(false).open().unwrap();
+    let config = TopicConfig::default().segment_bytes(600);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    while partition.segment_count() < 4 {
+        partition.append(&[RecordData::new("0123456789")]).unwrap();
+    }
+    let middle = {
+        let segments = partition.log().segments.snapshot();
+        segments[1].base().value()..segments[3].base().value()
+    };
+    let even = |header: &crate::codec::batch::BatchHeader| match header.base_offset.value() % 2 {
+        0 => Kept::Whole,
+        _ => Kept::Nothing,
+    };
+    let as_env: Arc<dyn Env> = env.clone();
+    let above = ParentDir::of(&as_env, Path::new(DIR)).unwrap();
+    clean(partition.log(), middle, even);
+    let (dir, missed) = PartitionDir::try_open(&as_env, Path::new(DIR), &above).unwrap();
+    assert!(!dir.report().damage.is_empty() && missed == Missed::Something, "{:?}", dir.report());
+    let now = ParentDir::of(&as_env, Path::new(DIR)).unwrap();
+    assert!(now.excuses(&above), "so it looks again");
+    assert!(open(&env).report().damage.is_empty(), "{:?}", open(&env).report());
+}
