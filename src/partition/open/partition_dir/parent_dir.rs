@@ -131,3 +131,54 @@ impl ParentDir {
         (self.log_start, first, life)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_beginning_a_life_or_an_end_that_moved_excuses_what_is_missing() {
+        let before = || {
+            let mut state = PartitionState::default();
+            state.create_segment(Offset::new(2)).unwrap();
+            ParentDir {
+                topic: Some(TopicId::from_bytes([1; 16])),
+                log_start: Offset::new(3),
+                flushed: Offset::new(5),
+                durable: Offset::new(6),
+                state: Some(state),
+            }
+        };
+        let state = |now: &mut ParentDir| now.state.take().unwrap_or_default();
+        type Change<'a> = &'a dyn Fn(&mut ParentDir);
+        let changes: [(bool, &str, Change<'_>); 10] = [
+            (false, "nothing", &|_| {}),
+            (false, "a higher recovery point", &|now| now.flushed = Offset::new(6)),
+            (false, "a higher mark", &|now| now.durable = Offset::new(7)),
+            (false, "a roll", &|now| {
+                let mut state = state(now);
+                state.create_segment(Offset::new(6)).unwrap();
+                now.state = Some(state);
+            }),
+            (true, "a lower recovery point", &|now| now.flushed = Offset::new(4)),
+            (true, "a lower mark", &|now| now.durable = Offset::new(5)),
+            (true, "another topic", &|now| now.topic = Some(TopicId::from_bytes([2; 16]))),
+            (true, "a deletion", &|now| (now.topic, now.state) = (None, None)),
+            (true, "a log start that moved", &|now| now.log_start = Offset::new(4)),
+            (true, "another incarnation", &|now| {
+                let mut state = state(now);
+                state.incarnations.push_back((1, Offset::new(6)));
+                now.state = Some(state);
+            }),
+        ];
+        for (excuses, what, change) in changes {
+            let mut now = before();
+            change(&mut now);
+            assert_eq!(now.excuses(&before()), excuses, "{what}");
+        }
+        let mut removed = before();
+        removed.state = Some(PartitionState::default());
+        removed.state.as_mut().unwrap().create_segment(Offset::new(3)).unwrap();
+        assert!(removed.excuses(&before()), "the first segment was removed");
+    }
+}
