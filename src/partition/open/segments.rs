@@ -80,3 +80,50 @@ pub(in crate::partition) fn know_what_a_mark_says(segments: &[Arc<Segment>], mar
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        codec::builder::{BatchBuilder, Stamp},
+        env::{Env, Open, memory::MemoryEnv, write_all_at},
+        storage::{
+            files::{FilePool, ReadMode},
+            layout::SegmentFile,
+        },
+        types::{Compression, TopicId},
+    };
+    use std::path::Path;
+
+    #[test]
+    fn a_mark_of_before_a_segment_was_rewritten_says_nothing_of_its_positions() {
+        let env = MemoryEnv::new();
+        let mut bytes = Vec::new();
+        for offset in 0..2 {
+            let mut builder = BatchBuilder::new();
+            builder.append(Timestamp::from_millis(1), None, Some(b"x"), &[]).unwrap();
+            let mut sealed = builder.seal(Compression::None, None).unwrap();
+            bytes.extend(sealed.finish(Offset::new(offset), 0, Stamp::CreateTime));
+        }
+        let path = SegmentFile::Log.path(Path::new("/"), Offset::ZERO);
+        write_all_at(&*env.open(&path, Open::Create).unwrap(), &bytes, 0).unwrap();
+        let pool = FilePool::new(env, ReadMode::Mapped, 4);
+        let size = bytes.len() as u64;
+        // Before that, one of two records was durable, and the file had as many bytes as it has now.
+        let mark = Mark::at(&TopicId::from_bytes([1; 16]), 0, Offset::new(1), size, 0);
+        for (generation, is_found) in [(1, true), (0, false)] {
+            let segment = Segment::existing(&pool, Path::new("/"), Offset::ZERO, size, 0, false);
+            segment.set_sealed(&Seal {
+                next_offset: Offset::new(2),
+                bytes: size,
+                largest_timestamp: Timestamp::from_millis(1),
+                generation,
+                index_checksum: 0,
+                sealed_at: None,
+            });
+            know_what_a_mark_says(&[Arc::clone(&segment)], &mark);
+            let found = segment.locate(Offset::new(1));
+            assert_eq!(found.is_ok_and(|found| found.is_some()), is_found, "generation {generation}");
+        }
+    }
+}
