@@ -162,6 +162,20 @@ fn what_was_taken_in_survives_a_death_before_anything_was_appended_to_its_partit
 }
 
 #[test]
+fn a_close_alone_writes_down_what_the_opening_found() {
+    let root = quick_dir();
+    for segment_bytes in [1 << 20, 600] {
+        let dir = continued(root.path(), config(Durability::Flushed, segment_bytes), 4, 30, 7);
+        let log = Streamlog::open(&dir).unwrap();
+        assert!(found(&log).taken_in.is_some());
+        log.close().unwrap();
+        let log = Streamlog::open(&dir).unwrap();
+        assert!(log.recovery_report().was_clean, "{:?}", log.recovery_report());
+        assert_reads(&partition(&log), 30);
+    }
+}
+
+#[test]
 fn what_does_not_continue_a_closed_log_goes_aside_whole() {
     let root = quick_dir();
     let dir = root.path().join("a");
