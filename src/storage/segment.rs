@@ -298,9 +298,14 @@ impl Segment {
         self.damage.clear();
     }
 
+    /// The damage that begins at `position`.
+    pub fn damage_at(&self, position: u64) -> Option<Damage> {
+        self.damage.at(position)
+    }
+
     /// The error of a reader at `position` if that is damaged; `Ok` if it is not.
     pub fn check_damage(&self, position: u64) -> Result<()> {
-        match self.damage.at(position) {
+        match self.damage_at(position) {
             Some(damage) => {
                 let error = Error::corrupt(self.path(), position, damage.reason);
                 Err(error.going_on_at(damage.offsets.end))
@@ -316,7 +321,7 @@ impl Segment {
 
     /// The damage at `position` that ends before `offset`: a reader of that one continues after it.
     pub fn damage_before(&self, position: u64, offset: Offset) -> Option<Damage> {
-        self.damage.at(position).filter(|damage| damage.offsets.end <= offset)
+        self.damage_at(position).filter(|damage| damage.offsets.end <= offset)
     }
 
     /// Says that nobody rewrote it: no offsets are missing between the batches, which have this one leader epoch, so that

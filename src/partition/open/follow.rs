@@ -19,7 +19,7 @@ use crate::{
     storage::{
         manifest::PartitionState,
         scan::ReadPath,
-        segment::{MISSING, Segment, damage::Damage},
+        segment::{MISSING, Segment},
     },
     types::{Durability, Offset},
 };
@@ -331,20 +331,20 @@ fn learn(segment: &Segment, replay: &Replay) {
 }
 
 /// Applies the whole batches of a segment that lie below `end`, whatever damage lies between them.
-fn take_in_what_is_whole(replay: &mut Replay, segment: &Segment, len: u64, end: Offset) -> Result<ScanEnd> {
-    let bounds = Bounds::below(end);
-    let stop = replay.scan_past_damage(segment, len, bounds, ReadPath::Cache, &mut |_, _| {})?;
+fn take_in_what_is_whole(replay: &mut Replay, segment: &Segment, len: u64, end: Offset) -> Result<()> {
+    replay.scan_past_damage(segment, len, Bounds::below(end), ReadPath::Cache, &mut |_, _| {})?;
     learn(segment, replay);
-    Ok(stop)
+    Ok(())
 }
 
 /// Continues after damage in a segment that is followed by one at `end`.
 fn pass_damage(replay: &mut Replay, segment: &Segment, len: u64, end: Offset, reason: &str) -> Result<()> {
     take_in_what_is_whole(replay, segment, len, end)?;
-    if !segment.ends_before(end, replay.position, replay.next_offset) && replay.next_offset < end {
+    let end = replay.next_offset.max(end);
+    if !segment.ends_before(end, replay.position, replay.next_offset) {
         replay.note_missing_end(segment, len, end, reason.to_string());
     }
-    replay.next_offset = replay.next_offset.max(end);
+    replay.next_offset = end;
     Ok(())
 }
 
@@ -357,18 +357,14 @@ fn pass_damage_of_the_last(
     flushed: Offset,
     reason: &str,
 ) -> Result<bool> {
-    let end = take_in_what_is_whole(replay, segment, len, flushed)?;
-    if end.next_offset < flushed {
-        note_damage(segment, &end, flushed, reason);
+    take_in_what_is_whole(replay, segment, len, flushed)?;
+    if replay.next_offset >= flushed {
+        return Ok(true);
     }
-    Ok(end.next_offset >= flushed)
-}
-
-/// Records with the segment that nothing can be read from `stop` up to `flushed`.
-fn note_damage(segment: &Segment, stop: &ScanEnd, flushed: Offset, reason: &str) {
-    if segment.check_damage(stop.position).is_ok() {
-        let (bytes, offsets) = (stop.position..stop.position + 1, stop.next_offset..flushed);
-        segment.add_damage(Damage { bytes, offsets, reason: reason.to_string() });
+    // What was noted at an earlier look stays, and is to be met as before.
+    match segment.damage_at(replay.position) {
+        Some(noted) => segment.publish(noted.bytes.end),
+        None => drop(replay.note_missing_end(segment, replay.position, flushed, reason.to_string())),
     }
-    segment.publish(stop.position + 1);
+    Ok(false)
 }

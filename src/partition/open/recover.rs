@@ -413,15 +413,15 @@ impl Recovery<'_> {
                 replay.next_offset = segment.base();
             }
             let next = self.segments.get(i + 1).map(|next| next.base());
-            let end = next.unwrap_or(self.durable);
             let (len, why) = match self.len_of(i) {
                 Ok(Some(len)) => (len, self.scan_past_damage(replay, &segment, len, next)?),
                 Ok(None) => (0, EndReason::Bad(MISSING.into())),
                 Err(error) => (0, EndReason::Bad(error.to_string())),
             };
             segment.publish(replay.position);
-            if replay.next_offset < end && !segment.ends_before(end, replay.position, replay.next_offset) {
-                let ends = replay.next_offset;
+            let ends = replay.next_offset;
+            let end = next.unwrap_or(self.durable).max(ends);
+            if !segment.ends_before(end, replay.position, ends) {
                 let reason = match why {
                     EndReason::Bad(reason) => reason,
                     _ => format!("the data ends at offset {ends}, and offset {end} follows"),
