@@ -147,6 +147,7 @@ mod tests {
                 flushed: Offset::new(5),
                 durable: Offset::new(6),
                 state: Some(state),
+                mark: None,
             }
         };
         let state = |now: &mut ParentDir| now.state.take().unwrap_or_default();
