@@ -321,6 +321,16 @@ pub enum SpaceLimit {
         /// How many were free.
         free: u64,
     },
+    /// [`Builder::disk_budget`](crate::config::Builder::disk_budget).
+    #[non_exhaustive]
+    DiskBudget {
+        /// The setting.
+        bytes: u64,
+        /// How many bytes were used.
+        used: u64,
+        /// How many more were needed.
+        needed: u64,
+    },
 }
 
 impl Error {

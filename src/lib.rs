@@ -190,7 +190,7 @@ pub mod clients {
 pub mod config {
     #[doc(inline)]
     pub use crate::{
-        storage::files::ReadMode,
+        storage::{budget::WhenFull, files::ReadMode},
         streamlog::Builder,
         topic::config::{CleanupPolicy, ConfigChange, ConfigEntry, ConfigSource, TopicCompression},
         types::{Compression, TimestampType},

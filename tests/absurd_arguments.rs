@@ -13,7 +13,7 @@ use streamlog::{
     TopicConfig, TopicPartition,
     admin::{GroupReset, OffsetSpec, ResetTo},
     clients::{AutoOffsetReset, ConsumerBuilder, IsolationLevel, ProducerBuilder},
-    config::{Builder, ConfigChange},
+    config::{Builder, ConfigChange, WhenFull},
     sim::SimEnv,
 };
 use support::*;
@@ -85,9 +85,11 @@ fn work(log: &Streamlog, topic: &str) -> Result<()> {
 #[test]
 fn settings_of_an_opening() {
     type Set = fn(Builder, u64, Duration) -> Builder;
-    let settings: [(&str, Set); 4] = [
+    let settings: [(&str, Set); 6] = [
         ("wait_for_lock", |builder, _, time| builder.wait_for_lock(time)),
         ("min_free_space", |builder, size, _| builder.min_free_space(size)),
+        ("disk_budget that refuses", |builder, size, _| builder.disk_budget(size, WhenFull::Refuse)),
+        ("disk_budget that drops", |builder, size, _| builder.disk_budget(size, WhenFull::DropOldest)),
         ("max_open_files", |builder, size, _| builder.max_open_files(size as usize)),
         ("retention_check_interval", |builder, _, time| builder.retention_check_interval(time)),
     ];
@@ -105,6 +107,10 @@ fn settings_of_an_opening() {
             });
         }
     }
+    assert!(matches!(
+        Streamlog::builder("x").disk_budget(0, WhenFull::Refuse).open(),
+        Err(Error::InvalidConfig { key, .. }) if key == "disk_budget"
+    ));
     assert!(matches!(
         Streamlog::builder("x").max_open_files(0).open(),
         Err(Error::InvalidConfig { key, .. }) if key == "max_open_files"

@@ -167,6 +167,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Batch::slice_of", Here(parts_of_batches)),
     ("Builder::background_thread", Plain),
     ("Builder::create", Plain),
+    ("Builder::disk_budget", There),
     ("Builder::env", Plain),
     ("Builder::max_open_files", There),
     ("Builder::min_free_space", There),

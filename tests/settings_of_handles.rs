@@ -15,7 +15,7 @@ use std::{
 use streamlog::sim::{Crash, Fault, FaultKind, Operation, SimEnv};
 use streamlog::{
     clients::{AutoOffsetReset, IsolationLevel, RoundRobin},
-    config::{Builder, Compression, ReadMode},
+    config::{Builder, Compression, ReadMode, WhenFull},
     *,
 };
 use support::seal_batch;
@@ -28,6 +28,7 @@ const SHOWN: &[(&str, &str, fn())] = &[
     ("Builder", "read_mode", pread_maps_nothing),
     ("Builder", "max_open_files", max_open_files_bounds_descriptors),
     ("Builder", "min_free_space", a_floor_stays_free),
+    ("Builder", "disk_budget", a_budget_is_not_exceeded),
     ("Builder", "retention_check_interval", retention_looks_as_often_as_it_is_told),
     ("Builder", "wait_for_lock", a_lock_is_waited_for),
     ("Builder", "on_recovery_progress", recovery_tells_its_progress),
@@ -109,6 +110,20 @@ fn a_background_thread_starts_only_where_it_may() {
         log.stats().background_thread
     };
     assert_eq!([threads(true), threads(false)], [true, false]);
+}
+
+#[test]
+fn a_budget_is_not_exceeded() {
+    let outcome = |bytes, when_full| {
+        let env = SimEnv::new(1);
+        let log = Builder::env(&env, "/log").disk_budget(bytes, when_full).background_thread(false).open();
+        let partition = log.unwrap().create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+        let refused = (0..40).any(|_| partition.append(&[RecordData::new(&[7; 50_000])]).is_err());
+        (refused, partition.log_start_offset() > 0)
+    };
+    assert_eq!(outcome(1 << 20, WhenFull::Refuse), (true, false));
+    assert_eq!(outcome(1 << 20, WhenFull::DropOldest), (false, true));
+    assert_eq!(outcome(1 << 30, WhenFull::DropOldest), (false, false));
 }
 
 #[test]

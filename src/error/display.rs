@@ -90,6 +90,9 @@ fn disk_full(f: &mut Formatter<'_>, operation: &str, path: &Path, limit: Option<
         Some(SpaceLimit::MinFreeSpace { .. }) => f.write_str(
             ": free some space or lower min_free_space, and call again; acknowledged records are safe",
         ),
+        Some(SpaceLimit::DiskBudget { .. }) => f.write_str(
+            ": delete records or topics, or raise disk_budget, and call again; acknowledged records are safe",
+        ),
     }
 }
 
@@ -99,6 +102,9 @@ fn no_space(f: &mut Formatter<'_>, operation: &str, path: &Path, limit: Option<&
         None => Ok(()),
         Some(SpaceLimit::MinFreeSpace { bytes, free }) => {
             write!(f, " (min_free_space keeps {bytes} bytes free, of which {free} are left)")
+        }
+        Some(SpaceLimit::DiskBudget { bytes, used, needed }) => {
+            write!(f, " (disk_budget allows {bytes} bytes; {used} are used, and {needed} more are needed)")
         }
     }
 }

@@ -93,6 +93,7 @@
 //! | [`read_mode`](crate::config::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
 //! | [`max_open_files`](crate::config::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: in all about half of a small `ulimit`, below 512 of a large one |
 //! | [`min_free_space`](crate::config::Builder::min_free_space) | 0 | bytes of the medium that appends leave free; committed offsets may use half of them |
+//! | [`disk_budget`](crate::config::Builder::disk_budget) | none | bytes that the files may take, over all topics, and whether an append beyond them is refused or [drops the oldest](super::operating#a-disk-budget) |
 //! | [`retention_check_interval`](crate::config::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
 //! | [`wait_for_lock`](crate::config::Builder::wait_for_lock) | not at all | how long an opening waits for the current writer |
 //! | [`on_recovery_progress`](crate::config::Builder::on_recovery_progress) | | called about once per mebibyte after a crash; may cancel |

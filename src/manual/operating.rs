@@ -4,6 +4,7 @@
 //! * [Reading a broker's directory](#reading-a-brokers-directory)
 //! * [Moving data to Kafka](#moving-data-to-kafka)
 //! * [What retention removes](#what-retention-removes)
+//! * [A disk budget](#a-disk-budget)
 //! * [Threads, and running without](#threads-and-running-without)
 //! * [Daemons, pre-forking servers, bindings](#daemons-pre-forking-servers-bindings)
 //! * [When something is wrong](#when-something-is-wrong)
@@ -94,13 +95,14 @@
 //!
 //! # What retention removes
 //!
-//! Whole segments, oldest first, by three rules in this order. Each stops at the first segment that it keeps:
+//! Whole segments, oldest first, by four rules in this order. Each stops at the first segment that it keeps:
 //!
 //! 1. **The log start**: segments below the offset that [`delete_records`](crate::Streamlog::delete_records) was given.
 //! 2. **The size**: `retention.bytes`, the most that a partition holds, or, where `segment.bytes` is set, the least.
 //! 3. **The age**: `retention.ms`. A segment is as old as its newest record, or as its sealing where that came earlier.
+//! 4. **The disk budget**, where it [drops the oldest](#a-disk-budget).
 //!
-//! The rules 2 and 3 hold where `cleanup.policy` has `delete`. Nothing goes that is not on the medium or cannot be read yet,
+//! The rules 2 to 4 hold where `cleanup.policy` has `delete`. Nothing goes that is not on the medium or cannot be read yet,
 //! and never an active segment that is empty. [`explain_retention`](crate::Streamlog::explain_retention) reports what the
 //! next pass does with each segment, and why:
 //!
@@ -133,8 +135,8 @@
 //! ```
 //!
 //! **Groups that must have read it**: with `streamlog.retention.hold.groups = billing,search`
-//! ([`retention_hold_groups`](crate::TopicConfig::retention_hold_groups)) size and age stop at the least offset that one of
-//! these groups has committed. A group that never committed holds everything. So nothing goes unread, and the disk fills up
+//! ([`retention_hold_groups`](crate::TopicConfig::retention_hold_groups)) size, age and the budget stop at the least offset that
+//! one of these groups has committed. A group that never committed holds everything. So nothing goes unread, and the disk fills up
 //! while a group stands still; the explanation names it:
 //!
 //! ```text
@@ -142,6 +144,44 @@
 //! ```
 //!
 //! `delete_records` asks no group.
+//!
+//! # A disk budget
+//!
+//! [`disk_budget`](crate::config::Builder::disk_budget) bounds what the files of a handle take, over all topics. What an
+//! append beyond it meets is a choice:
+//!
+//! * [`Refuse`](crate::config::WhenFull::Refuse): it fails as on a full disk, and is refused as long as nothing is deleted.
+//! * [`DropOldest`](crate::config::WhenFull::DropOldest): first what the other rules remove anyway, then the oldest sealed
+//!   segments of all topics go, until it fits. A spool, or the memory of a device, that keeps the newest of everything.
+//!
+//! ```
+//! use streamlog::{RecordData, Streamlog, TopicConfig, config::WhenFull};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let log = Streamlog::builder(dir.path()).disk_budget(1 << 20, WhenFull::DropOldest).open()?;
+//! let frames = log.create_topic("frames", TopicConfig::default())?.partition(0)?;
+//! for _ in 0..50 {
+//!     frames.append(&[RecordData::new(&[7; 50_000])])?;
+//! }
+//! assert!(frames.log_start_offset() > 0 && log.stats().disk_used <= 1 << 20);
+//! println!("{}", log.explain_retention("frames")?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The explanation says of each segment how far away its turn is, in bytes used by any topic:
+//!
+//! ```text
+//!   31..32, 50079 bytes, stays: within disk_budget until 36518 more bytes are used
+//! ```
+//!
+//! Segments stay that retention keeps for another reason, such as a group that has not read them; so a budget that drops can
+//! still refuse. As long as a file cannot be removed, nothing more is dropped. Where the files have more than the budget, as
+//! after an opening with a smaller one, [`maintain`](crate::Streamlog::maintain) and the background task drop down to it.
+//!
+//! [`Stats`](crate::admin::Stats) has what is used, as the budget counts it: the record files with their preallocated space
+//! exactly, their page checksums and indexes at the largest size that they can have. Nothing is measured, so opening stays
+//! quick; the manifest and other small files are left out. So leave the medium a little more than the budget:
+//! [`min_free_space`](crate::config::Builder::min_free_space) does that, and the two go together.
 //!
 //! # Threads, and running without
 //!
@@ -215,7 +255,7 @@
 //! | [`Corrupt`](crate::Error::Corrupt) in `__consumer_offsets`, from a consumer or [`describe_group`](crate::Streamlog::describe_group) | a commit cannot be read, and may be the group's last one; groups that have committed since continue | [`seek`](crate::Consumer::seek) and commit, or [reset the group's offsets](crate::Streamlog::reset_group_offsets), or delete the group |
 //! | [`Corrupt`](crate::Error::Corrupt) from every opening, naming `manifest` or `marks` | the two are not of the same moment (one was restored or copied alone), one was cut short, or the name is a link or not a file; nothing was changed | put back both, of the same moment; without them [`PartitionDir`](crate::dir::PartitionDir) reads each partition |
 //! | [`Poisoned`](crate::Error::Poisoned) | a flush failed, and nobody knows what the medium has | check the disk; close and open again |
-//! | [`DiskFull`](crate::Error::DiskFull) | the call wrote nothing; a commit and a close need space, too | free space, perhaps with `delete_records`, which needs none; call again. Where the text names [`min_free_space`](crate::config::Builder::min_free_space), the medium has space that this setting keeps for others |
+//! | [`DiskFull`](crate::Error::DiskFull) | the call wrote nothing; a commit and a close need space, too | free space, perhaps with `delete_records`, which needs none; call again. Where the text names [`min_free_space`](crate::config::Builder::min_free_space), the medium has space that this setting keeps for others; where it names [`disk_budget`](crate::config::Builder::disk_budget), that is used up |
 //! | [`Undelivered`](crate::Error::Undelivered) | accepted records could not be written, and are not tried again | [take them back](crate::Producer::take_undelivered), after every such error, or the first ones are [forgotten](crate::Producer::forgotten_undelivered): see [how to](super::how_to#pipelined-and-nothing-lost) |
 //! | [`UnsupportedFormat`](crate::Error::UnsupportedFormat) | a newer release wrote this, or a Kafka broker before 0.11 | open it with that release; the error text says how to convert old formats |
 //! | [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) | retention, or `delete_records`, was faster than the reader; the error has the range | continue from its beginning |

@@ -105,7 +105,7 @@ impl DataDir {
         manifest: Manifest,
         role: HandleRole,
     ) -> Result<Arc<Self>> {
-        let env = Arc::clone(pool.env());
+        let (env, budget) = (Arc::clone(pool.env()), Arc::clone(pool.budget()));
         let marks = Arc::new(Marks::open(Arc::clone(&env), dir, role)?);
         Ok(Arc::new(DataDir {
             pool,
@@ -122,7 +122,7 @@ impl DataDir {
             before_writing: OnceLock::new(),
             follow: OnceLock::new(),
             found: Mutex::default(),
-            space: Space::new(Arc::clone(&env), dir),
+            space: Space::new(Arc::clone(&env), dir, budget),
             closed_at: OnceLock::new(),
             env,
         }))

@@ -23,6 +23,7 @@ pub use pooled_file::{PooledFile, ReadMode};
 use crate::{
     env::{Env, File, Open},
     error::{Error, Result},
+    storage::budget::Budget,
 };
 use cap::Evictable;
 use caps::Caps;
@@ -41,6 +42,7 @@ pub struct FilePool {
     env: Arc<dyn Env>,
     mode: ReadMode,
     caps: Arc<Caps>,
+    budget: Arc<Budget>,
 }
 
 impl FilePool {
@@ -49,12 +51,17 @@ impl FilePool {
         let mode = if cfg!(unix) { mode } else { ReadMode::Pread };
         let caps = Caps::new(descriptors);
         let env_with_room = Arc::new(ReclaimingEnv::new(Arc::clone(&env), Arc::clone(&caps)));
-        Arc::new(FilePool { bare: env, env: env_with_room, mode, caps })
+        Arc::new(FilePool { bare: env, env: env_with_room, mode, caps, budget: Arc::default() })
     }
 
     /// The environment the files live in, which makes room here where descriptors have run out.
     pub fn env(&self) -> &Arc<dyn Env> {
         &self.env
+    }
+
+    /// What its files may take of the medium, and what they take.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// How many descriptors and mappings are held now.

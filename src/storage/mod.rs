@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows about topics' settings, producers or waiting readers; it knows bytes, positions and offsets.
 
+pub mod budget;
 pub mod data_dir;
 pub mod files;
 pub mod foreign_files;

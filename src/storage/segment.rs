@@ -29,13 +29,19 @@ pub use rewritten::open_rewritten;
 pub use sealed::SealedSegment;
 
 use super::{
+    budget::Charge,
     files::{FilePool, PooledFile},
     layout::SegmentFile,
     scan::{KnownPositions, ScanItem, Scanner, out_of_place},
     sidecar::{read_hint, remove_segment_files},
 };
 use crate::{
-    codec::{batch::BatchHeader, index::AbortedTransaction, manifest::Seal, pages::PageSums},
+    codec::{
+        batch::{BatchHeader, HEADER_LEN},
+        index::{AbortedTransaction, OffsetEntry, TimeEntry},
+        manifest::Seal,
+        pages::PageSums,
+    },
     env::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock},
     error::{Error, Result},
     types::{Offset, Timestamp},
@@ -109,6 +115,8 @@ pub struct Segment {
     /// How long its file was found to be, where that is more than the size that it was sealed with.
     longer: OnceLock<(u64, u64)>,
     pages: KnownPages,
+    /// What its files take of the disk budget.
+    charge: Charge,
 }
 
 impl Segment {
@@ -179,6 +187,7 @@ impl Segment {
             sealed: OnceLock::new(),
             longer: OnceLock::new(),
             pages: KnownPages::default(),
+            charge: Charge::new(pool.budget(), footprint(readable, index_interval)),
         }
     }
 
@@ -188,6 +197,30 @@ impl Segment {
         let _ = self.largest.set(seal.largest_timestamp);
         self.know_place(seal.bytes, seal.next_offset);
         self.expect_index(seal.index_checksum);
+        self.takes(seal.bytes);
+        self.charge.seal();
+    }
+
+    /// What its files take of the disk budget.
+    pub fn charge(&self) -> &Charge {
+        &self.charge
+    }
+
+    /// The bytes of its files, where `len` are those of its batches and of what is preallocated.
+    pub fn footprint(&self, len: u64) -> u64 {
+        footprint(len, self.index_interval)
+    }
+
+    /// Its file of batches has at least `len` bytes, as an opening finds out bit by bit.
+    pub fn takes_at_least(&self, len: u64) {
+        if self.charge.bytes() < self.footprint(len) {
+            self.takes(len);
+        }
+    }
+
+    /// Its file of batches has `len` bytes.
+    pub fn takes(&self, len: u64) {
+        self.charge.set(self.footprint(len));
     }
 
     /// How many bytes it was sealed with.
@@ -245,6 +278,7 @@ impl Segment {
         let _aborted = self.aborted.lock();
         unless_planted!(a_retired_segment_reads_by_name => self.retired.store(true, Ordering::SeqCst));
         self.source.lost_its_name();
+        self.charge.release();
     }
 
     /// # Errors
@@ -518,6 +552,16 @@ impl Segment {
     /// Takes the names of all its files away. A reader that has one open keeps reading it.
     pub fn remove_files(&self) -> Result<()> {
         self.source.lost_its_name();
-        remove_segment_files(&**self.pool.env(), &self.dir, self.base)
+        remove_segment_files(&**self.pool.env(), &self.dir, self.base)?;
+        self.charge.release();
+        Ok(())
     }
+}
+
+/// The bytes of a segment's files, of which `.log` has `len`: indexes at their largest, one entry in each after
+/// `index_interval` bytes, and page checksums. What else lies beside a segment is small, or its size is not known.
+fn footprint(len: u64, index_interval: u64) -> u64 {
+    let entries = len / index_interval.max(HEADER_LEN as u64);
+    let indexes = entries.saturating_mul((OffsetEntry::ENCODED_LEN + TimeEntry::ENCODED_LEN) as u64);
+    len.saturating_add(indexes).saturating_add(PageSums::encoded_len(len))
 }

@@ -1,4 +1,5 @@
-//! Room on the medium: whether one that was full has space again, and the free space below which no segment grows.
+//! Room for segments to grow: whether a medium that was full has space again, the free space below which none grows, and the
+//! disk budget beyond which none grows.
 //!
 //! The medium is asked at most once a second. In between, what grew since the last answer is taken off it: other programs
 //! are seen a second late, this handle's own segments immediately. A refusal asks no sooner, so appends resume within a
@@ -7,11 +8,13 @@
 use crate::{
     env::{
         Env,
-        sync::{AtomicU64, Mutex, Ordering},
+        sync::{AtomicU64, Mutex, OnceLock, Ordering},
     },
     error::{Error, Result, SpaceLimit},
+    storage::budget::{Budget, Charge},
 };
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -23,8 +26,11 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The part of the floor that committed offsets leave free.
 const SHARE_OF_COMMITS: u64 = 2;
 
+/// Makes room for so many bytes in the budget, called without a lock of a log; returns whether it has made some, which is
+/// none where there would not be enough.
+pub type MakeRoom = Box<dyn Fn(u64) -> bool + Send + Sync>;
+
 /// See the head of the file.
-#[derive(Debug)]
 pub struct Space {
     env: Arc<dyn Env>,
     dir: PathBuf,
@@ -34,6 +40,17 @@ pub struct Space {
     seen: Mutex<Option<Seen>>,
     /// What refused the last growth, with the free bytes that it would have needed.
     refused: Mutex<Option<(Error, u64)>>,
+    /// What files take, and may take.
+    pub budget: Arc<Budget>,
+    make_room: OnceLock<MakeRoom>,
+    /// Held by the one that makes room: what it has freed may be enough for the others.
+    making_room: Mutex<()>,
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Space").field("dir", &self.dir).field("budget", &self.budget).finish_non_exhaustive()
+    }
 }
 
 /// An answer of the medium, less what grew since.
@@ -44,10 +61,19 @@ struct Seen {
 }
 
 impl Space {
-    /// The medium that `dir` is on.
-    pub fn new(env: Arc<dyn Env>, dir: &Path) -> Space {
-        let (found, floor) = (AtomicU64::new(0), AtomicU64::new(0));
-        Space { env, dir: dir.to_path_buf(), found, floor, seen: Mutex::default(), refused: Mutex::default() }
+    /// The medium that `dir` is on, where files take what `budget` counts.
+    pub fn new(env: Arc<dyn Env>, dir: &Path, budget: Arc<Budget>) -> Space {
+        Space {
+            env,
+            dir: dir.to_path_buf(),
+            found: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            seen: Mutex::default(),
+            refused: Mutex::default(),
+            budget,
+            make_room: OnceLock::new(),
+            making_room: Mutex::default(),
+        }
     }
 
     /// A file grew, or new ones were written.
@@ -107,9 +133,74 @@ impl Space {
         Ok(())
     }
 
-    /// The last refusal, if the floor still is in the way.
+    /// Charges what the files of a segment, among them `file`, are about to take. Those of `commits` are counted and never
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// `DiskFull`, with the budget.
+    pub fn charge(&self, file: &Path, charge: &Charge, bytes: u64, commits: bool) -> Result<()> {
+        let mut always = commits;
+        planted!(commits_stop_at_the_budget => always = false);
+        planted!(the_budget_is_overdrawn => always = true);
+        if always {
+            charge.set(bytes);
+            return Ok(());
+        }
+        let needed = bytes.saturating_sub(charge.bytes());
+        let Err(used) = charge.raise(bytes) else {
+            *self.refused.lock() = None;
+            return Ok(());
+        };
+        let bytes = self.budget.limit().unwrap_or(u64::MAX);
+        let limit = SpaceLimit::DiskBudget { bytes, used, needed };
+        let error = Error::DiskFull { operation: "grow", path: file.to_path_buf(), limit: Some(limit) };
+        *self.refused.lock() = Some((error.clone(), needed));
+        Err(error)
+    }
+
+    /// From now on `make_room` is called where the budget has no room.
+    pub fn on_full(&self, make_room: MakeRoom) {
+        let _ = self.make_room.set(make_room);
+    }
+
+    /// Whether what `error` has refused is worth another attempt: room was made for it, here or by somebody else since. The
+    /// caller holds no lock of a log.
+    #[cold]
+    pub fn makes_room_for(&self, error: &Error) -> bool {
+        let Error::DiskFull { limit: Some(SpaceLimit::DiskBudget { bytes, used, needed }), .. } = error
+        else {
+            return false;
+        };
+        if !self.budget.drops_oldest() {
+            return false;
+        }
+        let _one_at_a_time = self.making_room.lock();
+        let missing = used.saturating_add(*needed).saturating_sub(*bytes);
+        self.budget.used() < *used || self.make_some_room(missing)
+    }
+
+    /// Makes room until no more is used than may be, as far as that goes.
+    pub fn shrink_to_budget(&self) {
+        let _one_at_a_time = self.making_room.lock();
+        while self.is_to_shrink() && self.make_some_room(1) {}
+    }
+
+    /// Whether room is to be made without an append that needs it: as after an opening with a smaller budget.
+    pub fn is_to_shrink(&self) -> bool {
+        self.budget.drops_oldest() && self.budget.excess() > 0
+    }
+
+    fn make_some_room(&self, bytes: u64) -> bool {
+        self.make_room.get().is_some_and(|make_room| make_room(bytes))
+    }
+
+    /// The last refusal, if the setting still is in the way.
     pub fn refusal(&self) -> Option<Error> {
         let (error, needed) = self.refused.lock().clone()?;
+        if let Error::DiskFull { limit: Some(SpaceLimit::DiskBudget { .. }), .. } = &error {
+            return (self.budget.left() < needed).then_some(error);
+        }
         let known = self.ask(&mut self.seen.lock());
         known.is_ok_and(|known| known.free < needed).then_some(error)
     }
@@ -137,7 +228,7 @@ mod tests {
     fn medium() -> (SimEnv, Space) {
         let env = SimEnv::new(1);
         env.set_capacity(Some(100 * KIB));
-        let space = Space::new(Arc::new(env.clone()), Path::new("/"));
+        let space = Space::new(Arc::new(env.clone()), Path::new("/"), Arc::default());
         space.keep_free(20 * KIB);
         (env, space)
     }

@@ -115,6 +115,7 @@ impl Background {
                 log.note_trouble(Chore::Retention, error);
             }
         }
+        self.attempt(|| catalog.data_dir().space.shrink_to_budget());
     }
 
     /// Applies retention as part of a call, without a thread.

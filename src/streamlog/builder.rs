@@ -14,6 +14,7 @@ use crate::{
     partition::state::hold::Hold,
     producer::Sender,
     storage::{
+        budget::WhenFull,
         data_dir::{DataDir, SharedOptions},
         files::ReadMode,
     },
@@ -42,6 +43,7 @@ pub struct Builder {
     read_mode: ReadMode,
     max_open_files: Option<usize>,
     min_free_space: u64,
+    disk_budget: Option<(u64, WhenFull)>,
     retention_check: Duration,
     wait_for_lock: Duration,
     on_progress: Option<Progress>,
@@ -91,6 +93,7 @@ impl Builder {
             read_mode: ReadMode::Mapped,
             max_open_files: None,
             min_free_space: 0,
+            disk_budget: None,
             retention_check: Duration::from_secs(300),
             wait_for_lock: Duration::ZERO,
             on_progress: None,
@@ -173,6 +176,39 @@ impl Builder {
         self
     }
 
+    /// How many bytes the files of the log may take, over all topics, and what is done with an append for which there is no
+    /// room. Default: no budget. At least 1; `u64::MAX` is no budget either.
+    ///
+    /// With [`WhenFull::Refuse`], and where nothing may be dropped, the append fails with
+    /// [`DiskFull`](crate::Error::DiskFull), which names this setting. Nothing of it is kept, and nothing else is lost;
+    /// `enqueue` tries again until `max_block` is over. With [`WhenFull::DropOldest`] the append removes sealed segments, the
+    /// oldest over all topics first, until it fits; and none where that would not be enough. Segments stay that a `cleanup.policy` without `delete`,
+    /// [`retention_hold_groups`](crate::TopicConfig::retention_hold_groups) or readers still to come keep, and so do active
+    /// ones: so that there are others, a segment then ends at a quarter of the budget, divided by the number of partitions
+    /// (and at a sixteenth of it at most).
+    ///
+    /// Committed offsets are counted and never refused: a group does not stand still because data has filled the budget.
+    /// Reading asks for nothing. A budget below what is used opens as any other: what is refused or dropped is decided by the
+    /// next append, or by [`Streamlog::maintain`].
+    ///
+    /// What counts: record files, with the space that is preallocated in them, page checksums, and indexes at the largest
+    /// size that they can have, about half a percent of the records. An opening takes the sizes from the manifest and measures no file. The
+    /// manifest, the marks, snapshots of producers and quarantined files are not counted.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use streamlog::{Streamlog, config::WhenFull};
+    ///
+    /// let log = Streamlog::builder(dir.path().join("log")).disk_budget(10 << 30, WhenFull::DropOldest).open()?;
+    /// assert_eq!(log.stats().disk_budget, Some(10 << 30));
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    #[must_use]
+    pub fn disk_budget(mut self, bytes: u64, when_full: WhenFull) -> Self {
+        self.disk_budget = Some((bytes, when_full));
+        self
+    }
+
     /// Committed offsets are kept in segments of this size, a sidecar of theirs is renewed after `snapshot_every`
     /// bytes, and all of them are written again, one to a batch, above `rewrite_above` bytes: small sizes, so that few
     /// commits reach them.
@@ -233,6 +269,10 @@ impl Builder {
             let reason = "0 files cannot be read or written; it is at least 1".to_string();
             return Err(Error::InvalidConfig { key: "max_open_files".into(), reason });
         }
+        if matches!(self.disk_budget, Some((0, _))) {
+            let reason = "0 bytes hold no record; it is at least 1".to_string();
+            return Err(Error::InvalidConfig { key: "disk_budget".into(), reason });
+        }
         if let Some(temporary) = &self.temporary {
             self.dir = temporary.path().to_path_buf();
         }
@@ -265,10 +305,14 @@ impl Builder {
         };
         let data_dir = DataDir::open(Arc::clone(&self.env), &self.dir, options)?;
         data_dir.space.keep_free(self.min_free_space);
+        if let Some((bytes, when_full)) = self.disk_budget.filter(|_| !self.read_only) {
+            data_dir.space.budget.limit_to(bytes, when_full);
+        }
         let mut go_on: Progress = self.on_progress.take().unwrap_or_else(|| Box::new(|_| true));
         let (catalog, report) = Catalog::open(data_dir, &mut *go_on)?;
         event!(INFO, dir = %self.dir.display(), clean = report.was_clean, elapsed = ?report.elapsed, "opened");
         let catalog = Arc::new(catalog);
+        catalog.make_room_on_request();
         if self.read_only {
             catalog.follow_on_request();
         }

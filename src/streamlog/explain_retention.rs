@@ -4,7 +4,9 @@ use super::Streamlog;
 use crate::{
     error::Result,
     partition::{
-        log::Log, state::retention_verdict::RetentionVerdict, write::retention_plan::plan_retention,
+        log::Log,
+        state::retention_verdict::RetentionVerdict,
+        write::{drop_oldest::outlook, retention_plan::plan_retention},
     },
     topic::config::CleanupPolicy,
     types::{Offset, Timestamp, TopicPartition},
@@ -90,13 +92,23 @@ impl Streamlog {
             cleanup_policy: values.cleanup_policy,
             retention_time: values.retention_time,
             retention_bytes: values.retention_bytes,
-            partitions: topic.logs().iter().map(explain).collect::<Result<_>>()?,
+            partitions: self.explain_logs(&topic.logs())?,
         })
+    }
+
+    fn explain_logs(&self, logs: &[Arc<Log>]) -> Result<Vec<PartitionRetention>> {
+        let budget = &self.inner.catalog.data_dir().space.budget;
+        // What the budget drops depends on what all others have.
+        let all = if budget.drops_oldest() { self.inner.catalog.logs() } else { Vec::new() };
+        let outlooks = outlook(&all, budget);
+        let of = |log: &Arc<Log>| all.iter().position(|other| Arc::ptr_eq(other, log));
+        let outlook = |log| of(log).and_then(|i| outlooks.get(i)).cloned().unwrap_or_default();
+        logs.iter().map(|log| explain(log, outlook(log))).collect()
     }
 }
 
-fn explain(log: &Arc<Log>) -> Result<PartitionRetention> {
-    let planned = plan_retention(log)?;
+fn explain(log: &Arc<Log>, outlook: Vec<u64>) -> Result<PartitionRetention> {
+    let planned = plan_retention(log, outlook)?;
     let log_end_offset = log.offsets().log_end();
     let bases: Vec<Offset> = planned.iter().map(|(segment, _)| segment.base()).collect();
     let ends = bases.iter().copied().skip(1).chain([log_end_offset]);

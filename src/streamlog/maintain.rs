@@ -27,6 +27,8 @@ enum Step {
     Due(Arc<Log>),
     /// The retention of a log.
     Retention(Arc<Log>),
+    /// What more is used than the disk budget allows.
+    Budget,
 }
 
 impl Inner {
@@ -72,7 +74,8 @@ impl Inner {
     fn steps_of_a_round(&self) -> VecDeque<Step> {
         let logs = self.catalog.logs();
         let of_logs = logs.into_iter().flat_map(|log| [Step::Due(Arc::clone(&log)), Step::Retention(log)]);
-        [Step::Leftovers].into_iter().chain(of_logs).collect()
+        let budget = self.catalog.data_dir().space.is_to_shrink().then_some(Step::Budget);
+        [Step::Leftovers].into_iter().chain(of_logs).chain(budget).collect()
     }
 
     fn take_step(&self, step: Step) -> Result<()> {
@@ -84,6 +87,10 @@ impl Inner {
                 done => done,
             },
             Step::Retention(log) => retention::apply(&log).map(drop),
+            Step::Budget => {
+                self.catalog.data_dir().space.shrink_to_budget();
+                Ok(())
+            }
         }
     }
 }

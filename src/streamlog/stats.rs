@@ -38,6 +38,10 @@ pub struct Stats {
     /// The free bytes of the medium as appends last heard of them. `None` without `min_free_space`, before a segment grew,
     /// and where the medium has no end.
     pub free_space: Option<u64>,
+    /// How many bytes the files may take: [`Builder::disk_budget`](crate::config::Builder::disk_budget).
+    pub disk_budget: Option<u64>,
+    /// How many bytes they take, as the budget counts them.
+    pub disk_used: u64,
     /// Threads named `streamlog-flush`, at most seven: see
     /// [`Builder::background_thread`](crate::config::Builder::background_thread).
     pub flush_threads: usize,
@@ -164,6 +168,8 @@ impl Streamlog {
             background_threads,
             min_free_space: space.floor(),
             free_space: space.free_as_known(),
+            disk_budget: space.budget.limit(),
+            disk_used: space.budget.used(),
             flush_threads: self.inner.catalog.data_dir().env.job_threads(),
         }
     }

@@ -26,6 +26,7 @@ use crate::{
             report::{PartitionRecovery, RecoveryVerdict},
         },
         state::{hold::Hold, identity::Identity, log_config::LogConfig},
+        write::drop_oldest::drop_oldest,
     },
     storage::{
         data_dir::DataDir,
@@ -264,6 +265,14 @@ impl Catalog {
         let _ = self.hold.set(hold);
     }
 
+    /// From now on old segments of all topics make room where the disk budget has none.
+    pub fn make_room_on_request(self: &Arc<Self>) {
+        let catalog = Arc::downgrade(self);
+        self.data_dir.space.on_full(Box::new(move |bytes| {
+            catalog.upgrade().is_some_and(|catalog| drop_oldest(&catalog.logs(), bytes))
+        }));
+    }
+
     fn identity(&self, topic_id: TopicId, topic: &Arc<str>, partition: u32, slot: u32) -> Identity {
         let name = TopicPartition::new(Arc::clone(topic), partition);
         let dir = self.data_dir.dir.join(name::dir_name(topic, partition));
@@ -302,9 +311,10 @@ impl Catalog {
         self.topics.read().values().flat_map(|t| t.logs().to_vec()).collect()
     }
 
-    /// Whether segments of any topic are removed after some time, or beyond some size.
+    /// Whether segments of any topic are removed after some time, or beyond some size, or because too much is used.
     pub fn has_retention(&self) -> bool {
-        self.topics.read().values().any(|topic| topic.config().has_retention())
+        self.data_dir.space.is_to_shrink()
+            || self.topics.read().values().any(|topic| topic.config().has_retention())
     }
 
     /// The log of a partition.

@@ -15,6 +15,7 @@
 //! The table is held to its word as well: the passages stand in their files, the tests and the mistakes exist, and no
 //! mistake in `src/` is without a test that must notice it.
 
+mod budget;
 mod committing;
 mod consuming;
 mod damaged;
@@ -78,7 +79,7 @@ fn here() -> impl Iterator<Item = &'static Promise> {
         committing as c, consuming as r, damaged as d, finding as f, keeping as k, observing as o,
         outlasting as l, producing as p,
     };
-    [r::HERE, c::HERE, d::HERE, f::HERE, o::HERE, p::HERE, k::HERE, l::HERE, enclosing::HERE]
+    [r::HERE, c::HERE, d::HERE, f::HERE, o::HERE, p::HERE, k::HERE, l::HERE, enclosing::HERE, budget::HERE]
         .into_iter()
         .flatten()
 }

@@ -78,6 +78,9 @@ impl LogParts {
             owner: Owner::default(),
         };
         log.recount();
+        if let Some(last) = log.segments.snapshot().last() {
+            last.takes_at_least(last.readable());
+        }
         Arc::new(log)
     }
 }

@@ -30,6 +30,9 @@ pub enum RetentionRule {
     Size,
     /// Its newest record is older than `retention.ms` says.
     Age,
+    /// It is the oldest of all topics, and more is used than [`disk_budget`](crate::config::Builder::disk_budget) allows, with
+    /// [`WhenFull::DropOldest`](crate::config::WhenFull::DropOldest).
+    DiskBudget,
 }
 
 /// A reason for which a segment stays.
@@ -38,7 +41,7 @@ pub enum RetentionRule {
 pub enum StaysBecause {
     /// The topic's `cleanup.policy` does not delete.
     Policy,
-    /// Neither `retention.ms` nor `retention.bytes` is set.
+    /// Neither `retention.ms` nor `retention.bytes` is set, and no disk budget drops it.
     NoLimit,
     /// It is younger than `retention.ms`.
     Young {
@@ -48,6 +51,11 @@ pub enum StaysBecause {
     /// The partition does not hold too much for `retention.bytes`.
     WithinSize {
         /// How many bytes must be appended before it goes.
+        missing: u64,
+    },
+    /// The disk budget has room, or older segments of other topics, that go first.
+    WithinDiskBudget {
+        /// How many more bytes must be used before it goes.
         missing: u64,
     },
     /// A group of `streamlog.retention.hold.groups` has not read all of it.
@@ -104,6 +112,7 @@ impl fmt::Display for RetentionRule {
             RetentionRule::LogStart => "the log begins after it",
             RetentionRule::Size => "the partition is larger than retention.bytes",
             RetentionRule::Age => "it is older than retention.ms",
+            RetentionRule::DiskBudget => "the disk_budget is used up",
         })
     }
 }
@@ -116,6 +125,9 @@ impl fmt::Display for StaysBecause {
             StaysBecause::Young { until } => write!(f, "younger than retention.ms until {until}"),
             StaysBecause::WithinSize { missing } => {
                 write!(f, "within retention.bytes until {missing} more bytes are appended")
+            }
+            StaysBecause::WithinDiskBudget { missing } => {
+                write!(f, "within disk_budget until {missing} more bytes are used")
             }
             StaysBecause::Held { group, committed: Some(offset) } => {
                 write!(f, "held by group {group}, which has committed offset {offset}")

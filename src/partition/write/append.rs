@@ -77,8 +77,18 @@ impl Log {
         self.append_from(batch, Origin::Producer)
     }
 
-    /// As [`Log::append`], for a batch of any origin.
+    /// As [`Log::append`], for a batch of any origin. Where the disk budget is in the way, room is made without any lock of
+    /// the log, and the append starts over.
     pub fn append_from(&self, batch: &mut SealedBatch, origin: Origin) -> Result<Appended> {
+        loop {
+            match self.try_append(batch, origin) {
+                Err(error) if self.data_dir.space.makes_room_for(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn try_append(&self, batch: &mut SealedBatch, origin: Origin) -> Result<Appended> {
         let mut writer = self.writer.lock();
         let mut is_closing = self.closing.load(Ordering::SeqCst);
         planted!(append_to_a_log_that_closes => is_closing = false);
@@ -98,7 +108,7 @@ impl Log {
                 // The space for the new segment is freed before anything is in it; then the append starts over.
                 drop(writer);
                 retention::shrink(self, size);
-                return self.append_from(batch, origin);
+                return self.try_append(batch, origin);
             }
         }
         reserve(self, active, &header)?;

@@ -146,7 +146,7 @@ impl Beginning<'_> {
             epochs.assign(self.epoch, self.log_start);
         }
         let trimmed = epochs.truncate_from_start(self.log_start);
-        let segment = ActiveSegment::resume(segment, replay.index)?;
+        let segment = ActiveSegment::resume(segment, replay.index, allocated)?;
         segment.set_aborted(replay.aborted);
         Ok(Active {
             index_is_full: segment.index_is_full(self.config.segment_index_bytes),

@@ -4,6 +4,7 @@ pub mod append;
 pub mod checkpoint;
 pub mod close;
 pub mod commit;
+pub mod drop_oldest;
 pub mod encode;
 pub mod flush;
 pub mod gate;

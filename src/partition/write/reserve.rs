@@ -22,6 +22,9 @@ const GROWTH_MAX: u64 = 64 << 20;
 const SMALL_BATCH: u64 = 32 << 10;
 const ZEROS_MAX: u64 = 1 << 20;
 
+/// What may be grown ahead of a batch, at most, is this part of what is left of the disk budget.
+const SHARE_AHEAD: u64 = 8;
+
 /// Prepares the active segment for the batch with `header`. A new segment begins where the file may not grow large
 /// enough.
 #[inline]
@@ -38,9 +41,15 @@ pub(in crate::partition) fn reserve(log: &Log, active: &mut Active, header: &Bat
     Ok(())
 }
 
-/// Grows the file, or begins the next one.
+/// Grows the file, or begins the next one: also where this one has its part of a disk budget, for only what is sealed can
+/// be dropped.
 #[cold]
 fn find_space(log: &Log, active: &mut Active, header: &BatchHeader) -> Result<()> {
+    let segment_max = segment_max(log);
+    if active.position > 0 && active.position + header.size() > segment_max {
+        roll(log, active, header.base_offset, RollFor::Append)?;
+        return grow(log, active, header.size());
+    }
     match grow(log, active, header.size()) {
         Err(Error::FileTooLarge { .. }) if active.position > 0 => {
             roll(log, active, header.base_offset, RollFor::Append)?;
@@ -75,23 +84,20 @@ pub(in crate::partition) fn new_incarnation(
 
 /// Reserves space for `size` more bytes, so that a full disk is an error before anything is written.
 fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
-    let (roll_bytes, preallocate) = (active.config.roll_bytes, active.config.preallocate);
+    let roll_bytes = active.config.roll_bytes.min(segment_max(log));
+    let left = log.data_dir.space.budget.left();
+    // A whole segment is not worth another one that would be dropped for it.
+    let preallocate = active.config.preallocate && roll_bytes.saturating_sub(active.allocated) <= left;
     let needed = active.position + size;
     let by_zeros = active.config.durability == Durability::Flushed && size <= SMALL_BATCH && !preallocate;
     let step_max = if by_zeros { ZEROS_MAX } else { GROWTH_MAX };
-    let step = active.allocated.clamp(GROWTH_MIN, step_max);
+    let step = active.allocated.min(left / SHARE_AHEAD).clamp(GROWTH_MIN, step_max);
     let grown = if preallocate { roll_bytes } else { active.allocated + step };
     let target = grown.min(roll_bytes).max(needed);
-    let data = &active.segment;
-    let grow_to = |len: u64| {
-        let more = len.saturating_sub(active.allocated);
-        log.data_dir.space.admit(data.path(), more, log.identity.internal)?;
-        data.allocate(len)
-    };
-    match grow_to(target) {
+    match allocate(log, active, target) {
         // The space that is left, or that a file may have, may still hold the batch itself.
         Err(Error::DiskFull { .. } | Error::FileTooLarge { .. }) if target > needed => {
-            grow_to(needed)?;
+            allocate(log, active, needed)?;
             active.allocated = needed;
         }
         other => {
@@ -99,12 +105,29 @@ fn grow(log: &Log, active: &mut Active, size: u64) -> Result<()> {
             active.allocated = target;
             if by_zeros && target > needed {
                 // The space reads as zeros already: a failure here loses nothing but the gain.
-                let _ = data.write_zeros(needed..target);
+                let _ = active.segment.write_zeros(needed..target);
             }
         }
     }
     log.data_dir.space.found_again();
     Ok(())
+}
+
+/// Where the disk budget ends a segment. Nothing of internal topics is ever dropped.
+fn segment_max(log: &Log) -> u64 {
+    if log.identity.internal { u64::MAX } else { log.data_dir.space.budget.segment_max() }
+}
+
+/// Makes the file `len` bytes long, where the settings let it.
+fn allocate(log: &Log, active: &Active, len: u64) -> Result<()> {
+    let (space, data, commits) = (&log.data_dir.space, &active.segment, log.identity.internal);
+    let more = len.saturating_sub(active.allocated);
+    space.charge(data.path(), data.charge(), data.footprint(len), commits)?;
+    let grown = space.admit(data.path(), more, commits).and_then(|()| data.allocate(len));
+    if grown.is_err() {
+        data.takes(active.allocated);
+    }
+    grown
 }
 
 #[cfg(test)]

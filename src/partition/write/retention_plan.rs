@@ -1,6 +1,7 @@
 //! What retention would do now with each segment: the one decision, which removal follows and `explain_retention` prints.
 //!
-//! In Kafka's order and by its rules (`UnifiedLog.deleteOldSegments`): the log start, the size, the age. Each rule removes a
+//! In Kafka's order and by its rules (`UnifiedLog.deleteOldSegments`): the log start, the size, the age; and then the disk
+//! budget, which compares all logs (`drop_oldest.rs`). Each rule removes a
 //! prefix, and what one does not remove no later segment is removed by either: the log start lies before it, and the log
 //! without it is smaller still. So one walk over the segments decides, and ends for a removal at the first that stays.
 
@@ -25,16 +26,17 @@ use std::{
     time::Duration,
 };
 
-/// What retention would do now with each segment, oldest first; nothing is changed.
+/// What retention would do now with each segment, oldest first; nothing is changed. `outlook` says of the first ones how
+/// many more bytes must be used before the disk budget removes them.
 ///
 /// # Errors
 ///
 /// What the operating system says of a file whose time is asked for.
-pub fn plan_retention(log: &Arc<Log>) -> Result<Vec<(Arc<Segment>, RetentionVerdict)>> {
+pub fn plan_retention(log: &Arc<Log>, outlook: Vec<u64>) -> Result<Vec<(Arc<Segment>, RetentionVerdict)>> {
     let stopped = log.refusal().filter(|_| !log.data_dir.read_only);
     let stopped = stopped.map(|error| StaysBecause::Unknown { reason: error.to_string() });
     let look = Look::only(log);
-    let mut plan = RetentionPlan::new(log, &look, Scope::All(log));
+    let mut plan = RetentionPlan { outlook, ..RetentionPlan::new(log, &look, Scope::All(log)) };
     let mut planned = Vec::with_capacity(look.segments.len());
     while let Some((segment, verdict)) = plan.next_verdict()? {
         let stopped = stopped.clone().map(|because| RetentionVerdict::Stays { why: vec![because] });
@@ -50,6 +52,8 @@ pub(in crate::partition) enum Scope<'a> {
     All(&'a Arc<Log>),
     /// The size alone, of which so many bytes are about to be appended; what goes is flushed first. Part of an append.
     SizeWith(u64),
+    /// The disk budget, which has no room left, of this log: sealed segments that readers could see, flushed first.
+    Budget(&'a Arc<Log>),
 }
 
 /// The segments of a look, oldest first, with what would become of each.
@@ -66,6 +70,8 @@ pub(in crate::partition) struct RetentionPlan<'a> {
     kept: Option<Offset>,
     /// Which group holds what, once that was asked.
     held: Option<Result<Option<Held>>>,
+    /// Of the first segments, after how many more bytes the disk budget removes them: the other logs decide, too.
+    outlook: Vec<u64>,
 }
 
 /// What a rule says of a segment.
@@ -77,7 +83,9 @@ enum Ruling {
 impl<'a> RetentionPlan<'a> {
     pub fn new(log: &'a Log, look: &'a Look, scope: Scope<'a>) -> Self {
         let (config, now) = (log.config(), log.data_dir.env.now());
-        RetentionPlan { log, look, scope, config, now, at: 0, left: log.size(), kept: None, held: None }
+        let left = log.size();
+        let outlook = Vec::new();
+        RetentionPlan { log, look, scope, config, now, at: 0, left, kept: None, held: None, outlook }
     }
 
     /// How many segments from the front go.
@@ -103,6 +111,14 @@ impl<'a> RetentionPlan<'a> {
         Ok(Some((segment, verdict)))
     }
 
+    /// The next segment if it goes, and the time that puts it in order with those of other logs.
+    pub fn next_to_go(&mut self) -> Option<(Timestamp, &'a Arc<Segment>)> {
+        let (segment, verdict) = self.next_verdict().ok()??;
+        let end = end_of(&self.look.segments, self.at - 1, self.look.end);
+        let time = time_of(self.log_to_read()?, segment, end).ok()?;
+        verdict.goes().then_some((time, segment))
+    }
+
     fn decide(&mut self, segment: &Arc<Segment>) -> Result<RetentionVerdict> {
         if self.look.is_empty_active(self.at) {
             return Ok(RetentionVerdict::Stays { why: vec![StaysBecause::Active] });
@@ -111,10 +127,11 @@ impl<'a> RetentionPlan<'a> {
             Ok(rule) => rule,
             Err(why) => return Ok(RetentionVerdict::Stays { why }),
         };
-        let flushes_first = matches!(self.scope, Scope::SizeWith(_));
+        let flushes_first = !matches!(self.scope, Scope::All(_));
         let mut because = self.holds(rule);
         planted!(nobody_holds_a_segment => because = None);
         let because = because.or_else(|| self.look.keeps(self.log, self.at, flushes_first));
+        let because = because.or_else(|| self.invisible_to_all());
         let because = because.or(self.kept.map(|kept| StaysBecause::Follows { kept }));
         Ok(match because {
             Some(because) => RetentionVerdict::Stays { why: vec![because] },
@@ -125,13 +142,16 @@ impl<'a> RetentionPlan<'a> {
     /// The first rule that removes the segment, or why none does.
     fn rule(&self, segment: &Arc<Segment>) -> Result<Result<RetentionRule, Vec<StaysBecause>>> {
         let end = end_of(&self.look.segments, self.at, self.look.end);
-        if matches!(self.scope, Scope::All(_)) && end <= self.log.offsets.log_start() {
+        if !matches!(self.scope, Scope::SizeWith(_)) && end <= self.log.offsets.log_start() {
             return Ok(Ok(RetentionRule::LogStart));
         }
         let mut deletes = self.config.cleanup_policy.deletes();
         planted!(every_policy_deletes => deletes = true);
         if !deletes {
             return Ok(Err(vec![StaysBecause::Policy]));
+        }
+        if matches!(self.scope, Scope::Budget(_)) {
+            return Ok(self.by_budget());
         }
         let mut why = Vec::new();
         match self.config.retention_bytes.map(|limit| self.by_size(segment, limit)) {
@@ -144,10 +164,29 @@ impl<'a> RetentionPlan<'a> {
                 Ruling::Goes => return Ok(Ok(RetentionRule::Age)),
                 Ruling::Stays(because) => why.push(because),
             },
+            None => {}
+        }
+        match self.outlook.get(self.at) {
+            Some(0) => return Ok(Ok(RetentionRule::DiskBudget)),
+            Some(missing) => why.push(StaysBecause::WithinDiskBudget { missing: *missing }),
             None if why.is_empty() => why.push(StaysBecause::NoLimit),
             None => {}
         }
         Ok(Err(why))
+    }
+
+    /// The active segment stays, and so do internal topics, which have an upkeep of their own.
+    fn by_budget(&self) -> Result<RetentionRule, Vec<StaysBecause>> {
+        let mut is_sealed = self.at + 1 < self.look.segments.len();
+        is_sealed &= !self.log.identity.internal;
+        if is_sealed { Ok(RetentionRule::DiskBudget) } else { Err(vec![StaysBecause::Active]) }
+    }
+
+    /// What is removed for the disk budget is flushed first, and not because of that.
+    fn invisible_to_all(&self) -> Option<StaysBecause> {
+        let end = end_of(&self.look.segments, self.at, self.look.end);
+        let is_above = matches!(self.scope, Scope::Budget(_)) && end > self.log.offsets.high_watermark();
+        is_above.then_some(StaysBecause::AboveHighWatermark)
     }
 
     /// What a group does that has not read the segment, which `rule` would remove. The log start asks nobody.
@@ -174,7 +213,7 @@ impl<'a> RetentionPlan<'a> {
 
     fn log_to_read(&self) -> Option<&'a Arc<Log>> {
         match self.scope {
-            Scope::All(log) => Some(log),
+            Scope::All(log) | Scope::Budget(log) => Some(log),
             Scope::SizeWith(_) => None,
         }
     }
@@ -183,7 +222,7 @@ impl<'a> RetentionPlan<'a> {
     /// goes when there would be no room for an active one that is full.
     fn by_size(&self, segment: &Segment, limit: u64) -> Ruling {
         let next = match self.scope {
-            Scope::All(_) => 0,
+            Scope::All(_) | Scope::Budget(_) => 0,
             Scope::SizeWith(next) => next,
         };
         let is_sealed = self.at + 1 < self.look.segments.len();
@@ -272,7 +311,7 @@ mod tests {
             ..TopicValues::default()
         };
         partition.log().set_config(LogConfig { roll_bytes: 600, bytes_max: None, values });
-        let planned = plan_retention(partition.log()).unwrap();
+        let planned = plan_retention(partition.log(), Vec::new()).unwrap();
         if deleted > 0 {
             log.delete_records("t", 0, deleted).unwrap();
         }

@@ -47,16 +47,18 @@ impl ActiveSegment {
         Ok(ActiveSegment { segment: Arc::new(segment), file })
     }
 
-    /// The last segment of a log that is opened, whose data ends at [`Segment::readable`] and has this index.
+    /// The last segment of a log that is opened, whose data ends at [`Segment::readable`] and has this index, in a file of
+    /// `len` bytes.
     ///
     /// # Errors
     /// `Corrupt` for one that is sealed, which never takes appends again.
-    pub fn resume(segment: &Arc<Segment>, index: SegmentIndex) -> Result<Self> {
+    pub fn resume(segment: &Arc<Segment>, index: SegmentIndex, len: u64) -> Result<Self> {
         if segment.sealed_size().is_some() {
             return Err(Error::corrupt(segment.path(), 0, "the last segment of the log is sealed"));
         }
         let file = Arc::clone(segment.file()?);
         segment.activate(index);
+        segment.takes(len);
         Ok(ActiveSegment { segment: Arc::clone(segment), file })
     }
 
@@ -77,7 +79,9 @@ impl ActiveSegment {
 
     /// Cuts the file to `len` bytes.
     pub fn cut(&self, len: u64) -> Result<()> {
-        self.file.set_len(len)
+        self.file.set_len(len)?;
+        self.segment.takes(len);
+        Ok(())
     }
 
     /// Adds a batch to the index, which may have `max_bytes`. Says whether it is full, where it got an entry.
