@@ -107,7 +107,8 @@
 //! | wrong bytes after a clean one | `partition/open/changed.rs`: what a closed log's directory holds now |
 //! | one partition's directory, opened alone | `partition/open/partition_dir.rs`, and the folder beside it, which nothing else uses |
 //! | a file that is not ours, or has other names | `storage/foreign_files.rs`; `partition/write/quarantine.rs` |
-//! | a record that retention keeps or removes | `partition/write/retention_plan.rs` |
+//! | a record that retention keeps or removes | `partition/write/retention_plan.rs`; for the disk budget `drop_oldest.rs` beside it, which puts all logs in order |
+//! | what may grow, and what is counted | `storage/space.rs`; `storage/budget.rs` |
 //!
 //! # Rules that keep themselves
 //!

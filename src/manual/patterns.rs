@@ -88,7 +88,8 @@
 //! lost](super::how_to#pipelined-and-nothing-lost) has the producer's side. A commit is an append too. Without space it
 //! fails with [`DiskFull`](crate::Error::DiskFull), which is retriable; after a restart the records it was to cover are
 //! shipped again. Removing needs no space: retention and [`delete_records`](crate::Streamlog::delete_records) work on a full
-//! disk. Retention helps only if the limits of all topics, with the indexes, fit on the medium.
+//! disk. Retention helps only if the limits of all topics, with the indexes, fit on the medium. A
+//! [disk budget](super::operating#a-disk-budget) bounds them together, and can drop the oldest of all.
 //!
 //! # Clocks that begin in 1970
 //!

@@ -2,7 +2,9 @@
 //!
 //! Nothing is measured. Each segment has a [`Charge`] with the bytes of its files, which it sets where they grow and are
 //! cut; what is used is the sum of the charges. An opening knows the sizes from the manifest. A charge ends with its
-//! segment's names, or with the segment, so nothing is counted twice and nothing for ever.
+//! segment's names, or with the segment, so nothing is counted twice and nothing forever.
+//!
+//! Of a handle that only reads, the sum is what it has seen of sealed segments, and nothing asks for it.
 
 use crate::env::sync::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;

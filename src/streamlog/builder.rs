@@ -182,18 +182,19 @@ impl Builder {
     /// With [`WhenFull::Refuse`], and where nothing may be dropped, the append fails with
     /// [`DiskFull`](crate::Error::DiskFull), which names this setting. Nothing of it is kept, and nothing else is lost;
     /// `enqueue` tries again until `max_block` is over. With [`WhenFull::DropOldest`] the append removes sealed segments, the
-    /// oldest over all topics first, until it fits; and none where that would not be enough. Segments stay that a `cleanup.policy` without `delete`,
-    /// [`retention_hold_groups`](crate::TopicConfig::retention_hold_groups) or readers still to come keep, and so do active
-    /// ones: so that there are others, a segment then ends at a quarter of the budget, divided by the number of partitions
-    /// (and at a sixteenth of it at most).
+    /// oldest over all topics first, until it fits; and none where that would not be enough. Segments stay that a
+    /// `cleanup.policy` without `delete` or [`retention_hold_groups`](crate::TopicConfig::retention_hold_groups) keeps, that
+    /// cannot be read yet, and that take appends. So that there are others, a segment then ends at a quarter of the budget,
+    /// divided by the number of partitions, and at a sixteenth of it at the latest.
     ///
     /// Committed offsets are counted and never refused: a group does not stand still because data has filled the budget.
-    /// Reading asks for nothing. A budget below what is used opens as any other: what is refused or dropped is decided by the
-    /// next append, or by [`Streamlog::maintain`].
+    /// Reading asks for nothing. A budget below what is used opens as any other: the next append, or
+    /// [`Streamlog::maintain`], refuses or drops.
     ///
-    /// What counts: record files, with the space that is preallocated in them, page checksums, and indexes at the largest
-    /// size that they can have, about half a percent of the records. An opening takes the sizes from the manifest and measures no file. The
-    /// manifest, the marks, snapshots of producers and quarantined files are not counted.
+    /// What counts: record files, with the space that is preallocated in them, their page checksums, and their indexes at the
+    /// largest size that they can have, which is about half a percent of the records. An opening takes the sizes from the
+    /// manifest and measures no file. The manifest, the marks, snapshots of producers and quarantined files do not count.
+    /// [`Stats::disk_used`](crate::admin::Stats::disk_used) has the sum. A handle that only reads has no budget.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
