@@ -153,26 +153,45 @@ impl<'a> RetentionPlan<'a> {
         if matches!(self.scope, Scope::Budget(_)) {
             return Ok(self.by_budget());
         }
+        self.by_limits(segment, end)
+    }
+
+    /// What the limits that are set say, in the order of the rules.
+    fn by_limits(
+        &self,
+        segment: &Arc<Segment>,
+        end: Offset,
+    ) -> Result<Result<RetentionRule, Vec<StaysBecause>>> {
         let mut why = Vec::new();
-        match self.config.retention_bytes.map(|limit| self.by_size(segment, limit)) {
-            Some(Ruling::Goes) => return Ok(Ok(RetentionRule::Size)),
-            Some(Ruling::Stays(because)) => why.push(because),
-            None => {}
+        let mut goes = |ruling: Option<Ruling>| match ruling? {
+            Ruling::Goes => Some(()),
+            Ruling::Stays(because) => {
+                why.push(because);
+                None
+            }
+        };
+        if goes(self.config.retention_bytes.map(|limit| self.by_size(segment, limit))).is_some() {
+            return Ok(Ok(RetentionRule::Size));
         }
-        match self.config.retention_time.zip(self.log_to_read()) {
-            Some((limit, log)) => match self.by_age(log, segment, end, limit)? {
-                Ruling::Goes => return Ok(Ok(RetentionRule::Age)),
-                Ruling::Stays(because) => why.push(because),
-            },
-            None => {}
+        let age = self.config.retention_time.zip(self.log_to_read());
+        if goes(age.map(|(limit, log)| self.by_age(log, segment, end, limit)).transpose()?).is_some() {
+            return Ok(Ok(RetentionRule::Age));
         }
-        match self.outlook.get(self.at) {
-            Some(0) => return Ok(Ok(RetentionRule::DiskBudget)),
-            Some(missing) => why.push(StaysBecause::WithinDiskBudget { missing: *missing }),
-            None if why.is_empty() => why.push(StaysBecause::NoLimit),
-            None => {}
+        if goes(self.by_outlook()).is_some() {
+            return Ok(Ok(RetentionRule::DiskBudget));
+        }
+        if why.is_empty() {
+            why.push(StaysBecause::NoLimit);
         }
         Ok(Err(why))
+    }
+
+    /// What the disk budget says, which compares all logs.
+    fn by_outlook(&self) -> Option<Ruling> {
+        Some(match *self.outlook.get(self.at)? {
+            0 => Ruling::Goes,
+            missing => Ruling::Stays(StaysBecause::WithinDiskBudget { missing }),
+        })
     }
 
     /// The active segment stays, and so do internal topics, which have an upkeep of their own.
