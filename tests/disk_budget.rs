@@ -130,7 +130,7 @@ fn the_explanation_says_how_many_bytes_away_the_turn_of_each_segment_is() {
     let [a, b] =
         ["a", "b"].map(|name| log.create_topic(name, small_segments()).unwrap().partition(0).unwrap());
     for millis in 0..8 {
-        fill(&[&a, &b][millis as usize % 2], millis).unwrap();
+        fill([&a, &b][millis as usize % 2], millis).unwrap();
     }
     let missing = |topic: &str| {
         let plan = log.explain_retention(topic).unwrap();

@@ -141,10 +141,10 @@ fn sealing_cannot_be_undone() {
     let bytes = batches(2, b"x");
     let sealed = rolled(&pool, dir, &bytes, 2);
     let index = sealed.empty_index();
-    assert!(matches!(ActiveSegment::resume(&sealed, index), Err(Error::Corrupt { .. })));
+    assert!(matches!(ActiveSegment::resume(&sealed, index, 0), Err(Error::Corrupt { .. })));
     let listed = Segment::existing(&pool, dir, Offset::ZERO, bytes.len() as u64, 0, true);
     assert!(SealedSegment::of(&listed).is_none());
-    ActiveSegment::resume(&listed, listed.empty_index()).unwrap();
+    ActiveSegment::resume(&listed, listed.empty_index(), 0).unwrap();
 }
 
 /// Bytes that lie in no file.
@@ -187,7 +187,7 @@ fn a_segment_reads_from_a_source_that_is_no_file() {
     assert_eq!(scanner.expected(), Offset::new(5));
     SealedSegment::of(&segment).unwrap().write_pages().unwrap();
     assert_eq!(segment.check_pages(0..bytes.len() as u64).unwrap(), PagesVerdict::Good);
-    assert!(ActiveSegment::resume(&segment, segment.empty_index()).is_err(), "only files are written");
+    assert!(ActiveSegment::resume(&segment, segment.empty_index(), 0).is_err(), "only files are written");
     let named = SegmentFile::Log.path(dir, Offset::ZERO);
     write_file(&*env, &named, b"not it").unwrap();
     assert_eq!(segment.bytes(0..bytes.len() as u64).unwrap(), bytes);
