@@ -171,7 +171,7 @@
 //! The explanation says of each segment how far away its turn is, in bytes used by any topic:
 //!
 //! ```text
-//!   31..32, 50079 bytes, stays: within disk_budget until 36518 more bytes are used
+//!   30..31, 50072 bytes, stays: within disk_budget until 26273 more bytes are used
 //! ```
 //!
 //! Segments stay that retention keeps for another reason, such as a group that has not read them; so a budget that drops can

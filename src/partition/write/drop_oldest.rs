@@ -23,7 +23,8 @@ use std::sync::Arc;
 /// together have `bytes`; none where all that may go have less, for the append would be refused all the same. Returns whether
 /// anything went. What fails is a trouble of its log.
 pub fn drop_oldest(logs: &[Arc<Log>], bytes: u64) -> bool {
-    let due = logs.iter().filter_map(|log| or_trouble(log, retention::apply(log))).sum::<usize>();
+    let due = logs.iter().filter(|log| has_due(log));
+    let due = due.filter_map(|log| or_trouble(log, retention::apply(log))).sum::<usize>();
     // A file that cannot be removed frees nothing, and the next one would not either.
     let mut is_stuck = logs.iter().any(|log| !log.unremoved.lock().is_empty());
     planted!(drop_what_frees_nothing => is_stuck = false);
@@ -32,6 +33,12 @@ pub fn drop_oldest(logs: &[Arc<Log>], bytes: u64) -> bool {
     }
     let enough = oldest_of(logs, bytes).unwrap_or_default();
     enough.into_iter().map_while(|(log, base)| or_trouble(log, drop_first(log, base))).sum::<usize>() > 0
+}
+
+/// Whether retention would remove something, or has left a file: others need not wait for their checkpoints.
+fn has_due(log: &Arc<Log>) -> bool {
+    let goes = |look: Look| RetentionPlan::new(log, &look, Scope::All(log)).removable().is_ok_and(|n| n > 0);
+    !log.unremoved.lock().is_empty() || Look::at(log).is_some_and(goes)
 }
 
 /// The logs and bases of the oldest segments that have `bytes` together.
