@@ -16,11 +16,13 @@ pub mod epochs;
 #[cfg(test)]
 mod fixtures;
 pub mod index;
+pub mod keys;
 pub mod manifest;
 pub mod mark;
 pub mod message;
 pub mod pages;
 pub mod record;
+mod siphash;
 pub mod snapshot;
 pub mod unpacked;
 pub mod varint;

@@ -20,7 +20,7 @@ pub use batch::{batch, decompression};
 pub use directory::directory;
 pub use manifest::{manifest, mark};
 pub use operations::operations;
-pub use sidecars::{checkpoint, coordinator, index, pages, snapshot, varint};
+pub use sidecars::{checkpoint, coordinator, index, keys, pages, snapshot, varint};
 
 /// The bytes to decode: those behind the first byte of `data`, or `valid` with the edits that they spell.
 fn input(data: &[u8], valid: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
@@ -121,13 +121,14 @@ mod tests {
         if !dir.exists() {
             return println!("SKIPPED: no fuzz targets beside the library");
         }
-        let targets: [(&str, Target); 12] = [
+        let targets: [(&str, Target); 13] = [
             ("batch", batch),
             ("checkpoint", checkpoint),
             ("coordinator", coordinator),
             ("decompression", decompression),
             ("directory", directory),
             ("index", index),
+            ("keys", keys),
             ("manifest", manifest),
             ("mark", mark),
             ("operations", operations),
@@ -163,6 +164,7 @@ mod tests {
         try_many(MANY, snapshot);
         try_many(MANY, checkpoint);
         try_many(MANY, pages);
+        try_many(MANY, keys);
         try_many(MANY, coordinator);
         try_many(MANY, varint);
     }

@@ -7,6 +7,7 @@ use crate::{
         coordinator::{groups::*, *},
         crc::crc32c,
         index::{AbortedTransaction, OffsetEntry, OffsetIndexView, TimeEntry, TimeIndexView},
+        keys::{HEADER_LEN, HashSeed, KeyEntry, KeySummer, KeySums, KeysFlags, KeysHeader, siphash128},
         pages::{PAGE_SIZE, PageSummer, PageSums},
         snapshot::*,
         varint::{read_varint, read_varlong, write_varint, write_varlong},
@@ -216,6 +217,47 @@ pub fn pages(data: &[u8]) {
         parts = PageSummer::resume(&parts.finish(0));
     }
     assert_eq!(whole.finish(1), parts.finish(1));
+}
+
+/// A file of keys: a header that decodes encodes to the same bytes, and so do entries; what it says lies where lies within
+/// the file that it speaks of.
+pub fn keys(data: &[u8]) {
+    let mut bytes = input(data, some_keys);
+    mend(&mut bytes, HEADER_LEN - 4, 0..HEADER_LEN - 4, crate::codec::crc::crc32);
+    let Ok(header) = KeysHeader::decode(&bytes) else { return };
+    assert_eq!(Some(header.encode().as_slice()), bytes.get(..HEADER_LEN));
+    let (pages, at) = header.pages_of(0..u64::MAX);
+    assert!(pages.start <= pages.end && at.end == header.sums_at().start);
+    assert!(header.file_len() == header.sums_at().end);
+    let part = |range: std::ops::Range<u64>| {
+        let index = |position| usize::try_from(position).unwrap_or(usize::MAX);
+        bytes.get(index(range.start)..index(range.end))
+    };
+    if let Some(sums) = part(header.sums_at()).and_then(|sums| KeySums::decode(&header, sums).ok()) {
+        let _ = sums.check(pages.start, part(at).unwrap_or_default());
+    }
+    for entry in part(header.entries_at(0..header.count)).unwrap_or_default().as_chunks().0 {
+        let decoded = KeyEntry::decode(entry);
+        assert_eq!(decoded.encode(), *entry);
+        assert!(header.bucket_of(decoded.hash) < header.buckets());
+    }
+}
+
+fn some_keys() -> Vec<u8> {
+    let seed = HashSeed { first: 1, last: 2 };
+    let (base, next) = (Offset::new(7), Offset::new(50));
+    let (flags, generation, size) = (KeysFlags::TOMBSTONES, 3, 4711);
+    let header = KeysHeader { flags, seed, generation, size, base, next, count: 5, bucket_bits: 0 };
+    let mut bytes = header.encode().to_vec();
+    for relative in 0..header.count {
+        let (hash, is_tombstone) = (siphash128(seed, &[relative as u8]), relative == 3);
+        bytes.extend(KeyEntry { hash, relative, is_tombstone }.encode());
+    }
+    bytes.extend([0; 4]);
+    let mut summer = KeySummer::default();
+    summer.update(bytes.get(HEADER_LEN..).unwrap_or_default());
+    bytes.extend(summer.finish());
+    bytes
 }
 
 /// Keys and values of `__consumer_offsets`.
