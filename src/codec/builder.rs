@@ -72,7 +72,7 @@ impl BatchBuilder {
 
     /// Makes this the batch of a cleaner that has met it: its base timestamp is this delete horizon. To be called
     /// before the first record.
-    #[allow(dead_code, reason = "part of the format: a cleaner sets it, and there is none here yet")]
+    #[allow(dead_code, reason = "part of the format: a cleaner sets it, and it does so without this")]
     pub fn set_delete_horizon(&mut self, horizon: Timestamp) {
         debug_assert!(self.is_empty());
         self.base_timestamp = Some(horizon.as_millis());

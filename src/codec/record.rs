@@ -14,6 +14,7 @@
 //! written, and [`ValidRecords::in_order`] says so to those who count on it.
 
 mod headers;
+pub mod survivors;
 pub mod text;
 
 use headers::ReplacedNames;

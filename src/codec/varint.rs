@@ -31,13 +31,11 @@ pub const fn size_unsigned(value: u64) -> usize {
 }
 
 /// Appends `value` as a varint.
-#[allow(dead_code, reason = "records are written by quicker means: tests and fuzzing write numbers alone")]
 pub fn write_varint(value: i32, out: &mut Vec<u8>) {
     write_unsigned(u64::from(zigzag(value)), out);
 }
 
 /// Appends `value` as a varlong.
-#[allow(dead_code, reason = "records are written by quicker means: tests and fuzzing write numbers alone")]
 pub fn write_varlong(value: i64, out: &mut Vec<u8>) {
     write_unsigned(zigzag_long(value), out);
 }

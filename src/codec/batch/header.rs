@@ -157,7 +157,6 @@ impl BatchHeader {
 
     /// The header, and with it the whole batch, of what compaction leaves when no record of this one survives but its
     /// offsets or its producer's sequence must.
-    #[allow(dead_code, reason = "part of the format: a cleaner leaves it, and there is none here yet")]
     pub fn emptied(&self) -> BatchHeader {
         let mut header = BatchHeader {
             batch_length: MIN_BATCH_LENGTH,
@@ -240,7 +239,6 @@ impl BatchHeader {
     }
 
     /// When compaction may remove the tombstones, or the marker, of this batch; `None` before it has met them.
-    #[allow(dead_code, reason = "part of the format: a cleaner sets it, and there is none here yet")]
     pub fn delete_horizon(&self) -> Option<Timestamp> {
         (self.attributes & DELETE_HORIZON != 0).then(|| Timestamp::from_millis(self.base_timestamp))
     }

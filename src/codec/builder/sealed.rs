@@ -106,7 +106,7 @@ impl SealedBatch {
     }
 
     /// Lets the batch end at a later offset than its last record's, as one does whose last records were cleaned away.
-    #[allow(dead_code, reason = "part of the format: a cleaner writes it, and there is none here yet")]
+    #[allow(dead_code, reason = "part of the format: a cleaner writes it, and it does so without this")]
     pub fn set_last_offset_delta(&mut self, delta: i32) {
         debug_assert!(delta >= self.header.last_offset_delta);
         self.header.last_offset_delta = delta;
