@@ -117,6 +117,7 @@ fn some_entries() -> Vec<Entry> {
         Entry::SegmentsReplaced { id, partition, from: base, to: offset, with: vec![(base, sealed)] },
         Entry::SegmentsRemoved { id, partition, below: offset },
         Entry::LogStart { id, partition, offset },
+        Entry::Cleaned { id, partition, offset },
         Entry::Truncated { id, partition, next_offset: offset },
         Entry::Incarnation { id, partition, number: 2, first_offset: offset },
         Entry::TakenIn { id, partition, taken_in: TakenIn { from: base, next: offset, leader_epoch: 3 } },

@@ -31,6 +31,8 @@ pub enum Entry {
     SegmentsReplaced { id: TopicId, partition: u32, from: Offset, to: Offset, with: Vec<(Offset, Seal)> },
     /// The partition begins at this offset.
     LogStart { id: TopicId, partition: u32, offset: Offset },
+    /// A cleaner has gone through everything below `offset`.
+    Cleaned { id: TopicId, partition: u32, offset: Offset },
     /// The partition ends at `next_offset`: segments after it are gone, the one that contains it is active again.
     /// A segment that begins there stays only if it is the first.
     Truncated { id: TopicId, partition: u32, next_offset: Offset },

@@ -37,6 +37,7 @@ impl Entry {
             Entry::SegmentsRemoved { .. } => 8,
             Entry::SegmentsReplaced { .. } => 17,
             Entry::LogStart { .. } => 10,
+            Entry::Cleaned { .. } => 18,
             Entry::Truncated { .. } => 11,
             Entry::Incarnation { .. } => 12,
             Entry::Opened { .. } => 13,
@@ -61,6 +62,7 @@ impl Entry {
             Entry::SegmentCreated { id, partition, base: offset }
             | Entry::SegmentsRemoved { id, partition, below: offset }
             | Entry::LogStart { id, partition, offset }
+            | Entry::Cleaned { id, partition, offset }
             | Entry::Truncated { id, partition, next_offset: offset } => {
                 out.id(id).u32(*partition).offset(*offset)
             }
@@ -125,6 +127,7 @@ impl Input<'_> {
             8 => Entry::SegmentsRemoved { id: self.id()?, partition: self.u32()?, below: self.offset()? },
             9 => self.segments_replaced(seal::FIRST_FORM_BYTES, Seal::read_first_form)?,
             10 => Entry::LogStart { id: self.id()?, partition: self.u32()?, offset: self.offset()? },
+            18 => Entry::Cleaned { id: self.id()?, partition: self.u32()?, offset: self.offset()? },
             11 => Entry::Truncated { id: self.id()?, partition: self.u32()?, next_offset: self.offset()? },
             12 => {
                 let (id, partition, number) = (self.id()?, self.u32()?, self.u32()?);

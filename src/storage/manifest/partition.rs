@@ -41,7 +41,6 @@ impl PartitionId {
     }
 
     /// The segments with bases in `range` gave way to these.
-    #[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
     pub fn segments_replaced(self, range: Range<Offset>, with: Vec<(Offset, Seal)>) -> Entry {
         let Range { start: from, end: to } = range;
         Entry::SegmentsReplaced { id: self.topic, partition: self.number, from, to, with }
@@ -50,6 +49,11 @@ impl PartitionId {
     /// The partition begins at `offset`.
     pub fn log_start(self, offset: Offset) -> Entry {
         Entry::LogStart { id: self.topic, partition: self.number, offset }
+    }
+
+    /// A cleaner has gone through everything below `offset`.
+    pub fn cleaned(self, offset: Offset) -> Entry {
+        Entry::Cleaned { id: self.topic, partition: self.number, offset }
     }
 
     /// The partition begins at `log_start`, and every segment whose base is less than `below` is gone.
@@ -83,6 +87,8 @@ pub struct PartitionState {
     pub segments: Segments,
     /// The first offset that can be read.
     pub log_start: Offset,
+    /// A cleaner has gone through everything below.
+    pub cleaned: Offset,
     /// Its lives: number and first offset of each, ascending.
     pub incarnations: VecDeque<(u32, Offset)>,
     /// What another writer appended, ascending.
@@ -212,6 +218,7 @@ impl PartitionState {
     }
 
     pub(super) fn truncate(&mut self, next_offset: Offset) {
+        self.cleaned = self.cleaned.min(next_offset);
         self.segments.truncate(next_offset);
     }
 
@@ -290,6 +297,9 @@ impl PartitionState {
         }
         if self.log_start != Offset::ZERO {
             entries.push(of.log_start(self.log_start));
+        }
+        if self.cleaned != Offset::ZERO {
+            entries.push(of.cleaned(self.cleaned));
         }
         for (number, first_offset) in &self.incarnations {
             entries.push(of.incarnation(*number, *first_offset));

@@ -203,6 +203,9 @@ impl ManifestState {
                 partition.log_start = *offset;
                 partition.forget_lives();
             }
+            Entry::Cleaned { id, partition, offset } => {
+                self.partition_mut(id, *partition)?.cleaned = *offset;
+            }
             Entry::SegmentCreated { id, partition, base } => {
                 self.partition_mut(id, *partition)?.create_segment(*base)?;
             }

@@ -51,6 +51,7 @@ pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
                 .collect(),
         },
         10 => match n {
+            0 if slot % 2 == 0 => Entry::Cleaned { id, partition, offset: at },
             0 => Entry::LogStart { id, partition, offset: at },
             1 => {
                 let next = at + u64::from(slot % 8);
@@ -164,8 +165,11 @@ impl Model {
                 partition.log_start = offset;
                 forget_lives(partition);
             }
+            Entry::Cleaned { id, partition, offset } => self.partition(&id, partition)?.cleaned = offset,
             Entry::Truncated { id, partition, next_offset } => {
-                let segments = &mut self.partition(&id, partition)?.segments;
+                let partition = self.partition(&id, partition)?;
+                partition.cleaned = partition.cleaned.min(next_offset);
+                let segments = &mut partition.segments;
                 let first = segments.first().map(|s| s.base);
                 change(segments, |all| {
                     all.retain(|s| s.base < next_offset || s.base == next_offset && Some(s.base) == first);
