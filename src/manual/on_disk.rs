@@ -25,6 +25,7 @@
 //!     00000000000000000000.timeindex     Kafka  time to offset
 //!     00000000000000000000.txnindex      Kafka  aborted transactions, where there are any
 //!     00000000000000000000.pages         ours   checksums of the .log, once it is sealed
+//!     00000000000000000000.keys          ours   hashes of its keys, where the topic is compacted
 //!     00000000000000004711.log           Kafka  the next segment
 //!     00000000000000004711.snapshot      Kafka  producers as of offset 4711
 //!     00000000000000004711.producers     ours   the same, with more of each producer
@@ -69,6 +70,7 @@
 //! | `manifest` | truth about what exists | damaged, cut short, or out of date: opening fails and names the byte. Missing: see below |
 //! | `marks` | a hint that errs on one side | after a crash each partition is scanned from its start; see below. Out of date: opening fails and names the slot |
 //! | `.index`, `.timeindex`, `.txnindex` | hints | detected by a checksum and rebuilt from the `.log` when next needed |
+//! | `.keys` | what compaction decides by | rebuilt from the `.log` when next needed |
 //! | `.pages` | a second check | batches are checked by their own checksums alone |
 //! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
 //! | `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
@@ -87,7 +89,7 @@
 //! |---|---|
 //! | `manifest`, `marks`, `LOCK` | the opening fails with [`Corrupt`](crate::Error::Corrupt), which names the path and says what is there |
 //! | a `.log`, a partition's directory | the same error, from the opening of that partition or from reading there; other partitions are not affected |
-//! | `.index`, `.timeindex`, `.txnindex`, `.pages`, `.snapshot`, `.producers`, `leader-epoch-checkpoint`, `consumer-offsets.snapshot` | it counts as damaged, and the file is rebuilt. When the new one is written, what is there is renamed to `*.aside` |
+//! | `.index`, `.timeindex`, `.txnindex`, `.pages`, `.keys`, `.snapshot`, `.producers`, `leader-epoch-checkpoint`, `consumer-offsets.snapshot` | it counts as damaged, and the file is rebuilt. When the new one is written, what is there is renamed to `*.aside` |
 //! | `.kafka_cleanshutdown`, `*-checkpoint`, `meta.properties`, `partition.metadata`, `partition.identity` | nothing here needs them. The next one written takes the name; a directory is renamed to `*.aside` first |
 //! | `*.tmp` | the name is removed; a directory is renamed to `*.aside` |
 //! | `...-delete` | a link with such a name is left alone; in a directory with such a name links are removed, and their targets are not |
@@ -276,6 +278,20 @@
 //! the expected offset, and the leader epoch. Where every batch in a failed page is whole and in its place, no damage
 //! explains the failure: they are the batches of another segment, and none of them is returned. A `.pages` file whose own
 //! checksum, generation or size does not match is ignored, and batches are checked by their CRC.
+//!
+//! # `.keys`
+//!
+//! The keys of a sealed segment, where the topic's policy compacts: for each record that has a key the hash of it, its offset,
+//! and whether it is a tombstone. Compaction decides by these files which records live, and reads no record for it.
+//!
+#![doc = include_str!("../codec/layout/keys.md")]
+//!
+//! The hash is SipHash-2-4 with 128 bits. Its seed is drawn for the first file of a partition, and the same in all of them.
+//!
+//! **Written** in the pass that sums up the pages after a roll, and by the rewriting of a segment.
+//!
+//! **Read** by compaction, a range of the hash at a time, each page checked. A file that is not about this generation and size
+//! of the segment, that has another seed, or whose checksums do not match is built again.
 //!
 //! # What Kafka's tools read
 //!

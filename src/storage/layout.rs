@@ -59,11 +59,14 @@ pub enum SegmentFile {
     Producers,
     /// The checksums of the pages of a sealed segment.
     Pages,
+    /// The keys of a sealed segment of a topic that is compacted.
+    Keys,
 }
 
 impl SegmentFile {
     /// Every kind, the data last: removing in this order never leaves an index of missing data.
-    pub const ALL: [SegmentFile; 7] = [
+    pub const ALL: [SegmentFile; 8] = [
+        SegmentFile::Keys,
         SegmentFile::Pages,
         SegmentFile::Producers,
         SegmentFile::Snapshot,
@@ -83,6 +86,7 @@ impl SegmentFile {
             SegmentFile::Snapshot => "snapshot",
             SegmentFile::Producers => "producers",
             SegmentFile::Pages => "pages",
+            SegmentFile::Keys => "keys",
         }
     }
 

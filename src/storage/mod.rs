@@ -9,6 +9,7 @@ pub mod files;
 pub mod foreign_files;
 pub mod handle_role;
 pub mod index;
+pub mod keys;
 pub mod layout;
 pub mod manifest;
 pub mod marks;

@@ -171,7 +171,7 @@ fn write_beside(env: &dyn Env, beside: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Gives a file its name. A directory that has it makes way.
-fn take_name(env: &dyn Env, beside: &Path, path: &Path) -> Result<()> {
+pub fn take_name(env: &dyn Env, beside: &Path, path: &Path) -> Result<()> {
     let rename = || env.rename(beside, path).map_err(|e| Error::io("rename", path, e));
     match rename() {
         Err(_) if env.metadata(path).is_ok_and(|found| found.is_dir) => {

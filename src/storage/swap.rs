@@ -29,8 +29,9 @@ use std::{
 };
 
 /// What a rewritten segment has, in the order in which names are taken.
-const KINDS: [SegmentFile; 5] = [
+const KINDS: [SegmentFile; 6] = [
     SegmentFile::Pages,
+    SegmentFile::Keys,
     SegmentFile::TransactionIndex,
     SegmentFile::TimeIndex,
     SegmentFile::OffsetIndex,

@@ -141,7 +141,7 @@ fn finish_seal(log: &Log, seal: &PendingSeal) -> Result<()> {
     write_indexes(log, &seal.segment)?;
     write_snapshot(log, seal.next_base, &seal.snapshot)?;
     if let Some(sealed) = SealedSegment::of(&seal.segment) {
-        sealed.write_pages()?;
+        sealed.write_sidecars(seal.next_base, log.seed_to_write())?;
     }
     seal.segment.forget_index();
     Ok(())

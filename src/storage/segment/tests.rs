@@ -111,7 +111,7 @@ fn a_file_that_is_first_opened_after_a_swap_is_not_taken_for_the_one_before() {
     let (old, new) = (batches(3, b"old"), batches(3, b"new"));
     write_file(&*env, &SegmentFile::Log.path(dir, Offset::ZERO), &new).unwrap();
     let successor = listed(&pool, dir, &seal(&new, 3, 1));
-    SealedSegment::of(&successor).unwrap().write_pages().unwrap();
+    SealedSegment::of(&successor).unwrap().write_sidecars(Offset::new(5), None).unwrap();
     let never_opened = listed(&pool, dir, &seal(&old, 3, 0));
     let error = never_opened.check_pages(0..old.len() as u64).unwrap_err();
     assert!(error.to_string().contains("another generation of the segment"), "{error}");
@@ -188,7 +188,7 @@ fn a_segment_reads_from_a_source_that_is_no_file() {
     let mut scanner = segment.scanner(bytes.len() as u64, 0, Offset::ZERO);
     while let ScanItem::Batch(..) = scanner.next().unwrap() {}
     assert_eq!(scanner.expected(), Offset::new(5));
-    SealedSegment::of(&segment).unwrap().write_pages().unwrap();
+    SealedSegment::of(&segment).unwrap().write_sidecars(Offset::new(1), None).unwrap();
     assert_eq!(segment.check_pages(0..bytes.len() as u64).unwrap(), PagesVerdict::Good);
     assert!(ActiveSegment::resume(&segment, segment.empty_index(), 0).is_err(), "only files are written");
     let named = SegmentFile::Log.path(dir, Offset::ZERO);
@@ -252,7 +252,7 @@ fn whole_batches_in_a_bad_page_are_anothers_unless_one_beside_them_is_damaged() 
     let (ours, theirs) = (batches(COUNT, &[b'o'; 100]), batches(COUNT, &[b't'; 100]));
     let (page, size) = (PAGE_SIZE as usize, ours.len() / COUNT as usize);
     assert!(ours.len() == theirs.len() && ours.len() > 4 * page, "{}", ours.len());
-    rolled(&pool, dir, &ours, COUNT).write_pages().unwrap();
+    rolled(&pool, dir, &ours, COUNT).write_sidecars(Offset::new(COUNT), None).unwrap();
     let check = |bytes: &[u8], page: u64| {
         write_file(&*env, &SegmentFile::Log.path(dir, Offset::ZERO), bytes).unwrap();
         listed(&pool, dir, &seal(&ours, COUNT, 0)).check_strangers_page(page)

@@ -1,0 +1,230 @@
+//! Reading a file of keys by ranges of the hash, each page checked against its checksum.
+
+use crate::{
+    codec::{
+        DecodeError,
+        keys::{ENTRY_LEN, HEADER_LEN, HashSeed, KeyEntry, KeySums, KeysFlags, KeysHeader},
+    },
+    error::{
+        Error, Result,
+        memory::{has_memory_for, out_of_memory},
+    },
+    storage::files::{FilePool, PooledFile},
+    types::Offset,
+};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How many entries are read at a time.
+const PIECE: u32 = (64 << 10) / ENTRY_LEN as u32;
+
+/// Which segment a file of keys must be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeysOf {
+    /// Which rewriting of the segment.
+    pub generation: u32,
+    /// The size of its `.log`.
+    pub size: u64,
+    /// Its base offset.
+    pub base: Offset,
+    /// The offset after its last one.
+    pub next: Offset,
+}
+
+/// One of 2^`bits` equal ranges of the hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashRange {
+    /// How many upper bits say which range a hash is in.
+    pub bits: u8,
+    /// Which of the ranges.
+    pub number: u32,
+}
+
+impl HashRange {
+    /// Every hash.
+    pub const ALL: HashRange = HashRange { bits: 0, number: 0 };
+
+    /// Whether a hash lies in it.
+    pub fn contains(self, hash: u128) -> bool {
+        hash.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) as u32 == self.number
+    }
+
+    /// Its two halves; `None` where it is as small as one gets.
+    pub fn halves(self) -> Option<[HashRange; 2]> {
+        let bits = self.bits + 1;
+        (bits < 32).then(|| [0, 1].map(|half| HashRange { bits, number: self.number << 1 | half }))
+    }
+
+    /// The buckets that its hashes are in, of 2^`bits`.
+    fn buckets(self, bits: u8) -> Range<u32> {
+        match bits.checked_sub(self.bits) {
+            Some(more) => self.number << more..(self.number + 1) << more,
+            None => {
+                let bucket = self.number >> (self.bits - bits);
+                bucket..bucket + 1
+            }
+        }
+    }
+}
+
+/// The keys of one segment.
+#[derive(Debug)]
+pub struct KeyFile {
+    file: Arc<PooledFile>,
+    header: KeysHeader,
+    sums: KeySums,
+}
+
+impl KeyFile {
+    /// The file at `path`; `None` where it is not there, or not what was written about this segment.
+    pub fn open(pool: &Arc<FilePool>, path: PathBuf, of: KeysOf) -> Result<Option<Self>> {
+        let file = pool.existing(path, false);
+        let read = Self::header_of(&file).and_then(|header| {
+            let found = KeysOf {
+                generation: header.generation,
+                size: header.size,
+                base: header.base,
+                next: header.next,
+            };
+            if found != of || file.len()? != header.file_len() {
+                return Ok(None);
+            }
+            let sums = read(&file, header.sums_at())?;
+            Ok(KeySums::decode(&header, &sums).ok().map(|sums| (header, sums)))
+        });
+        match read {
+            Ok(read) => Ok(read.map(|(header, sums)| KeyFile { file, header, sums })),
+            Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => Ok(None),
+            Err(error) if error.says_no_such_file() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The seed of the file at `path`, where there is a file of keys.
+    pub fn seed_at(pool: &Arc<FilePool>, path: PathBuf) -> Option<HashSeed> {
+        Self::header_of(&pool.existing(path, false)).ok().map(|header| header.seed)
+    }
+
+    fn header_of(file: &PooledFile) -> Result<KeysHeader> {
+        let bytes = read(file, 0..HEADER_LEN as u64)?;
+        KeysHeader::decode(&bytes).map_err(|error| error.in_file(file.path(), 0))
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// What its keys are hashed under.
+    pub fn seed(&self) -> HashSeed {
+        self.header.seed
+    }
+
+    /// What the segment holds.
+    pub fn flags(&self) -> KeysFlags {
+        self.header.flags
+    }
+
+    /// How many records have a key.
+    pub fn count(&self) -> u32 {
+        self.header.count
+    }
+
+    /// How many bits say the bucket of a hash.
+    pub fn bucket_bits(&self) -> u8 {
+        self.header.bucket_bits
+    }
+
+    /// The base offset of the segment.
+    pub fn base(&self) -> Offset {
+        self.header.base
+    }
+
+    /// How many offsets the segment spans.
+    pub fn span(&self) -> u64 {
+        self.header.next.distance_from(self.header.base)
+    }
+
+    /// The entries of a range: by bucket, and those of a bucket from the newest to the oldest.
+    pub fn newest_first(
+        &self,
+        range: HashRange,
+        mut visit: impl FnMut(KeyEntry) -> Result<()>,
+    ) -> Result<()> {
+        self.pieces(range, true, |entries| {
+            let inside =
+                entries.iter().rev().map(KeyEntry::decode).filter(|entry| range.contains(entry.hash));
+            inside.into_iter().try_for_each(&mut visit)
+        })
+    }
+
+    /// All entries: by bucket, and those of a bucket from the oldest to the newest.
+    pub fn oldest_first(&self, mut visit: impl FnMut(KeyEntry) -> Result<()>) -> Result<()> {
+        self.pieces(HashRange::ALL, false, |entries| {
+            entries.iter().map(KeyEntry::decode).try_for_each(&mut visit)
+        })
+    }
+
+    fn pieces(
+        &self,
+        range: HashRange,
+        backwards: bool,
+        mut visit: impl FnMut(&[[u8; ENTRY_LEN]]) -> Result<()>,
+    ) -> Result<()> {
+        let buckets = range.buckets(self.header.bucket_bits);
+        let (mut begin, mut end) = (self.start_of(buckets.start)?, self.start_of(buckets.end)?);
+        while begin < end {
+            let piece = if backwards {
+                end.saturating_sub(PIECE).max(begin)..end
+            } else {
+                begin..begin.saturating_add(PIECE).min(end)
+            };
+            if backwards {
+                end = piece.start
+            } else {
+                begin = piece.end
+            }
+            let bytes = self.checked(self.header.entries_at(piece))?;
+            visit(bytes.as_chunks().0)?;
+        }
+        Ok(())
+    }
+
+    /// How many entries lie before a bucket.
+    fn start_of(&self, bucket: u32) -> Result<u32> {
+        if bucket >= self.header.buckets() {
+            return Ok(self.header.count);
+        }
+        let bytes = self.checked(self.header.starts_at(bucket..bucket + 1))?;
+        let start = bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        Ok(start.min(self.header.count))
+    }
+
+    /// The bytes of a range, whose pages are what was written.
+    fn checked(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let (pages, at) = self.header.pages_of(range.clone());
+        let mut bytes = read(&self.file, at.clone())?;
+        self.sums.check(pages.start, &bytes).map_err(|error| error.in_file(self.file.path(), 0))?;
+        bytes.truncate((range.end - at.start) as usize);
+        bytes.drain(..(range.start - at.start) as usize);
+        Ok(bytes)
+    }
+}
+
+/// The bytes of a range.
+fn read(file: &PooledFile, range: Range<u64>) -> Result<Vec<u8>> {
+    let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+    if !has_memory_for(len) {
+        let source = out_of_memory(format_args!("{len} bytes at byte {}", range.start));
+        return Err(Error::io("read", file.path(), source));
+    }
+    let mut bytes = vec![0; len];
+    if file.read_full(&mut bytes, range.start)? == len {
+        return Ok(bytes);
+    }
+    let reason = DecodeError::malformed(range.start, "the file of keys ends early");
+    Err(reason.in_file(file.path(), 0))
+}
