@@ -13,7 +13,7 @@ pub mod damage;
 mod indexes;
 mod locate;
 mod order;
-#[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
+pub mod output;
 mod rewritten;
 mod sealed;
 pub mod sidecars;
@@ -302,7 +302,6 @@ impl Segment {
     }
 
     /// The file of its batches, where it is one.
-    #[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
     pub fn shared_file(&self) -> Option<Arc<PooledFile>> {
         self.file.clone()
     }

@@ -376,7 +376,6 @@ impl Segment {
     }
 
     /// Keeps `index`, which has no file of its name yet.
-    #[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
     pub(super) fn hold_index(&self, index: IndexBytes) {
         *self.index.write() = Indexes::Loaded(index);
     }
