@@ -135,6 +135,7 @@
 pub mod planted;
 
 mod codec;
+mod compaction;
 mod consumer;
 mod env;
 pub mod error;
@@ -162,8 +163,8 @@ pub mod admin {
             state::retention_verdict::{RetentionRule, RetentionVerdict, StaysBecause},
         },
         streamlog::{
-            DiskUsage, Health, ListedOffset, OffsetSpec, PartitionRetention, SegmentRetention, Stats,
-            TopicRetention, TopicUsage,
+            Compact, CompactProgress, Compacted, DiskUsage, Health, ListedOffset, OffsetSpec,
+            PartitionRetention, SegmentRetention, Stats, TopicRetention, TopicUsage,
         },
         topic::catalog::{AddedPartitions, RecoveryProgress, RecoveryReport},
         types::TopicId,

@@ -7,7 +7,8 @@
 //! offsets without that lock; bytes are published only when they are whole batches in the file.
 
 use crate::{
-    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, OnceLock, Ordering, RwLock},
+    codec::keys::HashSeed,
+    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, RwLock},
     error::{Error, Result},
     partition::state::{
         append_state::AppendState, deadlines::Deadlines, flush_state::Flusher, hold::Hold,
@@ -65,6 +66,10 @@ pub struct Log {
     pub(super) swaps: Mutex<Vec<Swap>>,
     /// What holds segments against retention, once the handle is whole.
     pub(super) hold: OnceLock<Weak<dyn Hold>>,
+    /// Held by the one who cleans it.
+    pub(super) cleaning: Mutex<()>,
+    /// What its keys are hashed under, once that was asked.
+    pub(super) hash_seed: OnceLock<HashSeed>,
 }
 
 impl fmt::Debug for Log {
@@ -208,6 +213,11 @@ impl Log {
     pub fn named_put_aside(&self) -> Vec<(TopicPartition, PathBuf)> {
         let name = |path: &PathBuf| (self.identity.name.clone(), path.clone());
         self.put_aside.lock().iter().map(name).collect()
+    }
+
+    /// Waits until nobody else cleans it.
+    pub fn only_cleaner(&self) -> MutexGuard<'_, ()> {
+        self.cleaning.lock()
     }
 
     /// Returns when no checkpoint and no retention is under way.

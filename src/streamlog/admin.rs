@@ -272,7 +272,7 @@ impl Streamlog {
 }
 
 /// Refuses internal topics: users do not administer them.
-fn check_users_own(topic: &str) -> Result<()> {
+pub(super) fn check_users_own(topic: &str) -> Result<()> {
     if !name::is_internal(topic) {
         return Ok(());
     }

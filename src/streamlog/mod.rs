@@ -9,6 +9,7 @@ mod background;
 mod builder;
 mod clients;
 mod close;
+mod compact;
 mod explain_retention;
 mod lock;
 mod maintain;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use admin::{ListedOffset, OffsetSpec};
 pub use builder::Builder;
+pub use compact::{Compact, CompactProgress, Compacted};
 pub use explain_retention::{PartitionRetention, SegmentRetention, TopicRetention};
 pub use stats::{DiskUsage, Health, Stats, TopicUsage};
 

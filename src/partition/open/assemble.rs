@@ -75,6 +75,8 @@ impl LogParts {
             troubles: Troubles::default(),
             swaps: Mutex::default(),
             hold: OnceLock::new(),
+            cleaning: Mutex::new(()),
+            hash_seed: OnceLock::new(),
             owner: Owner::default(),
         };
         log.recount();

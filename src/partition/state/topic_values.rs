@@ -64,6 +64,8 @@ pub struct TopicValues {
     pub max_compaction_lag: Option<Duration>,
     /// How long a tombstone outlives the cleaning that first met it (`delete.retention.ms`).
     pub delete_retention: Duration,
+    /// How many of the newest records of a key compaction keeps (`streamlog.compaction.versions`): 1 or more.
+    pub compaction_versions: u32,
 }
 
 /// Kafka's default of `file.delete.delay.ms`.
@@ -103,6 +105,7 @@ impl Default for TopicValues {
             min_compaction_lag: Duration::ZERO,
             max_compaction_lag: None,
             delete_retention: DAY,
+            compaction_versions: 1,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod checkpoint;
+pub mod cleanable;
 pub mod close;
 pub mod commit;
 pub mod drop_oldest;
@@ -13,7 +14,6 @@ pub mod log_start;
 pub mod payload;
 pub mod quarantine;
 pub mod remove;
-#[allow(dead_code, reason = "a cleaner calls it: so far the tests have the only one")]
 pub mod replace;
 pub mod reserve;
 pub mod retention;

@@ -250,6 +250,13 @@ impl TopicConfig {
         self.with("delete.retention.ms", |v| v.delete_retention = time)
     }
 
+    /// How many of the newest records of a key compaction keeps, at least 1. A tombstone ends the versions of its key: what is
+    /// older goes. Default: 1, as in Kafka. Our own key, `streamlog.compaction.versions`.
+    #[must_use]
+    pub fn compaction_versions(self, versions: u32) -> Self {
+        self.with("streamlog.compaction.versions", |v| v.compaction_versions = versions)
+    }
+
     fn with(mut self, key: &'static str, change: impl FnOnce(&mut TopicValues)) -> Self {
         change(&mut self.values);
         if let Some(setting) = Setting::named(key) {

@@ -282,6 +282,12 @@ pub(super) static SETTINGS: [Setting; 38] = [
         |v| millis(v.delete_retention),
         |v, n| v.delete_retention = time(n),
     ),
+    number(
+        "streamlog.compaction.versions",
+        (1, u32::MAX as i64),
+        |v| v.compaction_versions.into(),
+        |v, n| v.compaction_versions = u32::try_from(n).unwrap_or(u32::MAX),
+    ),
     fixed("min.insync.replicas", "1", NO_REPLICAS),
     fixed("unclean.leader.election.enable", "false", NO_REPLICAS),
     fixed("leader.replication.throttled.replicas", "", NO_REPLICAS),

@@ -1,0 +1,330 @@
+//! Rewriting: neighbouring segments in which something is dead give way to one that has the rest.
+//!
+//! Batch by batch, by what lives of its offsets: all, and the bytes are copied, compressed ones never opened; some, and
+//! those are written anew; none, and the batch is dropped, unless the log ends with it. Kafka's two phases let a tombstone
+//! go: the first rewriting that meets one gives its batch a delete horizon, and one after that horizon removes it. Segments
+//! are rewritten from the oldest on, and a round that fails goes no further, so no tombstone goes before what it deletes.
+//!
+//! What is read is checked: each batch by its checksum, each page by its own where there is one.
+
+use super::decide::Lives;
+use crate::{
+    codec::{
+        DecodeError,
+        batch::{BatchHeader, RecordBatch},
+        compress::MAX_DECOMPRESSED,
+        keys::KeysFlags,
+        manifest::Seal,
+    },
+    env::Env,
+    error::{Error, Result},
+    storage::{
+        keys::{KeyBuilder, KeyFile},
+        layout::SegmentFile,
+        scan::{ScanItem, Scanner},
+        segment::{
+            PagesVerdict, Segment,
+            output::{SegmentWriter, Written, remove_cleaned},
+        },
+    },
+    types::{Offset, Timestamp},
+};
+use std::{path::Path, sync::Arc};
+
+/// A sealed segment, its keys and what lives of it.
+pub struct Source {
+    pub segment: Arc<Segment>,
+    pub seal: Seal,
+    pub keys: Arc<KeyFile>,
+    pub lives: Lives,
+}
+
+/// What holds for a whole round.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The time that horizons are set and outlived by.
+    pub now: Timestamp,
+    /// The horizon that a batch gets.
+    pub horizon: Timestamp,
+    /// The offset that readers stop before: the batch that ends there stays.
+    pub high_watermark: Offset,
+    /// The most that a segment and an index have.
+    pub segment_bytes: u64,
+    pub index_bytes: u64,
+    pub index_interval: u64,
+    /// Whether nothing is to be written.
+    pub is_rehearsal: bool,
+}
+
+/// What a rewriting did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records that were read, and those that stay.
+    pub records_before: u64,
+    pub records_after: u64,
+    /// Records without a key, which went.
+    pub null_keys: u64,
+    /// Tombstones whose time is over.
+    pub tombstones: u64,
+}
+
+impl Counts {
+    /// Adds what another rewriting did.
+    pub fn add(&mut self, other: Counts) {
+        self.records_before += other.records_before;
+        self.records_after += other.records_after;
+        self.null_keys += other.null_keys;
+        self.tombstones += other.tombstones;
+    }
+}
+
+/// What is to become of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Its bytes are copied.
+    Stays,
+    /// Those that live are written anew, under this horizon; tombstones do not live any more where `ends`.
+    Shrinks { horizon: Option<Timestamp>, ends: bool },
+    /// Nothing lives.
+    Goes,
+}
+
+impl Source {
+    /// What is to become of a batch with this header.
+    fn fate_of(&self, header: &BatchHeader, rules: &Rules) -> Fate {
+        let base = self.keys.base();
+        let first = relative(base, header.base_offset);
+        let last = relative(base, header.last_offset());
+        let tombstones = self.lives.tombstones.count(first, last);
+        let live = self.lives.records.count(first, last);
+        let horizon = header.delete_horizon();
+        let ends = tombstones > 0 && horizon.is_some_and(|horizon| rules.now >= horizon);
+        let left = if ends { live - tombstones.min(live) } else { live };
+        if left == 0 {
+            return Fate::Goes;
+        }
+        let begins = tombstones > 0 && horizon.is_none();
+        if left == header.record_count && !begins {
+            return Fate::Stays;
+        }
+        Fate::Shrinks { horizon: horizon.or(begins.then_some(rules.horizon)), ends }
+    }
+
+    /// Whether something in it is dead, or a tombstone's horizon is to be set or is over.
+    pub fn has_work(&self, rules: &Rules) -> Result<bool> {
+        let is_whole = self.lives.records.len() == u64::from(self.keys.count());
+        if !is_whole || self.keys.flags().say(KeysFlags::NULL_KEYS) {
+            return Ok(true);
+        }
+        if self.lives.tombstones.len() == 0 {
+            return Ok(false);
+        }
+        let mut position = 0;
+        while let Some(header) = self.segment.header_at(position)? {
+            if self.fate_of(&header, rules) != Fate::Stays && header.record_count > 0 {
+                return Ok(true);
+            }
+            position += header.size();
+        }
+        Ok(false)
+    }
+}
+
+fn relative(base: Offset, offset: Offset) -> u32 {
+    offset.distance_from(base).min(u64::from(u32::MAX)) as u32
+}
+
+/// The writing of one group of neighbours.
+pub struct Rewriting<'a> {
+    env: &'a dyn Env,
+    dir: &'a Path,
+    rules: Rules,
+    generation: u32,
+    writer: Option<SegmentWriter<'a>>,
+    outputs: Vec<(Written, Offset)>,
+    /// Where files were begun.
+    bases: Vec<Offset>,
+    pub counts: Counts,
+}
+
+impl<'a> Rewriting<'a> {
+    /// Segments of this generation are to be written.
+    pub fn new(env: &'a dyn Env, dir: &'a Path, rules: Rules, generation: u32) -> Self {
+        let counts = Counts::default();
+        let (outputs, bases) = (Vec::new(), Vec::new());
+        Rewriting { env, dir, rules, generation, writer: None, outputs, bases, counts }
+    }
+
+    /// Writes what lives of a source, the one after those before. `goes_on` is asked after about each mebibyte.
+    pub fn add(&mut self, source: &mut Source, goes_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        let segment = Arc::clone(&source.segment);
+        if self.writer.is_none() {
+            self.writer = Some(self.begin(source.keys.base())?);
+        }
+        let mut scanner = Scanner::new(segment.source(), source.seal.bytes, 0, segment.base(), true)
+            .of_epoch(segment.leader_epoch());
+        let mut asked = 0;
+        while scanner.position() < source.seal.bytes {
+            let ScanItem::Batch(batch, position) = scanner.next()? else {
+                return Err(Error::corrupt(
+                    segment.path(),
+                    scanner.position(),
+                    "no batch where one was sealed",
+                ));
+            };
+            check_pages(&segment, position, &batch)?;
+            self.add_batch(source, &batch, position)?;
+            if scanner.position() - asked >= 1 << 20 {
+                goes_on(scanner.position() - asked)?;
+                asked = scanner.position();
+            }
+        }
+        goes_on(scanner.position() - asked)
+    }
+
+    fn add_batch(&mut self, source: &mut Source, batch: &RecordBatch, position: u64) -> Result<()> {
+        let header = batch.header();
+        self.counts.records_before += u64::from(header.record_count);
+        match source.fate_of(header, &self.rules) {
+            Fate::Stays => {
+                self.counts.records_after += u64::from(header.record_count);
+                self.push(header, batch.bytes())
+            }
+            Fate::Shrinks { horizon, ends } => {
+                let path = source.segment.path().to_path_buf();
+                let left = self.survivors(source, batch, horizon, ends);
+                let bytes = left.map_err(|error| error.in_file(&path, position))?.encode()?;
+                let header = BatchHeader::parse(&bytes).map_err(|error| error.in_file(&path, position))?;
+                self.counts.records_after += u64::from(header.record_count);
+                self.push(&header, &bytes)
+            }
+            Fate::Goes => {
+                let path = source.segment.path().to_path_buf();
+                if header.record_count > 0 {
+                    let none = self.survivors(source, batch, None, true);
+                    none.map_err(|error| error.in_file(&path, position))?;
+                }
+                if header.next_offset() != self.rules.high_watermark {
+                    return Ok(());
+                }
+                let emptied = header.emptied();
+                self.push(&emptied, &emptied.to_bytes())
+            }
+        }
+    }
+
+    /// The records of a batch that live, and the end of the life of its tombstones where that has come.
+    fn survivors(
+        &mut self,
+        source: &mut Source,
+        batch: &RecordBatch,
+        horizon: Option<Timestamp>,
+        ends: bool,
+    ) -> Result<crate::codec::record::survivors::Survivors, DecodeError> {
+        let (base, counts, lives) = (source.keys.base(), &mut self.counts, &mut source.lives);
+        batch.records(MAX_DECOMPRESSED)?.survivors(batch.header(), horizon, |record| {
+            let at = relative(base, record.offset);
+            if record.key.is_none() {
+                counts.null_keys += 1;
+                return false;
+            }
+            let lived = lives.records.contains(at);
+            if lived && ends && lives.tombstones.contains(at) {
+                counts.tombstones += 1;
+                lives.records.remove(at);
+                return false;
+            }
+            lived
+        })
+    }
+
+    fn begin(&mut self, base: Offset) -> Result<SegmentWriter<'a>> {
+        self.bases.push(base);
+        let Rules { index_interval, is_rehearsal, .. } = self.rules;
+        SegmentWriter::begin(self.env, self.dir, base, self.generation, index_interval, is_rehearsal)
+    }
+
+    fn push(&mut self, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
+        let Rules { segment_bytes, index_bytes, .. } = self.rules;
+        let has_room = |writer: &SegmentWriter<'_>| {
+            writer.has_room_for(bytes.len() as u64, header.last_offset(), segment_bytes, index_bytes)
+        };
+        if !self.writer.as_ref().is_some_and(has_room) {
+            self.end_output(header.base_offset)?;
+            self.writer = Some(self.begin(header.base_offset)?);
+        }
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.push(header, bytes))
+    }
+
+    fn end_output(&mut self, next: Offset) -> Result<()> {
+        if let Some(writer) = self.writer.take() {
+            self.outputs.push((writer.finish()?, next));
+        }
+        Ok(())
+    }
+
+    /// Ends the writing of these sources, which were added, with the files of keys; `next` is the offset after the last.
+    pub fn finish(&mut self, sources: &[Source], next: Offset) -> Result<Vec<(Offset, Seal)>> {
+        self.end_output(next)?;
+        // As Kafka gives a cleaned file the time of its last source.
+        let sealed_at = sources.iter().filter_map(|source| source.seal.sealed_at).max();
+        let mut seals = Vec::new();
+        for (written, next) in &self.outputs {
+            if !self.rules.is_rehearsal {
+                write_keys(self.env, self.dir, sources, written, *next)?;
+            }
+            seals.push((
+                written.base,
+                Seal {
+                    next_offset: *next,
+                    bytes: written.bytes,
+                    largest_timestamp: written.largest_timestamp,
+                    generation: written.generation,
+                    index_checksum: written.index_checksum,
+                    sealed_at,
+                },
+            ));
+        }
+        Ok(seals)
+    }
+
+    /// Removes what was written.
+    pub fn discard(&mut self) {
+        self.writer = None;
+        for base in self.bases.iter().filter(|_| !self.rules.is_rehearsal) {
+            let _ = remove_cleaned(self.env, self.dir, *base);
+        }
+    }
+}
+
+/// Writes the keys of a segment: those of its sources that live, without a look at a record.
+fn write_keys(env: &dyn Env, dir: &Path, sources: &[Source], written: &Written, next: Offset) -> Result<()> {
+    let Some(first) = sources.first() else { return Ok(()) };
+    let path = SegmentFile::Keys.cleaned_path(dir, written.base);
+    let mut builder = KeyBuilder::new(env, path.clone(), written.base, first.keys.seed());
+    for source in sources {
+        let base = source.keys.base();
+        source.keys.oldest_first(|mut entry| {
+            let offset = base + u64::from(entry.relative);
+            if source.lives.records.contains(entry.relative) && (written.base..next).contains(&offset) {
+                entry.relative = relative(written.base, offset);
+                builder.add_entry(entry)?;
+            }
+            Ok(())
+        })?;
+    }
+    let least_bits = sources.iter().map(|source| source.keys.bucket_bits()).max().unwrap_or(0);
+    let beside = builder.finish(written.generation, written.bytes, next, least_bits)?;
+    env.rename(&beside, &path).map_err(|e| Error::io("rename", &path, e))
+}
+
+fn check_pages(segment: &Segment, position: u64, batch: &RecordBatch) -> Result<()> {
+    let range = position..position + batch.bytes().len() as u64;
+    match segment.check_pages(range)? {
+        PagesVerdict::Bad(page) => {
+            let reason = format!("the page of bytes {page:?} is not what was written");
+            Err(Error::corrupt(segment.path(), page.start, reason))
+        }
+        PagesVerdict::Good | PagesVerdict::Unknown => Ok(()),
+    }
+}
