@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Whether this release compacts topics. The one switch: with `true`, the policies `compact` and `compact,delete` and
 /// the settings of the cleaner are accepted.
-const COMPACTS: bool = false;
+const COMPACTS: bool = true;
 
 /// The settings that only a compacted topic has a use for.
 const CLEANER_KEYS: [&str; 4] =
