@@ -55,7 +55,7 @@
 //! | min.compaction.lag.ms | 0 | 0 | other values only where topics are compacted |
 //! | max.compaction.lag.ms | 9223372036854775807 | 9223372036854775807 | other values only where topics are compacted |
 //! | delete.retention.ms | 86400000 | 86400000 | other values only where topics are compacted |
-//! | streamlog.compaction.versions | | 1 | how many of the newest records of a key compaction keeps |
+//! | streamlog.compaction.versions | 1 | – | how many of the newest records of a key compaction keeps |
 //! | min.insync.replicas | 1 | 1 | no other value: there is one copy |
 //! | unclean.leader.election.enable | false | false | no other value: there is one copy |
 //! | leader.replication.throttled.replicas | | | no other value: there is one copy |
