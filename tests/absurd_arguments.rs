@@ -85,7 +85,8 @@ fn work(log: &Streamlog, topic: &str) -> Result<()> {
 #[test]
 fn settings_of_an_opening() {
     type Set = fn(Builder, u64, Duration) -> Builder;
-    let settings: [(&str, Set); 6] = [
+    let settings: [(&str, Set); 7] = [
+        ("compaction_rate", |builder, size, _| builder.compaction_rate(size)),
         ("wait_for_lock", |builder, _, time| builder.wait_for_lock(time)),
         ("min_free_space", |builder, size, _| builder.min_free_space(size)),
         ("disk_budget that refuses", |builder, size, _| builder.disk_budget(size, WhenFull::Refuse)),

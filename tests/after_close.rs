@@ -5,7 +5,7 @@ mod support;
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Mutex, time::Duration};
 use streamlog::{
-    admin::{GroupReset, OffsetSpec, ResetTo},
+    admin::{Compact, GroupReset, OffsetSpec, ResetTo},
     clients::{IsolationLevel, OwnedConsumerRecord},
     *,
 };
@@ -78,6 +78,7 @@ fn streamlog(log: &Streamlog) {
         "Streamlog::delete_topic" => log.delete_topic("t");
         "Streamlog::alter_topic" => log.alter_topic("t", &[]);
         "Streamlog::add_partitions" => log.add_partitions("t", 5);
+        "Streamlog::compact_now" => log.compact_now("t", Compact::new());
         "Streamlog::explain_retention" => log.explain_retention("t");
         "Streamlog::delete_records" => log.delete_records("t", 0, 0);
         "Streamlog::list_offsets" => log.list_offsets("t", 0, OffsetSpec::Earliest);

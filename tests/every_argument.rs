@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 use streamlog::{
-    admin::{GroupReset, OffsetSpec, ResetTo},
+    admin::{Compact, GroupReset, OffsetSpec, ResetTo},
     clients::{DefaultPartitioner, IsolationLevel, OffsetAndMetadata, PartitionContext},
     config::ConfigChange,
     dir::{AbortedTransaction, PartitionDir},
@@ -166,6 +166,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("AbortedTransaction::encode", Plain),
     ("Batch::slice_of", Here(parts_of_batches)),
     ("Builder::background_thread", Plain),
+    ("Builder::compaction_rate", There),
     ("Builder::create", Plain),
     ("Builder::disk_budget", There),
     ("Builder::env", Plain),
@@ -177,6 +178,8 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Builder::read_only", Plain),
     ("Builder::retention_check_interval", There),
     ("Builder::wait_for_lock", There),
+    ("Compact::dry_run", Plain),
+    ("Compact::on_progress", Plain),
     ("ConfigChange::set", Here(topic_configs)),
     ("ConfigChange::unset", Here(topic_configs)),
     ("Consumer::assign", Here(|| on_places(|c, p| drop((c.unsubscribe(), c.assign(p.to_vec())))))),
@@ -275,6 +278,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Streamlog::add_partitions", Here(|| on_texts(|log, text| tried(log.add_partitions(text, u32::MAX))))),
     ("Streamlog::alter_topic", Here(|| on_texts(|log, text| tried(log.alter_topic(text, &changes()[..50]))))),
     ("Streamlog::builder", Here(paths)),
+    ("Streamlog::compact_now", Here(topics)),
     ("Streamlog::consumer", Here(groups)),
     ("Streamlog::consumer_builder", Here(groups)),
     ("Streamlog::create_topic", Here(topics)),
@@ -298,6 +302,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Topic::partition", There),
     ("TopicConfig::altered", Here(topic_configs)),
     ("TopicConfig::cleanup_policy", Plain),
+    ("TopicConfig::compaction_versions", There),
     ("TopicConfig::compression", Plain),
     (
         "TopicConfig::compression_gzip_level",
@@ -505,6 +510,7 @@ fn topics() {
     on_texts(|log, text| {
         tried(log.topic(text));
         tried(log.explain_retention(text));
+        tried(log.compact_now(text, Compact::new()));
         tried(log.topic_or_create(text, TopicConfig::default()));
         tried(log.create_topic(text, TopicConfig::default()));
         if text != "t" {

@@ -20,6 +20,8 @@ struct Seen {
     later: (Offset, usize),
     /// The log end after a power cut in the middle.
     survived: Offset,
+    /// Records that can be read in the end.
+    left: usize,
 }
 
 fn opened(env: &SimEnv) -> Streamlog {
@@ -28,7 +30,7 @@ fn opened(env: &SimEnv) -> Streamlog {
 
 fn appended(partition: &Partition, size: usize, timestamp: Option<Timestamp>) -> Result<()> {
     let value: String = (0..size).map(|i| char::from(b'a' + (i * i % 19) as u8)).collect();
-    let record = RecordData::new(&value);
+    let record = RecordData::new(&value).key("k");
     partition.append(&[timestamp.map_or(record.clone(), |timestamp| record.timestamp(timestamp))])?;
     Ok(())
 }
@@ -49,6 +51,7 @@ fn seen(settings: &[(&str, &str)]) -> Seen {
         env.advance(Duration::from_millis(100));
     }
     let timestamp = partition.last(1).unwrap()[0].timestamp;
+    partition.append(&[RecordData::tombstone("gone")]).unwrap();
     let usage = log.disk_usage().unwrap().topics["t"];
     log.maintain().unwrap();
     let survived =
@@ -60,7 +63,13 @@ fn seen(settings: &[(&str, &str)]) -> Seen {
     env.advance(48 * HOUR);
     log.maintain().unwrap();
     let later = (partition.log_start_offset(), partition.segment_count());
-    Seen { segments, usage, refused, timestamp, later, survived }
+    // As much again, so that what was compacted is compacted once more.
+    for _ in 0..60 {
+        appended(&partition, 500, None).unwrap();
+    }
+    log.maintain().unwrap();
+    let left = partition.records(partition.log_start_offset()).count();
+    Seen { segments, usage, refused, timestamp, later, survived, left }
 }
 
 /// A key and its value.
@@ -89,7 +98,14 @@ const SETTINGS: &[(Property, &[Property])] = &[
     (("flush.messages", "1"), &[("streamlog.durability", "written")]),
     (("flush.ms", "1"), &[("streamlog.durability", "written")]),
     (("preallocate", "true"), &[]),
+    (("min.cleanable.dirty.ratio", "1"), COMPACTED),
+    (("min.compaction.lag.ms", "86400000"), COMPACTED),
+    (("max.compaction.lag.ms", "1000"), &[("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "1")]),
+    (("delete.retention.ms", "604800000"), COMPACTED),
+    (("streamlog.compaction.versions", "3"), COMPACTED),
 ];
+
+const COMPACTED: &[Property] = &[("cleanup.policy", "compact"), ("segment.bytes", "8192")];
 
 /// Keys of which another value than the default is accepted and changes nothing, because both mean the same.
 const SAME: [&str; 1] = ["file.delete.delay.ms"];

@@ -15,7 +15,7 @@ use std::{
 use streamlog::sim::{Crash, Fault, FaultKind, Operation, SimEnv};
 use streamlog::{
     clients::{AutoOffsetReset, IsolationLevel, RoundRobin},
-    config::{Builder, Compression, ReadMode, WhenFull},
+    config::{Builder, CleanupPolicy, Compression, ReadMode, WhenFull},
     *,
 };
 use support::seal_batch;
@@ -29,6 +29,7 @@ const SHOWN: &[(&str, &str, fn())] = &[
     ("Builder", "max_open_files", max_open_files_bounds_descriptors),
     ("Builder", "min_free_space", a_floor_stays_free),
     ("Builder", "disk_budget", a_budget_is_not_exceeded),
+    ("Builder", "compaction_rate", compaction_reads_no_faster_than_it_may),
     ("Builder", "retention_check_interval", retention_looks_as_often_as_it_is_told),
     ("Builder", "wait_for_lock", a_lock_is_waited_for),
     ("Builder", "on_recovery_progress", recovery_tells_its_progress),
@@ -136,6 +137,29 @@ fn a_floor_stays_free() {
         kind(partition.append(&[RecordData::new("x")]))
     };
     assert_eq!([refused(0), refused(1 << 20), refused(4 << 20)], [None, None, Some(ErrorKind::DiskFull)]);
+}
+
+#[test]
+fn compaction_reads_no_faster_than_it_may() {
+    // How much is left of 40 records of one key a minute after they were appended.
+    let left = |rate: Option<u64>| {
+        let env = SimEnv::new(1);
+        let builder = Builder::env(&env, "/log");
+        let log =
+            rate.map_or(builder, |rate| Builder::env(&env, "/log").compaction_rate(rate)).open().unwrap();
+        let config = TopicConfig::default().cleanup_policy(CleanupPolicy::Compact).segment_bytes(1000);
+        let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+        for _ in 0..40 {
+            partition.append(&[RecordData::new([b'x'; 400].as_slice()).key("k")]).unwrap();
+        }
+        for _ in 0..60 {
+            env.advance(Duration::from_secs(1));
+            env.pump(1000);
+        }
+        partition.records(0).count()
+    };
+    let [freely, slowly, hardly] = [left(None), left(Some(1 << 30)), left(Some(10))];
+    assert!(freely <= 3 && slowly <= 3 && hardly > 20, "{freely}, {slowly} and {hardly} are left");
 }
 
 #[test]

@@ -130,6 +130,8 @@ impl Table {
 
     /// Whether the record is one of the newest of its key, of those that were met.
     fn is_among_newest(&mut self, entry: &KeyEntry) -> bool {
+        planted!(older_records_of_a_key_stay => return true);
+        planted!(the_newest_record_of_a_key_goes => return self.used > 0);
         // Zero is an empty slot.
         let hash = entry.hash.max(1);
         let mask = self.slots.len() - 1;

@@ -3,119 +3,213 @@
 //! The keys of the dirty part decide over the clean part, which holds each key once, in windows whose bits have room too.
 //! Segments are rewritten from the oldest on, in groups of neighbours, and each group is swapped before the next is
 //! begun: a round that ends early has changed only what came before, and has removed no tombstone before what it deletes.
+//!
+//! A round is a value, which does a step when it is asked to, and remembers how far it has come.
 
 use super::{
     decide::{Lives, decide},
-    rewrite::{Counts, Rewriting, Rules, Source},
+    rewrite::{Cleaned, Place, Rewriting, Rules, Source},
 };
 use crate::{
-    codec::{keys::KeysFlags, manifest::Seal},
+    codec::keys::KeysFlags,
     error::{Error, Result},
-    partition::{
-        log::Log,
-        write::cleanable::{Cleanable, dirty_from},
-    },
-    storage::{apart::remove_if_there, keys::KeyFile, segment::Segment},
+    partition::write::cleanable::{Cleanable, CleaningTurn, cleanable, dirty_from},
+    storage::keys::KeyFile,
     types::Offset,
 };
-use std::{ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 /// The most that the bits of one decision take.
 const BITS_BYTES: u64 = 16 << 20;
 /// What is said of a round whose segments were removed before it was done.
 const GONE: &str = "compacting segments that were removed meanwhile";
 
-/// Puts written segments in the place of others.
-pub struct Swap {
-    /// The segments that give way, neighbours, oldest first.
-    pub sources: Vec<Arc<Segment>>,
-    /// What takes their place, under names that end in `.cleaned`.
-    pub outputs: Vec<(Offset, Seal)>,
-    /// The log is clean below this offset once that is done.
-    pub cleaned: Option<Offset>,
+/// See the head of the file.
+pub struct Round {
+    segments: Vec<Cleanable>,
+    keys: Vec<Arc<KeyFile>>,
+    rules: Rules,
+    versions: u32,
+    /// The first that is dirty, and the end of what this round goes through.
+    first_dirty: usize,
+    end: usize,
+    /// Up to here it is decided what lives.
+    at: usize,
+    /// The log is clean below this offset after the round.
+    below: Offset,
+    groups: VecDeque<Group>,
+    writing: Option<Writing>,
+    /// Whether the manifest knows that the log is clean.
+    is_noted: bool,
 }
 
-/// How a round goes.
-pub struct Pace<'a> {
-    /// Whether nothing is to be written.
-    pub is_rehearsal: bool,
-    /// Whether the lag does not count.
-    pub any_age: bool,
-    /// Asked after about each mebibyte, with how many bytes were read since it was asked last.
-    pub goes_on: &'a mut dyn FnMut(u64) -> Result<()>,
-    /// Puts a group that was written in its place. `false` where its sources are not part of the log any more: what was
-    /// written is not needed then. After an error nobody knows, and what was written stays.
-    pub swap: &'a mut dyn FnMut(Swap) -> Result<bool>,
+/// Neighbours that become one segment, or few.
+struct Group {
+    sources: Vec<Source>,
+    /// The log is clean below this offset once they are swapped.
+    cleaned: Option<Offset>,
 }
 
-/// What cleaning did, or would do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cleaned {
-    /// Records of the segments that were rewritten, before and after.
-    pub counts: Counts,
-    /// The bytes of those segments' batches, before and after.
-    pub bytes_before: u64,
-    pub bytes_after: u64,
-    /// How many segments were rewritten, and how many had nothing to be removed.
-    pub rewritten: u64,
-    pub untouched: u64,
-    /// The log is clean below this offset.
-    pub below: Offset,
+/// A group that is being written.
+struct Writing {
+    group: Group,
+    rewriting: Rewriting,
+    /// Which source is read, and how far.
+    source: usize,
+    place: Place,
 }
 
-/// Cleans a log that is clean below `cleaned`, up to the end of what may be.
-pub fn clean(log: &Log, cleaned: Offset, pace: &mut Pace<'_>) -> Result<Cleaned> {
-    let mut sum = Cleaned { below: cleaned, ..Cleaned::default() };
-    let mut again = true;
-    loop {
-        match round(log, &mut sum, pace) {
-            Ok(true) => {}
-            Ok(false) => return Ok(sum),
-            // Damaged keys are built again, once.
-            Err(Error::Corrupt { path, .. })
-                if again && path.extension().is_some_and(|ext| ext == "keys") =>
-            {
-                remove_if_there(&**log.env(), &path)?;
-                again = false;
+impl Round {
+    /// A round through a log that is clean below `cleaned`; `None` where nothing is dirty.
+    pub fn begin(
+        turn: &CleaningTurn,
+        cleaned: Offset,
+        any_age: bool,
+        is_rehearsal: bool,
+    ) -> Result<Option<Round>> {
+        let segments = cleanable(turn.log(), any_age);
+        let first_dirty = dirty_from(&segments, cleaned);
+        if first_dirty == segments.len() {
+            return Ok(None);
+        }
+        let keys = keys_of(turn, &segments)?;
+        let end = first_dirty + fitting(&keys, first_dirty);
+        let Some(last) = end.checked_sub(1).and_then(|i| segments.get(i)) else { return Ok(None) };
+        let below = last.seal.next_offset;
+        if !is_rehearsal {
+            turn.begin()?;
+        }
+        Ok(Some(Round {
+            rules: rules(turn, is_rehearsal),
+            versions: turn.log().config().compaction_versions,
+            segments,
+            keys,
+            first_dirty,
+            end,
+            at: 0,
+            below,
+            groups: VecDeque::new(),
+            writing: None,
+            is_noted: is_rehearsal,
+        }))
+    }
+
+    /// Does the next step; `false` where the round is over.
+    pub fn step(
+        &mut self,
+        turn: &CleaningTurn,
+        sum: &mut Cleaned,
+        goes_on: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<bool> {
+        if let Some(writing) = &mut self.writing {
+            match writing.is_read() {
+                false => writing.read_on(goes_on)?,
+                true => self.end_group(turn, sum)?,
             }
-            Err(error) => return Err(error),
+            return Ok(true);
+        }
+        if let Some(group) = self.groups.pop_front() {
+            self.writing = Writing::begin(turn, group, self.rules);
+            return Ok(true);
+        }
+        if self.at < self.end {
+            self.decide_window(sum)?;
+            return Ok(true);
+        }
+        if !self.is_noted {
+            turn.note_cleaned(self.below)?;
+        }
+        sum.below = self.below;
+        Ok(false)
+    }
+
+    /// Decides what lives of the next segments, and which of them are rewritten together.
+    fn decide_window(&mut self, sum: &mut Cleaned) -> Result<()> {
+        let (at, end) = (self.at, self.end);
+        // The dirty part is decided at one time, and what fits beside it.
+        let window = if fits(&self.keys, at..end) {
+            at..end
+        } else {
+            at..(at + fitting(&self.keys, at)).min(self.first_dirty).max(at + 1)
+        };
+        // Of what is clean each key is there once; of more versions each segment may have one.
+        let newer = if self.versions == 1 { self.first_dirty.max(window.end) } else { window.end };
+        let keys = slice(&self.keys, window.clone());
+        let decided = decide(keys, slice(&self.keys, newer..end), self.versions)?;
+        let sources = sources(slice(&self.segments, window.clone()), keys, decided);
+        let groups = groups(sources, &self.rules, &mut sum.untouched)?;
+        self.groups = groups.into_iter().map(|sources| Group { sources, cleaned: None }).collect();
+        planted!(a_tombstone_goes_before_its_elders => self.groups.make_contiguous().reverse());
+        if window.end == end
+            && let Some(last) = self.groups.back_mut()
+        {
+            last.cleaned = Some(self.below);
+        }
+        self.at = window.end;
+        Ok(())
+    }
+
+    /// Swaps the group that was written.
+    fn end_group(&mut self, turn: &CleaningTurn, sum: &mut Cleaned) -> Result<()> {
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let Writing { group, rewriting, .. } = writing;
+        let Some(next) = group.sources.last().map(|source| source.seal.next_offset) else { return Ok(()) };
+        let outputs = rewriting.finish(&group.sources, next)?;
+        let after: u64 = outputs.iter().map(|(_, seal)| seal.bytes).sum();
+        if !self.rules.is_rehearsal {
+            let sources = group.sources.iter().map(|source| Arc::clone(&source.segment)).collect();
+            match turn.swap(sources, outputs, group.cleaned) {
+                Ok(true) => {}
+                Ok(false) => return Err(Error::Cancelled { during: GONE }),
+                // Nobody knows whether it was decided: what was written stays.
+                Err(error) => {
+                    self.writing = None;
+                    return Err(error);
+                }
+            }
+        }
+        sum.counts.add(rewriting.counts);
+        sum.bytes_before += group.sources.iter().map(|source| source.seal.bytes).sum::<u64>();
+        sum.bytes_after += after;
+        sum.rewritten += group.sources.len() as u64;
+        self.is_noted |= group.cleaned.is_some();
+        self.writing = None;
+        Ok(())
+    }
+
+    /// Removes what was written and not swapped.
+    pub fn discard(&mut self) {
+        if let Some(mut writing) = self.writing.take() {
+            writing.rewriting.discard();
         }
     }
 }
 
-/// One round; `false` where there was nothing dirty.
-fn round(log: &Log, sum: &mut Cleaned, pace: &mut Pace<'_>) -> Result<bool> {
-    let segments = log.cleanable(pace.any_age);
-    let first_dirty = dirty_from(&segments, sum.below);
-    let keys = keys_of(log, &segments)?;
-    let end = first_dirty + fitting(&keys, first_dirty);
-    let Some(last) = end.checked_sub(1).filter(|last| *last >= first_dirty).and_then(|i| segments.get(i))
-    else {
-        return Ok(false);
-    };
-    let below = last.seal.next_offset;
-    let (rules, versions) = (rules(log, pace), log.config().compaction_versions);
-    if !pace.is_rehearsal {
-        log.begin_cleaning()?;
+impl Writing {
+    fn begin(turn: &CleaningTurn, group: Group, rules: Rules) -> Option<Writing> {
+        let generations = group.sources.iter().map(|source| source.seal.generation);
+        let generation = generations.max().unwrap_or(0).saturating_add(1);
+        let place = Place::start_of(group.sources.first()?);
+        let rewriting = Rewriting::new(turn.env(), turn.dir(), rules, generation);
+        Some(Writing { group, rewriting, source: 0, place })
     }
-    let mut at = 0;
-    while at < end {
-        // The dirty part is decided at one time, and what fits beside it.
-        let window = if fits(&keys, at..end) {
-            at..end
-        } else {
-            at..(at + fitting(&keys, at)).min(first_dirty).max(at + 1)
-        };
-        // Of what is clean each key is there once; of more versions each segment may have one.
-        let newer = if versions == 1 { first_dirty.max(window.end)..end } else { window.end..end };
-        let decided = decide(slice(&keys, window.clone()), slice(&keys, newer), versions)?;
-        let sources = sources(slice(&segments, window.clone()), slice(&keys, window.clone()), decided);
-        let ends = (window.end == end).then_some(below);
-        rewrite(log, sources, &rules, ends, sum, pace)?;
-        at = window.end;
+
+    fn is_read(&self) -> bool {
+        self.source == self.group.sources.len()
     }
-    sum.below = below;
-    Ok(true)
+
+    fn read_on(&mut self, goes_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        let Some(source) = self.group.sources.get_mut(self.source) else { return Ok(()) };
+        if let Some(place) = self.rewriting.add(source, self.place, goes_on)? {
+            self.place = place;
+            return Ok(());
+        }
+        self.source += 1;
+        if let Some(next) = self.group.sources.get(self.source) {
+            self.place = Place::start_of(next);
+        }
+        Ok(())
+    }
 }
 
 fn slice<T>(list: &[T], range: Range<usize>) -> &[T] {
@@ -123,15 +217,15 @@ fn slice<T>(list: &[T], range: Range<usize>) -> &[T] {
 }
 
 /// The keys of these segments.
-fn keys_of(log: &Log, segments: &[Cleanable]) -> Result<Vec<Arc<KeyFile>>> {
-    let seed = log.hash_seed();
+fn keys_of(turn: &CleaningTurn, segments: &[Cleanable]) -> Result<Vec<Arc<KeyFile>>> {
+    let seed = turn.log().hash_seed();
     let keys = segments.iter().map(|one| {
         let keys = one.segment.keys(one.seal.next_offset, seed)?;
         if keys.flags().say(KeysFlags::PRODUCERS) {
-            return Err(log.not_cleaned("batches of producers with an id"));
+            return Err(turn.not_cleaned("batches of producers with an id"));
         }
         if keys.flags().say(KeysFlags::OUT_OF_ORDER) {
-            return Err(log.not_cleaned("records out of the order of their offsets"));
+            return Err(turn.not_cleaned("records out of the order of their offsets"));
         }
         Ok(Arc::new(keys))
     });
@@ -157,16 +251,16 @@ fn fitting(keys: &[Arc<KeyFile>], first: usize) -> usize {
     fit.count().max(keys.len().min(1))
 }
 
-fn rules(log: &Log, pace: &Pace<'_>) -> Rules {
-    let (config, now) = (log.config(), log.env().now());
+fn rules(turn: &CleaningTurn, is_rehearsal: bool) -> Rules {
+    let (config, now) = (turn.log().config(), turn.env().now());
     Rules {
         now,
         horizon: now.plus(config.delete_retention),
-        high_watermark: log.offsets().high_watermark(),
+        high_watermark: turn.log().offsets().high_watermark(),
         segment_bytes: config.roll_bytes,
         index_bytes: config.segment_index_bytes,
         index_interval: config.index_interval_bytes,
-        is_rehearsal: pace.is_rehearsal,
+        is_rehearsal,
     }
 }
 
@@ -181,36 +275,13 @@ fn sources(segments: &[Cleanable], keys: &[Arc<KeyFile>], lives: Vec<Lives>) -> 
     parts.map(source).collect()
 }
 
-/// Rewrites what has work, in groups. With the last group, or without one, the log is clean below `ends`.
-fn rewrite(
-    log: &Log,
-    sources: Vec<Source>,
-    rules: &Rules,
-    ends: Option<Offset>,
-    sum: &mut Cleaned,
-    pace: &mut Pace<'_>,
-) -> Result<()> {
-    let mut groups = groups(sources, rules, sum)?;
-    let last = groups.pop();
-    for group in groups {
-        rewrite_group(log, group, rules, None, sum, pace)?;
-    }
-    match last {
-        Some(group) => rewrite_group(log, group, rules, ends, sum, pace),
-        None if ends.is_some() && !pace.is_rehearsal => {
-            (pace.swap)(Swap { sources: Vec::new(), outputs: Vec::new(), cleaned: ends }).map(drop)
-        }
-        None => Ok(()),
-    }
-}
-
 /// Neighbours that have work, as many as make one segment.
-fn groups(sources: Vec<Source>, rules: &Rules, sum: &mut Cleaned) -> Result<Vec<Vec<Source>>> {
+fn groups(sources: Vec<Source>, rules: &Rules, untouched: &mut u64) -> Result<Vec<Vec<Source>>> {
     let mut groups: Vec<Vec<Source>> = Vec::new();
     let mut is_open = false;
     for source in sources {
         if !source.has_work(rules)? {
-            sum.untouched += 1;
+            *untouched += 1;
             is_open = false;
             continue;
         }
@@ -229,42 +300,4 @@ fn belongs(group: &[Source], source: &Source, rules: &Rules) -> bool {
     let bytes: u64 = group.iter().map(|source| source.seal.bytes).sum();
     let reaches = source.seal.next_offset.distance_from(first.keys.base()) <= i32::MAX as u64;
     bytes + source.seal.bytes <= rules.segment_bytes && reaches
-}
-
-fn rewrite_group(
-    log: &Log,
-    mut group: Vec<Source>,
-    rules: &Rules,
-    cleaned: Option<Offset>,
-    sum: &mut Cleaned,
-    pace: &mut Pace<'_>,
-) -> Result<()> {
-    let Some(next) = group.last().map(|source| source.seal.next_offset) else { return Ok(()) };
-    let generation = group.iter().map(|source| source.seal.generation).max().unwrap_or(0).saturating_add(1);
-    let mut rewriting = Rewriting::new(&**log.env(), log.dir(), *rules, generation);
-    let mut write = || {
-        group.iter_mut().try_for_each(|source| rewriting.add(source, pace.goes_on))?;
-        rewriting.finish(&group, next)
-    };
-    let written = write();
-    let outputs = match written {
-        Ok(outputs) => outputs,
-        Err(error) => {
-            rewriting.discard();
-            return Err(error);
-        }
-    };
-    let after: u64 = outputs.iter().map(|(_, seal)| seal.bytes).sum();
-    if !rules.is_rehearsal {
-        let sources = group.iter().map(|source| Arc::clone(&source.segment)).collect();
-        if !(pace.swap)(Swap { sources, outputs, cleaned })? {
-            rewriting.discard();
-            return Err(Error::Cancelled { during: GONE });
-        }
-    }
-    sum.counts.add(rewriting.counts);
-    sum.bytes_before += group.iter().map(|source| source.seal.bytes).sum::<u64>();
-    sum.bytes_after += after;
-    sum.rewritten += group.len() as u64;
-    Ok(())
 }

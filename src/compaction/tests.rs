@@ -1,16 +1,16 @@
 //! Rounds of cleaning against a map: after each, exactly the records live that Kafka's rules keep, at their offsets.
 
-use super::{
-    Cleaned, Order, compact,
-    round::{Pace, Swap, clean},
-};
+use super::{Cleaned, Order, compact};
 use crate::{
     Partition, RecordData, Streamlog, TopicConfig,
     codec::{keys::siphash128, record::Record},
-    config::CleanupPolicy,
-    config::Compression,
-    partition::log::Log,
+    config::{Builder, CleanupPolicy, Compression},
+    partition::{
+        log::Log,
+        write::cleanable::{CleaningTurn, cleanable},
+    },
     records::Batch,
+    sim::SimEnv,
     storage::{
         layout::SegmentFile,
         scan::{ScanItem, Scanner},
@@ -60,7 +60,8 @@ impl Tested {
         delete_retention: Duration,
         codec: Compression,
     ) -> Self {
-        let handle = Streamlog::in_memory().unwrap();
+        // Its clock stands still, so that a rehearsal sets the same horizons.
+        let handle = Builder::env(&SimEnv::new(1), "/log").background_thread(false).open().unwrap();
         let config = TopicConfig::default()
             .segment_bytes(segment_bytes)
             .cleanup_policy(policy)
@@ -96,7 +97,7 @@ impl Tested {
 
     /// Rehearses and cleans, with a reader at every offset.
     fn clean(&mut self) -> Cleaned {
-        self.log().roll_for_cleaning().unwrap();
+        turn(self.log()).roll().unwrap();
         let rehearsed = self.run(true);
         let end = self.records.keys().next_back().map_or(0, |last| last + 1);
         let mut readers: Vec<_> = (0..end).map(|from| (from, self.partition.read(from))).collect();
@@ -120,7 +121,7 @@ impl Tested {
 
     fn run(&self, is_rehearsal: bool) -> Cleaned {
         let goes_on = &mut |_| Ok(());
-        compact(self.log(), Order { is_rehearsal, everything: true, goes_on }).unwrap()
+        compact(turn(self.log()), Order { is_rehearsal, goes_on }).unwrap()
     }
 
     /// What Kafka's rules keep, where a round has gone through everything; a tombstone whose horizon is set goes where that
@@ -168,13 +169,18 @@ impl Tested {
     }
 }
 
+/// Nobody else cleans it here.
+fn turn(log: &Arc<Log>) -> CleaningTurn {
+    CleaningTurn::take(log).unwrap()
+}
+
 /// The offsets of a batch's records from one on.
 fn offsets_of(batch: &Batch, from: u64) -> Vec<u64> {
     batch.iter().map(|record| record.offset.value()).filter(|offset| *offset >= from).collect()
 }
 
 fn sealed(log: &Log) -> Vec<Arc<Segment>> {
-    log.cleanable(true).iter().map(|one| Arc::clone(&one.segment)).collect()
+    cleanable(log, true).iter().map(|one| Arc::clone(&one.segment)).collect()
 }
 
 fn records_of(segment: &Segment) -> BTreeMap<u64, (Key, Value)> {
@@ -193,7 +199,7 @@ fn records_of(segment: &Segment) -> BTreeMap<u64, (Key, Value)> {
 }
 
 fn check_sidecars(log: &Log, segment: &Arc<Segment>, records: &BTreeMap<u64, (Key, Value)>) {
-    let cleanable = log.cleanable(true);
+    let cleanable = cleanable(log, true);
     let seal = cleanable.iter().find(|one| one.segment.base() == segment.base()).unwrap().seal;
     assert_eq!(segment.check_pages(0..seal.bytes).unwrap(), PagesVerdict::Good);
     let keys = SealedSegment::of(segment).unwrap().keys(seal.next_offset, log.hash_seed()).unwrap();
@@ -288,10 +294,10 @@ fn neighbours_are_joined_and_what_is_too_large_is_not() {
     let mut tested = Tested::new(512, DAY, Compression::None);
     for round in 0..20 {
         put(&mut tested, &[(round % 2, Some(round))]);
-        tested.log().roll_for_cleaning().unwrap();
+        turn(tested.log()).roll().unwrap();
     }
     put(&mut tested, &[(9, Some(0))]);
-    tested.log().roll_for_cleaning().unwrap();
+    turn(tested.log()).roll().unwrap();
     let before = sealed(tested.log()).len();
     tested.clean();
     tested.expect_cleaned(false);
@@ -305,12 +311,12 @@ fn neighbours_are_joined_and_what_is_too_large_is_not() {
 fn damaged_keys_are_built_again_and_damaged_records_end_the_round() {
     let mut tested = Tested::new(512, DAY, Compression::None);
     put(&mut tested, &[(1, Some(1)), (1, Some(2)), (1, Some(3)), (2, Some(1)), (2, Some(2))]);
-    tested.log().roll_for_cleaning().unwrap();
+    turn(tested.log()).roll().unwrap();
     tested.run(true);
-    let (dir, base) = (tested.log().dir().to_path_buf(), sealed(tested.log())[0].base());
+    let (dir, base) = (tested.log().identity.dir.clone(), sealed(tested.log())[0].base());
     let damage = |kind: SegmentFile, position: u64| {
         let path = kind.path(&dir, base);
-        let file = tested.log().env().open(&path, crate::env::Open::Write).unwrap();
+        let file = turn(tested.log()).env().open(&path, crate::env::Open::Write).unwrap();
         crate::env::write_all_at(&*file, &[0xa5; 3], position).unwrap();
     };
     damage(SegmentFile::Keys, 64 + 10);
@@ -320,22 +326,24 @@ fn damaged_keys_are_built_again_and_damaged_records_end_the_round() {
     rest.check();
     // What lies in the batch is damaged, and nothing is swapped.
     put(&mut rest, &[(1, Some(4))]);
-    rest.log().roll_for_cleaning().unwrap();
+    turn(rest.log()).roll().unwrap();
     let last = sealed(rest.log()).into_iter().rfind(|s| records_of(s).values().any(|r| r.0 == key(1)));
     let file = last.unwrap();
-    let opened = rest.log().env().open(file.path(), crate::env::Open::Write).unwrap();
+    let opened = turn(rest.log()).env().open(file.path(), crate::env::Open::Write).unwrap();
     crate::env::write_all_at(&*opened, &[0xa5; 3], 70).unwrap();
-    let mut swaps = 0;
-    let mut swap = |_: Swap| {
-        swaps += 1;
-        Ok(true)
-    };
-    let mut pace = Pace { is_rehearsal: false, any_age: true, goes_on: &mut |_| Ok(()), swap: &mut swap };
-    let error = clean(rest.log(), Offset::ZERO, &mut pace).unwrap_err();
+    let before = sealed(rest.log());
+    let error =
+        compact(turn(rest.log()), Order { is_rehearsal: false, goes_on: &mut |_| Ok(()) }).unwrap_err();
     assert!(matches!(error, crate::Error::Corrupt { .. }), "{error}");
-    assert_eq!(swaps, 0);
-    let names: Vec<String> =
-        rest.log().env().list(rest.log().dir()).unwrap().into_iter().map(|entry| entry.name).collect();
+    let after = sealed(rest.log());
+    assert!(before.iter().zip(&after).all(|(a, b)| Arc::ptr_eq(a, b)) && before.len() == after.len());
+    let names: Vec<String> = turn(rest.log())
+        .env()
+        .list(&rest.log().identity.dir)
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
     assert!(names.iter().all(|name| !name.ends_with(".cleaned")), "{names:?}");
 }
 
@@ -383,7 +391,7 @@ proptest! {
                     tested.append(&owned);
                     is_dirty = true;
                 }
-                Step::Roll => tested.log().roll_for_cleaning().unwrap(),
+                Step::Roll => turn(tested.log()).roll().unwrap(),
                 Step::Clean => {
                     tested.clean();
                     if std::mem::take(&mut is_dirty) {
@@ -393,8 +401,8 @@ proptest! {
                 }
                 Step::LoseKeys => {
                     for segment in sealed(tested.log()) {
-                        let path = SegmentFile::Keys.path(tested.log().dir(), segment.base());
-                        let _ = tested.log().env().remove_file(&path);
+                        let path = SegmentFile::Keys.path(&tested.log().identity.dir, segment.base());
+                        let _ = turn(tested.log()).env().remove_file(&path);
                     }
                 }
             }
@@ -407,7 +415,6 @@ proptest! {
     }
 }
 
-#[cfg(feature = "sim")]
 mod crashes {
     use crate::{
         RecordData, Streamlog, TopicConfig,
@@ -436,8 +443,9 @@ mod crashes {
         table
     }
 
-    /// Compacts, dies at every operation of it, and looks at what the next opening has, before and after it has compacted too.
-    fn dies_everywhere(env: &SimEnv, log: &Streamlog) -> usize {
+    /// Compacts, dies at every operation of it, and looks at what the next opening has, before and after it has compacted too;
+    /// of some of these compactions it dies as well.
+    fn dies_everywhere(env: &SimEnv, log: &Streamlog, dies_again: bool) -> usize {
         let expected = table(log);
         env.record();
         log.compact_now("t", Compact::new()).unwrap();
@@ -446,9 +454,13 @@ mod crashes {
         let (mut cursor, mut deaths) = (recording.cursor(), 0);
         while cursor.advance().is_some() {
             for (seed, crash) in (0..).zip(Crash::ALL) {
-                let log = open(&cursor.crash(crash, seed));
+                let env = cursor.crash(crash, seed);
+                let log = open(&env);
                 assert_eq!(table(&log), expected, "{crash:?}");
-                log.compact_now("t", Compact::new()).unwrap();
+                match dies_again && deaths % 31 == 0 {
+                    true => deaths += dies_everywhere(&env, &log, false),
+                    false => drop(log.compact_now("t", Compact::new()).unwrap()),
+                }
                 assert_eq!(table(&log), expected, "{crash:?}, and compacted");
                 deaths += 1;
             }
@@ -469,11 +481,11 @@ mod crashes {
             ["a", "b", "gone", "d"].iter().for_each(|key| drop(put(key, round)));
         }
         partition.append(&[RecordData::tombstone("gone")]).unwrap();
-        let mut deaths = dies_everywhere(&env, &log);
+        let mut deaths = dies_everywhere(&env, &log, true);
         put("a", "4");
-        deaths += dies_everywhere(&env, &log);
+        deaths += dies_everywhere(&env, &log, true);
         put("b", "5");
-        deaths += dies_everywhere(&env, &log);
+        deaths += dies_everywhere(&env, &log, true);
         assert!(deaths > 300, "{deaths}");
         log.close().unwrap();
     }

@@ -8,15 +8,20 @@
 
 use crate::{
     codec::keys::HashSeed,
-    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, RwLock},
+    env::sync::{AtomicBool, AtomicI32, AtomicU64, Mutex, OnceLock, Ordering, RwLock},
     error::{Error, Result},
     partition::state::{
         append_state::AppendState, deadlines::Deadlines, flush_state::Flusher, hold::Hold,
         identity::Identity, log_config::LogConfig, offsets::Offsets, owner::Owner, segment_list::SegmentList,
-        troubles::Troubles, unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
+        troubles::Troubles, turn::Turn, unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
     },
-    storage::{data_dir::DataDir, layout::SegmentFile, segment::Segment, swap::Swap},
-    types::{Durability, Offset, TopicPartition},
+    storage::{
+        data_dir::DataDir,
+        layout::SegmentFile,
+        segment::{SealedSegment, Segment},
+        swap::Swap,
+    },
+    types::{Durability, Offset, Timestamp, TopicPartition},
 };
 use std::{
     fmt,
@@ -66,8 +71,8 @@ pub struct Log {
     pub(super) swaps: Mutex<Vec<Swap>>,
     /// What holds segments against retention, once the handle is whole.
     pub(super) hold: OnceLock<Weak<dyn Hold>>,
-    /// Held by the one who cleans it.
-    pub(super) cleaning: Mutex<()>,
+    /// Taken by the cleaner that is at work on it.
+    pub(super) cleaning: Turn,
     /// What its keys are hashed under, once that was asked.
     pub(super) hash_seed: OnceLock<HashSeed>,
 }
@@ -113,6 +118,11 @@ impl Log {
     /// From now on retention asks `hold` what groups have not read.
     pub fn ask_before_removals(&self, hold: Weak<dyn Hold>) {
         let _ = self.hold.set(hold);
+    }
+
+    /// What the clock of its environment says.
+    pub fn now(&self) -> Timestamp {
+        self.data_dir.env.now()
     }
 
     /// The offsets, to be read without a lock.
@@ -215,9 +225,20 @@ impl Log {
         self.put_aside.lock().iter().map(name).collect()
     }
 
-    /// Waits until nobody else cleans it.
-    pub fn only_cleaner(&self) -> MutexGuard<'_, ()> {
-        self.cleaning.lock()
+    /// What its keys are hashed under: as in the newest file of keys, so that all of them speak of the same hashes.
+    pub fn hash_seed(&self) -> HashSeed {
+        *self.hash_seed.get_or_init(|| {
+            let segments = self.segments.snapshot();
+            let known =
+                segments.iter().rev().filter_map(SealedSegment::of).find_map(|segment| segment.seed());
+            let env = &self.data_dir.env;
+            known.unwrap_or_else(|| HashSeed { first: env.random(), last: env.random() })
+        })
+    }
+
+    /// The same, where the topic is compacted.
+    pub(in crate::partition) fn seed_to_write(&self) -> Option<HashSeed> {
+        self.config().cleanup_policy.compacts().then(|| self.hash_seed())
     }
 
     /// Returns when no checkpoint and no retention is under way.

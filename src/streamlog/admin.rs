@@ -1,6 +1,9 @@
 //! Administration: topics and their settings, offsets, removal.
 
-use super::Streamlog;
+use super::{
+    Streamlog,
+    compact::{Compact, Compacted},
+};
 use crate::{
     error::{Error, Result},
     partition::{
@@ -58,7 +61,7 @@ impl Streamlog {
     pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         self.inner.check_open()?;
         let topic = self.inner.catalog.create(name, config)?;
-        self.wake_for_retention(&topic);
+        self.wake_caretakers(&topic);
         Ok(topic.kept_open(self.keep_open()))
     }
 
@@ -103,7 +106,7 @@ impl Streamlog {
         check_users_own(name)?;
         self.follow()?;
         let topic = self.inner.catalog.topic_or_create(name, &config)?;
-        self.wake_for_retention(&topic);
+        self.wake_caretakers(&topic);
         Ok(topic.kept_open(self.keep_open()))
     }
 
@@ -155,7 +158,7 @@ impl Streamlog {
         self.inner.check_open()?;
         check_users_own(name)?;
         self.inner.catalog.alter(name, changes)?;
-        self.wake_for_retention(&self.inner.catalog.topic(name)?);
+        self.wake_caretakers(&self.inner.catalog.topic(name)?);
         Ok(())
     }
 
@@ -212,6 +215,38 @@ impl Streamlog {
         Ok(found.map(|f| ListedOffset { offset: f.offset, timestamp: Some(f.timestamp) }))
     }
 
+    /// Compacts a topic now, whatever of it is dirty and however young it is: of each key the newest records stay, at their
+    /// offsets. The active segments are rolled first, so that everything appended before is compacted; a dry run leaves them
+    /// out. A second call for the same topic waits for the first.
+    ///
+    /// A tombstone stays at first, so that readers learn of it, and goes with a compaction after
+    /// [`delete_retention`](crate::TopicConfig::delete_retention).
+    ///
+    /// ```
+    /// # use streamlog::{Streamlog, TopicConfig, RecordData, admin::Compact, config::CleanupPolicy};
+    /// let log = Streamlog::in_memory()?;
+    /// let prices = log.create_topic("prices", TopicConfig::default().cleanup_policy(CleanupPolicy::Compact))?;
+    /// for price in ["3", "4", "5"] {
+    ///     prices.partition(0)?.append(&[RecordData::new(price).key("tea")])?;
+    /// }
+    /// let done = log.compact_now("prices", Compact::new())?;
+    /// assert_eq!((done.records_before, done.records_after), (3, 1));
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`; `InvalidArgument` for a topic whose policy does not compact; `Cancelled` when the progress callback
+    /// asks for it, or the log is closed meanwhile; `Corrupt` for a partition with damage, of which nothing is changed;
+    /// `UnsupportedFormat` for one with batches of producers that have an id, which this release leaves alone. The other
+    /// partitions are compacted all the same.
+    pub fn compact_now(&self, topic: &str, options: Compact<'_>) -> Result<Compacted> {
+        self.inner.check_open()?;
+        self.inner.catalog.data_dir().check_writable()?;
+        check_users_own(topic)?;
+        self.inner.compact_now(&self.inner.catalog.topic(topic)?, options)
+    }
+
     /// For a read-only handle: makes it show what the writer has done since. Does nothing on others.
     ///
     /// # Errors
@@ -224,7 +259,7 @@ impl Streamlog {
     }
 
     /// Does the background work now: writes lingering batches, takes the flushes and [checkpoints](crate::manual#words)
-    /// that are due, applies retention and removes what deletions left. For handles without background threads; harmless
+    /// that are due, applies retention, compacts and removes what deletions left. For handles without background threads; harmless
     /// on others.
     ///
     /// # Errors
@@ -235,8 +270,8 @@ impl Streamlog {
     }
 
     /// As [`maintain`](Self::maintain), for about `time`: stops after the step that exceeds it, and returns whether
-    /// work is left, with which the next call continues. A step is the flush and the checkpoint of one partition, or
-    /// its retention. Each call takes at least one step, so that calls with no time at all get through a round as well.
+    /// work is left, with which the next call continues. A step is the flush and the checkpoint of one partition,
+    /// its retention, or a few mebibytes of compaction. Each call takes at least one step, so that calls with no time at all get through a round as well.
     ///
     /// For a program that has no thread to spare, and does this work between other things.
     ///
@@ -263,10 +298,13 @@ impl Streamlog {
         if self.is_read_only() { self.inner.catalog.refresh().map(drop) } else { Ok(()) }
     }
 
-    /// A topic with retention needs regular checks.
-    fn wake_for_retention(&self, topic: &Topic) {
+    /// A topic with retention, or one that is compacted, needs regular checks.
+    fn wake_caretakers(&self, topic: &Topic) {
         if topic.config().has_retention() {
             self.inner.background.watch_retention();
+        }
+        if topic.config().compacts() {
+            self.inner.cleaner.watch();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The two background threads of a handle, each a loop over its duties in the
 //! [`Schedule`](crate::topic::schedule::Schedule): `streamlog-work` writes lingering batches and does the flushes that
-//! have a deadline, `streamlog-care` takes checkpoints and applies retention. Long work never delays what is promised
+//! have a deadline, `streamlog-care` takes checkpoints, applies retention and compacts, a step at a time. Long work never delays what is promised
 //! within milliseconds.
 //!
 //! Each is started by the first thing that needs it, and both are joined by closing. Of the handle they hold only what
@@ -244,7 +244,7 @@ impl Caretaker for Background {
         match duty {
             Duty::Retention => self.retain(&catalog),
             // Others serve these.
-            Duty::Batches | Duty::Flushes | Duty::Checkpoints => return Attended::default(),
+            Duty::Batches | Duty::Flushes | Duty::Checkpoints | Duty::Compaction => return Attended::default(),
         }
         Attended { next: Some(now.saturating_add(self.retention_check)), wrote: false }
     }
@@ -259,7 +259,7 @@ impl Caretaker for Background {
 impl Task for Work {
     fn run(&mut self) -> Next {
         let schedule = self.catalog.schedule();
-        for duty in self.name.duties() {
+        for duty in self.name.duties().iter().copied() {
             if self.state.stopping.load(Ordering::SeqCst) {
                 return Next::Done;
             }
@@ -268,7 +268,7 @@ impl Task for Work {
             self.state.attempt(|| round.commit());
         }
         let now = self.catalog.data_dir().env.monotonic();
-        match self.name.duties().into_iter().filter_map(|duty| schedule.next(duty)).min() {
+        match self.name.duties().iter().filter_map(|duty| schedule.next(*duty)).min() {
             Some(due) if due <= now => Next::Again,
             next => Next::Wait(next),
         }
@@ -287,8 +287,8 @@ mod tests {
         for task in TaskName::ALL {
             for duty in task.duties() {
                 background.retained.store(false, Ordering::SeqCst);
-                let attended = Arc::clone(background).attend(duty, Duration::ZERO);
-                let is_own = duty == Duty::Retention;
+                let attended = Arc::clone(background).attend(*duty, Duration::ZERO);
+                let is_own = *duty == Duty::Retention;
                 let retained = background.retained.load(Ordering::SeqCst);
                 assert_eq!((attended.next.is_some(), retained), (is_own, is_own), "{duty:?}");
             }

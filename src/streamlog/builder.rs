@@ -2,6 +2,7 @@
 
 use super::{Inner, Streamlog, background, lock, maintain};
 use crate::{
+    compaction::cleaner::Cleaner,
     env::{
         Env,
         memory::MemoryEnv,
@@ -45,6 +46,7 @@ pub struct Builder {
     min_free_space: u64,
     disk_budget: Option<(u64, WhenFull)>,
     retention_check: Duration,
+    compaction_rate: Option<u64>,
     wait_for_lock: Duration,
     on_progress: Option<Progress>,
     upkeep: CompactionThresholds,
@@ -95,6 +97,7 @@ impl Builder {
             min_free_space: 0,
             disk_budget: None,
             retention_check: Duration::from_secs(300),
+            compaction_rate: None,
             wait_for_lock: Duration::ZERO,
             on_progress: None,
             temporary: None,
@@ -120,7 +123,7 @@ impl Builder {
     /// [`stats`](Streamlog::stats) counts them, and [`close`](Streamlog::close) returns when they have ended:
     ///
     /// * `streamlog-work`, one: writes lingering records, takes flushes that may wait no longer;
-    /// * `streamlog-care`, one: takes checkpoints, finishes rolled segments, applies retention. A long step of it delays no
+    /// * `streamlog-care`, one: takes checkpoints, finishes rolled segments, applies retention, compacts. A long step of it delays no
     ///   lingering record;
     /// * `streamlog-flush`, at most seven: a call that makes several partitions durable flushes them at the same time.
     ///   They end by themselves after five idle seconds.
@@ -229,6 +232,15 @@ impl Builder {
         self
     }
 
+    /// How many bytes per second compaction in the background reads at most. Default: no limit of its own; after each step
+    /// of a few mebibytes it rests for as long as the step took, unless nearly all of a log is dirty.
+    /// [`Streamlog::compact_now`] and [`Streamlog::maintain`] do not rest.
+    #[must_use]
+    pub fn compaction_rate(mut self, bytes_per_second: u64) -> Self {
+        self.compaction_rate = Some(bytes_per_second);
+        self
+    }
+
     /// How long an opening for writing waits for another handle to close the directory before it fails with `AlreadyOpen`.
     /// Default: not at all.
     ///
@@ -326,6 +338,7 @@ impl Builder {
         let inner = Arc::new(Inner {
             dir: self.dir,
             background: background::Background::attach(&catalog, threads, self.retention_check),
+            cleaner: Cleaner::new(&catalog, self.compaction_rate),
             offsets,
             sender,
             catalog,
@@ -338,6 +351,7 @@ impl Builder {
         if inner.catalog.has_retention() {
             inner.background.watch_retention();
         }
+        inner.cleaner.watch();
         Ok(Streamlog { inner })
     }
 }

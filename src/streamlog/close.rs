@@ -76,6 +76,7 @@ impl Inner {
         }
         let clients = self.close_clients(patience);
         self.background.stop();
+        self.cleaner.stop();
         self.background.retain_at_last(&self.catalog);
         // Even if producers failed: the logs are closed, or they would be written after the lock is released.
         let result = self.catalog.close_with(|| {

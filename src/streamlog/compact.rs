@@ -1,13 +1,14 @@
 //! Compaction now, instead of when it is due.
 
-use super::{Streamlog, admin::check_users_own};
+use super::Inner;
 use crate::{
     compaction::{Order, compact},
     error::{Error, Result},
+    topic::Topic,
 };
 use std::fmt;
 
-/// How [`Streamlog::compact_now`] works.
+/// How [`Streamlog::compact_now`](crate::Streamlog::compact_now) works.
 #[derive(Default)]
 pub struct Compact<'a> {
     is_rehearsal: bool,
@@ -73,37 +74,9 @@ pub struct Compacted {
     pub tombstones: u64,
 }
 
-impl Streamlog {
-    /// Compacts a topic now, whatever of it is dirty and however young it is: of each key the newest records stay, at their
-    /// offsets. The active segments are rolled first, so that everything appended before is compacted; a dry run leaves them
-    /// out. A second call for the same topic waits for the first.
-    ///
-    /// A tombstone stays at first, so that readers learn of it, and goes with a compaction after
-    /// [`delete_retention`](crate::TopicConfig::delete_retention).
-    ///
-    /// ```
-    /// # use streamlog::{Streamlog, TopicConfig, RecordData, admin::Compact, config::CleanupPolicy};
-    /// let log = Streamlog::in_memory()?;
-    /// let prices = log.create_topic("prices", TopicConfig::default().cleanup_policy(CleanupPolicy::Compact))?;
-    /// for price in ["3", "4", "5"] {
-    ///     prices.partition(0)?.append(&[RecordData::new(price).key("tea")])?;
-    /// }
-    /// let done = log.compact_now("prices", Compact::new())?;
-    /// assert_eq!((done.records_before, done.records_after), (3, 1));
-    /// # Ok::<(), streamlog::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `UnknownTopic`; `InvalidArgument` for a topic whose policy does not compact; `Cancelled` when the progress callback
-    /// asks for it, or the log is closed meanwhile; `Corrupt` for a partition with damage, of which nothing is changed;
-    /// `UnsupportedFormat` for one with batches of producers that have an id, which this release leaves alone. The other
-    /// partitions are compacted all the same.
-    pub fn compact_now(&self, topic: &str, mut options: Compact<'_>) -> Result<Compacted> {
-        self.inner.check_open()?;
-        self.inner.catalog.data_dir().check_writable()?;
-        check_users_own(topic)?;
-        let topic = self.inner.catalog.topic(topic)?;
+impl Inner {
+    /// See [`Streamlog::compact_now`](super::Streamlog::compact_now).
+    pub(super) fn compact_now(&self, topic: &Topic, mut options: Compact<'_>) -> Result<Compacted> {
         if !topic.config().values().cleanup_policy.compacts() {
             let reason = format!("the cleanup.policy of topic '{}' does not compact", topic.name());
             return Err(Error::InvalidArgument { reason });
@@ -119,8 +92,12 @@ impl Streamlog {
                 }
             };
             let is_rehearsal = options.is_rehearsal;
-            match compact(log, Order { is_rehearsal, everything: true, goes_on: &mut goes_on }) {
-                Ok(done) => sum.add(done),
+            let turn = self.cleaner.give_way(log);
+            match compact(turn, Order { is_rehearsal, goes_on: &mut goes_on }) {
+                Ok(done) => {
+                    sum.add(done);
+                    self.cleaner.was_cleaned(log);
+                }
                 Err(error @ Error::Cancelled { .. }) => return Err(error),
                 Err(error) => result = result.and(Err(error)),
             }

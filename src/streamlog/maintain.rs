@@ -27,6 +27,8 @@ enum Step {
     Due(Arc<Log>),
     /// The retention of a log.
     Retention(Arc<Log>),
+    /// A piece of the compaction that is due.
+    Compaction,
     /// What more is used than the disk budget allows.
     Budget,
 }
@@ -38,7 +40,11 @@ impl Inner {
         self.round.steps.lock().clear();
         let mut result = Ok(());
         for step in self.steps_of_a_round() {
-            result = result.and(self.take_step(step));
+            let mut left = Some(step);
+            while let Some(step) = left {
+                let (more, done) = self.take_step(step);
+                (left, result) = (more, result.and(done));
+            }
         }
         result
     }
@@ -56,7 +62,11 @@ impl Inner {
         let mut result = Ok(());
         loop {
             let Some(step) = self.round.steps.lock().pop_front() else { return result.map(|()| false) };
-            result = result.and(self.take_step(step));
+            let (more, done) = self.take_step(step);
+            if let Some(more) = more {
+                self.round.steps.lock().push_front(more);
+            }
+            result = result.and(done);
             if env.monotonic() >= deadline {
                 return result.map(|()| !self.round.steps.lock().is_empty());
             }
@@ -75,11 +85,13 @@ impl Inner {
         let logs = self.catalog.logs();
         let of_logs = logs.into_iter().flat_map(|log| [Step::Due(Arc::clone(&log)), Step::Retention(log)]);
         let budget = self.catalog.data_dir().space.is_to_shrink().then_some(Step::Budget);
-        [Step::Leftovers].into_iter().chain(of_logs).chain(budget).collect()
+        // What compaction frees need not be dropped.
+        [Step::Leftovers].into_iter().chain(of_logs).chain([Step::Compaction]).chain(budget).collect()
     }
 
-    fn take_step(&self, step: Step) -> Result<()> {
-        match step {
+    /// Takes a step; returns what is left of it, and what became of it.
+    fn take_step(&self, step: Step) -> (Option<Step>, Result<()>) {
+        let done = match step {
             Step::Leftovers => self.catalog.remove_leftovers(),
             Step::Due(log) => match log.run_due(self.catalog.data_dir().env.monotonic()) {
                 // Its topic was deleted since the round began.
@@ -87,11 +99,19 @@ impl Inner {
                 done => done,
             },
             Step::Retention(log) => retention::apply(&log).map(drop),
+            Step::Compaction => {
+                return match self.cleaner.step() {
+                    Ok(step) => (step.is_more.then_some(Step::Compaction), Ok(())),
+                    // That log is parked, and others may be due.
+                    Err(error) => (Some(Step::Compaction), Err(error)),
+                };
+            }
             Step::Budget => {
                 self.catalog.data_dir().space.shrink_to_budget();
                 Ok(())
             }
-        }
+        };
+        (None, done)
     }
 }
 
@@ -125,8 +145,8 @@ mod tests {
         while log.maintain_for(Duration::ZERO).unwrap() {
             seen.push(removed(&log));
         }
-        // The leftovers, then two steps for each partition, the last of which leaves nothing.
-        assert_eq!((seen, removed(&log)), (vec![0, 0, 1, 1, 2, 2], 3));
+        // The leftovers, two steps for each partition, and a look at what is to be compacted, which leaves nothing.
+        assert_eq!((seen, removed(&log)), (vec![0, 0, 1, 1, 2, 2, 3], 3));
         assert!(log.maintain_for(Duration::ZERO).unwrap(), "another round");
         assert!(!log.maintain_for(Duration::MAX).unwrap());
     }

@@ -24,6 +24,7 @@ pub use explain_retention::{PartitionRetention, SegmentRetention, TopicRetention
 pub use stats::{DiskUsage, Health, Stats, TopicUsage};
 
 use crate::{
+    compaction::cleaner::Cleaner,
     env::{
         Lock,
         real::temporary::TemporaryDir,
@@ -74,6 +75,7 @@ struct Inner {
     sender: Arc<Sender>,
     offsets: Arc<OffsetStore>,
     background: Arc<background::Background>,
+    cleaner: Arc<Cleaner>,
     /// The rest of a maintenance round, if a call had no time for it.
     round: maintain::Round,
     closed: AtomicBool,

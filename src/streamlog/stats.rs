@@ -116,6 +116,10 @@ pub struct Health {
     /// thread does it, and a full disk as soon as anything finds space.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
     pub background: Option<Error>,
+    /// Partitions that could not be compacted, and why: damage, a full disk, records that this release does not compact. They
+    /// are left as they are and tried again, after longer and longer pauses, an hour at most.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
+    pub not_compacted: Vec<(TopicPartition, Error)>,
     /// The last [`DiskFull`](crate::Error::DiskFull) of an append that a setting refused, as long as the setting is in the
     /// way.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
@@ -128,8 +132,9 @@ impl fmt::Display for Health {
         let refusing = self.refusing.iter().map(|(at, error)| format!("{at} accepts no appends: {error}"));
         let damaged = self.damaged.iter().map(|(at, error)| format!("{at} is damaged: {error}"));
         let background = self.background.iter().map(|error| format!("background work failed: {error}"));
+        let dirty = self.not_compacted.iter().map(|(at, error)| format!("{at} is not compacted: {error}"));
         let space = self.out_of_space.iter().map(|error| format!("appends are refused: {error}"));
-        let all: Vec<String> = refusing.chain(damaged).chain(background).chain(space).collect();
+        let all: Vec<String> = refusing.chain(damaged).chain(background).chain(dirty).chain(space).collect();
         f.write_str(if all.is_empty() { "good" } else { "" })?;
         f.write_str(&all.join("; "))
     }
@@ -141,6 +146,7 @@ impl Health {
         self.refusing.is_empty()
             && self.damaged.is_empty()
             && self.background.is_none()
+            && self.not_compacted.is_empty()
             && self.out_of_space.is_none()
     }
 }
@@ -237,6 +243,7 @@ impl Streamlog {
             damaged: damaged.collect(),
             put_aside: logs.iter().flat_map(|log| log.named_put_aside()).collect(),
             background: self.inner.background.take_error(),
+            not_compacted: self.inner.cleaner.parked(),
             out_of_space: self.inner.catalog.data_dir().space.refusal(),
         }
     }

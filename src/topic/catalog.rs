@@ -317,6 +317,13 @@ impl Catalog {
             || self.topics.read().values().any(|topic| topic.config().has_retention())
     }
 
+    /// The logs of which a cleaner keeps the newest record of each key. What the library keeps of itself is not among them.
+    pub fn compacted_logs(&self) -> Vec<Arc<Log>> {
+        let topics = self.topics.read();
+        let compacted = topics.values().filter(|topic| !topic.is_internal() && topic.config().compacts());
+        compacted.flat_map(|topic| topic.logs().to_vec()).collect()
+    }
+
     /// The log of a partition.
     pub fn log(&self, partition: &TopicPartition) -> Result<Arc<Log>> {
         self.topic(&partition.topic)?.log(partition.partition)

@@ -15,6 +15,7 @@ use crate::{
             owner::Owner,
             segment_list::SegmentList,
             troubles::Troubles,
+            turn::Turn,
             unusable::Unusable,
             waiters::Waiters,
         },
@@ -75,7 +76,7 @@ impl LogParts {
             troubles: Troubles::default(),
             swaps: Mutex::default(),
             hold: OnceLock::new(),
-            cleaning: Mutex::new(()),
+            cleaning: Turn::default(),
             hash_seed: OnceLock::new(),
             owner: Owner::default(),
         };

@@ -16,6 +16,7 @@ pub mod retention_verdict;
 pub mod segment_list;
 pub mod topic_values;
 pub mod troubles;
+pub mod turn;
 pub mod unreadable;
 pub mod unstable;
 pub mod unusable;

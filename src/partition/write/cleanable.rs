@@ -1,11 +1,11 @@
 //! What a cleaner may rewrite of a log: sealed segments that are durable in their own files, visible to every reader of
 //! every isolation, and old enough.
 //!
-//! Nothing here decides what lives. A cleaner takes a look, writes beside the segments that it saw, and has the log put the
-//! result in their place; whatever happened in between, the log knows by then.
+//! Nothing here decides what lives. A cleaner takes its turn and a look, writes beside the segments that it saw, and has the
+//! log put the result in their place; whatever happened in between, the log knows by then.
 
 use crate::{
-    codec::{keys::HashSeed, manifest::Seal},
+    codec::manifest::Seal,
     env::{Env, sync::Ordering},
     error::{Error, Result},
     partition::{
@@ -14,11 +14,14 @@ use crate::{
         write::{
             checkpoint::checkpoint,
             load::ready,
-            replace::finish_swaps,
+            replace::{Replacement, finish_swaps},
             roll::{RollFor, roll},
         },
     },
-    storage::{manifest::Flush, segment::SealedSegment},
+    storage::{
+        manifest::Flush,
+        segment::{SealedSegment, Segment},
+    },
     types::{Offset, Timestamp},
 };
 use std::{path::Path, sync::Arc};
@@ -32,105 +35,136 @@ pub struct Cleanable {
     pub seal: Seal,
 }
 
-impl Log {
+/// The right to clean a log, which one cleaner at a time has until it drops this.
+#[derive(Debug)]
+pub struct CleaningTurn {
+    log: Arc<Log>,
+}
+
+impl Drop for CleaningTurn {
+    fn drop(&mut self) {
+        self.log.cleaning.give_back();
+    }
+}
+
+impl CleaningTurn {
+    /// The turn, unless another cleaner has it.
+    pub fn take(log: &Arc<Log>) -> Option<Self> {
+        log.cleaning.take().then(|| CleaningTurn { log: Arc::clone(log) })
+    }
+
+    /// Returns when no cleaner has the turn.
+    pub fn wait_for(log: &Log) {
+        log.cleaning.wait_until_free();
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
     /// The door outside, for a cleaner's files.
     pub fn env(&self) -> &Arc<dyn Env> {
-        &self.data_dir.env
+        &self.log.data_dir.env
     }
 
     /// Where its files lie.
     pub fn dir(&self) -> &Path {
-        &self.identity.dir
+        &self.log.identity.dir
+    }
+
+    /// Whether the directory is still this log's, so that a cleaner may remove what it wrote there.
+    pub fn is_of_the_log(&self) -> bool {
+        self.log.is_of_this_process() && self.log.check_open().is_ok()
     }
 
     /// Seals what was appended so far, where there is anything, so that it can be cleaned.
-    pub fn roll_for_cleaning(&self) -> Result<()> {
-        self.check_open()?;
+    pub fn roll(&self) -> Result<()> {
+        let log = &*self.log;
+        log.check_open()?;
         {
-            let mut writer = self.writer.lock();
+            let mut writer = log.writer.lock();
             writer.check()?;
-            let active = ready(self, &mut writer)?;
+            let active = ready(log, &mut writer)?;
             if active.position > 0 {
-                roll(self, active, self.offsets.log_end(), RollFor::Append)?;
+                roll(log, active, log.offsets.log_end(), RollFor::Append)?;
             }
         }
-        checkpoint(self)
+        checkpoint(log)
     }
 
     /// The first change of this life looks for leftovers: it comes before a cleaner writes, for it would take what that
     /// writes for one.
-    pub fn begin_cleaning(&self) -> Result<()> {
-        self.check_open()?;
+    pub fn begin(&self) -> Result<()> {
+        let log = &*self.log;
+        log.check_open()?;
         {
-            let mut writer = self.writer.lock();
+            let mut writer = log.writer.lock();
             writer.check()?;
-            ready(self, &mut writer)?;
+            ready(log, &mut writer)?;
         }
         // Files of segments that are in use have the names that a cleaner is about to give.
-        let _no_checkpoint = self.checkpointing.lock();
-        finish_swaps(self)
+        let _no_checkpoint = log.checkpointing.lock();
+        finish_swaps(log)
     }
 
     /// The error of a cleaner that is to stop.
-    pub fn check_cleaning(&self) -> Result<()> {
-        if self.closing.load(Ordering::SeqCst) {
+    pub fn check(&self) -> Result<()> {
+        if self.log.closing.load(Ordering::SeqCst) {
             return Err(Error::Cancelled { during: "compacting" });
         }
-        self.check_open()
+        self.log.check_open()
     }
 
-    /// The offset below which a cleaner has gone through everything.
-    pub fn cleaned(&self) -> Offset {
-        let state = self.data_dir.manifest.state();
-        state.of(self.identity.id()).map_or(Offset::ZERO, |partition| partition.cleaned)
+    /// Puts what was written in the place of `sources`; with it the log is clean below `cleaned`, if that is given. `false`
+    /// where the sources are not part of the log any more: see [`Replacement::commit`].
+    pub fn swap(
+        &self,
+        sources: Vec<Arc<Segment>>,
+        outputs: Vec<(Offset, Seal)>,
+        cleaned: Option<Offset>,
+    ) -> Result<bool> {
+        let also = cleaned.map(|offset| self.log.identity.id().cleaned(offset)).into_iter().collect();
+        Replacement { sources, outputs, also }.commit(&self.log)
     }
 
     /// A cleaner has gone through everything below `offset`. That is lost with a crash, and done again.
     pub fn note_cleaned(&self, offset: Offset) -> Result<()> {
-        self.data_dir.manifest.append(&[self.identity.id().cleaned(offset)], Flush::Later)
-    }
-
-    /// The segments that may be rewritten, oldest first and without a gap; those that are younger than the lag are not
-    /// among them, unless `any_age`.
-    pub fn cleanable(&self, any_age: bool) -> Vec<Cleanable> {
-        let (segments, state) = (self.segments.snapshot(), self.data_dir.manifest.state());
-        let Some(partition) = state.of(self.identity.id()) else { return Vec::new() };
-        let (config, now) = (self.config(), self.data_dir.env.now());
-        let below = self.offsets.last_stable().min(self.flusher.flushed());
-        let may_be = |segment: &Arc<_>| {
-            let segment = SealedSegment::of(segment)?;
-            let seal = partition.sealed_at(segment.base())?;
-            let is_old = any_age || is_old_enough(&seal, &config, now);
-            (is_old && seal.next_offset <= below && segment.sealed_size() == Some(seal.bytes))
-                .then_some(Cleanable { segment, seal })
-        };
-        segments.iter().map_while(may_be).collect()
-    }
-
-    /// What keys are hashed under: as in the newest file of keys, so that all of them speak of the same hashes.
-    pub fn hash_seed(&self) -> HashSeed {
-        *self.hash_seed.get_or_init(|| {
-            let segments = self.segments.snapshot();
-            let known =
-                segments.iter().rev().filter_map(SealedSegment::of).find_map(|segment| segment.seed());
-            let env = &self.data_dir.env;
-            known.unwrap_or_else(|| HashSeed { first: env.random(), last: env.random() })
-        })
-    }
-
-    /// The same, where the topic is compacted.
-    pub(in crate::partition) fn seed_to_write(&self) -> Option<HashSeed> {
-        self.config().cleanup_policy.compacts().then(|| self.hash_seed())
+        self.log.data_dir.manifest.append(&[self.log.identity.id().cleaned(offset)], Flush::Later)
     }
 
     /// The error of a log that is not to be cleaned, for this reason.
     pub fn not_cleaned(&self, found: &str) -> Error {
         Error::UnsupportedFormat {
-            path: self.identity.dir.clone(),
+            path: self.log.identity.dir.clone(),
             found: found.to_string(),
             supported: "compaction of plain records: the partition is left as it is".to_string(),
         }
     }
+}
+
+/// The offset below which a cleaner has gone through everything.
+pub fn clean_below(log: &Log) -> Offset {
+    let state = log.data_dir.manifest.state();
+    state.of(log.identity.id()).map_or(Offset::ZERO, |partition| partition.cleaned)
+}
+
+/// The segments that may be rewritten, oldest first and without a gap; those that are younger than the lag are not among
+/// them, unless `any_age`.
+pub fn cleanable(log: &Log, any_age: bool) -> Vec<Cleanable> {
+    let (segments, state) = (log.segments.snapshot(), log.data_dir.manifest.state());
+    let Some(partition) = state.of(log.identity.id()) else { return Vec::new() };
+    let (config, now) = (log.config(), log.data_dir.env.now());
+    let below = log.offsets.last_stable().min(log.flusher.flushed());
+    let may_be = |segment: &Arc<_>| {
+        let segment = SealedSegment::of(segment)?;
+        let seal = partition.sealed_at(segment.base())?;
+        let mut is_old = any_age || is_old_enough(&seal, &config, now);
+        planted!(the_lag_is_forgotten => is_old = true);
+        (is_old && seal.next_offset <= below && segment.sealed_size() == Some(seal.bytes))
+            .then_some(Cleanable { segment, seal })
+    };
+    segments.iter().map_while(may_be).collect()
 }
 
 /// Whether a segment's records are older than the lag: by their largest timestamp, or the time of the sealing where they
@@ -140,7 +174,7 @@ fn is_old_enough(seal: &Seal, config: &LogConfig, now: Timestamp) -> bool {
     config.min_compaction_lag.is_zero() || newest < now.minus(config.min_compaction_lag)
 }
 
-/// Whether an offset is the first that is dirty in one of these.
+/// How many of these have nothing dirty, where the log is clean below `cleaned`.
 pub fn dirty_from(segments: &[Cleanable], cleaned: Offset) -> usize {
     segments.partition_point(|segment| segment.seal.next_offset <= cleaned)
 }

@@ -31,7 +31,7 @@ pub fn close(log: &Log) -> Result<Option<Closing>> {
     log.closing.store(true, Ordering::SeqCst);
     drop(writer);
     // A cleaner notices, and removes what it has written.
-    drop(log.only_cleaner());
+    log.cleaning.wait_until_free();
     // The closing record describes the segments that exist now: none is added or removed until the log refuses changes.
     let no_removal = log.checkpointing.lock();
     let result = finish(log);

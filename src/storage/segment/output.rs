@@ -18,7 +18,10 @@ use crate::{
     },
     types::{Offset, Timestamp},
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// The bytes that are written at a time.
 const PIECE: usize = 1 << 20;
@@ -27,9 +30,9 @@ const SLICE: u64 = 8 << 20;
 
 /// A segment while it is written.
 #[derive(Debug)]
-pub struct SegmentWriter<'a> {
-    env: &'a dyn Env,
-    dir: &'a Path,
+pub struct SegmentWriter {
+    env: Arc<dyn Env>,
+    dir: PathBuf,
     base: Offset,
     generation: u32,
     /// `None` in a rehearsal.
@@ -57,25 +60,25 @@ pub struct Written {
     pub index_checksum: u32,
 }
 
-impl<'a> SegmentWriter<'a> {
+impl SegmentWriter {
     /// A segment at `base` that is about to be written; only rehearsed where `is_rehearsal`.
     pub fn begin(
-        env: &'a dyn Env,
-        dir: &'a Path,
+        env: &Arc<dyn Env>,
+        dir: &Path,
         base: Offset,
         generation: u32,
         index_interval: u64,
         is_rehearsal: bool,
     ) -> Result<Self> {
         let create = || {
-            remove_cleaned(env, dir, base)?;
+            remove_cleaned(&**env, dir, base)?;
             let path = SegmentFile::Log.cleaned_path(dir, base);
             env.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))
         };
         Ok(SegmentWriter {
             file: if is_rehearsal { None } else { Some(create()?) },
-            env,
-            dir,
+            env: Arc::clone(env),
+            dir: dir.to_path_buf(),
             base,
             generation,
             buffer: Vec::new(),
@@ -119,11 +122,11 @@ impl<'a> SegmentWriter<'a> {
 
     fn write(&mut self) -> Result<()> {
         if let Some(file) = &self.file {
-            let path = || SegmentFile::Log.cleaned_path(self.dir, self.base);
-            write_all_at(&**file, &self.buffer, self.written).map_err(|e| Error::io("write", &path(), e))?;
+            let path = || SegmentFile::Log.cleaned_path(&self.dir, self.base);
+            write_all_at(&**file, &self.buffer, self.written).map_err(|e| Error::io("write", path(), e))?;
             self.unflushed += self.buffer.len() as u64;
             if self.unflushed >= SLICE {
-                file.sync_data().map_err(|e| Error::io("flush", &path(), e))?;
+                file.sync_data().map_err(|e| Error::io("flush", path(), e))?;
                 self.unflushed = 0;
             }
         }
@@ -144,7 +147,7 @@ impl<'a> SegmentWriter<'a> {
             index_checksum: checksum(self.index.offsets(), self.index.times(), &[]),
         };
         let Some(file) = &self.file else { return Ok(written) };
-        let path = SegmentFile::Log.cleaned_path(self.dir, self.base);
+        let path = SegmentFile::Log.cleaned_path(&self.dir, self.base);
         file.sync_data().map_err(|e| Error::io("flush", &path, e))?;
         let pages = std::mem::take(&mut self.pages).finish(self.generation).encode();
         self.sidecar(SegmentFile::OffsetIndex, self.index.offsets())?;
@@ -154,7 +157,7 @@ impl<'a> SegmentWriter<'a> {
     }
 
     fn sidecar(&self, kind: SegmentFile, content: &[u8]) -> Result<()> {
-        let path = kind.cleaned_path(self.dir, self.base);
+        let path = kind.cleaned_path(&self.dir, self.base);
         let file = self.env.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))?;
         write_all_at(&*file, content, 0).map_err(|e| Error::io("write", &path, e))?;
         file.sync_data().map_err(|e| Error::io("flush", &path, e))

@@ -204,7 +204,7 @@ fn written_over(position: usize, bytes: &[u8], keeps_sums: bool) -> Arc<Segment>
     let whole = batches(3, b"value");
     // Offsets may be missing, also after the last batch.
     let next = 9;
-    rolled(&pool, dir, &whole, next).write_pages().unwrap();
+    rolled(&pool, dir, &whole, next).write_sidecars(Offset::new(next), None).unwrap();
     let log = env.open(&SegmentFile::Log.path(dir, Offset::ZERO), Open::Write).unwrap();
     log.write_at(bytes, position as u64).unwrap();
     if !keeps_sums {

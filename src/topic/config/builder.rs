@@ -208,7 +208,8 @@ impl TopicConfig {
 
     /// What becomes of old segments. Default: [`CleanupPolicy::Delete`], as Kafka's `cleanup.policy`: they are removed
     /// beyond the retention, of which there is none by default. [`CleanupPolicy::Keep`] removes nothing, whatever the
-    /// retention is. This release accepts no other.
+    /// retention is. [`CleanupPolicy::Compact`] keeps the newest record of each key, and refuses records without one;
+    /// [`CleanupPolicy::CompactDelete`] removes what is beyond the retention as well.
     #[must_use]
     pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
         self.with("cleanup.policy", |v| v.cleanup_policy = policy)
@@ -222,29 +223,29 @@ impl TopicConfig {
     }
 
     /// The share of a compacted log that must be dirty before it is cleaned: 0 to 1. Default: 0.5, as Kafka's
-    /// `min.cleanable.dirty.ratio`. This release accepts no other.
+    /// `min.cleanable.dirty.ratio`. What is dirty is what no cleaning has gone through yet.
     #[must_use]
     pub fn min_cleanable_dirty_ratio(self, ratio: f64) -> Self {
         self.with("min.cleanable.dirty.ratio", |v| v.min_cleanable_dirty_ratio = ratio)
     }
 
-    /// How long a record of a compacted log stays at least. Default: zero, as Kafka's `min.compaction.lag.ms`. This
-    /// release accepts no other.
+    /// How long a record of a compacted log stays at least, whatever came after it. Default: zero, as Kafka's
+    /// `min.compaction.lag.ms`.
     #[must_use]
     pub fn min_compaction_lag(self, time: Duration) -> Self {
         self.with("min.compaction.lag.ms", |v| v.min_compaction_lag = time)
     }
 
     /// How long a record of a compacted log stays dirty at most, at least 1 ms. Default: `None`, as long as it takes, as
-    /// Kafka's `max.compaction.lag.ms`. This release accepts no other.
+    /// Kafka's `max.compaction.lag.ms`. Segments are rolled after that time too, by the append that finds them older.
     #[must_use]
     pub fn max_compaction_lag(self, time: impl Into<Option<Duration>>) -> Self {
         let time = time.into();
         self.with("max.compaction.lag.ms", |v| v.max_compaction_lag = time)
     }
 
-    /// How long a tombstone outlives the cleaning that first met it. Default: a day, as Kafka's `delete.retention.ms`.
-    /// This release accepts no other.
+    /// How long a tombstone outlives the cleaning that first met it. Default: a day, as Kafka's `delete.retention.ms`:
+    /// a reader that starts from the beginning within that time learns of every deletion.
     #[must_use]
     pub fn delete_retention(self, time: Duration) -> Self {
         self.with("delete.retention.ms", |v| v.delete_retention = time)

@@ -119,7 +119,7 @@ const NO_REPLICAS: &str = "there is one copy of a partition, and no replica to e
 const NO_TIERING: &str = "this release does not tier segments to remote storage";
 
 /// The settings, in the order in which they are listed.
-pub(super) static SETTINGS: [Setting; 38] = [
+pub(super) static SETTINGS: [Setting; 39] = [
     Setting {
         key: "streamlog.durability",
         kind: Kind::Word {

@@ -253,6 +253,11 @@ impl TopicConfig {
         has_limit && self.values.cleanup_policy.deletes()
     }
 
+    /// Whether of each key the newest record stays.
+    pub(crate) fn compacts(&self) -> bool {
+        self.values.cleanup_policy.compacts()
+    }
+
     fn apply(&mut self, key: &str, value: &str) -> Result<()> {
         let setting = Setting::named(key).ok_or_else(|| unknown(key))?;
         setting.read(&mut self.values, value).map_err(|reason| invalid(key, reason))?;

@@ -7,14 +7,6 @@ use crate::partition::state::topic_values::{FILE_DELETE_DELAY, TopicValues};
 use crate::types::Compression;
 use std::time::Duration;
 
-/// Whether this release compacts topics. The one switch: with `true`, the policies `compact` and `compact,delete` and
-/// the settings of the cleaner are accepted.
-const COMPACTS: bool = true;
-
-/// The settings that only a compacted topic has a use for.
-const CLEANER_KEYS: [&str; 4] =
-    ["min.cleanable.dirty.ratio", "min.compaction.lag.ms", "max.compaction.lag.ms", "delete.retention.ms"];
-
 impl TopicConfig {
     /// Checks every value against its bounds, and against the values that it depends on.
     ///
@@ -22,9 +14,17 @@ impl TopicConfig {
     ///
     /// [`Error::InvalidConfig`] with the key and the reason.
     pub fn validate(&self) -> Result<()> {
-        self.check(COMPACTS)
+        if !(1..=MAX_PARTITIONS).contains(&self.partition_count()) {
+            let reason =
+                format!("a topic has from 1 to {MAX_PARTITIONS} of them, not {}", self.partition_count());
+            return Err(invalid("partitions", reason));
+        }
+        for setting in &SETTINGS {
+            setting.check(&self.values).map_err(|reason| invalid(setting.key, reason))?;
+        }
+        check_single(&self.values)?;
+        check_together(&self.values)
     }
-
     /// Checks that this build contains the codec in which the topic is to be stored. For topics that are created or
     /// altered, not for those that exist: they can be read up to their first compressed batch.
     ///
@@ -41,20 +41,6 @@ impl TopicConfig {
             Compression::Zstd => cfg!(feature = "zstd"),
         };
         if available { Ok(()) } else { Err(Error::no_codec(codec)) }
-    }
-
-    pub(super) fn check(&self, compacts: bool) -> Result<()> {
-        if !(1..=MAX_PARTITIONS).contains(&self.partition_count()) {
-            let reason =
-                format!("a topic has from 1 to {MAX_PARTITIONS} of them, not {}", self.partition_count());
-            return Err(invalid("partitions", reason));
-        }
-        for setting in &SETTINGS {
-            setting.check(&self.values).map_err(|reason| invalid(setting.key, reason))?;
-        }
-        check_single(&self.values)?;
-        check_together(&self.values)?;
-        if !compacts { check_uncompacted(&self.values) } else { Ok(()) }
     }
 }
 
@@ -94,21 +80,4 @@ fn check_together(values: &TopicValues) -> Result<()> {
         return Err(invalid("min.compaction.lag.ms", "it is more than max.compaction.lag.ms"));
     }
     Ok(())
-}
-
-/// Refuses settings that need the cleaner.
-fn check_uncompacted(values: &TopicValues) -> Result<()> {
-    if values.cleanup_policy.compacts() {
-        let reason = "this release does not compact topics: only 'delete', and nothing to keep everything, are accepted";
-        return Err(invalid("cleanup.policy", reason));
-    }
-    let defaults = TopicValues::default();
-    let altered =
-        SETTINGS.iter().find(|s| CLEANER_KEYS.contains(&s.key) && s.write(values) != s.write(&defaults));
-    altered.map_or(Ok(()), |setting| {
-        let default = setting.write(&defaults);
-        let reason =
-            format!("this release does not compact topics: only the default, {default}, is accepted");
-        Err(invalid(setting.key, reason))
-    })
 }

@@ -1,0 +1,81 @@
+//! The cleaning of one log, round after round, until nothing that may be cleaned is dirty.
+//!
+//! It is a value: whoever has it asks for a step, does something else, and asks for the next. One that is dropped before its
+//! end removes what it has written and not swapped.
+
+use super::{rewrite::Cleaned, round::Round};
+use crate::{
+    error::{Error, Result},
+    partition::write::cleanable::{CleaningTurn, clean_below},
+    storage::foreign_files::remove_if_there,
+};
+
+/// See the head of the file.
+pub struct Cleaning {
+    turn: CleaningTurn,
+    /// Whether nothing is to be written.
+    is_rehearsal: bool,
+    /// Whether the lag does not count.
+    any_age: bool,
+    round: Option<Round>,
+    sum: Cleaned,
+    /// Whether damaged keys were built again, which is done once.
+    has_mended: bool,
+}
+
+impl Cleaning {
+    /// A cleaning that has not begun.
+    pub fn new(turn: CleaningTurn, is_rehearsal: bool, any_age: bool) -> Self {
+        let sum = Cleaned { below: clean_below(turn.log()), ..Cleaned::default() };
+        Cleaning { turn, is_rehearsal, any_age, round: None, sum, has_mended: false }
+    }
+
+    /// Does the next step; `false` where the log is clean. `goes_on` is asked after about each mebibyte that was read, and
+    /// ends the cleaning with an error.
+    pub fn step(&mut self, goes_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<bool> {
+        self.turn.check()?;
+        match self.go_on(goes_on) {
+            Err(Error::Corrupt { path, .. })
+                if !self.has_mended && path.extension().is_some_and(|ext| ext == "keys") =>
+            {
+                self.discard();
+                self.has_mended = true;
+                remove_if_there(&**self.turn.env(), &path).map(|()| true)
+            }
+            other => other,
+        }
+    }
+
+    fn go_on(&mut self, goes_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<bool> {
+        if let Some(round) = &mut self.round {
+            if !round.step(&self.turn, &mut self.sum, goes_on)? {
+                self.round = None;
+            }
+            return Ok(true);
+        }
+        self.round = Round::begin(&self.turn, self.sum.below, self.any_age, self.is_rehearsal)?;
+        Ok(self.round.is_some())
+    }
+
+    /// What was done so far.
+    pub fn done(&self) -> Cleaned {
+        self.sum
+    }
+
+    /// Its turn.
+    pub fn turn(&self) -> &CleaningTurn {
+        &self.turn
+    }
+
+    fn discard(&mut self) {
+        if let Some(mut round) = self.round.take().filter(|_| self.turn.is_of_the_log()) {
+            round.discard();
+        }
+    }
+}
+
+impl Drop for Cleaning {
+    fn drop(&mut self) {
+        unless_planted!(what_was_not_swapped_stays => self.discard());
+    }
+}
