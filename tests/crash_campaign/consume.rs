@@ -2,6 +2,7 @@
 //! committed, and a word about every place that was left. (I9)
 
 use crate::model::{Model, Part};
+use crate::workload::TABLE;
 use std::{collections::BTreeMap, time::Duration};
 use streamlog::{
     Consumer, ConsumerRecords, Error, Offset, Streamlog, TopicPartition,
@@ -29,7 +30,9 @@ impl Reader {
     /// Polls once; the model's positions follow. Where an operation was made to fail, a poll may keep the failure of
     /// one partition for the next.
     pub fn poll(&mut self, model: &mut Model, env: Option<&SimEnv>) -> Result<Result<(), String>, Error> {
-        let topics: Vec<&'static str> = model.topics.keys().copied().collect();
+        // What is gone of a table is looked at where all of it is read.
+        let topics: Vec<&'static str> =
+            model.topics.keys().copied().filter(|topic| *topic != TABLE).collect();
         if topics != self.topics {
             self.consumer.subscribe(&topics)?;
             self.topics = topics;
@@ -85,7 +88,7 @@ impl Following<'_> {
 /// Whether a poll returned what it had to, from the model's positions, which follow.
 fn follow(model: &mut Model, records: &ConsumerRecords, whole: bool) -> Result<(), String> {
     let mut places = BTreeMap::new();
-    for (name, topic) in &model.topics {
+    for (name, topic) in model.topics.iter().filter(|(name, _)| **name != TABLE) {
         for (number, part) in (0u32..).zip(&topic.parts) {
             let tp = TopicPartition::new(*name, number);
             let about = records.resets().iter().filter(|r| r.partition == tp);
@@ -106,7 +109,7 @@ fn follow(model: &mut Model, records: &ConsumerRecords, whole: bool) -> Result<(
             return Err(format!("{name}-{number}: {} was polled, {} due (I9)", record.offset, place.at));
         }
         let expected = part.record(place.at).ok_or_else(|| format!("{name}-{number}: {} (I3)", place.at))?;
-        if record.key != expected.key.as_deref() || record.value != Some(&expected.value) {
+        if record.key != expected.key.as_deref() || record.value != expected.value.as_deref() {
             return Err(format!("{name}-{number}: {} was polled with other bytes (I1)", record.offset));
         }
         if record.next_offset.value() != place.at + 1 {
@@ -140,7 +143,7 @@ pub fn committed(log: &Streamlog, model: &Model) -> Result<BTreeMap<(&'static st
 
 /// A consumer that begins now reads everything from where the group has committed.
 pub fn read_on(log: &Streamlog, found: &Model) -> Result<(), String> {
-    if found.topics.is_empty() {
+    if found.topics.keys().all(|topic| *topic == TABLE) {
         return Ok(());
     }
     let mut model = found.clone();
@@ -159,5 +162,5 @@ pub fn read_on(log: &Streamlog, found: &Model) -> Result<(), String> {
 }
 
 fn parts(model: &Model) -> impl Iterator<Item = &Part> {
-    model.topics.values().flat_map(|t| &t.parts)
+    model.topics.iter().filter(|(name, _)| **name != TABLE).flat_map(|(_, t)| &t.parts)
 }

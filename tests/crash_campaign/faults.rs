@@ -3,11 +3,11 @@
 use crate::campaign::{Failure, Figures, History, go_on, guard, is_of_a_full_disk, no_violations};
 use crate::check::{Bounds, Level, check};
 use crate::model::Model;
-use crate::session::{Session, open};
-use crate::workload::{How, Op, Rng, Workload};
+use crate::session::{Session, data_of, open};
+use crate::workload::{How, Op, Rng, TABLE, Workload};
 use std::collections::BTreeMap;
 use streamlog::{
-    Durability, ErrorKind, RecordData,
+    Durability, ErrorKind,
     sim::{Crash, Fault, FaultKind, SimEnv},
 };
 
@@ -251,8 +251,11 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
         for number in 0..topic.parts.len() as u32 {
             let Ok(partition) = log.topic(name).and_then(|t| t.partition(number)) else { continue };
             let mut records = before.records(name, 1, 7);
-            let data = RecordData::new(&records[0].value)
-                .timestamp(streamlog::Timestamp::from_millis(records[0].timestamp));
+            if *name != TABLE {
+                records[0].key = None;
+            }
+            let one = records[0].clone();
+            let data = data_of(&one);
             if partition.log_end_offset().value() == before.part(name, number).map_or(0, |p| p.end())
                 && is_for(op, name, number)
                 && let Some(part) = after.part_mut(name, number)
@@ -266,7 +269,6 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
             }
             let Ok(offsets) = appended else {
                 // Not acknowledged, and yet maybe there: what failed may have been its flush.
-                records[0].key = None;
                 after.serial += 1;
                 before.serial = after.serial;
                 if let Some(part) = after.part_mut(name, number) {
@@ -293,7 +295,6 @@ fn aftermath(session: &Session, op: &Op, mut after: Model) -> Result<(Model, Mod
                     offsets.start
                 ));
             }
-            records[0].key = None;
             let batch = crate::model::Batch { base: part.end(), records: records.into(), life: 0 };
             let flushed = topic.durability == Durability::Flushed;
             for (model, failed) in [(&mut before, false), (&mut after, true)] {

@@ -3,14 +3,15 @@
 //! The model knows nothing of files. A call either returned, and then its effect is certain, or was under way when the
 //! machine died, and then the state lies between the model before and the model after it.
 
-use crate::workload::{Change, Op};
+use crate::workload::{Change, Op, TABLE};
 use std::{collections::BTreeMap, sync::Arc};
 use streamlog::{Durability, admin::TopicId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rec {
     pub key: Option<Vec<u8>>,
-    pub value: Vec<u8>,
+    /// None in a tombstone.
+    pub value: Option<Vec<u8>>,
     pub timestamp: i64,
 }
 
@@ -61,6 +62,21 @@ impl Part {
     pub fn record(&self, offset: u64) -> Option<&Rec> {
         let batch = self.batch_at(offset)?;
         batch.records.get((offset - batch.base) as usize)
+    }
+
+    /// Whether compaction may have removed a record of a table that ends at `end`: a newer one has its key, or it is a
+    /// tombstone.
+    pub fn may_be_gone(&self, offset: u64, end: u64) -> bool {
+        let Some(record) = self.record(offset) else { return false };
+        let mut newer = (offset + 1..end).filter_map(|offset| self.record(offset));
+        record.value.is_none() || newer.any(|newer| newer.key == record.key)
+    }
+
+    /// Whether the newest record of a key that came after this one deleted it.
+    pub fn is_a_deleted_key(&self, offset: u64, end: u64) -> bool {
+        let Some(record) = self.record(offset) else { return false };
+        let newer = (offset + 1..end).filter_map(|offset| self.record(offset));
+        newer.filter(|newer| newer.key == record.key).last().is_some_and(|newest| newest.value.is_none())
     }
 
     pub fn is_boundary(&self, offset: u64) -> bool {
@@ -117,7 +133,10 @@ impl Model {
             let serial = self.serial + i;
             let mut value = format!("{topic}/{serial:06}/").into_bytes();
             value.resize(value.len() + size as usize, b'a' + (serial % 26) as u8);
-            let key = (!serial.is_multiple_of(3)).then(|| format!("k{}", serial % 5).into_bytes());
+            let is_table = topic == TABLE;
+            let key =
+                (is_table || !serial.is_multiple_of(3)).then(|| format!("k{}", serial % 5).into_bytes());
+            let value = (!is_table || !serial.is_multiple_of(4)).then_some(value);
             Rec { key, value, timestamp: EPOCH + serial as i64 * 10 }
         };
         (0..u64::from(count)).map(make).collect()
@@ -184,7 +203,7 @@ impl Model {
                 }
             }
             // Where a poll gets to is seen when it is made.
-            Op::Maintain { .. } | Op::Poll => {}
+            Op::Maintain { .. } | Op::Poll | Op::Compact => {}
             Op::Commit => {
                 for part in self.parts_mut() {
                     if let Some(position) = part.position {

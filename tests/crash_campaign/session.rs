@@ -2,12 +2,12 @@
 
 use crate::consume::{GROUP, Reader};
 use crate::model::{Model, Rec};
-use crate::workload::{Change, DIR, How, Op, Rng};
+use crate::workload::{Change, DIR, How, Op, Rng, TABLE};
 use std::{sync::Arc, sync::Mutex, time::Duration};
 use streamlog::{
     Durability, Error, ErrorKind, Offset, Partition, Producer, ProducerRecord, RecordData, Streamlog,
     Timestamp, TopicConfig, TopicPartition,
-    admin::{GroupReset, RecoveryVerdict, ResetTo},
+    admin::{Compact, GroupReset, RecoveryVerdict, ResetTo},
     clients::AutoOffsetReset,
     config::{Builder, Compression, ConfigChange},
     sim::SimEnv,
@@ -30,8 +30,22 @@ pub struct Session {
     reader: Option<Reader>,
 }
 
+/// A record as `Partition::append` takes it.
+pub fn data_of(r: &Rec) -> RecordData<'_> {
+    let data = match (&r.key, &r.value) {
+        (Some(key), None) => RecordData::tombstone(key),
+        (Some(key), Some(value)) => RecordData::new(value).key(key),
+        (None, value) => RecordData::new(value.as_deref().unwrap_or_default()),
+    };
+    data.timestamp(Timestamp::from_millis(r.timestamp))
+}
+
 fn record_of<'a>(topic: &'a str, partition: u32, r: &'a Rec) -> ProducerRecord<'a> {
-    let record = ProducerRecord::new(topic, &r.value).partition(partition);
+    let record = match (&r.key, &r.value) {
+        (Some(key), None) => ProducerRecord::tombstone(topic, key),
+        (_, value) => ProducerRecord::new(topic, value.as_deref().unwrap_or_default()),
+    };
+    let record = record.partition(partition);
     let record = record.timestamp(Timestamp::from_millis(r.timestamp));
     match &r.key {
         Some(key) => record.key(key),
@@ -218,6 +232,7 @@ impl Session {
                     return Ok(Err(format!("reset to {target}, and the group is at {now:?} (I9)")));
                 }
             }
+            Op::Compact => drop(self.log()?.compact_now(TABLE, Compact::new())?),
             Op::Follow { topic, partition, size } => return self.follow(topic, partition, size),
             Op::SendAcross { ref parts } => return self.send_across(parts),
             Op::Alter { topic, ref change } => {
@@ -246,16 +261,7 @@ impl Session {
         let Op::Append { topic, partition, count, size, how } = *op else { return Ok(Default::default()) };
         let records = self.model.records(topic, count, size);
         if how == How::Partition {
-            let data: Vec<RecordData<'_>> = records
-                .iter()
-                .map(|r| {
-                    let data = RecordData::new(&r.value).timestamp(Timestamp::from_millis(r.timestamp));
-                    match &r.key {
-                        Some(key) => data.key(key),
-                        None => data,
-                    }
-                })
-                .collect();
+            let data: Vec<RecordData<'_>> = records.iter().map(data_of).collect();
             let offsets = self.partition(topic, partition)?.append(&data)?;
             return Ok((offsets.start, offsets.end, count.into()));
         }
@@ -308,7 +314,7 @@ impl Session {
     fn too_large(&self, topic: &str, max: u64) -> Result<Result<(), String>, Error> {
         let mut rng = Rng(max);
         let noise: Vec<u8> = (0..max).map(|_| rng.next() as u8).collect();
-        match self.partition(topic, 0)?.append(&[RecordData::new(&noise)]) {
+        match self.partition(topic, 0)?.append(&[RecordData::new(&noise).key("k")]) {
             Err(e) if e.kind() == ErrorKind::RecordTooLarge => Ok(Ok(())),
             other => other.map(|offsets| Err(format!("{max} bytes are at {offsets:?}"))),
         }

@@ -9,6 +9,8 @@ use streamlog::{Durability, config::Compression};
 
 pub const DIR: &str = "/d";
 pub const NAMES: [&str; 2] = ["a", "b"];
+/// A topic that is compacted: each of its records has a key, and some are tombstones.
+pub const TABLE: &str = "t";
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -82,6 +84,8 @@ pub enum Op {
         partition: u32,
         quarters: u64,
     },
+    /// The table is compacted now.
+    Compact,
     /// A consumer of no group subscribes from the latest offset on; then one record is appended, and it must get that one.
     Follow {
         topic: &'static str,
@@ -181,12 +185,16 @@ impl Op {
     pub fn settings(&self) -> Vec<(&'static str, Option<String>)> {
         match self {
             Op::Alter { change, .. } => change.settings(),
-            Op::Create { durability, segment_bytes, retention, codec, .. } => {
+            Op::Create { topic, durability, segment_bytes, retention, codec, .. } => {
                 let mut all = vec![("index.interval.bytes", Some("100".to_string()))];
                 all.extend(Change::Durability(*durability).settings());
                 all.extend(Change::SegmentBytes(*segment_bytes).settings());
                 all.extend(Change::Retention(*retention).settings());
                 all.extend(Change::Codec(*codec).settings());
+                if *topic == TABLE {
+                    let table = [("cleanup.policy", "compact"), ("delete.retention.ms", "0")];
+                    all.extend(table.map(|(key, value)| (key, Some(value.to_string()))));
+                }
                 all
             }
             _ => Vec::new(),
@@ -216,7 +224,8 @@ impl Op {
             Op::AddPartitions { topic, count } => {
                 model.topics.get(topic).is_some_and(|t| t.parts.len() < count as usize)
             }
-            Op::Poll => !model.topics.is_empty(),
+            Op::Poll => model.topics.keys().any(|topic| *topic != TABLE),
+            Op::Compact => model.topics.contains_key(TABLE),
             Op::Maintain { .. } | Op::Reopen | Op::Commit | Op::Resume { .. } | Op::Forget => true,
         }
     }
@@ -336,9 +345,13 @@ fn draw_append(rng: &mut Rng, topic: &'static str, partition: u32) -> Op {
 }
 
 fn draw_op(rng: &mut Rng) -> Op {
-    let topic = if rng.one_in(4) { "b" } else { "a" };
+    let topic = match rng.below(8) {
+        0 | 1 => "b",
+        2 | 3 => TABLE,
+        _ => "a",
+    };
     let partition = u32::from(rng.one_in(5));
-    match rng.below(39) {
+    match rng.below(43) {
         0..=10 => draw_append(rng, topic, partition),
         11 | 12 => Op::Flush { topic, partition },
         13 | 14 => Op::AdvanceStart { topic, partition, quarters: 1 + rng.below(4) },
@@ -355,6 +368,7 @@ fn draw_op(rng: &mut Rng) -> Op {
         32 | 33 => Op::Alter { topic, change: draw_change(rng) },
         34 => Op::Forget,
         35 => Op::Reset { topic, partition, quarters: rng.below(5) },
+        39..=42 => Op::Compact,
         36 | 37 => Op::Follow { topic, partition, size: rng.below(300) as u32 },
         _ => draw_create(rng, topic),
     }
@@ -366,7 +380,8 @@ pub fn draw(seed: u64) -> Workload {
     let mut model = Model::default();
     let mut ops = Vec::new();
     let count = 3 + rng.below(12) as usize;
-    let first = draw_create(&mut rng, "a");
+    let first = if rng.one_in(3) { TABLE } else { "a" };
+    let first = draw_create(&mut rng, first);
     model.apply(&first);
     ops.push(first);
     // With many commits their log is written again.
@@ -414,6 +429,7 @@ pub fn exhaustive() -> Vec<Workload> {
     };
     let by = |how, count, size| Op::Append { topic: "a", partition: 0, count, size, how };
     let append = |count, size| by(How::Partition, count, size);
+    let put = |count, size| Op::Append { topic: TABLE, partition: 0, count, size, how: How::Partition };
     let commit = |quarters| Op::CommitAt { topic: "a", partition: 0, quarters };
     let bases = [
         vec![],
@@ -431,6 +447,9 @@ pub fn exhaustive() -> Vec<Workload> {
             Op::Forget,
             Op::CommitAt { topic: "b", partition: 0, quarters: 0 },
         ],
+        // Segments of the table with dead records, one compacted and one not, and tombstones among both.
+        vec![create(TABLE, Durability::Flushed), put(7, 40), put(7, 40), Op::Compact, put(7, 40), put(7, 40)],
+        vec![create(TABLE, Durability::Written), put(1, 250), put(9, 40), put(9, 20), put(1, 10)],
     ];
     let alphabet = [
         create("a", Durability::Flushed),
@@ -458,6 +477,9 @@ pub fn exhaustive() -> Vec<Workload> {
         Op::Resume { close: false },
         Op::Reset { topic: "a", partition: 0, quarters: 1 },
         Op::Follow { topic: "a", partition: 0, size: 10 },
+        Op::Compact,
+        put(5, 20),
+        Op::AdvanceStart { topic: TABLE, partition: 0, quarters: 2 },
     ];
     let mut found = Vec::new();
     for base in &bases {
