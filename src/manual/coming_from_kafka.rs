@@ -60,7 +60,6 @@
 //! | Kafka has | here |
 //! |---|---|
 //! | transactions | not in this release. Batches and markers that a broker wrote are read, and read-committed readers skip aborted records |
-//! | compaction | not in this release. Compacted segments that a broker wrote are read, gaps and all |
 //! | tiered storage | not in this release |
 //! | groups of many members, rebalancing | not in this release. A group is a name under which offsets are committed; each of its consumers reads all partitions that it subscribes to |
 //! | a wire protocol, replication, authentication, quotas | not planned: that is a server |

@@ -48,13 +48,13 @@
 //! | compression.zstd.level | 3 | 3 | |
 //! | flush.messages | 9223372036854775807 | 9223372036854775807 | |
 //! | flush.ms | 9223372036854775807 | 9223372036854775807 | |
-//! | cleanup.policy | delete | delete | if empty, nothing is removed, whatever the retention (as in Kafka 4.2); `compact` and `compact,delete` are refused: this release does not compact |
+//! | cleanup.policy | delete | delete | if empty, nothing is removed, whatever the retention (as in Kafka 4.2); `compact` and `compact,delete` refuse records without a key, as in Kafka |
 //! | file.delete.delay.ms | 60000 | 60000 | 0 and 60000 are accepted and mean the same: a file goes with its last reader, which is the purpose of the delay |
 //! | preallocate | false | false | `true` reserves all of `segment.bytes` with the first append to a segment |
-//! | min.cleanable.dirty.ratio | 0.5 | 0.5 | other values only where topics are compacted |
-//! | min.compaction.lag.ms | 0 | 0 | other values only where topics are compacted |
-//! | max.compaction.lag.ms | 9223372036854775807 | 9223372036854775807 | other values only where topics are compacted |
-//! | delete.retention.ms | 86400000 | 86400000 | other values only where topics are compacted |
+//! | min.cleanable.dirty.ratio | 0.5 | 0.5 | |
+//! | min.compaction.lag.ms | 0 | 0 | |
+//! | max.compaction.lag.ms | 9223372036854775807 | 9223372036854775807 | |
+//! | delete.retention.ms | 86400000 | 86400000 | |
 //! | streamlog.compaction.versions | 1 | – | how many of the newest records of a key compaction keeps |
 //! | min.insync.replicas | 1 | 1 | no other value: there is one copy |
 //! | unclean.leader.election.enable | false | false | no other value: there is one copy |
@@ -90,11 +90,12 @@
 //! |---|---|---|
 //! | [`read_only`](crate::config::Builder::read_only) | no | no lock is taken and nothing is changed |
 //! | [`create`](crate::config::Builder::create) | yes | the directory is created if it does not exist |
-//! | [`background_thread`](crate::config::Builder::background_thread) | allowed | one thread for lingering records and interval flushes, one for checkpoints and retention, up to seven for flushes at the same time; none with `false` |
+//! | [`background_thread`](crate::config::Builder::background_thread) | allowed | one thread for lingering records and interval flushes, one for checkpoints, retention and compaction, up to seven for flushes at the same time; none with `false` |
 //! | [`read_mode`](crate::config::Builder::read_mode) | mapped | `Pread` for network file systems and hostile neighbours |
 //! | [`max_open_files`](crate::config::Builder::max_open_files) | a quarter of `ulimit -n`, at most 240 | descriptors, and as many mappings, which may hold one each: in all about half of a small `ulimit`, below 512 of a large one |
 //! | [`min_free_space`](crate::config::Builder::min_free_space) | 0 | bytes of the medium that appends leave free; committed offsets may use half of them |
 //! | [`disk_budget`](crate::config::Builder::disk_budget) | none | bytes that the files may take, over all topics, and whether an append beyond them is refused or [drops the oldest](super::operating#a-disk-budget) |
+//! | [`compaction_rate`](crate::config::Builder::compaction_rate) | as long at rest as at work | bytes per second that compaction in the background reads at most |
 //! | [`retention_check_interval`](crate::config::Builder::retention_check_interval) | five minutes | as Kafka's `log.retention.check.interval.ms` |
 //! | [`wait_for_lock`](crate::config::Builder::wait_for_lock) | not at all | how long an opening waits for the current writer |
 //! | [`on_recovery_progress`](crate::config::Builder::on_recovery_progress) | | called about once per mebibyte after a crash; may cancel |

@@ -58,7 +58,7 @@
 //! | I7 | a committed transaction is visible in all its partitions or in none | no transactions yet |
 //! | I8 | offsets committed in a transaction appear exactly when it does | no transactions yet |
 //! | I9 | committed offsets are never ahead of what the caller said, never beyond the end, never silently reset; a commit makes the data it covers durable before itself | yes |
-//! | I10 | compaction keeps the newest value of every key, offsets and order | no compaction yet |
+//! | I10 | compaction keeps the newest value of every key, offsets and order; no deleted key returns | yes |
 //! | I11 | retention removes a prefix only; the new start is durable before the first file goes; readers get an error with the range | yes |
 //! | I12 | local and remote together have no gap | no tiering yet |
 //! | I13 | hostile or damaged bytes give identical data or a typed error with file and position; never wrong bytes, a panic, a hang or unbounded memory | yes |

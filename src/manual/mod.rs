@@ -10,6 +10,7 @@
 //! | [`patterns`] | whole programs: an edge buffer, projections, snapshots, optimistic concurrency, dead letters, long polling, shutdown, metrics |
 //! | [`from_async_code`] | what blocks, and how to call it from a runtime |
 //! | [`configuration`] | which settings exist, their defaults, and the reasons for them |
+//! | [`compaction`] | what stays of a topic that is a table, when the rest goes, how a deletion travels |
 //! | [`durability`] | what an acknowledgement promises, operation by operation, and why that holds |
 //! | [`on_disk`] | which files there are, byte by byte, and what happens when one is lost |
 //! | [`coming_from_kafka`] | what is the same, what differs, what is missing |
@@ -81,6 +82,7 @@
 
 pub mod architecture;
 pub mod coming_from_kafka;
+pub mod compaction;
 pub mod configuration;
 pub mod cost;
 pub mod durability;

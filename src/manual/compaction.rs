@@ -1,0 +1,79 @@
+//! Compaction: what stays of a topic that is a table, when the rest goes, and how a deletion travels.
+//!
+//! A topic with [`CleanupPolicy::Compact`](crate::config::CleanupPolicy::Compact) keeps the newest record of each key. A
+//! reader that starts from the beginning gets every key with its newest value, and all that came after: it can build the
+//! table, and keep it up to date from then on. [`CompactDelete`](crate::config::CleanupPolicy::CompactDelete) does the same,
+//! and removes by [retention](super::operating#what-retention-removes) what is too old or too much.
+//!
+//! ```
+//! use streamlog::{RecordData, Streamlog, TopicConfig, admin::Compact, config::CleanupPolicy};
+//!
+//! let log = Streamlog::in_memory()?;
+//! let config = TopicConfig::default().cleanup_policy(CleanupPolicy::Compact);
+//! let prices = log.create_topic("prices", config)?.partition(0)?;
+//! for (product, price) in [("tea", "3"), ("salt", "1"), ("tea", "4"), ("tea", "5")] {
+//!     prices.append(&[RecordData::new(price).key(product)])?;
+//! }
+//! log.compact_now("prices", Compact::new())?;
+//! let left: Vec<u64> = prices.records(0).map(|r| r.map(|r| r.offset.value())).collect::<Result<_, _>>()?;
+//! assert_eq!(left, [1, 3], "at their offsets, in their order");
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! * The newest record of each key stays, at its offset, with its timestamp and headers. Offsets that are gone are gaps, which
+//!   readers pass over. The log start and the log end do not move.
+//! * Only sealed segments are compacted, and only what is durable and visible to every reader. The active segment is left
+//!   alone, so a key may have newer records in it than the one that compaction kept.
+//! * A deleted key does not return: not after a crash at any moment, and not where a compaction ended early.
+//! * A record without a key has no place in a table. Such a record is refused where it is appended, with
+//!   [`InvalidRecord`](crate::Error::InvalidRecord). Those that were there before the topic was compacted go, as in Kafka, and a
+//!   dry run counts them.
+//! * A reader that stands anywhere in the log reads on, before, during and after a compaction.
+//!
+//! # The life of a tombstone
+//!
+//! A record with a key and no value, a [tombstone](crate::RecordData::tombstone), deletes the key. It has to outlive what it
+//! deletes, and then to be seen by readers that have the old value:
+//!
+//! ```text
+//!  appended         first compaction                   a later compaction,
+//!  "k" = null       after that                         delete.retention.ms or more after the first
+//!     │                  │                                  │
+//!     ▼                  ▼                                  ▼
+//!  ───●──────────────────●───────── delete.retention.ms ────●──────────▶
+//!     │ older values of  │ they are gone. The tombstone     │ the tombstone is gone too:
+//!     │ "k" are there    │ stays, and its batch says until  │ nothing in the log has the key
+//!     │ too              │ when (the delete horizon)        │
+//! ```
+//!
+//! A reader that begins at the start of the log and reaches its end within `delete.retention.ms` learns of every deletion.
+//! A slower one may read an old value, and find neither the tombstone nor a later record.
+//!
+//! # When it happens
+//!
+//! The background task `streamlog-care` looks every 15 seconds for the log that needs it most: first one in which something
+//! has been dirty for longer than `max.compaction.lag.ms`, then the one with the highest dirty ratio, if that is above
+//! `min.cleanable.dirty.ratio`. Dirty is what came after the last compaction, and is no longer in the active segment. What is
+//! younger than `min.compaction.lag.ms` is left alone. A few mebibytes are read at a time; between two steps the task does what
+//! else is due, and rests for as long as it worked. [`Builder::compaction_rate`](crate::config::Builder::compaction_rate)
+//! makes it slower.
+//!
+//! [`compact_now`](crate::Streamlog::compact_now) compacts a topic whatever its ratio and lag, and seals the active segments
+//! first. It reports progress, can be cancelled, and has a dry run that says what would be done. Without background threads,
+//! [`maintain`](crate::Streamlog::maintain) and [`maintain_for`](crate::Streamlog::maintain_for) do what is due.
+//!
+//! A partition that cannot be compacted (damage, a full disk) is left as it was, the others are compacted, and
+//! [`Health::not_compacted`](crate::admin::Health::not_compacted) reports it until a later attempt succeeds. A partition that
+//! holds batches of idempotent or transactional producers is not compacted in this release, and health says so.
+//!
+//! # What differs from Kafka
+//!
+//! | Kafka | here | why |
+//! |---|---|---|
+//! | a round rewrites every segment of the log | a segment in which nothing is dead keeps its file | a table that is mostly clean costs next to nothing |
+//! | a map of all dirty keys in memory, 24 bytes a key, or several rounds | a bit a record, decided by [`.keys`](super::on_disk#keys) files in bounded memory | memory does not grow with the keys |
+//! | a topic keeps one record of each key | `streamlog.compaction.versions` keeps the newest n; a tombstone ends them | histories, and undoing the last change |
+//! | a cleaner thread for all, no progress to be seen | `compact_now`, progress, cancellation, a dry run | an embedding program knows when it has time |
+//! | a partition that cannot be cleaned is marked in a metric | health names it and the reason | |
