@@ -17,6 +17,7 @@
 
 mod budget;
 mod committing;
+mod compacting;
 mod consuming;
 mod damaged;
 mod enclosing;
@@ -79,9 +80,21 @@ fn here() -> impl Iterator<Item = &'static Promise> {
         committing as c, consuming as r, damaged as d, finding as f, keeping as k, observing as o,
         outlasting as l, producing as p,
     };
-    [r::HERE, c::HERE, d::HERE, f::HERE, o::HERE, p::HERE, k::HERE, l::HERE, enclosing::HERE, budget::HERE]
-        .into_iter()
-        .flatten()
+    [
+        r::HERE,
+        c::HERE,
+        d::HERE,
+        f::HERE,
+        o::HERE,
+        p::HERE,
+        k::HERE,
+        l::HERE,
+        enclosing::HERE,
+        compacting::HERE,
+        budget::HERE,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The promises that are kept by other tests.
