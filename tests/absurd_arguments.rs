@@ -121,7 +121,7 @@ fn settings_of_an_opening() {
 #[test]
 fn settings_of_a_topic() {
     type Set = fn(TopicConfig, u64, Duration) -> TopicConfig;
-    let settings: [(&str, Set); 20] = [
+    let settings: [(&str, Set); 21] = [
         ("partitions", |c, n, _| c.partitions(u32::try_from(n).unwrap_or(u32::MAX))),
         ("durability", |c, _, t| c.durability(Durability::Interval(t))),
         ("segment_bytes", |c, n, _| c.segment_bytes(n)),
@@ -142,6 +142,7 @@ fn settings_of_a_topic() {
         ("min_compaction_lag", |c, _, t| c.min_compaction_lag(t)),
         ("max_compaction_lag", |c, _, t| c.max_compaction_lag(t)),
         ("delete_retention", |c, _, t| c.delete_retention(t)),
+        ("compaction_versions", |c, n, _| c.compaction_versions(u32::try_from(n).unwrap_or(u32::MAX))),
     ];
     for (name, set) in settings {
         for (size, time) in SIZES.iter().zip(TIMES.iter().cycle()) {

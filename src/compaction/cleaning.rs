@@ -3,7 +3,10 @@
 //! It is a value: whoever has it asks for a step, does something else, and asks for the next. One that is dropped before its
 //! end removes what it has written and not swapped.
 
-use super::{rewrite::Cleaned, round::Round};
+use super::{
+    rewrite::Cleaned,
+    round::{Round, RoundOrder},
+};
 use crate::{
     error::{Error, Result},
     partition::write::cleanable::{CleaningTurn, clean_below},
@@ -21,13 +24,15 @@ pub struct Cleaning {
     sum: Cleaned,
     /// Whether damaged keys were built again, which is done once.
     has_mended: bool,
+    /// Whether a round was begun: there is one at least where age does not count.
+    has_begun: bool,
 }
 
 impl Cleaning {
     /// A cleaning that has not begun.
     pub fn new(turn: CleaningTurn, is_rehearsal: bool, any_age: bool) -> Self {
         let sum = Cleaned { below: clean_below(turn.log()), ..Cleaned::default() };
-        Cleaning { turn, is_rehearsal, any_age, round: None, sum, has_mended: false }
+        Cleaning { turn, is_rehearsal, any_age, round: None, sum, has_mended: false, has_begun: false }
     }
 
     /// Does the next step; `false` where the log is clean. `goes_on` is asked after about each mebibyte that was read, and
@@ -40,6 +45,7 @@ impl Cleaning {
             {
                 self.discard();
                 self.has_mended = true;
+                self.has_begun = false;
                 remove_if_there(&**self.turn.env(), &path).map(|()| true)
             }
             other => other,
@@ -53,7 +59,10 @@ impl Cleaning {
             }
             return Ok(true);
         }
-        self.round = Round::begin(&self.turn, self.sum.below, self.any_age, self.is_rehearsal)?;
+        let Cleaning { any_age, is_rehearsal, .. } = *self;
+        let must = any_age && !std::mem::replace(&mut self.has_begun, true);
+        let order = RoundOrder { any_age, is_rehearsal, must };
+        self.round = Round::begin(&self.turn, self.sum.below, order)?;
         Ok(self.round.is_some())
     }
 

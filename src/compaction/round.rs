@@ -43,6 +43,17 @@ pub struct Round {
     is_noted: bool,
 }
 
+/// What a round goes through.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundOrder {
+    /// Whether the lag does not count.
+    pub any_age: bool,
+    /// Whether nothing is to be written.
+    pub is_rehearsal: bool,
+    /// Whether it goes through a clean log too, for tombstones whose time is over.
+    pub must: bool,
+}
+
 /// Neighbours that become one segment, or few.
 struct Group {
     sources: Vec<Source>,
@@ -60,16 +71,12 @@ struct Writing {
 }
 
 impl Round {
-    /// A round through a log that is clean below `cleaned`; `None` where nothing is dirty.
-    pub fn begin(
-        turn: &CleaningTurn,
-        cleaned: Offset,
-        any_age: bool,
-        is_rehearsal: bool,
-    ) -> Result<Option<Round>> {
+    /// A round through a log that is clean below `cleaned`; `None` where nothing is dirty and nothing `must` be looked at.
+    pub fn begin(turn: &CleaningTurn, cleaned: Offset, order: RoundOrder) -> Result<Option<Round>> {
+        let RoundOrder { any_age, is_rehearsal, must } = order;
         let segments = cleanable(turn.log(), any_age);
         let first_dirty = dirty_from(&segments, cleaned);
-        if first_dirty == segments.len() {
+        if first_dirty == segments.len() && !must {
             return Ok(None);
         }
         let keys = keys_of(turn, &segments)?;
@@ -90,7 +97,7 @@ impl Round {
             below,
             groups: VecDeque::new(),
             writing: None,
-            is_noted: is_rehearsal,
+            is_noted: is_rehearsal || first_dirty == end,
         }))
     }
 

@@ -220,7 +220,7 @@ impl Streamlog {
     /// out. A second call for the same topic waits for the first.
     ///
     /// A tombstone stays at first, so that readers learn of it, and goes with a compaction after
-    /// [`delete_retention`](crate::TopicConfig::delete_retention).
+    /// [`delete_retention`](crate::TopicConfig::delete_retention), even where nothing else is to be done.
     ///
     /// ```
     /// # use streamlog::{Streamlog, TopicConfig, RecordData, admin::Compact, config::CleanupPolicy};

@@ -30,7 +30,7 @@ pub struct Survivors {
 
 impl Records {
     /// Those of which `lives` says so. All records are checked on the way. The batch gets this delete horizon.
-    pub fn survivors(
+    pub(crate) fn survivors(
         &self,
         header: &BatchHeader,
         horizon: Option<Timestamp>,
