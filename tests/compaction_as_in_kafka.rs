@@ -38,11 +38,13 @@ impl Tested {
 
     /// Appends a batch of one record, of which three make a segment.
     fn put(&self, key: impl ToString) {
-        self.partition().append(&[RecordData::new(&[7; 100]).key(&key.to_string())]).unwrap();
+        let key = key.to_string();
+        self.partition().append(&[RecordData::new(&[7; 100]).key(&key)]).unwrap();
     }
 
     fn delete(&self, key: impl ToString) {
-        self.partition().append(&[RecordData::tombstone(&key.to_string())]).unwrap();
+        let key = key.to_string();
+        self.partition().append(&[RecordData::tombstone(&key)]).unwrap();
     }
 
     fn compact(&self) -> streamlog::admin::Compacted {

@@ -8,7 +8,8 @@
 //! written for; whatever ends it early leaves the log as it was.
 
 pub mod cleaner;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod cleaner_tests;
 mod cleaning;
 mod decide;
@@ -16,7 +17,8 @@ mod dirt;
 mod live;
 mod rewrite;
 mod round;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod tests;
 
 pub use rewrite::Cleaned;

@@ -84,10 +84,8 @@ impl Tested {
     fn append(&mut self, records: &[(Key, Value)]) {
         let mut batch = Vec::new();
         for (key, value) in records {
-            let mut data = RecordData::default();
-            data.key = key.as_deref().map(Into::into);
-            data.value = value.as_deref().map(Into::into);
-            batch.push(data);
+            let (key, value) = (key.as_deref().map(Into::into), value.as_deref().map(Into::into));
+            batch.push(RecordData { key, value, ..RecordData::default() });
         }
         let base = self.partition.append(&batch).unwrap().start.value();
         for (offset, (key, value)) in (base..).zip(records.iter().cloned()) {
@@ -472,7 +470,9 @@ mod crashes {
         let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
         let put = |key: &str, value: &str| partition.append(&[RecordData::new(value).key(key)]).unwrap();
         for round in ["1", "2", "3"] {
-            ["a", "b", "gone", "d"].iter().for_each(|key| drop(put(key, round)));
+            for key in ["a", "b", "gone", "d"] {
+                put(key, round);
+            }
         }
         partition.append(&[RecordData::tombstone("gone")]).unwrap();
         let mut deaths = dies_everywhere(&env, &log, false);

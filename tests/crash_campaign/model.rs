@@ -75,8 +75,8 @@ impl Part {
     /// Whether the newest record of a key that came after this one deleted it.
     pub fn is_a_deleted_key(&self, offset: u64, end: u64) -> bool {
         let Some(record) = self.record(offset) else { return false };
-        let newer = (offset + 1..end).filter_map(|offset| self.record(offset));
-        newer.filter(|newer| newer.key == record.key).last().is_some_and(|newest| newest.value.is_none())
+        let mut newer = (offset + 1..end).filter_map(|offset| self.record(offset));
+        newer.rfind(|newer| newer.key == record.key).is_some_and(|newest| newest.value.is_none())
     }
 
     pub fn is_boundary(&self, offset: u64) -> bool {
