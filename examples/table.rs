@@ -23,8 +23,6 @@ const ABOUT: &str = "A table in a compacted topic, compacted while it is written
   --keys K       how many keys the table has (default: 5000)
   --updates N    how many updates there are in all (default: 400000)";
 
-const TOPIC: &str = "table";
-
 type Table = BTreeMap<String, String>;
 
 struct Arguments {
@@ -33,13 +31,22 @@ struct Arguments {
     updates: u64,
 }
 
+impl Arguments {
+    /// Of another number of keys another table is made, in a topic of its own.
+    fn topic(&self) -> String {
+        format!("table-of-{}-keys", self.keys)
+    }
+}
+
 fn main() -> Result<()> {
     let arguments = arguments();
     let scratch = Scratch::new("table");
     let dir = arguments.dir.clone().unwrap_or_else(|| scratch.path().to_path_buf());
-    let log = Streamlog::open(&dir)?;
+    // One that was killed a moment ago may still hold the lock.
+    let log = Streamlog::builder(&dir).wait_for_lock(Duration::from_secs(10)).open()?;
+    let topic = arguments.topic();
     let config = TopicConfig::default().cleanup_policy(CleanupPolicy::Compact).segment_bytes(1 << 20);
-    let partition = log.topic_or_create(TOPIC, config)?.partition(0)?;
+    let partition = log.topic_or_create(&topic, config)?.partition(0)?;
     // Compaction leaves records at their offsets, so that the end of the log is the number of updates.
     let begun = partition.log_end_offset().value();
     if begun > arguments.updates {
@@ -49,8 +56,8 @@ fn main() -> Result<()> {
 
     let is_written = AtomicBool::new(false);
     let followed = thread::scope(|scope| -> Result<Table> {
-        let follower = scope.spawn(|| follow(&log, &is_written));
-        let cleaner = scope.spawn(|| compact_until(&log, &is_written));
+        let follower = scope.spawn(|| follow(&log, &topic, &is_written));
+        let cleaner = scope.spawn(|| compact_until(&log, &topic, &is_written));
         let written = write(&log, &arguments, begun);
         is_written.store(true, Ordering::SeqCst);
         joined(cleaner)?;
@@ -58,7 +65,7 @@ fn main() -> Result<()> {
         joined(follower)
     })?;
 
-    let done = log.compact_now(TOPIC, Compact::new())?;
+    let done = log.compact_now(&topic, Compact::new())?;
     say!(
         "the last compaction rewrote {} segments and left {}",
         done.segments_rewritten,
@@ -73,7 +80,7 @@ fn main() -> Result<()> {
     let expected = expected(&arguments);
     assert_eq!(rebuilt, expected, "the table that was rebuilt from what compaction kept");
     assert_eq!(followed, expected, "the table that was followed meanwhile");
-    let bytes = log.disk_usage()?.topics.get(TOPIC).map_or(0, |usage| usage.records);
+    let bytes = log.disk_usage()?.topics.get(&topic).map_or(0, |usage| usage.records);
     log.close()?;
     let Arguments { keys, updates, .. } = arguments;
     say!("{keys} keys, {updates} updates, kept {kept} records in {bytes} bytes, table rebuilt equal");
@@ -107,23 +114,24 @@ fn apply(table: &mut Table, key: Option<&str>, value: Option<&str>) {
 }
 
 fn write(log: &Streamlog, arguments: &Arguments, begun: u64) -> Result<()> {
+    let topic = arguments.topic();
     let producer = log.producer()?;
     for number in begun..arguments.updates {
         let (key, value) = update(number, arguments.keys);
         match &value {
-            Some(value) => producer.enqueue(ProducerRecord::new(TOPIC, value).key(&key))?,
-            None => producer.enqueue(ProducerRecord::tombstone(TOPIC, &key))?,
+            Some(value) => producer.enqueue(ProducerRecord::new(&topic, value).key(&key))?,
+            None => producer.enqueue(ProducerRecord::tombstone(&topic, &key))?,
         };
     }
     producer.flush()
 }
 
 /// Reads from the beginning until nothing more is written, while records are compacted before and after it.
-fn follow(log: &Streamlog, is_written: &AtomicBool) -> Result<Table> {
+fn follow(log: &Streamlog, topic: &str, is_written: &AtomicBool) -> Result<Table> {
     let mut table = Table::new();
     let earliest = AutoOffsetReset::Earliest;
     let mut consumer = log.consumer_builder_without_group().auto_offset_reset(earliest).build()?;
-    consumer.subscribe([TOPIC])?;
+    consumer.subscribe([topic])?;
     loop {
         let is_last = is_written.load(Ordering::SeqCst);
         let records = consumer.poll(Duration::from_millis(100))?;
@@ -137,9 +145,9 @@ fn follow(log: &Streamlog, is_written: &AtomicBool) -> Result<Table> {
 }
 
 /// Compacts again and again: more than the background does, which waits until half of the topic is dirty.
-fn compact_until(log: &Streamlog, is_written: &AtomicBool) -> Result<()> {
+fn compact_until(log: &Streamlog, topic: &str, is_written: &AtomicBool) -> Result<()> {
     while !is_written.load(Ordering::SeqCst) {
-        log.compact_now(TOPIC, Compact::new())?;
+        log.compact_now(topic, Compact::new())?;
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())

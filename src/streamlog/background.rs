@@ -244,7 +244,9 @@ impl Caretaker for Background {
         match duty {
             Duty::Retention => self.retain(&catalog),
             // Others serve these.
-            Duty::Batches | Duty::Flushes | Duty::Checkpoints | Duty::Compaction => return Attended::default(),
+            Duty::Batches | Duty::Flushes | Duty::Checkpoints | Duty::Compaction => {
+                return Attended::default();
+            }
         }
         Attended { next: Some(now.saturating_add(self.retention_check)), wrote: false }
     }
