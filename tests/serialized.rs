@@ -96,7 +96,10 @@ fn reports_are_what_metrics_and_logs_need() -> Result<()> {
 
     assert_eq!(
         to_value(log.health()).unwrap(),
-        json!({"refusing": [], "damaged": [], "put_aside": [], "background": null, "out_of_space": null})
+        json!({
+            "refusing": [], "damaged": [], "put_aside": [], "background": null, "not_compacted": [],
+            "out_of_space": null,
+        })
     );
     assert_eq!(to_value(log.recovery_report()).unwrap()["was_clean"], json!(true));
     assert_eq!(to_value(RecoveryVerdict::Whole).unwrap(), json!({"verdict": "whole"}));

@@ -106,7 +106,8 @@ impl Cleaner {
     ///
     /// # Errors
     ///
-    /// Why a log could not be cleaned, which is parked now.
+    /// Why a log could not be cleaned, which is parked now. That of a log whose records this release never cleans is in the
+    /// parked ones alone.
     pub fn step(&self) -> Result<Step> {
         let Some(catalog) = self.catalog.upgrade() else { return Ok(Step::default()) };
         let now = catalog.data_dir().env.monotonic();
@@ -131,9 +132,13 @@ impl Cleaner {
                 let log = Arc::clone(current.cleaning.turn().log());
                 drop(current);
                 self.parking.lock().park(&log, error.clone(), now);
-                // What retention or a deletion took away in between is no failure.
-                let is_gone = matches!(error, Error::Cancelled { .. } | Error::Closed { .. });
-                return if is_gone { Ok(step) } else { Err(error) };
+                // What retention or a deletion took away in between is no failure, and records that are never cleaned are
+                // none of the call that looks for something to do: health has both.
+                let is_none = matches!(
+                    error,
+                    Error::Cancelled { .. } | Error::Closed { .. } | Error::UnsupportedFormat { .. }
+                );
+                return if is_none { Ok(step) } else { Err(error) };
             }
         }
         Ok(step)

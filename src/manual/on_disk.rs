@@ -145,9 +145,9 @@
 //!
 #![doc = include_str!("../codec/layout/manifest-entries.md")]
 //!
-//! Numbers of types are never reused. Type 9 is how a rewritten file lists sealed segments. Compaction and tiering will use
-//! it, the generation, and the tier; in this release the generation is 0, and a manifest that names another tier than the
-//! local one is refused.
+//! Numbers of types are never reused. Type 9 is how a rewritten file lists sealed segments. The generation counts how often
+//! a segment was rewritten: 0 before the first compaction. Tiering will use the tier; a manifest that names another one than
+//! the local one is refused.
 //!
 //! **Written** by administration, by a roll, by retention, by recovery when it cuts across segments, by the first change
 //! after an opening ("opened"), and by a clean close ("closed"). All but the entries of a roll are durable before the call

@@ -270,10 +270,12 @@ impl PartitionState {
         (is_gone && sealed.generation > 0 && base < sealed.next_offset).then_some((from, sealed))
     }
 
-    /// Below which offset a cleaner has gone through the log; `None` where none has.
+    /// Below which offset a cleaner has gone through the log, or has left gaps; `None` where none has.
     pub fn clean_below(&self) -> Option<Offset> {
         let sealed = self.segments.iter().rev().filter_map(|segment| segment.sealed);
-        sealed.into_iter().find(|sealed| sealed.generation > 0).map(|sealed| sealed.next_offset)
+        let rewritten = sealed.into_iter().find(|sealed| sealed.generation > 0);
+        let cleaned = (self.cleaned != Offset::ZERO).then_some(self.cleaned);
+        rewritten.map(|sealed| sealed.next_offset).max(cleaned)
     }
 
     /// What is known of the segment that begins at `base`, where it is sealed.
