@@ -25,9 +25,13 @@ mod below {
         io::Errno,
     };
     use std::{
+        ffi::OsStr,
         fs::File,
         io,
-        os::fd::{AsFd, BorrowedFd, OwnedFd},
+        os::{
+            fd::{AsFd, BorrowedFd, OwnedFd},
+            unix::ffi::OsStrExt,
+        },
         path::{Component, Path, PathBuf},
         time::{Duration, UNIX_EPOCH},
     };
@@ -109,7 +113,7 @@ mod below {
 
         /// Where `path` is looked up, and as what.
         fn place<'a>(&'a self, path: &'a Path) -> io::Result<Place<'a>> {
-            let below = |held: &'a Held| Some((held.dir.as_fd(), path.strip_prefix(&held.path).ok()?));
+            let below = |held: &'a Held| Some((held.dir.as_fd(), rest_of(path, &held.path)?));
             planted!(follow_links => return Ok(Place { dir: Dir::Known(CWD), name: path, links: AtFlags::empty() }));
             match self.held.as_ref().and_then(below) {
                 Some((dir, rest)) => step_down(dir, rest),
@@ -218,6 +222,17 @@ mod below {
             let place = self.place(path)?;
             fs::unlinkat(place.dir(), place.name, AtFlags::REMOVEDIR)
                 .map_err(|e| place.error_of_removal(e, FileKind::Dir))
+        }
+    }
+
+    /// What follows `dir` in `path`. The paths of a log begin with its directory byte by byte, which is quickly seen; others
+    /// are compared name by name.
+    fn rest_of<'a>(path: &'a Path, dir: &Path) -> Option<&'a Path> {
+        match path.as_os_str().as_bytes().strip_prefix(dir.as_os_str().as_bytes()) {
+            Some([b'/', rest @ ..]) if !matches!(rest, [b'/' | b'.', ..]) => {
+                Some(Path::new(OsStr::from_bytes(rest)))
+            }
+            _ => path.strip_prefix(dir).ok(),
         }
     }
 
