@@ -92,17 +92,26 @@ impl SegmentFile {
 
     /// The file of this kind that belongs to `base` in `dir`.
     pub fn path(self, dir: &Path, base: Offset) -> PathBuf {
-        dir.join(format!("{:020}.{}", base.value(), self.extension()))
+        dir.join(self.name(base, ""))
     }
 
     /// The file of this kind of a segment that is written to take the place of others.
     pub fn cleaned_path(self, dir: &Path, base: Offset) -> PathBuf {
-        dir.join(format!("{:020}.{}.{CLEANED}", base.value(), self.extension()))
+        dir.join(self.name(base, CLEANED))
     }
 
     /// The same file once that was decided, until it has its name.
     pub fn swap_path(self, dir: &Path, base: Offset) -> PathBuf {
-        dir.join(format!("{:020}.{}.{SWAP}", base.value(), self.extension()))
+        dir.join(self.name(base, SWAP))
+    }
+
+    /// Twenty digits, the extension, and what is appended to it. Put together by hand: an opening names every segment.
+    fn name(self, base: Offset, suffix: &str) -> String {
+        const ZEROS: &str = "00000000000000000000";
+        let digits = base.value().to_string();
+        let zeros = ZEROS.get(digits.len()..).unwrap_or_default();
+        let dot = if suffix.is_empty() { "" } else { "." };
+        [zeros, &digits, ".", self.extension(), dot, suffix].concat()
     }
 
     /// Which file of a segment has this name, and the offset that it carries; `None` for any other name.
