@@ -91,10 +91,10 @@ impl Log {
 
     /// Changes the settings from the next append on. Where readers no longer wait for flushes, what was appended and
     /// not flushed yet becomes visible, because no flush may follow.
-    pub fn set_config(&self, config: LogConfig) {
+    pub fn set_config(&self, config: impl Into<Arc<LogConfig>>) {
         let mut writer = self.writer.lock();
+        let config = config.into();
         let flushed = config.durability == Durability::Flushed;
-        let config = Arc::new(config);
         *self.config.write() = Arc::clone(&config);
         if let Some(active) = writer.loaded() {
             active.config = config;

@@ -143,6 +143,7 @@ impl Catalog {
         for state in &states {
             let config = stored_config(&data_dir, state)?;
             let topic: Arc<str> = Arc::from(state.name.as_str());
+            let shared = log_config(&config);
             let mut logs = Vec::with_capacity(state.partitions.len());
             for (number, partition) in (0u32..).zip(&state.partitions) {
                 let identity = catalog.identity(state.id, &topic, number, partition.slot);
@@ -157,7 +158,7 @@ impl Catalog {
                         bytes_read,
                     })
                 };
-                logs.push(catalog.open_log(identity, &config, partition, &mut report, &mut go_on)?);
+                logs.push(catalog.open_log(identity, &shared, partition, &mut report, &mut go_on)?);
                 bytes_before = bytes_read;
                 done += 1;
             }
@@ -170,18 +171,17 @@ impl Catalog {
     fn open_log(
         &self,
         identity: Identity,
-        config: &TopicConfig,
+        config: &Arc<LogConfig>,
         state: &PartitionState,
         report: &mut RecoveryReport,
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Arc<Log>> {
-        let config = log_config(config);
-        let opened = self.try_open_log(identity.clone(), config.clone(), state, go_on);
+        let opened = self.try_open_log(identity.clone(), Arc::clone(config), state, go_on);
         let (log, recovery) = match opened {
             // An error of one partition does not keep the others from being opened.
             Err(error) if self.concerns(&identity, &error) => {
                 let recovery = PartitionRecovery::not_opened(&identity.name, state, &error);
-                (clean::unopened(&self.data_dir, identity, config, state, error), Some(recovery))
+                (clean::unopened(&self.data_dir, identity, Arc::clone(config), state, error), Some(recovery))
             }
             other => other?,
         };
@@ -206,7 +206,7 @@ impl Catalog {
     fn try_open_log(
         &self,
         identity: Identity,
-        config: LogConfig,
+        config: Arc<LogConfig>,
         state: &PartitionState,
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
@@ -596,11 +596,12 @@ impl Catalog {
             let topic = known.get(&state.id);
             let have = topic.map_or(0, |t| t.logs().len());
             let name: Arc<str> = Arc::from(state.name.as_str());
+            let shared = log_config(&config);
             let mut report = RecoveryReport::default();
             let mut logs = Vec::new();
             for (number, partition) in (0u32..).zip(&state.partitions).skip(have) {
                 let identity = self.identity(state.id, &name, number, partition.slot);
-                logs.push(self.open_log(identity, &config, partition, &mut report, &mut |_| true)?);
+                logs.push(self.open_log(identity, &shared, partition, &mut report, &mut |_| true)?);
             }
             match topic {
                 Some(topic) => {

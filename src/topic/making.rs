@@ -35,9 +35,10 @@ impl Catalog {
         let first_segment = |identity: &Identity| identity.id().segment_created(Offset::ZERO);
         let entries: Vec<Entry> = iter::once(named).chain(identities.iter().map(first_segment)).collect();
         data_dir.manifest.append(&entries, Flush::Now)?;
+        let shared = log_config(config);
         Ok(identities
             .into_iter()
-            .map(|identity| create::created(data_dir, identity, log_config(config)))
+            .map(|identity| create::created(data_dir, identity, Arc::clone(&shared)))
             .collect())
     }
 

@@ -179,8 +179,9 @@ impl Topic {
     }
 
     fn set_config(&self, config: TopicConfig) {
+        let shared = log_config(&config);
         for log in self.logs().iter() {
-            log.set_config(log_config(&config));
+            log.set_config(Arc::clone(&shared));
         }
         *self.inner.config.write() = Arc::new(config);
     }
@@ -202,8 +203,8 @@ fn count_of(logs: &[Arc<Log>]) -> u32 {
     u32::try_from(logs.len()).unwrap_or(u32::MAX)
 }
 
-/// What a log needs to know of its topic's configuration.
-fn log_config(config: &TopicConfig) -> LogConfig {
+/// What a log needs to know of its topic's configuration; all logs of the topic share it.
+fn log_config(config: &TopicConfig) -> Arc<LogConfig> {
     let (roll_bytes, bytes_max) = (config.roll_bytes(), config.bytes_max());
-    LogConfig { values: config.values().clone(), roll_bytes, bytes_max }
+    Arc::new(LogConfig { values: config.values().clone(), roll_bytes, bytes_max })
 }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 pub fn open_closed(
     data_dir: &Arc<DataDir>,
     identity: Identity,
-    config: LogConfig,
+    config: Arc<LogConfig>,
     state: &PartitionState,
     closed: &PartitionClosed,
     go_on: &mut GoOn<'_>,
@@ -45,13 +45,13 @@ pub fn open_closed(
 pub fn unopened(
     data_dir: &Arc<DataDir>,
     identity: Identity,
-    config: LogConfig,
+    config: Arc<LogConfig>,
     state: &PartitionState,
     error: Error,
 ) -> Arc<Log> {
     let end = state.closed.as_ref().map_or(state.log_start, |closed| closed.next_offset);
     let segments = all_listed(data_dir, &identity, &config, state, 0);
-    let parts = LogParts::new(identity, Arc::new(config), AppendState::Refused(error.clone()));
+    let parts = LogParts::new(identity, config, AppendState::Refused(error.clone()));
     let offsets =
         OffsetSet { log_start: state.log_start, last_stable: end, high_watermark: end, log_end: end };
     let log = LogParts { offsets, segments, ..parts }.assemble(data_dir);
@@ -63,7 +63,7 @@ pub fn unopened(
 fn open_clean(
     data_dir: &Arc<DataDir>,
     identity: Identity,
-    config: LogConfig,
+    config: Arc<LogConfig>,
     state: &PartitionState,
     closed: &PartitionClosed,
 ) -> Arc<Log> {
@@ -80,6 +80,6 @@ fn open_clean(
     };
     let mark = mark_of_closing(&identity, closed);
     let writer = AppendState::Unloaded { size: closed.size, new_incarnation: false };
-    let parts = LogParts::new(identity, Arc::new(config), writer);
+    let parts = LogParts::new(identity, config, writer);
     LogParts { offsets, segments, mark, leader_epoch: state.leader_epoch(), ..parts }.assemble(data_dir)
 }

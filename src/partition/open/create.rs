@@ -57,11 +57,11 @@ pub fn prepare(data_dir: &DataDir, identity: &Identity, durably: bool) -> Result
 }
 
 /// A log that was just prepared, and that the manifest names now.
-pub fn created(data_dir: &Arc<DataDir>, identity: Identity, config: LogConfig) -> Arc<Log> {
+pub fn created(data_dir: &Arc<DataDir>, identity: Identity, config: Arc<LogConfig>) -> Arc<Log> {
     let segment = existing(data_dir, &identity, &config, Offset::ZERO, 0);
     segment.expect_no_gaps(Some(LEADER_EPOCH));
     let writer = AppendState::Unloaded { size: 0, new_incarnation: false };
-    let parts = LogParts::new(identity, Arc::new(config), writer);
+    let parts = LogParts::new(identity, config, writer);
     LogParts { segments: vec![segment], ..parts }.assemble(data_dir)
 }
 

@@ -77,7 +77,7 @@ impl Follower {
     pub fn open(
         data_dir: &Arc<DataDir>,
         identity: Identity,
-        config: LogConfig,
+        config: Arc<LogConfig>,
         state: &PartitionState,
     ) -> Result<Follower> {
         // Nothing of a closed log is read here: its first reader checks the owner.
@@ -87,7 +87,7 @@ impl Follower {
         let reason = "the log was opened with Streamlog::open_read_only".into();
         let writer = AppendState::Refused(Error::ReadOnly { reason });
         let offsets = OffsetSet { log_start: state.log_start, ..OffsetSet::default() };
-        let parts = LogParts::new(identity, Arc::new(config), writer);
+        let parts = LogParts::new(identity, config, writer);
         let log = LogParts { offsets, ..parts }.assemble(data_dir);
         let mut follower =
             Follower { trail: Trail::new(log), seen: None, found: None, doubt: None, life: None };

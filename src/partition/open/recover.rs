@@ -52,7 +52,7 @@ use std::sync::Arc;
 pub fn recover(
     data_dir: &Arc<DataDir>,
     identity: Identity,
-    config: LogConfig,
+    config: Arc<LogConfig>,
     state: &PartitionState,
     go_on: &mut GoOn<'_>,
 ) -> Result<(Arc<Log>, PartitionRecovery)> {
@@ -89,7 +89,7 @@ impl Recovery<'_> {
             log_end: end.max(log_start),
         };
         let mark = self.mark.flushed_at(end, replay.position);
-        let config = Arc::new(self.config.clone());
+        let config = Arc::clone(self.config);
         let leader_epoch = self.taken_in.as_ref().map_or(state.leader_epoch(), |(_, epoch)| *epoch);
         let beginning = Beginning {
             env: &*self.data_dir.env,

@@ -33,7 +33,7 @@ pub(in crate::partition) struct Recovery<'a> {
     pub identity: &'a Identity,
     pub mark: Mark,
     pub segments: Vec<Arc<Segment>>,
-    pub config: &'a LogConfig,
+    pub config: &'a Arc<LogConfig>,
     pub source: ReadPath,
     /// Everything below was durable.
     pub durable: Offset,
@@ -72,7 +72,7 @@ impl<'a> Recovery<'a> {
     pub fn of(
         data_dir: &'a Arc<DataDir>,
         identity: &'a Identity,
-        config: &'a LogConfig,
+        config: &'a Arc<LogConfig>,
         state: &PartitionState,
     ) -> Result<Self> {
         let partition = identity.name.partition;
