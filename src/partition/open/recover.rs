@@ -56,7 +56,7 @@ pub fn recover(
     state: &PartitionState,
     go_on: &mut GoOn<'_>,
 ) -> Result<(Arc<Log>, PartitionRecovery)> {
-    check_owner(data_dir, &identity)?;
+    let owner = check_owner(data_dir, &identity)?;
     let closed = state.closed.as_ref();
     let mut recovery = Recovery::of(data_dir, &identity, &config, state)?;
     match closed {
@@ -72,6 +72,7 @@ pub fn recover(
     let report = recovery.report(&replay);
     let damage = recovery.contents.damage.take();
     let log = recovery.into_parts(replay, state)?.assemble(data_dir);
+    log.owner.was_checked(owner);
     *log.damage.lock() = damage;
     log.put_aside.lock().extend(report.put_aside.iter().cloned());
     Ok((log, report))

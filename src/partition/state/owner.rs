@@ -73,6 +73,12 @@ impl Owner {
         self.is_known.store(false, Ordering::Relaxed);
     }
 
+    /// Remembers what an opening found that checked the directory before it read the log.
+    pub fn was_checked(&self, seen: Option<TopicId>) {
+        *self.seen.lock() = seen;
+        self.is_known.store(true, Ordering::Relaxed);
+    }
+
     /// Checks once that the directory is the log's own.
     pub fn check(&self, data_dir: &DataDir, identity: &Identity) -> Result<()> {
         if self.is_known.load(Ordering::Relaxed) {
