@@ -87,6 +87,8 @@ pub struct Scanner<'a> {
     unpacked: Unpacked,
     chunk: Bytes,
     chunk_start: u64,
+    /// The last header that was looked up, and its position: the next batch's, as a rule. Its bytes lie in the chunk.
+    looked_up: Option<(u64, BatchHeader)>,
     /// How many bytes were read.
     pub bytes_read: u64,
 }
@@ -111,6 +113,7 @@ impl<'a> Scanner<'a> {
             unpacked: Unpacked::default(),
             chunk: Bytes::new(),
             chunk_start: 0,
+            looked_up: None,
             bytes_read: 0,
         }
     }
@@ -170,20 +173,10 @@ impl<'a> Scanner<'a> {
 
     /// The next batch, or why there is none. After anything else than a batch the scan stays where it is.
     pub fn next(&mut self) -> Result<ScanItem> {
-        let head = self.peek(HEADER_LEN)?;
-        if head.len() < LENGTH_OVERHEAD || length_field(&head) == 0 {
-            return Ok(self.judge_end(&head));
-        }
-        let header = match BatchHeader::parse(&head) {
+        let header = match self.header_at(self.position)? {
             Ok(header) => header,
-            Err(error @ DecodeError::Unsupported { .. }) => return self.judge_version(error, &head),
-            Err(_) if head.len() < HEADER_LEN => {
-                return Ok(ScanItem::Bad(format!("{} bytes are less than a batch header", head.len())));
-            }
-            Err(error) => return Ok(ScanItem::Bad(error.to_string())),
+            Err(error) => return self.judge_head(error),
         };
-        // A held piece of the chunk keeps its memory from being reused.
-        drop(head);
         if let Some(reason) = self.out_of_place(&header) {
             return Ok(ScanItem::Bad(reason));
         }
@@ -251,7 +244,7 @@ impl<'a> Scanner<'a> {
             self.view(self.position, header.size() as usize + HEADER_LEN)?;
         }
         let behind = self.position.saturating_add(header.size());
-        let next = self.header_at(behind)?;
+        let next = self.header_at(behind)?.ok();
         // The next one follows without a gap once this one is put where it was expected.
         let (base, expected) = (header.base_offset, self.expected);
         let would_fit = expected + header.next_offset().distance_from(base);
@@ -263,8 +256,31 @@ impl<'a> Scanner<'a> {
         Ok(self.epochs.contradict(header, next.map(|next| next.leader_epoch)))
     }
 
-    fn header_at(&mut self, position: u64) -> Result<Option<BatchHeader>> {
-        Ok(BatchHeader::parse(&self.view(position, HEADER_LEN)?).ok())
+    /// The header at `position`, or why there is none.
+    fn header_at(&mut self, position: u64) -> Result<std::result::Result<BatchHeader, DecodeError>> {
+        if let Some((at, header)) = self.looked_up
+            && at == position
+        {
+            return Ok(Ok(header));
+        }
+        let header = BatchHeader::parse(self.view(position, HEADER_LEN)?);
+        self.looked_up = header.as_ref().ok().map(|header| (position, *header));
+        Ok(header)
+    }
+
+    /// What the bytes at the scan's position are, which this keeps from being a header.
+    fn judge_head(&mut self, error: DecodeError) -> Result<ScanItem> {
+        let head = self.peek(HEADER_LEN)?;
+        if head.len() < LENGTH_OVERHEAD || length_field(&head) == 0 {
+            return Ok(judge_end(&head));
+        }
+        match error {
+            DecodeError::Unsupported { .. } => self.judge_version(error, &head),
+            _ if head.len() < HEADER_LEN => {
+                Ok(ScanItem::Bad(format!("{} bytes are less than a batch header", head.len())))
+            }
+            error => Ok(ScanItem::Bad(error.to_string())),
+        }
     }
 
     fn is_in_place(&self, base: Offset) -> bool {
@@ -273,7 +289,7 @@ impl<'a> Scanner<'a> {
 
     /// What says that it is of another version is that only if it is in its place, whole, and not a batch of ours whose
     /// magic byte was changed.
-    fn judge_version(&mut self, error: DecodeError, head: &Bytes) -> Result<ScanItem> {
+    fn judge_version(&mut self, error: DecodeError, head: &[u8]) -> Result<ScanItem> {
         if !self.versions {
             return Ok(ScanItem::Bad(error.to_string()));
         }
@@ -295,13 +311,13 @@ impl<'a> Scanner<'a> {
             ScanItem::Bad(format!("{error}, but its checksum is of no other version"))
         })
     }
+}
 
-    fn judge_end(&self, head: &Bytes) -> ScanItem {
-        if head.iter().all(|b| *b == 0) {
-            ScanItem::End
-        } else {
-            ScanItem::Bad(format!("{} bytes that are no batch", head.len()))
-        }
+fn judge_end(head: &[u8]) -> ScanItem {
+    if head.iter().all(|b| *b == 0) {
+        ScanItem::End
+    } else {
+        ScanItem::Bad(format!("{} bytes that are no batch", head.len()))
     }
 }
 

@@ -60,7 +60,7 @@ impl Scanner<'_> {
     pub(super) fn follow_claim(&mut self, claim: Option<Claim>, start: u64) -> Result<Option<Claim>> {
         let mut claim = claim;
         while let Some(Claim { position, offset }) = claim.filter(|claim| claim.position < start) {
-            let header = self.header_at(position)?;
+            let header = self.header_at(position)?.ok();
             claim = header.map(|header| Claim {
                 position: position.saturating_add(header.size()),
                 offset: offset.saturating_add(header.next_offset().distance_from(header.base_offset)),
@@ -84,13 +84,13 @@ impl Scanner<'_> {
             // Any place may be right; not that of one which fits between its neighbours only where they claim it.
             let len = header.next_offset().distance_from(header.base_offset);
             let would_fit = claimed.filter(|claimed| *claimed != header.base_offset).map(|at| at + len);
-            let next = self.header_at(behind)?;
+            let next = self.header_at(behind)?.ok();
             return Ok(would_fit.is_some() && next.map(|next| next.base_offset) == would_fit);
         }
         if let Some(is_right) = self.by_known_positions(start, header) {
             return Ok(!is_right);
         }
-        if let Some(next) = self.header_at(behind)? {
+        if let Ok(next) = self.header_at(behind)? {
             if next.base_offset == header.next_offset() {
                 return Ok(false);
             }
@@ -118,7 +118,7 @@ impl Scanner<'_> {
             return Ok(is_right);
         }
         let next = self.header_at(start.saturating_add(header.size()))?;
-        Ok(next.is_some_and(|next| next.base_offset == header.next_offset()))
+        Ok(next.is_ok_and(|next| next.base_offset == header.next_offset()))
     }
 
     /// What is wrong with a batch, at the scan's position, that claims offsets which the batches behind it have, and has
@@ -127,7 +127,7 @@ impl Scanner<'_> {
         let header = batch.header();
         planted!(believe_a_batch_that_reaches_too_far => return Ok(None));
         let behind = self.position + header.size();
-        let Some(next) = self.header_at(behind)? else { return Ok(None) };
+        let Ok(next) = self.header_at(behind)? else { return Ok(None) };
         let (base, last) = (next.base_offset, header.last_offset());
         if base <= header.base_offset || base > last || !self.is_borne_out(behind, &next)? {
             return Ok(None);

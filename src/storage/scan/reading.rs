@@ -18,25 +18,39 @@ const LOOKED_AT: u64 = 64 << 10;
 impl Scanner<'_> {
     /// Up to `len` bytes from the scan's position on; fewer at the end.
     pub(super) fn peek(&mut self, len: usize) -> Result<Bytes> {
-        let bytes = self.view(self.position, len)?;
-        Ok(bytes.slice(..len.min(bytes.len())))
+        let skip = self.have(self.position, len)?;
+        let end = skip.saturating_add(len).min(self.chunk.len());
+        Ok(self.chunk.slice(skip..end))
     }
 
-    pub(super) fn view(&mut self, position: u64, len: usize) -> Result<Bytes> {
+    /// The chunk from `position` on, with at least `len` bytes; fewer at the end.
+    pub(super) fn view(&mut self, position: u64, len: usize) -> Result<&[u8]> {
+        let skip = self.have(position, len)?;
+        Ok(self.chunk.get(skip..).unwrap_or_default())
+    }
+
+    /// As [`Scanner::view`], for a caller that reads on before it is done with them.
+    pub(super) fn window(&mut self, position: u64, len: usize) -> Result<Bytes> {
+        let skip = self.have(position, len)?;
+        Ok(self.chunk.slice(skip..))
+    }
+
+    /// Makes the chunk reach `len` bytes beyond `position`, where the file does, and returns where that position lies in
+    /// it.
+    fn have(&mut self, position: u64, len: usize) -> Result<usize> {
         let available = usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX);
         let wanted = len.min(available);
         // A file of which nothing may be read need not be there.
         if wanted == 0 {
-            return Ok(Bytes::new());
+            return Ok(self.chunk.len());
         }
         if let Some(skip) = self.skip_to(position)
             && skip.checked_add(wanted).is_some_and(|end| end <= self.chunk.len())
         {
-            return Ok(self.chunk.slice(skip..));
+            return Ok(skip);
         }
         self.read_chunk(position - position % ALIGNMENT as u64, position, wanted)?;
-        let skip = self.skip_to(position).unwrap_or(usize::MAX).min(self.chunk.len());
-        Ok(self.chunk.slice(skip..))
+        Ok(self.skip_to(position).unwrap_or(usize::MAX).min(self.chunk.len()))
     }
 
     /// Where a position of the file lies in the chunk, or would.
@@ -49,6 +63,7 @@ impl Scanner<'_> {
         let least = (position - start) as usize + wanted;
         // Never more than the file has, whatever a length field says; what is at hand is not read again.
         let left = usize::try_from(self.limit.saturating_sub(start)).unwrap_or(usize::MAX);
+        self.looked_up = None;
         let held = self.skip_to(start).and_then(|skip| self.chunk.get(skip..)).map_or(0, <[u8]>::len);
         let len = least.max(CHUNK).min(left);
         if !has_memory_for(len) {

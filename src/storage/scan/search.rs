@@ -35,7 +35,7 @@ impl Scanner<'_> {
             self.search = Some(there.saturating_mul(SEARCHED_TIMES).saturating_add(SEARCHED_LEAST));
         }
         while at + HEADER_LEN as u64 <= self.limit {
-            let window = self.view(at, CHUNK)?;
+            let window = self.window(at, CHUNK)?;
             let Some(last_start) = window.len().checked_sub(HEADER_LEN) else { break };
             let behind = at + last_start as u64 + 1;
             // The magic byte first: it rules out nearly every place; and reserved space holds nothing.
@@ -107,14 +107,15 @@ impl Scanner<'_> {
         while at < end {
             let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
             let bytes = self.view(at, wanted)?;
-            let piece = bytes.get(..wanted.min(bytes.len())).unwrap_or_default();
+            let piece = bytes.get(..wanted).unwrap_or(bytes);
             if piece.is_empty() {
                 return Ok((false, looked_at));
             }
             crc = crc32c_append(crc, piece);
             at += piece.len() as u64;
             looked_at += piece.len() as u64;
-            if piece.len() == CHUNK && is_zeros(piece) {
+            let is_zeros = piece.len() == CHUNK && is_zeros(piece);
+            if is_zeros {
                 let data = self.data_from(at)?.clamp(at, end);
                 crc = crc32c_over_zeros(crc, data - at);
                 at = data;
