@@ -69,7 +69,7 @@ impl Consumer {
                 planted!(a_wakeup_stays => self.woken.store(true, Ordering::SeqCst));
                 return Err(Error::Wakeup);
             }
-            self.catalog.data_dir().check_open()?;
+            self.catalog.data_dir().check_not_closed()?;
             if self.interest == Interest::Nothing {
                 return Err(reads_nothing());
             }

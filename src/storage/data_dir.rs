@@ -231,6 +231,13 @@ impl DataDir {
     /// `Closed` once the handle was closed, `Forked` in another process.
     pub fn check_open(&self) -> Result<()> {
         self.check_process()?;
+        self.check_not_closed()
+    }
+
+    /// `Closed` once the handle was closed, for a call that has asked for the process already: no other takes its place
+    /// during a call.
+    #[inline]
+    pub fn check_not_closed(&self) -> Result<()> {
         if self.closed.load(Ordering::SeqCst) { Err(Error::closed("the log")) } else { Ok(()) }
     }
 
