@@ -455,7 +455,7 @@ impl Recovery<'_> {
 
     /// Whether segment `i`, whose file is not there, began where nothing was durable: the log has ended before it.
     fn was_never_durable(&self, i: usize) -> bool {
-        !self.mark_is_lost && matches!(self.was_durable(i), Ok(false)) && matches!(self.len_of(i), Ok(None))
+        matches!(self.was_durable(i), Ok(false)) && matches!(self.len_of(i), Ok(None))
     }
 
     /// The file of segment `i` is not there, and held durable data.

@@ -215,13 +215,35 @@ fn a_cut_in_the_last_segment_is_nothing_that_the_manifest_must_know() {
 }
 
 #[test]
-fn a_last_segment_that_is_missing_after_damage_and_was_never_durable_is_not_missed() {
-    let env = killed(TopicConfig::default().segment_bytes(600).durability(Durability::Written), 3, 4);
-    change(&env, &segment(1), |bytes| bytes[80] ^= 1);
-    env.remove_file(Path::new(&segment(3))).unwrap();
-    let log = open(&env, false);
-    assert_eq!(read(&partition(&log)), (vec![0, 2], vec![(1, 2)]));
-    assert_eq!((partition(&log).segment_count(), partition(&log).log_end_offset().value()), (3, 3));
+fn after_damage_what_was_never_durable_may_be_missing_and_what_is_there_is_read() {
+    let damaged = |flushed, loses_the_mark| {
+        let config = TopicConfig::default().segment_bytes(600).durability(Durability::Written);
+        let env = killed(config, flushed, 4);
+        change(&env, &segment(1), |bytes| bytes[80] ^= 1);
+        if loses_the_mark {
+            lose_the_mark(&env);
+        }
+        env
+    };
+    let missing = |env: SimEnv| {
+        env.remove_file(Path::new(&segment(3))).unwrap();
+        env
+    };
+    let all = (vec![0, 2, 3], vec![(1, 2)]);
+    let without_the_last = (vec![0, 2], vec![(1, 2)]);
+    let with_a_hole = (vec![0, 2], vec![(1, 2), (3, 4)]);
+    for (env, read_back, segments) in [
+        (damaged(3, false), &all, 4),
+        (damaged(3, true), &all, 4),
+        (damaged(4, false), &all, 4),
+        (missing(damaged(3, false)), &without_the_last, 3),
+        (missing(damaged(3, true)), &without_the_last, 3),
+        (missing(damaged(4, false)), &with_a_hole, 4),
+    ] {
+        let log = open(&env, false);
+        assert_eq!(read(&partition(&log)), *read_back);
+        assert_eq!(partition(&log).segment_count(), segments, "{read_back:?}");
+    }
 }
 
 #[test]

@@ -611,3 +611,39 @@ fn what_a_cleaner_does_after_the_manifest_was_read_is_no_damage() {
     assert!(now.excuses(&above), "so it looks again");
     assert!(open(&env).report().damage.is_empty(), "{:?}", open(&env).report());
 }
+
+#[test]
+fn what_the_writer_removed_between_two_looks_is_not_missed() {
+    let env = env();
+    let log = Builder::with_env(env.clone(), Path::new("/data")).background_thread(false).open().unwrap();
+    let config = TopicConfig::default().durability(Durability::Flushed).segment_bytes(1 << 10);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    while partition.segment_count() < 4 {
+        let value = partition.log_end_offset().value().to_string();
+        partition.append(&[RecordData::new(value.as_str())]).unwrap();
+    }
+    // Retention says first that it removes a segment, and that is what this look has missed.
+    let mut logs = env.list(Path::new(DIR)).unwrap();
+    logs.retain(|entry| entry.name.ends_with(".log"));
+    logs.sort_by(|a, b| a.name.cmp(&b.name));
+    let second = SegmentFile::Log.parse(&logs[1].name).unwrap();
+    env.remove_file(&Path::new(DIR).join(&logs[0].name)).unwrap();
+    let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&looks);
+    BETWEEN_LOOKS.set(Some(Box::new(move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        log.delete_records("t", 0, second).unwrap();
+    })));
+    let dir = open(&env);
+    assert_eq!((dir.report().damage.len(), dir.log_start_offset()), (0, second));
+    assert_eq!(read(&dir, second.value()).0.last().copied(), dir.log_end_offset().value().checked_sub(1));
+    assert_eq!(looks.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let gone = PartitionDir::open(env as Arc<dyn Env>, Path::new("/data/nothing-0")).unwrap_err();
+    BETWEEN_LOOKS.set(None);
+    assert_eq!(gone.kind(), ErrorKind::Io, "{gone}");
+    assert_eq!(
+        looks.load(std::sync::atomic::Ordering::Relaxed),
+        1,
+        "a directory that is not there is not waited for"
+    );
+}
