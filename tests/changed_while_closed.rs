@@ -291,6 +291,8 @@ fn a_closed_log_that_is_shorter_is_damaged_and_nothing_grows_over_it() {
         image(&root.path().join("a"), &dir);
         let file = fs::OpenOptions::new().write(true).open(dir.join(LOG)).unwrap();
         file.set_len(length).unwrap();
+        // Nor is anything moved while it is not known where the log ends.
+        fs::copy(dir.join(LOG), dir.join("t-0/00000000000000000029.log")).unwrap();
         let before = content(&dir);
         let log = Streamlog::open_read_only(&dir).unwrap();
         assert!(matches!(found(&log).verdict, RecoveryVerdict::Damage { .. }));

@@ -13,7 +13,8 @@ use std::{
 };
 
 /// The rooms whose mistakes lose data or hide it.
-const ROOMS: [&str; 8] = ["codec", "storage", "partition", "topic", "table", "producer", "consumer", "group"];
+const ROOMS: [&str; 9] =
+    ["codec", "storage", "partition", "topic", "table", "compaction", "producer", "consumer", "group"];
 /// Tests that use the library as programs do, and take seconds.
 const TESTS: [&str; 10] = [
     "promises",
@@ -30,7 +31,7 @@ const TESTS: [&str; 10] = [
 
 /// What the slower round runs: more such tests, the crash campaign, and the tests of threads that meet, which have a build
 /// of their own.
-const SLOW_TESTS: [&str; 16] = [
+const SLOW_TESTS: [&str; 19] = [
     "unreadable_batches",
     "beside_damage",
     "lost_and_damaged_sidecars",
@@ -41,6 +42,9 @@ const SLOW_TESTS: [&str; 16] = [
     "one_partition_that_cannot_be_opened",
     "errors_in_between",
     "full_disk",
+    "room_on_a_full_disk",
+    "after_a_failed_flush",
+    "retention_rules",
     "retention_in_every_opening",
     "what_deaths_leave_behind",
     "golden_store",
