@@ -69,7 +69,9 @@
 //! position. Linux promises more memory than it has, and a container's limit cannot be asked for, so a batch that rightly
 //! decompresses to a gibibyte takes one there.
 //!
-//! Producers do not expire in this release; Kafka forgets one after a day.
+//! A producer with an id is forgotten once it was silent for a day, Kafka's default of `producer.id.expiration.ms`, unless
+//! a transaction of it is open. Kafka counts from the timestamps of its records alone; here the day begins no earlier than
+//! the last checkpoint or opening before its last batch, so that old records make nobody forgotten.
 //!
 //! # Platforms
 //!

@@ -249,7 +249,8 @@
 //! begins there. There is none at the log start, where nothing is known, and no `.producers` without producers.
 //!
 //! **Read** by an opening after a crash, and by the first append after a clean one. A `.snapshot` of a log with producers
-//! is only used together with its `.producers`; a broker's alone is not enough, and the batches are replayed instead.
+//! is only used together with its `.producers`; a broker's alone is not enough, and the batches are replayed instead. Where a file is shorter than its checkpoint, the
+//! snapshot at the segment's base is used.
 //!
 //! # `consumer-offsets.snapshot`
 //!

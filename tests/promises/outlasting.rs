@@ -89,6 +89,18 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["forget_producers_of_what_goes"],
     },
     Promise {
+        test: "a_producer_is_known_through_openings_until_it_was_silent_for_a_day@src/partition/tests/producers.rs",
+        file: "src/manual/limits.rs",
+        says: "A producer with an id is forgotten once it was silent for a day",
+        mistakes: &["a_producer_is_known_forever"],
+    },
+    Promise {
+        test: "a_transaction_from_before_a_file_that_was_cut_short_still_holds_readers_back@src/partition/tests/producers.rs",
+        file: "src/manual/on_disk.rs",
+        says: "Where a file is shorter than its checkpoint, the snapshot at the segment's base is used",
+        mistakes: &["a_short_file_forgets_producers"],
+    },
+    Promise {
         test: "after_an_alteration_to_flushed_nothing_is_visible_that_is_not_flushed@src/streamlog/tests/interleavings.rs",
         file: "src/streamlog/admin.rs",
         says: "all records appended before or during the call are flushed when this returns",

@@ -16,7 +16,7 @@
 //! `changed`.
 
 use crate::{
-    codec::{batch::RecordBatch, manifest::Entry},
+    codec::{batch::RecordBatch, checkpoint::LeaderEpochs, manifest::Entry},
     error::{Error, Result},
     partition::{
         log::Log,
@@ -139,6 +139,12 @@ impl Recovery<'_> {
         }
     }
 
+    /// The segments as the manifest knows them, even where others begin at their end.
+    fn named(&self) -> &[Arc<Segment>] {
+        let named = self.segments.get(..self.named.min(self.segments.len())).filter(|n| !n.is_empty());
+        named.unwrap_or(&self.segments)
+    }
+
     /// The state as of the recovery point.
     fn begin(&self) -> Result<Replay> {
         let known = KnownEnd {
@@ -146,13 +152,16 @@ impl Recovery<'_> {
             position: u64::from(self.mark.recovery_position),
             index_checksum: self.mark.index_checksum,
         };
-        // The state is that of the log as the manifest knows it, even where another segment begins at its end.
-        let named = self.segments.get(..self.named.min(self.segments.len())).filter(|n| !n.is_empty());
-        let segments = named.unwrap_or(&self.segments);
-        let begun = Replay::begin(&*self.data_dir.env, self.identity, segments, self.log_start, known)?;
-        begun.ok_or_else(|| {
-            Error::corrupt(&self.identity.dir, 0, "the manifest names no segment of this partition")
-        })
+        let begun = Replay::begin(&*self.data_dir.env, self.identity, self.named(), self.log_start, known)?;
+        begun.ok_or_else(|| no_segment(self.identity))
+    }
+
+    /// The state as of the beginning of segment `i`, or of an earlier one.
+    fn begin_again(&self, i: usize, epochs: LeaderEpochs) -> Result<Replay> {
+        let begun = Replay::begin_segment(&*self.data_dir.env, self.identity, &self.segments, i, epochs)?;
+        let mut begun = begun.ok_or_else(|| no_segment(self.identity))?;
+        planted!(a_short_file_forgets_producers => begun.producers = Default::default());
+        Ok(begun)
     }
 
     fn run(&mut self, go_on: &mut GoOn<'_>) -> Result<Replay> {
@@ -183,7 +192,8 @@ impl Recovery<'_> {
             let Some(len) = self.len_of(i)? else { break };
             if len < replay.position {
                 // The file is shorter than what was checkpointed of it: start over, to find what is left.
-                replay = Replay::at_base(i, &segment, Default::default(), replay.epochs);
+                replay = self.begin_again(i, replay.epochs)?;
+                continue;
             }
             let stop = self.scan(&mut replay, &segment, len, go_on)?;
             segment.publish(stop.position);
@@ -467,8 +477,8 @@ impl Recovery<'_> {
             return self.keep_what_follows(replay, replay.segment);
         }
         let epochs = std::mem::take(&mut replay.epochs);
-        *replay = Replay::at_base(i, &segment, Default::default(), epochs);
-        self.keep_what_follows(replay, i)
+        *replay = self.begin_again(i, epochs)?;
+        self.keep_what_follows(replay, replay.segment)
     }
 
     /// The file of segment `i`, which is not the first, is not there, and nothing of it was durable: the log ends with
@@ -493,6 +503,10 @@ impl Recovery<'_> {
         self.segments.truncate(i);
         Ok(())
     }
+}
+
+fn no_segment(identity: &Identity) -> Error {
+    Error::corrupt(&identity.dir, 0, "the manifest names no segment of this partition")
 }
 
 /// Whether a batch that is whole and in its place was refused only because of its leader epoch, which no batch of ours

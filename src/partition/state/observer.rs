@@ -15,7 +15,7 @@
 //! * It reads no file, takes no lock that is held during an append, and does work that is bounded by the batch: the
 //!   next append waits for it.
 //! * What it remembers follows from the batches alone. A replay has no clock, no random number and no origin of a
-//!   batch.
+//!   batch. The one exception is how long a producer has been silent: a replay counts from its own beginning.
 //!
 //! A new observer is called beside the first one, in the two places that have one: `write/append.rs` and
 //! `state/replay.rs`.

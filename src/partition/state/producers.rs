@@ -2,7 +2,12 @@
 //!
 //! The rules are Kafka's (KIP-98, `ProducerStateManager`, `ProducerAppendInfo`): a batch whose first and last sequence
 //! equal one of the last five is a duplicate and is answered with its first offsets; otherwise the sequence must follow.
-//! A transaction stays unstable until the high watermark has passed its marker.
+//! A transaction stays unstable until the high watermark has passed its marker. A producer that has been silent for
+//! `producer.id.expiration.ms` is forgotten, unless a transaction of it is open.
+//!
+//! Kafka counts that silence from the timestamps of the records alone, so that a producer of old records is forgotten
+//! immediately. Here it counts from the time when a batch was seen, as well as the clock is known at an append: it is
+//! looked at when a log is loaded and at each checkpoint. Snapshots say the later of the two.
 
 use crate::{
     codec::{
@@ -15,10 +20,16 @@ use crate::{
     partition::state::{admission::Admission, observer::Observer, unstable::UnstableTransactions},
     types::{Offset, Timestamp, TopicPartition},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 /// How many batches of a producer are remembered.
 const BATCHES: usize = 5;
+
+/// How long a producer may be silent before it is forgotten: Kafka's default of `producer.id.expiration.ms`.
+pub const EXPIRATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The facts of a batch that the rules look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +72,8 @@ struct Producer {
     epoch: i16,
     batches: VecDeque<BatchMeta>,
     coordinator_epoch: i32,
-    timestamp: Timestamp,
+    /// The largest timestamp of its last batch or marker, or the time when that was seen where that is later.
+    last_active: Timestamp,
     open_transaction: Option<Offset>,
 }
 
@@ -71,7 +83,7 @@ impl Producer {
             epoch,
             batches: VecDeque::new(),
             coordinator_epoch: -1,
-            timestamp: Timestamp::NONE,
+            last_active: Timestamp::NONE,
             open_transaction: None,
         }
     }
@@ -90,14 +102,27 @@ impl Producer {
 }
 
 /// The producers of a log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ProducerState {
     producers: BTreeMap<i64, Producer>,
     /// The open transactions of all of them, and those decided since readers last looked.
     unstable: UnstableTransactions,
+    /// The time when somebody last looked at the clock: no batch that comes is older than that.
+    clock: Timestamp,
+}
+
+impl Default for ProducerState {
+    fn default() -> Self {
+        ProducerState::as_of(Timestamp::NONE)
+    }
 }
 
 impl ProducerState {
+    /// Nobody is known, and it is `now`.
+    pub fn as_of(now: Timestamp) -> Self {
+        ProducerState { producers: BTreeMap::new(), unstable: UnstableTransactions::default(), clock: now }
+    }
+
     /// What to do with a batch that a client wants appended.
     pub fn check_sequence(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<Admission> {
         let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(Admission::Append) };
@@ -154,7 +179,7 @@ impl ProducerState {
                 .unwrap_or(u32::MAX),
             timestamp: batch.timestamp,
         });
-        producer.timestamp = batch.timestamp;
+        producer.last_active = batch.timestamp.max(self.clock);
         if batch.transactional && producer.open_transaction.is_none() {
             producer.open_transaction = Some(batch.base_offset);
             self.unstable.opened(batch.producer_id, batch.base_offset);
@@ -175,7 +200,7 @@ impl ProducerState {
             producer.batches.clear();
         }
         producer.coordinator_epoch = coordinator_epoch;
-        producer.timestamp = batch.timestamp;
+        producer.last_active = batch.timestamp.max(self.clock);
         let first_offset = producer.open_transaction.take()?;
         self.unstable.closed(batch.producer_id, first_offset);
         self.unstable.decided(first_offset, batch.last_offset);
@@ -230,6 +255,21 @@ impl ProducerState {
         self.unstable.first()
     }
 
+    /// It is `now`: batches that come from now on were not appended earlier, whatever their timestamps are.
+    pub fn at_time(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(now);
+    }
+
+    /// Forgets the producers that have been silent for [`EXPIRATION`], but for those with a transaction open.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.at_time(now);
+        self.producers.retain(|_, producer| {
+            planted!(a_producer_is_known_forever => return true);
+            producer.open_transaction.is_some()
+                || now.duration_since(producer.last_active).is_none_or(|silent| silent < EXPIRATION)
+        });
+    }
+
     /// As Kafka's snapshot, and as our longer one.
     pub fn to_snapshot(&self) -> (Vec<ProducerEntry>, Vec<ProducerBatches>) {
         let entry = |(id, p): (&i64, &Producer)| {
@@ -240,7 +280,7 @@ impl ProducerState {
                 last_sequence: last.map_or(-1, |b| b.last_sequence),
                 last_offset: last.map_or(-1, |b| b.last_offset.to_i64()),
                 offset_delta: last.map_or(0, |b| i32::try_from(b.offset_delta).unwrap_or(i32::MAX)),
-                timestamp: p.timestamp,
+                timestamp: p.last_active,
                 coordinator_epoch: p.coordinator_epoch,
                 current_txn_first_offset: p.open_transaction,
             }
@@ -253,13 +293,13 @@ impl ProducerState {
         (self.producers.iter().map(entry).collect(), self.producers.iter().map(batches).collect())
     }
 
-    /// The state from Kafka's snapshot, and from our longer one where the two agree.
+    /// The state from Kafka's snapshot, and from our longer one, which is in the order of ids, where the two agree.
     pub fn from_snapshot(entries: &[ProducerEntry], longer: &[ProducerBatches]) -> Self {
         let mut state = ProducerState::default();
         for entry in entries {
             let mut producer = Producer::new(entry.producer_epoch);
             producer.coordinator_epoch = entry.coordinator_epoch;
-            producer.timestamp = entry.timestamp;
+            producer.last_active = entry.timestamp;
             producer.open_transaction = entry.current_txn_first_offset;
             if let Some(last_offset) = Offset::from_i64(entry.last_offset) {
                 let last = BatchMeta {
@@ -268,10 +308,9 @@ impl ProducerState {
                     offset_delta: u32::try_from(entry.offset_delta).unwrap_or(0),
                     timestamp: entry.timestamp,
                 };
-                let known = longer.iter().find(|l| {
-                    l.producer_id == entry.producer_id
-                        && l.producer_epoch == entry.producer_epoch
-                        && l.batches.last().is_some_and(|b| {
+                let known = batches_of(entry.producer_id, longer).filter(|longer| {
+                    longer.producer_epoch == entry.producer_epoch
+                        && longer.batches.last().is_some_and(|b| {
                             b.last_offset == last.last_offset && b.last_sequence == last.last_sequence
                         })
                 });
@@ -318,202 +357,20 @@ impl ProducerState {
     }
 }
 
+/// The batches of a producer, in a list that is in the order of ids: many have tens of thousands.
+fn batches_of(producer_id: i64, longer: &[ProducerBatches]) -> Option<&ProducerBatches> {
+    let found = longer.binary_search_by(|batches| {
+        #[cfg(test)]
+        tests::COMPARED.set(tests::COMPARED.get() + 1);
+        batches.producer_id.cmp(&producer_id)
+    });
+    found.ok().and_then(|at| longer.get(at))
+}
+
 /// The sequence after `last`; it begins again at 0 after the largest.
 pub fn next_sequence(last: i32) -> i32 {
     if last == i32::MAX { 0 } else { last + 1 }
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::partition::state::producers::*;
-
-    fn facts(first: i32, last: i32, base: u64) -> BatchFacts {
-        BatchFacts {
-            producer_id: 9,
-            epoch: 0,
-            first_sequence: first,
-            last_sequence: last,
-            base_offset: Offset::new(base),
-            last_offset: Offset::new(base) + (last - first) as u64,
-            timestamp: Timestamp::from_millis(1000),
-            transactional: false,
-        }
-    }
-
-    fn at() -> TopicPartition {
-        TopicPartition::new("t", 0)
-    }
-
-    #[test]
-    fn a_retry_among_the_last_five_gets_its_first_offsets_and_an_older_one_is_out_of_order() {
-        let mut state = ProducerState::default();
-        for i in 0..6 {
-            let batch = facts(i * 2, i * 2 + 1, i as u64 * 2);
-            assert_eq!(state.check_sequence(&batch, &at()).unwrap(), Admission::Append);
-            state.applied(&batch);
-        }
-        let retry = state.check_sequence(&facts(2, 3, 99), &at()).unwrap();
-        let Admission::Duplicate { base_offset, last_offset, .. } = retry else { panic!("{retry:?}") };
-        assert_eq!((base_offset, last_offset), (Offset::new(2), Offset::new(3)));
-        let old = state.check_sequence(&facts(0, 1, 99), &at()).unwrap_err();
-        assert!(matches!(old, Error::OutOfOrderSequence { expected: 12, found: 0, .. }), "{old}");
-        let (entries, batches) = state.to_snapshot();
-        let back = ProducerState::from_snapshot(&entries, &batches);
-        assert!(matches!(back.check_sequence(&facts(2, 3, 99), &at()).unwrap(), Admission::Duplicate { .. }));
-        let short = ProducerState::from_snapshot(&entries, &[]);
-        assert!(short.check_sequence(&facts(2, 3, 99), &at()).is_err());
-    }
-
-    #[test]
-    fn sequences_wrap_and_a_new_epoch_begins_at_zero() {
-        let mut state = ProducerState::default();
-        state.applied(&facts(i32::MAX - 1, i32::MAX, 0));
-        assert_eq!(state.check_sequence(&facts(0, 0, 2), &at()).unwrap(), Admission::Append);
-        let newer = BatchFacts { epoch: 1, ..facts(1, 1, 2) };
-        assert!(state.check_sequence(&newer, &at()).is_err());
-        state.applied(&BatchFacts { epoch: 1, ..facts(0, 0, 2) });
-        assert!(matches!(state.check_sequence(&facts(0, 0, 3), &at()), Err(Error::Fenced { .. })));
-    }
-
-    #[test]
-    fn a_newer_epoch_begins_at_zero_whatever_came_before_and_knows_no_batch_of_an_older_one() {
-        let mut state = ProducerState::default();
-        state.applied(&facts(0, 4, 0));
-        let newer = |first, last| BatchFacts { epoch: 1, ..facts(first, last, 5) };
-        assert_eq!(state.check_sequence(&newer(0, 4), &at()).unwrap(), Admission::Append);
-        let next = state.check_sequence(&newer(5, 5), &at()).unwrap_err();
-        assert!(matches!(next, Error::OutOfOrderSequence { expected: 0, found: 5, .. }), "{next}");
-        state.applied(&newer(0, 4));
-        assert_eq!(state.check_sequence(&newer(5, 5), &at()).unwrap(), Admission::Append);
-        let same = |base| Admission::Duplicate {
-            base_offset: Offset::new(base),
-            last_offset: Offset::new(base + 4),
-            timestamp: Timestamp::from_millis(1000),
-        };
-        assert_eq!(state.check_sequence(&newer(0, 4), &at()).unwrap(), same(5));
-        // A batch of the older epoch is no duplicate of one that has its sequences.
-        assert!(matches!(state.check_sequence(&facts(0, 4, 9), &at()), Err(Error::Fenced { .. })));
-    }
-
-    #[test]
-    fn a_retry_counts_as_one_only_where_both_its_sequences_are_those_of_a_batch() {
-        let mut state = ProducerState::default();
-        state.applied(&facts(0, 4, 0));
-        state.applied(&facts(5, 9, 5));
-        for (first, last) in [(1, 4), (0, 3), (5, 8), (6, 9), (4, 9)] {
-            let part = state.check_sequence(&facts(first, last, 10), &at()).unwrap_err();
-            assert!(
-                matches!(part, Error::OutOfOrderSequence { expected: 10, .. }),
-                "{first} to {last}: {part}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_marker_of_the_same_epoch_keeps_the_batches_and_one_of_a_newer_epoch_fences_them() {
-        let mut state = ProducerState::default();
-        state.applied(&BatchFacts { transactional: true, ..facts(0, 1, 0) });
-        let outside = state.check_sequence(&facts(2, 2, 2), &at()).unwrap_err();
-        assert!(matches!(outside, Error::InvalidTransactionState { .. }), "{outside}");
-        let inside = BatchFacts { transactional: true, ..facts(2, 2, 2) };
-        assert_eq!(state.check_sequence(&inside, &at()).unwrap(), Admission::Append);
-        state.marker(&facts(0, 0, 2), 0, true);
-        let retry = state.check_sequence(&facts(0, 1, 3), &at()).unwrap();
-        assert!(matches!(retry, Admission::Duplicate { .. }), "{retry:?}");
-        assert_eq!(state.check_sequence(&facts(2, 2, 3), &at()).unwrap(), Admission::Append);
-        state.marker(&BatchFacts { epoch: 1, ..facts(0, 0, 3) }, 0, false);
-        assert!(matches!(state.check_sequence(&facts(0, 1, 4), &at()), Err(Error::Fenced { .. })));
-        let newer = |first| BatchFacts { epoch: 1, ..facts(first, first, 4) };
-        assert_eq!(state.check_sequence(&newer(0), &at()).unwrap(), Admission::Append);
-        assert!(state.check_sequence(&newer(2), &at()).is_err());
-    }
-
-    #[test]
-    fn the_longer_snapshot_is_believed_only_about_what_kafkas_says_too() {
-        let mut state = ProducerState::default();
-        state.applied(&facts(0, 1, 0));
-        state.applied(&facts(2, 3, 2));
-        let (entries, longer) = state.to_snapshot();
-        let knows_both = |entries: &[ProducerEntry], longer: &[ProducerBatches]| {
-            let back = ProducerState::from_snapshot(entries, longer);
-            // The last one is known by Kafka's alone.
-            let last = facts(entries[0].last_sequence - 1, entries[0].last_sequence, 9);
-            let last = BatchFacts { epoch: entries[0].producer_epoch, ..last };
-            let last =
-                back.check_sequence(&BatchFacts { producer_id: entries[0].producer_id, ..last }, &at());
-            assert!(matches!(last.unwrap(), Admission::Duplicate { .. }));
-            back.producers[&entries[0].producer_id].batches.len() == 2
-        };
-        assert!(knows_both(&entries, &longer));
-        let wrong: [fn(&mut ProducerEntry); 4] = [
-            |entry| entry.producer_id += 1,
-            |entry| entry.producer_epoch += 1,
-            |entry| entry.last_offset += 1,
-            |entry| entry.last_sequence += 1,
-        ];
-        for change in wrong {
-            let mut entries = entries.clone();
-            change(&mut entries[0]);
-            assert!(!knows_both(&entries, &longer), "{:?}", entries[0]);
-        }
-        // One that has sent nothing yet, or only markers, has no last batch.
-        let silent = ProducerEntry { last_offset: -1, last_sequence: -1, ..entries[0] };
-        let back = ProducerState::from_snapshot(&[silent], &[]);
-        assert_eq!(back.check_sequence(&facts(0, 0, 0), &at()).unwrap(), Admission::Append);
-        assert!(back.check_sequence(&facts(4, 4, 0), &at()).is_err());
-    }
-
-    /// What the order of the transactions must agree with: a walk over all producers.
-    fn first_open_by_walking(state: &ProducerState) -> Option<Offset> {
-        state.producers.values().filter_map(|producer| producer.open_transaction).min()
-    }
-
-    #[test]
-    fn the_order_of_open_transactions_agrees_with_what_each_producer_has_open() {
-        let mut state = ProducerState::default();
-        let mut random = 7_u64;
-        for step in 0..3000_u64 {
-            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let producer_id = (random >> 33) as i64 % 20;
-            let batch = BatchFacts { producer_id, transactional: true, ..facts(0, 0, step * 2 + 100) };
-            match (random >> 60) % 6 {
-                0..3 => state.applied(&batch),
-                3 => {
-                    let aborted = state.marker(&batch, 0, false);
-                    let open = first_open_by_walking(&state).unwrap_or(batch.last_offset + 1);
-                    assert!(aborted.is_none_or(|aborted| aborted.last_stable_offset == open));
-                }
-                4 => state.opened_earlier(producer_id, 0, Offset::new(step % 100)),
-                _ => {
-                    let (first_offset, last_offset) = (batch.base_offset, batch.last_offset);
-                    let last_stable_offset = last_offset;
-                    let gone =
-                        AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset };
-                    state.aborted_unseen(&gone);
-                }
-            }
-            assert_eq!(state.unstable.first_open(), first_open_by_walking(&state), "step {step}");
-            if step % 17 == 0 {
-                state.on_high_watermark(batch.last_offset + 1);
-                assert_eq!(state.first_unstable_offset(), first_open_by_walking(&state), "step {step}");
-                let (entries, batches) = state.to_snapshot();
-                let back = ProducerState::from_snapshot(&entries, &batches);
-                assert_eq!(back.first_unstable_offset(), state.first_unstable_offset());
-            }
-        }
-        assert!(state.first_unstable_offset().is_some());
-    }
-
-    #[test]
-    fn a_transaction_is_unstable_until_the_high_watermark_passed_its_marker() {
-        let mut state = ProducerState::default();
-        state.applied(&BatchFacts { transactional: true, ..facts(0, 1, 10) });
-        assert_eq!(state.first_unstable_offset(), Some(Offset::new(10)));
-        let aborted = state.marker(&facts(0, 0, 12), 5, false).unwrap();
-        assert_eq!((aborted.first_offset, aborted.last_stable_offset), (Offset::new(10), Offset::new(13)));
-        state.on_high_watermark(Offset::new(12));
-        assert_eq!(state.first_unstable_offset(), Some(Offset::new(10)));
-        state.on_high_watermark(Offset::new(13));
-        assert_eq!(state.first_unstable_offset(), None);
-    }
-}
+mod tests;

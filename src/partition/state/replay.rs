@@ -170,7 +170,7 @@ impl Replay {
                 return Ok(Some(Replay::at_base(i, segment, producers, epochs)));
             }
         }
-        Ok(Some(Replay::at_base(0, first, ProducerState::default(), epochs)))
+        Ok(Some(Replay::at_base(0, first, ProducerState::as_of(env.now()), epochs)))
     }
 
     /// Begins at the start of a segment.
@@ -391,7 +391,7 @@ pub(in crate::partition) fn whole_batches_beyond(
 fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> Result<Option<ProducerState>> {
     let snapshot = read_hint(env, &SegmentFile::Snapshot.path(dir, offset), SNAPSHOT_MAX)?;
     let Some(entries) = snapshot.and_then(|bytes| decode_snapshot(&bytes).ok()) else {
-        return Ok((offset <= start).then(ProducerState::default));
+        return Ok((offset <= start).then(|| ProducerState::as_of(env.now())));
     };
     let most = encoded_producers_max(entries.len());
     let longer = read_hint(env, &SegmentFile::Producers.path(dir, offset), most)?;
@@ -400,7 +400,9 @@ fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> R
         // Kafka's snapshot keeps one batch of each producer, and a retry may be of any of the last five.
         return Ok(None);
     }
-    Ok(Some(ProducerState::from_snapshot(&entries, &longer.unwrap_or_default())))
+    let mut producers = ProducerState::from_snapshot(&entries, &longer.unwrap_or_default());
+    producers.at_time(env.now());
+    Ok(Some(producers))
 }
 
 /// The leader epochs of a partition by their checkpoint, as far as they begin at or before `end`.

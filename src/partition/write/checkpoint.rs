@@ -125,6 +125,7 @@ fn capture(log: &Log) -> Result<Option<Capture>> {
     }
     active.since_checkpoint = 0;
     active.sidecars_dirty = false;
+    active.producers.expire(log.data_dir.env.now());
     Ok(Some(Capture {
         segment: Arc::clone(&active.segment),
         indexes: active.segment.indexes_to_write(),

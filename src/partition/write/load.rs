@@ -130,7 +130,7 @@ pub(in crate::partition) struct Beginning<'a> {
 
 impl Beginning<'_> {
     /// The append state after a replay that ended in `segment`, whose file is `allocated` bytes long.
-    pub fn after(self, replay: Replay, segment: &Arc<Segment>, allocated: u64) -> Result<Active> {
+    pub fn after(self, mut replay: Replay, segment: &Arc<Segment>, allocated: u64) -> Result<Active> {
         let position = segment.readable();
         segment.know_place(position, self.log_end);
         let first_timestamp = match segment.header_at(0) {
@@ -138,6 +138,7 @@ impl Beginning<'_> {
             Err(Error::Corrupt { .. }) => None,
             Err(error) => return Err(error),
         };
+        replay.producers.expire(self.env.now());
         let mut epochs = replay.epochs;
         // A checkpoint does not count where it contradicts the epoch that the batches were checked against.
         let wrong = epochs.latest() != Some(self.epoch);
