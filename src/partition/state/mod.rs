@@ -1,9 +1,9 @@
 //! What a log knows of itself: offsets, settings, producers, deadlines, waiting readers, and what went wrong.
 
-pub mod admission;
 pub mod append_state;
 pub mod deadlines;
 pub mod flush_state;
+pub mod gate_answer;
 pub mod hold;
 pub mod identity;
 pub mod log_config;

@@ -17,7 +17,7 @@ use crate::{
         snapshot::{BatchMeta, ProducerBatches, ProducerEntry},
     },
     error::{Error, Result},
-    partition::state::{admission::Admission, observer::Observer, unstable::UnstableTransactions},
+    partition::state::{gate_answer::GateAnswer, observer::Observer, unstable::UnstableTransactions},
     types::{Offset, Timestamp, TopicPartition},
 };
 use std::{
@@ -124,10 +124,10 @@ impl ProducerState {
     }
 
     /// What to do with a batch that a client wants appended.
-    pub fn check_sequence(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<Admission> {
-        let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(Admission::Append) };
+    pub fn check_sequence(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<GateAnswer> {
+        let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(GateAnswer::Append) };
         if let Some(known) = producer.known(batch) {
-            return Ok(Admission::Duplicate {
+            return Ok(GateAnswer::Duplicate {
                 base_offset: known.base_offset(),
                 last_offset: known.last_offset,
                 timestamp: known.timestamp,
@@ -159,7 +159,7 @@ impl ProducerState {
                 reason: format!("producer {} has a transaction open in {partition}", batch.producer_id),
             });
         }
-        Ok(Admission::Append)
+        Ok(GateAnswer::Append)
     }
 
     /// Remembers a batch that was appended, or found in the log.

@@ -15,8 +15,8 @@ use crate::{
     partition::{
         log::Log,
         state::{
-            admission::Admission,
             append_state::{Active, AppendState},
+            gate_answer::GateAnswer,
             observer::Observer,
         },
         write::{
@@ -97,7 +97,7 @@ impl Log {
         }
         let active = ready(self, &mut writer)?;
         let candidate = Candidate { header: batch.header(), origin, partition: &self.identity.name };
-        if let Admission::Duplicate { base_offset, last_offset, timestamp } = admit(active, &candidate)? {
+        if let GateAnswer::Duplicate { base_offset, last_offset, timestamp } = admit(active, &candidate)? {
             return Ok(Appended::already(active, base_offset, last_offset, timestamp));
         }
         let append_time = self.stamp(active, batch)?;

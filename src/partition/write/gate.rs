@@ -20,7 +20,7 @@
 //!
 //! # What a condition owes
 //!
-//! * It says [`Admission::Append`] of a batch that it has nothing against.
+//! * It says [`GateAnswer::Append`] of a batch that it has nothing against.
 //! * It changes nothing: a batch that passes may still fail to be written.
 //! * It reads no file, never waits and takes no lock that is held during an append. What needs a look into the files is
 //!   looked up before the append, as of an offset; the condition decides about what came after it.
@@ -32,8 +32,8 @@ use crate::{
     codec::batch::BatchHeader,
     error::{Error, Result},
     partition::state::{
-        admission::Admission,
         append_state::Active,
+        gate_answer::GateAnswer,
         producers::{BatchFacts, ProducerState},
     },
     types::TopicPartition,
@@ -60,12 +60,12 @@ pub(in crate::partition) struct Candidate<'a> {
 pub(in crate::partition) trait Condition {
     /// Whether `batch` is to be appended to the log, of which `active` holds the settings and the state of appending, or is
     /// in it already; an error where it must not be appended.
-    fn check(&self, batch: &Candidate<'_>, active: &Active) -> Result<Admission>;
+    fn check(&self, batch: &Candidate<'_>, active: &Active) -> Result<GateAnswer>;
 }
 
 /// Whether the batch may be appended now: asks all conditions in their order. A new one is a line here.
 #[inline]
-pub(in crate::partition) fn admit(active: &Active, batch: &Candidate<'_>) -> Result<Admission> {
+pub(in crate::partition) fn admit(active: &Active, batch: &Candidate<'_>) -> Result<GateAnswer> {
     Gate::of(active, batch).ask(&AllowedOrigin).ask(&AllowedSize).ask(&active.producers).answer
 }
 
@@ -73,19 +73,19 @@ pub(in crate::partition) fn admit(active: &Active, batch: &Candidate<'_>) -> Res
 struct Gate<'a> {
     active: &'a Active,
     batch: &'a Candidate<'a>,
-    answer: Result<Admission>,
+    answer: Result<GateAnswer>,
 }
 
 impl<'a> Gate<'a> {
     #[inline]
     fn of(active: &'a Active, batch: &'a Candidate<'a>) -> Self {
-        Gate { active, batch, answer: Ok(Admission::Append) }
+        Gate { active, batch, answer: Ok(GateAnswer::Append) }
     }
 
     /// Asks one more condition, unless an earlier one has refused the batch or knows it.
     #[inline]
     fn ask(mut self, condition: &impl Condition) -> Self {
-        if matches!(self.answer, Ok(Admission::Append)) {
+        if matches!(self.answer, Ok(GateAnswer::Append)) {
             self.answer = condition.check(self.batch, self.active);
         }
         self
@@ -97,13 +97,13 @@ struct AllowedOrigin;
 
 impl Condition for AllowedOrigin {
     #[inline]
-    fn check(&self, batch: &Candidate<'_>, _: &Active) -> Result<Admission> {
+    fn check(&self, batch: &Candidate<'_>, _: &Active) -> Result<GateAnswer> {
         if batch.origin == Origin::Producer && batch.header.is_control() {
             let reason =
                 format!("control records of {} are written by the coordinator alone", batch.partition);
             return Err(Error::InvalidArgument { reason });
         }
-        Ok(Admission::Append)
+        Ok(GateAnswer::Append)
     }
 }
 
@@ -112,18 +112,18 @@ struct AllowedSize;
 
 impl Condition for AllowedSize {
     #[inline]
-    fn check(&self, batch: &Candidate<'_>, active: &Active) -> Result<Admission> {
+    fn check(&self, batch: &Candidate<'_>, active: &Active) -> Result<GateAnswer> {
         let (size, (max, limit)) = (batch.header.size(), active.config.max_batch());
-        if size > max { Err(Error::too_large(size, max, limit)) } else { Ok(Admission::Append) }
+        if size > max { Err(Error::too_large(size, max, limit)) } else { Ok(GateAnswer::Append) }
     }
 }
 
 /// The producer's epoch and sequence, as Kafka checks them. A marker has no sequence.
 impl Condition for ProducerState {
     #[inline]
-    fn check(&self, batch: &Candidate<'_>, _: &Active) -> Result<Admission> {
+    fn check(&self, batch: &Candidate<'_>, _: &Active) -> Result<GateAnswer> {
         if batch.origin == Origin::Coordinator || !batch.header.has_producer_id() {
-            return Ok(Admission::Append);
+            return Ok(GateAnswer::Append);
         }
         self.check_sequence(&BatchFacts::from(batch.header), batch.partition)
     }
@@ -183,12 +183,12 @@ mod tests {
 
     /// Answers `says` when it is asked, and counts how often it was.
     struct Counting {
-        says: Result<Admission>,
+        says: Result<GateAnswer>,
         asked: Cell<u32>,
     }
 
     impl Condition for Counting {
-        fn check(&self, _: &Candidate<'_>, _: &Active) -> Result<Admission> {
+        fn check(&self, _: &Candidate<'_>, _: &Active) -> Result<GateAnswer> {
             self.asked.set(self.asked.get() + 1);
             self.says.clone()
         }
@@ -202,14 +202,14 @@ mod tests {
         let active = writer.opened().unwrap();
         let (batch, partition) = (batch(1), &log.identity.name);
         let candidate = Candidate { header: batch.header(), origin: Origin::Producer, partition };
-        let known = Admission::Duplicate {
+        let known = GateAnswer::Duplicate {
             base_offset: 0.into(),
             last_offset: 0.into(),
             timestamp: crate::Timestamp::NONE,
         };
         for says in [Ok(known), Err(Error::closed("the log"))] {
-            let of = |says: Result<Admission>| Counting { says, asked: Cell::new(0) };
-            let conditions = [of(Ok(Admission::Append)), of(says.clone()), of(Ok(Admission::Append))];
+            let of = |says: Result<GateAnswer>| Counting { says, asked: Cell::new(0) };
+            let conditions = [of(Ok(GateAnswer::Append)), of(says.clone()), of(Ok(GateAnswer::Append))];
             let gate = conditions.iter().fold(Gate::of(active, &candidate), |gate, each| gate.ask(each));
             assert_eq!(gate.answer.ok(), says.ok());
             assert_eq!(conditions.map(|each| each.asked.get()), [1, 1, 0]);

@@ -30,17 +30,17 @@ fn a_retry_among_the_last_five_gets_its_first_offsets_and_an_older_one_is_out_of
     let mut state = ProducerState::default();
     for i in 0..6 {
         let batch = facts(i * 2, i * 2 + 1, i as u64 * 2);
-        assert_eq!(state.check_sequence(&batch, &at()).unwrap(), Admission::Append);
+        assert_eq!(state.check_sequence(&batch, &at()).unwrap(), GateAnswer::Append);
         state.applied(&batch);
     }
     let retry = state.check_sequence(&facts(2, 3, 99), &at()).unwrap();
-    let Admission::Duplicate { base_offset, last_offset, .. } = retry else { panic!("{retry:?}") };
+    let GateAnswer::Duplicate { base_offset, last_offset, .. } = retry else { panic!("{retry:?}") };
     assert_eq!((base_offset, last_offset), (Offset::new(2), Offset::new(3)));
     let old = state.check_sequence(&facts(0, 1, 99), &at()).unwrap_err();
     assert!(matches!(old, Error::OutOfOrderSequence { expected: 12, found: 0, .. }), "{old}");
     let (entries, batches) = state.to_snapshot();
     let back = ProducerState::from_snapshot(&entries, &batches);
-    assert!(matches!(back.check_sequence(&facts(2, 3, 99), &at()).unwrap(), Admission::Duplicate { .. }));
+    assert!(matches!(back.check_sequence(&facts(2, 3, 99), &at()).unwrap(), GateAnswer::Duplicate { .. }));
     let short = ProducerState::from_snapshot(&entries, &[]);
     assert!(short.check_sequence(&facts(2, 3, 99), &at()).is_err());
 }
@@ -49,7 +49,7 @@ fn a_retry_among_the_last_five_gets_its_first_offsets_and_an_older_one_is_out_of
 fn sequences_wrap_and_a_new_epoch_begins_at_zero() {
     let mut state = ProducerState::default();
     state.applied(&facts(i32::MAX - 1, i32::MAX, 0));
-    assert_eq!(state.check_sequence(&facts(0, 0, 2), &at()).unwrap(), Admission::Append);
+    assert_eq!(state.check_sequence(&facts(0, 0, 2), &at()).unwrap(), GateAnswer::Append);
     let newer = BatchFacts { epoch: 1, ..facts(1, 1, 2) };
     assert!(state.check_sequence(&newer, &at()).is_err());
     state.applied(&BatchFacts { epoch: 1, ..facts(0, 0, 2) });
@@ -61,12 +61,12 @@ fn a_newer_epoch_begins_at_zero_whatever_came_before_and_knows_no_batch_of_an_ol
     let mut state = ProducerState::default();
     state.applied(&facts(0, 4, 0));
     let newer = |first, last| BatchFacts { epoch: 1, ..facts(first, last, 5) };
-    assert_eq!(state.check_sequence(&newer(0, 4), &at()).unwrap(), Admission::Append);
+    assert_eq!(state.check_sequence(&newer(0, 4), &at()).unwrap(), GateAnswer::Append);
     let next = state.check_sequence(&newer(5, 5), &at()).unwrap_err();
     assert!(matches!(next, Error::OutOfOrderSequence { expected: 0, found: 5, .. }), "{next}");
     state.applied(&newer(0, 4));
-    assert_eq!(state.check_sequence(&newer(5, 5), &at()).unwrap(), Admission::Append);
-    let same = |base| Admission::Duplicate {
+    assert_eq!(state.check_sequence(&newer(5, 5), &at()).unwrap(), GateAnswer::Append);
+    let same = |base| GateAnswer::Duplicate {
         base_offset: Offset::new(base),
         last_offset: Offset::new(base + 4),
         timestamp: Timestamp::from_millis(1000),
@@ -94,15 +94,15 @@ fn a_marker_of_the_same_epoch_keeps_the_batches_and_one_of_a_newer_epoch_fences_
     let outside = state.check_sequence(&facts(2, 2, 2), &at()).unwrap_err();
     assert!(matches!(outside, Error::InvalidTransactionState { .. }), "{outside}");
     let inside = BatchFacts { transactional: true, ..facts(2, 2, 2) };
-    assert_eq!(state.check_sequence(&inside, &at()).unwrap(), Admission::Append);
+    assert_eq!(state.check_sequence(&inside, &at()).unwrap(), GateAnswer::Append);
     state.marker(&facts(0, 0, 2), 0, true);
     let retry = state.check_sequence(&facts(0, 1, 3), &at()).unwrap();
-    assert!(matches!(retry, Admission::Duplicate { .. }), "{retry:?}");
-    assert_eq!(state.check_sequence(&facts(2, 2, 3), &at()).unwrap(), Admission::Append);
+    assert!(matches!(retry, GateAnswer::Duplicate { .. }), "{retry:?}");
+    assert_eq!(state.check_sequence(&facts(2, 2, 3), &at()).unwrap(), GateAnswer::Append);
     state.marker(&BatchFacts { epoch: 1, ..facts(0, 0, 3) }, 0, false);
     assert!(matches!(state.check_sequence(&facts(0, 1, 4), &at()), Err(Error::Fenced { .. })));
     let newer = |first| BatchFacts { epoch: 1, ..facts(first, first, 4) };
-    assert_eq!(state.check_sequence(&newer(0), &at()).unwrap(), Admission::Append);
+    assert_eq!(state.check_sequence(&newer(0), &at()).unwrap(), GateAnswer::Append);
     assert!(state.check_sequence(&newer(2), &at()).is_err());
 }
 
@@ -118,7 +118,7 @@ fn the_longer_snapshot_is_believed_only_about_what_kafkas_says_too() {
         let last = facts(entries[0].last_sequence - 1, entries[0].last_sequence, 9);
         let last = BatchFacts { epoch: entries[0].producer_epoch, ..last };
         let last = back.check_sequence(&BatchFacts { producer_id: entries[0].producer_id, ..last }, &at());
-        assert!(matches!(last.unwrap(), Admission::Duplicate { .. }));
+        assert!(matches!(last.unwrap(), GateAnswer::Duplicate { .. }));
         back.producers[&entries[0].producer_id].batches.len() == 2
     };
     assert!(knows_both(&entries, &longer));
@@ -136,7 +136,7 @@ fn the_longer_snapshot_is_believed_only_about_what_kafkas_says_too() {
     // One that has sent nothing yet, or only markers, has no last batch.
     let silent = ProducerEntry { last_offset: -1, last_sequence: -1, ..entries[0] };
     let back = ProducerState::from_snapshot(&[silent], &[]);
-    assert_eq!(back.check_sequence(&facts(0, 0, 0), &at()).unwrap(), Admission::Append);
+    assert_eq!(back.check_sequence(&facts(0, 0, 0), &at()).unwrap(), GateAnswer::Append);
     assert!(back.check_sequence(&facts(4, 4, 0), &at()).is_err());
 }
 
@@ -226,7 +226,7 @@ fn a_producer_that_was_silent_for_the_expiration_is_forgotten_unless_its_transac
     state.expire(millis(1000 + 86_400_000));
     assert!(!knows(&state, 9) && knows(&state, 10));
     // Its next batch continues, and is taken as a first one.
-    assert_eq!(state.check_sequence(&facts(2, 2, 4), &at()).unwrap(), Admission::Append);
+    assert_eq!(state.check_sequence(&facts(2, 2, 4), &at()).unwrap(), GateAnswer::Append);
     assert_eq!(state.first_unstable_offset(), Some(Offset::new(2)));
 }
 
@@ -238,11 +238,11 @@ fn old_timestamps_do_not_make_a_producer_forgotten_that_has_just_sent_something(
     state.applied(&facts(0, 1, 0));
     let soon = Timestamp::from_millis((1 << 41) + 86_399_999);
     state.expire(soon);
-    assert!(matches!(state.check_sequence(&facts(0, 1, 2), &at()).unwrap(), Admission::Duplicate { .. }));
+    assert!(matches!(state.check_sequence(&facts(0, 1, 2), &at()).unwrap(), GateAnswer::Duplicate { .. }));
     let (entries, longer) = state.to_snapshot();
     let mut back = ProducerState::from_snapshot(&entries, &longer);
     back.expire(soon);
-    let Admission::Duplicate { timestamp, .. } = back.check_sequence(&facts(0, 1, 2), &at()).unwrap() else {
+    let GateAnswer::Duplicate { timestamp, .. } = back.check_sequence(&facts(0, 1, 2), &at()).unwrap() else {
         panic!("forgotten")
     };
     assert_eq!(timestamp, Timestamp::from_millis(1000), "the batch keeps its own");

@@ -1,10 +1,10 @@
-//! The answer of the gate: what happens to a batch that is brought to a log and not refused.
+//! What the gate answers of a batch that it does not refuse. The conditions themselves stand in `write/gate.rs`.
 
 use crate::types::{Offset, Timestamp};
 
 /// What to do with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum GateAnswer {
     /// It is new, and nothing is against it: append it.
     Append,
     /// It is in the log already.
