@@ -10,7 +10,7 @@ use crate::{
         read::{
             backwards::{SegmentBatches, batches_before},
             batch::{Batch, OwnedRecordsOf},
-            damage,
+            damage, decode,
             owned::OwnedRecord,
             visible::{VisibleBatch, VisibleBatches, shows_records},
         },
@@ -103,7 +103,7 @@ impl BackwardBatches {
                 }
                 let segment = self.held.segment.as_ref().map(|segment| segment.path());
                 let path = segment.unwrap_or(&self.log.identity.dir);
-                let records = damage::decode(&self.log, &batch, || path, position)?;
+                let records = decode::decode(&self.log, &batch, || path, position)?;
                 let from = self.log.offsets().log_start();
                 return Ok(Some(Batch::new(*batch.header(), records, from, to)));
             }

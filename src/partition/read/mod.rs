@@ -1,6 +1,6 @@
 //! Reading a log: forwards, backwards, by time, and which records a reader may see.
 //!
-//! From the ground up: errors and retries (`damage`, `retry`), aborted transactions, whole batches (`stretch`,
+//! From the ground up: errors and retries (`damage`, `retry`), decoding, aborted transactions, whole batches (`stretch`,
 //! `reader`, `backwards`), the batches that a reader may see (`visible`), and what users get of them.
 
 pub mod aborted;
@@ -9,6 +9,7 @@ pub mod batch;
 pub mod batches;
 pub mod by_time;
 pub mod damage;
+pub mod decode;
 pub mod owned;
 pub mod reader;
 mod retry;

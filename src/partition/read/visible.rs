@@ -2,7 +2,7 @@
 //!
 //! [`VisibleBatches`] is a place in a log and an isolation. Iterators, consumers, tables and look-ups by time read
 //! through it; walks towards the beginning take the same decision from [`shows_records`] and
-//! [`decode`](damage::decode). None of them looks at a header to decide who may see a batch.
+//! [`decode`](decode::decode). None of them looks at a header to decide who may see a batch.
 //!
 //! * **What is seen.** Readers stop at the bound of their isolation (`Offsets::bound`): the high watermark, or the last
 //!   stable offset. Below it they see every batch with records in the order of offsets, except control batches and, for
@@ -32,7 +32,7 @@ use crate::{
     partition::{
         log::Log,
         read::{
-            damage,
+            decode,
             reader::{LogReader, Step},
         },
     },
@@ -166,7 +166,7 @@ impl VisibleBatches {
         self.peek()?;
         let Some(batch) = self.fetched.front() else { return Ok(None) };
         let header = *batch.header();
-        let records = damage::decode(self.log(), batch, || self.reader.path(), self.at)?;
+        let records = decode::decode(self.log(), batch, || self.reader.path(), self.at)?;
         let visible = VisibleBatch { header, records, from: self.position, position: self.at };
         self.pass();
         Ok(Some(visible))
@@ -176,7 +176,7 @@ impl VisibleBatches {
     /// first byte of the batch.
     #[cold]
     pub fn unreadable(&self, batch: &VisibleBatch, error: DecodeError) -> Error {
-        damage::unreadable(self.log(), &batch.header, error, self.reader.path(), batch.position)
+        decode::unreadable(self.log(), &batch.header, error, self.reader.path(), batch.position)
     }
 
     #[inline]

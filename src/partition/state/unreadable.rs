@@ -70,7 +70,7 @@ mod tests {
             compress::is_available,
             crc::crc32c,
         },
-        partition::{read::damage::DECODED, state::unreadable::*},
+        partition::{read::decode::DECODED, state::unreadable::*},
         planted,
     };
     use std::{
