@@ -4,7 +4,7 @@ use super::{Inner, Streamlog, background, lock, maintain};
 use crate::{
     compaction::cleaner::Cleaner,
     env::{
-        Env,
+        Env, Lock,
         memory::MemoryEnv,
         real::{RealEnv, temporary::TemporaryDir},
         sync::{AtomicBool, Mutex},
@@ -20,7 +20,7 @@ use crate::{
         files::ReadMode,
     },
     table::CompactionThresholds,
-    topic::catalog::{Catalog, RecoveryProgress},
+    topic::catalog::{Catalog, RecoveryProgress, RecoveryReport},
 };
 use std::{
     io,
@@ -278,6 +278,24 @@ impl Builder {
     ///
     /// See [`Streamlog::open`].
     pub fn open(mut self) -> Result<Streamlog> {
+        self.check()?;
+        self.enter_dir()?;
+        if !self.threads {
+            self.env.end_job_threads();
+        }
+        let lock = match self.read_only {
+            true => None,
+            false => Some(lock::wait_for(&*self.env, &self.dir, self.wait_for_lock)?),
+        };
+        let data_dir = self.open_data_dir()?;
+        let mut go_on: Progress = self.on_progress.take().unwrap_or_else(|| Box::new(|_| true));
+        let (catalog, report) = Catalog::open(data_dir, &mut *go_on)?;
+        event!(INFO, dir = %self.dir.display(), clean = report.was_clean, elapsed = ?report.elapsed, "opened");
+        Ok(self.wire(Arc::new(catalog), report, lock))
+    }
+
+    /// Refuses settings with which nothing could work.
+    fn check(&self) -> Result<()> {
         if self.max_open_files == Some(0) {
             let reason = "0 files cannot be read or written; it is at least 1".to_string();
             return Err(Error::InvalidConfig { key: "max_open_files".into(), reason });
@@ -286,6 +304,11 @@ impl Builder {
             let reason = "0 bytes hold no record; it is at least 1".to_string();
             return Err(Error::InvalidConfig { key: "disk_budget".into(), reason });
         }
+        Ok(())
+    }
+
+    /// Finds the directory, or creates it. Names are looked up in it from here on.
+    fn enter_dir(&mut self) -> Result<()> {
         if let Some(temporary) = &self.temporary {
             self.dir = temporary.path().to_path_buf();
         }
@@ -297,20 +320,16 @@ impl Builder {
             let reason = format!("{} is a file; a log is a directory", self.dir.display());
             return Err(Error::InvalidArgument { reason });
         }
-        // Names are looked up in this directory from here on.
         if let Some(env) = self.env.hold(&self.dir).map_err(|e| not_opened(&self.dir, e))? {
             self.env = env;
         }
         if was_there {
             flush_found_name(&*self.env, &self.dir)?;
         }
-        if !self.threads {
-            self.env.end_job_threads();
-        }
-        let lock = match self.read_only {
-            true => None,
-            false => Some(lock::wait_for(&*self.env, &self.dir, self.wait_for_lock)?),
-        };
+        Ok(())
+    }
+
+    fn open_data_dir(&self) -> Result<Arc<DataDir>> {
         let options = SharedOptions {
             read_only: self.read_only,
             read_mode: self.read_mode,
@@ -321,10 +340,11 @@ impl Builder {
         if let Some((bytes, when_full)) = self.disk_budget.filter(|_| !self.read_only) {
             data_dir.space.budget.limit_to(bytes, when_full);
         }
-        let mut go_on: Progress = self.on_progress.take().unwrap_or_else(|| Box::new(|_| true));
-        let (catalog, report) = Catalog::open(data_dir, &mut *go_on)?;
-        event!(INFO, dir = %self.dir.display(), clean = report.was_clean, elapsed = ?report.elapsed, "opened");
-        let catalog = Arc::new(catalog);
+        Ok(data_dir)
+    }
+
+    /// Connects the rooms over a catalog that is open.
+    fn wire(self, catalog: Arc<Catalog>, report: RecoveryReport, lock: Option<Box<dyn Lock>>) -> Streamlog {
         catalog.make_room_on_request();
         if self.read_only {
             catalog.follow_on_request();
@@ -352,7 +372,7 @@ impl Builder {
             inner.background.watch_retention();
         }
         inner.cleaner.watch();
-        Ok(Streamlog { inner })
+        Streamlog { inner }
     }
 }
 
