@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 const PAGE: usize = 4096;
 
-/// The longest file that can be made.
+/// The most bytes of a file.
 pub(super) const MAX_LEN: u64 = 1 << 40;
 
-/// The bytes of a file. A page that was never written is not there, and reads as zeros.
+/// The bytes of a file. A page that was never written takes no memory, and reads as zeros.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     len: u64,
@@ -19,7 +19,7 @@ impl Content {
         self.len
     }
 
-    /// Fills `buf` from `position` on as far as the file goes.
+    /// Fills `buf` from `position` on, up to the end of the file.
     pub(super) fn read(&self, buf: &mut [u8], position: u64) -> usize {
         let left = self.len.saturating_sub(position).min(buf.len() as u64) as usize;
         let mut done = 0;
@@ -36,13 +36,13 @@ impl Content {
         left
     }
 
-    /// Where the last page ends that was written.
+    /// The end of the last written page.
     pub(super) fn data_end(&self) -> u64 {
         let pages = self.pages.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         (pages * PAGE) as u64
     }
 
-    /// Writes and grows; the caller keeps below [`MAX_LEN`].
+    /// Writes, and grows the file; the caller stays below [`MAX_LEN`].
     pub(super) fn write(&mut self, data: &[u8], position: u64) {
         if data.is_empty() {
             return;
@@ -51,7 +51,7 @@ impl Content {
         self.put(data, position);
     }
 
-    /// Writes what lies within the file as it is.
+    /// Writes the part that lies within the file, which keeps its length.
     pub(super) fn write_within(&mut self, data: &[u8], position: u64) {
         let n = self.len.saturating_sub(position).min(data.len() as u64) as usize;
         self.put(&data[..n], position);

@@ -1,4 +1,4 @@
-//! What a crash leaves of the changes that no flush had covered.
+//! What a crash leaves of the pending changes, which no flush had covered.
 
 use super::{
     disk::{Body, Change, Disk, apply_change},
@@ -8,34 +8,34 @@ use std::sync::Arc;
 
 const SECTOR: u64 = 512;
 
-/// How a machine or a process dies, and what of the unflushed changes the medium has afterwards.
+/// How a machine or a process dies, and which of the unflushed changes the medium has afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Crash {
-    /// The process dies and the machine goes on: everything written is seen by the next process, and is flushed by its
-    /// flush. What a failed flush lost is still shown by the cache.
+    /// The process dies and the machine keeps running: the next process sees everything that was written, and its flush
+    /// covers that. The cache still shows pages that a failed flush lost.
     Kill,
     /// Power goes, and nothing unflushed had reached the medium.
     Nothing,
     /// Power goes, and everything had.
     Everything,
-    /// The first so many changes, in the order they were made.
+    /// A prefix of the changes, in the order in which they were made.
     Prefix,
-    /// Any of the changes: writes, lengths, names, each there or not.
+    /// Any subset of the changes: writes, lengths, names.
     Subset,
-    /// As `Subset`, and of each write any of its sectors of 512 bytes.
+    /// As `Subset`, and of each write any subset of its sectors of 512 bytes.
     Sectors,
-    /// Lengths and names, and of what was written only zeros.
+    /// Lengths and names; zeros instead of the written bytes.
     SizesZero,
-    /// Lengths and names, and of what was written only bytes that were never written.
+    /// Lengths and names; garbage instead of the written bytes.
     SizesGarbage,
-    /// Bytes, as far as the old lengths go, under the old names.
+    /// Bytes, up to the old lengths, under the old names.
     DataWithoutSizes,
     /// All names, none of the contents.
     NamesOnly,
     /// All contents, none of the names: what was removed, renamed or replaced is back.
     ContentsOnly,
-    /// All contents, and any of the changes of names, in any order.
+    /// All contents, and any subset of the changes of names, in any order.
     NamesSubset,
 }
 
@@ -97,7 +97,7 @@ pub(super) fn image(disk: &Disk, crash: Crash, rng: &mut Rng) -> Disk {
     image
 }
 
-/// Puts the changes of names into another order, each at the place of another.
+/// Shuffles the changes of names among themselves.
 fn shuffle_names(changes: &mut [&Change], rng: &mut Rng) {
     let places: Vec<usize> = (0..changes.len()).filter(|i| changes[*i].is_of_names()).collect();
     for (i, place) in places.iter().enumerate().skip(1) {

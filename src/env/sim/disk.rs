@@ -1,7 +1,7 @@
-//! The state of a simulated disk: what programs see, what the medium has, and what lies between the two.
+//! The state of a simulated disk: what programs see, what the medium has, and the changes between the two.
 //!
-//! Always: what programs see of a file or directory is what the medium has plus the changes that are pending for it, in
-//! their order. Only a flush that lost its pages breaks this, and marks the file so. Contents are shared pages: a copy
+//! What is always true: programs see of a file or directory what the medium has plus its pending changes, in their order.
+//! Only a flush that lost its pages breaks this, and marks the file. Contents are shared pages: a copy
 //! of a disk costs a reference per file.
 
 use super::{content::Content, rng::Rng};
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, io, io::ErrorKind, path::Component, path::Path, sync::Arc};
 
-/// A file or directory, whatever its name is.
+/// A file or directory, whatever its names.
 pub(super) type Ino = usize;
 pub(super) const ROOT: Ino = 0;
 pub(super) type Entries = BTreeMap<Arc<str>, Ino>;
@@ -32,7 +32,7 @@ pub(super) enum Change {
         dir: Ino,
         name: Arc<str>,
         ino: Ino,
-        /// What it is in the beginning.
+        /// Its content when it is made.
         body: Body,
     },
     Unlink {
@@ -48,7 +48,7 @@ pub(super) enum Change {
     Sync {
         ino: Ino,
     },
-    /// A flush that failed: the pages are clean now, and the medium has not got them.
+    /// A flush that failed: the pages count as clean, and the medium does not have them.
     LoseSync {
         ino: Ino,
     },
@@ -57,11 +57,11 @@ pub(super) enum Change {
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub live: Body,
-    /// What the medium has, where that is something else.
+    /// What the medium has, where that differs.
     pub durable: Option<Body>,
     /// Whether a flush lost pages, so that the cache shows what the medium does not have.
     pub lost: bool,
-    /// Up to where bytes were written, as against space set aside.
+    /// The end of the written bytes; what follows is preallocated space.
     pub written: u64,
     pub modified: Timestamp,
 }
@@ -74,20 +74,20 @@ pub(super) enum Body {
     Link(Arc<str>),
 }
 
-/// A directory below which no link is followed, as the one who holds it names it.
+/// A directory below which no link is followed, under the name that its holder uses.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub path: Arc<Path>,
     pub dir: Ino,
 }
 
-/// How many links may follow one another.
+/// The most links in one chain.
 const LINKS_MAX: usize = 40;
 
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     pub nodes: Vec<Node>,
-    /// Changes that no flush covers, oldest first.
+    /// Pending changes, which no flush covers yet, oldest first.
     pub pending: Vec<Change>,
 }
 
@@ -141,7 +141,7 @@ impl Disk {
         self.walk(start, &names(rest), 0, links)
     }
 
-    /// Where the names lead from `start` on, over so many links at most, behind which a path has `more` names.
+    /// Where the names lead from `start` on, over at most this many links; `more` names of the path follow them.
     fn walk(&self, start: Ino, way: &[&str], more: usize, links: usize) -> io::Result<Ino> {
         let mut at = start;
         for (name, above) in way.iter().zip((more..way.len() + more).rev()) {
@@ -159,7 +159,7 @@ impl Disk {
         Ok(at)
     }
 
-    /// The directory that `path` is in, and its name there. The root is in none.
+    /// The directory that contains `path`, and its name there; none contains the root.
     pub(super) fn parent<'p>(
         &self,
         held: Option<&Held>,
@@ -181,7 +181,7 @@ impl Disk {
         }
     }
 
-    /// An error that says that this is not what was looked for, a number of names above the end of the path.
+    /// The error about a name of another kind than expected, this many names above the end of the path.
     pub(super) fn is_no(&self, ino: Ino, expected: FileKind, above: usize) -> io::Error {
         WrongKind { found: self.kind(ino), expected: Some(expected), above }.into_io()
     }
@@ -204,7 +204,7 @@ impl Disk {
         }
     }
 
-    /// What the medium would give: the cache is written back first, but has nothing to write of lost pages.
+    /// The bytes that the medium would return: the cache is written back first, except for lost pages.
     pub(super) fn medium(&self, ino: Ino) -> io::Result<Content> {
         let node = &self.nodes[ino];
         if !node.lost {
@@ -228,7 +228,7 @@ impl Disk {
         named.iter().filter_map(|ino| self.content(*ino).ok()).map(|c| c.len()).sum()
     }
 
-    /// Changes what programs see, and notes what a crash may take back.
+    /// Changes what programs see, and records what a crash may take back.
     pub(super) fn apply(&mut self, change: &Change, now: Timestamp) {
         match change {
             Change::Sync { ino } => return self.sync(*ino),
@@ -270,7 +270,7 @@ impl Disk {
         self.pending.push(change.clone());
     }
 
-    /// Keeps what the medium has apart from what programs see, before the latter changes.
+    /// Copies what the medium has before a change of what programs see.
     fn part(&mut self, ino: Ino) {
         let node = &mut self.nodes[ino];
         if node.durable.is_none() {
@@ -309,7 +309,7 @@ impl Disk {
         }
     }
 
-    /// The medium alone, as the next boot finds it before any pending change.
+    /// The medium alone, as the next boot finds it without any pending change.
     pub(super) fn bare(&self) -> Disk {
         let nodes = self.nodes.iter().map(|node| Node {
             live: node.durable.clone().unwrap_or_else(|| node.live.clone()),
@@ -385,7 +385,7 @@ impl Node {
     }
 }
 
-/// Where a path is looked up, and over how many links: none below a directory that is held.
+/// Where a path is looked up, and over how many links: over none below a held directory.
 fn below<'p>(held: Option<&Held>, path: &'p Path) -> (Ino, &'p Path, usize) {
     match held.and_then(|held| Some((held.dir, path.strip_prefix(&held.path).ok()?))) {
         Some((dir, rest)) => (dir, rest, 0),
@@ -393,7 +393,7 @@ fn below<'p>(held: Option<&Held>, path: &'p Path) -> (Ino, &'p Path, usize) {
     }
 }
 
-/// The names on the way from the root to `path`. Those that are not UTF-8 cannot be made here.
+/// The names from the root to `path`. A simulated disk has no names that are not UTF-8.
 pub(super) fn names(path: &Path) -> Vec<&str> {
     let mut names = Vec::with_capacity(6);
     for component in path.components() {
@@ -406,7 +406,7 @@ pub(super) fn names(path: &Path) -> Vec<&str> {
     names
 }
 
-/// Changes what `nodes` show. Done to a part of all changes, each does what is left of it to do.
+/// Applies a change to `nodes`. Where earlier changes are missing, it does the part that is still possible.
 pub(super) fn apply_change(nodes: &mut [Node], change: &Change) {
     match change {
         Change::Write { ino, .. } | Change::SetLen { ino, .. } => {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// What an operation is, for choosing which fail and for reading a journal.
+/// The kinds of operations, to choose which fail and to read a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -16,7 +16,7 @@ pub enum Operation {
     Write,
     /// Cutting or lengthening a file.
     SetLen,
-    /// Setting space aside.
+    /// Preallocating space.
     Allocate,
     /// Flushing a file.
     Sync,
@@ -28,7 +28,7 @@ pub enum Operation {
     Remove,
     /// Listing a directory.
     List,
-    /// Asking for a length or for what is known of a name.
+    /// Asking for a length, or for the metadata of a name.
     Metadata,
     /// Mapping a file.
     Map,
@@ -36,7 +36,7 @@ pub enum Operation {
     Lock,
 }
 
-/// What happens to an operation.
+/// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
@@ -52,20 +52,20 @@ pub enum FaultKind {
     Interrupted,
     /// Fails with EMFILE.
     TooManyFiles,
-    /// A read or write does about half of what was asked; others succeed.
+    /// A read or write transfers about half of its bytes; others succeed.
     Short,
-    /// A write does about half of what was asked, in whole sectors, and the next one fails with ENOSPC; where that is
-    /// nothing it fails immediately. A flush fails with EIO.
+    /// A write transfers about half of its bytes, in whole sectors, and the next one fails with ENOSPC; if half is less than
+    /// a sector, it fails immediately. A flush fails with EIO.
     ShortThenFull,
-    /// A flush fails with EIO, and with it the dirty pages are lost: later flushes say yes, and the cache still shows
-    /// what the medium does not have. Others fail with EIO.
+    /// A flush fails with EIO and loses the dirty pages: later flushes succeed, and the cache still shows bytes that the
+    /// medium does not have. Others fail with EIO.
     LosePages,
-    /// A flush loses the pages and says yes; the next flush of the same file fails with EIO. Others fail with EIO.
+    /// A flush loses the dirty pages and succeeds; the next flush of the same file fails with EIO. Others fail with EIO.
     Late,
 }
 
 impl FaultKind {
-    /// Those that an honest system reports in time, so that nothing acknowledged may be missing afterwards.
+    /// Failures that an honest system reports in time: nothing acknowledged may be missing afterwards.
     pub const HONEST: [FaultKind; 8] = [
         FaultKind::Io,
         FaultKind::DiskFull,
@@ -117,7 +117,7 @@ pub struct Fault {
     path: Option<String>,
     skip: u64,
     left: u64,
-    /// A flush of this file, or a write, still has its second half to come.
+    /// The file whose next flush, or write, fails as the second half of this fault.
     owed: Option<(usize, Operation, FaultKind)>,
 }
 
@@ -127,28 +127,28 @@ impl Fault {
         Fault { kind, operation: None, path: None, skip: 0, left: 1, owed: None }
     }
 
-    /// Only operations of this kind.
+    /// Matches operations of this kind alone.
     #[must_use]
     pub fn on(mut self, operation: Operation) -> Fault {
         self.operation = Some(operation);
         self
     }
 
-    /// Only operations on paths that contain this text.
+    /// Matches operations on paths that contain this text alone.
     #[must_use]
     pub fn path(mut self, part: impl Into<String>) -> Fault {
         self.path = Some(part.into());
         self
     }
 
-    /// Lets the first `count` operations that match go by.
+    /// Passes over the first `count` operations that match.
     #[must_use]
     pub fn skip(mut self, count: u64) -> Fault {
         self.skip = count;
         self
     }
 
-    /// Not once, but from then on.
+    /// Strikes every later match as well, not the first alone.
     #[must_use]
     pub fn forever(mut self) -> Fault {
         self.left = u64::MAX;

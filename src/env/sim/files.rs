@@ -21,13 +21,13 @@ use std::{
     time::Duration,
 };
 
-/// The process id that a simulated machine gives.
+/// The process id on a simulated machine.
 const PID: u32 = 4711;
 
 const SECTOR: u64 = 512;
 
 impl SimEnv {
-    /// Counts an operation on a path; the fault that strikes it, if any, as an error.
+    /// Counts an operation on a path, and returns the fault that strikes it, if any, as an error.
     fn begin(&self, operation: Operation, path: &Path) -> io::Result<MutexGuard<'_, World>> {
         let mut world = self.world.lock();
         let text = path.to_str().unwrap_or_default();
@@ -53,7 +53,7 @@ impl SimEnv {
     }
 }
 
-/// The one file system of the machine, which is flushed as a whole.
+/// The machine's one file system, which is flushed as a whole.
 #[derive(Debug)]
 struct Whole(SimEnv);
 
@@ -263,7 +263,7 @@ impl SimFile {
         (world, fault)
     }
 
-    /// An operation that a short count does not concern.
+    /// An operation that has no byte count to cut short.
     fn plain(&self, operation: Operation) -> io::Result<MutexGuard<'_, World>> {
         match self.begin(operation) {
             (world, None | Some(FaultKind::Short)) => Ok(world),

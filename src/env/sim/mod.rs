@@ -27,7 +27,7 @@
 //!
 //! Each [`Operation`] has a number. The first one on a machine is 1, and every later one, reads and those that fail
 //! included, has the next; a machine that comes up after a crash counts from 1 again. [`SimEnv::operations`] is the number
-//! of the last one, so what it says after a call tells which operations came before that call returned. The same program
+//! of the last one: after a call it shows which operations came before that call returned. The same program
 //! with the same seed has the same operations under the same numbers, on every computer, as long as one thread uses the
 //! machine; another release of this library may have others.
 //!
@@ -68,14 +68,14 @@
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!
-//! What a program has told the world outside is on no disk: a payment that was made, a message that a relay delivered. Note
+//! Effects outside the machine are on no disk: a payment that was made, a message that a relay delivered. Note
 //! [`SimEnv::operations`] beside each, as with an acknowledgement. After a crash at a later operation the program must not
-//! lose it; what it told since its last commit, it may tell again.
+//! lose the effect; it may repeat those since its last commit.
 //!
 //! # What is always true
 //!
-//! * What was flushed survives every [`Crash`]; of what was not, any part may. Lengths, bytes and names go separately.
-//! * A [`Recording`] of a run gives the disk after any of its operations without running again.
+//! * Flushed changes survive every [`Crash`]; of the others any part may. Lengths, bytes and names survive separately.
+//! * A [`Recording`] of a run has the disk after each of its operations; the program need not run again.
 //! * A task that was spawned runs inside waits, joins and [`SimEnv::pump`], on the calling thread. A wait that nothing
 //!   can end panics: it would hang on a real machine. One thread at a time is meant to use a simulated machine.
 //! * A reader of a mapping that touches what was never written, or lies past the end of its file, is noted in
@@ -114,14 +114,14 @@ use std::{
 /// When simulated time begins, in milliseconds since 1970.
 const EPOCH: i64 = 1_700_000_000_000;
 
-/// What each operation costs on the clock.
+/// How far each operation moves the clock.
 const TICK: Duration = Duration::from_micros(1);
 
 /// A simulated machine. Clones are the same machine.
 #[derive(Clone)]
 pub struct SimEnv {
     world: Arc<Mutex<World>>,
-    /// Where names are looked up that lie below.
+    /// The directory in which names below it are looked up.
     held: Option<disk::Held>,
 }
 
@@ -129,23 +129,23 @@ struct World {
     disk: Disk,
     locks: BTreeSet<Ino>,
     faults: Vec<Fault>,
-    /// How often each fault struck in all.
+    /// How often faults of each kind have struck.
     struck: u64,
     rng: Rng,
     monotonic: Duration,
-    /// The wall clock at the start of the monotonic one.
+    /// The wall clock when the monotonic clock began.
     epoch: i64,
     operations: u64,
     journal: Option<(Disk, Vec<Entry>)>,
     capacity: Option<u64>,
-    /// Whether there is no way past the cache.
+    /// Whether reads past the cache are unsupported.
     cached_only: bool,
     violations: Vec<String>,
     tasks: Vec<run::Slot>,
     watcher: Option<Watcher>,
 }
 
-/// Told the number of each operation before it is done.
+/// Called with the number of each operation, before it is done.
 type Watcher = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl fmt::Debug for SimEnv {
@@ -181,7 +181,7 @@ impl SimEnv {
         SimEnv { world: Arc::new(Mutex::new(world)), held: None }
     }
 
-    /// The machine as it comes up after it died now. This one goes on unharmed.
+    /// The machine as it comes up after a crash now. This one keeps running unharmed.
     pub fn crash(&self, crash: Crash, seed: u64) -> SimEnv {
         let world = self.world.lock();
         let mut rng = Rng::new(seed);
@@ -189,7 +189,7 @@ impl SimEnv {
         Self::with(disk, rng, world.monotonic, world.epoch)
     }
 
-    /// Flips one bit in each of up to `count` places of files: the medium rots. Says where, as a path and a position.
+    /// Flips one bit in each of up to `count` places of files: bit rot. Returns their paths and positions.
     pub fn rot(&self, seed: u64, count: usize) -> Vec<(String, u64)> {
         let mut world = self.world.lock();
         let flipped = world.disk.rot(&mut Rng::new(seed), count);
@@ -197,7 +197,7 @@ impl SimEnv {
         paths.collect()
     }
 
-    /// From now on, operations that match fail. Several faults may wait at the same time.
+    /// From now on, operations that match fail. Several faults may be set at the same time.
     pub fn inject(&self, fault: Fault) {
         self.world.lock().faults.push(fault);
     }
@@ -207,32 +207,32 @@ impl SimEnv {
         self.world.lock().faults.clear();
     }
 
-    /// How often faults struck.
+    /// How often faults have struck.
     pub fn struck(&self) -> u64 {
         self.world.lock().struck
     }
 
-    /// How many bytes all files together may have. Preallocated space counts.
+    /// Limits the bytes of all files together. Preallocated space counts.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.world.lock().capacity = bytes;
     }
 
-    /// From now on nothing can be read past the cache, as on a file system that knows no such thing.
+    /// From now on nothing can be read past the cache, as on a file system without direct I/O.
     pub fn refuse_reads_past_the_cache(&self) {
         self.world.lock().cached_only = true;
     }
 
-    /// The bytes that all files have.
+    /// The bytes of all files together.
     pub fn used(&self) -> u64 {
         self.world.lock().disk.used()
     }
 
-    /// How many operations there were: the number of the last one, 0 before the first.
+    /// How many operations there have been: the number of the last one, 0 before the first.
     pub fn operations(&self) -> u64 {
         self.world.lock().operations
     }
 
-    /// What readers of mappings touched that they must not.
+    /// Bytes that readers of mappings must not touch, and did.
     pub fn violations(&self) -> Vec<String> {
         self.world.lock().violations.clone()
     }
@@ -254,7 +254,8 @@ impl SimEnv {
         self.world.lock().disk.files()
     }
 
-    /// Puts bytes into a file behind everybody's back, flushed; the file is made where its directory exists.
+    /// Writes a file past everything that is simulated: no operation, no fault, flushed. A missing file is created in a
+    /// directory that exists.
     ///
     /// # Errors
     ///
@@ -268,10 +269,10 @@ impl SimEnv {
         self.sync_dir(path.as_ref().parent().unwrap_or(Path::new("/")))
     }
 
-    /// Makes a symbolic link behind everybody's back, flushed: what is named `at` leads to `target`, whether there is such
-    /// a thing or not. A `target` without a root begins in the link's directory.
+    /// Makes a symbolic link in the same way: the name `at` leads to `target`, which need not exist. A relative `target`
+    /// begins in the link's directory.
     ///
-    /// A log's directory may be reached through links. Below it none is followed.
+    /// A log's directory may be reached through links. Links below it are not followed.
     ///
     /// # Errors
     ///
@@ -292,26 +293,26 @@ impl SimEnv {
         }
     }
 
-    /// Calls `watcher` with its number before each operation: a look into the middle of calls. It must not use the
-    /// machine itself; offsets of partitions can be read.
+    /// Calls `watcher` before each operation, with the number of that operation: in the middle of calls. It must not use
+    /// the machine itself; it may read the offsets of partitions.
     pub fn watch(&self, watcher: impl Fn(u64) + Send + Sync + 'static) {
         self.world.lock().watcher = Some(Arc::new(watcher));
     }
 
-    /// Nothing works any more, as for a process that is dead: what is dropped from now on changes nothing.
+    /// From now on nothing works, as in a dead process: values that are dropped later change nothing.
     pub fn die(&self) {
         let mut world = self.world.lock();
         world.watcher = None;
         world.faults = vec![Fault::new(FaultKind::Io).forever()];
     }
 
-    /// Keeps a journal from now on.
+    /// Records operations from now on.
     pub fn record(&self) {
         let mut world = self.world.lock();
         world.journal = Some((world.disk.clone(), Vec::new()));
     }
 
-    /// The journal since [`SimEnv::record`], which ends.
+    /// Ends the recording that [`SimEnv::record`] began, and returns it.
     pub fn recording(&self) -> Recording {
         let mut world = self.world.lock();
         let (start, entries) = world.journal.take().unwrap_or_else(|| (world.disk.clone(), Vec::new()));
@@ -320,7 +321,7 @@ impl SimEnv {
 }
 
 impl World {
-    /// Counts an operation, and lets a fault strike it.
+    /// Counts an operation, and applies the fault that matches it.
     fn step(&mut self, operation: Operation, path: &str, ino: Ino) -> Option<FaultKind> {
         self.operations += 1;
         self.monotonic = self.monotonic.saturating_add(TICK);
@@ -342,7 +343,7 @@ impl World {
         }
     }
 
-    /// Changes the disk, and notes it where a journal is kept.
+    /// Changes the disk, and records the change while a recording runs.
     fn change(&mut self, change: Change) {
         let now = self.now();
         self.disk.apply(&change, now);
@@ -361,7 +362,7 @@ impl World {
         Timestamp::from_millis(self.epoch.saturating_add(millis(self.monotonic)))
     }
 
-    /// How much room is left.
+    /// How many bytes are free.
     fn room(&self) -> u64 {
         self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.disk.used()))
     }

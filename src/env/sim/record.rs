@@ -1,4 +1,4 @@
-//! What a run did to its disk, to be gone through again.
+//! The journal of a run's changes to its disk, to be replayed change by change.
 
 use super::{
     SimEnv,
@@ -37,13 +37,13 @@ impl Recording {
         self.entries.iter().filter(|e| e.change.is_some()).count()
     }
 
-    /// Every operation since [`SimEnv::record`]: its number on the machine, what it was, and on which path. One that changed
-    /// the disk in several steps is there once for each.
+    /// Every operation since [`SimEnv::record`]: its number on the machine, its kind and its path. An operation that changed
+    /// the disk in several steps is listed once for each.
     pub fn operations(&self) -> impl Iterator<Item = (u64, Operation, &str)> {
         self.entries.iter().map(|e| (e.number, e.operation, e.path.as_str()))
     }
 
-    /// Goes through the run from its beginning.
+    /// A cursor at the beginning of the run.
     pub fn cursor(&self) -> Cursor<'_> {
         Cursor { recording: self, disk: self.start.clone(), next: 0 }
     }
@@ -58,8 +58,7 @@ pub struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// Goes on to the next change of the disk and says which operation made it, by its number on the machine; `None` at the
-    /// end. The cursor then stands after that change.
+    /// Moves past the next change of the disk, and returns the number of the operation that made it; `None` at the end.
     pub fn advance(&mut self) -> Option<u64> {
         loop {
             let entry = self.recording.entries.get(self.next)?;
@@ -71,12 +70,12 @@ impl Cursor<'_> {
         }
     }
 
-    /// How many changes no flush covers here.
+    /// How many changes are pending here: no flush covers them.
     pub fn pending(&self) -> usize {
         self.disk.pending.len()
     }
 
-    /// The machine as it comes up after it died here.
+    /// The machine as it comes up after a crash here.
     pub fn crash(&self, crash: Crash, seed: u64) -> SimEnv {
         let mut rng = Rng::new(seed);
         let disk = crash::image(&self.disk, crash, &mut rng);

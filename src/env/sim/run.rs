@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// How often a task may run within one wait before it is taken for one that never ends.
+/// How often a task may run within one wait before it counts as one that never ends.
 const PATIENCE: usize = 100_000;
 
 pub(super) struct Slot {
@@ -17,7 +17,7 @@ pub(super) struct Slot {
     signal: Arc<Signal>,
     seen: u64,
     next: Next,
-    /// Not here while it runs.
+    /// Taken out while it runs.
     task: Option<Box<dyn Task>>,
 }
 
@@ -42,13 +42,13 @@ impl Slot {
 }
 
 impl SimEnv {
-    /// Runs background tasks that have something to do, up to `steps` of them, in an order that the seed chooses. Says
-    /// how many ran.
+    /// Runs background tasks that have something to do, up to `steps` times, in an order that the seed chooses. Returns how
+    /// many ran.
     pub fn pump(&self, steps: usize) -> usize {
         (0..steps).take_while(|_| self.run_one(None)).count()
     }
 
-    /// Runs one task that can run (`only` this one where given); `false` when none can.
+    /// Runs one task that can run, or `only` the given one; `false` if none can.
     fn run_one(&self, only: Option<u64>) -> bool {
         let (id, mut task, signal) = {
             let mut world = self.world.lock();
@@ -57,7 +57,7 @@ impl SimEnv {
                 .filter(|i| tasks[*i].runnable(*monotonic) && only.is_none_or(|id| tasks[*i].id == id))
                 .collect();
             let Some(slot) = rng.pick(&ready).and_then(|i| tasks.get_mut(*i)) else { return false };
-            // Taken before the step, so that what happens during it makes it run again.
+            // Taken before the step: whatever happens during the step makes the task run again.
             slot.seen = slot.signal.epoch();
             let Some(task) = slot.task.take() else { return false };
             (slot.id, task, Arc::clone(&slot.signal))
@@ -121,7 +121,7 @@ impl SimEnv {
     }
 
     fn is_running(&self, id: u64) -> bool {
-        // A task that is away is the one that joins itself.
+        // A task that is taken out joins itself.
         self.world.lock().tasks.iter().any(|slot| slot.id == id && slot.task.is_some())
     }
 }
