@@ -105,8 +105,8 @@ fn what_a_broker_appended_is_taken_in_and_continued_in_its_leader_epoch() {
                 let before = content(&dir);
                 let reading = Streamlog::open_read_only(&dir).unwrap();
                 assert_reads(&partition(&reading), all);
-                let taken_in = found(&reading).taken_in.clone().unwrap();
-                assert_eq!((taken_in.start.value(), taken_in.end.value()), (ours, all));
+                let adopted = found(&reading).adopted.clone().unwrap();
+                assert_eq!((adopted.start.value(), adopted.end.value()), (ours, all));
                 drop(reading);
                 let alone = PartitionDir::open_read_only(dir.join("t-0")).unwrap();
                 assert_reads(&alone, all);
@@ -116,7 +116,7 @@ fn what_a_broker_appended_is_taken_in_and_continued_in_its_leader_epoch() {
                 let log = Streamlog::open(&dir).unwrap();
                 assert_reads(&partition(&log), all);
                 assert_eq!(found(&log).verdict, RecoveryVerdict::Whole);
-                assert_eq!(found(&log).taken_in, Some(taken_in));
+                assert_eq!(found(&log).adopted, Some(adopted));
                 assert!(log.health().is_good());
                 assert_eq!(content(&dir), before, "an opening alone");
                 let reading = Streamlog::open_read_only(&dir).unwrap();
@@ -167,7 +167,7 @@ fn a_close_alone_writes_down_what_the_opening_found() {
     for segment_bytes in [1 << 20, 600] {
         let dir = continued(root.path(), config(Durability::Flushed, segment_bytes), 4, 30, 7);
         let log = Streamlog::open(&dir).unwrap();
-        assert!(found(&log).taken_in.is_some());
+        assert!(found(&log).adopted.is_some());
         log.close().unwrap();
         let log = Streamlog::open(&dir).unwrap();
         assert!(log.recovery_report().was_clean, "{:?}", log.recovery_report());
@@ -206,14 +206,14 @@ fn what_does_not_continue_a_closed_log_goes_aside_whole() {
 
         let log = Streamlog::open(&dir).unwrap();
         assert_reads(&partition(&log), 20);
-        let put_aside = &found(&log).put_aside;
-        assert_eq!(put_aside.len(), 2, "{context}: {put_aside:?}");
-        let mut kept: Vec<_> = put_aside.iter().map(|path| fs::read(path).unwrap()).collect();
+        let quarantined = &found(&log).quarantined;
+        assert_eq!(quarantined.len(), 2, "{context}: {quarantined:?}");
+        let mut kept: Vec<_> = quarantined.iter().map(|path| fs::read(path).unwrap()).collect();
         kept.sort();
         let mut expected = vec![bytes[end as usize..].to_vec(), stray.clone()];
         expected.sort();
         assert!(kept == expected, "{context}: everything is kept");
-        assert_eq!(log.health().put_aside.len(), 2);
+        assert_eq!(log.health().quarantined.len(), 2);
         for offset in 20..40 {
             append_batch(&partition(&log), offset..offset + 1).unwrap();
         }
@@ -247,14 +247,14 @@ fn what_does_not_follow_an_intact_end_goes_aside_and_the_log_is_whole() {
         assert_eq!(partition(&reading).segment_count(), segments.len(), "{context}");
         assert_eq!(found(&reading).verdict, RecoveryVerdict::Whole, "{context}");
         assert_eq!(found(&reading).left_in_place, [path], "{context}");
-        assert_eq!((&found(&reading).removed, &found(&reading).taken_in), (&None, &None), "{context}");
+        assert_eq!((&found(&reading).removed, &found(&reading).adopted), (&None, &None), "{context}");
         assert!(reading.health().is_good(), "{context}");
 
         let log = Streamlog::open(&dir).unwrap();
         assert_reads(&partition(&log), 20);
         assert_eq!(partition(&log).segment_count(), segments.len(), "{context}");
         assert_eq!(found(&log).verdict, RecoveryVerdict::Whole, "{context}");
-        assert_eq!((found(&log).put_aside.len(), &found(&log).taken_in), (1, &None), "{context}");
+        assert_eq!((found(&log).quarantined.len(), &found(&log).adopted), (1, &None), "{context}");
         append_batch(&partition(&log), 20..21).unwrap();
         log.close().unwrap();
         let log = Streamlog::open(&dir).unwrap();
@@ -274,10 +274,10 @@ fn a_batch_that_leaves_a_gap_is_not_taken_in() {
     bytes.extend(&behind);
     fs::write(dir.join(LOG), &bytes).unwrap();
     let log = Streamlog::open(&dir).unwrap();
-    assert_eq!(found(&log).taken_in.clone().unwrap().end, 5);
+    assert_eq!(found(&log).adopted.clone().unwrap().end, 5);
     assert_reads(&partition(&log), 5);
     append_batch(&partition(&log), 5..6).unwrap();
-    assert_eq!(fs::read(&found(&log).put_aside[0]).unwrap(), behind);
+    assert_eq!(fs::read(&found(&log).quarantined[0]).unwrap(), behind);
 }
 
 #[test]
@@ -444,9 +444,9 @@ fn a_file_in_the_way_of_a_new_segment_goes_aside_and_appends_go_on() {
         append_batch(&partition(&log), offset..offset + 1).unwrap();
     }
     assert_reads(&partition(&log), 40);
-    let put_aside = log.health().put_aside;
-    assert!(put_aside.len() > 2 && log.health().is_good(), "{put_aside:?}");
-    assert!(put_aside.iter().all(|(_, path)| path.exists()));
+    let quarantined = log.health().quarantined;
+    assert!(quarantined.len() > 2 && log.health().is_good(), "{quarantined:?}");
+    assert!(quarantined.iter().all(|(_, path)| path.exists()));
     log.close().unwrap();
     let log = Streamlog::open(&dir).unwrap();
     assert_reads(&partition(&log), 40);
@@ -474,6 +474,6 @@ fn an_empty_file_that_belongs_to_no_log_is_no_change() {
     log.close().unwrap();
     fs::write(&stray, [7]).unwrap();
     let log = Streamlog::open(root.path()).unwrap();
-    assert_eq!(found(&log).put_aside.len(), 1);
+    assert_eq!(found(&log).quarantined.len(), 1);
     assert_reads(&partition(&log), 5);
 }

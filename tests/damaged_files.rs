@@ -417,7 +417,7 @@ fn a_file_of_a_segment_that_is_gone_is_named() {
             } else {
                 assert!(append_batch(&partition, 100..101).is_err(), "{context}");
             }
-            assert!(log.recovery_report().partitions.iter().all(|p| p.put_aside.is_empty()));
+            assert!(log.recovery_report().partitions.iter().all(|p| p.quarantined.is_empty()));
         }
     }
 }

@@ -97,7 +97,7 @@ fn reports_are_what_metrics_and_logs_need() -> Result<()> {
     assert_eq!(
         to_value(log.health()).unwrap(),
         json!({
-            "refusing": [], "damaged": [], "put_aside": [], "background": null, "not_compacted": [],
+            "refusing": [], "damaged": [], "quarantined": [], "background": null, "not_compacted": [],
             "out_of_space": null,
         })
     );

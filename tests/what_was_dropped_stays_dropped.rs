@@ -24,7 +24,7 @@ fn a_segment_that_was_put_aside_does_not_come_back_as_the_one_that_took_its_name
     for seed in 0..40 {
         let second = env.crash(Crash::Sectors, seed);
         let log = open(&second).unwrap();
-        if log.recovery_report().partitions[0].put_aside.is_empty() {
+        if log.recovery_report().partitions[0].quarantined.is_empty() {
             continue;
         }
         tried += 1;

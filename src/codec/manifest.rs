@@ -19,8 +19,9 @@ mod input;
 mod output;
 mod payload;
 mod seal;
+mod tier;
 
-pub use entry::{Entry, PartitionClosed, TakenIn};
+pub use entry::{Adopted, Entry, PartitionClosed};
 pub use seal::Seal;
 
 use super::DecodeError;

@@ -4,7 +4,7 @@ use super::{edited, input, mend};
 use crate::{
     codec::{
         manifest::{
-            Entry, HEADER_BYTES, PartitionClosed, Reader, Seal, TakenIn, decode_header, encode_append,
+            Adopted, Entry, HEADER_BYTES, PartitionClosed, Reader, Seal, decode_header, encode_append,
             encode_header,
         },
         mark::{MARK_BYTES, Mark},
@@ -120,7 +120,7 @@ fn some_entries() -> Vec<Entry> {
         Entry::Cleaned { id, partition, offset },
         Entry::Truncated { id, partition, next_offset: offset },
         Entry::Incarnation { id, partition, number: 2, first_offset: offset },
-        Entry::TakenIn { id, partition, taken_in: TakenIn { from: base, next: offset, leader_epoch: 3 } },
+        Entry::Adopted { id, partition, adopted: Adopted { from: base, next: offset, leader_epoch: 3 } },
         Entry::Opened { epoch: 6 },
         Entry::Closed { partitions: vec![(id, 0, closed)] },
         Entry::TopicDeleted { id },

@@ -90,9 +90,9 @@
 //!
 //! | to add | begin with |
 //! |---|---|
-//! | a condition that an append must fulfil | `partition/write/gate.rs`: implement `Condition`, and ask it in `admit`, on a line of its own |
+//! | a condition that an append must fulfil | `partition/write/gate.rs`: implement `Condition`, and ask it in `admit`, on a line of its own; a topic setting that it reads: see below |
 //! | state about every batch | `partition/state/observer.rs` |
-//! | a second place for segments | `storage/segment/source.rs`: a source; `codec/manifest/seal.rs`: the tier that a seal names, of which this release knows the local one alone |
+//! | a second place for segments, a tier | `codec/manifest/tier.rs`: a tier, which seals name; `storage/segment/source.rs`: a source of its bytes; `storage/segment.rs`: a segment over such a source; `partition/open/segments.rs`: which source an opening gives to a listed segment; `topic/config/key_table.rs`: the topic setting |
 //! | a topic setting | `topic/config/key_table.rs`: one row of the table; `partition/state/topic_values.rs`: its value |
 //! | work in the background | `topic/duty.rs`: its head lists the words and what a new duty touches. Its caretaker: `topic/caretaker.rs` for a log, `streamlog/background.rs` for the handle; without threads: `streamlog/maintain.rs`; its failures: `partition/state/troubles.rs` |
 //! | internal state that survives | `table/mod.rs`: a `State` |
@@ -107,7 +107,8 @@
 //! | wrong bytes after an unclean stop | `partition/open/recover.rs`, and `recovery_state.rs` beside it: what it knows so far; after a failed flush `distrusted_page_cache.rs`; where a batch claims a wrong place `storage/scan/known_positions.rs` |
 //! | wrong bytes after a clean one | `partition/open/changed.rs`: what a closed log's directory holds now |
 //! | one partition's directory, opened alone | `partition/open/partition_dir.rs`, and the folder beside it, which nothing else uses |
-//! | a file that is not ours, or has other names | `storage/foreign_files.rs`; `partition/write/quarantine.rs` |
+//! | a file that is not ours, or has other names | `storage/foreign_files.rs`; of a stray segment `partition/write/quarantine.rs`; what an opening removes `partition/write/leftovers.rs` |
+//! | a batch that a reader reports as unreadable | `partition/read/decode.rs`; where it can continue `damage.rs` beside it |
 //! | a record that retention keeps or removes | `partition/write/retention_plan.rs`; for the disk budget `drop_oldest.rs` beside it, which puts all logs in order |
 //! | what may grow, and what is counted | `storage/space.rs`; `storage/budget.rs` |
 //!

@@ -330,7 +330,7 @@
 //!
 //! | found | becomes |
 //! |---|---|
-//! | whole batches, of any leader epoch, that continue the log without a gap: in the active segment, and in segments that begin where the one before ends | part of the log ([`taken_in`](crate::admin::PartitionRecovery::taken_in)). Later appends carry the last leader epoch |
+//! | whole batches, of any leader epoch, that continue the log without a gap: in the active segment, and in segments that begin where the one before ends | part of the log ([`adopted`](crate::admin::PartitionRecovery::adopted)). Later appends carry the last leader epoch |
 //! | other bytes past the end of the log | a file of their own, named `.aside`, before they are cut off |
 //! | segments that do not continue it | renamed to `.aside` |
 //! | bytes past the end of a sealed segment | not part of the log: never shown, and left alone. [`health`](crate::Streamlog::health) reports them once the segment has been read |
@@ -338,7 +338,7 @@
 //! | the file of a segment is missing, or the active one is shorter | `Damage`: nothing grows over it |
 //!
 //! The manifest learns of these in the same append as "opened" (A1), before anything else is written. Until then every
-//! opening finds the same. A read-only handle shows what would be taken in, changes nothing, and lists strays
+//! opening finds the same. A read-only handle shows what would be adopted, changes nothing, and lists strays
 //! ([`left_in_place`](crate::admin::PartitionRecovery::left_in_place)).
 //!
 //! The content of a file of the same length is checked before the first append to it: the last batches must be whole and end

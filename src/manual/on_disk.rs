@@ -50,10 +50,10 @@
 //! | `orders-0.<32 hex digits>-stray/` | records that no manifest names, in the way of a new topic | you |
 //!
 //! Records are never removed because they are unexpected. They are renamed and exempt from retention:
-//! [`DiskUsage::put_aside`](crate::admin::DiskUsage::put_aside) is the space they take. Only a segment that lies wholly
+//! [`DiskUsage::quarantined`](crate::admin::DiskUsage::quarantined) is the space they take. Only a segment that lies wholly
 //! below the log start, where the manifest says that records were removed, is removed under either name.
-//! [`PartitionRecovery::put_aside`](crate::admin::PartitionRecovery) lists what an opening renamed, and
-//! [`Health::put_aside`](crate::admin::Health::put_aside) what was renamed since.
+//! [`PartitionRecovery::quarantined`](crate::admin::PartitionRecovery) lists what an opening renamed, and
+//! [`Health::quarantined`](crate::admin::Health::quarantined) what was renamed since.
 //!
 //! All integers below are big-endian unless said otherwise. "CRC-32" is the checksum of zlib and Ethernet; "CRC-32C" is
 //! Castagnoli's, which Kafka uses. Our files use the first, Kafka's the second.

@@ -60,7 +60,7 @@ pub struct Log {
     /// The leader epoch that appended batches carry: the last one found.
     pub(super) leader_epoch: AtomicI32,
     /// Files that were in the way, and where they are now.
-    pub(super) put_aside: Mutex<Vec<PathBuf>>,
+    pub(super) quarantined: Mutex<Vec<PathBuf>>,
     /// Why it cannot be used, where it could not be opened or followed.
     pub(super) unusable: Unusable,
     /// Segments that are in no list any more, and whose files could not be removed.
@@ -220,9 +220,9 @@ impl Log {
     }
 
     /// Files that were in the way since the opening, and where they are now.
-    pub fn named_put_aside(&self) -> Vec<(TopicPartition, PathBuf)> {
+    pub fn named_quarantined(&self) -> Vec<(TopicPartition, PathBuf)> {
         let name = |path: &PathBuf| (self.identity.name.clone(), path.clone());
-        self.put_aside.lock().iter().map(name).collect()
+        self.quarantined.lock().iter().map(name).collect()
     }
 
     /// What its keys are hashed under: as in the newest file of keys, so that all of them speak of the same hashes.

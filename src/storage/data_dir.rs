@@ -138,7 +138,7 @@ impl DataDir {
         if let Some(clean_up) = self.before_writing.get() {
             clean_up(self);
         }
-        // In one append: without it, what was taken in of another writer would look like a torn tail from here on.
+        // In one append: without it, adopted batches would look like a torn tail from here on.
         let mut found = self.found.lock();
         let opened = [Entry::Opened { epoch: self.env.random() }];
         let entries: Vec<_> = opened.into_iter().chain(found.iter().cloned()).collect();

@@ -6,7 +6,7 @@
 //! place, a copy takes its name here, and the other names keep what they have.
 
 use crate::{
-    env::{Env, FileKind, Open, WrongKind, read_full_at, trace::event, write_all_at},
+    env::{DirEntry, Env, FileKind, Open, WrongKind, read_full_at, trace::event, write_all_at},
     error::{Error, Result},
     storage::layout::{ASIDE, TMP},
 };
@@ -81,6 +81,15 @@ pub fn sync_parent(env: &dyn Env, path: &Path) -> Result<()> {
 /// Makes the names in a directory durable.
 pub fn sync_dir(env: &dyn Env, dir: &Path) -> Result<()> {
     env.sync_dir(dir).map_err(|e| Error::io("flush", dir, e))
+}
+
+/// The entries of a directory; none where it does not exist. All its files are missing then, which is reported where
+/// they are looked for.
+pub fn entries_of(env: &dyn Env, dir: &Path) -> Result<Vec<DirEntry>> {
+    match env.list(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|e| Error::io("list", dir, e)),
+    }
 }
 
 /// Copies what a file has from `start` on into a new one, which is flushed. Where the one has nothing, the other gets

@@ -74,8 +74,8 @@ pub struct DiskUsage {
     /// Bytes of all files in the directory, by their lengths.
     pub total: u64,
     /// Bytes of it that are quarantined: segments and directories with records that belong to no log. They are removed
-    /// by hand, once they are no longer of interest; [`Health::put_aside`] lists those of this opening.
-    pub put_aside: u64,
+    /// by hand, once they are no longer of interest; [`Health::quarantined`] lists those of this opening.
+    pub quarantined: u64,
     /// Per topic.
     pub topics: BTreeMap<String, TopicUsage>,
 }
@@ -90,7 +90,7 @@ pub struct TopicUsage {
     /// Bytes of indexes, snapshots and preallocated space.
     pub overhead: u64,
     /// Bytes of quarantined segments, which count for neither.
-    pub put_aside: u64,
+    pub quarantined: u64,
 }
 
 /// What is wrong, from [`Streamlog::health`].
@@ -111,7 +111,7 @@ pub struct Health {
     /// Quarantined segment files, which were in a partition's way and belong to no log: where they are now. They do no
     /// harm, and can be inspected and removed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::placed_paths"))]
-    pub put_aside: Vec<(TopicPartition, PathBuf)>,
+    pub quarantined: Vec<(TopicPartition, PathBuf)>,
     /// A failure of background work since the last call: forgotten as soon as the same work succeeds, no matter which
     /// thread does it, and a full disk as soon as anything finds space.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
@@ -207,20 +207,20 @@ impl Streamlog {
                 }
                 Err(_) => continue,
             };
-            let (mut bytes, mut put_aside) = (0, 0);
+            let (mut bytes, mut quarantined) = (0, 0);
             for file in &files {
                 let len = env.metadata(&path.join(&file.name)).map_or(0, |m| m.len);
                 let is_aside = name::is_stray_dir(&entry.name) || put_aside_from(&file.name).is_some();
-                *if is_aside { &mut put_aside } else { &mut bytes } += len;
+                *if is_aside { &mut quarantined } else { &mut bytes } += len;
             }
-            usage.total += bytes + put_aside;
-            usage.put_aside += put_aside;
+            usage.total += bytes + quarantined;
+            usage.quarantined += quarantined;
             let Some((topic, _)) = name else { continue };
             let records = log.map_or(0, |log| log.size());
             let entry = usage.topics.entry(topic.to_string()).or_default();
             entry.records += records;
             entry.overhead += bytes.saturating_sub(records);
-            entry.put_aside += put_aside;
+            entry.quarantined += quarantined;
         }
         Ok(usage)
     }
@@ -241,7 +241,7 @@ impl Streamlog {
         Health {
             refusing: refusing.collect(),
             damaged: damaged.collect(),
-            put_aside: logs.iter().flat_map(|log| log.named_put_aside()).collect(),
+            quarantined: logs.iter().flat_map(|log| log.named_quarantined()).collect(),
             background: self.inner.background.take_error(),
             not_compacted: self.inner.cleaner.parked(),
             out_of_space: self.inner.catalog.data_dir().space.refusal(),

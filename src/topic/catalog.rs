@@ -102,7 +102,7 @@ pub struct Catalog {
     /// What a read-only opening follows.
     followers: Mutex<Vec<Follower>>,
     /// The state of the manifest that the topics were last brought up to date with.
-    taken_in: Mutex<Arc<ManifestState>>,
+    followed: Mutex<Arc<ManifestState>>,
     /// New topics and partitions, and deleted topics.
     pub changes: ChangeSignals,
     /// What holds segments against retention.
@@ -122,7 +122,7 @@ impl Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
             followers: Mutex::default(),
-            taken_in: Mutex::new(data_dir.manifest.state()),
+            followed: Mutex::new(data_dir.manifest.state()),
             changes: ChangeSignals::default(),
             hold: OnceLock::new(),
             schedule: Schedule::new(Arc::clone(&data_dir.env)),
@@ -130,7 +130,7 @@ impl Catalog {
         };
         let begun = data_dir.env.monotonic();
         let (states, was_clean): (Vec<TopicState>, bool) = {
-            let state = catalog.taken_in.lock();
+            let state = catalog.followed.lock();
             (state.topics().cloned().collect(), state.is_clean())
         };
         if !was_clean {
@@ -557,11 +557,11 @@ impl Catalog {
         self.data_dir.manifest.observe()?;
         let state = self.data_dir.manifest.state();
         // A partition may have refreshed the manifest in between.
-        let mut changed = !Arc::ptr_eq(&state, &self.taken_in.lock());
+        let mut changed = !Arc::ptr_eq(&state, &self.followed.lock());
         planted!(an_observer_knows_the_topics_of_its_opening => changed = false);
         if changed {
             self.follow_topics(&state)?;
-            *self.taken_in.lock() = Arc::clone(&state);
+            *self.followed.lock() = Arc::clone(&state);
             self.changes.happened();
         }
         for follower in self.followers.lock().iter_mut() {

@@ -205,7 +205,7 @@ impl Session {
                 // What an interrupted roll left without a name goes aside when it is seen, which is told, and is all.
                 let report = self.log()?.recovery_report();
                 let nothing_else = report.partitions.iter().all(|p| {
-                    p.verdict == RecoveryVerdict::Whole && p.bytes_read == 0 && !p.put_aside.is_empty()
+                    p.verdict == RecoveryVerdict::Whole && p.bytes_read == 0 && !p.quarantined.is_empty()
                 });
                 if without_a_fault && !report.was_clean && !nothing_else {
                     return Ok(Err(format!("a closed log was recovered: {report:?}")));

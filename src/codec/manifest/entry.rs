@@ -23,11 +23,11 @@ pub enum Entry {
     TopicDeleted { id: TopicId },
     /// A segment exists and takes appends.
     SegmentCreated { id: TopicId, partition: u32, base: Offset },
-    /// A segment takes no more appends, or what is known of a sealed one changed.
+    /// A segment is sealed, or the facts of its seal have changed.
     SegmentSealed { id: TopicId, partition: u32, base: Offset, sealed: Seal },
     /// Every segment whose base is less than `below` is gone.
     SegmentsRemoved { id: TopicId, partition: u32, below: Offset },
-    /// The segments with `from <= base < to` gave way to others in the same range.
+    /// Other segments in the same range replace those with `from <= base < to`.
     SegmentsReplaced { id: TopicId, partition: u32, from: Offset, to: Offset, with: Vec<(Offset, Seal)> },
     /// The partition begins at this offset.
     LogStart { id: TopicId, partition: u32, offset: Offset },
@@ -36,25 +36,25 @@ pub enum Entry {
     /// The partition ends at `next_offset`: segments after it are gone, the one that contains it is active again.
     /// A segment that begins there stays only if it is the first.
     Truncated { id: TopicId, partition: u32, next_offset: Offset },
-    /// Offsets from `first_offset` on belong to this life of the partition.
+    /// Offsets from `first_offset` on belong to this incarnation of the partition.
     Incarnation { id: TopicId, partition: u32, number: u32, first_offset: Offset },
-    /// Someone writes to the log, and has not closed it.
+    /// A handle writes to the log, and has not closed it.
     Opened { epoch: u64 },
     /// The log was closed cleanly, and its partitions were like this.
     Closed { partitions: Vec<(TopicId, u32, PartitionClosed)> },
     /// Slots below `next` were used, by topics that may be gone. Written when history is dropped.
     SlotsUsed { next: u32 },
-    /// The batches of these offsets were appended by another writer while the log was closed, a broker for one.
-    TakenIn { id: TopicId, partition: u32, taken_in: TakenIn },
+    /// Another writer, for example a broker, appended these batches while the log was closed.
+    Adopted { id: TopicId, partition: u32, adopted: Adopted },
     /// The file is the `number`-th manifest of the log, and the marks say in `slot` how much of it is durable.
     Numbered { number: u64, slot: u32 },
-    /// The marks were durable when they said that so many bytes of this file were.
+    /// A durable mark covers the first `said` bytes of this file.
     MarksDurable { said: u64 },
 }
 
 /// Batches that another writer appended to a log. Their leader epochs are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TakenIn {
+pub struct Adopted {
     /// The offset of the first.
     pub from: Offset,
     /// The offset after the last.

@@ -6,7 +6,7 @@
 //! written in one form and read in two.
 
 use super::{
-    entry::{Entry, PartitionClosed, TakenIn},
+    entry::{Adopted, Entry, PartitionClosed},
     input::Input,
     output::Output,
     seal::{self, Seal},
@@ -43,7 +43,7 @@ impl Entry {
             Entry::Opened { .. } => 13,
             Entry::Closed { .. } => 14,
             Entry::SlotsUsed { .. } => 15,
-            Entry::TakenIn { .. } => 24,
+            Entry::Adopted { .. } => 24,
             Entry::Numbered { .. } => NUMBERED,
             Entry::MarksDurable { .. } => MARKS_DURABLE,
         }
@@ -79,7 +79,7 @@ impl Entry {
             Entry::Opened { epoch } => out.u64(*epoch),
             Entry::Closed { partitions } => out.many(partitions, Output::closed),
             Entry::SlotsUsed { next } => out.u32(*next),
-            Entry::TakenIn { id, partition, taken_in } => out.id(id).u32(*partition).taken_in(taken_in),
+            Entry::Adopted { id, partition, adopted } => out.id(id).u32(*partition).adopted(adopted),
             Entry::Numbered { number, slot } => out.u64(*number).u32(*slot),
             Entry::MarksDurable { said } => out.u64(*said),
         };
@@ -108,8 +108,8 @@ impl Output<'_> {
             .u32(closed.index_checksum)
     }
 
-    fn taken_in(&mut self, taken_in: &TakenIn) -> &mut Self {
-        self.offset(taken_in.from).offset(taken_in.next).i32(taken_in.leader_epoch)
+    fn adopted(&mut self, adopted: &Adopted) -> &mut Self {
+        self.offset(adopted.from).offset(adopted.next).i32(adopted.leader_epoch)
     }
 }
 
@@ -138,7 +138,7 @@ impl Input<'_> {
             15 => Entry::SlotsUsed { next: self.u32()? },
             16 => self.segment_sealed(Seal::read)?,
             17 => self.segments_replaced(seal::LEAST_BYTES, Seal::read)?,
-            24 => Entry::TakenIn { id: self.id()?, partition: self.u32()?, taken_in: self.taken_in()? },
+            24 => Entry::Adopted { id: self.id()?, partition: self.u32()?, adopted: self.adopted()? },
             NUMBERED => Entry::Numbered { number: self.u64()?, slot: self.u32()? },
             MARKS_DURABLE => Entry::MarksDurable { said: self.u64()? },
             _ => return Ok(None),
@@ -189,8 +189,8 @@ impl Input<'_> {
         Ok((id, partition, closed))
     }
 
-    fn taken_in(&mut self) -> Result<TakenIn, DecodeError> {
+    fn adopted(&mut self) -> Result<Adopted, DecodeError> {
         let (from, next) = (self.offset()?, self.offset()?);
-        Ok(TakenIn { from, next, leader_epoch: i32::from_be_bytes(self.array()?) })
+        Ok(Adopted { from, next, leader_epoch: i32::from_be_bytes(self.array()?) })
     }
 }

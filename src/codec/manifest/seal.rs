@@ -4,10 +4,9 @@
 //! them passes over them, and drops them when it rewrites the manifest, so only hints may come there. What must not be
 //! dropped takes a flag: a flag that is not known is refused.
 //!
-//! Each seal names the tier of its segment. This release knows the local one alone, and refuses a manifest that names
-//! another: a remote segment must not be taken for a local one whose file is missing.
+//! Each seal names the tier of its segment: see `tier`.
 
-use super::{input::Input, output::Output};
+use super::{input::Input, output::Output, tier::Tier};
 use crate::{
     codec::DecodeError,
     types::{Offset, Timestamp},
@@ -30,9 +29,6 @@ pub struct Seal {
     pub sealed_at: Option<Timestamp>,
 }
 
-/// The tier of a segment whose files lie in the partition's directory. The one of a remote store is 1, kept for later.
-const LOCAL_TIER: u8 = 0;
-
 /// The least bytes that a sealed segment takes, as the first release wrote it.
 pub(super) const FIRST_FORM_BYTES: usize = 41;
 /// The least bytes that a sealed segment takes, as it is written.
@@ -53,7 +49,7 @@ impl Seal {
             .u64(self.bytes)
             .timestamp(self.largest_timestamp)
             .u32(self.generation)
-            .u8(LOCAL_TIER)
+            .u8(Tier::Local.number())
             .u32(self.index_checksum)
             .timestamp(sealed_at)
             .u16(no_flags)
@@ -81,12 +77,7 @@ impl Seal {
     pub(super) fn read_first_form(input: &mut Input<'_>) -> Result<(Offset, Seal), DecodeError> {
         let (base, next_offset, bytes) = (input.offset()?, input.offset()?, input.size()?);
         let (largest_timestamp, generation) = (input.timestamp()?, input.u32()?);
-        let tier = input.u8()?;
-        if tier != LOCAL_TIER {
-            return Err(super::unsupported(format!(
-                "a sealed segment in tier {tier}, which is not the local one"
-            )));
-        }
+        let Tier::Local = Tier::read(input)?;
         let index_checksum = input.u32()?;
         let seal =
             Seal { next_offset, bytes, largest_timestamp, generation, index_checksum, sealed_at: None };

@@ -50,10 +50,10 @@ pub(crate) fn samples() -> Vec<Entry> {
         Entry::Incarnation { id, partition: 1, number: 1, first_offset: Offset::new(6) },
         Entry::Closed { partitions: vec![(id, 0, closed), (id, 1, closed)] },
         Entry::SlotsUsed { next: 3 },
-        Entry::TakenIn {
+        Entry::Adopted {
             id,
             partition: 1,
-            taken_in: TakenIn { from: Offset::new(6), next: Offset::new(8), leader_epoch: -1 },
+            adopted: Adopted { from: Offset::new(6), next: Offset::new(8), leader_epoch: -1 },
         },
         Entry::TopicDeleted { id },
         Entry::Numbered { number: u64::MAX, slot: 3 },

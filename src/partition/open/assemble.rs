@@ -69,7 +69,7 @@ impl LogParts {
             size: AtomicU64::new(0),
             damage: Mutex::new(None),
             leader_epoch: AtomicI32::new(self.leader_epoch),
-            put_aside: Mutex::default(),
+            quarantined: Mutex::default(),
             unusable: Unusable::default(),
             unreadable: Default::default(),
             unremoved: Mutex::default(),

@@ -9,7 +9,7 @@
 use crate::{
     codec::{
         checkpoint::decode_offsets,
-        manifest::{Entry, PartitionClosed, Seal, TakenIn},
+        manifest::{Adopted, Entry, PartitionClosed, Seal},
     },
     env::Env,
     error::{Error, Result},
@@ -24,11 +24,10 @@ use crate::{
             owner::text_of,
             replay::{Replay, read_epochs},
         },
-        write::quarantine::entries_of,
     },
     storage::{
         data_dir::DataDir,
-        foreign_files::{copy_range, free_aside_name, sync_dir},
+        foreign_files::{copy_range, entries_of, free_aside_name, sync_dir},
         layout::{LOG_STARTS, SegmentFile},
         manifest::PartitionState,
         segment::Segment,
@@ -115,9 +114,8 @@ pub(in crate::partition) fn with_what_is_there(
     for name in names.iter().filter(|name| name.base > last && continues(name, closed)) {
         let _ = seen.create_segment(name.base);
     }
-    let taken_in =
-        TakenIn { from: closed.next_offset, next: Offset::MAX, leader_epoch: state.leader_epoch() };
-    let _ = seen.take_in(taken_in);
+    let adopted = Adopted { from: closed.next_offset, next: Offset::MAX, leader_epoch: state.leader_epoch() };
+    let _ = seen.adopt(adopted);
     Ok(seen)
 }
 
@@ -218,7 +216,7 @@ impl Recovery<'_> {
         let copied = copy_range(env, path, position, &aside).and_then(|()| sync_dir(env, dir));
         match copied {
             Ok(()) => {
-                self.put_aside.push(aside);
+                self.quarantined.push(aside);
                 Ok(true)
             }
             Err(error) => {
@@ -268,9 +266,9 @@ impl Recovery<'_> {
         } else {
             let leader_epoch = replay.last_epoch.filter(|epoch| *epoch >= 0);
             let leader_epoch = leader_epoch.unwrap_or_else(|| state.leader_epoch());
-            let taken_in = TakenIn { from: range.start, next: range.end, leader_epoch };
-            entries.push(id.taken_in(taken_in));
-            self.taken_in = Some((range, leader_epoch));
+            let adopted = Adopted { from: range.start, next: range.end, leader_epoch };
+            entries.push(id.adopted(adopted));
+            self.adopted = Some((range, leader_epoch));
         }
         Ok(entries)
     }

@@ -30,10 +30,10 @@ use crate::{
             owner::check_owner,
             replay::{KnownEnd, Replay},
         },
-        write::quarantine::entries_of,
     },
     storage::{
         data_dir::DataDir,
+        foreign_files::entries_of,
         layout::SegmentFile,
         manifest::{PartitionState, SegmentEntry},
         segment::{MISSING, Segment},
@@ -182,7 +182,7 @@ impl Follower {
         let segments = log.segments.snapshot();
         let mut changed = PartitionRecovery::whole(&log.identity.name, log.offsets.log_end());
         changed.bytes_read = replay.map_or(0, |replay| replay.bytes_read);
-        changed.taken_in = (next > closed.next_offset).then_some(closed.next_offset..next);
+        changed.adopted = (next > closed.next_offset).then_some(closed.next_offset..next);
         let began = closed.log_start.max(state.log_start);
         let begins = log.offsets.log_start();
         changed.removed = (begins > began).then_some(began..begins);

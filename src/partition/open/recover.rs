@@ -74,7 +74,7 @@ pub fn recover(
     let log = recovery.into_parts(replay, state)?.assemble(data_dir);
     log.owner.was_checked(owner);
     *log.damage.lock() = damage;
-    log.put_aside.lock().extend(report.put_aside.iter().cloned());
+    log.quarantined.lock().extend(report.quarantined.iter().cloned());
     Ok((log, report))
 }
 
@@ -91,7 +91,7 @@ impl Recovery<'_> {
         };
         let mark = self.mark.flushed_at(end, replay.position);
         let config = Arc::clone(self.config);
-        let leader_epoch = self.taken_in.as_ref().map_or(state.leader_epoch(), |(_, epoch)| *epoch);
+        let leader_epoch = self.adopted.as_ref().map_or(state.leader_epoch(), |(_, epoch)| *epoch);
         let beginning = Beginning {
             env: &*self.data_dir.env,
             config: Arc::clone(&config),

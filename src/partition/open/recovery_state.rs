@@ -1,7 +1,7 @@
 //! A recovery under way: what is known so far of a log whose files must be read.
 //!
 //! `recover` conducts it. Its steps lie beside it: what a closed log's directory holds in `changed`, what the page cache
-//! may hide after a failed flush in `distrusted_page_cache`; `write/quarantine.rs` quarantines files that belong to no log.
+//! may hide after a failed flush in `distrusted_page_cache`; which files are leftovers in `write/leftovers.rs`.
 
 use crate::{
     codec::{manifest::PartitionClosed, mark::Mark},
@@ -14,11 +14,19 @@ use crate::{
             segments::{all_listed, know_what_a_mark_says},
         },
         state::{identity::Identity, log_config::LogConfig, replay::Replay, segment_list::has_base},
-        write::quarantine::{entries_of, put_segment_aside, remove_leftover, was_removed},
+        write::{
+            leftovers::{remove_leftover, was_removed},
+            quarantine::put_segment_aside,
+        },
     },
     storage::{
-        data_dir::DataDir, foreign_files::remove_if_there, layout::SegmentFile, manifest::PartitionState,
-        scan::ReadPath, segment::Segment, swap::SwapFiles,
+        data_dir::DataDir,
+        foreign_files::{entries_of, remove_if_there},
+        layout::SegmentFile,
+        manifest::PartitionState,
+        scan::ReadPath,
+        segment::Segment,
+        swap::SwapFiles,
     },
     types::Offset,
 };
@@ -43,7 +51,7 @@ pub(in crate::partition) struct Recovery<'a> {
     /// How many of the segments the manifest names; others may follow them in a log that was closed.
     pub named: usize,
     /// What another writer appended to a log that was closed.
-    pub taken_in: Option<Foreign>,
+    pub adopted: Option<Foreign>,
     /// The offsets that another writer removed.
     pub removed: Option<Range<Offset>>,
     /// Whether the mark is lost, so that nobody knows what else was durable. Every partition has had a durable mark
@@ -52,7 +60,7 @@ pub(in crate::partition) struct Recovery<'a> {
     /// Why nothing may be changed, where that is so.
     pub hands_off: Option<HandsOff>,
     pub verdict: RecoveryVerdict,
-    pub put_aside: Vec<PathBuf>,
+    pub quarantined: Vec<PathBuf>,
     /// The contents of the batches that were read.
     pub contents: Contents,
 }
@@ -97,12 +105,12 @@ impl<'a> Recovery<'a> {
             log_start: closed.map_or(state.log_start, |closed| closed.log_start.max(state.log_start)),
             was_closed: closed.is_some(),
             named: state.segments.len(),
-            taken_in: None,
+            adopted: None,
             removed: None,
             mark_is_lost,
             hands_off: None,
             verdict: RecoveryVerdict::Whole,
-            put_aside: Vec::new(),
+            quarantined: Vec::new(),
             contents: Contents::default(),
         })
     }
@@ -160,7 +168,7 @@ impl<'a> Recovery<'a> {
         }
         // The snapshot of the last checkpoint may have the same offset in its name, and stays.
         let aside = put_segment_aside(self.data_dir, self.identity, base, self.mark.recovery_offset)?;
-        self.put_aside.extend(aside);
+        self.quarantined.extend(aside);
         Ok(())
     }
 
@@ -169,8 +177,8 @@ impl<'a> Recovery<'a> {
         PartitionRecovery {
             bytes_read: replay.bytes_read,
             verdict: self.verdict.clone(),
-            put_aside: self.put_aside.clone(),
-            taken_in: self.taken_in.as_ref().map(|(range, _)| range.clone()),
+            quarantined: self.quarantined.clone(),
+            adopted: self.adopted.as_ref().map(|(range, _)| range.clone()),
             removed: self.removed.clone(),
             unreadable: self.contents.unreadable.clone(),
             ..PartitionRecovery::whole(&self.identity.name, replay.next_offset)

@@ -21,14 +21,14 @@ pub struct PartitionRecovery {
     pub log_end: Offset,
     /// What was found.
     pub verdict: RecoveryVerdict,
-    /// Segment files that the manifest does not name, or that lay past a cut: renamed with `.aside`, not removed. Also
-    /// what was cut off a log that had been closed.
+    /// Quarantined files: segments that the manifest does not name, or that lay past a cut, and what was cut off a log that
+    /// had been closed. They are renamed with `.aside`, not removed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
-    pub put_aside: Vec<PathBuf>,
-    /// The offsets of whole batches that another writer, a broker for one, has appended since the log was closed. They
-    /// are part of it from now on.
-    pub taken_in: Option<Range<Offset>>,
-    /// The offsets that another writer has removed from the log's beginning since it was closed.
+    pub quarantined: Vec<PathBuf>,
+    /// The offsets of batches that another writer, for example a broker, has appended since the log was closed. They are
+    /// part of the log from now on.
+    pub adopted: Option<Range<Offset>>,
+    /// The offsets that another writer has removed from the beginning of the log since it was closed.
     pub removed: Option<Range<Offset>>,
     /// Files that do not belong to the log and are still where they were, because nothing may be written.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::paths"))]
@@ -54,8 +54,8 @@ impl PartitionRecovery {
             bytes_read: 0,
             log_end,
             verdict: RecoveryVerdict::Whole,
-            put_aside: Vec::new(),
-            taken_in: None,
+            quarantined: Vec::new(),
+            adopted: None,
             removed: None,
             left_in_place: Vec::new(),
             unreadable: Vec::new(),
@@ -64,9 +64,9 @@ impl PartitionRecovery {
 
     /// Whether there is nothing to report but where the log ends.
     pub(crate) fn is_unremarkable(&self) -> bool {
-        let other_files = !self.put_aside.is_empty() || !self.left_in_place.is_empty();
+        let other_files = !self.quarantined.is_empty() || !self.left_in_place.is_empty();
         self.verdict == RecoveryVerdict::Whole
-            && self.taken_in.is_none()
+            && self.adopted.is_none()
             && self.removed.is_none()
             && !other_files
             && self.unreadable.is_empty()

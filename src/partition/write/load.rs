@@ -15,7 +15,7 @@ use crate::{
             log_config::LogConfig,
             replay::{KnownEnd, Replay},
         },
-        write::quarantine::tidy,
+        write::leftovers::tidy,
     },
     storage::{
         index,

@@ -9,6 +9,7 @@ pub mod drop_oldest;
 pub mod encode;
 pub mod flush;
 pub mod gate;
+pub mod leftovers;
 pub mod load;
 pub mod log_start;
 pub mod payload;

@@ -3,7 +3,7 @@
 use super::faults::FaultyEnv;
 use super::state::tests::id;
 use super::*;
-use crate::codec::manifest::TakenIn;
+use crate::codec::manifest::Adopted;
 use crate::env::memory::MemoryEnv;
 use crate::env::{Open, write_all_at};
 use crate::types::Offset;
@@ -60,16 +60,16 @@ fn no_order_of_entries_costs_more_than_another() {
     let removed = |below| Entry::SegmentsRemoved { id, partition, below: Offset::new(below) };
     let start = |offset| Entry::LogStart { id, partition, offset: Offset::new(offset) };
     let life = |n: u64| Entry::Incarnation { id, partition, number: n as u32, first_offset: Offset::new(n) };
-    let taken_in = |n: u64| {
-        let taken_in = TakenIn { from: Offset::new(n), next: Offset::new(n + 1), leader_epoch: 0 };
-        Entry::TakenIn { id, partition, taken_in }
+    let adopted = |n: u64| {
+        let adopted = Adopted { from: Offset::new(n), next: Offset::new(n + 1), leader_epoch: 0 };
+        Entry::Adopted { id, partition, adopted }
     };
     let cases: Vec<(&str, Vec<Entry>)> = vec![
         ("descending segments", (0..n).rev().map(segment).collect()),
         ("a removal for each segment", (0..n / 2).map(segment).chain((0..n / 2).map(removed)).collect()),
         ("nothing to be removed", (0..n / 2).map(segment).chain((0..n / 2).map(|_| removed(0))).collect()),
         ("lives that end one by one", (1..n / 2).map(life).chain((1..n / 2).map(start)).collect()),
-        ("taken in, one by one", (0..n / 2).map(taken_in).chain((0..n / 2).map(removed)).collect()),
+        ("taken in, one by one", (0..n / 2).map(adopted).chain((0..n / 2).map(removed)).collect()),
     ];
     for (what, entries) in cases {
         println!("{what}");

@@ -1,20 +1,20 @@
-//! One partition in the manifest: what can be said of it, and what was.
+//! One partition in the manifest: the entries about it, and the state that they add up to.
 //!
-//! The rooms above name a partition once, as a [`PartitionId`], which puts facts about it into entries. What the entries
-//! add up to is a [`PartitionState`]; it takes only facts that make sense after those before.
+//! The rooms above name a partition once, as a [`PartitionId`], which makes entries about it. The state is a
+//! [`PartitionState`]; it accepts an entry only if that makes sense after the earlier ones.
 
 use super::segments::{SegmentEntry, Segments};
 use crate::{
-    codec::manifest::{Entry, PartitionClosed, Seal, TakenIn},
+    codec::manifest::{Adopted, Entry, PartitionClosed, Seal},
     storage::scan::LEADER_EPOCH,
     types::{Offset, TopicId},
 };
 use std::{collections::VecDeque, iter::Peekable, ops::Range};
 
-/// Segments or partitions in one entry, where they are many.
+/// The most segments, or partitions, that one entry lists.
 pub(super) const LIST_MAX: usize = 10_000;
 
-/// A partition by its topic's identity, which no other topic ever has, and its number.
+/// A partition: the id of its topic, which is never used again, and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionId {
     /// The topic.
@@ -30,23 +30,23 @@ impl PartitionId {
         Entry::SegmentCreated { id: self.topic, partition: self.number, base }
     }
 
-    /// The segment at `base` takes no more appends, or what is known of it has changed.
+    /// The segment at `base` is sealed, or the facts of its seal have changed.
     pub fn segment_sealed(self, base: Offset, sealed: Seal) -> Entry {
         Entry::SegmentSealed { id: self.topic, partition: self.number, base, sealed }
     }
 
-    /// The segment at `old` is sealed and one that begins at `new` takes appends, in one append.
+    /// A roll, in one append: the segment at `old` is sealed, and a new active one begins at `new`.
     pub fn rolled(self, old: Offset, sealed: Seal, new: Offset) -> [Entry; 2] {
         [self.segment_sealed(old, sealed), self.segment_created(new)]
     }
 
-    /// The segments with bases in `range` gave way to these.
+    /// These segments replace those whose bases are in `range`.
     pub fn segments_replaced(self, range: Range<Offset>, with: Vec<(Offset, Seal)>) -> Entry {
         let Range { start: from, end: to } = range;
         Entry::SegmentsReplaced { id: self.topic, partition: self.number, from, to, with }
     }
 
-    /// The partition begins at `offset`.
+    /// The log start is `offset`.
     pub fn log_start(self, offset: Offset) -> Entry {
         Entry::LogStart { id: self.topic, partition: self.number, offset }
     }
@@ -56,25 +56,25 @@ impl PartitionId {
         Entry::Cleaned { id: self.topic, partition: self.number, offset }
     }
 
-    /// The partition begins at `log_start`, and every segment whose base is less than `below` is gone.
+    /// The log start is `log_start`, and all segments with a base below `below` are removed.
     pub fn trimmed(self, log_start: Offset, below: Offset) -> [Entry; 2] {
         let removed = Entry::SegmentsRemoved { id: self.topic, partition: self.number, below };
         [self.log_start(log_start), removed]
     }
 
-    /// The partition ends at `next_offset`; the segment that contains it takes appends again.
+    /// The log ends at `next_offset`; the segment that contains it is active again.
     pub fn truncated(self, next_offset: Offset) -> Entry {
         Entry::Truncated { id: self.topic, partition: self.number, next_offset }
     }
 
-    /// Offsets from `first_offset` on belong to this life of the partition.
+    /// Offsets from `first_offset` on belong to this incarnation.
     pub fn incarnation(self, number: u32, first_offset: Offset) -> Entry {
         Entry::Incarnation { id: self.topic, partition: self.number, number, first_offset }
     }
 
     /// Another writer appended these batches while the log was closed.
-    pub fn taken_in(self, taken_in: TakenIn) -> Entry {
-        Entry::TakenIn { id: self.topic, partition: self.number, taken_in }
+    pub fn adopted(self, adopted: Adopted) -> Entry {
+        Entry::Adopted { id: self.topic, partition: self.number, adopted }
     }
 }
 
@@ -89,11 +89,11 @@ pub struct PartitionState {
     pub log_start: Offset,
     /// A cleaner has gone through everything below.
     pub cleaned: Offset,
-    /// Its lives: number and first offset of each, ascending.
+    /// Its incarnations: number and first offset of each, ascending.
     pub incarnations: VecDeque<(u32, Offset)>,
-    /// What another writer appended, ascending.
-    pub taken_in: VecDeque<TakenIn>,
-    /// How it was when the log was closed cleanly; `None` when it was opened for writing since.
+    /// Batches that another writer appended while the log was closed, ascending.
+    pub adopted: VecDeque<Adopted>,
+    /// The facts of the clean close; `None` once the log was opened for writing again.
     pub closed: Option<PartitionClosed>,
 }
 
@@ -138,8 +138,8 @@ impl PartitionState {
         Ok(())
     }
 
-    /// Whether segments that are there may give way to these. Where there are none, these are said for the first time: that
-    /// is how the state of a whole partition is written down.
+    /// Whether these segments may replace those that exist. Where none exist, the list is the first entry about its segments:
+    /// a rewritten manifest lists them so.
     fn check_rewritten(
         &self,
         from: Offset,
@@ -175,45 +175,45 @@ impl PartitionState {
         Ok(())
     }
 
-    /// Another writer's batches are at the end of the log. What was known of such behind their beginning was cut off.
-    pub fn take_in(&mut self, more: TakenIn) -> Result<(), String> {
+    /// Another writer's batches lie at the end of the log. Earlier ones from the same offset on were cut off.
+    pub fn adopt(&mut self, more: Adopted) -> Result<(), String> {
         if more.next <= more.from {
-            return Err(format!("no offsets from {} to {} can be taken in", more.from, more.next));
+            return Err(format!("no offsets from {} to {} can be adopted", more.from, more.next));
         }
-        // They are ascending, and none reaches into the next.
-        while self.taken_in.back().is_some_and(|last| last.from >= more.from) {
-            self.taken_in.pop_back();
+        // The ranges stay ascending, and none reaches into the next.
+        while self.adopted.back().is_some_and(|last| last.from >= more.from) {
+            self.adopted.pop_back();
         }
-        if let Some(last) = self.taken_in.back_mut() {
+        if let Some(last) = self.adopted.back_mut() {
             last.next = last.next.min(more.from);
         }
-        self.taken_in.push_back(more);
+        self.adopted.push_back(more);
         Ok(())
     }
 
-    /// The leader epoch of what is appended.
+    /// The leader epoch of appended batches.
     pub fn leader_epoch(&self) -> i32 {
         self.leader_epoch_at(Offset::MAX)
     }
 
     fn leader_epoch_at(&self, offset: Offset) -> i32 {
-        let before = self.taken_in.partition_point(|range| range.next <= offset).checked_sub(1);
-        before.and_then(|at| self.taken_in.get(at)).map_or(LEADER_EPOCH, |range| range.leader_epoch)
+        let before = self.adopted.partition_point(|range| range.next <= offset).checked_sub(1);
+        before.and_then(|at| self.adopted.get(at)).map_or(LEADER_EPOCH, |range| range.leader_epoch)
     }
 
     /// The one leader epoch of all batches of the segment that begins at `base`; `None` where another writer's are
     /// among them.
     pub fn leader_epoch_in(&self, base: Offset) -> Option<i32> {
         let end = self.segments.after(base).map_or(Offset::MAX, |next| next.base);
-        let of_another = self.taken_in.get(self.taken_in.partition_point(|range| range.next <= base));
+        let of_another = self.adopted.get(self.adopted.partition_point(|range| range.next <= base));
         of_another.is_none_or(|range| range.from >= end).then(|| self.leader_epoch_at(base))
     }
 
     pub(super) fn remove_segments(&mut self, below: Offset) {
         self.segments.remove_below(below);
-        // The last one says what epoch goes on.
-        while self.taken_in.get(1).is_some_and(|second| second.next <= below) {
-            self.taken_in.pop_front();
+        // The last one has the epoch of what follows it.
+        while self.adopted.get(1).is_some_and(|second| second.next <= below) {
+            self.adopted.pop_front();
         }
     }
 
@@ -226,7 +226,7 @@ impl PartitionState {
         match self.incarnations.back() {
             Some((last, _)) if *last >= number => Err(format!("incarnation {number} comes after {last}")),
             _ => {
-                // What lay there and behind was lost: of the lives that wrote it nothing is left.
+                // Everything from there on was lost, and with it all that the later incarnations wrote.
                 while self.incarnations.back().is_some_and(|(_, first)| *first >= first_offset) {
                     self.incarnations.pop_back();
                 }
@@ -237,8 +237,8 @@ impl PartitionState {
         }
     }
 
-    /// Forgets the lives that ended below the log start. An offset that can still be read is never theirs, and a reader that
-    /// remembers one of them finds that a later life began below it, as before.
+    /// Forgets the incarnations that ended below the log start. No readable offset belongs to them, and a reader that
+    /// remembers one of them still finds that a later one began below its position.
     pub(super) fn forget_lives(&mut self) {
         while self.incarnations.get(1).is_some_and(|(_, first)| *first < self.log_start) {
             self.incarnations.pop_front();
@@ -263,7 +263,7 @@ impl PartitionState {
         Some((before.base, before.sealed?))
     }
 
-    /// The rewritten segment that holds what one held that began at `base`, which there is no more.
+    /// The rewritten segment that holds the records of a former segment, the one that began at `base`.
     pub fn superseding(&self, base: Offset) -> Option<(Offset, Seal)> {
         let (from, sealed) = self.sealed_before(base)?;
         let is_gone = self.segments.at(base).is_none();
@@ -278,12 +278,12 @@ impl PartitionState {
         rewritten.map(|sealed| sealed.next_offset).max(cleaned)
     }
 
-    /// What is known of the segment that begins at `base`, where it is sealed.
+    /// The seal of the segment that begins at `base`, if it has one.
     pub fn sealed_at(&self, base: Offset) -> Option<Seal> {
         self.segments.at(base)?.sealed
     }
 
-    /// Entries that make a new partition this one, but for `closed`.
+    /// Entries from which a new partition gets this state, except for `closed`.
     pub(super) fn entries(&self, of: PartitionId, entries: &mut Vec<Entry>) {
         let PartitionId { topic: id, number: partition } = of;
         let sealed: Vec<_> =
@@ -306,6 +306,6 @@ impl PartitionState {
         for (number, first_offset) in &self.incarnations {
             entries.push(of.incarnation(*number, *first_offset));
         }
-        entries.extend(self.taken_in.iter().map(|range| of.taken_in(*range)));
+        entries.extend(self.adopted.iter().map(|range| of.adopted(*range)));
     }
 }

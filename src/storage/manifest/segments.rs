@@ -10,18 +10,18 @@ use std::collections::BTreeMap;
 pub struct SegmentEntry {
     /// The offset of its first record.
     pub base: Offset,
-    /// What is known of it once it takes no more appends.
+    /// Its seal, once it takes no more appends.
     pub sealed: Option<Seal>,
 }
 
 impl SegmentEntry {
-    /// Which segment it is: one that was not sealed was never rewritten.
+    /// Its identity. A segment that is not sealed was never rewritten.
     pub fn id(&self) -> SegmentId {
         SegmentId { base: self.base, generation: self.sealed.map_or(0, |seal| seal.generation) }
     }
 }
 
-/// The segments that exist, ascending. Each change costs as much as it changes, in whatever order changes come.
+/// The segments that exist, ascending. The cost of a change is that of what it changes, in any order of changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Segments {
     by_base: BTreeMap<Offset, Option<Seal>>,
@@ -42,7 +42,7 @@ impl Segments {
         self.by_base.len()
     }
 
-    /// Whether there is none.
+    /// Whether the partition has no segment.
     pub fn is_empty(&self) -> bool {
         self.by_base.is_empty()
     }
@@ -57,12 +57,12 @@ impl Segments {
         self.by_base.last_key_value().map(entry)
     }
 
-    /// The one that begins there.
+    /// The segment that begins at `base`.
     pub fn at(&self, base: Offset) -> Option<SegmentEntry> {
         self.by_base.get_key_value(&base).map(entry)
     }
 
-    /// Those that begin from `from` on and below `to`.
+    /// The segments with a base from `from` on and below `to`.
     pub fn between(&self, from: Offset, to: Offset) -> impl Iterator<Item = SegmentEntry> {
         self.by_base.range(from..to).map(entry)
     }
@@ -72,23 +72,23 @@ impl Segments {
         self.by_base.range(..offset).next_back().map(entry)
     }
 
-    /// How many there are before the one that begins there.
+    /// How many segments precede the one that begins at `base`.
     pub fn number_of(&self, base: Offset) -> Option<usize> {
         self.at(base).map(|_| self.by_base.range(..base).count())
     }
 
-    /// The first one that begins behind `offset`.
+    /// The first one that begins after `offset`.
     pub fn after(&self, offset: Offset) -> Option<SegmentEntry> {
         use std::ops::Bound::{Excluded, Unbounded};
         self.by_base.range((Excluded(offset), Unbounded)).next().map(entry)
     }
 
-    /// Keeps those of which `keeps` says so.
+    /// Keeps the segments for which `keeps` is true.
     pub fn retain(&mut self, keeps: impl Fn(SegmentEntry) -> bool) {
         self.by_base.retain(|base, sealed| keeps(SegmentEntry { base: *base, sealed: *sealed }));
     }
 
-    /// Adds one; `false` where one begins there already.
+    /// Adds a segment; `false` if one begins at `base` already.
     pub(super) fn insert(&mut self, base: Offset) -> bool {
         let is_new = !self.by_base.contains_key(&base);
         if is_new {
@@ -97,12 +97,12 @@ impl Segments {
         is_new
     }
 
-    /// Seals the one that begins there, if there is one.
+    /// Seals the segment that begins at `base`; `false` if there is no such segment.
     pub(super) fn seal(&mut self, base: Offset, sealed: Seal) -> bool {
         self.by_base.get_mut(&base).map(|of| *of = Some(sealed)).is_some()
     }
 
-    /// Puts sealed ones in the place of those from `from` up to `to`, which are in order.
+    /// Replaces the segments from `from` up to `to` by sealed ones, which are in order.
     pub(super) fn replace(&mut self, from: Offset, to: Offset, with: &[(Offset, Seal)]) {
         let gone: Vec<Offset> = self.by_base.range(from..to).map(|(base, _)| *base).collect();
         for base in gone {
@@ -111,15 +111,15 @@ impl Segments {
         self.by_base.extend(with.iter().map(|(base, sealed)| (*base, Some(*sealed))));
     }
 
-    /// Removes those that begin below.
+    /// Removes the segments that begin below `below`.
     pub(super) fn remove_below(&mut self, below: Offset) {
         while self.first().is_some_and(|first| first.base < below) {
             self.by_base.pop_first();
         }
     }
 
-    /// Removes those that begin behind `end`; one that begins there stays only if it is the first. The last one takes
-    /// appends again.
+    /// Removes the segments that begin after `end`; one that begins at `end` stays only if it is the first. The last one is
+    /// active again.
     pub(super) fn truncate(&mut self, end: Offset) {
         while self.last().is_some_and(|last| last.base > end || (last.base == end && self.len() > 1)) {
             self.by_base.pop_last();

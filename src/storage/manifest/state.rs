@@ -1,9 +1,8 @@
 //! What the manifest's entries add up to: the topics, partitions and segments that exist now.
 //!
-//! [`ManifestState::apply`] is the only way to change it, and takes only entries that make sense after those before:
-//! a topic or partition that exists, a name and slots that are free, a segment that is there. Whoever reads entries
-//! from a file finds damage that way, whoever writes them a mistake. [`ManifestState::entries`] says the same state in
-//! as few entries as it takes.
+//! [`ManifestState::apply`] is the only way to change it, and accepts only entries that make sense after the earlier ones:
+//! the topic or partition exists, the name and the slots are free, the segment is there. A reader of a file finds damage
+//! that way, a writer a mistake. [`ManifestState::entries`] writes the same state in as few entries as it takes.
 
 use super::partition::{LIST_MAX, PartitionId, PartitionState};
 use crate::codec::manifest::{Entry, PartitionClosed};
@@ -19,7 +18,7 @@ pub(super) const PARTITIONS_MAX: usize = 1 << 20;
 /// The topics, partitions and segments that exist.
 #[derive(Clone, Debug, Default)]
 pub struct ManifestState {
-    /// The epoch of the last `Opened`, 0 if there was none.
+    /// The epoch of the last `Opened` entry, 0 before the first.
     pub opened: u64,
     life: Life,
     next_slot: u32,
@@ -33,19 +32,19 @@ pub struct ManifestState {
     topics: BTreeMap<u64, TopicState>,
     next_turn: u64,
     by_id: HashMap<TopicId, u64>,
-    /// By the form that all names share that may not exist side by side.
+    /// By folded name: two topics whose names fold to the same must not exist side by side.
     by_name: HashMap<String, u64>,
     own: Option<OwnMark>,
 }
 
-/// What a file of the manifest says of itself.
+/// What a manifest file says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnMark {
-    /// Its number among the manifests of the log: each is one more than the one before.
+    /// Its number among the manifest files of the log; each file has the next number.
     pub number: u64,
-    /// The slot in the marks file that says how much of it is durable.
+    /// Its slot in the marks file, which says how much of it is durable.
     pub slot: u32,
-    /// So much of it the marks are known to speak of, at least, durably.
+    /// How many of its bytes a durable mark is known to cover, at least.
     pub said: u64,
 }
 
@@ -54,9 +53,9 @@ enum Life {
     /// No entry was ever written.
     #[default]
     New,
-    /// Written to, and not closed since.
+    /// Written to since the last close.
     Open,
-    /// Closed, and not opened since.
+    /// Closed cleanly, and not opened since.
     Closed,
 }
 
@@ -75,7 +74,7 @@ pub struct TopicState {
     pub config: Vec<(String, String)>,
 }
 
-/// Two states are equal when the same exists in them; how they came to be may differ.
+/// Two states are equal if the same topics, partitions and segments exist in them; their histories may differ.
 impl PartialEq for ManifestState {
     fn eq(&self, other: &Self) -> bool {
         (self.opened, self.life, self.next_slot) == (other.opened, other.life, other.next_slot)
@@ -84,12 +83,12 @@ impl PartialEq for ManifestState {
 }
 
 impl ManifestState {
-    /// Whether nothing was ever said.
+    /// Whether no entry was ever written.
     pub fn is_new(&self) -> bool {
         self.life == Life::New
     }
 
-    /// Whether there is nothing to recover: a new log, or one that was closed and not opened for writing since.
+    /// Whether there is nothing to recover: the log is new, or was closed and not opened for writing since.
     pub fn is_clean(&self) -> bool {
         self.life != Life::Open
     }
@@ -109,18 +108,18 @@ impl ManifestState {
         self.topic_like(name).filter(|topic| &*topic.name == name)
     }
 
-    /// The topic whose name is this one, or too much like it for both to exist.
+    /// The topic of this name, or of one that is too similar for both to exist.
     pub fn topic_like(&self, name: &str) -> Option<&TopicState> {
         let name = TopicName::new(name).ok()?;
         self.topics.get(self.by_name.get(&folded(&name))?)
     }
 
-    /// A partition by its topic and number.
+    /// A partition, by the id of its topic and its number.
     pub fn partition(&self, id: &TopicId, partition: u32) -> Option<&PartitionState> {
         self.topic(id)?.partitions.get(partition as usize)
     }
 
-    /// What it says of a partition; `None` when that does not exist.
+    /// The state of a partition; `None` if it does not exist.
     pub fn of(&self, partition: PartitionId) -> Option<&PartitionState> {
         self.partition(&partition.topic, partition.number)
     }
@@ -130,18 +129,18 @@ impl ManifestState {
         self.next_slot
     }
 
-    /// The lowest slot that a new partition may have. One is left for a file that gets its number before the partition is
-    /// named.
+    /// The lowest slot that a new partition may have. One slot is left free for a manifest file that is numbered before
+    /// the partition is named.
     pub fn free_slot(&self) -> u32 {
         self.next_slot.saturating_add(u32::from(self.own.is_none()))
     }
 
-    /// What the file says of itself; files of the first release say nothing.
+    /// What the file says about itself; files of the first release say nothing.
     pub(super) fn own(&self) -> Option<OwnMark> {
         self.own
     }
 
-    /// What a new file with this state has to say of itself; `None` when there is no slot left for it.
+    /// What a new file with this state must say about itself; `None` if no slot is left for it.
     pub(super) fn next_own(&self) -> Option<OwnMark> {
         let (before, slot) = match self.own {
             Some(own) => (own.number, own.slot),
@@ -157,18 +156,18 @@ impl ManifestState {
         self.next_slot = self.next_slot.max(own.map_or(0, |own| own.slot.saturating_add(1)));
     }
 
-    /// How many partitions the entries that come may have made in all, those of topics that are gone included. A partition
-    /// is said in few bytes and takes many.
+    /// Limits how many partitions the entries to come may make in all, deleted topics included: a partition takes few bytes
+    /// in the file, and many in memory.
     pub(super) fn limit_made(&mut self, max: Option<u64>) {
         self.made_max = max;
     }
 
-    /// How many partitions the entries have made.
+    /// How many partitions the entries have made, deleted ones included.
     pub(super) fn made(&self) -> u64 {
         self.made
     }
 
-    /// The file says that the marks said so, durably.
+    /// The file says that a durable mark covers its first `said` bytes.
     pub(super) fn know_said(&mut self, said: u64) {
         if let Some(own) = &mut self.own {
             own.said = own.said.max(said);
@@ -187,7 +186,7 @@ impl ManifestState {
         Ok(())
     }
 
-    /// Adds a fact, or says why it cannot be one and changes nothing.
+    /// Applies an entry, or says why it makes no sense here and changes nothing.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), String> {
         match entry {
             Entry::TopicCreated { id, name, internal, partitions, first_slot, config } => {
@@ -226,8 +225,8 @@ impl ManifestState {
             }
             Entry::Opened { epoch } => self.open(*epoch),
             Entry::Closed { partitions } => self.close(partitions)?,
-            Entry::TakenIn { id, partition, taken_in } => {
-                self.partition_mut(id, *partition)?.take_in(*taken_in)?;
+            Entry::Adopted { id, partition, adopted } => {
+                self.partition_mut(id, *partition)?.adopt(*adopted)?;
             }
             Entry::SlotsUsed { next } => self.next_slot = self.next_slot.max(*next),
             Entry::Numbered { number, slot } => self.number(*number, *slot)?,
@@ -346,7 +345,7 @@ impl ManifestState {
         partitions.get_mut(partition as usize).ok_or_else(unknown)
     }
 
-    /// Entries that make a new state this one. What the file says of itself is not among them.
+    /// Entries from which an empty state becomes this one. What the file says about itself is not among them.
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
         if self.opened != 0 {

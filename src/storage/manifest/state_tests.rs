@@ -2,7 +2,7 @@
 
 use super::super::segments::{SegmentEntry, Segments};
 use super::*;
-use crate::codec::manifest::{Seal, TakenIn};
+use crate::codec::manifest::{Adopted, Seal};
 use crate::types::Offset;
 use crate::types::Timestamp;
 use proptest::prelude::*;
@@ -55,8 +55,8 @@ pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
             0 => Entry::LogStart { id, partition, offset: at },
             1 => {
                 let next = at + u64::from(slot % 8);
-                let taken_in = TakenIn { from: at, next, leader_epoch: slot as i32 - 1 };
-                Entry::TakenIn { id, partition, taken_in }
+                let adopted = Adopted { from: at, next, leader_epoch: slot as i32 - 1 };
+                Entry::Adopted { id, partition, adopted }
             }
             _ => Entry::Truncated { id, partition, next_offset: at },
         },
@@ -138,8 +138,8 @@ impl Model {
             Entry::SegmentsRemoved { id, partition, below } => {
                 let partition = self.partition(&id, partition)?;
                 partition.segments.retain(|s| s.base >= below);
-                while partition.taken_in.get(1).is_some_and(|second| second.next <= below) {
-                    partition.taken_in.remove(0);
+                while partition.adopted.get(1).is_some_and(|second| second.next <= below) {
+                    partition.adopted.remove(0);
                 }
             }
             Entry::SegmentsReplaced { id, partition, from, to, with } => {
@@ -199,16 +199,16 @@ impl Model {
                 self.clean = true;
             }
             Entry::SlotsUsed { .. } => {}
-            Entry::TakenIn { id, partition, taken_in } => {
-                let ranges = &mut self.partition(&id, partition)?.taken_in;
-                if taken_in.next <= taken_in.from {
+            Entry::Adopted { id, partition, adopted } => {
+                let ranges = &mut self.partition(&id, partition)?.adopted;
+                if adopted.next <= adopted.from {
                     return None;
                 }
                 *ranges = ranges
                     .iter()
-                    .filter(|r| r.from < taken_in.from)
-                    .map(|r| TakenIn { next: r.next.min(taken_in.from), ..*r })
-                    .chain([taken_in])
+                    .filter(|r| r.from < adopted.from)
+                    .map(|r| Adopted { next: r.next.min(adopted.from), ..*r })
+                    .chain([adopted])
                     .collect();
             }
         }

@@ -256,9 +256,9 @@ fn what_another_writer_left_at_the_end_of_a_log_that_was_killed_goes_aside() {
     foreign[12..16].copy_from_slice(&7_i32.to_be_bytes());
     change(&env, LOG, |bytes| bytes[places[3]..places[3] + foreign.len()].copy_from_slice(&foreign));
     let log = open(&env, false);
-    let put_aside = &log.recovery_report().partitions[0].put_aside;
-    assert_eq!(put_aside.len(), 1);
-    assert!(env.files()[put_aside[0].to_str().unwrap()].starts_with(&foreign));
+    let quarantined = &log.recovery_report().partitions[0].quarantined;
+    assert_eq!(quarantined.len(), 1);
+    assert!(env.files()[quarantined[0].to_str().unwrap()].starts_with(&foreign));
     assert_eq!(read(&partition(&log)), (vec![0, 1, 2], vec![]));
 }
 
@@ -275,7 +275,7 @@ fn a_directory_named_like_a_segment_that_was_removed_is_no_failure() {
     let env = env.crash(Crash::Kill, 1);
     env.create_dir(Path::new(LOG)).unwrap();
     let log = open(&env, false);
-    assert_eq!(log.recovery_report().partitions[0].put_aside.len(), 1);
+    assert_eq!(log.recovery_report().partitions[0].quarantined.len(), 1);
     assert_eq!(read(&partition(&log)), (vec![2, 3], vec![]));
 }
 
