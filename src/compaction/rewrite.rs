@@ -18,7 +18,9 @@ use crate::{
     },
     env::Env,
     error::{Error, Result},
+    partition::write::cleanable::CleaningTurn,
     storage::{
+        budget::{Budget, Charge},
         keys::{KeyBuilder, KeyFile},
         layout::SegmentFile,
         scan::{ScanItem, Scanner},
@@ -174,11 +176,14 @@ impl Place {
 /// The writing of one group of neighbours.
 pub struct Rewriting {
     env: Arc<dyn Env>,
+    budget: Arc<Budget>,
     dir: PathBuf,
     rules: Rules,
     generation: u32,
     writer: Option<SegmentWriter>,
     outputs: Vec<(Written, Offset)>,
+    /// What they take of the disk budget.
+    pub charges: Vec<Charge>,
     /// Where files were begun.
     bases: Vec<Offset>,
     pub counts: Counts,
@@ -186,11 +191,19 @@ pub struct Rewriting {
 
 impl Rewriting {
     /// Segments of this generation are to be written.
-    pub fn new(env: &Arc<dyn Env>, dir: &Path, rules: Rules, generation: u32) -> Self {
-        let counts = Counts::default();
-        let (outputs, bases) = (Vec::new(), Vec::new());
-        let (env, dir) = (Arc::clone(env), dir.to_path_buf());
-        Rewriting { env, dir, rules, generation, writer: None, outputs, bases, counts }
+    pub fn new(turn: &CleaningTurn, rules: Rules, generation: u32) -> Self {
+        Rewriting {
+            env: Arc::clone(turn.env()),
+            budget: Arc::clone(turn.budget()),
+            dir: turn.dir().to_path_buf(),
+            rules,
+            generation,
+            writer: None,
+            outputs: Vec::new(),
+            charges: Vec::new(),
+            bases: Vec::new(),
+            counts: Counts::default(),
+        }
     }
 
     /// Writes what lives of the next few mebibytes of a source, the one after those before. `goes_on` is asked after about
@@ -289,7 +302,8 @@ impl Rewriting {
     fn begin(&mut self, base: Offset) -> Result<SegmentWriter> {
         self.bases.push(base);
         let Rules { index_interval, is_rehearsal, .. } = self.rules;
-        SegmentWriter::begin(&self.env, &self.dir, base, self.generation, index_interval, is_rehearsal)
+        let (env, budget, dir) = (&self.env, &self.budget, &self.dir);
+        SegmentWriter::begin(env, budget, dir, base, self.generation, index_interval, is_rehearsal)
     }
 
     fn push(&mut self, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
@@ -306,7 +320,9 @@ impl Rewriting {
 
     fn end_output(&mut self, next: Offset) -> Result<()> {
         if let Some(writer) = self.writer.take() {
-            self.outputs.push((writer.finish()?, next));
+            let (written, charge) = writer.finish()?;
+            self.outputs.push((written, next));
+            self.charges.push(charge);
         }
         Ok(())
     }

@@ -165,7 +165,8 @@ impl Round {
         let after: u64 = outputs.iter().map(|(_, seal)| seal.bytes).sum();
         if !self.rules.is_rehearsal {
             let sources = group.sources.iter().map(|source| Arc::clone(&source.segment)).collect();
-            match turn.swap(sources, outputs, group.cleaned) {
+            let counted = std::mem::take(&mut rewriting.charges);
+            match turn.swap(sources, outputs, counted, group.cleaned) {
                 Ok(true) => {}
                 Ok(false) => return Err(Error::Cancelled { during: GONE }),
                 // Nobody knows whether it was decided: what was written stays.
@@ -197,7 +198,7 @@ impl Writing {
         let generations = group.sources.iter().map(|source| source.seal.generation);
         let generation = generations.max().unwrap_or(0).saturating_add(1);
         let place = Place::start_of(group.sources.first()?);
-        let rewriting = Rewriting::new(turn.env(), turn.dir(), rules, generation);
+        let rewriting = Rewriting::new(turn, rules, generation);
         Some(Writing { group, rewriting, source: 0, place })
     }
 

@@ -179,7 +179,8 @@
 //! after an opening with a smaller one, [`maintain`](crate::Streamlog::maintain) and the background task drop down to it.
 //!
 //! [`Stats`](crate::admin::Stats) has what is used, as the budget counts it: the record files with their preallocated space
-//! exactly, their page checksums and indexes at the largest size that they can have. Nothing is measured, so opening stays
+//! exactly, their page checksums and indexes at the largest size that they can have, files of keys once they were written or
+//! read. What compaction writes counts while it is written and is not refused. Nothing is measured at an opening, so opening stays
 //! quick; the manifest and other small files are left out. So leave the medium a little more than the budget:
 //! [`min_free_space`](crate::config::Builder::min_free_space) does that, and the two go together.
 //!

@@ -89,7 +89,7 @@ impl Budget {
     }
 }
 
-/// What one segment takes of the budget.
+/// What one segment, or files beside it, take of the budget.
 #[derive(Debug)]
 pub struct Charge {
     budget: Arc<Budget>,
@@ -104,6 +104,13 @@ impl Charge {
         budget.active.fetch_add(1, Ordering::Relaxed);
         let (bytes, is_active) = (AtomicU64::new(bytes), AtomicBool::new(true));
         Charge { budget: Arc::clone(budget), bytes, is_active }
+    }
+
+    /// Of files that never were a segment that takes appends; none so far.
+    pub fn of_files(budget: &Arc<Budget>) -> Charge {
+        let charge = Charge::new(budget, 0);
+        charge.seal();
+        charge
     }
 
     /// How many bytes its files have.

@@ -115,8 +115,9 @@ pub struct Segment {
     /// How long its file was found to be, where that is more than the size that it was sealed with.
     longer: OnceLock<(u64, u64)>,
     pages: KnownPages,
-    /// What its files take of the disk budget.
+    /// What its files take of the disk budget, but for its file of keys.
     charge: Charge,
+    keys_charge: Charge,
 }
 
 impl Segment {
@@ -188,6 +189,7 @@ impl Segment {
             longer: OnceLock::new(),
             pages: KnownPages::default(),
             charge: Charge::new(pool.budget(), footprint(readable, index_interval)),
+            keys_charge: Charge::of_files(pool.budget()),
         }
     }
 
@@ -206,9 +208,25 @@ impl Segment {
         &self.charge
     }
 
+    /// How many bytes go with it.
+    pub fn taken(&self) -> u64 {
+        self.charge.bytes().saturating_add(self.keys_charge.bytes())
+    }
+
     /// The bytes of its files, where `len` are those of its batches and of what is preallocated.
     pub fn footprint(&self, len: u64) -> u64 {
         footprint(len, self.index_interval)
+    }
+
+    /// Its file of keys lies at `path`: how long that is, nobody knew before.
+    fn measure_keys(&self, path: &Path) {
+        let found = self.pool.env().metadata(path);
+        unless_planted!(files_of_keys_are_not_counted => self.keys_charge.set(found.map_or(0, |found| found.len)));
+    }
+
+    fn take_nothing(&self) {
+        self.charge.release();
+        self.keys_charge.release();
     }
 
     /// Its file of batches has at least `len` bytes, as an opening finds out bit by bit.
@@ -278,7 +296,7 @@ impl Segment {
         let _aborted = self.aborted.lock();
         unless_planted!(a_retired_segment_reads_by_name => self.retired.store(true, Ordering::SeqCst));
         self.source.lost_its_name();
-        self.charge.release();
+        self.take_nothing();
     }
 
     /// # Errors
@@ -552,7 +570,7 @@ impl Segment {
     pub fn remove_files(&self) -> Result<()> {
         self.source.lost_its_name();
         remove_segment_files(&**self.pool.env(), &self.dir, self.base)?;
-        self.charge.release();
+        self.take_nothing();
         Ok(())
     }
 }

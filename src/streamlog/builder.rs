@@ -191,12 +191,12 @@ impl Builder {
     /// divided by the number of partitions, and at a sixteenth of it at the latest.
     ///
     /// Committed offsets are counted and never refused: a group does not stand still because data has filled the budget.
-    /// Reading asks for nothing. A budget below what is used opens as any other: the next append, or
+    /// So is what compaction writes, which counts while it is written and frees more. Reading asks for nothing. A budget below what is used opens as any other: the next append, or
     /// [`Streamlog::maintain`], refuses or drops.
     ///
     /// What counts: record files, with the space that is preallocated in them, their page checksums, and their indexes at the
-    /// largest size that they can have, which is about half a percent of the records. An opening takes the sizes from the
-    /// manifest and measures no file. The manifest, the marks, snapshots of producers and quarantined files do not count.
+    /// largest size that they can have, which is about half a percent of the records; and the files of keys that compaction
+    /// needs, once this handle has written or read them. An opening takes the sizes from the manifest and measures no file. The manifest, the marks, snapshots of producers and quarantined files do not count.
     /// [`Stats::disk_used`](crate::admin::Stats::disk_used) has the sum. A handle that only reads has no budget.
     ///
     /// ```

@@ -3,7 +3,8 @@
 use crate::{promises, world::*};
 use streamlog::{
     ErrorKind, RecordData, Timestamp, TopicConfig,
-    config::{Builder, WhenFull},
+    admin::Compact,
+    config::{Builder, CleanupPolicy, WhenFull},
     sim::{Fault, FaultKind, Operation, SimEnv},
 };
 
@@ -20,6 +21,11 @@ promises! {
     a_budget_smaller_than_a_segment_drops_as_well: "src/streamlog/builder.rs",
         "a segment then ends at a quarter of the budget, divided by the number of partitions"
             => [active_segments_fill_the_budget by DiskFull];
+    what_compaction_writes_counts: "src/streamlog/builder.rs",
+        "So is what compaction writes, which counts while it is written and frees more"
+            => [what_compaction_writes_is_not_counted];
+    files_of_keys_count: "src/streamlog/builder.rs",
+        "the files of keys that compaction needs, once this handle has written or read them" => [files_of_keys_are_not_counted];
     a_file_that_cannot_be_removed_costs_one_segment: "src/manual/operating.rs",
         "As long as a file cannot be removed, nothing more is dropped" => [drop_what_frees_nothing];
 }
@@ -145,4 +151,46 @@ fn a_file_that_cannot_be_removed_costs_one_segment() {
     assert_eq!(start(&world, "t"), before + 1);
     world.env.clear_faults();
     fill_segment(&world, "t", 1000).unwrap();
+}
+
+fn compacted() -> TopicConfig {
+    TopicConfig::default().cleanup_policy(CleanupPolicy::Compact)
+}
+
+fn what_compaction_writes_counts() {
+    let world = with_budget(8 << 20, WhenFull::Refuse);
+    world.log.create_topic("t", compacted().segment_bytes(4 << 20)).unwrap();
+    // It is full, and half of it is dead, everywhere.
+    let large = [7; 100_000];
+    let put = |i: u64| world.partition().append(&[RecordData::new(&large).key((i * (i % 2)).to_string())]);
+    assert!((0..200).any(|i| put(i).is_err()));
+    let before = world.log.stats().disk_used;
+    let mut most = 0;
+    let watch = |_| {
+        most = most.max(world.log.stats().disk_used);
+        true
+    };
+    world.log.compact_now("t", Compact::new().on_progress(watch)).unwrap();
+    assert!(most > before + (1 << 20), "{most} after {before}");
+    let after = world.log.stats().disk_used;
+    assert!(after < before - (1 << 20), "{after} after {before}");
+    put(0).unwrap();
+}
+
+fn files_of_keys_count() {
+    let world = with_budget(1 << 30, WhenFull::Refuse);
+    world.log.create_topic("t", compacted().segment_bytes(64 << 10)).unwrap();
+    for i in 0..2000u32 {
+        world.partition().append(&[RecordData::new("x").key((i % 1000).to_string())]).unwrap();
+    }
+    let check = || {
+        let usage = &world.log.disk_usage().unwrap().topics["t"];
+        let (used, on_disk) = (world.log.stats().disk_used, usage.records + usage.overhead);
+        // Indexes at their largest on one side, small files on the other.
+        assert!(on_disk <= used + 2 * KIB && used <= on_disk + 4 * KIB, "{used} of {on_disk}");
+    };
+    world.log.maintain().unwrap();
+    check();
+    world.log.compact_now("t", Compact::new()).unwrap();
+    check();
 }

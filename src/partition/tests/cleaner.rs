@@ -68,7 +68,7 @@ pub(crate) fn rewrite(log: &Log, bases: Range<u64>, keeps: &dyn Fn(&BatchHeader)
         index_checksum: checksum(index.offsets(), index.times(), &[]),
         sealed_at: None,
     };
-    Replacement { sources, outputs: vec![(from, seal)], also: Vec::new() }
+    Replacement { sources, outputs: vec![(from, seal)], counted: Vec::new(), also: Vec::new() }
 }
 
 /// Cleans the segments of `log` that begin at `bases`, which are sealed and have another behind them, into one.

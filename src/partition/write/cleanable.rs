@@ -19,6 +19,7 @@ use crate::{
         },
     },
     storage::{
+        budget::{Budget, Charge},
         manifest::Flush,
         segment::{SealedSegment, Segment},
     },
@@ -66,6 +67,11 @@ impl CleaningTurn {
     /// The door outside, for a cleaner's files.
     pub fn env(&self) -> &Arc<dyn Env> {
         &self.log.data_dir.env
+    }
+
+    /// What files may take.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.log.data_dir.space.budget
     }
 
     /// Where its files lie.
@@ -116,16 +122,17 @@ impl CleaningTurn {
         self.log.check_open()
     }
 
-    /// Puts what was written in the place of `sources`; with it the log is clean below `cleaned`, if that is given. `false`
+    /// Puts what was written, and `counted`, in the place of `sources`; with it the log is clean below `cleaned`, if that is given. `false`
     /// where the sources are not part of the log any more: see [`Replacement::commit`].
     pub fn swap(
         &self,
         sources: Vec<Arc<Segment>>,
         outputs: Vec<(Offset, Seal)>,
+        counted: Vec<Charge>,
         cleaned: Option<Offset>,
     ) -> Result<bool> {
         let also = cleaned.map(|offset| self.log.identity.id().cleaned(offset)).into_iter().collect();
-        Replacement { sources, outputs, also }.commit(&self.log)
+        Replacement { sources, outputs, counted, also }.commit(&self.log)
     }
 
     /// A cleaner has gone through everything below `offset`. That is lost with a crash, and done again.

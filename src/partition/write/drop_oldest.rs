@@ -45,7 +45,7 @@ fn has_due(log: &Arc<Log>) -> bool {
 fn oldest_of(logs: &[Arc<Log>], bytes: u64) -> Option<Vec<(&Arc<Log>, Offset)>> {
     let (mut found, mut sum) = (Vec::new(), 0u64);
     oldest_first(logs, &mut |i, oldest| {
-        sum = sum.saturating_add(oldest.charge().bytes());
+        sum = sum.saturating_add(oldest.taken());
         found.extend(logs.get(i).map(|log| (log, oldest.base())));
         sum < bytes
     });
@@ -66,7 +66,7 @@ pub fn outlook(logs: &[Arc<Log>], budget: &Budget) -> Vec<Vec<u64>> {
         if let Some(of_log) = missing.get_mut(i) {
             of_log.push(still);
         }
-        before = before.saturating_add(segment.charge().bytes());
+        before = before.saturating_add(segment.taken());
         true
     });
     missing

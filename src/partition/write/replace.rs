@@ -16,6 +16,7 @@ use crate::{
         write::{checkpoint::take_checkpoint, load::ready},
     },
     storage::{
+        budget::Charge,
         foreign_files::sync_dir,
         manifest::Flush,
         segment::{Segment, open_rewritten},
@@ -32,6 +33,8 @@ pub struct Replacement {
     pub sources: Vec<Arc<Segment>>,
     /// What was written for them, whole and flushed, under names that end in `.cleaned`: the first begins where they do.
     pub outputs: Vec<(Offset, Seal)>,
+    /// What they take of the disk budget until they are segments, which count themselves.
+    pub counted: Vec<Charge>,
     /// What the manifest is to know with it.
     pub also: Vec<Entry>,
 }
@@ -55,6 +58,7 @@ impl Replacement {
             return Ok(false);
         }
         let written = self.open_outputs(log)?;
+        self.counted.iter().for_each(|charge| charge.release());
         self.decide(log, to)?;
         event!(INFO, partition = %log.identity.name, segments = range.len(), "segments were rewritten");
         log.segments.change(|list| drop(list.splice(range, written.iter().cloned())));

@@ -12,6 +12,7 @@ use crate::{
     env::{Env, File, Open, write_all_at},
     error::{Error, Result},
     storage::{
+        budget::{Budget, Charge},
         foreign_files::remove_if_there,
         index::{IndexedBatch, SegmentIndex},
         layout::SegmentFile,
@@ -43,6 +44,8 @@ pub struct SegmentWriter {
     index: SegmentIndex,
     pages: PageSummer,
     largest: Timestamp,
+    /// What it takes of the disk budget, which does not refuse it: cleaning frees more than that.
+    charge: Charge,
 }
 
 /// What was written.
@@ -64,6 +67,7 @@ impl SegmentWriter {
     /// A segment at `base` that is about to be written; only rehearsed where `is_rehearsal`.
     pub fn begin(
         env: &Arc<dyn Env>,
+        budget: &Arc<Budget>,
         dir: &Path,
         base: Offset,
         generation: u32,
@@ -87,6 +91,7 @@ impl SegmentWriter {
             index: SegmentIndex::new(base, index_interval),
             pages: PageSummer::new(),
             largest: Timestamp::NONE,
+            charge: Charge::of_files(budget),
         })
     }
 
@@ -129,14 +134,16 @@ impl SegmentWriter {
                 file.sync_data().map_err(|e| Error::io("flush", path(), e))?;
                 self.unflushed = 0;
             }
+            unless_planted!(what_compaction_writes_is_not_counted => self.charge.set(self.written + self.buffer.len() as u64));
         }
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }
 
-    /// Writes what is left and the sidecars, all of them flushed. Their names are durable once the directory is flushed.
-    pub fn finish(mut self) -> Result<Written> {
+    /// Writes what is left and the sidecars, all of them flushed. Their names are durable once the directory is flushed. What
+    /// they take is counted as long as the charge is held.
+    pub fn finish(mut self) -> Result<(Written, Charge)> {
         self.write()?;
         self.index.close();
         let written = Written {
@@ -146,14 +153,14 @@ impl SegmentWriter {
             largest_timestamp: self.largest,
             index_checksum: checksum(self.index.offsets(), self.index.times(), &[]),
         };
-        let Some(file) = &self.file else { return Ok(written) };
+        let Some(file) = &self.file else { return Ok((written, self.charge)) };
         let path = SegmentFile::Log.cleaned_path(&self.dir, self.base);
         file.sync_data().map_err(|e| Error::io("flush", &path, e))?;
         let pages = std::mem::take(&mut self.pages).finish(self.generation).encode();
         self.sidecar(SegmentFile::OffsetIndex, self.index.offsets())?;
         self.sidecar(SegmentFile::TimeIndex, self.index.times())?;
         self.sidecar(SegmentFile::Pages, &pages)?;
-        Ok(written)
+        Ok((written, self.charge))
     }
 
     fn sidecar(&self, kind: SegmentFile, content: &[u8]) -> Result<()> {

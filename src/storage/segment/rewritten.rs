@@ -43,6 +43,7 @@ pub fn open_rewritten(
     }
     segment.hold_index(IndexBytes::as_written(offsets.bytes.into(), times.bytes.into()));
     segment.set_aborted(aborted);
+    segment.measure_keys(&SegmentFile::Keys.cleaned_path(dir, base));
     let path = SegmentFile::Pages.cleaned_path(dir, base);
     let sums = read_hint(&**pool.env(), &path, PageSums::encoded_len(seal.bytes))?;
     let sums = sums.and_then(|bytes| PageSums::decode(&bytes).ok());

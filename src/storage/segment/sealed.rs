@@ -79,7 +79,10 @@ impl SealedSegment {
         let path = SegmentFile::Keys.path(&self.dir, self.base);
         let open = || KeyFile::open(&self.pool, path.clone(), of);
         match open()?.filter(|keys| keys.seed() == seed) {
-            Some(keys) => Ok(keys),
+            Some(keys) => {
+                self.measure_keys(&path);
+                Ok(keys)
+            }
             None => {
                 self.build_keys(of, seed)?;
                 let lost = || Error::corrupt(&path, 0, "the file of keys is not what was just written");
@@ -108,7 +111,10 @@ impl SealedSegment {
     /// Gives a file of keys its name.
     fn name_keys(&self, keys: KeyBuilder<'_>, of: KeysOf) -> Result<()> {
         let beside = keys.finish(of.generation, of.size, of.next, 0)?;
-        take_name(&**self.pool.env(), &beside, &SegmentFile::Keys.path(&self.dir, self.base))
+        let path = SegmentFile::Keys.path(&self.dir, self.base);
+        take_name(&**self.pool.env(), &beside, &path)?;
+        self.measure_keys(&path);
+        Ok(())
     }
 
     /// The seed of its file of keys, where there is one.
