@@ -88,15 +88,19 @@ impl CleaningTurn {
     pub fn roll(&self) -> Result<()> {
         let log = &*self.log;
         log.check_open()?;
+        let mut sealed = None;
         {
             let mut writer = log.writer.lock();
             writer.check()?;
             let active = ready(log, &mut writer)?;
             if active.position > 0 {
+                sealed = Some(Arc::clone(&active.segment));
                 roll(log, active, log.offsets.log_end(), RollFor::Append)?;
             }
         }
-        checkpoint(log)
+        checkpoint(log)?;
+        // No append follows whose flush makes its length durable: a broker takes zeros after its data for the end of the log.
+        sealed.map_or(Ok(()), |sealed| sealed.sync())
     }
 
     /// The first change of this life looks for leftovers: it comes before a cleaner writes, for it would take what that
