@@ -158,6 +158,7 @@ mod switch {
         "a_decided_swap_is_forgotten",
         "swap_before_it_is_decided",
         "swap_names_that_are_not_durable",
+        "the_first_of_a_swap_goes_first",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

@@ -2,7 +2,9 @@
 //!
 //! They are Kafka's own: `.cleaned` becomes `.swap`, what is superseded is removed, `.swap` becomes the name. The manifest
 //! has decided before the first of them, and from then on every step leads forward, those of the next opening too. Each is
-//! durable before the next, so that no crash leaves a superseded file beside the name of its successor.
+//! durable before the next, so that no crash leaves a superseded file beside the name of its successor. A broker that loads
+//! the directory in between abandons a swap of which something at a lower offset is still `.cleaned`, and completes any
+//! other: so the last segment of several is the first to become `.swap`.
 //!
 //! How far a swap had come, its files tell. A `.swap` file belongs to one that was decided. So does a `.cleaned` one beside
 //! page checksums of the generation that the manifest has: they are the last to leave that name, and the first to get
@@ -55,7 +57,9 @@ pub struct Swap {
 impl Swap {
     /// Goes on from wherever it has come to, up to its end.
     pub fn finish(&self, env: &dyn Env) -> Result<()> {
-        for (base, file) in &self.outputs {
+        let mut last_first: Vec<_> = self.outputs.iter().rev().collect();
+        planted!(the_first_of_a_swap_goes_first => last_first.reverse());
+        for (base, file) in last_first {
             for kind in KINDS.into_iter().rev() {
                 let names = (kind.cleaned_path(&self.dir, *base), kind.swap_path(&self.dir, *base));
                 rename(env, file.as_deref().filter(|_| kind == SegmentFile::Log), names)?;

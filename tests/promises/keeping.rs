@@ -61,6 +61,12 @@ pub const ELSEWHERE: &[Promise] = &[
             "swap_names_that_are_not_durable",
         ],
     },
+    Promise {
+        test: "a_death_in_a_swap_leaves_what_a_broker_loads_as_the_same_table@tests/compacted_as_kafka_reads_it.rs",
+        file: "src/storage/swap.rs",
+        says: "so the last segment of several is the first to become .swap",
+        mistakes: &["the_first_of_a_swap_goes_first"],
+    },
 ];
 
 fn what_was_acknowledged_survives_a_power_cut() {
