@@ -20,6 +20,8 @@ pub struct Cleaning {
     is_rehearsal: bool,
     /// Whether the lag does not count.
     any_age: bool,
+    /// Whether the topic's policy was to compact.
+    asked_for: bool,
     round: Option<Round>,
     sum: Cleaned,
     /// Whether damaged keys were built again, which is done once.
@@ -32,13 +34,28 @@ impl Cleaning {
     /// A cleaning that has not begun.
     pub fn new(turn: CleaningTurn, is_rehearsal: bool, any_age: bool) -> Self {
         let sum = Cleaned { below: clean_below(turn.log()), ..Cleaned::default() };
-        Cleaning { turn, is_rehearsal, any_age, round: None, sum, has_mended: false, has_begun: false }
+        let asked_for = turn.log().config().cleanup_policy.compacts();
+        Cleaning {
+            turn,
+            is_rehearsal,
+            any_age,
+            asked_for,
+            round: None,
+            sum,
+            has_mended: false,
+            has_begun: false,
+        }
     }
 
     /// Does the next step; `false` where the log is clean. `goes_on` is asked after about each mebibyte that was read, and
     /// ends the cleaning with an error.
     pub fn step(&mut self, goes_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<bool> {
         self.turn.check()?;
+        if self.asked_for && !self.turn.log().config().cleanup_policy.compacts() {
+            return Err(Error::Cancelled {
+                during: "compacting a topic that is not to be compacted any more",
+            });
+        }
         match self.go_on(goes_on) {
             Err(Error::Corrupt { path, .. })
                 if !self.has_mended && path.extension().is_some_and(|ext| ext == "keys") =>

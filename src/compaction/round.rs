@@ -283,29 +283,57 @@ fn sources(segments: &[Cleanable], keys: &[Arc<KeyFile>], lives: Vec<Lives>) -> 
     parts.map(source).collect()
 }
 
-/// Neighbours that have work, as many as make one segment.
+/// Neighbours that have work, or no record, as many as make one segment.
 fn groups(sources: Vec<Source>, rules: &Rules, untouched: &mut u64) -> Result<Vec<Vec<Source>>> {
-    let mut groups: Vec<Vec<Source>> = Vec::new();
+    let mut groups: Vec<(Vec<Source>, bool)> = Vec::new();
     let mut is_open = false;
     for source in sources {
-        if !source.has_work(rules)? {
+        let has_work = source.has_work(rules)?;
+        if !has_work && source.keys.count() > 0 {
             *untouched += 1;
             is_open = false;
             continue;
         }
-        match groups.last_mut().filter(|group| is_open && belongs(group, &source, rules)) {
-            Some(group) => group.push(source),
-            None => groups.push(vec![source]),
+        match groups.last_mut().filter(|(group, _)| is_open && belongs(group, &source, rules)) {
+            Some((group, has)) => {
+                group.push(source);
+                *has |= has_work;
+            }
+            None => groups.push((vec![source], has_work)),
         }
         is_open = true;
     }
-    Ok(groups)
+    // A segment without a record is worth no rewriting. Two are: otherwise every round might leave one more.
+    let is_worth = |(group, has_work): (Vec<Source>, bool)| match has_work || group.len() > 1 {
+        true => Some(group),
+        false => {
+            *untouched += 1;
+            None
+        }
+    };
+    Ok(groups.into_iter().filter_map(is_worth).collect())
 }
 
 /// Whether a segment may go into one with those before.
 fn belongs(group: &[Source], source: &Source, rules: &Rules) -> bool {
     let Some(first) = group.first() else { return false };
     let bytes: u64 = group.iter().map(|source| source.seal.bytes).sum();
-    let reaches = source.seal.next_offset.distance_from(first.keys.base()) <= i32::MAX as u64;
-    bytes + source.seal.bytes <= rules.segment_bytes && reaches
+    bytes + source.seal.bytes <= rules.segment_bytes && reaches(first.keys.base(), source.seal.next_offset)
+}
+
+/// Whether every offset below `next` can be told from `base` in a file of keys and an index, as in Kafka.
+fn reaches(base: Offset, next: Offset) -> bool {
+    next.distance_from(base) <= i32::MAX as u64 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_spans_as_many_offsets_as_an_index_can_tell_apart() {
+        let base = Offset::new(1000);
+        assert!(reaches(base, base + (1 << 31)), "the last one is 2,147,483,647 away");
+        assert!(!reaches(base, base + (1 << 31) + 1));
+    }
 }
