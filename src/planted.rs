@@ -154,6 +154,7 @@ mod switch {
         "forget_producers_of_what_goes",
         "torn_end_cut_without_flush",
         "a_retired_segment_reads_by_name",
+        "an_unknown_index_checksum_is_believed",
         "a_swap_is_taken_for_damage",
         "a_decided_swap_is_forgotten",
         "swap_before_it_is_decided",

@@ -40,6 +40,12 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["a_retired_segment_reads_by_name"],
     },
     Promise {
+        test: "an_index_of_another_generation_hides_no_record_where_its_checksum_is_unknown@src/storage/segment/tests.rs",
+        file: "src/storage/segment/indexes.rs",
+        says: "Those that nobody vouches for are built from the data",
+        mistakes: &["an_unknown_index_checksum_is_believed"],
+    },
+    Promise {
         test: "a_read_that_meets_a_swap_looks_again_and_finds_no_damage@src/partition/tests/cleaned.rs",
         file: "src/partition/read/reader.rs",
         says: "takes the new list and looks again: a file that lost its name is not damage",

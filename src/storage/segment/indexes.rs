@@ -141,6 +141,7 @@ impl Segment {
     fn with_times<T>(&self, ask: impl Fn(KnownTimes<'_>) -> T) -> Result<T> {
         let mut is_vouched_for = self.index_checksum() != UNKNOWN;
         planted!(trust_an_index => is_vouched_for = true);
+        planted!(an_unknown_index_checksum_is_believed => is_vouched_for = true);
         let known = match &*self.index.read() {
             Indexes::Active(index) => Some(ask(index.known_times())),
             Indexes::Loaded(index) => Some(ask(index.known_times())),

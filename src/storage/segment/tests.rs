@@ -20,10 +20,15 @@ const DIR: &str = "/";
 
 /// `count` batches from offset 0 on, each of one record with this value, one after the other.
 fn batches(count: u64, value: &[u8]) -> Vec<u8> {
+    batches_at(&vec![1; count as usize], value)
+}
+
+/// Batches from offset 0 on, each of one record of such a time.
+fn batches_at(times: &[i64], value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for offset in 0..count {
+    for (offset, time) in (0..).zip(times) {
         let mut builder = BatchBuilder::new();
-        builder.append(Timestamp::from_millis(1), None, Some(value), &[]).unwrap();
+        builder.append(Timestamp::from_millis(*time), None, Some(value), &[]).unwrap();
         let mut sealed = builder.seal(Compression::None, None).unwrap();
         bytes.extend(sealed.finish(Offset::new(offset), LEADER_EPOCH, Stamp::CreateTime));
     }
@@ -135,6 +140,29 @@ fn a_retired_segment_reads_no_file_that_bears_its_name() {
         assert_eq!(old.bytes(0..bytes.len() as u64).unwrap(), bytes, "what is open stays open");
     };
     planted::hold(read, &["a_retired_segment_reads_by_name"]);
+}
+
+#[test]
+fn an_index_of_another_generation_hides_no_record_where_its_checksum_is_unknown() {
+    let ask = || {
+        let (env, dir) = (MemoryEnv::new(), Path::new(DIR));
+        let pool = FilePool::new(env.clone(), ReadMode::Pread, 4);
+        let bytes = batches_at(&[10, 40, 11, 12], b"old");
+        write_file(&*env, &SegmentFile::Log.path(dir, Offset::ZERO), &bytes).unwrap();
+        let listed = listed(&pool, dir, &seal(&bytes, 4, 0));
+        // Of its successor the last batch is left.
+        let mut index = listed.empty_index();
+        let header = BatchHeader::parse(&bytes[bytes.len() / 4 * 3..]).unwrap();
+        index.add(indexed(&header, 0));
+        index.close();
+        listed.write_index(&index.freeze()).unwrap();
+        let unvouched = Segment::existing(&pool, dir, Offset::ZERO, bytes.len() as u64, 0, false);
+        assert_eq!(unvouched.index_checksum(), sidecars::UNKNOWN);
+        let floor = unvouched.floor_of_time(Timestamp::from_millis(30), Offset::new(4)).unwrap();
+        assert!(floor.is_some_and(|floor| floor <= 1), "{floor:?}: the record of that time is the second");
+        assert_eq!(unvouched.largest_timestamp().unwrap().as_millis(), 40);
+    };
+    planted::hold(ask, &["an_unknown_index_checksum_is_believed"]);
 }
 
 #[test]
