@@ -8,7 +8,8 @@
 //!
 //! How far a swap had come, its files tell. A `.swap` file belongs to one that was decided. So does a `.cleaned` one beside
 //! page checksums of the generation that the manifest has: they are the last to leave that name, and the first to get
-//! their own.
+//! their own. Page checksums can be lost; then the file that still has the name shows by its size, or by its own, that it
+//! is not what the manifest has.
 
 use super::{
     files::PooledFile,
@@ -196,12 +197,32 @@ fn has_its_size(env: &dyn Env, dir: &Path, base: Offset, sealed: &Seal) -> Resul
     Ok(true)
 }
 
-/// Whether what was written for the segment at `base` is the generation that the manifest has.
+/// Whether what was written for the segment at `base` is the generation that the manifest has. Where its page checksums are
+/// lost, it is unless the file that still has the name is.
 fn is_of(env: &dyn Env, dir: &Path, base: Offset, sealed: &Seal) -> Result<bool> {
-    let path = SegmentFile::Pages.cleaned_path(dir, base);
-    let bytes = read_hint(env, &path, PageSums::encoded_len(sealed.bytes))?;
-    let sums = bytes.and_then(|bytes| PageSums::decode(&bytes).ok());
-    Ok(sums.is_some_and(|sums| sums.generation == sealed.generation && sums.size == sealed.bytes))
+    let sums_at = |path: PathBuf| -> Result<Option<PageSums>> {
+        let bytes = read_hint(env, &path, PageSums::encoded_len(sealed.bytes))?;
+        Ok(bytes.and_then(|bytes| PageSums::decode(&bytes).ok()))
+    };
+    let says_so = |sums: PageSums| sums.generation == sealed.generation && sums.size == sealed.bytes;
+    if let Some(sums) = sums_at(SegmentFile::Pages.cleaned_path(dir, base))? {
+        return Ok(says_so(sums));
+    }
+    planted!(page_checksums_alone_decide => return Ok(false));
+    if size_at(env, &SegmentFile::Log.path(dir, base))? != Some(sealed.bytes) {
+        return Ok(true);
+    }
+    let under_its_name = sums_at(SegmentFile::Pages.path(dir, base))?;
+    Ok(under_its_name.is_some_and(|sums| !says_so(sums)))
+}
+
+/// The size of a file, if it is there.
+fn size_at(env: &dyn Env, path: &Path) -> Result<Option<u64>> {
+    match env.metadata(path) {
+        Ok(found) => Ok((!found.is_dir).then_some(found.len)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound || is_no_file(&e) => Ok(None),
+        Err(e) => Err(Error::io("measure", path, e)),
+    }
 }
 
 fn exists(env: &dyn Env, path: &Path) -> Result<bool> {

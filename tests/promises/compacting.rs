@@ -4,8 +4,8 @@ use crate::{promises, world::*};
 use streamlog::{
     ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
     admin::Compact,
-    config::CleanupPolicy,
-    sim::{Fault, FaultKind, Operation},
+    config::{Builder, CleanupPolicy},
+    sim::{Crash, Fault, FaultKind, Operation},
 };
 
 promises! {
@@ -24,6 +24,9 @@ promises! {
         "What is younger than min.compaction.lag.ms is left alone" => [the_lag_is_forgotten];
     what_could_not_be_compacted_is_reported_until_it_is: "src/manual/compaction.rs",
         "reports it until a later attempt succeeds" => [what_is_not_compacted_is_not_reported, a_success_is_not_noted];
+    page_checksums_lost_in_a_swap_lose_nothing_else: "src/storage/swap.rs",
+        "then the file that still has the name shows by its size, or by its own, that it is not what the manifest has"
+        => [page_checksums_alone_decide];
     what_was_written_and_not_swapped_is_removed: "src/compaction/cleaning.rs",
         "One that is dropped before its end removes what it has written and not swapped" => [what_was_not_swapped_stays];
 }
@@ -150,4 +153,38 @@ fn what_was_written_and_not_swapped_is_removed() {
     assert!(written() > 0);
     world.log.clone().close().unwrap();
     assert_eq!(written(), 0);
+}
+
+fn page_checksums_lost_in_a_swap_lose_nothing_else() {
+    for only_tombstones in [false, true] {
+        let world = World::with(compacted().delete_retention(secs(100)));
+        let partition = world.partition();
+        // Of a batch whose tombstone is met the size stays the same.
+        ["a", "b"].iter().for_each(|key| put(&partition, key));
+        partition.append(&[RecordData::tombstone("c")]).unwrap();
+        if !only_tombstones {
+            ["a", "b", "a"].iter().for_each(|key| put(&partition, key));
+        }
+        world.env.record();
+        compact(&world.log);
+        let (expected, recording) = (offsets(&partition), world.env.recording());
+        let (mut cursor, mut lost) = (recording.cursor(), 0);
+        while cursor.advance().is_some() {
+            let env = cursor.crash(Crash::Kill, 1);
+            let written = env.files().into_keys().filter(|path| path.ends_with(".pages.cleaned"));
+            for path in written.collect::<Vec<_>>() {
+                env.overwrite(&path, &[7; 40]).unwrap();
+                lost += 1;
+            }
+            let log = Builder::env(&env, "/log").background_thread(false).open().unwrap();
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            let found: Vec<u64> =
+                partition.records(0).flatten().map(|record| record.offset.value()).collect();
+            assert!(expected.iter().all(|offset| found.contains(offset)), "{found:?}, and not {expected:?}");
+            assert!(log.health().is_good(), "{}", log.health());
+            compact(&log);
+            assert_eq!(offsets(&partition), expected);
+        }
+        assert!(lost > 2, "{lost}");
+    }
 }
