@@ -132,6 +132,37 @@ fn snappy(len: usize) -> Vec<u8> {
     bytes
 }
 
+/// Appends to the manifest that these topics were created, of one partition each and with the shortest of names.
+fn add_topics(dir: &Path, count: u32) {
+    let path = dir.join("manifest");
+    let mut manifest = fs::read(&path).unwrap();
+    let mut end = 28;
+    // Zeros follow the last record.
+    while let Some([code @ .., 0, 0, a, b, c, d]) = manifest.get(end..end + 8)
+        && code != [0, 0]
+    {
+        end += 12 + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+    }
+    manifest.truncate(end);
+    let record = |code: u8, payload: &[u8]| {
+        let head = [&[0, code, 0, 0][..], &(payload.len() as u32).to_be_bytes()].concat();
+        let crc = crc32fast::hash(&[&head, payload].concat());
+        [&head, &crc.to_be_bytes()[..], payload].concat()
+    };
+    let topic = |i: u32| {
+        let id = [&[7; 12][..], &i.to_be_bytes()].concat();
+        let name = format!("{i:x}");
+        let name = [&(name.len() as u32).to_be_bytes(), name.as_bytes()].concat();
+        let slot = (1000 + i).to_be_bytes();
+        record(2, &[&id[..], &name, &[0, 0, 0, 0, 1], &slot, &[0; 4]].concat())
+    };
+    let topics: Vec<u8> = (0..count).flat_map(topic).collect();
+    let mark =
+        [&manifest[16..24], &(end as u64).to_be_bytes(), &(topics.len() as u32).to_be_bytes()].concat();
+    manifest.extend([record(1, &mark), topics].concat());
+    fs::write(path, manifest).unwrap();
+}
+
 type Case = (&'static str, Whole, fn(&Path));
 
 /// Whether everything that the log had can be read.
@@ -141,7 +172,7 @@ enum Whole {
     No,
 }
 
-const CASES: [Case; 30] = [
+const CASES: [Case; 31] = [
     ("nothing", Whole::Yes, |_| {}),
     ("all but data of a gibibyte", Whole::Yes, |dir| {
         let is_sidecar =
@@ -169,6 +200,7 @@ const CASES: [Case; 30] = [
         stretch(&dir.join("manifest"), 0);
         stretch(&dir.join("manifest"), 900 << 20);
     }),
+    ("a manifest of 100,000 topics that have no directories", Whole::No, |dir| add_topics(dir, 100_000)),
     ("marks of a gibibyte", Whole::Yes, |dir| stretch(&dir.join("marks"), 1 << 30)),
     ("snapshots whose counts fit", Whole::Yes, |dir| {
         for log in logs(dir) {
@@ -475,7 +507,8 @@ fn a_strangers_directory_is_opened_in_little_memory_and_time() {
     let mut failures = Vec::new();
     let all = CASES.iter().filter(|(name, ..)| name.contains(&chosen));
     // What takes long is tried on one of the two.
-    let takes_long = |name: &str| name.contains("snappy") || name.contains("every few gibibytes");
+    let takes_long =
+        |name: &str| ["snappy", "every few gibibytes", "topics"].iter().any(|part| name.contains(part));
     let lives = all.flat_map(|case| [(&closed, case), (&killed, case)]);
     for (original, (name, whole, spoil)) in lives.filter(|(o, case)| *o == &closed || !takes_long(case.0)) {
         let dir = root.path().join("spoiled");

@@ -29,6 +29,7 @@
 //! |---|---|---|
 //! | partitions of a topic | 100 000 | the longest name and five digits make 255 bytes |
 //! | partitions of a directory, over all topics | 1 048 576 | |
+//! | partitions without a directory | 16 384 | each is reported as damaged; of more, the opening fails with [`Corrupt`](crate::Error::Corrupt), which names the manifest |
 //! | partitions ever created in a directory | 2³² - 1 | 64 bytes each in `marks`; slots of deleted topics are not used again |
 //! | manifest | 1 GiB | 41 bytes per sealed segment once rewritten, about 140 per roll before; it names at most one partition per 32 bytes |
 //! | writers of a directory | 1 | others get `AlreadyOpen` with its pid |
@@ -44,6 +45,7 @@
 //! | reading a manifest, even a hostile one | its bytes: each is read a few times, whatever the lengths in it say. At most 64 MiB of it are in memory at a time, beside the state that its entries add up to; of zeros after its end, 64 MiB are read |
 //! | checking that a manifest is complete | the marks of slots that it does not name, of which a million are read |
 //! | an opening after a crash | data above the last checkpoints, and one directory listing per partition |
+//! | memory, after an opening | topics and partitions: about 4 KiB for a topic of one partition, whether it is used or not |
 //! | memory, at rest | segments (a few hundred bytes each), the index of each active segment, remembered producers |
 //! | memory of a reader | the data it holds: a `Bytes` keeps its mapping until it is dropped |
 //! | descriptors and mappings | `max_open_files`, each; more only while they are in use |

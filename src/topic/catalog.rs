@@ -35,7 +35,7 @@ use crate::{
     },
     topic::{
         caretaker::{Caretaker, duty_of},
-        deleted_dirs, missing_manifest,
+        deleted_dirs, missing_dirs, missing_manifest,
         schedule::Schedule,
     },
     types::{Offset, TopicId, TopicPartition},
@@ -118,6 +118,7 @@ impl Catalog {
         data_dir.before_writing(deleted_dirs::clean_up);
         missing_manifest::check(&data_dir)?;
         data_dir.manifest.check_end()?;
+        missing_dirs::check(&data_dir)?;
         let catalog = Catalog {
             topics: RwLock::default(),
             admin: Mutex::new(()),
@@ -129,9 +130,9 @@ impl Catalog {
             data_dir: Arc::clone(&data_dir),
         };
         let begun = data_dir.env.monotonic();
-        let (states, was_clean): (Vec<TopicState>, bool) = {
+        let (states, was_clean): (Vec<Arc<TopicState>>, bool) = {
             let state = catalog.followed.lock();
-            (state.topics().cloned().collect(), state.is_clean())
+            (state.shared_topics().cloned().collect(), state.is_clean())
         };
         if !was_clean {
             unless_planted!(forget_to_flush_what_was_found => data_dir.manifest.flush_found()?);
@@ -579,7 +580,7 @@ impl Catalog {
     }
 
     fn follow_topics(&self, state: &ManifestState) -> Result<()> {
-        let states: Vec<TopicState> = state.topics().cloned().collect();
+        let states: Vec<Arc<TopicState>> = state.shared_topics().cloned().collect();
         let known: HashMap<TopicId, Topic> = self.topics(true).into_iter().map(|t| (t.id(), t)).collect();
         let there: HashSet<TopicId> = states.iter().map(|state| state.id).collect();
         let gone = known.values().filter(|topic| !there.contains(&topic.id()));

@@ -11,6 +11,7 @@ pub mod config;
 mod deleted_dirs;
 pub mod duty;
 mod making;
+mod missing_dirs;
 mod missing_manifest;
 pub mod name;
 pub mod partitioner;

@@ -10,7 +10,10 @@ use crate::types::{
     TopicId,
     name::{TopicName, folded},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// The most partitions that all topics together may have: a short entry must not ask for all memory.
 pub(super) const PARTITIONS_MAX: usize = 1 << 20;
@@ -28,8 +31,8 @@ pub struct ManifestState {
     made_max: Option<u64>,
     /// The partitions that were closed.
     closed: Vec<(TopicId, u32)>,
-    /// Topics by their turn of creation.
-    topics: BTreeMap<u64, TopicState>,
+    /// Topics by their turn of creation. Copies of the state share those that are the same in both.
+    topics: BTreeMap<u64, Arc<TopicState>>,
     next_turn: u64,
     by_id: HashMap<TopicId, u64>,
     /// By folded name: two topics whose names fold to the same must not exist side by side.
@@ -95,12 +98,17 @@ impl ManifestState {
 
     /// The topics, in the order of their creation.
     pub fn topics(&self) -> impl Iterator<Item = &TopicState> {
+        self.shared_topics().map(|topic| &**topic)
+    }
+
+    /// The same, to be kept.
+    pub fn shared_topics(&self) -> impl Iterator<Item = &Arc<TopicState>> {
         self.topics.values()
     }
 
     /// The topic with this identity.
     pub fn topic(&self, id: &TopicId) -> Option<&TopicState> {
-        self.topics.get(self.by_id.get(id)?)
+        self.topics.get(self.by_id.get(id)?).map(|topic| &**topic)
     }
 
     /// The topic with this name.
@@ -111,7 +119,7 @@ impl ManifestState {
     /// The topic of this name, or of one that is too similar for both to exist.
     pub fn topic_like(&self, name: &str) -> Option<&TopicState> {
         let name = TopicName::new(name).ok()?;
-        self.topics.get(self.by_name.get(&folded(&name))?)
+        self.topics.get(self.by_name.get(&folded(&name))?).map(|topic| &**topic)
     }
 
     /// A partition, by the id of its topic and its number.
@@ -263,7 +271,8 @@ impl ManifestState {
         let (name, config) = (name.clone(), config.to_vec());
         self.by_id.insert(*id, self.next_turn);
         self.by_name.insert(folded(&name), self.next_turn);
-        self.topics.insert(self.next_turn, TopicState { id: *id, name, internal, partitions, config });
+        let topic = TopicState { id: *id, name, internal, partitions, config };
+        self.topics.insert(self.next_turn, Arc::new(topic));
         self.next_turn += 1;
         Ok(())
     }
@@ -335,7 +344,7 @@ impl ManifestState {
 
     fn topic_mut(&mut self, id: &TopicId) -> Result<&mut TopicState, String> {
         let topic = self.by_id.get(id).and_then(|turn| self.topics.get_mut(turn));
-        topic.ok_or_else(|| format!("there is no topic {id}"))
+        topic.map(Arc::make_mut).ok_or_else(|| format!("there is no topic {id}"))
     }
 
     fn partition_mut(&mut self, id: &TopicId, partition: u32) -> Result<&mut PartitionState, String> {
