@@ -148,10 +148,10 @@ impl KeysHeader {
         1 << self.bucket_bits
     }
 
-    /// Which bucket a hash belongs to.
-    pub fn bucket_of(&self, hash: u128) -> u32 {
-        // A shift by all bits is none.
-        hash.checked_shr(128 - u32::from(self.bucket_bits)).unwrap_or(0) as u32
+    /// Which bucket an entry belongs to, in its bytes.
+    #[inline]
+    pub fn bucket_of(&self, entry: &[u8; ENTRY_LEN]) -> u32 {
+        hash_prefix(entry).checked_shr(32 - u32::from(self.bucket_bits)).unwrap_or(0)
     }
 
     /// Where the entries of these numbers lie in the file.
@@ -236,6 +236,31 @@ impl KeyEntry {
             is_tombstone: place & TOMBSTONE != 0,
         }
     }
+}
+
+/// The upper bits of the hash in an entry's bytes.
+#[inline]
+pub fn hash_prefix(entry: &[u8; ENTRY_LEN]) -> u32 {
+    let [first @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *entry;
+    u32::from_be_bytes(first)
+}
+
+/// The offset in an entry's bytes, from the segment's base on, and whether that is a tombstone.
+#[inline]
+pub fn place_of(entry: &[u8; ENTRY_LEN]) -> (u32, bool) {
+    let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, last @ ..] = *entry;
+    let place = u32::from_be_bytes(last);
+    (place & !TOMBSTONE, place & TOMBSTONE != 0)
+}
+
+/// An entry in its bytes, at another offset.
+#[inline]
+pub fn moved_to(entry: &[u8; ENTRY_LEN], relative: u32) -> [u8; ENTRY_LEN] {
+    let (_, is_tombstone) = place_of(entry);
+    let place = relative & !TOMBSTONE | if is_tombstone { TOMBSTONE } else { 0 };
+    let mut moved = *entry;
+    moved[16..].copy_from_slice(&place.to_be_bytes());
+    moved
 }
 
 /// Makes the checksums of the pages out of the bytes that follow the header, given in order.
@@ -333,7 +358,7 @@ mod tests {
         let mut bytes = header.encode().to_vec();
         entries.iter().for_each(|entry| bytes.extend(entry.encode()));
         for bucket in 0..header.buckets() {
-            let before = entries.iter().filter(|entry| header.bucket_of(entry.hash) < bucket).count();
+            let before = entries.iter().filter(|entry| header.bucket_of(&entry.encode()) < bucket).count();
             bytes.extend((before as u32).to_be_bytes());
         }
         let mut summer = KeySummer::default();
@@ -359,10 +384,27 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_says_in_its_bytes_what_it_says_decoded() {
+        let header = KeysHeader { bucket_bits: 13, ..header(1000) };
+        for (hash, is_tombstone) in [(0x0123_4567 << 96 | 0xff, true), (u128::MAX, false), (0, true)] {
+            let entry = KeyEntry { hash, relative: 0x7654_3210, is_tombstone };
+            let bytes = entry.encode();
+            assert_eq!(header.bucket_of(&bytes), (hash >> 115) as u32);
+            assert_eq!(KeysHeader { bucket_bits: 0, ..header }.bucket_of(&bytes), 0);
+            assert_eq!(
+                (hash_prefix(&bytes), place_of(&bytes)),
+                ((hash >> 96) as u32, (0x7654_3210, is_tombstone))
+            );
+            assert_eq!(moved_to(&bytes, 7), KeyEntry { relative: 7, ..entry }.encode());
+        }
+    }
+
+    #[test]
     fn buckets_are_about_a_page_and_no_more_than_a_file_can_have() {
         assert_eq!([0, 1, 128, 129, 257, u32::MAX].map(KeysHeader::bits_for), [0, 0, 0, 1, 2, 24]);
         let header = KeysHeader { bucket_bits: 3, ..header(1000) };
-        assert_eq!([0, 1 << 125, 7 << 125, u128::MAX].map(|hash| header.bucket_of(hash)), [0, 1, 7, 7]);
+        let of = |hash| header.bucket_of(&KeyEntry { hash, relative: 0, is_tombstone: false }.encode());
+        assert_eq!([0, 1 << 125, 7 << 125, u128::MAX].map(of), [0, 1, 7, 7]);
     }
 
     #[test]
@@ -389,7 +431,7 @@ mod tests {
             let header = KeysHeader { next: Offset::new(1 << 40), ..header(count) };
             let mut entries: Vec<KeyEntry> = entries.into_iter()
                 .map(|(hash, relative, is_tombstone)| KeyEntry { hash, relative, is_tombstone }).collect();
-            entries.sort_by_key(|entry| (header.bucket_of(entry.hash), entry.relative));
+            entries.sort_by_key(|entry| (header.bucket_of(&entry.encode()), entry.relative));
             let bytes = file(&header, &entries);
             prop_assert_eq!(KeysHeader::decode(&bytes), Ok(header));
             prop_assert_eq!(header.file_len(), bytes.len() as u64);

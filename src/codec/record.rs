@@ -184,6 +184,17 @@ impl Records {
         }
     }
 
+    /// Shows each record on the way, while all are checked; what was shown before a fault is not to be believed. Returns
+    /// whether they are in order: see [`ValidRecords::in_order`].
+    pub fn each_checked(&self, mut show: impl FnMut(&Record<'_>)) -> Result<bool, DecodeError> {
+        let mut walk = Walk::new(&self.section, self.facts);
+        while let Some(record) = walk.step::<true>().map_err(|fault| self.error(fault))? {
+            show(&record);
+        }
+        walk.finish().map_err(|fault| self.error(fault))?;
+        Ok(!walk.seen.out_of_order)
+    }
+
     /// The names of headers that are not UTF-8, of records that have passed.
     #[cold]
     fn replaced_names(&self) -> ReplacedNames {

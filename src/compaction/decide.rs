@@ -1,9 +1,10 @@
 //! Which records live, by the files of keys alone.
 //!
 //! The hashes are gone through in equal ranges. For each, the entries of all segments are walked from the newest to the
-//! oldest: a hash that is not in the table yet is the newest of its key, and its record lives. A table has 4 MiB, whatever
-//! the log holds; more records make more ranges. A range with more keys than the table has room for is halved and begun
-//! again, which changes no answer: what lives in the whole lives in its half.
+//! oldest: a hash that is not in the table yet is the newest of its key, and its record lives. A table has 4 MiB at most,
+//! whatever the log holds; more records make more ranges. Of few files it is as small as a processor's cache: a range has
+//! about a page's entries for each file. A range with more keys than the table has room for is halved and begun again,
+//! which changes no answer: what lives in the whole lives in its half.
 //!
 //! Of more versions than one the table counts. A tombstone ends the versions of its key: were older ones kept, they would
 //! come back with its removal.
@@ -16,8 +17,12 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Slots of the table: 4 MiB.
+/// Most slots of the table: 4 MiB.
 const SLOTS: usize = 1 << 18;
+/// Slots for each file that a range is read of: half as many entries are read at a time, or a quarter.
+const SLOTS_OF_FILE: usize = 2048;
+/// So few slots are in the cache in any case.
+const CACHED_SLOTS: usize = 1 << 14;
 
 /// What lives of one segment.
 #[derive(Clone, Debug)]
@@ -43,7 +48,7 @@ impl Lives {
 pub fn decide(segments: &[Arc<KeyFile>], newer: &[Arc<KeyFile>], versions: u32) -> Result<Vec<Lives>> {
     let mut lives: Vec<Lives> = segments.iter().map(|file| Lives::none(file)).collect();
     let entries: u64 = segments.iter().chain(newer).map(|file| u64::from(file.count())).sum();
-    let mut table = Table::new(entries, versions);
+    let mut table = Table::new(entries, segments.len() + newer.len(), versions);
     let mut ranges = vec![HashRange::ALL];
     while let Some(range) = ranges.pop() {
         let is_large = entries >> range.bits > table.room as u64;
@@ -110,8 +115,9 @@ struct Table {
 }
 
 impl Table {
-    fn new(entries: u64, versions: u32) -> Self {
-        let wanted = usize::try_from(entries.saturating_mul(2)).unwrap_or(SLOTS).clamp(16, SLOTS);
+    fn new(entries: u64, files: usize, versions: u32) -> Self {
+        let most = files.saturating_mul(SLOTS_OF_FILE).clamp(CACHED_SLOTS, SLOTS);
+        let wanted = usize::try_from(entries.saturating_mul(2)).unwrap_or(SLOTS).clamp(16, most);
         Self::with_slots(wanted.next_power_of_two(), versions)
     }
 
@@ -129,6 +135,7 @@ impl Table {
     }
 
     /// Whether the record is one of the newest of its key, of those that were met.
+    #[inline]
     fn is_among_newest(&mut self, entry: &KeyEntry) -> bool {
         planted!(older_records_of_a_key_stay => return true);
         planted!(the_newest_record_of_a_key_goes => return self.used > 0);
@@ -192,7 +199,7 @@ mod tests {
                 builder.add_entry(KeyEntry { hash, relative, is_tombstone }).unwrap();
             }
             let next = base + records.len() as u64;
-            env.rename(&builder.finish(0, 1, next, 0).unwrap(), &path).unwrap();
+            env.rename(&builder.finish(0, 1, next).unwrap(), &path).unwrap();
             let of = KeysOf { generation: 0, size: 1, base, next };
             Arc::new(KeyFile::open(&pool, path, of).unwrap().unwrap())
         };

@@ -21,17 +21,18 @@ use crate::{
     partition::write::cleanable::CleaningTurn,
     storage::{
         budget::{Budget, Charge},
-        keys::{KeyBuilder, KeyFile},
+        keys::{KeyFile, KeysOf, Merge, merge},
         layout::SegmentFile,
-        scan::{ScanItem, Scanner},
+        scan::{Chunk, ScanItem, Scanner},
         segment::{
-            PagesVerdict, Segment,
+            Segment,
             output::{SegmentWriter, Written, remove_cleaned},
         },
     },
     types::{Offset, Timestamp},
 };
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -108,8 +109,8 @@ enum Fate {
     Stays,
     /// Those that live are written anew, under this horizon; tombstones do not live any more where `ends`.
     Shrinks { horizon: Option<Timestamp>, ends: bool },
-    /// Nothing lives.
-    Goes,
+    /// Nothing lives; it has tombstones whose time is over.
+    Goes { tombstones: bool },
 }
 
 impl Source {
@@ -125,7 +126,7 @@ impl Source {
         unless_planted!(a_tombstone_goes_when_it_is_met => ends &= horizon.is_some_and(|horizon| rules.now >= horizon));
         let left = if ends { live - tombstones.min(live) } else { live };
         if left == 0 {
-            return Fate::Goes;
+            return Fate::Goes { tombstones: tombstones > 0 };
         }
         let begins = tombstones > 0 && horizon.is_none();
         if left == header.record_count && !begins {
@@ -159,17 +160,18 @@ fn relative(base: Offset, offset: Offset) -> u32 {
     offset.distance_from(base).min(u64::from(u32::MAX)) as u32
 }
 
-/// How far the reading of a source has come.
-#[derive(Clone, Copy, Debug)]
+/// How far the reading of a source has come, and what was read ahead of that.
+#[derive(Clone, Debug)]
 pub struct Place {
     position: u64,
     expected: Offset,
+    chunk: Chunk,
 }
 
 impl Place {
     /// Where a source begins.
     pub fn start_of(source: &Source) -> Self {
-        Place { position: 0, expected: source.segment.base() }
+        Place { position: 0, expected: source.segment.base(), chunk: Chunk::default() }
     }
 }
 
@@ -207,20 +209,22 @@ impl Rewriting {
     }
 
     /// Writes what lives of the next few mebibytes of a source, the one after those before. `goes_on` is asked after about
-    /// each mebibyte. Returns where that ended, and `None` at the end of the source.
+    /// each mebibyte. `false` at the end of the source.
     pub fn add(
         &mut self,
         source: &mut Source,
-        place: Place,
+        place: &mut Place,
         goes_on: &mut dyn FnMut(u64) -> Result<()>,
-    ) -> Result<Option<Place>> {
+    ) -> Result<bool> {
         let segment = Arc::clone(&source.segment);
         if self.writer.is_none() {
             self.writer = Some(self.begin(source.keys.base())?);
         }
         let mut scanner =
             Scanner::new(segment.source(), source.seal.bytes, place.position, place.expected, true)
-                .of_epoch(segment.leader_epoch());
+                .of_epoch(segment.leader_epoch())
+                .checking(segment.known_pages()?)
+                .with_chunk(std::mem::take(&mut place.chunk));
         let until = source.seal.bytes.min(place.position + STEP);
         let mut asked = place.position;
         while scanner.position() < until {
@@ -231,7 +235,6 @@ impl Rewriting {
                     "no batch where one was sealed",
                 ));
             };
-            check_pages(&segment, position, &batch)?;
             self.add_batch(source, &batch, position)?;
             if scanner.position() - asked >= 1 << 20 {
                 goes_on(scanner.position() - asked)?;
@@ -239,8 +242,9 @@ impl Rewriting {
             }
         }
         goes_on(scanner.position() - asked)?;
-        let place = Place { position: scanner.position(), expected: scanner.expected() };
-        Ok((place.position < source.seal.bytes).then_some(place))
+        (place.position, place.expected) = (scanner.position(), scanner.expected());
+        place.chunk = scanner.into_chunk();
+        Ok(place.position < source.seal.bytes)
     }
 
     fn add_batch(&mut self, source: &mut Source, batch: &RecordBatch, position: u64) -> Result<()> {
@@ -259,9 +263,11 @@ impl Rewriting {
                 self.counts.records_after += u64::from(header.record_count);
                 self.push(&header, &bytes)
             }
-            Fate::Goes => {
+            Fate::Goes { tombstones } => {
                 let path = source.segment.path().to_path_buf();
-                if header.record_count > 0 {
+                // They are counted, and tombstones live no more.
+                let is_looked_at = tombstones || source.keys.flags().say(KeysFlags::NULL_KEYS);
+                if header.record_count > 0 && is_looked_at {
                     let none = self.survivors(source, batch, None, true);
                     none.map_err(|error| error.in_file(&path, position))?;
                 }
@@ -365,30 +371,39 @@ impl Rewriting {
 fn write_keys(env: &dyn Env, dir: &Path, sources: &[Source], written: &Written, next: Offset) -> Result<()> {
     let Some(first) = sources.first() else { return Ok(()) };
     let path = SegmentFile::Keys.cleaned_path(dir, written.base);
-    let mut builder = KeyBuilder::new(env, path.clone(), written.base, first.keys.seed());
-    for source in sources {
-        let base = source.keys.base();
-        source.keys.oldest_first(|mut entry| {
-            let offset = base + u64::from(entry.relative);
-            if source.lives.records.contains(entry.relative) && (written.base..next).contains(&offset) {
-                entry.relative = relative(written.base, offset);
-                builder.add_entry(entry)?;
-            }
-            Ok(())
-        })?;
-    }
-    let least_bits = sources.iter().map(|source| source.keys.bucket_bits()).max().unwrap_or(0);
-    let beside = builder.finish(written.generation, written.bytes, next, least_bits)?;
+    let Written { base, generation, bytes: size, .. } = *written;
+    let of = KeysOf { generation, size, base, next };
+    let left: Vec<_> = sources.iter().map(|source| Left { source, offsets: base..next }).collect();
+    let count = left.iter().map(Left::count).sum();
+    let beside = merge(env, &path, of, first.keys.seed(), &left, count)?;
     env.rename(&beside, &path).map_err(|e| Error::io("rename", &path, e))
 }
 
-fn check_pages(segment: &Segment, position: u64, batch: &RecordBatch) -> Result<()> {
-    let range = position..position + batch.bytes().len() as u64;
-    match segment.check_pages(range)? {
-        PagesVerdict::Bad(page) => {
-            let reason = format!("the page of bytes {page:?} is not what was written");
-            Err(Error::corrupt(segment.path(), page.start, reason))
+/// The records of a source that live and lie between these offsets.
+struct Left<'a> {
+    source: &'a Source,
+    offsets: Range<Offset>,
+}
+
+impl Left<'_> {
+    fn count(&self) -> u32 {
+        let (base, Range { start, end }) = (self.source.keys.base(), self.offsets.clone());
+        if end <= base {
+            return 0;
         }
-        PagesVerdict::Good | PagesVerdict::Unknown => Ok(()),
+        let first = if start > base { relative(base, start) } else { 0 };
+        self.source.lives.records.count(first, relative(base, end) - 1)
+    }
+}
+
+impl Merge for Left<'_> {
+    fn file(&self) -> &KeyFile {
+        &self.source.keys
+    }
+
+    fn place(&self, of: u32) -> Option<u32> {
+        let offset = self.source.keys.base() + u64::from(of);
+        let goes_over = self.source.lives.records.contains(of) && self.offsets.contains(&offset);
+        goes_over.then(|| relative(self.offsets.start, offset))
     }
 }

@@ -208,8 +208,7 @@ impl Writing {
 
     fn read_on(&mut self, goes_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
         let Some(source) = self.group.sources.get_mut(self.source) else { return Ok(()) };
-        if let Some(place) = self.rewriting.add(source, self.place, goes_on)? {
-            self.place = place;
+        if self.rewriting.add(source, &mut self.place, goes_on)? {
             return Ok(());
         }
         self.source += 1;

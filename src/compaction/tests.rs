@@ -3,7 +3,10 @@
 use super::{Cleaned, Order, compact};
 use crate::{
     Partition, RecordData, Streamlog, TopicConfig,
-    codec::{keys::siphash128, record::Record},
+    codec::{
+        keys::{KeyEntry, siphash128},
+        record::Record,
+    },
     config::{Builder, CleanupPolicy, Compression},
     partition::{
         log::Log,
@@ -12,6 +15,7 @@ use crate::{
     records::Batch,
     sim::SimEnv,
     storage::{
+        keys::HashRange,
         layout::SegmentFile,
         scan::{ScanItem, Scanner},
         segment::{PagesVerdict, SealedSegment, Segment},
@@ -202,7 +206,8 @@ fn check_sidecars(log: &Log, segment: &Arc<Segment>, records: &BTreeMap<u64, (Ke
     assert_eq!(segment.check_pages(0..seal.bytes).unwrap(), PagesVerdict::Good);
     let keys = SealedSegment::of(segment).unwrap().keys(seal.next_offset, log.hash_seed()).unwrap();
     let mut entries = Vec::new();
-    keys.oldest_first(|entry| {
+    keys.oldest_first(HashRange::ALL, |entry| {
+        let entry = KeyEntry::decode(entry);
         entries.push((entry.relative, entry.hash, entry.is_tombstone));
         Ok(())
     })

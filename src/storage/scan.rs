@@ -14,6 +14,7 @@ mod tests;
 pub use epochs::EpochsAround;
 pub use known_positions::KnownPositions;
 
+use super::segment::checked_pages::CheckedPages;
 use super::segment::source::SegmentSource;
 use crate::{
     codec::{
@@ -26,6 +27,7 @@ use crate::{
     types::Offset,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// The least that is read in one piece.
 const CHUNK: usize = 1 << 20;
@@ -61,6 +63,13 @@ pub enum ReadPath {
     MediumFrom(u64),
 }
 
+/// Bytes that a scan has read.
+#[derive(Clone, Debug, Default)]
+pub struct Chunk {
+    bytes: Bytes,
+    start: u64,
+}
+
 /// A walk over the batches of one file.
 #[derive(Debug)]
 pub struct Scanner<'a> {
@@ -85,6 +94,8 @@ pub struct Scanner<'a> {
     /// How many bytes may still be read for candidates that are not batches, once the search has begun.
     search: Option<u64>,
     unpacked: Unpacked,
+    /// Checksums of the file's pages, which what is read must have.
+    pages: Option<Arc<CheckedPages>>,
     chunk: Bytes,
     chunk_start: u64,
     /// The last header that was looked up, and its position: the next batch's, as a rule. Its bytes lie in the chunk.
@@ -111,6 +122,7 @@ impl<'a> Scanner<'a> {
             zeros_from: None,
             search: None,
             unpacked: Unpacked::default(),
+            pages: None,
             chunk: Bytes::new(),
             chunk_start: 0,
             looked_up: None,
@@ -159,6 +171,26 @@ impl<'a> Scanner<'a> {
     pub fn with_known_positions(mut self, positions: KnownPositions) -> Self {
         self.positions = positions;
         self
+    }
+
+    /// Checks each page that is read; one that is not what was written ends the scan with `Corrupt`. The pages are all that
+    /// the scan may read.
+    #[must_use]
+    pub fn checking(mut self, pages: Option<Arc<CheckedPages>>) -> Self {
+        self.pages = pages;
+        self
+    }
+
+    /// Begins with what an earlier scan of the same bytes has read, and checked.
+    #[must_use]
+    pub fn with_chunk(mut self, chunk: Chunk) -> Self {
+        (self.chunk, self.chunk_start) = (chunk.bytes, chunk.start);
+        self
+    }
+
+    /// What was read and is perhaps not used yet, for a scan that continues.
+    pub fn into_chunk(self) -> Chunk {
+        Chunk { bytes: self.chunk, start: self.chunk_start }
     }
 
     /// Where the next batch is expected.

@@ -8,7 +8,7 @@
 //! Base and generation identify a segment: a rewritten one has the base, and the file names, of its predecessor.
 
 mod active;
-mod checked_pages;
+pub mod checked_pages;
 pub mod damage;
 mod indexes;
 mod locate;
@@ -47,7 +47,7 @@ use crate::{
     types::{Offset, Timestamp},
 };
 use bytes::Bytes;
-use checked_pages::KnownPages;
+use checked_pages::{CheckedPages, KnownPages};
 use damage::{Damage, DamageList};
 use indexes::Indexes;
 use order::Order;
@@ -511,9 +511,15 @@ impl Segment {
 
     /// What the page checksums say about `range`.
     pub fn check_pages(&self, range: Range<u64>) -> Result<PagesVerdict> {
-        let Some(Sealed { generation, size, .. }) = self.sealed.get().copied() else {
-            return Ok(PagesVerdict::Unknown);
-        };
+        match self.known_pages()? {
+            Some(pages) => pages.check(range, |page| self.bytes(page)),
+            None => Ok(PagesVerdict::Unknown),
+        }
+    }
+
+    /// The page checksums of a sealed segment of which everything is readable, where there are any.
+    pub fn known_pages(&self) -> Result<Option<Arc<CheckedPages>>> {
+        let Some(Sealed { generation, size, .. }) = self.sealed.get().copied() else { return Ok(None) };
         let load = || {
             // Done once, when it is first read.
             let sums = self.page_sums(generation, size)?;
@@ -522,10 +528,7 @@ impl Segment {
             }
             Ok(sums)
         };
-        match self.pages.get_or_load(load)? {
-            Some(pages) if self.readable() == size => pages.check(range, |page| self.bytes(page)),
-            _ => Ok(PagesVerdict::Unknown),
-        }
+        Ok(self.pages.get_or_load(load)?.filter(|_| self.readable() == size))
     }
 
     /// The page checksums in the file beside it, where they are about this generation and size.

@@ -14,7 +14,7 @@ use crate::{
         varint::{size_unsigned, write_varint, write_varlong, zigzag, zigzag_long},
     },
     error::{Error, Result},
-    types::{Timestamp, TimestampType},
+    types::{Compression, Timestamp, TimestampType},
 };
 
 /// The records of a batch that stay, encoded.
@@ -22,7 +22,8 @@ use crate::{
 pub struct Survivors {
     header: BatchHeader,
     horizon: Option<Timestamp>,
-    section: Vec<u8>,
+    /// Room for the header, and the records.
+    batch: Vec<u8>,
     count: u32,
     base_timestamp: i64,
     largest: Timestamp,
@@ -36,10 +37,13 @@ impl Records {
         horizon: Option<Timestamp>,
         mut lives: impl FnMut(&Record<'_>) -> bool,
     ) -> Result<Survivors, DecodeError> {
+        // A horizon may make numbers longer.
+        let mut batch = Vec::with_capacity(HEADER_LEN + self.section.len() + self.section.len() / 8);
+        batch.resize(HEADER_LEN, 0);
         let mut survivors = Survivors {
             header: *header,
             horizon,
-            section: Vec::new(),
+            batch,
             count: 0,
             base_timestamp: horizon.map_or(-1, Timestamp::as_millis),
             largest: Timestamp::NONE,
@@ -82,17 +86,23 @@ impl Survivors {
         let delta = timestamp.wrapping_sub(self.base_timestamp);
         let numbers = size_unsigned(zigzag_long(delta)) + size_unsigned(u64::from(zigzag(offset_delta)));
         // No record grows beyond what a length can say: its batch is at most 1 GiB, and this adds nine bytes.
-        write_varint(i32::try_from(1 + numbers + tail.len()).unwrap_or(i32::MAX), &mut self.section);
-        self.section.push(0);
-        write_varlong(delta, &mut self.section);
-        write_varint(offset_delta, &mut self.section);
-        self.section.extend_from_slice(tail);
+        write_varint(i32::try_from(1 + numbers + tail.len()).unwrap_or(i32::MAX), &mut self.batch);
+        self.batch.push(0);
+        write_varlong(delta, &mut self.batch);
+        write_varint(offset_delta, &mut self.batch);
+        self.batch.extend_from_slice(tail);
     }
 
     /// The whole batch, compressed as it was.
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut batch = vec![0; HEADER_LEN];
-        compress(self.header.compression(), None, &self.section, &mut batch)?;
+    pub fn encode(self) -> Result<Vec<u8>> {
+        let mut batch = match self.header.compression() {
+            Compression::None => self.batch,
+            codec => {
+                let mut batch = vec![0; HEADER_LEN];
+                compress(codec, None, self.batch.get(HEADER_LEN..).unwrap_or_default(), &mut batch)?;
+                batch
+            }
+        };
         let length = i32::try_from(batch.len() - LENGTH_OVERHEAD).map_err(|_| Error::InvalidArgument {
             reason: format!("the batch at offset {} has {} bytes", self.header.base_offset, batch.len()),
         })?;
@@ -128,7 +138,7 @@ mod tests {
             compress::is_available,
             vectors::*,
         },
-        types::{Compression, Offset},
+        types::Offset,
     };
     use bytes::Bytes;
     use proptest::prelude::*;

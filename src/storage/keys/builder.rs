@@ -10,11 +10,14 @@ use crate::{
         DecodeError,
         batch::RecordBatch,
         compress::MAX_DECOMPRESSED,
-        keys::{ENTRY_LEN, HEADER_LEN, HashSeed, KeyEntry, KeySummer, KeysFlags, KeysHeader, siphash128},
+        keys::{ENTRY_LEN, HashSeed, KeyEntry, KeysFlags, KeysHeader, siphash128},
     },
     env::{Env, File, Open, read_full_at, write_all_at},
     error::{Error, Result},
-    storage::foreign_files::{beside, remove_if_there},
+    storage::{
+        foreign_files::{beside, remove_if_there},
+        keys::output::{ORDERED, Output},
+    },
     types::Offset,
 };
 use std::{
@@ -27,10 +30,6 @@ const PARTS: usize = 256;
 const PART_BITS: u8 = 8;
 /// The bytes of a part that are kept in memory: whole entries.
 const BLOCK: usize = 16 * 1024 / ENTRY_LEN * ENTRY_LEN;
-/// The entries that are put in order at a time.
-const ORDERED: u32 = (2 << 20) / ENTRY_LEN as u32;
-/// The bytes that are written at a time.
-const PIECE: usize = 256 << 10;
 
 /// Collects the keys of one segment.
 #[derive(Debug)]
@@ -70,39 +69,40 @@ impl<'a> KeyBuilder<'a> {
         if header.is_control() || header.record_count == 0 {
             return Ok(Ok(()));
         }
-        let records = match batch.records(MAX_DECOMPRESSED).and_then(|records| records.validate()) {
-            Ok(records) => records,
+        let mut added = Ok(());
+        let read = batch.records(MAX_DECOMPRESSED).and_then(|records| {
+            records.each_checked(|record| match record.key {
+                None => self.flags.add(KeysFlags::NULL_KEYS),
+                Some(_) if added.is_err() => {}
+                Some(key) => {
+                    // No segment reaches further, for none is rolled later.
+                    let relative = record.offset.distance_from(self.base).min(i32::MAX as u64) as u32;
+                    let hash = siphash128(self.seed, key);
+                    added = self.add_entry(KeyEntry { hash, relative, is_tombstone: record.value.is_none() });
+                }
+            })
+        });
+        match read {
+            Ok(true) => {}
+            Ok(false) => self.flags.add(KeysFlags::OUT_OF_ORDER),
             Err(error) => return Ok(Err(error)),
-        };
-        if !records.in_order() {
-            self.flags.add(KeysFlags::OUT_OF_ORDER);
-            return Ok(Ok(()));
         }
-        for record in &records {
-            let Some(key) = record.key else {
-                self.flags.add(KeysFlags::NULL_KEYS);
-                continue;
-            };
-            // No segment reaches further, for none is rolled later.
-            let relative = record.offset.distance_from(self.base).min(i32::MAX as u64) as u32;
-            let hash = siphash128(self.seed, key);
-            self.add_entry(KeyEntry { hash, relative, is_tombstone: record.value.is_none() })?;
-        }
-        Ok(Ok(()))
+        added.map(Ok)
     }
 
     /// Adds a record. Those of one bucket come in the order of their offsets.
+    #[inline]
     pub fn add_entry(&mut self, entry: KeyEntry) -> Result<()> {
-        if entry.is_tombstone {
-            self.flags.add(KeysFlags::TOMBSTONES);
-        }
         self.count += 1;
         let number = (entry.hash >> (128 - PART_BITS)) as usize;
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
         part.rest.extend_from_slice(&entry.encode());
-        if part.rest.len() < BLOCK {
-            return Ok(());
-        }
+        if part.rest.len() < BLOCK { Ok(()) } else { self.write_block(number) }
+    }
+
+    #[cold]
+    fn write_block(&mut self, number: usize) -> Result<()> {
+        let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
         let scratch = match &self.scratch {
             Some(scratch) => scratch,
             None => self.scratch.insert(scratch(self.env, &self.path)?),
@@ -115,14 +115,14 @@ impl<'a> KeyBuilder<'a> {
         Ok(())
     }
 
-    /// Writes the file beside its name, flushed; the caller gives it the name. The segment has these facts, and its hashes
-    /// at least so many bits for their bucket, unless they are few.
-    pub fn finish(self, generation: u32, size: u64, next: Offset, least_bits: u8) -> Result<PathBuf> {
-        let beside = beside(&self.path);
-        remove_if_there(self.env, &beside)?;
-        let file = self.env.open(&beside, Open::CreateNew).map_err(|e| Error::io("create", &beside, e))?;
-        let is_small = self.count <= ORDERED;
-        let bits = KeysHeader::bits_for(self.count).max(if is_small { 0 } else { least_bits.max(PART_BITS) });
+    /// Writes the file beside its name, flushed; the caller gives it the name. The segment has these facts. Where records
+    /// are out of order nothing can be decided by their keys, and the file has none.
+    pub fn finish(mut self, generation: u32, size: u64, next: Offset) -> Result<PathBuf> {
+        if self.flags.say(KeysFlags::OUT_OF_ORDER) {
+            self.parts.clear();
+            self.count = 0;
+        }
+        let bits = KeysHeader::bits_for(self.count);
         let header = KeysHeader {
             flags: self.flags,
             seed: self.seed,
@@ -131,28 +131,30 @@ impl<'a> KeyBuilder<'a> {
             base: self.base,
             next,
             count: self.count,
-            bucket_bits: bits,
+            bucket_bits: if self.count <= ORDERED { bits } else { bits.max(PART_BITS) },
         };
-        let mut output = Output::new(file, &beside, header);
-        let written = self.write(&mut output).and_then(|()| output.finish());
-        if written.is_err() {
-            let _ = self.env.remove_file(&beside);
-        }
-        written.map(|()| beside)
+        Output::write(self.env, &self.path, header, |output| self.write(output))
     }
 
     fn write(&self, output: &mut Output<'_>) -> Result<()> {
-        let header = output.header;
+        let header = output.header();
         if self.count <= ORDERED {
             return self.write_group(0..PARTS, 0..header.buckets(), self.count, output);
         }
         let each = header.buckets() / PARTS as u32;
         for part in 0..PARTS {
             let first = part as u32 * each;
+            let count = self.parts.get(part).map_or(0, Part::count);
+            if count <= ORDERED {
+                self.write_group(part..part + 1, first..first + each, count, output)?;
+                continue;
+            }
             let mut counts = vec![0u32; each as usize];
-            self.each(part, |entry| {
-                if let Some(count) = counts.get_mut((header.bucket_of(entry.hash) - first) as usize) {
-                    *count += 1;
+            self.each(part, |entries| {
+                for entry in entries {
+                    if let Some(count) = counts.get_mut((header.bucket_of(entry) - first) as usize) {
+                        *count += 1;
+                    }
                 }
                 Ok(())
             })?;
@@ -172,31 +174,28 @@ impl<'a> KeyBuilder<'a> {
         count: u32,
         output: &mut Output<'_>,
     ) -> Result<()> {
-        let header = output.header;
+        let header = output.header();
+        let inside = |entry: &&[u8; ENTRY_LEN]| buckets.contains(&header.bucket_of(entry));
         if count > ORDERED {
             for part in parts {
-                self.each(part, |entry| match buckets.contains(&header.bucket_of(entry.hash)) {
-                    true => output.push(&entry),
-                    false => Ok(()),
+                self.each(part, |entries| {
+                    entries.iter().filter(inside).try_for_each(|entry| output.push(&[*entry]))
                 })?;
             }
             return Ok(());
         }
-        let mut entries = Vec::with_capacity(count as usize);
+        let mut group = Vec::with_capacity(count as usize);
         for part in parts {
-            self.each(part, |entry| {
-                if buckets.contains(&header.bucket_of(entry.hash)) {
-                    entries.push(entry);
-                }
+            self.each(part, |entries| {
+                group.extend(entries.iter().filter(inside));
                 Ok(())
             })?;
         }
-        entries.sort_unstable_by_key(|entry| (header.bucket_of(entry.hash), entry.relative));
-        entries.iter().try_for_each(|entry| output.push(entry))
+        output.push_in_order(buckets.clone(), &mut group)
     }
 
     /// Goes through a part in the order in which it came.
-    fn each(&self, part: usize, mut visit: impl FnMut(KeyEntry) -> Result<()>) -> Result<()> {
+    fn each(&self, part: usize, mut visit: impl FnMut(&[[u8; ENTRY_LEN]]) -> Result<()>) -> Result<()> {
         let Some(part) = self.parts.get(part) else { return Ok(()) };
         let mut block = vec![0; if part.blocks.is_empty() { 0 } else { BLOCK }];
         for number in &part.blocks {
@@ -206,9 +205,16 @@ impl<'a> KeyBuilder<'a> {
             if read < BLOCK {
                 return Err(Error::corrupt(&self.path, read as u64, "the scratch file ends early"));
             }
-            block.as_chunks().0.iter().try_for_each(|entry| visit(KeyEntry::decode(entry)))?;
+            visit(block.as_chunks().0)?;
         }
-        part.rest.as_chunks().0.iter().try_for_each(|entry| visit(KeyEntry::decode(entry)))
+        visit(part.rest.as_chunks().0)
+    }
+}
+
+impl Part {
+    /// How many entries it has.
+    fn count(&self) -> u32 {
+        ((self.blocks.len() * BLOCK + self.rest.len()) / ENTRY_LEN) as u32
     }
 }
 
@@ -234,58 +240,4 @@ fn groups(first: u32, counts: &[u32]) -> Vec<(Range<u32>, u32)> {
         }
     }
     groups
-}
-
-/// A file of keys while it is written, its entries in order.
-struct Output<'a> {
-    file: Arc<dyn File>,
-    path: &'a Path,
-    header: KeysHeader,
-    summer: KeySummer,
-    starts: Vec<u32>,
-    pushed: u32,
-    buffer: Vec<u8>,
-    position: u64,
-}
-
-impl<'a> Output<'a> {
-    fn new(file: Arc<dyn File>, path: &'a Path, header: KeysHeader) -> Self {
-        let (summer, buffer) = (KeySummer::default(), Vec::with_capacity(PIECE));
-        let position = HEADER_LEN as u64;
-        Output { file, path, header, summer, starts: Vec::new(), pushed: 0, buffer, position }
-    }
-
-    fn push(&mut self, entry: &KeyEntry) -> Result<()> {
-        let bucket = self.header.bucket_of(entry.hash) as usize;
-        if self.starts.len() <= bucket {
-            self.starts.resize(bucket + 1, self.pushed);
-        }
-        self.pushed += 1;
-        self.write(&entry.encode())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.summer.update(bytes);
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() < PIECE { Ok(()) } else { self.flush() }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        write_all_at(&*self.file, &self.buffer, self.position)
-            .map_err(|e| Error::io("write", self.path, e))?;
-        self.position += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<()> {
-        let mut starts = std::mem::take(&mut self.starts);
-        starts.resize(self.header.buckets() as usize, self.pushed);
-        starts.iter().try_for_each(|start| self.write(&start.to_be_bytes()))?;
-        let sums = std::mem::take(&mut self.summer).finish();
-        self.buffer.extend_from_slice(&sums);
-        self.flush()?;
-        write_all_at(&*self.file, &self.header.encode(), 0).map_err(|e| Error::io("write", self.path, e))?;
-        self.file.sync_data().map_err(|e| Error::io("flush", self.path, e))
-    }
 }

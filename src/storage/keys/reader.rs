@@ -3,7 +3,7 @@
 use crate::{
     codec::{
         DecodeError,
-        keys::{ENTRY_LEN, HEADER_LEN, HashSeed, KeyEntry, KeySums, KeysFlags, KeysHeader},
+        keys::{ENTRY_LEN, HEADER_LEN, HashSeed, KeyEntry, KeySums, KeysFlags, KeysHeader, hash_prefix},
     },
     error::{
         Error, Result,
@@ -20,6 +20,8 @@ use std::{
 
 /// How many entries are read at a time.
 const PIECE: u32 = (64 << 10) / ENTRY_LEN as u32;
+/// The starts of so many buckets are read together, and not each by itself.
+const NEIGHBOURS: u32 = 1024;
 
 /// Which segment a file of keys must be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,11 @@ impl HashRange {
         hash.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) as u32 == self.number
     }
 
+    /// Whether a hash with these upper bits lies in it.
+    fn contains_prefix(self, prefix: u32) -> bool {
+        prefix.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == self.number
+    }
+
     /// Its two halves; `None` where it is as small as one gets.
     pub fn halves(self) -> Option<[HashRange; 2]> {
         let bits = self.bits + 1;
@@ -59,7 +66,7 @@ impl HashRange {
     }
 
     /// The buckets that its hashes are in, of 2^`bits`.
-    fn buckets(self, bits: u8) -> Range<u32> {
+    pub(super) fn buckets(self, bits: u8) -> Range<u32> {
         match bits.checked_sub(self.bits) {
             Some(more) => self.number << more..(self.number + 1) << more,
             None => {
@@ -149,33 +156,54 @@ impl KeyFile {
     }
 
     /// The entries of a range: by bucket, and those of a bucket from the newest to the oldest.
+    #[inline]
     pub fn newest_first(
         &self,
         range: HashRange,
         mut visit: impl FnMut(KeyEntry) -> Result<()>,
     ) -> Result<()> {
+        let are_all = self.has_buckets_of(range);
         self.pieces(range, true, |entries| {
-            let inside =
-                entries.iter().rev().map(KeyEntry::decode).filter(|entry| range.contains(entry.hash));
-            inside.into_iter().try_for_each(&mut visit)
+            for entry in entries.iter().rev().map(KeyEntry::decode) {
+                if are_all || range.contains(entry.hash) {
+                    visit(entry)?;
+                }
+            }
+            Ok(())
         })
     }
 
-    /// All entries: by bucket, and those of a bucket from the oldest to the newest.
-    pub fn oldest_first(&self, mut visit: impl FnMut(KeyEntry) -> Result<()>) -> Result<()> {
-        self.pieces(HashRange::ALL, false, |entries| {
-            entries.iter().map(KeyEntry::decode).try_for_each(&mut visit)
+    /// The entries of a range in their bytes: by bucket, and those of a bucket from the oldest to the newest.
+    #[inline]
+    pub fn oldest_first(
+        &self,
+        range: HashRange,
+        mut visit: impl FnMut(&[u8; ENTRY_LEN]) -> Result<()>,
+    ) -> Result<()> {
+        let are_all = self.has_buckets_of(range);
+        self.pieces(range, false, |entries| {
+            for entry in entries {
+                if are_all || range.contains_prefix(hash_prefix(entry)) {
+                    visit(entry)?;
+                }
+            }
+            Ok(())
         })
     }
 
+    /// Whether the buckets in which hashes of `range` lie hold no others.
+    fn has_buckets_of(&self, range: HashRange) -> bool {
+        range.bits <= self.header.bucket_bits
+    }
+
+    #[inline]
     fn pieces(
         &self,
         range: HashRange,
         backwards: bool,
         mut visit: impl FnMut(&[[u8; ENTRY_LEN]]) -> Result<()>,
     ) -> Result<()> {
-        let buckets = range.buckets(self.header.bucket_bits);
-        let (mut begin, mut end) = (self.start_of(buckets.start)?, self.start_of(buckets.end)?);
+        let Range { start: mut begin, mut end } = self.entries_of(range.buckets(self.header.bucket_bits))?;
         while begin < end {
             let piece = if backwards {
                 end.saturating_sub(PIECE).max(begin)..end
@@ -187,30 +215,41 @@ impl KeyFile {
             } else {
                 begin = piece.end
             }
-            let bytes = self.checked(self.header.entries_at(piece))?;
-            visit(bytes.as_chunks().0)?;
+            let (bytes, within) = self.checked(self.header.entries_at(piece))?;
+            visit(bytes.get(within).unwrap_or_default().as_chunks().0)?;
         }
         Ok(())
     }
 
-    /// How many entries lie before a bucket.
-    fn start_of(&self, bucket: u32) -> Result<u32> {
-        if bucket >= self.header.buckets() {
-            return Ok(self.header.count);
+    /// The numbers of the entries in these buckets.
+    fn entries_of(&self, buckets: Range<u32>) -> Result<Range<u32>> {
+        if buckets.end - buckets.start > NEIGHBOURS {
+            let starts = |bucket: u32| self.starts(bucket..bucket.saturating_add(1)).map(|(first, _)| first);
+            return Ok(starts(buckets.start)?..starts(buckets.end)?);
         }
-        let bytes = self.checked(self.header.starts_at(bucket..bucket + 1))?;
-        let start = bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        Ok(start.min(self.header.count))
+        let (first, last) = self.starts(buckets.start..buckets.end.saturating_add(1))?;
+        Ok(first..last)
     }
 
-    /// The bytes of a range, whose pages are what was written.
-    fn checked(&self, range: Range<u64>) -> Result<Vec<u8>> {
+    /// How many entries lie before the first and before the last of these buckets, read together; there may be no such
+    /// bucket, after all others.
+    fn starts(&self, buckets: Range<u32>) -> Result<(u32, u32)> {
+        let (bytes, within) = self.checked(self.header.starts_at(buckets.clone()))?;
+        let starts = bytes.get(within).unwrap_or_default().as_chunks::<4>().0;
+        let of = |bucket: u32| {
+            let start =
+                starts.get((bucket - buckets.start) as usize).filter(|_| bucket < self.header.buckets());
+            start.map_or(self.header.count, |start| u32::from_be_bytes(*start).min(self.header.count))
+        };
+        Ok((of(buckets.start), of(buckets.end.saturating_sub(1))))
+    }
+
+    /// The bytes of whole pages that are what was written, and where among them `range` lies.
+    fn checked(&self, range: Range<u64>) -> Result<(Vec<u8>, Range<usize>)> {
         let (pages, at) = self.header.pages_of(range.clone());
-        let mut bytes = read(&self.file, at.clone())?;
+        let bytes = read(&self.file, at.clone())?;
         self.sums.check(pages.start, &bytes).map_err(|error| error.in_file(self.file.path(), 0))?;
-        bytes.truncate((range.end - at.start) as usize);
-        bytes.drain(..(range.start - at.start) as usize);
-        Ok(bytes)
+        Ok((bytes, (range.start - at.start) as usize..(range.end - at.start) as usize))
     }
 }
 

@@ -2,10 +2,14 @@
 
 use super::*;
 use crate::{
-    codec::keys::{HashSeed, KeyEntry, KeysFlags, siphash128},
+    codec::{
+        batch::{HEADER_LEN, RecordBatch},
+        builder::{BatchBuilder, Stamp},
+        keys::{HashSeed, KeyEntry, KeysFlags, siphash128},
+    },
     env::{Env, Open, memory::MemoryEnv, write_all_at},
     storage::files::{FilePool, ReadMode},
-    types::Offset,
+    types::{Compression, Offset, Timestamp},
 };
 use std::{path::Path, sync::Arc};
 
@@ -18,7 +22,7 @@ fn of(count: u32) -> KeysOf {
 }
 
 /// A file of these keys in the order of their offsets; every tenth is deleted.
-fn build(env: &dyn Env, keys: impl Iterator<Item = u32>, least_bits: u8) -> Vec<KeyEntry> {
+fn build(env: &dyn Env, keys: impl Iterator<Item = u32>) -> Vec<KeyEntry> {
     let mut builder = KeyBuilder::new(env, PATH.into(), Offset::new(40), SEED);
     let entries: Vec<KeyEntry> = (0u32..)
         .zip(keys)
@@ -29,7 +33,7 @@ fn build(env: &dyn Env, keys: impl Iterator<Item = u32>, least_bits: u8) -> Vec<
         .collect();
     entries.iter().for_each(|entry| builder.add_entry(*entry).unwrap());
     let count = entries.len() as u32;
-    let beside = builder.finish(2, 99, of(count).next, least_bits).unwrap();
+    let beside = builder.finish(2, 99, of(count).next).unwrap();
     env.rename(&beside, Path::new(PATH)).unwrap();
     entries
 }
@@ -45,8 +49,8 @@ fn holds(env: &Arc<MemoryEnv>, mut entries: Vec<KeyEntry>) {
     assert_eq!(file.count() as usize, entries.len());
     let in_order = |a: &KeyEntry, b: &KeyEntry| a.hash != b.hash || a.relative < b.relative;
     let mut all = Vec::new();
-    file.oldest_first(|entry| {
-        all.push(entry);
+    file.oldest_first(HashRange::ALL, |entry| {
+        all.push(KeyEntry::decode(entry));
         Ok(())
     })
     .unwrap();
@@ -78,15 +82,15 @@ fn holds(env: &Arc<MemoryEnv>, mut entries: Vec<KeyEntry>) {
 fn few_keys_are_read_back_in_every_range() {
     let env = MemoryEnv::new();
     for count in [0, 1, 127, 3000] {
-        holds(&env, build(&*env, 0..count, 0));
+        holds(&env, build(&*env, 0..count));
     }
 }
 
 #[test]
 fn more_keys_than_fit_in_memory_are_read_back() {
     let env = MemoryEnv::new();
-    holds(&env, build(&*env, 0..250_000, 0));
-    holds(&env, build(&*env, 0..120_000, 15));
+    holds(&env, build(&*env, 0..250_000));
+    holds(&env, build(&*env, 0..120_000));
     let names: Vec<String> = env.list(Path::new("/")).unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(names, [PATH.trim_start_matches('/')], "nothing else stays");
 }
@@ -94,13 +98,13 @@ fn more_keys_than_fit_in_memory_are_read_back() {
 #[test]
 fn a_key_that_is_written_over_and_over_is_read_back_in_its_order() {
     let env = MemoryEnv::new();
-    holds(&env, build(&*env, (0..240_000).map(|i| if i % 16 == 0 { i } else { 7 }), 0));
+    holds(&env, build(&*env, (0..240_000).map(|i| if i % 16 == 0 { i } else { 7 })));
 }
 
 #[test]
 fn what_is_not_about_this_segment_or_not_what_was_written_is_no_file() {
     let env = MemoryEnv::new();
-    build(&*env, 0..1000, 0);
+    build(&*env, 0..1000);
     let whole = opened(&env, of(1000)).unwrap();
     assert!(whole.flags().say(KeysFlags::TOMBSTONES) && !whole.flags().say(KeysFlags::NULL_KEYS));
     assert!(opened(&env, KeysOf { generation: 1, ..of(1000) }).is_none());
@@ -116,9 +120,91 @@ fn what_is_not_about_this_segment_or_not_what_was_written_is_no_file() {
     // The checksums, and the length.
     write_all_at(&*file, &[0xff; 4], len - 9).unwrap();
     assert!(opened(&env, of(1000)).is_none());
-    build(&*env, 0..1000, 0);
+    build(&*env, 0..1000);
     env.open(Path::new(PATH), Open::Write).unwrap().set_len(len - 1).unwrap();
     assert!(opened(&env, of(1000)).is_none());
     env.remove_file(Path::new(PATH)).unwrap();
     assert!(opened(&env, of(1000)).is_none());
+}
+
+/// A file and the places of its entries that go over: those below `end` whose place is a multiple of `every`, moved by
+/// `by`.
+struct Kept {
+    file: KeyFile,
+    every: u32,
+    by: u32,
+}
+
+impl Merge for Kept {
+    fn file(&self) -> &KeyFile {
+        &self.file
+    }
+
+    fn place(&self, relative: u32) -> Option<u32> {
+        relative.is_multiple_of(self.every).then(|| self.by + relative)
+    }
+}
+
+/// The key of each record of a segment, by its place.
+type KeyAt = fn(u32) -> u32;
+
+/// Builds a file for each of these lists of keys and merges what is kept of them: it holds just that.
+fn merges(lists: &[(u32, KeyAt)], every: u32) {
+    let env = MemoryEnv::new();
+    let (mut expected, mut sources, mut by) = (Vec::new(), Vec::new(), 0);
+    for (count, key) in lists {
+        let entries = build(&*env, (0..*count).map(key));
+        let kept = entries.iter().filter(|entry| entry.relative.is_multiple_of(every));
+        expected.extend(kept.map(|entry| KeyEntry { relative: by + entry.relative, ..*entry }));
+        let path = format!("/{by}.keys");
+        env.rename(Path::new(PATH), Path::new(&path)).unwrap();
+        let pool = FilePool::new(Arc::clone(&env) as Arc<dyn Env>, ReadMode::Pread, 4);
+        let file = KeyFile::open(&pool, path.into(), of(*count)).unwrap().unwrap();
+        sources.push(Kept { file, every, by });
+        by += count;
+    }
+    let count = expected.len() as u32;
+    let beside = merge(&*env, Path::new(PATH), of(count), SEED, &sources, count).unwrap();
+    env.rename(&beside, Path::new(PATH)).unwrap();
+    assert_eq!(
+        opened(&env, of(count)).unwrap().flags().say(KeysFlags::TOMBSTONES),
+        expected.iter().any(|entry| entry.is_tombstone)
+    );
+    holds(&env, expected);
+    let wrong = merge(&*env, Path::new(PATH), of(count + 1), SEED, &sources, count + 1);
+    assert!(wrong.is_err(), "a count that is not that of the entries");
+}
+
+#[test]
+fn files_are_merged_into_one_of_what_is_kept() {
+    merges(&[(3000, |i| i), (1, |i| i), (5000, |i| i / 2)], 3);
+    merges(&[(300_000, |i| i)], 100);
+    merges(&[(300_000, |i| i)], 1);
+    merges(&[(150_000, |i| i), (200, |i| i), (150_000, |i| i)], 2);
+}
+
+#[test]
+fn keys_that_are_written_over_and_over_are_merged_in_their_order() {
+    let mostly_one = |i| if i % 64 == 0 { i } else { 7 };
+    merges(&[(200_000, mostly_one), (20_000, |i| i), (150_000, mostly_one)], 1);
+}
+
+#[test]
+fn a_segment_whose_records_are_out_of_order_has_no_keys() {
+    let env = MemoryEnv::new();
+    let mut builder = KeyBuilder::new(&*env, PATH.into(), Offset::new(40), SEED);
+    let mut batch = BatchBuilder::new();
+    for _ in 0..2 {
+        batch.append(Timestamp::from_millis(1), Some(b"k"), None, &[]).unwrap();
+    }
+    let mut sealed = batch.seal(Compression::None, None).unwrap();
+    let mut bytes = sealed.finish(Offset::new(40), 0, Stamp::CreateTime).to_vec();
+    // Each record has eight bytes: length, attributes, time, offset delta, two for the key, null, no headers.
+    (bytes[HEADER_LEN + 3], bytes[HEADER_LEN + 11]) = (2, 0);
+    builder.add(&RecordBatch::parse(bytes.into()).unwrap()).unwrap().unwrap();
+    let beside = builder.finish(2, 99, of(2).next).unwrap();
+    env.rename(&beside, Path::new(PATH)).unwrap();
+    let file = opened(&env, of(2)).unwrap();
+    assert_eq!(file.count(), 0);
+    assert!(file.flags().say(KeysFlags::OUT_OF_ORDER));
 }

@@ -1,9 +1,12 @@
 //! How a scan gets its bytes: in chunks, through the cache or past it, and no more of zeros than it must.
 
 use super::{CHUNK, ReadPath, Scanner, is_zeros};
-use crate::error::{
-    Error, Result,
-    memory::{has_memory_for, out_of_memory},
+use crate::{
+    codec::pages::PAGE_SIZE,
+    error::{
+        Error, Result,
+        memory::{has_memory_for, out_of_memory},
+    },
 };
 use bytes::{Buf, Bytes, BytesMut};
 use std::io;
@@ -49,8 +52,13 @@ impl Scanner<'_> {
         {
             return Ok(skip);
         }
-        self.read_chunk(position - position % ALIGNMENT as u64, position, wanted)?;
+        self.read_chunk(position - position % self.alignment(), position, wanted)?;
         Ok(self.skip_to(position).unwrap_or(usize::MAX).min(self.chunk.len()))
+    }
+
+    /// A chunk begins at a multiple of this in its file.
+    fn alignment(&self) -> u64 {
+        if self.pages.is_some() { PAGE_SIZE } else { ALIGNMENT as u64 }
     }
 
     /// Where a position of the file lies in the chunk, or would.
@@ -65,7 +73,11 @@ impl Scanner<'_> {
         let left = usize::try_from(self.limit.saturating_sub(start)).unwrap_or(usize::MAX);
         self.looked_up = None;
         let held = self.skip_to(start).and_then(|skip| self.chunk.get(skip..)).map_or(0, <[u8]>::len);
-        let len = least.max(CHUNK).min(left);
+        let mut len = least.max(CHUNK).min(left);
+        if self.pages.is_some() {
+            // Pages are checked whole.
+            len = len.next_multiple_of(PAGE_SIZE as usize).min(left);
+        }
         if !has_memory_for(len) {
             let source = out_of_memory(format_args!("a batch of {len} bytes at byte {position}"));
             return Err(Error::io("read", self.file.path(), source));
@@ -74,9 +86,19 @@ impl Scanner<'_> {
         let kept = held.min(buf.len());
         let read = self.read(buf.get_mut(kept..).unwrap_or_default(), start + kept as u64)?;
         buf.truncate(kept + read);
+        self.check_pages(start + kept as u64, buf.get(kept..).unwrap_or_default())?;
         self.chunk = buf.freeze();
         self.chunk_start = start;
         Ok(())
+    }
+
+    /// Whether these bytes, read from `position` on, are what was written, as far as there are checksums that say so.
+    fn check_pages(&self, position: u64, bytes: &[u8]) -> Result<()> {
+        let Some(page) = self.pages.as_ref().and_then(|pages| pages.first_bad(position, bytes)) else {
+            return Ok(());
+        };
+        let reason = format!("the page of bytes {page:?} is not what was written");
+        Err(Error::corrupt(self.file.path(), page.start, reason))
     }
 
     /// Room for the next chunk of `len` bytes, which begins with the last `kept` of this one: where this one lies, once

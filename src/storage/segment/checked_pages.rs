@@ -61,6 +61,14 @@ impl CheckedPages {
         }
         Ok(PagesVerdict::Good)
     }
+
+    /// The first page of those that `bytes`, which begin with a page at `position`, are, and are not what was written.
+    pub fn first_bad(&self, position: u64, bytes: &[u8]) -> Option<Range<u64>> {
+        let pages = (position / PAGE_SIZE..).zip(bytes.chunks(PAGE_SIZE as usize));
+        let indexes = pages.map(|(page, bytes)| (usize::try_from(page).unwrap_or(usize::MAX), bytes));
+        let mut bad = indexes.filter(|(index, bytes)| !self.sums.verify_page(*index, bytes));
+        bad.next().map(|(index, _)| self.sums.page_range(index))
+    }
 }
 
 /// What is known of a sealed segment's page checksums.

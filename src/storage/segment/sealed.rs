@@ -110,7 +110,7 @@ impl SealedSegment {
 
     /// Gives a file of keys its name.
     fn name_keys(&self, keys: KeyBuilder<'_>, of: KeysOf) -> Result<()> {
-        let beside = keys.finish(of.generation, of.size, of.next, 0)?;
+        let beside = keys.finish(of.generation, of.size, of.next)?;
         let path = SegmentFile::Keys.path(&self.dir, self.base);
         take_name(&**self.pool.env(), &beside, &path)?;
         self.measure_keys(&path);
