@@ -1,6 +1,7 @@
-"""What runs in a JVM, beside streamlog: Kafka's log layer alone, a Kafka broker with its own tools, Chronicle Queue.
+"""What runs in a JVM, beside streamlog: Kafka's log layer alone, a Kafka broker with its own tools, Kafka's log cleaner,
+Chronicle Queue.
 
-    python3 benches/peers/kafka/measure.py FILE [--quick] [--only layer|broker|chronicle]...
+    python3 benches/peers/kafka/measure.py FILE [--quick] [--only layer|broker|cleaner|chronicle]...
     cargo run --release --manifest-path benches/peers/Cargo.toml -- --with FILE --charts DIR
 
 The first takes turns with streamlog, prints the ratios, and writes what it measured of the others as the same list of
@@ -9,10 +10,13 @@ tables and charts. Needs Java 17, Maven, and Maven Central (about 65 MB, kept in
 
 What differs: the log layer and Chronicle Queue run in a JVM that has warmed up. A broker answers over a socket, serves
 many clients and copies for each; its tools report what a client on the same machine gets with `acks=1` and no flush,
-and of its hop a mean. Chronicle Queue stores through a mapping of its file and has no checksum.
+and of its hop a mean. Chronicle Queue stores through a mapping of its file and has no checksum. Cleaning is measured in bytes of
+input for a second of the processor, on one thread; streamlog builds its files of keys when segments roll, and with that
+counts the second of its figures.
 """
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -25,6 +29,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 PACKAGE = HERE.parent
+ROOT = PACKAGE.parent.parent
 LIBRARY = PACKAGE / "target" / "kafka"
 KAFKA = {"org.apache.kafka:kafka_2.13": "4.2.0", "org.apache.kafka:kafka-tools": "4.2.0"}
 CHRONICLE = {"net.openhft:chronicle-queue": "2026.2"}
@@ -44,12 +49,14 @@ FLUSHED = "send, 100 B, flushed, 1 thread"
 SCAN, SCAN_1K = "scan, 100 B, warm", "scan, 1 KiB, warm"
 AWAKE, AWAKE_P99 = "hop to an awake reader, median", "hop to an awake reader, p99"
 ASLEEP = "hop to a sleeping reader, median"
+COMPACTION, COMPACTION_AND_KEYS = "compaction, a tenth lives", "compaction and files of keys"
 WORKS = {
     BATCHES: "batches", BATCHES_1K: "batches of 1 KiB", ENQUEUE: "enqueue", SEND: "send",
     FLUSHED: "send, flushed, 1 thread", SCAN: "scan", SCAN_1K: "scan of 1 KiB", AWAKE: "hop, awake",
     AWAKE_P99: "hop, awake", ASLEEP: "hop, asleep",
 }
 MILLIONS, THOUSANDS, GIGABYTES, MICROS = "M records/s", "K records/s", "GB/s", "us"
+MEGABYTES = "MB/s of CPU"
 UNITS = {BATCHES_1K: GIGABYTES, SCAN_1K: GIGABYTES, FLUSHED: THOUSANDS, AWAKE: MICROS, AWAKE_P99: MICROS, ASLEEP: MICROS}
 
 
@@ -206,6 +213,28 @@ def chronicle(work_dir, rounds, scale, quick):
         rounds_of.end()
 
 
+def cleaner(work_dir, rounds, scale, quick):
+    """Kafka's log cleaner, on the same records: in bytes of input for a second of the processor."""
+    records = int(10_000_000 * scale)
+    theirs = Rounds(fetch("broker", KAFKA), work_dir, "LogCleaner", records, records // 10)
+    file = work_dir / "compaction.txt"
+    ours = ["cargo", "bench", "-q", "--manifest-path", str(ROOT / "Cargo.toml"), "-p", "streamlog-benches", "--bench",
+            "compaction", "--", "kafka", str(file)]
+    runs = []
+    for number in range(rounds + 1):
+        print(f"Kafka's log cleaner: turn {number} of {rounds}", file=sys.stderr)
+        seconds, size = theirs.one()
+        subprocess.run(ours, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "RECORDS": str(records)})
+        compaction, with_keys, own_size = map(float, file.read_text().split())
+        # The first turn warms both up.
+        if number > 0:
+            runs.append((size / seconds / 1e6, own_size / compaction / 1e6, own_size / with_keys / 1e6))
+    theirs.end()
+    for work, at in (COMPACTION, 1), (COMPACTION_AND_KEYS, 2):
+        yield {"work": work, "subject": "Kafka's log cleaner", "median": statistics.median(run[0] for run in runs),
+               "unit": MEGABYTES, "runs": [run[0] for run in runs], "streamlog": [run[at] for run in runs]}
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -303,7 +332,7 @@ def tell(rows):
 
 def main():
     arguments = sys.argv[1:]
-    parts = {"layer": layer, "broker": broker, "chronicle": chronicle}
+    parts = {"layer": layer, "broker": broker, "cleaner": cleaner, "chronicle": chronicle}
     only = []
     while "--only" in arguments:
         at = arguments.index("--only")
