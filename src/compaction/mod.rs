@@ -15,6 +15,9 @@ mod cleaning;
 mod decide;
 mod dirt;
 mod live;
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod model_tests;
 mod rewrite;
 mod round;
 #[cfg(test)]
