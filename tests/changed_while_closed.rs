@@ -333,9 +333,10 @@ fn what_a_broker_removed_from_the_front_is_removed_and_what_is_just_missing_is_d
     let segments = files(&dir.join("t-0"), "log");
     let start = places(&segments[2])[0].base;
     segments[..2].iter().for_each(|segment| fs::remove_file(segment).unwrap());
-    let log = Streamlog::open(&dir).unwrap();
-    assert!(matches!(found(&log).verdict, RecoveryVerdict::Damage { .. }), "{:?}", found(&log));
-    drop(log);
+    for log in [Streamlog::open_read_only(&dir).unwrap(), Streamlog::open(&dir).unwrap()] {
+        assert!(matches!(found(&log).verdict, RecoveryVerdict::Damage { .. }), "{:?}", found(&log));
+        assert!(!log.health().is_good());
+    }
     // As its retention leaves it.
     fs::write(dir.join("t-0/leader-epoch-checkpoint"), format!("0\n1\n3 {start}\n")).unwrap();
     let reading = Streamlog::open_read_only(&dir).unwrap();
