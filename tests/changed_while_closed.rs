@@ -176,6 +176,18 @@ fn a_close_alone_writes_down_what_the_opening_found() {
 }
 
 #[test]
+fn a_log_that_is_as_it_was_closed_is_closed_again_without_a_write() {
+    let root = quick_dir();
+    let dir = root.path().join("a");
+    append(&dir, config(Durability::Flushed, 600), 0..20);
+    let before = content(&dir);
+    let log = Streamlog::open(&dir).unwrap();
+    assert_reads(&partition(&log), 20);
+    log.close().unwrap();
+    assert!(content(&dir) == before);
+}
+
+#[test]
 fn what_does_not_continue_a_closed_log_goes_aside_whole() {
     let root = quick_dir();
     let dir = root.path().join("a");

@@ -5,10 +5,11 @@ use crate::{
     admin::RecoveryVerdict,
     codec::{batch::BatchHeader, mark::Mark},
     config::Builder,
+    dir::PartitionDir,
     env::Env,
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 const LOG: &str = "/data/t-0/00000000000000000000.log";
 
@@ -293,4 +294,61 @@ fn a_log_that_could_not_be_followed_for_a_while_is_followed_again() {
     env.clear_faults();
     reading.refresh().unwrap();
     assert_eq!(read(&partition(&reading)), (vec![0, 1], vec![]));
+}
+
+#[test]
+fn a_bad_batch_of_any_segment_hides_itself_alone() {
+    for bad in 0..5 {
+        let env = killed(TopicConfig::default().segment_bytes(1200), 5, 5);
+        let segments = env.files().into_iter().filter(|(path, _)| path.ends_with(".log"));
+        let holds = |bytes: &Vec<u8>| bytes.windows(400).position(|value| value == [bad; 400]);
+        let (path, at) = segments.filter_map(|(path, bytes)| Some((path, holds(&bytes)?))).next().unwrap();
+        change(&env, &path, |bytes| bytes[at] ^= 1);
+        let bad = u64::from(bad);
+        for is_read_only in [true, false] {
+            let log = open(&env, is_read_only);
+            let whole: Vec<u64> = (0..5).filter(|offset| *offset != bad).collect();
+            assert_eq!(read(&partition(&log)), (whole, vec![(bad, bad + 1)]), "{is_read_only}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_between_two_that_are_gone_is_believed_where_the_mark_knows_its_end() {
+    let env = killed(TopicConfig::default().durability(Durability::Written), 3, 4);
+    let places = places(&env);
+    change(&env, LOG, |bytes| {
+        bytes[places[1]..places[2]].fill(0x55);
+        bytes[places[3]..places[4]].fill(0x55);
+    });
+    for is_read_only in [true, false] {
+        let log = open(&env, is_read_only);
+        assert_eq!(read(&partition(&log)), (vec![0, 2], vec![(1, 2)]), "{is_read_only}");
+    }
+    let dir = PartitionDir::open(Arc::new(env), Path::new("/data/t-0")).unwrap();
+    assert_eq!(read(dir.partition()), (vec![0, 2], vec![(1, 2)]));
+}
+
+#[test]
+fn an_incarnation_that_begins_lower_is_followed_from_its_beginning() {
+    let config = TopicConfig::default().durability(Durability::Written);
+    let env = killed(config, 3, 5);
+    let reading = open(&env, true);
+    assert_eq!(read(&partition(&reading)), ((0..5).collect(), vec![]));
+    // A power cut leaves what was durable. The next writer goes on after that, with batches of other lengths.
+    let end = places(&env)[3];
+    let next = env.crash(Crash::Kill, 1);
+    change(&next, LOG, |bytes| bytes[end..].fill(0));
+    let log = open(&next, false);
+    assert_eq!(partition(&log).log_end_offset(), 3);
+    for _ in 0..6 {
+        partition(&log).append(&[RecordData::new(&[9; 300])]).unwrap();
+    }
+    partition(&log).flush().unwrap();
+    for path in ["/data/manifest", "/data/marks", LOG] {
+        env.overwrite(path, &next.files()[path]).unwrap();
+    }
+    reading.refresh().unwrap();
+    assert_eq!(read(&partition(&reading)), ((0..9).collect(), vec![]));
+    assert!(reading.health().is_good(), "{:?}", reading.health());
 }

@@ -140,6 +140,8 @@ fn segments_are_chosen_in_their_order_however_a_directory_lists_them() {
     for base in [2, 4] {
         put(&env, format!("{base:020}.log.swap"), &batch(base, 2));
     }
+    // A cleaner may leave nothing of a segment.
+    put(&env, "00000000000000000006.log.swap", &[]);
     let topic_id = TopicId::from_bytes([7; 16]);
     let dir = PathBuf::from(DIR);
     let identity = Identity { topic_id, name: TopicPartition::new("t", 0), dir, slot: 0, internal: false };
@@ -646,4 +648,30 @@ fn what_the_writer_removed_between_two_looks_is_not_missed() {
         1,
         "a directory that is not there is not waited for"
     );
+}
+
+#[test]
+fn a_writer_that_removes_at_each_look_has_promised_nothing_but_where_the_log_begins() {
+    let env = env();
+    let log = Builder::with_env(env.clone(), Path::new("/data")).background_thread(false).open().unwrap();
+    let config = TopicConfig::default().durability(Durability::Flushed).segment_bytes(4 << 10);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    while partition.segment_count() < 3 {
+        let value = partition.log_end_offset().value().to_string();
+        partition.append(&[RecordData::new(value.as_str())]).unwrap();
+    }
+    let mut logs = env.list(Path::new(DIR)).unwrap();
+    logs.retain(|entry| entry.name.ends_with(".log"));
+    logs.sort_by(|a, b| a.name.cmp(&b.name));
+    env.remove_file(&Path::new(DIR).join(&logs[1].name)).unwrap();
+    let start = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let moved = Arc::clone(&start);
+    BETWEEN_LOOKS.set(Some(Box::new(move || {
+        let before = moved.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        log.delete_records("t", 0, before).unwrap();
+    })));
+    let dir = open(&env);
+    BETWEEN_LOOKS.set(None);
+    assert_eq!(start.load(std::sync::atomic::Ordering::Relaxed), ATTEMPTS as u64 - 1);
+    assert_eq!(dir.log_start_offset(), ATTEMPTS as u64 - 1);
 }
