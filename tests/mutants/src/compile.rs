@@ -31,7 +31,7 @@ const TESTS: [&str; 10] = [
 
 /// What the slower round runs: more such tests, the crash campaign, and the tests of threads that meet, which have a build
 /// of their own.
-const SLOW_TESTS: [&str; 19] = [
+const SLOW_TESTS: [&str; 21] = [
     "unreadable_batches",
     "beside_damage",
     "lost_and_damaged_sidecars",
@@ -45,6 +45,8 @@ const SLOW_TESTS: [&str; 19] = [
     "room_on_a_full_disk",
     "after_a_failed_flush",
     "retention_rules",
+    "nothing_outside",
+    "replaced_while_open",
     "retention_in_every_opening",
     "what_deaths_leave_behind",
     "golden_store",
