@@ -83,12 +83,14 @@ impl Swap {
             remove_segment_files_but(env, &self.dir, *base, self.checkpointed)?;
         }
         for (base, _) in &self.outputs {
-            // Its predecessor may have had a transaction index, and it has none.
-            let [next, now] = [SegmentFile::swap_path, SegmentFile::path]
-                .map(|name| name(SegmentFile::TransactionIndex, &self.dir, *base));
+            // Its predecessor may have had what it does not have.
             let is_first = exists(env, &SegmentFile::Pages.swap_path(&self.dir, *base))?;
-            if is_first && !exists(env, &next)? {
-                remove_if_there(env, &now)?;
+            for kind in [SegmentFile::TransactionIndex, SegmentFile::Keys] {
+                let [next, now] =
+                    [SegmentFile::swap_path, SegmentFile::path].map(|name| name(kind, &self.dir, *base));
+                if is_first && !exists(env, &next)? {
+                    remove_if_there(env, &now)?;
+                }
             }
         }
         Ok(())
