@@ -280,6 +280,16 @@ pub enum Error {
         /// The failure.
         cause: Arc<Error>,
     },
+    /// A purge of a key did not come to its end: the key may still be in this file.
+    #[non_exhaustive]
+    NotPurged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, in bytes from its start.
+        position: u64,
+        /// What is there.
+        reason: String,
+    },
     /// The handle, or the partition for the reason given, can only be read.
     #[non_exhaustive]
     ReadOnly {
@@ -340,6 +350,7 @@ impl Error {
             Error::Io { path, .. }
             | Error::DiskFull { path, .. }
             | Error::Corrupt { path, .. }
+            | Error::NotPurged { path, .. }
             | Error::UnsupportedFormat { path, .. } => Some(path),
             _ => None,
         }

@@ -164,7 +164,7 @@ pub mod admin {
         },
         streamlog::{
             Compact, CompactProgress, Compacted, DiskUsage, Health, ListedOffset, OffsetSpec,
-            PartitionRetention, SegmentRetention, Stats, TopicRetention, TopicUsage,
+            PartitionRetention, Purged, SegmentRetention, Stats, TopicRetention, TopicUsage,
         },
         topic::catalog::{AddedPartitions, RecoveryProgress, RecoveryReport},
         types::TopicId,

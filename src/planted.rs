@@ -140,6 +140,7 @@ mod switch {
         "a_reset_is_not_reported",
         "enqueued_is_acknowledged_unflushed",
         "a_full_disk_is_final",
+        "a_purge_spares_the_newest_segment",
     ];
 
     /// Those that show only on a real kernel, and the tests with strace are to notice.
@@ -160,6 +161,7 @@ mod switch {
         "swap_before_it_is_decided",
         "swap_names_that_are_not_durable",
         "the_first_of_a_swap_goes_first",
+        "a_purge_misses_a_record",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

@@ -79,6 +79,7 @@ fn streamlog(log: &Streamlog) {
         "Streamlog::alter_topic" => log.alter_topic("t", &[]);
         "Streamlog::add_partitions" => log.add_partitions("t", 5);
         "Streamlog::compact_now" => log.compact_now("t", Compact::new());
+        "Streamlog::purge_key" => log.purge_key("t", "k");
         "Streamlog::explain_retention" => log.explain_retention("t");
         "Streamlog::delete_records" => log.delete_records("t", 0, 0);
         "Streamlog::list_offsets" => log.list_offsets("t", 0, OffsetSpec::Earliest);

@@ -292,6 +292,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Streamlog::maintain_for", Here(maintenance)),
     ("Streamlog::open", Here(paths)),
     ("Streamlog::open_read_only", Here(paths)),
+    ("Streamlog::purge_key", Here(topics)),
     ("Streamlog::reset_group_offsets", Here(resets)),
     ("Streamlog::topic", Here(topics)),
     ("Streamlog::topic_or_create", Here(topics)),
@@ -511,6 +512,8 @@ fn topics() {
         tried(log.topic(text));
         tried(log.explain_retention(text));
         tried(log.compact_now(text, Compact::new()));
+        tried(log.purge_key(text, text));
+        tried(log.purge_key("t", text));
         tried(log.topic_or_create(text, TopicConfig::default()));
         tried(log.create_topic(text, TopicConfig::default()));
         if text != "t" {

@@ -94,6 +94,7 @@ fn calls_that_answer(handles: &mut Handles) -> Vec<&'static str> {
         ("alter_topic", is_forked(log.alter_topic("t", &[ConfigChange::set("retention.ms", "1")]))),
         ("add_partitions", is_forked(log.add_partitions("t", 3))),
         ("compact_now", is_forked(log.compact_now("t", Compact::new()))),
+        ("purge_key", is_forked(log.purge_key("t", "k"))),
         ("explain_retention", is_forked(log.explain_retention("t"))),
         ("delete_records", is_forked(log.delete_records("t", 0, 1))),
         ("list_offsets", is_forked(log.list_offsets("t", 0, OffsetSpec::Earliest))),

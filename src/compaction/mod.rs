@@ -4,6 +4,8 @@
 //! does both for as much of a log as memory has room for, and [`cleaning`] does rounds until the log is clean. Segments in
 //! which nothing is dead are not touched. [`cleaner`] chooses which log is cleaned when, in the background, by [`dirt`].
 //!
+//! [`purge`] removes one key on demand, whatever lives.
+//!
 //! One cleaner at a time works on a log. What it writes has no meaning before the log has put it in the place of what it was
 //! written for; whatever ends it early leaves the log as it was.
 
@@ -18,12 +20,14 @@ mod live;
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod model_tests;
+mod purge;
 mod rewrite;
 mod round;
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests;
 
+pub use purge::Purge;
 pub use rewrite::Cleaned;
 
 use crate::{error::Result, partition::write::cleanable::CleaningTurn};

@@ -150,6 +150,10 @@ impl Region for Mapped {
     fn capacity(&self) -> u64 {
         self.capacity
     }
+
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.mapping) > 1
+    }
 }
 
 impl fmt::Debug for Mapped {

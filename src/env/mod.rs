@@ -226,6 +226,10 @@ pub trait Region: Send + Sync + fmt::Debug {
     fn get(&self, range: Range<u64>) -> io::Result<Bytes>;
     /// How many bytes it can show.
     fn capacity(&self) -> u64;
+    /// Whether somebody still has bytes of it, where that is known.
+    fn is_held(&self) -> bool {
+        false
+    }
 }
 
 /// A locked file.

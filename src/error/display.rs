@@ -58,6 +58,9 @@ impl fmt::Display for Error {
             }
             UnknownGroup { name } => write!(f, "there is no group '{name}'"),
             Poisoned { path, cause } => poisoned(f, path, cause),
+            NotPurged { path, position, reason } => {
+                write!(f, "the key may still be in {} at byte {position}: {reason}", path.display())
+            }
             ReadOnly { reason } => write!(f, "read-only: {reason}"),
             Forked { dir, opened_by } => forked(f, dir, *opened_by),
             Closed { what } => write!(f, "{what} is closed"),

@@ -130,6 +130,9 @@ kinds! {
         /// After an earlier failure, usually of a flush, nobody knows what is on the medium. Close the log and open it
         /// again: the opening finds out. Durable records can still be read.
         Poisoned = "poisoned", retriable: false;
+        /// Nobody can say that the key is gone: the text names the file that may still have it. Where that is a quarantined
+        /// file, look at it, remove it by hand, and purge again.
+        NotPurged = "not purged", retriable: false;
         /// The handle, or the partition, can only be read. Write through the handle that has the log open for writing.
         ReadOnly = "read-only", retriable: false;
         /// The handle came from a parent process through `fork`. The call did nothing. Drop the handle, and open the log in

@@ -12,7 +12,7 @@
 //! | `streamlog` | the handle on a directory: opens it, wires the rooms, owns the background threads |
 //! | `group` | what groups have committed |
 //! | `producer`, `consumer` | clients of a topic: from a record to a log, and from a log to records |
-//! | `compaction` | which records of a compacted topic live, the segments that are left of them, and when that is done |
+//! | `compaction` | which records of a compacted topic live, the segments that are left of them, and when that is done; the removal of one key |
 //! | `table` | a topic that is a map: append, apply, follow, snapshot, rewrite |
 //! | `topic` | which topics exist, their settings, the way from a key to a partition, what is due when |
 //! | `partition` | one ordered log |

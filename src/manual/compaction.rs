@@ -68,6 +68,53 @@
 //! [`Health::not_compacted`](crate::admin::Health::not_compacted) reports it until a later attempt succeeds. A partition that
 //! holds batches of idempotent or transactional producers is not compacted in this release, and health says so.
 //!
+//! # Deleting a person's data
+//!
+//! A tombstone hides a value at the next compaction, if that has come; a topic that is not compacted keeps it until retention
+//! removes it. [`purge_key`](crate::Streamlog::purge_key) removes all records of one key now, under any cleanup policy:
+//!
+//! ```
+//! use streamlog::{RecordData, Streamlog, TopicConfig};
+//!
+//! let log = Streamlog::in_memory()?;
+//! let orders = log.create_topic("orders", TopicConfig::default())?.partition(0)?;
+//! for (customer, order) in [("ada", "a loom"), ("max", "a lamp"), ("ada", "a lace")] {
+//!     orders.append(&[RecordData::new(order).key(customer)])?;
+//! }
+//! let purged = log.purge_key("orders", "ada")?;
+//! assert_eq!(purged.records_removed, 2);
+//! let left: Vec<u64> = orders.records(0).map(|r| r.map(|r| r.offset.value())).collect::<Result<_, _>>()?;
+//! assert_eq!(left, [1], "at its offset");
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! * The newest record and tombstones of the key go too, in all partitions, whatever `min.compaction.lag.ms` and
+//!   `delete.retention.ms` say. The active segments are sealed first, so no record that was appended before the call is
+//!   spared. Appends of the key during the call are not covered: stop them first.
+//! * All other records stay at their offsets, and committed offsets stay valid. A batch that loses all of its records is dropped;
+//!   the one that ends a segment stays as an empty batch, whose header still has its offsets and its largest timestamp. So
+//!   does a batch of a producer with an id.
+//! * Files with batches that belong to no log are purged as well: [quarantined](super::on_disk#a-directory)
+//!   segments (`.aside`, `-stray`), leftovers of deleted topics, `.deleted` files of a broker. A quarantined file that cannot
+//!   be read to its end may hide the key: the call fails with [`NotPurged`](crate::Error::NotPurged), which names the file.
+//! * What was rewritten is read again, and the call fails if the key is still there. `Ok` means that it is gone.
+//! * After a crash in the middle, or an error, call again: a purge continues where the last one ended. Segments are purged
+//!   from the oldest to the newest, so no older value of the key returns in between, and neither does a deleted one.
+//! * A segment is written anew before the old one goes, which takes space for the largest segment that has the key. Segments
+//!   without it are not touched. In a topic that is compacted, `.keys` files say which these are; in other topics every
+//!   segment is read.
+//!
+//! A purge does not reach these copies:
+//!
+//! | copy | what to do |
+//! |---|---|
+//! | backups, and hard links to files of the log, which keep the old segment | purge the restored log, or let backups expire |
+//! | snapshots of the file system or the volume | delete them |
+//! | blocks that the old files took: an SSD, and any file system, keeps them until they are written again | encrypt the volume, and destroy keys at the end of its life |
+//! | the old segments, while a reader has them open: [`Purged::bytes_held`](crate::admin::Purged::bytes_held) counts those of this process, as far as known | drop the batches, and let readers move on; restart processes that only read |
+//! | values under other keys, other topics, headers and values that name the person, and group names | purge each key, delete the group |
+//! | topics that were written from this one | purge them too |
+//!
 //! # What differs from Kafka
 //!
 //! | Kafka | here | why |
@@ -76,4 +123,5 @@
 //! | a map of all dirty keys in memory, 24 bytes a key, or several rounds | a bit a record, decided by [`.keys`](super::on_disk#keys) files in bounded memory | memory does not grow with the keys |
 //! | a topic keeps one record of each key | `streamlog.compaction.versions` keeps the newest n; a tombstone ends them | histories, and undoing the last change |
 //! | a cleaner thread for all, no progress to be seen | `compact_now`, progress, cancellation, a dry run | an embedding program knows when it has time |
+//! | a key goes some time after its tombstone was compacted, and never from a topic that is not compacted | `purge_key` | a person's data can be deleted, and the caller knows when it is |
 //! | a partition that cannot be cleaned is marked in a metric | health names it and the reason | |

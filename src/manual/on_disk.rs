@@ -41,7 +41,7 @@
 //! | name | what it is | who removes it |
 //! |---|---|---|
 //! | `manifest.tmp`, `*.tmp` | a file that was about to replace another | a failed attempt itself; after a crash the next attempt, or the first append of the next opening |
-//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay past a cut; the end of a log that was changed while it was closed | you; below the log start, the first append of an opening |
+//! | `*.log.aside`, `*.log.aside1`, ... | a segment that no manifest names, or that lay past a cut; the end of a log that was changed while it was closed | you; below the log start, the first append of an opening. [`purge_key`](crate::Streamlog::purge_key) rewrites it without a key |
 //! | files of segments below the log start; a `.snapshot` of no segment, and not of the last checkpoint | leftovers of a removal that a crash or an error interrupted | the first append of an opening, a recovery |
 //! | `*.cleaned` | a rewritten segment, before the manifest names it or shortly after | the next recovery, which removes it or gives it its name |
 //! | `*.swap` | a rewritten segment that the manifest names, before it has its name | the next recovery, which gives it its name |

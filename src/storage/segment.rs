@@ -10,6 +10,7 @@
 mod active;
 pub mod checked_pages;
 pub mod damage;
+mod held;
 mod indexes;
 mod locate;
 mod order;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use active::ActiveSegment;
 pub use checked_pages::PagesVerdict;
+pub use held::Held;
 pub use indexes::indexed;
 pub use locate::Located;
 pub use rewritten::open_rewritten;

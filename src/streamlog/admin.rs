@@ -3,6 +3,7 @@
 use super::{
     Streamlog,
     compact::{Compact, Compacted},
+    purge::Purged,
 };
 use crate::{
     error::{Error, Result},
@@ -245,6 +246,41 @@ impl Streamlog {
         self.inner.catalog.data_dir().check_writable()?;
         check_users_own(topic)?;
         self.inner.compact_now(&self.inner.catalog.topic(topic)?, options)
+    }
+
+    /// Removes all records of one key from a topic, whatever its cleanup policy: from the sealed segments of every partition,
+    /// the newest record and tombstones included, and from quarantined files. The active segments are sealed first, so that
+    /// nothing appended before the call stays.
+    ///
+    /// What was rewritten is read again, and the call fails if the key is there. All other records stay at their offsets.
+    /// After a failure, a crash or a close in between, purge again: it continues. [The
+    /// manual](crate::manual::compaction#deleting-a-persons-data) says what a purge does not reach.
+    ///
+    /// ```
+    /// # use streamlog::{RecordData, Streamlog, TopicConfig};
+    /// # let log = Streamlog::in_memory()?;
+    /// let visits = log.create_topic("visits", TopicConfig::default())?.partition(0)?;
+    /// for name in ["ada", "max", "ada"] {
+    ///     visits.append(&[RecordData::new("was here").key(name)])?;
+    /// }
+    /// assert_eq!(log.purge_key("visits", "ada")?.records_removed, 2);
+    /// assert_eq!(visits.records(0).count(), 1);
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first failure; the other partitions are purged all the same. Of a partition that fails, the oldest segments may be
+    /// purged already, so a deleted or older value does not return. `UnknownTopic`; `InvalidTopic` for an internal topic;
+    /// `ReadOnly`; `Corrupt` for a damaged segment that may have the key, which is left as it is; `NotPurged` for a
+    /// quarantined file that cannot be read, and if the key is still there; `UnsupportedFormat` for segments with
+    /// transactions, which this release leaves alone; `DiskFull`, for a segment is written anew before the old one goes;
+    /// `Cancelled` when the log is closed meanwhile.
+    pub fn purge_key(&self, topic: &str, key: impl AsRef<[u8]>) -> Result<Purged> {
+        self.inner.check_open()?;
+        self.inner.catalog.data_dir().check_writable()?;
+        check_users_own(topic)?;
+        self.inner.purge_key(&self.inner.catalog.topic(topic)?, key.as_ref())
     }
 
     /// For a read-only handle: makes it show what the writer has done since. Does nothing on others.

@@ -13,6 +13,7 @@ mod compact;
 mod explain_retention;
 mod lock;
 mod maintain;
+mod purge;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use admin::{ListedOffset, OffsetSpec};
 pub use builder::Builder;
 pub use compact::{Compact, CompactProgress, Compacted};
 pub use explain_retention::{PartitionRetention, SegmentRetention, TopicRetention};
+pub use purge::Purged;
 pub use stats::{DiskUsage, Health, Stats, TopicUsage};
 
 use crate::{

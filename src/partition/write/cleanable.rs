@@ -5,7 +5,7 @@
 //! log put the result in their place; whatever happened in between, the log knows by then.
 
 use crate::{
-    codec::manifest::Seal,
+    codec::{keys::HashSeed, manifest::Seal},
     env::{Env, sync::Ordering},
     error::{Error, Result},
     partition::{
@@ -14,18 +14,24 @@ use crate::{
         write::{
             checkpoint::checkpoint,
             load::ready,
+            quarantine::batches_beside,
+            remove::remove_files,
             replace::{Replacement, finish_swaps},
             roll::{RollFor, roll},
         },
     },
     storage::{
         budget::{Budget, Charge},
+        files::PooledFile,
         manifest::Flush,
         segment::{SealedSegment, Segment},
     },
     types::{Offset, Timestamp},
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A segment that may be rewritten, as the manifest knows it.
 #[derive(Clone, Debug)]
@@ -86,21 +92,25 @@ impl CleaningTurn {
 
     /// Seals what was appended so far, where there is anything, so that it can be cleaned.
     pub fn roll(&self) -> Result<()> {
+        self.seal_all().map(drop)
+    }
+
+    /// The same. Returns the offset after what was sealed.
+    pub fn seal_all(&self) -> Result<Offset> {
         let log = &*self.log;
         log.check_open()?;
-        let mut sealed = None;
-        {
-            let mut writer = log.writer.lock();
-            writer.check()?;
-            let active = ready(log, &mut writer)?;
-            if active.position > 0 {
-                sealed = Some(Arc::clone(&active.segment));
-                roll(log, active, log.offsets.log_end(), RollFor::Append)?;
-            }
+        let mut writer = log.writer.lock();
+        writer.check()?;
+        let active = ready(log, &mut writer)?;
+        let end = log.offsets.log_end();
+        let sealed = (active.position > 0).then(|| Arc::clone(&active.segment));
+        if sealed.is_some() {
+            roll(log, active, end, RollFor::Append)?;
         }
+        drop(writer);
         checkpoint(log)?;
         // No append follows whose flush makes its length durable: a broker takes zeros after its data for the end of the log.
-        sealed.map_or(Ok(()), |sealed| sealed.sync())
+        sealed.map_or(Ok(()), |sealed| sealed.sync()).map(|()| end)
     }
 
     /// The first change of this life looks for leftovers: it comes before a cleaner writes, for it would take what that
@@ -142,6 +152,39 @@ impl CleaningTurn {
     /// A cleaner has gone through everything below `offset`. That is lost with a crash, and done again.
     pub fn note_cleaned(&self, offset: Offset) -> Result<()> {
         self.log.data_dir.manifest.append(&[self.log.identity.id().cleaned(offset)], Flush::Later)
+    }
+
+    /// What the keys of a new segment are to be hashed under, where it needs a file of keys.
+    pub fn seed_to_write(&self) -> Option<HashSeed> {
+        self.log.seed_to_write()
+    }
+
+    /// The segment that begins at this offset now.
+    pub fn segment_at(&self, base: Offset) -> Option<Arc<Segment>> {
+        self.log.segments.snapshot().iter().find(|segment| segment.base() == base).cloned()
+    }
+
+    /// Removes the files of segments that were removed and could not be.
+    pub fn end_removals(&self) -> Result<()> {
+        let _no_checkpoint = self.log.checkpointing.lock();
+        let before = std::mem::take(&mut *self.log.unremoved.lock());
+        remove_files(&self.log, &before)
+    }
+
+    /// Files in its directory that may hold batches, and are none of its segments.
+    pub fn batches_beside(&self) -> Result<Vec<PathBuf>> {
+        let _no_checkpoint = self.log.checkpointing.lock();
+        batches_beside(&self.log)
+    }
+
+    /// A file of that directory, to be read.
+    pub fn file(&self, path: &Path) -> Arc<PooledFile> {
+        self.log.data_dir.pool.existing(path.to_path_buf(), false)
+    }
+
+    /// A file that was quarantined is not there any more.
+    pub fn forget_quarantined(&self, gone: &Path) {
+        self.log.quarantined.lock().retain(|path| path != gone);
     }
 
     /// The error of a log that is not to be cleaned, for this reason.

@@ -73,6 +73,7 @@ fn is_unfinished(name: &str) -> bool {
     own.is_some_and(|own| {
         [LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA].contains(&own)
             || SegmentFile::of_name(own).is_some()
+            || put_aside_from(own).is_some()
     })
 }
 

@@ -7,10 +7,13 @@
 use crate::{
     env::{Env, trace::event},
     error::{Error, Result},
-    partition::{log::Log, state::identity::Identity},
+    partition::{
+        log::Log,
+        state::{identity::Identity, segment_list::has_base},
+    },
     storage::{
         data_dir::DataDir,
-        foreign_files::{free_aside_name, is_no_file, sync_dir},
+        foreign_files::{entries_of, free_aside_name, is_no_file, sync_dir},
         layout::SegmentFile,
         manifest::PartitionState,
         sidecar::{remove_if_there, remove_segment_files_but},
@@ -80,4 +83,25 @@ fn is_superseded(env: &dyn Env, dir: &Path, state: &PartitionState, base: Offset
     let Some((from, sealed)) = state.superseding(base) else { return false };
     let found = env.metadata(&SegmentFile::Log.path(dir, from));
     found.is_ok_and(|found| !found.is_dir && found.len == sealed.bytes)
+}
+
+/// Files in a log's directory that may hold batches, and are none of its segments: what was quarantined, and what no removal
+/// came to. The caller keeps checkpoints and removals away.
+pub(in crate::partition) fn batches_beside(log: &Log) -> Result<Vec<PathBuf>> {
+    // Held, so that no segment has a file and is not in the list yet.
+    let _no_roll = log.writer.lock();
+    let dir = &log.identity.dir;
+    let entries = entries_of(&*log.data_dir.env, dir)?;
+    let segments = log.segments.snapshot();
+    let is_segment = |name: &str| SegmentFile::Log.parse(name).is_some_and(|base| has_base(&segments, base));
+    let is_beside = |name: &str| may_have_batches(name) && !is_segment(name);
+    let beside = entries.iter().filter(|entry| entry.is_file() && is_beside(&entry.name));
+    Ok(beside.map(|entry| dir.join(&entry.name)).collect())
+}
+
+/// Whether a file has the name of a segment's batches, or that and something after it: quarantined, abandoned, or what a
+/// broker was about to delete.
+pub fn may_have_batches(name: &str) -> bool {
+    let own = name.split_once(".log.").map(|(digits, _)| format!("{digits}.log"));
+    SegmentFile::Log.parse(own.as_deref().unwrap_or(name)).is_some()
 }

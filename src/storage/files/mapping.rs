@@ -73,6 +73,11 @@ impl Mapping {
         region.get(range).map(Some).map_err(in_file)
     }
 
+    /// What is mapped now.
+    pub(super) fn region(&self) -> Option<Arc<dyn Region>> {
+        self.region.lock().clone()
+    }
+
     /// Gives back what is mapped: another file has taken the name.
     pub(super) fn replaced(&self) {
         if self.region.lock().take().is_some() {

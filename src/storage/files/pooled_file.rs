@@ -6,7 +6,7 @@ use super::{
     mapping::{Mapped, Mapping},
 };
 use crate::{
-    env::{Env, File, read_exact_at, read_full_at, read_full_past_cache_at, write_all_at},
+    env::{Env, File, Region, read_exact_at, read_full_at, read_full_past_cache_at, write_all_at},
     error::{
         Error, Result, is_out_of_descriptors,
         memory::{has_memory_for, out_of_memory},
@@ -202,6 +202,11 @@ impl PooledFile {
         let in_file = |e| Error::io("read", self.path(), e);
         let capacity = capacity.max(range.end);
         self.mapping.bytes(range, capacity, map, in_file)
+    }
+
+    /// What is mapped of it now.
+    pub fn region(&self) -> Option<Arc<dyn Region>> {
+        self.mapping.region()
     }
 
     fn with<T>(&self, operation: &'static str, act: impl FnOnce(&dyn File) -> io::Result<T>) -> Result<T> {

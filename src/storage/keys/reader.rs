@@ -173,6 +173,18 @@ impl KeyFile {
         })
     }
 
+    /// Whether a record has a key with this hash.
+    pub fn has(&self, hash: u128) -> Result<bool> {
+        let bits = self.bucket_bits();
+        let number = hash.checked_shr(128 - u32::from(bits)).unwrap_or(0) as u32;
+        let mut is_there = false;
+        self.newest_first(HashRange { bits, number }, |entry| {
+            is_there |= entry.hash == hash;
+            Ok(())
+        })?;
+        Ok(is_there)
+    }
+
     /// The entries of a range in their bytes: by bucket, and those of a bucket from the oldest to the newest.
     #[inline]
     pub fn oldest_first(

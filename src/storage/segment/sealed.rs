@@ -91,6 +91,13 @@ impl SealedSegment {
         }
     }
 
+    /// Its file of keys as it is, whatever its seed; `None` where there is none that is about these records.
+    pub fn known_keys(&self, next: Offset) -> Result<Option<KeyFile>> {
+        let Some(Sealed { generation, size, .. }) = self.0.sealed.get().copied() else { return Ok(None) };
+        let of = KeysOf { generation, size, base: self.base, next };
+        KeyFile::open(&self.pool, SegmentFile::Keys.path(&self.dir, self.base), of)
+    }
+
     fn build_keys(&self, of: KeysOf, seed: HashSeed) -> Result<()> {
         let mut scanner = Scanner::new(self.source(), of.size, 0, self.base(), true);
         let mut keys = self.key_builder(seed);
