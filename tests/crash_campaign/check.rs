@@ -205,7 +205,7 @@ fn check_partition(
     if !after.is_boundary(end) {
         return Err(format!("ends at {end}, within a batch (I5)"));
     }
-    let part = read_all(partition, after, start, end)?;
+    let part = read_all(partition, before, after, start, end)?;
     if &*partition.topic_partition().topic != TABLE {
         look_up(partition, &part, rng)?;
     }
@@ -225,11 +225,18 @@ fn is_it(record: &Record<'_>, expected: &Rec) -> bool {
 }
 
 /// Every record from the start to the end, as it was appended; of a table those that must be there. (I10)
-fn read_all(partition: &Partition, model: &Part, start: u64, end: u64) -> Checked<Part> {
+fn read_all(
+    partition: &Partition,
+    before: Option<&Part>,
+    model: &Part,
+    start: u64,
+    end: u64,
+) -> Checked<Part> {
     let is_table = &*partition.topic_partition().topic == TABLE;
     let gone = |from: u64, to: u64| (from..to).find(|offset| !is_table || !model.may_be_gone(*offset, end));
     let mut seen = BTreeMap::new();
-    let mut part = Part { start, ..Part::default() };
+    let mut part = Part { start, purges: model.purges_after(before), ..Part::default() };
+    let is_back = |offset| before.is_some_and(|before| before.was_purged(offset));
     let mut next = start;
     for batch in partition.read(start) {
         let batch = batch.map_err(|e| format!("reading at {next}: {e} (I1)"))?;
@@ -241,6 +248,9 @@ fn read_all(partition: &Partition, model: &Part, start: u64, end: u64) -> Checke
                 return Err(format!("offset {} where {missing} was due (I1, I10)", record.offset));
             }
             next = record.offset.value();
+            if is_back(next) {
+                return Err(format!("offset {next} was purged, and is there again (I10)"));
+            }
             seen.insert(record.key.map(<[u8]>::to_vec), next);
             let expected =
                 model.record(next).ok_or_else(|| format!("offset {next} was never appended (I3)"))?;
@@ -357,5 +367,6 @@ fn check_rotten(
         return Err(format!("ends at {end}, {least} were acknowledged, and nothing was said (I1, I13)"));
     }
     part.batches.extend(after.batches.iter().filter(|b| b.end() <= end).cloned());
+    part.purges = after.purges_after(None);
     Ok(part)
 }

@@ -42,6 +42,17 @@ pub struct Part {
     pub committed: Option<u64>,
     /// Where the group's consumer is; it does not survive.
     pub position: Option<u64>,
+    /// What was purged, or was about to be.
+    pub purges: Vec<Purge>,
+}
+
+/// A key that is removed below an offset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Purge {
+    pub key: Vec<u8>,
+    pub below: u64,
+    /// Whether the call has returned.
+    pub is_done: bool,
 }
 
 impl Part {
@@ -65,11 +76,32 @@ impl Part {
     }
 
     /// Whether compaction may have removed a record of a table that ends at `end`: a newer one has its key, or it is a
-    /// tombstone.
+    /// tombstone, or its key was purged.
     pub fn may_be_gone(&self, offset: u64, end: u64) -> bool {
         let Some(record) = self.record(offset) else { return false };
         let mut newer = (offset + 1..end).filter_map(|offset| self.record(offset));
-        record.value.is_none() || newer.any(|newer| newer.key == record.key)
+        record.value.is_none()
+            || newer.any(|newer| newer.key == record.key)
+            || self.purges_of(offset).next().is_some()
+    }
+
+    /// Whether a purge of its key has returned.
+    pub fn was_purged(&self, offset: u64) -> bool {
+        self.purges_of(offset).any(|purge| purge.is_done)
+    }
+
+    fn purges_of(&self, offset: u64) -> impl Iterator<Item = &Purge> {
+        let key = self.record(offset).and_then(|record| record.key.as_deref());
+        self.purges.iter().filter(move |purge| offset < purge.below && Some(&*purge.key) == key)
+    }
+
+    /// What is certain of purges where this one may have been under way.
+    pub fn purges_after(&self, before: Option<&Part>) -> Vec<Purge> {
+        let mut purges = self.purges.clone();
+        for purge in &mut purges {
+            purge.is_done &= before.is_some_and(|before| before.purges.contains(purge));
+        }
+        purges
     }
 
     /// Whether the newest record of a key that came after this one deleted it.
@@ -204,6 +236,14 @@ impl Model {
             }
             // Where a poll gets to is seen when it is made.
             Op::Maintain { .. } | Op::Poll | Op::Compact => {}
+            Op::Purge { key } => {
+                for part in self.topics.get_mut(TABLE).iter_mut().flat_map(|topic| &mut topic.parts) {
+                    // It seals what is there, durably.
+                    part.power = part.end();
+                    let key = format!("k{key}").into_bytes();
+                    part.purges.push(Purge { key, below: part.end(), is_done: true });
+                }
+            }
             Op::Commit => {
                 for part in self.parts_mut() {
                     if let Some(position) = part.position {

@@ -86,6 +86,10 @@ pub enum Op {
     },
     /// The table is compacted now.
     Compact,
+    /// A key of the table is purged.
+    Purge {
+        key: u64,
+    },
     /// A consumer of no group subscribes from the latest offset on; then one record is appended, and it must get that one.
     Follow {
         topic: &'static str,
@@ -205,7 +209,12 @@ impl Op {
     pub fn needs_no_room(&self) -> bool {
         !matches!(
             self,
-            Op::Create { .. } | Op::Delete { .. } | Op::Reopen | Op::Alter { .. } | Op::AddPartitions { .. }
+            Op::Create { .. }
+                | Op::Delete { .. }
+                | Op::Reopen
+                | Op::Alter { .. }
+                | Op::AddPartitions { .. }
+                | Op::Purge { .. }
         )
     }
 
@@ -225,7 +234,7 @@ impl Op {
                 model.topics.get(topic).is_some_and(|t| t.parts.len() < count as usize)
             }
             Op::Poll => model.topics.keys().any(|topic| *topic != TABLE),
-            Op::Compact => model.topics.contains_key(TABLE),
+            Op::Compact | Op::Purge { .. } => model.topics.contains_key(TABLE),
             Op::Maintain { .. } | Op::Reopen | Op::Commit | Op::Resume { .. } | Op::Forget => true,
         }
     }
@@ -351,7 +360,7 @@ fn draw_op(rng: &mut Rng) -> Op {
         _ => "a",
     };
     let partition = u32::from(rng.one_in(5));
-    match rng.below(43) {
+    match rng.below(45) {
         0..=10 => draw_append(rng, topic, partition),
         11 | 12 => Op::Flush { topic, partition },
         13 | 14 => Op::AdvanceStart { topic, partition, quarters: 1 + rng.below(4) },
@@ -369,6 +378,7 @@ fn draw_op(rng: &mut Rng) -> Op {
         34 => Op::Forget,
         35 => Op::Reset { topic, partition, quarters: rng.below(5) },
         39..=42 => Op::Compact,
+        43 | 44 => Op::Purge { key: rng.below(5) },
         36 | 37 => Op::Follow { topic, partition, size: rng.below(300) as u32 },
         _ => draw_create(rng, topic),
     }
@@ -478,6 +488,7 @@ pub fn exhaustive() -> Vec<Workload> {
         Op::Reset { topic: "a", partition: 0, quarters: 1 },
         Op::Follow { topic: "a", partition: 0, size: 10 },
         Op::Compact,
+        Op::Purge { key: 2 },
         put(5, 20),
         Op::AdvanceStart { topic: TABLE, partition: 0, quarters: 2 },
     ];
