@@ -27,6 +27,13 @@ promises! {
     page_checksums_lost_in_a_swap_lose_nothing_else: "src/storage/swap.rs",
         "then the file that still has the name shows by its size, or by its own, that it is not what the manifest has"
         => [page_checksums_alone_decide];
+    a_purged_key_is_gone_with_its_newest_record_and_its_tombstone: "src/manual/compaction.rs",
+        "The newest record and tombstones of the key go too" => [a_purge_spares_the_newest_segment];
+    what_was_put_aside_is_purged_as_well: "src/manual/compaction.rs",
+        "Files with batches that belong to no log are purged as well" => [a_purge_forgets_what_was_put_aside];
+    no_older_value_returns_where_a_purge_ends_early: "src/manual/compaction.rs",
+        "no older value of the key returns in between, and neither does a deleted one"
+        => [a_purge_begins_with_the_newest];
     what_was_written_and_not_swapped_is_removed: "src/compaction/cleaning.rs",
         "One that is dropped before its end removes what it has written and not swapped" => [what_was_not_swapped_stays];
 }
@@ -186,5 +193,42 @@ fn page_checksums_lost_in_a_swap_lose_nothing_else() {
             assert_eq!(offsets(&partition), expected);
         }
         assert!(lost > 2, "{lost}");
+    }
+}
+
+fn a_purged_key_is_gone_with_its_newest_record_and_its_tombstone() {
+    let world = World::with(compacted());
+    let partition = world.partition();
+    ["a", "b", "a", "c", "a"].iter().for_each(|key| put(&partition, key));
+    partition.append(&[RecordData::tombstone("b")]).unwrap();
+    for (key, left) in [("a", vec![1, 3, 5]), ("b", vec![3])] {
+        drop(world.log.purge_key("t", key));
+        assert_eq!(offsets(&partition), left);
+    }
+}
+
+fn what_was_put_aside_is_purged_as_well() {
+    let world = World::with(compacted());
+    let partition = world.partition();
+    (0..8).for_each(|_| put(&partition, "person"));
+    let segment = world.env.files()["/log/t-0/00000000000000000000.log"].clone();
+    world.env.overwrite("/log/t-0/00000000000000000001.log.aside", &segment).unwrap();
+    drop(world.log.purge_key("t", "person"));
+    let has_it = |bytes: &[u8]| bytes.windows(6).any(|part| part == b"person");
+    let left = world.env.files().into_iter().filter(|(_, bytes)| has_it(bytes));
+    assert_eq!(left.map(|(path, _)| path).collect::<Vec<_>>(), [""; 0]);
+}
+
+fn no_older_value_returns_where_a_purge_ends_early() {
+    for room in 0..4 {
+        let world = World::with(compacted());
+        let partition = world.partition();
+        (0..8).for_each(|_| put(&partition, "gone"));
+        partition.append(&[RecordData::tombstone("gone")]).unwrap();
+        let full = Fault::new(FaultKind::DiskFull).on(Operation::Create).path(".log.cleaned");
+        world.env.inject(full.skip(room).forever());
+        let purged = world.log.purge_key("t", "gone").map_err(|error| error.kind());
+        assert!(purged.is_ok() || purged == Err(ErrorKind::DiskFull));
+        assert!(!has(&partition, "gone"), "a purge of {room} segments");
     }
 }

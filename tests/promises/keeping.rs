@@ -73,6 +73,12 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "so the last segment of several is the first to become .swap",
         mistakes: &["the_first_of_a_swap_goes_first"],
     },
+    Promise {
+        test: "a_record_that_a_purge_misses_is_found_by_its_proof@src/compaction/purge/tests.rs",
+        file: "src/manual/compaction.rs",
+        says: "What was rewritten is read again, and the call fails if the key is still there",
+        mistakes: &["a_purge_misses_a_record"],
+    },
 ];
 
 fn what_was_acknowledged_survives_a_power_cut() {
