@@ -148,6 +148,15 @@ pub struct ProducerBatches {
     pub batches: Vec<BatchMeta>,
 }
 
+/// The checksum of a snapshot at a log's start, as the manifest has it: of both files, one after the other. 0 stands for
+/// no files, which is not the checksum of any.
+pub fn snapshot_checksum(snapshot: &[u8], producers: &[u8]) -> u32 {
+    let mut hasher = super::crc::Crc32::new();
+    hasher.update(snapshot);
+    hasher.update(producers);
+    hasher.finalize().max(1)
+}
+
 /// The largest size of a `.producers` file of this many producers.
 pub fn encoded_producers_max(producers: usize) -> u64 {
     const HEADER: u64 = 4 + 2 + 4 + 4;

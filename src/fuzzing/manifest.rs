@@ -118,6 +118,7 @@ fn some_entries() -> Vec<Entry> {
         Entry::SegmentsRemoved { id, partition, below: offset },
         Entry::LogStart { id, partition, offset },
         Entry::Cleaned { id, partition, offset },
+        Entry::ProducersAtStart { id, partition, base, checksum: 9 },
         Entry::Truncated { id, partition, next_offset: offset },
         Entry::Incarnation { id, partition, number: 2, first_offset: offset },
         Entry::Adopted { id, partition, adopted: Adopted { from: base, next: offset, leader_epoch: 3 } },

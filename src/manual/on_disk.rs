@@ -72,7 +72,8 @@
 //! | `.index`, `.timeindex`, `.txnindex` | hints | detected by a checksum and rebuilt from the `.log` when next needed |
 //! | `.keys` | what compaction decides by | rebuilt from the `.log` when next needed |
 //! | `.pages` | a second check | batches are checked by their own checksums alone |
-//! | `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
+//! | `.snapshot`, `.producers` where the log begins, once something was removed | truth about producers whose batches are gone | noticed by a checksum; see [below](#snapshot-and-producers) |
+//! | other `.snapshot`, `.producers`, `leader-epoch-checkpoint` | hints | replayed from an earlier snapshot, or from the start |
 //! | `meta.properties`, `*-checkpoint`, `.kafka_cleanshutdown` | for Kafka's tools | nothing here reads them |
 //! | `partition.metadata` | for Kafka's tools | not missed. One that names another topic of this log means that directories changed places: nothing is read or appended there |
 //! | `partition.identity` | a hint | not missed. One that names another partition of the topic means the same; a damaged one is ignored |
@@ -245,12 +246,19 @@
 #![doc = include_str!("../codec/layout/producers.md")]
 //!
 //! **Written** by a checkpoint, at its offset and at the base of each segment that was rolled since; at a new log start it
-//! is durable before the segments go whose batches it covers. That of the previous checkpoint is removed, unless a segment
-//! begins there. There is none at the log start, where nothing is known, and no `.producers` without producers.
+//! is durable before the segments go whose batches it covers, and the manifest says its checksum. That of the previous
+//! checkpoint is removed, unless a segment begins there. There is none where a log begins and nobody is known, and no
+//! `.producers` without producers.
 //!
 //! **Read** by an opening after a crash, and by the first append after a clean one. A `.snapshot` of a log with producers
 //! is only used together with its `.producers`; a broker's alone is not enough, and the batches are replayed instead. Where a file is shorter than its checkpoint, the
 //! snapshot at the segment's base is used.
+//!
+//! **Lost.** Where the log begins, the snapshot is not a copy of anything: the batches it tells of are gone. Without it, or with
+//! another checksum, and no later snapshot, an append with a producer id is refused with [`Corrupt`](crate::Error::Corrupt),
+//! which names the file, unless the log holds a later batch of that producer: the batch may be there already. Reading and
+//! appends without an id go on. Restoring the file ends that; so does a day, after which the producers that were lost would
+//! have been forgotten anyway. Later snapshots carry the loss with them.
 //!
 //! # `consumer-offsets.snapshot`
 //!

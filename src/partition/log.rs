@@ -18,6 +18,7 @@ use crate::{
     storage::{
         data_dir::DataDir,
         layout::SegmentFile,
+        manifest::ProducersAtStart,
         segment::{SealedSegment, Segment},
         swap::Swap,
     },
@@ -133,6 +134,11 @@ impl Log {
     /// The bytes of all its segments' batches.
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Relaxed)
+    }
+
+    /// What the manifest says of the producers where its first segment begins.
+    pub(in crate::partition) fn producers_at_start(&self) -> Option<ProducersAtStart> {
+        self.data_dir.manifest.state().of(self.identity.id())?.producers_at_start
     }
 
     /// The base offset of its first segment.

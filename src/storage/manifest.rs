@@ -22,7 +22,7 @@ mod segments;
 mod state;
 mod writing;
 
-pub use partition::{PartitionId, PartitionState};
+pub use partition::{PartitionId, PartitionState, ProducersAtStart};
 pub use segments::SegmentEntry;
 pub use state::{ManifestState, TopicState};
 

@@ -89,6 +89,12 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["forget_producers_of_what_goes"],
     },
     Promise {
+        test: "producer_state_that_was_lost_refuses_what_depends_on_it_and_nothing_else@src/partition/tests/producers.rs",
+        file: "src/manual/on_disk.rs",
+        says: "and no later snapshot, an append with a producer id is refused with Corrupt",
+        mistakes: &["lost_producers_are_nobody", "a_start_says_nothing_of_producers"],
+    },
+    Promise {
         test: "a_producer_is_known_through_openings_until_it_was_silent_for_a_day@src/partition/tests/producers.rs",
         file: "src/manual/limits.rs",
         says: "A producer with an id is forgotten once it was silent for a day",

@@ -31,6 +31,9 @@ pub enum Entry {
     SegmentsReplaced { id: TopicId, partition: u32, from: Offset, to: Offset, with: Vec<(Offset, Seal)> },
     /// The partition begins at this offset.
     LogStart { id: TopicId, partition: u32, offset: Offset },
+    /// What producers did below `base`, where the first segment begins, is in the snapshot there, whose files have this
+    /// checksum; 0 where nobody is known and there need not be any.
+    ProducersAtStart { id: TopicId, partition: u32, base: Offset, checksum: u32 },
     /// A cleaner has gone through everything below `offset`.
     Cleaned { id: TopicId, partition: u32, offset: Offset },
     /// The partition ends at `next_offset`: segments after it are gone, the one that contains it is active again.

@@ -19,6 +19,7 @@ use crate::{
 /// The type of a record that a reader which does not know it may skip.
 pub(super) const COMPATIBLE: u16 = 0x8000;
 
+const PRODUCERS_AT_START: u16 = 22 | COMPATIBLE;
 const NUMBERED: u16 = 25 | COMPATIBLE;
 const MARKS_DURABLE: u16 = 26 | COMPATIBLE;
 
@@ -37,6 +38,7 @@ impl Entry {
             Entry::SegmentsRemoved { .. } => 8,
             Entry::SegmentsReplaced { .. } => 17,
             Entry::LogStart { .. } => 10,
+            Entry::ProducersAtStart { .. } => PRODUCERS_AT_START,
             Entry::Cleaned { .. } => 18,
             Entry::Truncated { .. } => 11,
             Entry::Incarnation { .. } => 12,
@@ -65,6 +67,9 @@ impl Entry {
             | Entry::Cleaned { id, partition, offset }
             | Entry::Truncated { id, partition, next_offset: offset } => {
                 out.id(id).u32(*partition).offset(*offset)
+            }
+            Entry::ProducersAtStart { id, partition, base, checksum } => {
+                out.id(id).u32(*partition).offset(*base).u32(*checksum)
             }
             Entry::SegmentSealed { id, partition, base, sealed } => {
                 sealed.put(*base, out.id(id).u32(*partition))
@@ -139,6 +144,10 @@ impl Input<'_> {
             16 => self.segment_sealed(Seal::read)?,
             17 => self.segments_replaced(seal::LEAST_BYTES, Seal::read)?,
             24 => Entry::Adopted { id: self.id()?, partition: self.u32()?, adopted: self.adopted()? },
+            PRODUCERS_AT_START => {
+                let (id, partition, base) = (self.id()?, self.u32()?, self.offset()?);
+                Entry::ProducersAtStart { id, partition, base, checksum: self.u32()? }
+            }
             NUMBERED => Entry::Numbered { number: self.u64()?, slot: self.u32()? },
             MARKS_DURABLE => Entry::MarksDurable { said: self.u64()? },
             _ => return Ok(None),

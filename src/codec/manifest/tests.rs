@@ -46,6 +46,7 @@ pub(crate) fn samples() -> Vec<Entry> {
         Entry::SegmentsRemoved { id, partition: 0, below: Offset::new(4) },
         Entry::LogStart { id, partition: 0, offset: Offset::MAX },
         Entry::Cleaned { id, partition: 0, offset: Offset::new(4) },
+        Entry::ProducersAtStart { id, partition: 0, base: Offset::new(4), checksum: 9 },
         Entry::Truncated { id, partition: 0, next_offset: Offset::new(5) },
         Entry::Incarnation { id, partition: 1, number: 1, first_offset: Offset::new(6) },
         Entry::Closed { partitions: vec![(id, 0, closed), (id, 1, closed)] },

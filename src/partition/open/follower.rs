@@ -297,8 +297,13 @@ impl Follower {
                 None => segments.len(),
             };
             let named = segments.get(..named.max(1)).unwrap_or_default();
-            self.trail.replay =
-                Replay::begin(&*data_dir.env, &self.trail.log.identity, named, state.log_start, known)?;
+            self.trail.replay = Replay::begin(
+                &*data_dir.env,
+                &self.trail.log.identity,
+                named,
+                state.producers_at_start,
+                known,
+            )?;
             let is_as_closed = state.closed.is_some() && last_named.is_none();
             if !is_as_closed && !self.looks_for_earlier_files(&segments, is_sure)? {
                 self.trail.replay = None;

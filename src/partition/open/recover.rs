@@ -152,13 +152,15 @@ impl Recovery<'_> {
             position: u64::from(self.mark.recovery_position),
             index_checksum: self.mark.index_checksum,
         };
-        let begun = Replay::begin(&*self.data_dir.env, self.identity, self.named(), self.log_start, known)?;
+        let begun =
+            Replay::begin(&*self.data_dir.env, self.identity, self.named(), self.producers_at_start, known)?;
         begun.ok_or_else(|| no_segment(self.identity))
     }
 
     /// The state as of the beginning of segment `i`, or of an earlier one.
     fn begin_again(&self, i: usize, epochs: LeaderEpochs) -> Result<Replay> {
-        let begun = Replay::begin_segment(&*self.data_dir.env, self.identity, &self.segments, i, epochs)?;
+        let (env, at_start) = (&*self.data_dir.env, self.producers_at_start);
+        let begun = Replay::begin_segment(env, self.identity, &self.segments, i, at_start, epochs)?;
         let mut begun = begun.ok_or_else(|| no_segment(self.identity))?;
         planted!(a_short_file_forgets_producers => begun.producers = Default::default());
         Ok(begun)

@@ -23,7 +23,7 @@ use crate::{
         data_dir::DataDir,
         foreign_files::{entries_of, remove_if_there},
         layout::SegmentFile,
-        manifest::PartitionState,
+        manifest::{PartitionState, ProducersAtStart},
         scan::ReadPath,
         segment::Segment,
         swap::SwapFiles,
@@ -46,6 +46,7 @@ pub(in crate::partition) struct Recovery<'a> {
     /// Everything below was durable.
     pub durable: Offset,
     pub log_start: Offset,
+    pub producers_at_start: Option<ProducersAtStart>,
     /// Whether the log was closed, and its files changed afterwards.
     pub was_closed: bool,
     /// How many of the segments the manifest names; others may follow them in a log that was closed.
@@ -103,6 +104,7 @@ impl<'a> Recovery<'a> {
             source: if data_dir.read_only { ReadPath::Cache } else { ReadPath::Flushed },
             durable: mark.flushed_offset.max(state.log_start),
             log_start: closed.map_or(state.log_start, |closed| closed.log_start.max(state.log_start)),
+            producers_at_start: state.producers_at_start,
             was_closed: closed.is_some(),
             named: state.segments.len(),
             adopted: None,

@@ -2,12 +2,12 @@
 
 use crate::{
     codec::{checkpoint::LeaderEpochs, index::AbortedTransaction},
-    error::{Error, Result},
+    error::Result,
     partition::{
         log::Log,
         state::{replay::Replay, segment_list::floor},
     },
-    storage::{scan::ReadPath, segment::Segment},
+    storage::segment::Segment,
     types::Offset,
 };
 use std::sync::Arc;
@@ -41,17 +41,10 @@ pub(in crate::partition) fn aborted_in(
         return Ok(known);
     }
     let env = &*log.data_dir.env;
-    let begun = Replay::begin_segment(env, &log.identity, segments, i, LeaderEpochs::default())?;
+    let at_start = log.producers_at_start();
+    let begun = Replay::begin_segment(env, &log.identity, segments, i, at_start, LeaderEpochs::default())?;
     let Some(mut replay) = begun else { return Ok(Arc::default()) };
-    for (at, segment) in segments.iter().enumerate().take(i + 1).skip(replay.segment) {
-        replay.enter(at, segment);
-        let limit = segment.readable();
-        let stop = replay.scan(segment, limit, ReadPath::Cache, &mut |_, _| {}, &mut |_| true)?;
-        if stop.position < limit {
-            let reason = "the transactions aborted after this batch cannot be determined";
-            return Err(Error::corrupt(segment.path(), stop.position, reason));
-        }
-    }
+    replay.read_through(segments, i, "the transactions aborted after this batch cannot be determined")?;
     segment.set_aborted(replay.aborted);
     Ok(segment.known_aborted().unwrap_or_default())
 }

@@ -6,6 +6,7 @@ pub mod flush_state;
 pub mod gate_answer;
 pub mod hold;
 pub mod identity;
+pub mod kept_producers;
 pub mod log_config;
 pub mod observer;
 pub mod offsets;

@@ -31,6 +31,9 @@ const BATCHES: usize = 5;
 /// How long a producer may be silent before it is forgotten: Kafka's default of `producer.id.expiration.ms`.
 pub const EXPIRATION: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Whose batches a snapshot lists to say that others were lost: a batch without a producer has this id.
+const LOST: i64 = -1;
+
 /// The facts of a batch that the rules look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchFacts {
@@ -107,6 +110,8 @@ pub struct ProducerState {
     producers: BTreeMap<i64, Producer>,
     /// The open transactions of all of them, and those decided since readers last looked.
     unstable: UnstableTransactions,
+    /// What producers did below this offset was lost, which was noticed at this time.
+    lost: Option<(Offset, Timestamp)>,
     /// The time when somebody last looked at the clock: no batch that comes is older than that.
     clock: Timestamp,
 }
@@ -120,7 +125,24 @@ impl Default for ProducerState {
 impl ProducerState {
     /// Nobody is known, and it is `now`.
     pub fn as_of(now: Timestamp) -> Self {
-        ProducerState { producers: BTreeMap::new(), unstable: UnstableTransactions::default(), clock: now }
+        ProducerState {
+            producers: BTreeMap::new(),
+            unstable: UnstableTransactions::default(),
+            lost: None,
+            clock: now,
+        }
+    }
+
+    /// The same, but that what producers did below `base` is lost.
+    pub fn without_those_below(self, base: Offset) -> Self {
+        ProducerState { lost: Some((base, self.clock)), ..self }
+    }
+
+    /// Where that which would say whether this batch is new was lost. One batch of its producer after that is enough.
+    pub fn lost_for(&self, batch: &BatchFacts) -> Option<Offset> {
+        let (below, _) = self.lost?;
+        let producer = self.producers.get(&batch.producer_id);
+        producer.is_none_or(|producer| producer.batches.is_empty()).then_some(below)
     }
 
     /// What to do with a batch that a client wants appended.
@@ -260,13 +282,15 @@ impl ProducerState {
         self.clock = self.clock.max(now);
     }
 
-    /// Forgets the producers that have been silent for [`EXPIRATION`], but for those with a transaction open.
+    /// Forgets the producers that have been silent for [`EXPIRATION`], but for those with a transaction open. Those that were
+    /// lost would be forgotten by then.
     pub fn expire(&mut self, now: Timestamp) {
         self.at_time(now);
+        let is_over = |since: Timestamp| now.duration_since(since).is_some_and(|silent| silent >= EXPIRATION);
+        self.lost = self.lost.filter(|(_, noticed)| !is_over(*noticed));
         self.producers.retain(|_, producer| {
             planted!(a_producer_is_known_forever => return true);
-            producer.open_transaction.is_some()
-                || now.duration_since(producer.last_active).is_none_or(|silent| silent < EXPIRATION)
+            producer.open_transaction.is_some() || !is_over(producer.last_active)
         });
     }
 
@@ -290,12 +314,17 @@ impl ProducerState {
             producer_epoch: p.epoch,
             batches: p.batches.iter().cloned().collect(),
         };
-        (self.producers.iter().map(entry).collect(), self.producers.iter().map(batches).collect())
+        let lost = self.lost.map(|(below, noticed)| loss(below, noticed));
+        let batches = lost.into_iter().chain(self.producers.iter().map(batches));
+        (self.producers.iter().map(entry).collect(), batches.collect())
     }
 
     /// The state from Kafka's snapshot, and from our longer one, which is in the order of ids, where the two agree.
     pub fn from_snapshot(entries: &[ProducerEntry], longer: &[ProducerBatches]) -> Self {
-        let mut state = ProducerState::default();
+        let lost =
+            longer.first().filter(|first| first.producer_id == LOST).and_then(|lost| lost.batches.first());
+        let lost = lost.map(|batch| (batch.last_offset, batch.timestamp));
+        let mut state = ProducerState { lost, ..ProducerState::default() };
         for entry in entries {
             let mut producer = Producer::new(entry.producer_epoch);
             producer.coordinator_epoch = entry.coordinator_epoch;
@@ -357,6 +386,12 @@ impl ProducerState {
     }
 }
 
+/// In a snapshot, that what producers did below an offset was lost: the batches of nobody.
+fn loss(below: Offset, noticed: Timestamp) -> ProducerBatches {
+    let batch = BatchMeta { last_sequence: -1, last_offset: below, offset_delta: 0, timestamp: noticed };
+    ProducerBatches { producer_id: LOST, producer_epoch: -1, batches: vec![batch] }
+}
+
 /// The batches of a producer, in a list that is in the order of ids: many have tens of thousands.
 fn batches_of(producer_id: i64, longer: &[ProducerBatches]) -> Option<&ProducerBatches> {
     let found = longer.binary_search_by(|batches| {
@@ -372,5 +407,7 @@ pub fn next_sequence(last: i32) -> i32 {
     if last == i32::MAX { 0 } else { last + 1 }
 }
 
+#[cfg(test)]
+mod kafka_cases;
 #[cfg(test)]
 mod tests;

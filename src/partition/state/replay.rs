@@ -10,20 +10,25 @@ use crate::{
         batch::RecordBatch,
         checkpoint::{LeaderEpochs, decode_epochs},
         index::AbortedTransaction,
-        snapshot::{ProducerEntry, decode_producers, decode_snapshot, encoded_producers_max},
+        snapshot::ProducerEntry,
     },
     env::Env,
-    error::Result,
+    error::{Error, Result},
     partition::state::{
-        append_state::PendingSeal, identity::Identity, observer::Observer, producers::ProducerState,
+        append_state::PendingSeal,
+        identity::Identity,
+        kept_producers::{producers_at, producers_at_start},
+        observer::Observer,
+        producers::ProducerState,
         segment_list::floor,
     },
     storage::{
         index::SegmentIndex,
-        layout::{LEADER_EPOCHS, SegmentFile},
+        layout::LEADER_EPOCHS,
+        manifest::ProducersAtStart,
         scan::{EpochsAround, ReadPath, ScanItem, Scanner},
         segment::{Segment, damage::Damage, indexed},
-        sidecar::{EPOCHS_MAX, SNAPSHOT_MAX, read_hint},
+        sidecar::{EPOCHS_MAX, read_hint},
     },
     types::Offset,
 };
@@ -128,7 +133,7 @@ impl Replay {
         env: &dyn Env,
         identity: &Identity,
         segments: &[Arc<Segment>],
-        log_start: Offset,
+        at_start: Option<ProducersAtStart>,
         known: KnownEnd,
     ) -> Result<Option<Replay>> {
         let Some(first) = segments.first() else { return Ok(None) };
@@ -141,7 +146,10 @@ impl Replay {
             known.position > 0 || segment.base() == offset
         };
         if let Some(segment) = segments.get(at).filter(|segment| is_known(segment))
-            && let Some(producers) = read_producers(env, &identity.dir, offset, first.base().max(log_start))?
+            && let Some(producers) = match offset == first.base() {
+                true => Some(producers_at_start(env, &identity.dir, offset, at_start)?),
+                false => producers_at(env, &identity.dir, offset)?,
+            }
         {
             let position = if segment.base() == offset { 0 } else { known.position };
             let indexes = match position {
@@ -153,7 +161,7 @@ impl Replay {
                 return Ok(Some(Replay { position, aborted, ..replay }));
             }
         }
-        Self::begin_segment(env, identity, segments, at, epochs)
+        Self::begin_segment(env, identity, segments, at, at_start, epochs)
     }
 
     /// Begins at the start of segment `at`, or earlier where no snapshot has the producers as of there.
@@ -162,15 +170,17 @@ impl Replay {
         identity: &Identity,
         segments: &[Arc<Segment>],
         at: usize,
+        at_start: Option<ProducersAtStart>,
         epochs: LeaderEpochs,
     ) -> Result<Option<Replay>> {
         let Some(first) = segments.first() else { return Ok(None) };
-        for (i, segment) in segments.iter().enumerate().take(at + 1).rev() {
-            if let Some(producers) = read_producers(env, &identity.dir, segment.base(), first.base())? {
+        for (i, segment) in segments.iter().enumerate().take(at + 1).skip(1).rev() {
+            if let Some(producers) = producers_at(env, &identity.dir, segment.base())? {
                 return Ok(Some(Replay::at_base(i, segment, producers, epochs)));
             }
         }
-        Ok(Some(Replay::at_base(0, first, ProducerState::as_of(env.now()), epochs)))
+        let producers = producers_at_start(env, &identity.dir, first.base(), at_start)?;
+        Ok(Some(Replay::at_base(0, first, producers, epochs)))
     }
 
     /// Begins at the start of a segment.
@@ -229,6 +239,24 @@ impl Replay {
         self.next_offset = self.next_offset.max(segment.base());
         self.index = segment.empty_index();
         self.aborted = Vec::new();
+    }
+
+    /// Reads on to the end of segment `last`; `unknown` is what cannot be determined where a batch is damaged.
+    pub(in crate::partition) fn read_through(
+        &mut self,
+        segments: &[Arc<Segment>],
+        last: usize,
+        unknown: &str,
+    ) -> Result<()> {
+        for (at, segment) in segments.iter().enumerate().take(last + 1).skip(self.segment) {
+            self.enter(at, segment);
+            let limit = segment.readable();
+            let stop = self.scan(segment, limit, ReadPath::Cache, &mut |_, _| {}, &mut |_| true)?;
+            if stop.position < limit {
+                return Err(Error::corrupt(segment.path(), stop.position, unknown));
+            }
+        }
+        Ok(())
     }
 
     /// Applies the batches of `segment` up to `limit` bytes. `on_batch` gets each batch and its position; `go_on` gets
@@ -385,24 +413,6 @@ pub(in crate::partition) fn whole_batches_beyond(
         }
     }
     Ok(found)
-}
-
-/// The producers as of `offset`; `None` without a valid snapshot. At the start of a log there are none.
-fn read_producers(env: &dyn Env, dir: &Path, offset: Offset, start: Offset) -> Result<Option<ProducerState>> {
-    let snapshot = read_hint(env, &SegmentFile::Snapshot.path(dir, offset), SNAPSHOT_MAX)?;
-    let Some(entries) = snapshot.and_then(|bytes| decode_snapshot(&bytes).ok()) else {
-        return Ok((offset <= start).then(|| ProducerState::as_of(env.now())));
-    };
-    let most = encoded_producers_max(entries.len());
-    let longer = read_hint(env, &SegmentFile::Producers.path(dir, offset), most)?;
-    let longer = longer.and_then(|bytes| decode_producers(&bytes).ok());
-    if longer.is_none() && entries.iter().any(|e| e.last_offset >= 0) {
-        // Kafka's snapshot keeps one batch of each producer, and a retry may be of any of the last five.
-        return Ok(None);
-    }
-    let mut producers = ProducerState::from_snapshot(&entries, &longer.unwrap_or_default());
-    producers.at_time(env.now());
-    Ok(Some(producers))
 }
 
 /// The leader epochs of a partition by their checkpoint, as far as they begin at or before `end`.

@@ -36,8 +36,10 @@ use crate::{
         gate_answer::GateAnswer,
         producers::{BatchFacts, ProducerState},
     },
-    types::TopicPartition,
+    storage::layout::SegmentFile,
+    types::{Offset, TopicPartition},
 };
+use std::path::Path;
 
 /// Where a batch comes from. That decides what the batch may be; its own header does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +123,29 @@ impl Condition for AllowedSize {
 /// The producer's epoch and sequence, as Kafka checks them. A marker has no sequence.
 impl Condition for ProducerState {
     #[inline]
-    fn check(&self, batch: &Candidate<'_>, _: &Active) -> Result<GateAnswer> {
+    fn check(&self, batch: &Candidate<'_>, active: &Active) -> Result<GateAnswer> {
         if batch.origin == Origin::Coordinator || !batch.header.has_producer_id() {
             return Ok(GateAnswer::Append);
         }
-        self.check_sequence(&BatchFacts::from(batch.header), batch.partition)
+        let facts = BatchFacts::from(batch.header);
+        match self.lost_for(&facts) {
+            Some(below) => Err(lost(batch, active, below)),
+            None => self.check_sequence(&facts, batch.partition),
+        }
     }
+}
+
+/// What the producer did below `below` is not known any more: its batch may be there already.
+#[cold]
+fn lost(batch: &Candidate<'_>, active: &Active, below: Offset) -> Error {
+    let dir = active.segment.path().parent().unwrap_or(Path::new(""));
+    let reason = format!(
+        "it said what producers did in {} below offset {below}, and is missing or damaged: whether this batch of producer {} \
+         was appended before cannot be determined. Restore the file and open the log again; batches without a producer id \
+         are taken, and all of them a day after the loss was noticed",
+        batch.partition, batch.header.producer_id
+    );
+    Error::corrupt(SegmentFile::Snapshot.path(dir, below), 0, reason)
 }
 
 #[cfg(test)]

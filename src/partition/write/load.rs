@@ -82,10 +82,10 @@ fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
     log.check_owner()?;
     let segments = log.segments.snapshot();
     let end = log.offsets.log_end();
-    let log_start = log.offsets.log_start();
+    let (log_start, at_start) = (log.offsets.log_start(), log.producers_at_start());
     let index_checksum = segments.last().map_or(UNKNOWN, |last| last.index_checksum());
     let known = KnownEnd { offset: end, position: size, index_checksum };
-    let begun = Replay::begin(&*log.data_dir.env, &log.identity, &segments, log_start, known)?;
+    let begun = Replay::begin(&*log.data_dir.env, &log.identity, &segments, at_start, known)?;
     let (Some(mut replay), Some(last)) = (begun, segments.last()) else {
         return Err(Error::corrupt(&log.identity.dir, 0, "the manifest names no segment"));
     };

@@ -9,19 +9,23 @@
 //! work from the append state, make it forget the removed segments.
 
 use crate::{
+    codec::checkpoint::LeaderEpochs,
     env::{sync::Ordering, trace::event},
-    error::Result,
+    error::{Error, Result},
     partition::{
         log::Log,
         state::{
             append_state::{Active, PendingSeal, ProducerSnapshot},
+            kept_producers::KeptProducers,
+            producers::ProducerState,
+            replay::Replay,
             retention_verdict::StaysBecause,
             segment_list::end_of,
         },
         write::{
             load::ready,
             roll::{RollFor, roll},
-            snapshot::write_snapshot,
+            snapshot::write_files,
         },
     },
     storage::{foreign_files::sync_dir, manifest::Flush, segment::Segment},
@@ -77,11 +81,11 @@ impl Look {
                 None => return Ok(0),
             },
         };
-        keep_producers(log, below, producers)?;
+        let checksum = keep_producers(log, &self.segments, count, below, producers)?;
         // The manifest is about to name the segment that begins there as the first one, durably.
         unless_planted!(retention_leaves_a_nameless_segment => sync_dir(&*log.data_dir.env, &log.identity.dir)?);
         event!(INFO, partition = %log.identity.name, segments = count, "removing the oldest segments");
-        record(log, below)?;
+        record(log, below, checksum)?;
         log.segments.change(|list| list.retain(|s| s.base() >= below));
         let removed = self.segments.get(..count).unwrap_or_default();
         let bytes: u64 = removed.iter().map(|segment| segment.readable()).sum();
@@ -136,10 +140,13 @@ impl Look {
     }
 }
 
-/// Records in the manifest, durably, that the log begins at `below` or later, and has no segment before.
-fn record(log: &Log, below: Offset) -> Result<()> {
+/// Records in the manifest, durably, that the log begins at `below` or later, and has no segment before; the snapshot of the
+/// producers there has this checksum.
+fn record(log: &Log, below: Offset, checksum: u32) -> Result<()> {
     let offset = below.max(log.offsets.log_start());
-    let entries = log.identity.id().trimmed(offset, below);
+    let id = log.identity.id();
+    let mut entries = id.trimmed(offset, below).to_vec();
+    unless_planted!(a_start_says_nothing_of_producers => entries.push(id.producers_at_start(below, checksum)));
     let mut flush = Flush::Now;
     planted!(files_go_before_the_manifest_says_so => flush = Flush::Later);
     log.data_dir.manifest.append_to_make_room(&entries, flush)?;
@@ -147,12 +154,45 @@ fn record(log: &Log, below: Offset) -> Result<()> {
     Ok(())
 }
 
-/// Writes down the producers as of `below`: only the segments about to be removed know them.
-fn keep_producers(log: &Log, below: Offset, snapshot: Option<Arc<ProducerSnapshot>>) -> Result<()> {
-    planted!(forget_producers_of_what_goes => return Ok(()));
-    match snapshot.filter(|snapshot| !snapshot.0.is_empty()) {
-        Some(snapshot) => log.data_dir.making_room(|| write_snapshot(log, below, &snapshot)),
-        None => Ok(()),
+/// Sees to it that the producers as of `below` are written down: only the first `count` segments, about to be removed, know
+/// them. `known` are those that no checkpoint has written yet. Returns the checksum of what lies there then.
+fn keep_producers(
+    log: &Log,
+    segments: &[Arc<Segment>],
+    count: usize,
+    below: Offset,
+    known: Option<Arc<ProducerSnapshot>>,
+) -> Result<u32> {
+    planted!(forget_producers_of_what_goes => return Ok(0));
+    let (env, dir) = (&*log.data_dir.env, &log.identity.dir);
+    let snapshot = match known {
+        Some(known) => known,
+        None => match KeptProducers::read(env, dir, below)?.filter(KeptProducers::is_complete) {
+            Some(kept) => return Ok(kept.checksum()),
+            None => Arc::new(producers_through(log, segments, count, below)?.to_snapshot()),
+        },
+    };
+    if snapshot.1.is_empty() {
+        return Ok(0);
+    }
+    log.data_dir.making_room(|| write_files(log, below, &snapshot))
+}
+
+/// The producers as of `below`, from the first `count` segments: no snapshot of them is there. What cannot be read of those
+/// is lost with them.
+fn producers_through(
+    log: &Log,
+    segments: &[Arc<Segment>],
+    count: usize,
+    below: Offset,
+) -> Result<ProducerState> {
+    let (env, last) = (&*log.data_dir.env, count.saturating_sub(1));
+    let (at_start, epochs) = (log.producers_at_start(), LeaderEpochs::default());
+    let begun = Replay::begin_segment(env, &log.identity, segments, last, at_start, epochs)?;
+    let Some(mut replay) = begun else { return Ok(ProducerState::as_of(env.now())) };
+    match replay.read_through(segments, last, "what producers did after this batch cannot be determined") {
+        Err(Error::Corrupt { .. }) => Ok(ProducerState::as_of(env.now()).without_those_below(below)),
+        read => read.map(|()| replay.producers),
     }
 }
 

@@ -51,6 +51,11 @@ impl PartitionId {
         Entry::LogStart { id: self.topic, partition: self.number, offset }
     }
 
+    /// The snapshot at `base`, where the first segment begins, has this checksum.
+    pub fn producers_at_start(self, base: Offset, checksum: u32) -> Entry {
+        Entry::ProducersAtStart { id: self.topic, partition: self.number, base, checksum }
+    }
+
     /// A cleaner has gone through everything below `offset`.
     pub fn cleaned(self, offset: Offset) -> Entry {
         Entry::Cleaned { id: self.topic, partition: self.number, offset }
@@ -78,6 +83,15 @@ impl PartitionId {
     }
 }
 
+/// The snapshot of the producers where the first segment begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducersAtStart {
+    /// Where that is.
+    pub base: Offset,
+    /// The checksum of its files; 0 where nobody is known.
+    pub checksum: u32,
+}
+
 /// A partition that exists.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionState {
@@ -87,6 +101,9 @@ pub struct PartitionState {
     pub segments: Segments,
     /// The first offset that can be read.
     pub log_start: Offset,
+    /// What the producers did that are known only from before the first segment; `None` where that is not known either: for a
+    /// log that has lost nothing yet, or to another writer.
+    pub producers_at_start: Option<ProducersAtStart>,
     /// A cleaner has gone through everything below.
     pub cleaned: Offset,
     /// Its incarnations: number and first offset of each, ascending.
@@ -211,6 +228,7 @@ impl PartitionState {
 
     pub(super) fn remove_segments(&mut self, below: Offset) {
         self.segments.remove_below(below);
+        self.producers_at_start = self.producers_at_start.filter(|known| known.base >= below);
         // The last one has the epoch of what follows it.
         while self.adopted.get(1).is_some_and(|second| second.next <= below) {
             self.adopted.pop_front();
@@ -299,6 +317,9 @@ impl PartitionState {
         }
         if self.log_start != Offset::ZERO {
             entries.push(of.log_start(self.log_start));
+        }
+        if let Some(ProducersAtStart { base, checksum }) = self.producers_at_start {
+            entries.push(of.producers_at_start(base, checksum));
         }
         if self.cleaned != Offset::ZERO {
             entries.push(of.cleaned(self.cleaned));

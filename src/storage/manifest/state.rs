@@ -4,7 +4,7 @@
 //! the topic or partition exists, the name and the slots are free, the segment is there. A reader of a file finds damage
 //! that way, a writer a mistake. [`ManifestState::entries`] writes the same state in as few entries as it takes.
 
-use super::partition::{LIST_MAX, PartitionId, PartitionState};
+use super::partition::{LIST_MAX, PartitionId, PartitionState, ProducersAtStart};
 use crate::codec::manifest::{Entry, PartitionClosed};
 use crate::types::{
     TopicId,
@@ -209,6 +209,11 @@ impl ManifestState {
                 let partition = self.partition_mut(id, *partition)?;
                 partition.log_start = *offset;
                 partition.forget_lives();
+            }
+            Entry::ProducersAtStart { id, partition, base, checksum } => {
+                let (base, checksum) = (*base, *checksum);
+                self.partition_mut(id, *partition)?.producers_at_start =
+                    Some(ProducersAtStart { base, checksum });
             }
             Entry::Cleaned { id, partition, offset } => {
                 self.partition_mut(id, *partition)?.cleaned = *offset;

@@ -51,7 +51,8 @@ pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
                 .collect(),
         },
         10 => match n {
-            0 if slot % 2 == 0 => Entry::Cleaned { id, partition, offset: at },
+            0 if slot % 3 == 0 => Entry::Cleaned { id, partition, offset: at },
+            0 if slot % 3 == 1 => Entry::ProducersAtStart { id, partition, base: at, checksum: slot },
             0 => Entry::LogStart { id, partition, offset: at },
             1 => {
                 let next = at + u64::from(slot % 8);
@@ -138,6 +139,7 @@ impl Model {
             Entry::SegmentsRemoved { id, partition, below } => {
                 let partition = self.partition(&id, partition)?;
                 partition.segments.retain(|s| s.base >= below);
+                partition.producers_at_start = partition.producers_at_start.filter(|p| p.base >= below);
                 while partition.adopted.get(1).is_some_and(|second| second.next <= below) {
                     partition.adopted.remove(0);
                 }
@@ -164,6 +166,10 @@ impl Model {
                 let partition = self.partition(&id, partition)?;
                 partition.log_start = offset;
                 forget_lives(partition);
+            }
+            Entry::ProducersAtStart { id, partition, base, checksum } => {
+                self.partition(&id, partition)?.producers_at_start =
+                    Some(ProducersAtStart { base, checksum });
             }
             Entry::Cleaned { id, partition, offset } => self.partition(&id, partition)?.cleaned = offset,
             Entry::Truncated { id, partition, next_offset } => {

@@ -8,7 +8,7 @@ thread_local! {
     pub(super) static COMPARED: Cell<usize> = const { Cell::new(0) };
 }
 
-fn facts(first: i32, last: i32, base: u64) -> BatchFacts {
+pub(super) fn facts(first: i32, last: i32, base: u64) -> BatchFacts {
     BatchFacts {
         producer_id: 9,
         epoch: 0,
