@@ -119,7 +119,7 @@
 //!
 //! | Kafka | here | why |
 //! |---|---|---|
-//! | a round rewrites every segment of the log | a segment in which nothing is dead keeps its file | a table that is mostly clean costs next to nothing |
+//! | a round rewrites every segment of the log | a segment in which nothing is dead keeps its file; neighbours without any record become one | a table that is mostly clean costs next to nothing |
 //! | a map of all dirty keys in memory, 24 bytes a key, or several rounds | a bit a record, decided by [`.keys`](super::on_disk#keys) files in bounded memory | memory does not grow with the keys |
 //! | a topic keeps one record of each key | `streamlog.compaction.versions` keeps the newest n; a tombstone ends them | histories, and undoing the last change |
 //! | a cleaner thread for all, no progress to be seen | `compact_now`, progress, cancellation, a dry run | an embedding program knows when it has time |

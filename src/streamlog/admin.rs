@@ -238,7 +238,8 @@ impl Streamlog {
     /// # Errors
     ///
     /// `UnknownTopic`; `InvalidArgument` for a topic whose policy does not compact; `Cancelled` when the progress callback
-    /// asks for it, or the log is closed meanwhile; `Corrupt` for a partition with damage, of which nothing is changed;
+    /// asks for it, or meanwhile the log is closed, the policy is changed to one that does not compact, or what is compacted
+    /// is removed; `Corrupt` for a partition with damage, of which nothing is changed;
     /// `UnsupportedFormat` for one with batches of producers that have an id, which this release leaves alone. The other
     /// partitions are compacted all the same.
     pub fn compact_now(&self, topic: &str, options: Compact<'_>) -> Result<Compacted> {
