@@ -79,7 +79,9 @@ fn appending(partition: &Partition, mib: u64, name: &str, beside: impl Fn(&Atomi
     let records = vec![RecordData::new(&value); 64];
     let append = || {
         let (begun, count) = (Instant::now(), (mib * MIB).div_ceil(64_000));
-        (0..count).for_each(|_| drop(partition.append(&records).expect("an append")));
+        for _ in 0..count {
+            partition.append(&records).expect("an append");
+        }
         (count * 64_000) as f64 / begun.elapsed().as_secs_f64() / 1e6
     };
     let mut speeds = Vec::new();
