@@ -185,7 +185,8 @@
 //!
 //! 1. Only segments that are durable and visible to every reader are candidates. If all are to go, an empty one is rolled
 //!    first.
-//! 2. The manifest gets the new log start and "removed" in one append, flushed.
+//! 2. The producers as of the new start are written and flushed, where no checkpoint has done so. Then the manifest gets the
+//!    new log start, "removed" and the checksum of that snapshot in one append, flushed.
 //! 3. Readers get the new log start and the shorter list of segments.
 //! 4. The files are removed, sidecars first, each segment's `.log` last.
 //!

@@ -254,7 +254,7 @@
 //! is only used together with its `.producers`; a broker's alone is not enough, and the batches are replayed instead. Where a file is shorter than its checkpoint, the
 //! snapshot at the segment's base is used.
 //!
-//! **Lost.** Where the log begins, the snapshot is not a copy of anything: the batches it tells of are gone. Without it, or with
+//! **Lost.** Where the log begins, the snapshot is the only copy: the batches it describes are gone. Without it, or with
 //! another checksum, and no later snapshot, an append with a producer id is refused with [`Corrupt`](crate::Error::Corrupt),
 //! which names the file, unless the log holds a later batch of that producer: the batch may be there already. Reading and
 //! appends without an id go on. Restoring the file ends that; so does a day, after which the producers that were lost would

@@ -1,8 +1,8 @@
 //! The producers of a log as of an offset, as its files have them: `.snapshot` and `.producers`.
 //!
 //! Inside a log a snapshot saves time: without it the batches before it are read again. At its first segment it is the only
-//! trace of what was removed. So the manifest says which one lies there, by its checksum. Where the files are others, or
-//! are gone, what producers did is *lost*, which is not the same as that nobody is known: a batch might be there already.
+//! trace of what was removed. So the manifest has its checksum. Where the files are others, or are gone, what producers did is
+//! *lost*, which is not the same as that nobody is known: a batch might be there already.
 //! The state remembers that, in memory and in every snapshot after it, until all that was lost would have expired.
 
 use crate::{
@@ -64,7 +64,7 @@ impl KeptProducers {
     }
 }
 
-/// The producers as of `offset`, behind the first segment; `None` without a valid, complete snapshot.
+/// The producers as of `offset`, after the beginning of the first segment; `None` without a valid, complete snapshot.
 pub(in crate::partition) fn producers_at(
     env: &dyn Env,
     dir: &Path,
