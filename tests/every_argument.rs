@@ -274,6 +274,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("RecordData::timestamp", Here(timestamps_of_records)),
     ("RecordData::tombstone", Here(|| append(|text| RecordData::tombstone(text)))),
     // Of batches below the API, which share the name.
+    ("Records::each_checked", Plain),
     ("Records::slice_of", Plain),
     ("Streamlog::add_partitions", Here(|| on_texts(|log, text| tried(log.add_partitions(text, u32::MAX))))),
     ("Streamlog::alter_topic", Here(|| on_texts(|log, text| tried(log.alter_topic(text, &changes()[..50]))))),
