@@ -35,6 +35,8 @@ const WORD: u64 = 4;
 const BUCKET_ENTRIES: u32 = 128;
 const BUCKET_BITS_MAX: u8 = 24;
 const TOMBSTONE: u32 = 1 << 31;
+/// More records than a byte of a `.log` can hold, however well they are compressed.
+const RECORDS_PER_BYTE: u64 = 1024;
 
 /// What a segment holds beside keyed records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,10 +136,14 @@ impl KeysHeader {
             return Err(cursor.malformed(format!("checksum {expected:08x} expected, {found:08x} found")));
         }
         let header = KeysHeader { flags, seed, generation, size, base, next, count, bucket_bits };
-        let fits = next >= base && u64::from(count) <= next.distance_from(base);
-        if bucket_bits > BUCKET_BITS_MAX || !fits || reserved != [0; 3] {
+        let fits = next >= base
+            && u64::from(count) <= next.distance_from(base)
+            && u64::from(count) <= size.saturating_mul(RECORDS_PER_BYTE);
+        // With fewer buckets each is gone through again and again.
+        let bits = Self::bits_for(count)..=BUCKET_BITS_MAX;
+        if !bits.contains(&bucket_bits) || !fits || reserved != [0; 3] {
             return Err(cursor.malformed(format!(
-                "{count} keys in 2^{bucket_bits} buckets, of offsets from {base} to {next}"
+                "{count} keys in 2^{bucket_bits} buckets, of offsets from {base} to {next} in {size} bytes"
             )));
         }
         Ok(header)

@@ -199,8 +199,8 @@ mod tests {
                 builder.add_entry(KeyEntry { hash, relative, is_tombstone }).unwrap();
             }
             let next = base + records.len() as u64;
-            env.rename(&builder.finish(0, 1, next).unwrap(), &path).unwrap();
-            let of = KeysOf { generation: 0, size: 1, base, next };
+            env.rename(&builder.finish(0, 1 << 20, next).unwrap(), &path).unwrap();
+            let of = KeysOf { generation: 0, size: 1 << 20, base, next };
             Arc::new(KeyFile::open(&pool, path, of).unwrap().unwrap())
         };
         segments.iter().enumerate().map(file).collect()

@@ -100,10 +100,12 @@ impl KeyFile {
                 return Ok(None);
             }
             let sums = read(&file, header.sums_at())?;
-            Ok(KeySums::decode(&header, &sums).ok().map(|sums| (header, sums)))
+            let Ok(sums) = KeySums::decode(&header, &sums) else { return Ok(None) };
+            let keys = KeyFile { file: Arc::clone(&file), header, sums };
+            Ok(if keys.starts_ascend()? { Some(keys) } else { None })
         });
         match read {
-            Ok(read) => Ok(read.map(|(header, sums)| KeyFile { file, header, sums })),
+            Ok(read) => Ok(read),
             Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => Ok(None),
             Err(error) if error.says_no_such_file() => Ok(None),
             Err(error) => Err(error),
@@ -241,6 +243,26 @@ impl KeyFile {
         }
         let (first, last) = self.starts(buckets.start..buckets.end.saturating_add(1))?;
         Ok(first..last)
+    }
+
+    /// Whether the buckets follow one another from the first entry on, so that to go through all of them takes each entry
+    /// once.
+    fn starts_ascend(&self) -> Result<bool> {
+        let buckets = self.header.buckets();
+        let mut last = 0;
+        for first in (0..buckets).step_by(PIECE as usize) {
+            let range = self.header.starts_at(first..first.saturating_add(PIECE).min(buckets));
+            let (bytes, within) = self.checked(range)?;
+            for start in
+                bytes.get(within).unwrap_or_default().as_chunks().0.iter().copied().map(u32::from_be_bytes)
+            {
+                if start < last || start > self.header.count {
+                    return Ok(false);
+                }
+                last = start;
+            }
+        }
+        Ok(self.starts(0..1)?.0 == 0)
     }
 
     /// How many entries lie before the first and before the last of these buckets, read together; there may be no such

@@ -5,7 +5,7 @@ use crate::{
     codec::{
         batch::{HEADER_LEN, RecordBatch},
         builder::{BatchBuilder, Stamp},
-        keys::{HashSeed, KeyEntry, KeysFlags, siphash128},
+        keys::{HashSeed, KeyEntry, KeySummer, KeysFlags, KeysHeader, siphash128},
     },
     env::{Env, Open, memory::MemoryEnv, write_all_at},
     storage::files::{FilePool, ReadMode},
@@ -14,11 +14,12 @@ use crate::{
 use std::{path::Path, sync::Arc};
 
 const SEED: HashSeed = HashSeed { first: 3, last: 4 };
+const SIZE: u64 = 4711;
 const PATH: &str = "/00000000000000000040.keys";
 
 fn of(count: u32) -> KeysOf {
     let base = Offset::new(40);
-    KeysOf { generation: 2, size: 99, base, next: base + u64::from(count) }
+    KeysOf { generation: 2, size: SIZE, base, next: base + u64::from(count) }
 }
 
 /// A file of these keys in the order of their offsets; every tenth is deleted.
@@ -33,7 +34,7 @@ fn build(env: &dyn Env, keys: impl Iterator<Item = u32>) -> Vec<KeyEntry> {
         .collect();
     entries.iter().for_each(|entry| builder.add_entry(*entry).unwrap());
     let count = entries.len() as u32;
-    let beside = builder.finish(2, 99, of(count).next).unwrap();
+    let beside = builder.finish(2, SIZE, of(count).next).unwrap();
     env.rename(&beside, Path::new(PATH)).unwrap();
     entries
 }
@@ -108,7 +109,7 @@ fn what_is_not_about_this_segment_or_not_what_was_written_is_no_file() {
     let whole = opened(&env, of(1000)).unwrap();
     assert!(whole.flags().say(KeysFlags::TOMBSTONES) && !whole.flags().say(KeysFlags::NULL_KEYS));
     assert!(opened(&env, KeysOf { generation: 1, ..of(1000) }).is_none());
-    assert!(opened(&env, KeysOf { size: 98, ..of(1000) }).is_none());
+    assert!(opened(&env, KeysOf { size: SIZE - 1, ..of(1000) }).is_none());
     assert!(opened(&env, of(1001)).is_none());
     let file = env.open(Path::new(PATH), Open::Write).unwrap();
     let len = file.len().unwrap();
@@ -202,9 +203,46 @@ fn a_segment_whose_records_are_out_of_order_has_no_keys() {
     // Each record has eight bytes: length, attributes, time, offset delta, two for the key, null, no headers.
     (bytes[HEADER_LEN + 3], bytes[HEADER_LEN + 11]) = (2, 0);
     builder.add(&RecordBatch::parse(bytes.into()).unwrap()).unwrap().unwrap();
-    let beside = builder.finish(2, 99, of(2).next).unwrap();
+    let beside = builder.finish(2, SIZE, of(2).next).unwrap();
     env.rename(&beside, Path::new(PATH)).unwrap();
     let file = opened(&env, of(2)).unwrap();
     assert_eq!(file.count(), 0);
     assert!(file.flags().say(KeysFlags::OUT_OF_ORDER));
+}
+
+/// A file whose checksums are right, of so many entries that are zeros.
+fn put(env: &MemoryEnv, count: u32, bucket_bits: u8, starts: &[u32]) {
+    let KeysOf { generation, size, base, next } = of(count);
+    let (flags, seed) = (KeysFlags::default(), SEED);
+    let header = KeysHeader { flags, seed, generation, size, base, next, count, bucket_bits };
+    let covered =
+        [vec![0; count as usize * 20], starts.iter().flat_map(|start| start.to_be_bytes()).collect()]
+            .concat();
+    let mut summer = KeySummer::default();
+    summer.update(&covered);
+    let file = env.open(Path::new(PATH), Open::Create).unwrap();
+    file.set_len(0).unwrap();
+    write_all_at(&*file, &[&header.encode()[..], &covered, &summer.finish()].concat(), 0).unwrap();
+}
+
+#[test]
+fn buckets_in_which_entries_would_be_met_again_and_again_are_no_file_of_keys() {
+    let env = MemoryEnv::new();
+    let is_read = |count, bits, starts: &[u32]| {
+        put(&env, count, bits, starts);
+        opened(&env, of(count)).is_some()
+    };
+    assert!(is_read(300, 2, &[0, 0, 100, 300]) && is_read(300, 3, &[0; 8]) && is_read(1, 0, &[0]));
+    for starts in [[0, 300, 0, 300], [0, 200, 100, 300], [0, 0, 0, 301], [1, 1, 1, 1]] {
+        assert!(!is_read(300, 2, &starts), "{starts:?}");
+    }
+    assert!(!is_read(300, 1, &[0, 150]), "too few buckets");
+    let most = SIZE as u32 * 1024;
+    assert!(KeysHeader::bits_for(most) <= 24);
+    for (count, fits) in [(most, true), (most + 1, false)] {
+        let KeysOf { generation, size, base, next } = of(count);
+        let (flags, seed, bucket_bits) = (KeysFlags::default(), SEED, KeysHeader::bits_for(count));
+        let header = KeysHeader { flags, seed, generation, size, base, next, count, bucket_bits };
+        assert_eq!(KeysHeader::decode(&header.encode()).is_ok(), fits, "{count} records in {size} bytes");
+    }
 }
