@@ -64,6 +64,26 @@
 //! although all other locks are parking_lot's, because that wakes it about one microsecond sooner. A consumer that polls in
 //! a loop with [`Duration::ZERO`](std::time::Duration::ZERO) sees a record one to two microseconds after `send` began.
 //!
+//! # Compaction
+//!
+//! Deciding which records live reads [`.keys`](super::on_disk#keys) files alone: 20 bytes a record, of which as many are
+//! looked at together as fit in a processor's cache. Segments with dead records are read once, a mebibyte at a time, and the
+//! bytes of the records that stay are copied. Files of keys are built when a segment rolls, in the pass that checksums its
+//! pages, and merged when segments are rewritten. Records of 16-byte keys and 80-byte values in batches of 100, in processor
+//! time on a machine with other work, by `cargo bench --bench compaction`, `--bench linger` and `benches/peers/kafka`:
+//!
+//! | what | figure |
+//! |---|---|
+//! | deciding and rewriting, a tenth lives | 57 ns a record, 0.3 to 0.9 times a plain copy of the bytes with page checksums |
+//! | the same, 63 % live, every batch filtered | 95 ns a record, 0.7 to 1.0 times such a copy |
+//! | files of keys, in the pass after a roll | 78 ns a record more |
+//! | beside Kafka's own cleaner, the same records | 11 to 13 times as many bytes a second; 4 to 6 times with the pass after a roll |
+//! | peak memory above the idle log, 10 million records | 2 MiB for one key, 8 MiB for 10 million keys |
+//! | a clean log of 1 GiB | nothing is written |
+//! | a record that lingers for 1 ms, beside a cleaner that never rests | slowest of a thousand: 0.9 times without |
+//! | the same, beside appends at full speed and their checkpoints | 0.9 times without |
+//! | appends beside such a cleaner | no slower than without |
+//!
 //! # Opening
 //!
 //! After a clean close, manifest and marks are read, and nothing else. After a kill, data that no checkpoint covers is
