@@ -33,7 +33,7 @@ const RECORDS: u64 = 12;
 const TOPICS: [&str; 2] = ["t", "u"];
 const GROUP: &str = "readers";
 /// Names that no store has while it is closed, or ever.
-const TO_COME: [&str; 16] = [
+const TO_COME: [&str; 22] = [
     "manifest.tmp",
     "meta.properties.tmp",
     "log-start-offset-checkpoint.tmp",
@@ -45,6 +45,12 @@ const TO_COME: [&str; 16] = [
     "t-0/00000000000000000013.snapshot",
     "t-0/00000000000000000099.log.aside",
     "t-0/leader-epoch-checkpoint.tmp",
+    "t-0/00000000000000000000.keys",
+    "t-0/00000000000000000000.keys.tmp",
+    "t-0/00000000000000000000.log.cleaned",
+    "t-0/00000000000000000000.log.swap",
+    "t-0/00000000000000000000.pages.cleaned",
+    "cleaner-offset-checkpoint.tmp",
     "__consumer_offsets-0/consumer-offsets.snapshot.tmp",
     "t-7",
     "new-0",
