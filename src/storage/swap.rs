@@ -13,7 +13,7 @@
 
 use super::{
     files::PooledFile,
-    foreign_files::{is_no_file, remove_if_there, sync_dir},
+    foreign_files::{is_no_file, make_way, remove_if_there, sync_dir},
     layout::{CLEANED, SWAP, SegmentFile},
     manifest::PartitionState,
     sidecar::{read_hint, remove_segment_files_but},
@@ -97,14 +97,18 @@ impl Swap {
     }
 }
 
-/// Gives the file of the first name the second one, unless that was done before.
+/// Gives the file of the first name the second one, unless that was done before. A directory that has it makes way.
 fn rename(env: &dyn Env, in_use: Option<&PooledFile>, (from, to): (PathBuf, PathBuf)) -> Result<()> {
-    let renamed = match in_use {
+    let rename = || match in_use {
         Some(file) => file.rename(&from, &to),
         None => env.rename(&from, &to),
     };
-    match renamed {
+    match rename() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) if env.metadata(&to).is_ok_and(|found| found.is_dir) => {
+            make_way(env, &to)?;
+            rename().map_err(|e| Error::io("rename", &from, e))
+        }
         renamed => renamed.map_err(|e| Error::io("rename", &from, e)),
     }
 }

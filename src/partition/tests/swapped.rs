@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Error, Partition,
     dir::PartitionDir,
+    env::Env,
     partition::{read::reader::tests::before_the_next_read, write::checkpoint::checkpoint},
     planted,
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
@@ -274,4 +275,21 @@ fn ends_of_batches(bytes: &[u8]) -> Vec<usize> {
         ends.push(at);
     }
     ends
+}
+
+#[test]
+fn a_directory_that_has_the_name_of_a_cleaners_file_makes_way() {
+    for kind in ["log", "index", "pages"] {
+        for suffix in [".swap", ".cleaned"] {
+            let env = SimEnv::new(1);
+            let swap = swapped(&env);
+            let base = if suffix == ".swap" { 4 } else { 0 };
+            env.create_dir(Path::new(&format!("/data/t-0/{base:020}.{kind}{suffix}"))).unwrap();
+            swap();
+            let what = format!("a directory as {kind}{suffix}");
+            let log = builder(&env.crash(Crash::Kill, 1)).open().unwrap();
+            assert_eq!(offsets(&partition_of(&log), &what), AFTER, "{what}");
+            assert!(log.health().is_good(), "{what}: {}", log.health());
+        }
+    }
 }
