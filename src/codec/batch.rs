@@ -7,7 +7,12 @@ pub mod header;
 
 pub use header::{BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD};
 
-use super::{DecodeError, compress::decompress_records, crc::crc32c, record::Records};
+use super::{
+    DecodeError,
+    compress::decompress_records,
+    crc::crc32c,
+    record::{Records, check_stored},
+};
 use crate::types::Compression;
 use bytes::Bytes;
 
@@ -61,11 +66,23 @@ impl RecordBatch {
         Err(DecodeError::malformed(17u64, reason))
     }
 
+    /// What is wrong with records that are not compressed: the first fault. Counts no reference to their bytes.
+    pub fn check_stored(&self) -> Result<(), DecodeError> {
+        match self.bytes.get(HEADER_LEN..) {
+            Some(section) => check_stored(&self.header, section),
+            None => Err(self.too_short()),
+        }
+    }
+
+    fn too_short(&self) -> DecodeError {
+        DecodeError::malformed(self.bytes.len(), "the batch ends inside its header")
+    }
+
     /// The records, decompressed where they are compressed, into no more than `max_decompressed` bytes. Records that
     /// are not compressed stay where they are.
     pub fn records(&self, max_decompressed: usize) -> Result<Records, DecodeError> {
         if self.bytes.len() < HEADER_LEN {
-            return Err(DecodeError::malformed(self.bytes.len(), "the batch ends inside its header"));
+            return Err(self.too_short());
         }
         let section = self.bytes.slice(HEADER_LEN..);
         match self.header.compression() {

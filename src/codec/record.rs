@@ -120,6 +120,20 @@ struct Fault {
     reason: &'static str,
 }
 
+impl Fault {
+    /// The error, for records that lie in `section`: stored in the batch as they are, or decompressed.
+    #[cold]
+    fn error(self, section: &[u8], stored: bool) -> DecodeError {
+        let at = self.at.wrapping_sub(section.as_ptr().addr()) as u64;
+        if stored {
+            DecodeError::malformed(HEADER_LEN as u64 + at, self.reason)
+        } else {
+            let reason = format!("{}, at byte {at} of the decompressed records", self.reason);
+            DecodeError::malformed(HEADER_LEN, reason)
+        }
+    }
+}
+
 impl Facts {
     fn new(header: &BatchHeader, stored: bool) -> Facts {
         let (base_timestamp, delta_mask) = match header.timestamp_type() {
@@ -141,11 +155,7 @@ impl Facts {
 impl Records {
     /// The records of the batch with `header` in `section`, which is stored as it is or was decompressed.
     pub(super) fn new(header: &BatchHeader, section: Bytes, stored: bool) -> Result<Records, DecodeError> {
-        // So that nobody makes room for records that cannot be there.
-        if u64::from(header.record_count) * MIN_RECORD > section.len() as u64 {
-            let reason = format!("{} records do not fit in {} bytes", header.record_count, section.len());
-            return Err(DecodeError::malformed(57u64, reason));
-        }
+        check_count(header, section.len())?;
         Ok(Records { section, facts: Facts::new(header, stored) })
     }
 
@@ -167,20 +177,13 @@ impl Records {
     /// Goes over all records once and returns them as believed, or the first fault.
     pub fn validate(self) -> Result<ValidRecords, DecodeError> {
         let mut walk = Walk::new(&self.section, self.facts);
-        let passed = loop {
-            match walk.step::<true>() {
-                Ok(Some(_)) => {}
-                Ok(None) => break walk.finish(),
-                Err(fault) => break Err(fault),
-            }
-        };
-        match passed {
+        match walk.go_through() {
             Ok(()) => {
                 let Seen { out_of_order, other_names, .. } = walk.seen;
                 let replaced = other_names.then(|| Arc::new(self.replaced_names()));
                 Ok(ValidRecords { in_order: !out_of_order, replaced, records: self })
             }
-            Err(fault) => Err(self.error(fault)),
+            Err(fault) => Err(fault.error(&self.section, self.facts.stored)),
         }
     }
 
@@ -188,10 +191,12 @@ impl Records {
     /// whether they are in order: see [`ValidRecords::in_order`].
     pub fn each_checked(&self, mut show: impl FnMut(&Record<'_>)) -> Result<bool, DecodeError> {
         let mut walk = Walk::new(&self.section, self.facts);
-        while let Some(record) = walk.step::<true>().map_err(|fault| self.error(fault))? {
+        while let Some(record) =
+            walk.step::<true>().map_err(|fault| fault.error(&self.section, self.facts.stored))?
+        {
             show(&record);
         }
-        walk.finish().map_err(|fault| self.error(fault))?;
+        walk.finish().map_err(|fault| fault.error(&self.section, self.facts.stored))?;
         Ok(!walk.seen.out_of_order)
     }
 
@@ -209,17 +214,6 @@ impl Records {
             Some(end) if end <= self.section.len() => self.section.slice(start..end),
             // Not a part of these records.
             _ => Bytes::copy_from_slice(part),
-        }
-    }
-
-    #[cold]
-    fn error(&self, fault: Fault) -> DecodeError {
-        let at = fault.at.wrapping_sub(self.section.as_ptr().addr()) as u64;
-        if self.facts.stored {
-            DecodeError::malformed(HEADER_LEN as u64 + at, fault.reason)
-        } else {
-            let reason = format!("{}, at byte {at} of the decompressed records", fault.reason);
-            DecodeError::malformed(HEADER_LEN, reason)
         }
     }
 }
@@ -297,7 +291,8 @@ impl<'a> Iterator for RecordIter<'a> {
             step => step,
         };
         self.ended = !matches!(step, Ok(Some(_)));
-        step.map_err(|fault| self.records.error(fault)).transpose()
+        let Records { section, facts } = self.records;
+        step.map_err(|fault| fault.error(section, facts.stored)).transpose()
     }
 }
 
@@ -344,6 +339,23 @@ impl<'a> Iterator for ValidIter<'a> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, Some(self.walk.left as usize))
     }
+}
+
+/// Goes over the records that a batch stores as they are, and returns the first fault, as [`Records::validate`] does, for
+/// a caller that wants none of them.
+pub(super) fn check_stored(header: &BatchHeader, section: &[u8]) -> Result<(), DecodeError> {
+    check_count(header, section.len())?;
+    let walked = Walk::new(section, Facts::new(header, true)).go_through();
+    walked.map_err(|fault| fault.error(section, true))
+}
+
+/// So that nobody makes room for records that cannot be there.
+fn check_count(header: &BatchHeader, len: usize) -> Result<(), DecodeError> {
+    if u64::from(header.record_count) * MIN_RECORD <= len as u64 {
+        return Ok(());
+    }
+    let reason = format!("{} records do not fit in {len} bytes", header.record_count);
+    Err(DecodeError::malformed(57u64, reason))
 }
 
 /// The first record of a batch that is not compressed.
@@ -419,6 +431,18 @@ impl<'a> Walk<'a> {
             value,
             headers,
         }))
+    }
+
+    /// Takes all steps, strictly.
+    #[inline(always)]
+    fn go_through(&mut self) -> Result<(), Fault> {
+        loop {
+            match self.step::<true>() {
+                Ok(Some(_)) => {}
+                Ok(None) => return self.finish(),
+                Err(fault) => return Err(fault),
+            }
+        }
     }
 
     /// Notes an offset outside the batch, or not after the one before it; one that does not exist is a fault.

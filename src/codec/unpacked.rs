@@ -23,6 +23,14 @@ impl Unpacked {
     /// How much a byte of a batch became before its content was found to be bad, at most in most codecs.
     const LIKELY_AT_MOST: u64 = 255;
 
+    /// Why the records of `batch` cannot be read; `None` where they can, and where they are not looked at.
+    pub fn fault(&mut self, batch: &RecordBatch) -> Option<DecodeError> {
+        match batch.header().compression() {
+            Compression::None => batch.check_stored().err(),
+            _ => self.records(batch)?.err(),
+        }
+    }
+
     /// The records of `batch`, decompressed and checked, or why they cannot be read; `None` where they are not looked
     /// at.
     pub fn records(&mut self, batch: &RecordBatch) -> Option<Result<ValidRecords, DecodeError>> {

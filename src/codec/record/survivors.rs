@@ -51,13 +51,17 @@ impl Records {
         let mut walk = Walk::new(&self.section, self.facts);
         loop {
             let before = walk.rest;
-            let Some(record) = walk.step::<true>().map_err(|fault| self.error(fault))? else { break };
+            let Some(record) =
+                walk.step::<true>().map_err(|fault| fault.error(&self.section, self.facts.stored))?
+            else {
+                break;
+            };
             if lives(&record) {
                 let written = before.get(..before.len() - walk.rest.len()).unwrap_or_default();
                 survivors.push(&record, from_key(written));
             }
         }
-        walk.finish().map_err(|fault| self.error(fault))?;
+        walk.finish().map_err(|fault| fault.error(&self.section, self.facts.stored))?;
         Ok(survivors)
     }
 }

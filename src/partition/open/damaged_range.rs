@@ -64,7 +64,7 @@ pub(in crate::partition) struct Contents {
 impl Contents {
     /// Looks at a batch whose checksum is right.
     pub fn look_at(&mut self, segment: &Segment, batch: &RecordBatch, position: u64) {
-        match self.unpacked.records(batch).and_then(Result::err) {
+        match self.unpacked.fault(batch) {
             None | Some(DecodeError::OutOfMemory(_)) => {}
             Some(DecodeError::CodecUnavailable(codec)) => {
                 let reason = Error::no_codec(codec).to_string();
