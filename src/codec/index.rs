@@ -252,14 +252,6 @@ impl<'a> OffsetIndexView<'a> {
         });
         self.get(above.checked_sub(1)?)
     }
-
-    /// The last entry whose position is not above `position`.
-    pub fn floor_position(&self, position: u64) -> Option<OffsetEntry> {
-        let above = partition_point(self.len(), |i| {
-            self.get(i).is_some_and(|entry| u64::from(entry.position) <= position)
-        });
-        self.get(above.checked_sub(1)?)
-    }
 }
 
 /// A time index searched in its bytes. A partial entry at the end does not count.

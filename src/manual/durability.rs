@@ -465,9 +465,9 @@
 //! * **A disk that breaks D1.** If a flush returns success and its error comes with the next one, that one poisons the
 //!   partition, and nothing more is acknowledged; records acknowledged in between may be gone after a power cut, and nothing
 //!   reports it.
-//! * **A forged file.** Checksums reveal damage and mistakes, and prove nothing about the author. A segment's `.log` that
-//!   was replaced by another one with the same offsets and the same length is noticed by the page checksums when it is
-//!   read; if its `.pages` file was replaced too, or was not written yet, by nothing.
+//! * **A file that was exchanged.** Checksums reveal damage and mistakes, and prove nothing about the author. A segment's `.log`
+//!   that was replaced by one of another partition with the same offsets, length and times is read as this one's. The page
+//!   checksums disagree with it, but they can be told anew from the data, and so they never speak against whole batches.
 //! * **A lost `LOCK`, manifest or marks file**: see [`on_disk`](super::on_disk#what-the-manifest-is-truth-about).
 //! * **Mapped reads** end the process with SIGBUS when the medium cannot deliver a page, or when somebody shortened the
 //!   file. [`ReadMode::Pread`](crate::config::ReadMode::Pread) makes an error of it. Outside Unix every read is positional.

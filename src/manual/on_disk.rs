@@ -284,9 +284,8 @@
 //!
 //! **Read** when a sealed segment is first read. A page is checked when it is first touched, and remembered; batches in
 //! pages that passed need no checksum of their own. In a page that failed, each batch must prove itself: by its CRC, exactly
-//! the expected offset, and the leader epoch. Where every batch in a failed page is whole and in its place, no damage
-//! explains the failure: they are the batches of another segment, and none of them is returned. A `.pages` file whose own
-//! checksum, generation or size does not match is ignored, and batches are checked by their CRC.
+//! the expected offset, and the leader epoch. A `.pages` file whose own checksum, generation or size does not match is
+//! ignored, and batches are checked by their CRC.
 //!
 //! # `.keys`
 //!

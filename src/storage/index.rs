@@ -226,11 +226,6 @@ pub fn floor_offset(offsets: &[u8], base: Offset, offset: Offset) -> Option<Offs
     OffsetIndexView::new(offsets).floor(relative(base, offset))
 }
 
-/// The last offset entry whose batch starts at or before `position`.
-pub fn floor_position(offsets: &[u8], position: u64) -> Option<OffsetEntry> {
-    OffsetIndexView::new(offsets).floor_position(position)
-}
-
 /// An offset relative to its segment's base. That is below 2^31 in what this library writes; brokers before Kafka 1.1 let a
 /// compacted segment reach further, and the index has no entries there.
 pub fn relative(base: Offset, offset: Offset) -> u32 {

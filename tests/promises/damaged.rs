@@ -3,7 +3,7 @@
 
 use crate::{promises, world::*};
 use streamlog::{
-    Durability, Error, Partition, RecordData, Timestamp, TopicConfig,
+    Durability, Error, Partition, RecordData, TopicConfig,
     admin::RecoveryVerdict,
     sim::{Crash, SimEnv},
 };
@@ -18,9 +18,6 @@ promises! {
     what_was_never_durable_is_not_missing: "src/manual/durability.rs",
         "A segment whose file a power cut took before anything in it was durable is not missing"
         => [never_durable_is_missing];
-    another_topics_segment_is_not_read_as_this_ones: "src/manual/on_disk.rs",
-        "they are the batches of another segment, and none of them is returned"
-        => [believe_whole_batches_of_a_stranger];
 }
 
 const LOG: &str = "/log/t-0/00000000000000000000.log";
@@ -112,29 +109,4 @@ fn what_was_never_durable_is_not_missing() {
     assert!(log.health().is_good(), "{}", log.health());
     assert_eq!(partition.log_end_offset(), 1);
     assert!(partition.append(&[RecordData::new("next")]).is_ok());
-}
-
-fn another_topics_segment_is_not_read_as_this_ones() {
-    let config = TopicConfig::default().segment_bytes(600);
-    let world = World::with(config.clone());
-    let other = world.log.create_topic("u", config).unwrap().partition(0).unwrap();
-    let partition = world.partition();
-    for offset in 0..24 {
-        let time = Timestamp::from_millis(1_700_000_000_000 + offset as i64);
-        let theirs = format!("rumour {offset}");
-        partition.append(&[RecordData::new(text(offset)).timestamp(time)]).unwrap();
-        other.append(&[RecordData::new(theirs).timestamp(time)]).unwrap();
-    }
-    assert!(partition.segment_count() > 2 && other.segment_count() == partition.segment_count());
-    world.log.close().unwrap();
-    change(&world.env, LOG, |bytes| {
-        let others = world.env.files()["/log/u-0/00000000000000000000.log"].clone();
-        assert_eq!(std::mem::replace(bytes, others).len(), bytes.len());
-    });
-    let log = open(&world.env);
-    let partition = log.topic("t").unwrap().partition(0).unwrap();
-    let (offsets, damaged) = what_is_read(&partition);
-    assert_eq!(damaged, [0], "once, whole as it is");
-    assert!(offsets.len() > 12 && offsets.iter().copied().eq(offsets[0]..24), "{offsets:?}");
-    assert!(!log.health().is_good());
 }

@@ -1,9 +1,8 @@
 //! A stretch of a segment's published bytes, and the batches in it.
 //!
 //! Every batch is checked before it is handed out: its shape, its place in the order of offsets, its checksum; where the page
-//! checksums of its segment have passed, these vouch for it. Where a page did not pass, and every batch in it is whole all the
-//! same, they are those of another segment. A stretch hands out what comes before a bad batch; the next one, which begins
-//! there, reports it.
+//! checksums of its segment have passed, these vouch for it. A stretch hands out what comes before a bad batch; the next one,
+//! which begins there, reports it.
 
 use crate::{
     codec::{
@@ -241,10 +240,7 @@ fn stretch_from(segment: &Segment, position: u64, readable: u64, max_bytes: u64)
         PagesVerdict::Unknown => (end, Trust::Checksum),
         PagesVerdict::Good => (end, Trust::Pages),
         PagesVerdict::Bad(page) if page.start >= position + HEADER_LEN as u64 => (page.start, Trust::Pages),
-        PagesVerdict::Bad(page) => {
-            unless_planted!(believe_whole_batches_of_a_stranger => segment.check_strangers_page(page.start)?);
-            (end.min(page.end), Trust::Nothing(page.start))
-        }
+        PagesVerdict::Bad(page) => (end.min(page.end), Trust::Nothing(page.start)),
     };
     // A header that straddles a bad page's end is read whole; the batch's own checksum then decides.
     let end = end.max(position + HEADER_LEN as u64).min(readable);

@@ -8,13 +8,9 @@ use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, HEADER_LEN},
-        pages::PAGE_SIZE,
     },
     error::{Error, Result},
-    storage::{
-        index,
-        scan::{ScanItem, VERSION_CHECK_MAX, is_of_another_version},
-    },
+    storage::scan::{ScanItem, VERSION_CHECK_MAX, is_of_another_version},
     types::Offset,
 };
 use std::ops::Range;
@@ -192,33 +188,6 @@ impl Segment {
                 return Err(damage.clone());
             }
         }
-    }
-
-    /// An error where the page at `page`, which is not what was written, has nothing but whole batches in their places: no
-    /// damage explains it, so they are those of another segment.
-    #[cold]
-    pub fn check_strangers_page(&self, page: u64) -> Result<()> {
-        let begin = |offsets: &[u8]| match index::floor_position(offsets, page) {
-            Some(entry) => self.checked_floor(offsets, self.base + u64::from(entry.relative_offset)),
-            None => Ok(Some(0)),
-        };
-        let start = if page == 0 { 0 } else { self.search(begin)? };
-        let header = if start == 0 { None } else { self.header_at(start)? };
-        let expected = header.map_or(self.base, |header| header.base_offset);
-        let mut scanner = self.scanner(self.readable(), start, expected);
-        let end = page.saturating_add(PAGE_SIZE).min(self.readable());
-        while scanner.position() < end {
-            if let ScanItem::Batch(..) = self.or_missing(scanner.next())? {
-                continue;
-            }
-            let reaches = scanner.resync()?.unwrap_or(u64::MAX);
-            if reaches > page {
-                return Ok(());
-            }
-        }
-        let reason = "whole batches in a page that is not what was written when the segment was sealed: they are those of \
-                      another segment";
-        Err(Error::corrupt(self.path(), page, reason).going_on_at(scanner.expected()))
     }
 
     /// An error where the page checksums say that `range` is not what was written.

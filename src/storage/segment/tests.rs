@@ -2,10 +2,7 @@
 
 use super::*;
 use crate::{
-    codec::{
-        builder::{BatchBuilder, Stamp},
-        pages::PAGE_SIZE,
-    },
+    codec::builder::{BatchBuilder, Stamp},
     env::{Env, Open, memory::MemoryEnv, real::RealEnv},
     planted,
     storage::{
@@ -270,32 +267,4 @@ fn an_unknown_version_in_a_bad_page_is_damage() {
     assert_bad_page(segment.header_at(second as u64));
     let without = written_over(second + 16, &[9], false).header_at(second as u64).unwrap_err();
     assert!(!without.to_string().contains("a page is not"), "{without}");
-}
-
-#[test]
-fn whole_batches_in_a_bad_page_are_anothers_unless_one_beside_them_is_damaged() {
-    const COUNT: u64 = 2_000;
-    let (env, dir) = (MemoryEnv::new(), Path::new(DIR));
-    let pool = FilePool::new(env.clone(), ReadMode::Pread, 4);
-    let (ours, theirs) = (batches(COUNT, &[b'o'; 100]), batches(COUNT, &[b't'; 100]));
-    let (page, size) = (PAGE_SIZE as usize, ours.len() / COUNT as usize);
-    assert!(ours.len() == theirs.len() && ours.len() > 4 * page, "{}", ours.len());
-    rolled(&pool, dir, &ours, COUNT).write_sidecars(Offset::new(COUNT), None).unwrap();
-    let check = |bytes: &[u8], page: u64| {
-        write_file(&*env, &SegmentFile::Log.path(dir, Offset::ZERO), bytes).unwrap();
-        listed(&pool, dir, &seal(&ours, COUNT, 0)).check_strangers_page(page)
-    };
-    for number in 0..=ours.len() / page {
-        let at = (number * page) as u64;
-        let end = ours.len().min((number + 1) * page);
-        let error = check(&theirs, at).unwrap_err();
-        let next = Some(Offset::new(end.div_ceil(size) as u64));
-        assert!(matches!(&error, Error::Corrupt { position, .. } if *position == at), "{error}");
-        assert_eq!(error.next_offset(), next, "{error}");
-        for rotten in [end - 1, (number * page + end) / 2, number * page] {
-            let mut bytes = ours.clone();
-            bytes[rotten] ^= 1;
-            check(&bytes, at).unwrap_or_else(|error| panic!("byte {rotten}: {error}"));
-        }
-    }
 }
