@@ -228,9 +228,10 @@ mod tests {
             horizon in prop::option::of(0i64..1 << 41),
             codec in 0..5usize,
         ) {
-            let codec = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4,
-                Compression::Zstd][codec];
-            prop_assume!(is_available(codec));
+            let mut codecs = vec![Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4,
+                Compression::Zstd];
+            codecs.retain(|codec| is_available(*codec));
+            let codec = codecs[codec % codecs.len()];
             let all: Vec<Option<&Seen>> = records.iter().map(|(record, _)| Some(record)).collect();
             let kept: Vec<Option<&Seen>> =
                 records.iter().map(|(record, lives)| lives.then_some(record)).collect();
