@@ -108,6 +108,11 @@ pub enum Change {
     Codec(Option<Compression>),
     MaxMessageBytes(Option<u64>),
     SegmentTime(Duration),
+    /// How many records of a key stay of a table, and whether retention removes from it too.
+    Table {
+        versions: u64,
+        deletes: bool,
+    },
 }
 
 impl Change {
@@ -123,6 +128,13 @@ impl Change {
             Change::Codec(codec) => vec![("compression.type", codec.map(name_of))],
             Change::MaxMessageBytes(bytes) => vec![("max.message.bytes", bytes.map(|b| b.to_string()))],
             Change::SegmentTime(time) => vec![("segment.ms", Some(time.as_millis().to_string()))],
+            Change::Table { versions, deletes } => {
+                let policy = if *deletes { "compact,delete" } else { "compact" };
+                vec![
+                    ("streamlog.compaction.versions", Some(versions.to_string())),
+                    ("cleanup.policy", Some(policy.to_string())),
+                ]
+            }
         }
     }
 }
@@ -299,7 +311,10 @@ fn draw_segment_bytes(rng: &mut Rng) -> u64 {
     512 + rng.below(4) * 142
 }
 
-fn draw_change(rng: &mut Rng) -> Change {
+fn draw_change(rng: &mut Rng, topic: &str) -> Change {
+    if topic == TABLE && rng.one_in(2) {
+        return Change::Table { versions: 1 + rng.below(3), deletes: rng.one_in(2) };
+    }
     match rng.below(8) {
         0..=2 => Change::Durability(draw_durability(rng)),
         3 => Change::SegmentBytes(draw_segment_bytes(rng)),
@@ -367,14 +382,14 @@ fn draw_op(rng: &mut Rng) -> Op {
         15 | 16 => Op::Maintain { after_secs: [0, 2, 20, 8000][rng.below(4) as usize] },
         17 => Op::Delete { topic },
         18 | 19 => Op::Reopen,
-        20 => Op::Alter { topic, change: draw_change(rng) },
+        20 => Op::Alter { topic, change: draw_change(rng, topic) },
         21 => Op::AddPartitions { topic, count: 2 },
         22..=24 => Op::Poll,
         25 | 26 => Op::Commit,
         27 => Op::CommitAt { topic, partition, quarters: rng.below(5) },
         28 => Op::Resume { close: rng.one_in(2) },
         29..=31 => draw_send_across(rng),
-        32 | 33 => Op::Alter { topic, change: draw_change(rng) },
+        32 | 33 => Op::Alter { topic, change: draw_change(rng, topic) },
         34 => Op::Forget,
         35 => Op::Reset { topic, partition, quarters: rng.below(5) },
         39..=42 => Op::Compact,
