@@ -422,7 +422,12 @@ fn new_life_for_a_lost_offset(session: &Session, lost: &Model, topic: &str) -> R
 /// Bits flipped on the medium: the truth, or an error that says where.
 fn verify_rotten(env: &SimEnv, mut bounds: Bounds<'_>, seed: u64) -> Result<(), String> {
     let flipped = env.rot(seed, 1 + (seed & 1) as usize);
-    let rotten: Vec<String> = flipped.into_iter().map(|(path, _)| path).collect();
+    // What a swap has decided is on its way to its name.
+    let name_of = |path: String| {
+        let rewritten = path.strip_suffix(".cleaned").or(path.strip_suffix(".swap"));
+        rewritten.map(str::to_string).unwrap_or(path)
+    };
+    let rotten: Vec<String> = flipped.into_iter().map(|(path, _)| name_of(path)).collect();
     // Everything else can be told anew from these, so there it must make no difference at all.
     let is_truth = |path: &String| [".log", "/manifest", "/marks"].iter().any(|end| path.ends_with(end));
     bounds.rotten = rotten.iter().any(is_truth).then(|| rotten.clone());
