@@ -321,6 +321,8 @@ fn check_rotten(
     rotten: &[String],
 ) -> Checked<Part> {
     let is_table = &*partition.topic_partition().topic == TABLE;
+    // What took the place of a record may be what is damaged.
+    let is_gone = |offset: u64| is_table && after.may_be_gone(offset, after.end());
     let mut errors = 0;
     let mut next = partition.log_start_offset().value();
     let mut part = Part { start: next, ..Part::default() };
@@ -343,7 +345,7 @@ fn check_rotten(
                 if expected.is_none_or(|e| !is_it(&record, e)) {
                     return Err(format!("offset {} has wrong bytes (I13)", record.offset));
                 }
-                let is_lost = |offset: u64| !(is_table && after.may_be_gone(offset, end));
+                let is_lost = |offset: u64| !is_gone(offset);
                 if record.offset < next || (next..record.offset.value()).any(is_lost) {
                     return Err(format!(
                         "offset {} where {next} was due, without an error (I13)",
@@ -357,8 +359,7 @@ fn check_rotten(
             break;
         }
         next = next.max(from + 1);
-        let is_gone = is_table && after.may_be_gone(from, end);
-        if errors == 0 && next < end && from + 1 == next && !is_gone {
+        if errors == 0 && next < end && from + 1 == next && !is_gone(from) {
             return Err(format!("reading stopped at {from} of {end} without an error (I13)"));
         }
     }
