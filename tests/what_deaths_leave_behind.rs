@@ -3,7 +3,8 @@
 
 use streamlog::{
     Durability, Partition, RecordData, Streamlog, TopicConfig,
-    config::{Builder, ConfigChange},
+    admin::Compact,
+    config::{Builder, CleanupPolicy, ConfigChange},
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
 };
 
@@ -88,6 +89,42 @@ fn what_lies_beside_a_log_and_was_not_removed_is_kept() {
     assert!(!files.contains_key(&name(0)) && !files.contains_key(&(name(0) + ".aside")));
     assert!(files.contains_key(&(name(1) + ".aside")));
     assert_eq!(log.topic("t").unwrap().partition(0).unwrap().log_start_offset(), 4);
+}
+
+#[test]
+fn a_death_in_the_middle_of_a_compaction_or_a_purge_leaves_no_unfinished_file_once_the_log_is_written_again()
+{
+    let env = SimEnv::new(1);
+    let log = open(&env);
+    let config = TopicConfig::default().cleanup_policy(CleanupPolicy::Compact).segment_bytes(600);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    for i in 0..6 {
+        partition
+            .append(&[RecordData::new(&[i; 200]).key("k"), RecordData::new(&[i; 200]).key(&[i])])
+            .unwrap();
+    }
+    env.record();
+    log.compact_now("t", Compact::new()).unwrap();
+    // What a broker was about to delete is purged with the log.
+    let segment = "/data/t-0/00000000000000000000.log".to_string();
+    env.overwrite(segment.clone() + ".deleted", &env.files()[&segment]).unwrap();
+    log.purge_key("t", [0]).unwrap();
+    let recording = env.recording();
+    let mut cursor = recording.cursor();
+    let is_unfinished = |path: &String| path.starts_with("/data/t-0/") && path.ends_with(".tmp");
+    let is_left = |path: &String| is_unfinished(path) || path.contains(".cleaned");
+    let unfinished = |env: &SimEnv| env.files().into_keys().filter(is_left).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    while cursor.advance().is_some() {
+        let env = cursor.crash(Crash::Kill, 1);
+        found.extend(unfinished(&env));
+        let log = open(&env);
+        log.topic("t").unwrap().partition(0).unwrap().append(&[RecordData::new("v").key("k")]).unwrap();
+        assert_eq!(unfinished(&env), [""; 0]);
+    }
+    for name in [".keys.cleaned.tmp", ".log.deleted.tmp"] {
+        assert!(found.iter().any(|path| path.ends_with(name)), "{found:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,9 @@ use crate::{
     storage::{
         files::FilePool,
         foreign_files::entries_of,
-        layout::{LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP, put_aside_from},
+        layout::{
+            CLEANED, LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP, put_aside_from,
+        },
         scan::{ScanItem, Scanner},
         segment::{Segment, source::only_zeros},
         sidecar::{remove_if_there, remove_segment_files},
@@ -72,9 +74,17 @@ fn is_unfinished(name: &str) -> bool {
     let own = name.strip_suffix(TMP).and_then(|name| name.strip_suffix('.'));
     own.is_some_and(|own| {
         [LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA].contains(&own)
-            || SegmentFile::of_name(own).is_some()
+            || SegmentFile::of_name(without_suffix(own)).is_some()
             || put_aside_from(own).is_some()
     })
+}
+
+/// The name that what a cleaner writes, or a broker was about to delete, has without that.
+fn without_suffix(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((own, CLEANED | "deleted")) => own,
+        _ => name,
+    }
 }
 
 /// Whether a file is a segment's, or was put aside as one, and all its records lie below `below`, where the log has
