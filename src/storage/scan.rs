@@ -261,8 +261,10 @@ impl<'a> Scanner<'a> {
             return Some(reason);
         }
         let last = header.last_offset();
-        (last >= self.ceiling)
-            .then(|| format!("a batch up to offset {last} in a segment below {}", self.ceiling))
+        // Where offsets may be missing, only the end of the segment shows a base offset that is too high.
+        let end = if self.gaps { self.positions.at(self.limit).unwrap_or(Offset::MAX) } else { Offset::MAX };
+        let ceiling = self.ceiling.min(end);
+        (last >= ceiling).then(|| format!("a batch up to offset {last} in a segment below {ceiling}"))
     }
 
     /// Whether a batch of a log in which offsets may be missing, or leader epochs may be any, lies about its place or its

@@ -261,6 +261,22 @@ fn a_gap_is_believed_only_where_the_pages_are_what_was_written() {
 }
 
 #[test]
+fn a_base_offset_above_the_end_of_the_segment_is_damage_where_offsets_may_be_missing() {
+    let third = batches(3, b"value").len() / 3 * 2;
+    for (base, is_inside) in [(2, true), (8, true), (9, false), (1 << 54, false)] {
+        let segment = written_over(third, &u64::to_be_bytes(base), false);
+        assert_eq!(segment.end_among_gaps(), Some(Offset::new(9)));
+        let mut scanner = segment.scanner(segment.readable(), 0, Offset::ZERO);
+        let mut found = Vec::new();
+        while let ScanItem::Batch(batch, _) = scanner.next().unwrap() {
+            found.push(batch.header().base_offset.value());
+        }
+        assert_eq!(found.get(2), is_inside.then_some(&base), "{found:?}");
+        assert_eq!(matches!(scanner.next().unwrap(), ScanItem::Bad(_)), !is_inside);
+    }
+}
+
+#[test]
 fn an_unknown_version_in_a_bad_page_is_damage() {
     let second = batches(3, b"value").len() / 3;
     let segment = written_over(second + 16, &[9], true);
