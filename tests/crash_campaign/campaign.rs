@@ -307,6 +307,7 @@ fn verify(
     }
     let mut session = Session::start_with(env.clone(), log, found, bounds.after.serial + 1000);
     let (before, mut after) = (bounds.before.clone(), bounds.after.clone());
+    after.retain_as_before(&before);
     after.may_retain_less();
     let mut calls =
         vec![Call { start, end: env.operations(), before, after, settled: session.model.clone() }];

@@ -71,12 +71,7 @@ fn endure(session: &mut Session, ops: &[Op], passes: bool) -> Result<(Model, Mod
                 }
                 let mut after = session.model.clone();
                 after.apply(op);
-                // Where the call was to end retention and failed, retention goes on.
-                for (name, topic) in &session.model.topics {
-                    if let Some(topic_after) = after.topics.get_mut(name) {
-                        topic_after.retention |= topic.retention;
-                    }
-                }
+                after.retain_as_before(&session.model);
                 if matches!(op, Op::Maintain { .. } | Op::AdvanceStart { .. } | Op::Reopen) {
                     after.may_retain_less();
                 }

@@ -182,6 +182,15 @@ impl Model {
         self.topics.get_mut(topic)?.parts.get_mut(partition as usize)
     }
 
+    /// Where a call was to end retention and did not come to its end, retention goes on.
+    pub fn retain_as_before(&mut self, before: &Model) {
+        for (name, topic) in &before.topics {
+            if let Some(after) = self.topics.get_mut(name) {
+                after.retention |= topic.retention;
+            }
+        }
+    }
+
     /// Retention, where there is one, may go up to the end.
     pub fn may_retain_less(&mut self) {
         self.topics.values_mut().for_each(|topic| *topic = topic.retaining_less());
