@@ -405,13 +405,6 @@ impl Segment {
         out_of_place(header, expected, self.may_have_gaps(), self.leader_epoch())
     }
 
-    /// Up to which offset its batches reach at most, where it is sealed and offsets may be missing: then nothing else shows a
-    /// base offset that is too high.
-    pub fn end_among_gaps(&self) -> Option<Offset> {
-        let size = self.sealed_size().filter(|_| self.may_have_gaps())?;
-        self.order.positions().at(size)
-    }
-
     /// Remembers that the batches up to `position` end before `offset`: the manifest or a mark says so, or they were
     /// appended here.
     pub fn know_place(&self, position: u64, offset: Offset) {

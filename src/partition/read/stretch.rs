@@ -200,13 +200,6 @@ impl BatchCandidate<'_> {
                 let reason = "a page is not what was written when the segment was sealed";
                 Some(Error::corrupt(path, page, reason))
             }
-            (None, Trust::Checksum)
-                if self.segment.end_among_gaps().is_some_and(|end| header.next_offset() > end) =>
-            {
-                let reason =
-                    format!("a batch up to offset {} in a segment that ends before", header.next_offset());
-                Some(Error::corrupt(path, self.position, reason))
-            }
             (None, Trust::Nothing(_) | Trust::Checksum) => {
                 batch.verify_crc().err().map(|e| e.in_file(path, self.position))
             }
