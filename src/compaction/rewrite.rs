@@ -15,19 +15,21 @@ use crate::{
         compress::MAX_DECOMPRESSED,
         keys::KeysFlags,
         manifest::Seal,
+        record::survivors::Survivors,
     },
     env::Env,
-    error::{Error, Result},
+    error::Result,
     partition::write::cleanable::CleaningTurn,
     storage::{
         budget::{Budget, Charge},
         keys::{KeyFile, KeysOf, Merge, merge},
         layout::SegmentFile,
-        scan::{Chunk, ScanItem, Scanner},
+        scan::{Chunk, Scanner},
         segment::{
             Segment,
             output::{SegmentWriter, Written, remove_cleaned},
         },
+        sidecar::take_name,
     },
     types::{Offset, Timestamp},
 };
@@ -228,13 +230,7 @@ impl Rewriting {
         let until = source.seal.bytes.min(place.position + STEP);
         let mut asked = place.position;
         while scanner.position() < until {
-            let ScanItem::Batch(batch, position) = scanner.next()? else {
-                return Err(Error::corrupt(
-                    segment.path(),
-                    scanner.position(),
-                    "no batch where one was sealed",
-                ));
-            };
+            let Some((batch, position)) = scanner.next_sealed()? else { break };
             self.add_batch(source, &batch, position)?;
             if scanner.position() - asked >= 1 << 20 {
                 goes_on(scanner.position() - asked)?;
@@ -287,7 +283,7 @@ impl Rewriting {
         batch: &RecordBatch,
         horizon: Option<Timestamp>,
         ends: bool,
-    ) -> Result<crate::codec::record::survivors::Survivors, DecodeError> {
+    ) -> Result<Survivors, DecodeError> {
         let (base, counts, lives) = (source.keys.base(), &mut self.counts, &mut source.lives);
         batch.records(MAX_DECOMPRESSED)?.survivors(batch.header(), horizon, |record| {
             let at = relative(base, record.offset);
@@ -343,17 +339,7 @@ impl Rewriting {
             if !self.rules.is_rehearsal {
                 write_keys(&*self.env, &self.dir, sources, written, *next)?;
             }
-            seals.push((
-                written.base,
-                Seal {
-                    next_offset: *next,
-                    bytes: written.bytes,
-                    largest_timestamp: written.largest_timestamp,
-                    generation: written.generation,
-                    index_checksum: written.index_checksum,
-                    sealed_at,
-                },
-            ));
+            seals.push((written.base, written.seal(*next, sealed_at)));
         }
         Ok(seals)
     }
@@ -376,7 +362,7 @@ fn write_keys(env: &dyn Env, dir: &Path, sources: &[Source], written: &Written, 
     let left: Vec<_> = sources.iter().map(|source| Left { source, offsets: base..next }).collect();
     let count = left.iter().map(Left::count).sum();
     let beside = merge(env, &path, of, first.keys.seed(), &left, count)?;
-    env.rename(&beside, &path).map_err(|e| Error::io("rename", &path, e))
+    take_name(env, &beside, &path)
 }
 
 /// The records of a source that live and lie between these offsets.

@@ -23,7 +23,7 @@ use crate::{
         crc::crc32c,
         unpacked::Unpacked,
     },
-    error::Result,
+    error::{Error, Result},
     types::Offset,
 };
 use bytes::Bytes;
@@ -227,6 +227,24 @@ impl<'a> Scanner<'a> {
         self.expected = header.next_offset();
         self.epochs.before = Some(header.leader_epoch);
         Ok(ScanItem::Batch(batch, position))
+    }
+
+    /// The next batch of a segment that is sealed, of which all up to the limit is batches; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt`, or `UnsupportedFormat` for a batch of another version, where something else than a batch is there.
+    pub fn next_sealed(&mut self) -> Result<Option<(RecordBatch, u64)>> {
+        if self.position >= self.limit {
+            return Ok(None);
+        }
+        let reason = match self.next()? {
+            ScanItem::Batch(batch, position) => return Ok(Some((batch, position))),
+            ScanItem::Unsupported(error) => return Err(error.in_file(self.file.path(), self.position)),
+            ScanItem::End => "no batch where one was sealed".to_string(),
+            ScanItem::Bad(reason) => reason,
+        };
+        Err(Error::corrupt(self.file.path(), self.position, reason))
     }
 
     /// The batch at the scan's position, or why it is not one.

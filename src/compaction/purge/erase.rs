@@ -9,11 +9,7 @@ use crate::{
         compress::MAX_DECOMPRESSED,
         record::Record,
     },
-    error::{Error, Result},
-    storage::{
-        scan::{ScanItem, Scanner},
-        segment::source::SegmentSource,
-    },
+    error::Result,
 };
 use std::path::Path;
 
@@ -63,23 +59,4 @@ pub fn count_in(batch: &RecordBatch, key: &[u8]) -> Result<u64, DecodeError> {
 /// What takes the place of a batch that has no record left, where something is to be there.
 pub fn emptied(header: &BatchHeader) -> Result<RecordBatch, DecodeError> {
     RecordBatch::parse(header.emptied().to_bytes().to_vec().into())
-}
-
-/// The next batch of a segment, which has batches up to `end`.
-pub fn next_of(
-    scanner: &mut Scanner<'_>,
-    source: &dyn SegmentSource,
-    end: u64,
-) -> Result<Option<(RecordBatch, u64)>> {
-    if scanner.position() >= end {
-        return Ok(None);
-    }
-    match scanner.next()? {
-        ScanItem::Batch(batch, position) => Ok(Some((batch, position))),
-        ScanItem::End => {
-            Err(Error::corrupt(source.path(), scanner.position(), "no batch where one was sealed"))
-        }
-        ScanItem::Bad(reason) => Err(Error::corrupt(source.path(), scanner.position(), reason)),
-        ScanItem::Unsupported(error) => Err(error.in_file(source.path(), scanner.position())),
-    }
 }

@@ -24,7 +24,7 @@ use crate::{
     },
     types::Offset,
 };
-use erase::{count_in, next_of};
+use erase::count_in;
 use std::path::Path;
 
 /// A key on its way out of a topic, and what was done to that end.
@@ -107,15 +107,12 @@ impl Purge {
     fn find(&self, turn: &CleaningTurn, base: Offset, segment: &Segment, size: u64) -> Result<Option<u64>> {
         let mut scanner =
             Scanner::new(segment.source(), size, 0, base, true).of_epoch(segment.leader_epoch());
-        let mut asked = 0;
-        while let Some((batch, position)) = next_of(&mut scanner, segment.source(), size)? {
+        let mut pace = Pace::of(turn);
+        while let Some((batch, position)) = scanner.next_sealed()? {
             if count_in(&batch, &self.key).map_err(|error| error.in_file(segment.path(), position))? > 0 {
                 return Ok(Some(position));
             }
-            if position - asked >= 1 << 20 {
-                goes_on(turn)?;
-                asked = position;
-            }
+            pace.at(position)?;
         }
         Ok(None)
     }
@@ -129,6 +126,27 @@ impl Purge {
             None => Ok(()),
             Some(position) => Err(still_there(segment.path(), position)),
         }
+    }
+}
+
+/// Sees about once a mebibyte whether the purge is to stop.
+struct Pace<'a> {
+    turn: &'a CleaningTurn,
+    asked: u64,
+}
+
+impl<'a> Pace<'a> {
+    fn of(turn: &'a CleaningTurn) -> Self {
+        Pace { turn, asked: 0 }
+    }
+
+    /// The reading of a file has come to `position`.
+    fn at(&mut self, position: u64) -> Result<()> {
+        if position - self.asked >= 1 << 20 {
+            goes_on(self.turn)?;
+            self.asked = position;
+        }
+        Ok(())
     }
 }
 

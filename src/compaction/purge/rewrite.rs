@@ -5,9 +5,9 @@
 //! id, whose sequence goes on from it. Transactions are left alone until this release knows them.
 
 use super::{
-    Purge,
-    erase::{Left, emptied, next_of, without},
-    goes_on, refusal,
+    Pace, Purge,
+    erase::{Left, emptied, without},
+    refusal,
 };
 use crate::{
     codec::{batch::RecordBatch, keys::HashSeed, manifest::Seal},
@@ -22,6 +22,7 @@ use crate::{
             Held,
             output::{SegmentWriter, remove_cleaned},
         },
+        sidecar::take_name,
     },
 };
 use std::{path::Path, sync::Arc};
@@ -84,16 +85,13 @@ impl Purge {
         let mut scanner = Scanner::new(segment.source(), size, 0, base, true)
             .of_epoch(segment.leader_epoch())
             .checking(segment.known_pages()?);
-        let (mut gone, mut asked) = (0, 0);
-        while let Some((batch, position)) = next_of(&mut scanner, segment.source(), size)? {
+        let (mut gone, mut pace) = (0, Pace::of(turn));
+        while let Some((batch, position)) = scanner.next_sealed()? {
             if batch.header().is_transactional() || batch.header().is_control() {
                 return Err(refusal(turn, "transactions"));
             }
             gone += self.copy(&batch, (segment.path(), position), scanner.position() == size, &mut output)?;
-            if position - asked >= 1 << 20 {
-                goes_on(turn)?;
-                asked = position;
-            }
+            pace.at(position)?;
         }
         if gone == 0 {
             return Ok(None);
@@ -102,16 +100,9 @@ impl Purge {
         if let Some(keys) = output.keys {
             let path = SegmentFile::Keys.cleaned_path(turn.dir(), base);
             let beside = keys.finish(written.generation, written.bytes, next_offset)?;
-            turn.env().rename(&beside, &path).map_err(|e| Error::io("rename", &path, e))?;
+            take_name(&**turn.env(), &beside, &path)?;
         }
-        let seal = Seal {
-            bytes: written.bytes,
-            largest_timestamp: written.largest_timestamp,
-            generation: written.generation,
-            index_checksum: written.index_checksum,
-            ..one.seal
-        };
-        Ok(Some((seal, gone, counted)))
+        Ok(Some((written.seal(next_offset, one.seal.sealed_at), gone, counted)))
     }
 
     fn begin<'a>(

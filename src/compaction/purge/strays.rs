@@ -4,28 +4,25 @@
 //! read to its end may have the key where nobody sees it: that is an error, and what becomes of the file is not ours to decide.
 
 use super::{
-    Purge,
+    Pace, Purge,
     erase::{Left, count_in, without},
     goes_on, still_there,
 };
 use crate::{
     codec::batch::RecordBatch,
-    env::{Env, Open, write_all_at},
+    env::{Open, write_all_at},
     error::{Error, Result},
     partition::write::{cleanable::CleaningTurn, quarantine::may_have_batches},
     storage::{
         files::PooledFile,
-        foreign_files::{beside, remove_if_there, sync_parent},
+        foreign_files::{beside, entries_of, remove_if_there, sync_parent},
         scan::{ScanItem, Scanner},
         segment::source::only_zeros,
     },
     topic::name::{is_stray_dir, parse_dir_name},
     types::Offset,
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 impl Purge {
     /// Purges all that lies beside a log, and with the first partition what was in the way of the topic's creation. One file
@@ -123,15 +120,12 @@ fn each_batch(
     mut visit: impl FnMut(&RecordBatch, u64) -> Result<()>,
 ) -> Result<()> {
     let mut scanner = Scanner::new(file, len, 0, Offset::ZERO, true).of_epoch(None);
-    let mut asked = 0;
+    let mut pace = Pace::of(turn);
     loop {
         let reason = match scanner.next()? {
             ScanItem::Batch(batch, position) => {
                 visit(&batch, position)?;
-                if position - asked >= 1 << 20 {
-                    goes_on(turn)?;
-                    asked = position;
-                }
+                pace.at(position)?;
                 continue;
             }
             ScanItem::End if only_zeros(file, scanner.position(), len)? => return Ok(()),
@@ -159,27 +153,12 @@ fn in_stray_dirs(turn: &CleaningTurn) -> Result<Vec<PathBuf>> {
         let own = name.rsplit_once('.').and_then(|(own, _)| parse_dir_name(own));
         is_stray_dir(name) && own.is_some_and(|(of, _)| of == topic)
     };
+    let strays = entries_of(env, dir)?.into_iter().filter(|entry| entry.is_dir() && is_of_topic(&entry.name));
     let mut files = Vec::new();
-    for (name, _) in names_in(env, dir)?.into_iter().filter(|(name, is_dir)| *is_dir && is_of_topic(name)) {
-        let stray = dir.join(name);
-        let inside = names_in(env, &stray)?.into_iter();
-        files.extend(
-            inside
-                .filter(|(name, is_dir)| !is_dir && may_have_batches(name))
-                .map(|(name, _)| stray.join(name)),
-        );
+    for stray in strays.map(|entry| dir.join(entry.name)) {
+        let inside = entries_of(env, &stray)?.into_iter();
+        let inside = inside.filter(|entry| entry.is_file() && may_have_batches(&entry.name));
+        files.extend(inside.map(|entry| stray.join(entry.name)));
     }
     Ok(files)
-}
-
-/// The names in a directory, and whether each is one; none where it does not exist.
-fn names_in(env: &dyn Env, dir: &Path) -> Result<Vec<(String, bool)>> {
-    match env.list(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => {
-            let entries = listed.map_err(|e| Error::io("list", dir, e))?.into_iter();
-            let kept = entries.filter(|entry| entry.is_file() || entry.is_dir());
-            Ok(kept.map(|entry| (entry.name.clone(), entry.is_dir())).collect())
-        }
-    }
 }

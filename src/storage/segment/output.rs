@@ -8,7 +8,7 @@
 
 use super::sidecars::checksum;
 use crate::{
-    codec::{batch::BatchHeader, pages::PageSummer},
+    codec::{batch::BatchHeader, manifest::Seal, pages::PageSummer},
     env::{Env, File, Open, write_all_at},
     error::{Error, Result},
     storage::{
@@ -61,6 +61,14 @@ pub struct Written {
     pub largest_timestamp: Timestamp,
     /// The checksum of its index files.
     pub index_checksum: u32,
+}
+
+impl Written {
+    /// What the manifest is to know of it, which ends before `next_offset` and was sealed then.
+    pub fn seal(&self, next_offset: Offset, sealed_at: Option<Timestamp>) -> Seal {
+        let Written { base: _, generation, bytes, largest_timestamp, index_checksum } = *self;
+        Seal { next_offset, bytes, largest_timestamp, generation, index_checksum, sealed_at }
+    }
 }
 
 impl SegmentWriter {

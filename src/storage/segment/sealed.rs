@@ -101,11 +101,7 @@ impl SealedSegment {
     fn build_keys(&self, of: KeysOf, seed: HashSeed) -> Result<()> {
         let mut scanner = Scanner::new(self.source(), of.size, 0, self.base(), true);
         let mut keys = self.key_builder(seed);
-        while scanner.position() < of.size {
-            let ScanItem::Batch(batch, position) = scanner.next()? else {
-                let position = scanner.position();
-                return Err(Error::corrupt(self.path(), position, "no batch where one was sealed"));
-            };
+        while let Some((batch, position)) = scanner.next_sealed()? {
             keys.add(&batch)?.map_err(|error| error.in_file(self.path(), position))?;
         }
         self.name_keys(keys, of)
