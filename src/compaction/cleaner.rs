@@ -132,12 +132,8 @@ impl Cleaner {
                 let log = Arc::clone(current.cleaning.turn().log());
                 drop(current);
                 self.parking.lock().park(&log, error.clone(), now);
-                // What retention or a deletion took away in between is no failure, and records that are never cleaned are
-                // none of the call that looks for something to do: health has both.
-                let is_none = matches!(
-                    error,
-                    Error::Cancelled { .. } | Error::Closed { .. } | Error::UnsupportedFormat { .. }
-                );
+                // Records that are never cleaned are no failure of the call that looks for something to do: health has them.
+                let is_none = was_taken_away(&error) || matches!(error, Error::UnsupportedFormat { .. });
                 return if is_none { Ok(step) } else { Err(error) };
             }
         }
@@ -192,10 +188,10 @@ impl Cleaner {
         planted!(what_is_not_compacted_is_not_reported => return Vec::new());
         let logs = self.catalog.upgrade().map(|catalog| catalog.compacted_logs()).unwrap_or_default();
         let parking = self.parking.lock();
-        let shown = parking.parked.iter().filter(|(_, parked)| {
-            let is_gone = matches!(parked.error, Error::Cancelled { .. } | Error::Closed { .. });
-            logs.iter().any(|log| parked.is_of(log)) && !is_gone
-        });
+        let shown = parking
+            .parked
+            .iter()
+            .filter(|(_, parked)| logs.iter().any(|log| parked.is_of(log)) && !was_taken_away(&parked.error));
         shown.map(|(name, parked)| (name.clone(), parked.error.clone())).collect()
     }
 
@@ -225,8 +221,12 @@ impl Parking {
         let name = &log.identity.name;
         let before =
             self.parked.get(name).filter(|parked| parked.is_of(log)).map_or(0, |parked| parked.times);
-        let wait = LOOK_EVERY.saturating_mul(1 << before.min(16)).min(PARKED_MOST);
-        let (until, times) = (now.saturating_add(wait), before + 1);
+        // What was taken away is soon looked at anew, however often that happens.
+        let (wait, times) = match was_taken_away(&error) {
+            true => (LOOK_EVERY, before),
+            false => (LOOK_EVERY.saturating_mul(1 << before.min(16)).min(PARKED_MOST), before + 1),
+        };
+        let until = now.saturating_add(wait);
         self.parked.insert(name.clone(), Parked { log: Arc::downgrade(log), error, until, times });
     }
 
@@ -243,6 +243,11 @@ impl Parked {
     fn is_about(&self, log: &Arc<Log>, now: Duration) -> bool {
         self.is_of(log) && now < self.until
     }
+}
+
+/// Whether retention, a deletion or a change of the policy took away what was cleaned: no failure.
+fn was_taken_away(error: &Error) -> bool {
+    matches!(error, Error::Cancelled { .. } | Error::Closed { .. })
 }
 
 impl Caretaker for Cleaner {
@@ -262,6 +267,29 @@ impl Caretaker for Cleaner {
     fn list_again(&self, duty: Duty, at: Duration) {
         if let Some(catalog) = self.catalog.upgrade() {
             drop(catalog.schedule().put(duty, at, Weak::clone(&self.me) as Weak<dyn Caretaker>));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Streamlog;
+
+    #[test]
+    fn a_log_that_fails_waits_longer_each_time_and_one_whose_segments_were_taken_away_does_not() {
+        let streamlog = Streamlog::in_memory().unwrap();
+        let topic = streamlog.create_topic("t", crate::TopicConfig::default()).unwrap();
+        let log = Arc::clone(topic.partition(0).unwrap().log());
+        let taken_away = Error::Cancelled { during: "compacting" };
+        let failed = Error::corrupt("/log", 0, "damage");
+        for (error, waits) in [(taken_away, [1, 1, 1, 1]), (failed, [1, 2, 4, 8])] {
+            let mut parking = Parking::default();
+            for wait in waits.map(|times| LOOK_EVERY * times) {
+                parking.park(&log, error.clone(), Duration::ZERO);
+                assert!(parking.is_parked(&log, wait - Duration::from_millis(1)), "{error}");
+                assert!(!parking.is_parked(&log, wait), "{error}");
+            }
         }
     }
 }
