@@ -31,6 +31,8 @@ pub const ASIDE: &str = "aside";
 pub const CLEANED: &str = "cleaned";
 /// What is appended to its name once that was decided, until it has the name. It is Kafka's.
 pub const SWAP: &str = "swap";
+/// What a broker appends to the name of a file that it is about to delete.
+pub const DELETED: &str = "deleted";
 /// The extension of what is written before it takes another file's name.
 pub const TMP: &str = "tmp";
 

@@ -13,7 +13,8 @@ use crate::{
         files::FilePool,
         foreign_files::entries_of,
         layout::{
-            CLEANED, LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP, put_aside_from,
+            CLEANED, DELETED, LEADER_EPOCHS, PARTITION_IDENTITY, PARTITION_METADATA, SegmentFile, TMP,
+            put_aside_from,
         },
         scan::{ScanItem, Scanner},
         segment::{Segment, source::only_zeros},
@@ -82,7 +83,7 @@ fn is_unfinished(name: &str) -> bool {
 /// The name that what a cleaner writes, or a broker was about to delete, has without that.
 fn without_suffix(name: &str) -> &str {
     match name.rsplit_once('.') {
-        Some((own, CLEANED | "deleted")) => own,
+        Some((own, CLEANED | DELETED)) => own,
         _ => name,
     }
 }
