@@ -1,7 +1,7 @@
 //! Directories made by hand: torn, damaged, half replaced.
 
 use crate::{
-    Durability, RecordData, TopicConfig,
+    Durability, RecordData, Streamlog, TopicConfig,
     codec::{
         builder::{BatchBuilder, Stamp},
         checkpoint::encode_offsets,
@@ -542,6 +542,26 @@ fn wrong_indexes_mislead_nobody() {
     assert_eq!(dir.offset_of_max_timestamp().unwrap().unwrap().offset, 599);
 }
 
+/// The names of the segments' files, ascending.
+fn logs_in(env: &dyn Env) -> Vec<String> {
+    let names = env.list(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name);
+    let mut logs: Vec<String> = names.filter(|name| name.ends_with(".log")).collect();
+    logs.sort();
+    logs
+}
+
+/// A topic `t` whose first partition has so many segments, of so many bytes each, with a record of its offset a batch.
+fn of_segments(env: &Arc<MemoryEnv>, count: usize, segment_bytes: u64) -> Streamlog {
+    let log = Builder::with_env(env.clone(), Path::new("/data")).background_thread(false).open().unwrap();
+    let config = TopicConfig::default().durability(Durability::Flushed).segment_bytes(segment_bytes);
+    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
+    while partition.segment_count() < count {
+        let value = partition.log_end_offset().value().to_string();
+        partition.append(&[RecordData::new(value.as_str())]).unwrap();
+    }
+    log
+}
+
 #[test]
 fn beside_a_writer_that_keeps_writing_a_lost_end_or_file_is_reported_at_the_first_look() {
     for loses_all in [false, true] {
@@ -556,10 +576,8 @@ fn beside_a_writer_that_keeps_writing_a_lost_end_or_file_is_reported_at_the_firs
             partition.segment_count()
         };
         while append() < 4 {}
-        let mut logs = env.list(Path::new(DIR)).unwrap();
-        logs.retain(|entry| entry.name.ends_with(".log"));
-        logs.sort_by(|a, b| a.name.cmp(&b.name));
-        let path = Path::new(DIR).join(&logs[1].name);
+        let logs = logs_in(&*env);
+        let path = Path::new(DIR).join(&logs[1]);
         let file = env.open(&path, Open::Write).unwrap();
         let mut first = [0; 12];
         file.read_at(&mut first, 0).unwrap();
@@ -617,19 +635,11 @@ fn what_a_cleaner_does_after_the_manifest_was_read_is_no_damage() {
 #[test]
 fn what_the_writer_removed_between_two_looks_is_not_missed() {
     let env = env();
-    let log = Builder::with_env(env.clone(), Path::new("/data")).background_thread(false).open().unwrap();
-    let config = TopicConfig::default().durability(Durability::Flushed).segment_bytes(1 << 10);
-    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
-    while partition.segment_count() < 4 {
-        let value = partition.log_end_offset().value().to_string();
-        partition.append(&[RecordData::new(value.as_str())]).unwrap();
-    }
+    let log = of_segments(&env, 4, 1 << 10);
     // Retention says first that it removes a segment, and that is what this look has missed.
-    let mut logs = env.list(Path::new(DIR)).unwrap();
-    logs.retain(|entry| entry.name.ends_with(".log"));
-    logs.sort_by(|a, b| a.name.cmp(&b.name));
-    let second = SegmentFile::Log.parse(&logs[1].name).unwrap();
-    env.remove_file(&Path::new(DIR).join(&logs[0].name)).unwrap();
+    let logs = logs_in(&*env);
+    let second = SegmentFile::Log.parse(&logs[1]).unwrap();
+    env.remove_file(&Path::new(DIR).join(&logs[0])).unwrap();
     let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = Arc::clone(&looks);
     BETWEEN_LOOKS.set(Some(Box::new(move || {
@@ -653,17 +663,9 @@ fn what_the_writer_removed_between_two_looks_is_not_missed() {
 #[test]
 fn a_writer_that_removes_at_each_look_has_promised_nothing_but_where_the_log_begins() {
     let env = env();
-    let log = Builder::with_env(env.clone(), Path::new("/data")).background_thread(false).open().unwrap();
-    let config = TopicConfig::default().durability(Durability::Flushed).segment_bytes(4 << 10);
-    let partition = log.create_topic("t", config).unwrap().partition(0).unwrap();
-    while partition.segment_count() < 3 {
-        let value = partition.log_end_offset().value().to_string();
-        partition.append(&[RecordData::new(value.as_str())]).unwrap();
-    }
-    let mut logs = env.list(Path::new(DIR)).unwrap();
-    logs.retain(|entry| entry.name.ends_with(".log"));
-    logs.sort_by(|a, b| a.name.cmp(&b.name));
-    env.remove_file(&Path::new(DIR).join(&logs[1].name)).unwrap();
+    let log = of_segments(&env, 3, 4 << 10);
+    let logs = logs_in(&*env);
+    env.remove_file(&Path::new(DIR).join(&logs[1])).unwrap();
     let start = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let moved = Arc::clone(&start);
     BETWEEN_LOOKS.set(Some(Box::new(move || {
