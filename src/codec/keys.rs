@@ -12,7 +12,7 @@
 //! Everything here is arithmetic over a [`KeysHeader`] that was checked: where entries, bucket starts and checksums lie
 //! follows from its count and bits alone, and so does the length of the file.
 
-pub use super::siphash::{HashSeed, siphash128};
+pub use super::siphash::{HashSeed, siphash128, siphash128_of_two};
 use super::{
     DecodeError,
     crc::{Crc32, crc32},

@@ -189,7 +189,7 @@ impl Records {
 
     /// Shows each record on the way, while all are checked; what was shown before a fault is not to be believed. Returns
     /// whether they are in order: see [`ValidRecords::in_order`].
-    pub fn each_checked(&self, mut show: impl FnMut(&Record<'_>)) -> Result<bool, DecodeError> {
+    pub fn each_checked<'s>(&'s self, mut show: impl FnMut(&Record<'s>)) -> Result<bool, DecodeError> {
         let mut walk = Walk::new(&self.section, self.facts);
         while let Some(record) =
             walk.step::<true>().map_err(|fault| fault.error(&self.section, self.facts.stored))?

@@ -49,18 +49,30 @@ impl Records {
             largest: Timestamp::NONE,
         };
         let mut walk = Walk::new(&self.section, self.facts);
+        // Records in a row that are copied as they are.
+        let mut run = 0..0;
         loop {
-            let before = walk.rest;
+            let from = self.section.len() - walk.rest.len();
             let Some(record) =
                 walk.step::<true>().map_err(|fault| fault.error(&self.section, self.facts.stored))?
             else {
                 break;
             };
-            if lives(&record) {
-                let written = before.get(..before.len() - walk.rest.len()).unwrap_or_default();
+            if !lives(&record) {
+                continue;
+            }
+            let to = self.section.len() - walk.rest.len();
+            survivors.count_in(&record);
+            if !survivors.keeps_times() {
+                let written = self.section.get(from..to).unwrap_or_default();
                 survivors.push(&record, from_key(written));
+            } else if run.end == from {
+                run.end = to;
+            } else {
+                survivors.copy(self.section.get(std::mem::replace(&mut run, from..to)));
             }
         }
+        survivors.copy(self.section.get(run));
         walk.finish().map_err(|fault| fault.error(&self.section, self.facts.stored))?;
         Ok(survivors)
     }
@@ -79,13 +91,28 @@ fn from_key(record: &[u8]) -> (i32, &[u8]) {
 }
 
 impl Survivors {
-    fn push(&mut self, record: &Record<'_>, (offset_delta, tail): (i32, &[u8])) {
-        let timestamp = record.timestamp.as_millis();
+    /// One more lives; the first says what time is counted from.
+    #[inline]
+    fn count_in(&mut self, record: &Record<'_>) {
         if self.count == 0 && self.horizon.is_none() {
-            self.base_timestamp = timestamp;
+            self.base_timestamp = record.timestamp.as_millis();
         }
         self.largest = self.largest.max(record.timestamp);
         self.count += 1;
+    }
+
+    /// Whether time is counted from where it was: then no byte of a record changes.
+    #[inline]
+    fn keeps_times(&self) -> bool {
+        self.base_timestamp == self.header.base_timestamp
+    }
+
+    fn copy(&mut self, records: Option<&[u8]>) {
+        self.batch.extend_from_slice(records.unwrap_or_default());
+    }
+
+    fn push(&mut self, record: &Record<'_>, (offset_delta, tail): (i32, &[u8])) {
+        let timestamp = record.timestamp.as_millis();
         // It may wrap, and is read so.
         let delta = timestamp.wrapping_sub(self.base_timestamp);
         let numbers = size_unsigned(zigzag_long(delta)) + size_unsigned(u64::from(zigzag(offset_delta)));

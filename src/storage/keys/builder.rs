@@ -10,7 +10,7 @@ use crate::{
         DecodeError,
         batch::RecordBatch,
         compress::MAX_DECOMPRESSED,
-        keys::{ENTRY_LEN, HashSeed, KeyEntry, KeysFlags, KeysHeader, siphash128},
+        keys::{ENTRY_LEN, HashSeed, KeyEntry, KeysFlags, KeysHeader, siphash128, siphash128_of_two},
     },
     env::{Env, File, Open, read_full_at, write_all_at},
     error::{Error, Result},
@@ -69,18 +69,29 @@ impl<'a> KeyBuilder<'a> {
         if header.is_control() || header.record_count == 0 {
             return Ok(Ok(()));
         }
+        let (base, seed) = (self.base, self.seed);
         let mut added = Ok(());
         let read = batch.records(MAX_DECOMPRESSED).and_then(|records| {
-            records.each_checked(|record| match record.key {
+            // A record whose key is hashed together with the next one's.
+            let mut waits: Option<(&[u8], u32, bool)> = None;
+            let in_order = records.each_checked(|record| match record.key {
                 None => self.flags.add(KeysFlags::NULL_KEYS),
                 Some(_) if added.is_err() => {}
                 Some(key) => {
                     // No segment reaches further, for none is rolled later.
-                    let relative = record.offset.distance_from(self.base).min(i32::MAX as u64) as u32;
-                    let hash = siphash128(self.seed, key);
-                    added = self.add_entry(KeyEntry { hash, relative, is_tombstone: record.value.is_none() });
+                    let relative = record.offset.distance_from(base).min(i32::MAX as u64) as u32;
+                    let this = (key, relative, record.value.is_none());
+                    match waits.take() {
+                        None => waits = Some(this),
+                        Some(before) => added = self.add_two(before, this),
+                    }
                 }
-            })
+            })?;
+            if let Some((key, relative, is_tombstone)) = waits.filter(|_| added.is_ok()) {
+                let hash = siphash128(seed, key);
+                added = self.add_entry(KeyEntry { hash, relative, is_tombstone });
+            }
+            Ok(in_order)
         });
         match read {
             Ok(true) => {}
@@ -88,6 +99,14 @@ impl<'a> KeyBuilder<'a> {
             Err(error) => return Ok(Err(error)),
         }
         added.map(Ok)
+    }
+
+    /// Adds two records, each a key, a place and whether it is a tombstone, the older one first.
+    #[inline]
+    fn add_two(&mut self, one: (&[u8], u32, bool), other: (&[u8], u32, bool)) -> Result<()> {
+        let hashes = siphash128_of_two(self.seed, one.0, other.0);
+        self.add_entry(KeyEntry { hash: hashes.0, relative: one.1, is_tombstone: one.2 })?;
+        self.add_entry(KeyEntry { hash: hashes.1, relative: other.1, is_tombstone: other.2 })
     }
 
     /// Adds a record. Those of one bucket come in the order of their offsets.
