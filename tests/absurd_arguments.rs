@@ -289,6 +289,9 @@ fn offsets_counts_and_timestamps() {
             Ok(())
         });
         case("read_backwards", size, || {
+            for isolation in [IsolationLevel::ReadUncommitted, IsolationLevel::ReadCommitted] {
+                partition.read_backwards_with(offset, isolation).try_for_each(|batch| batch.map(drop))?;
+            }
             partition.read_backwards(offset).try_for_each(|batch| batch.map(drop))
         });
         case("last", size, || partition.last(size as usize).map(|r| assert_eq!(r.len() as u64, size.min(1))));

@@ -138,10 +138,12 @@ fn partition(partition: &Partition) {
         "Partition::read_with" => partition.read_with(0, IsolationLevel::ReadCommitted).next().unwrap();
         "Partition::read_backwards" => partition.read_backwards(Offset::MAX).next().unwrap();
         "Partition::read_backwards" => partition.read_backwards(0).next().unwrap();
+        "Partition::read_backwards_with" => partition.read_backwards_with(0, IsolationLevel::ReadCommitted).next().unwrap();
         "Partition::records" => partition.records(0).next().unwrap();
         "Partition::records_with" => partition.records_with(0, IsolationLevel::ReadCommitted).next().unwrap();
         "Partition::last" => partition.last(1);
         "Partition::last" => partition.last(0);
+        "Partition::last_with" => partition.last_with(1, IsolationLevel::ReadCommitted);
         "Partition::offset_for_timestamp" => partition.offset_for_timestamp(Timestamp::from_millis(0));
         "Partition::offset_of_max_timestamp" => partition.offset_of_max_timestamp();
     }

@@ -229,9 +229,11 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Partition::append", Here(|| append(|text| RecordData::new(text)))),
     ("Partition::incarnation_of", There),
     ("Partition::last", There),
+    ("Partition::last_with", Here(reads)),
     ("Partition::offset_for_timestamp", There),
     ("Partition::read", Here(reads)),
     ("Partition::read_backwards", There),
+    ("Partition::read_backwards_with", Here(reads)),
     ("Partition::read_with", There),
     ("Partition::records", Here(reads)),
     ("Partition::records_with", Here(reads)),
@@ -471,6 +473,8 @@ fn reads() {
             let partition = partition();
             partition.read_with(number, isolation).for_each(tried);
             partition.records_with(number, isolation).for_each(tried);
+            partition.read_backwards_with(number, isolation).for_each(tried);
+            tried(partition.last_with(number as usize, isolation));
             partition.read(number).for_each(tried);
             partition.records(number).for_each(tried);
         }

@@ -118,7 +118,12 @@ fn calls_that_answer(handles: &mut Handles) -> Vec<&'static str> {
         ("read", partition.read(0).next().is_some_and(is_forked)),
         ("read_with", partition.read_with(0, IsolationLevel::ReadCommitted).next().is_some_and(is_forked)),
         ("read_backwards", partition.read_backwards(5).next().is_some_and(is_forked)),
+        (
+            "read_backwards_with",
+            partition.read_backwards_with(5, IsolationLevel::ReadCommitted).next().is_some_and(is_forked),
+        ),
         ("last", is_forked(partition.last(1))),
+        ("last_with", is_forked(partition.last_with(1, IsolationLevel::ReadCommitted))),
         ("offset_for_timestamp", is_forked(partition.offset_for_timestamp(Timestamp::from_millis(0)))),
         ("offset_of_max_timestamp", is_forked(partition.offset_of_max_timestamp())),
         ("send", is_forked(producer.send(record("child")))),

@@ -210,7 +210,34 @@ impl Partition {
     /// [`Batch::into_reversed`](crate::records::Batch::into_reversed) reverses them. Damage on the way is an error, and
     /// so is a file that ends too early.
     pub fn read_backwards(&self, before: impl Into<Offset>) -> BackwardBatches {
-        BackwardBatches::new(Arc::clone(&self.log), before.into(), self.keep_open.clone())
+        self.read_backwards_with(before, IsolationLevel::ReadUncommitted)
+    }
+
+    /// As [`Partition::read_backwards`], with records of aborted and undecided transactions left out for
+    /// [`IsolationLevel::ReadCommitted`]: the walk begins before the last stable offset at the latest.
+    ///
+    /// ```
+    /// # use streamlog::{RecordData, Streamlog, TopicConfig, clients::IsolationLevel};
+    /// # let log = Streamlog::in_memory()?;
+    /// # let orders = log.create_topic("orders", TopicConfig::default())?.partition(0)?;
+    /// # orders.append(&[RecordData::new("a loom")])?;
+    /// for batch in orders.read_backwards_with(orders.log_end_offset(), IsolationLevel::ReadCommitted) {
+    ///     for record in batch?.into_reversed() {
+    ///         println!("{} {}", record.offset, record.value_text());
+    ///     }
+    /// }
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read_backwards`](Self::read_backwards), as the last item.
+    pub fn read_backwards_with(
+        &self,
+        before: impl Into<Offset>,
+        isolation: IsolationLevel,
+    ) -> BackwardBatches {
+        BackwardBatches::new(Arc::clone(&self.log), isolation, before.into(), self.keep_open.clone())
     }
 
     /// The newest `count` records, oldest of them first; fewer where the partition has no more.
@@ -220,8 +247,18 @@ impl Partition {
     /// `Corrupt` where one of them is damaged, or its file ends before it. Older ones are never taken for them: for the
     /// records before the damage, [read backwards](Self::read_backwards) past it.
     pub fn last(&self, count: usize) -> Result<Vec<OwnedRecord>> {
+        self.last_with(count, IsolationLevel::ReadUncommitted)
+    }
+
+    /// As [`Partition::last`], of the records that a reader of `isolation` sees: for
+    /// [`IsolationLevel::ReadCommitted`] without those of aborted and undecided transactions.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`last`](Self::last).
+    pub fn last_with(&self, count: usize, isolation: IsolationLevel) -> Result<Vec<OwnedRecord>> {
         let mut newest_first = Vec::new();
-        for batch in self.read_backwards(Offset::MAX) {
+        for batch in self.read_backwards_with(Offset::MAX, isolation) {
             let mut records = batch?.into_reversed();
             planted!(last_takes_the_oldest_of_a_batch => records.reverse());
             newest_first.extend(records);

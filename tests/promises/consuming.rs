@@ -90,6 +90,12 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "Where read-committed readers stop: before the first transaction that is not decided",
         mistakes: &["read_what_is_undecided"],
     },
+    Promise {
+        test: "a_transaction_that_is_over_hides_nothing_of_the_next_one@src/partition/read/hidden/tests.rs",
+        file: "src/partition/handle.rs",
+        says: "with records of aborted and undecided transactions left out",
+        mistakes: &["an_abort_hides_what_follows", "backwards_shows_what_was_aborted"],
+    },
 ];
 
 /// A world with one batch of these values, and a consumer that takes one record with each poll.

@@ -17,8 +17,11 @@ pub fn aborted_between(log: &Log, from: Offset, to: Offset) -> Result<Vec<Aborte
     let segments = log.segments.snapshot();
     let mut found = Vec::new();
     for i in floor(&segments, from).unwrap_or(0)..segments.len() {
-        for transaction in aborted_in(log, &segments, i)?.iter() {
-            if transaction.last_offset >= from && transaction.first_offset < to {
+        let known = aborted_in(log, &segments, i)?;
+        // They are in the order of their markers.
+        let ended_before = known.partition_point(|transaction| transaction.last_offset < from);
+        for transaction in known.iter().skip(ended_before) {
+            if transaction.first_offset < to {
                 found.push(*transaction);
             }
             if transaction.last_stable_offset >= to {

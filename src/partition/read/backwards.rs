@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
-        read::retry::retry_after_trim,
+        read::{aborted::aborted_between, hidden::Hidden, retry::retry_after_trim},
         state::segment_list::{end_of, floor},
     },
     storage::segment::Segment,
@@ -21,14 +21,14 @@ pub(super) struct SegmentBatches {
     pub batches: Vec<(u64, RecordBatch)>,
 }
 
-/// Some batches before `before`, in the order of offsets, the last of which ends nearest to it. Empty when nothing lies
-/// before.
+/// Some batches before `before` that a reader of `isolation` sees, in the order of offsets, the last of which ends nearest
+/// to it. Empty when there are none.
 pub(super) fn batches_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<SegmentBatches> {
     retry_after_trim(log, || look_before(log, before, isolation))
 }
 
-fn look_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<SegmentBatches> {
-    let mut before = before.min(log.offsets.bound(isolation));
+fn look_before(log: &Log, asked: Offset, isolation: IsolationLevel) -> Result<SegmentBatches> {
+    let mut before = asked.min(log.offsets.bound(isolation));
     let log_start = log.offsets.log_start();
     if before <= log_start {
         return Ok(SegmentBatches::default());
@@ -38,14 +38,39 @@ fn look_before(log: &Log, before: Offset, isolation: IsolationLevel) -> Result<S
     while let Some((at, segment)) = i.and_then(|i| Some((i, segments.get(i)?))).filter(|_| before > log_start)
     {
         let limit = end_of(&segments, at, log.offsets.log_end());
-        let batches = Walk::new(segment, limit, before, log_start)?.batches()?;
+        let mut batches = Walk::new(segment, limit, before, log_start)?.batches()?;
+        before = batches.first().map_or(segment.base(), |(_, first)| first.header().base_offset);
+        leave_out_hidden(log, &mut batches, isolation)?;
+        if log.offsets.log_start() != log_start {
+            // The segments that list the aborted transactions may have been removed in between.
+            return look_before(log, asked, isolation);
+        }
         if !batches.is_empty() {
             return Ok(SegmentBatches { segment: Some(Arc::clone(segment)), batches });
         }
-        before = segment.base();
-        i = at.checked_sub(1);
+        if before <= segment.base() {
+            i = at.checked_sub(1);
+        }
     }
     Ok(SegmentBatches::default())
+}
+
+/// Takes out of `batches`, which are in the order of offsets, those that a reader of `isolation` does not see.
+fn leave_out_hidden(
+    log: &Log,
+    batches: &mut Vec<(u64, RecordBatch)>,
+    isolation: IsolationLevel,
+) -> Result<()> {
+    let (Some((_, first)), Some((_, last))) = (batches.first(), batches.last()) else { return Ok(()) };
+    let mut hidden = match isolation {
+        IsolationLevel::ReadUncommitted => Hidden::default(),
+        IsolationLevel::ReadCommitted => {
+            Hidden::new(aborted_between(log, first.header().base_offset, last.header().next_offset())?)
+        }
+    };
+    planted!(backwards_shows_what_was_aborted => hidden = Hidden::default());
+    batches.retain(|(_, batch)| !hidden.hides(batch.header()));
+    Ok(())
 }
 
 /// A walk towards `before` in a segment that ends at `limit`.

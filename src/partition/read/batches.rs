@@ -12,7 +12,7 @@ use crate::{
             batch::{Batch, OwnedRecordsOf},
             damage, decode,
             owned::OwnedRecord,
-            visible::{VisibleBatch, VisibleBatches, shows_records},
+            visible::{VisibleBatch, VisibleBatches},
         },
     },
     types::{IsolationLevel, Offset},
@@ -61,12 +61,14 @@ impl Iterator for Batches {
 }
 
 /// An iterator over the batches of a partition, newest first, from
-/// [`Partition::read_backwards`](crate::Partition::read_backwards).
+/// [`Partition::read_backwards`](crate::Partition::read_backwards) and
+/// [`read_backwards_with`](crate::Partition::read_backwards_with).
 ///
 /// After an error it ends. What lies before damage is reached by reading backwards from
 /// [`before`](BackwardBatches::before).
 pub struct BackwardBatches {
     log: Arc<Log>,
+    isolation: IsolationLevel,
     before: Offset,
     held: SegmentBatches,
     failed: bool,
@@ -83,9 +85,15 @@ impl fmt::Debug for BackwardBatches {
 }
 
 impl BackwardBatches {
-    /// The batches of `log` before `before`.
-    pub(in crate::partition) fn new(log: Arc<Log>, before: Offset, keep_open: KeepOpen) -> Self {
-        BackwardBatches { log, before, held: SegmentBatches::default(), failed: false, _keep_open: keep_open }
+    /// The batches of `log` before `before` that a reader of `isolation` sees.
+    pub(in crate::partition) fn new(
+        log: Arc<Log>,
+        isolation: IsolationLevel,
+        before: Offset,
+        keep_open: KeepOpen,
+    ) -> Self {
+        let held = SegmentBatches::default();
+        BackwardBatches { log, isolation, before, held, failed: false, _keep_open: keep_open }
     }
 
     /// The offset before which the next batch lies; after damage, the offset where the damage begins.
@@ -98,16 +106,13 @@ impl BackwardBatches {
             if let Some((position, batch)) = self.held.batches.pop() {
                 let to = self.before;
                 self.before = batch.header().base_offset;
-                if !shows_records(batch.header(), &[]) {
-                    continue;
-                }
                 let segment = self.held.segment.as_ref().map(|segment| segment.path());
                 let path = segment.unwrap_or(&self.log.identity.dir);
                 let records = decode::decode(&self.log, &batch, || path, position)?;
                 let from = self.log.offsets().log_start();
                 return Ok(Some(Batch::new(*batch.header(), records, from, to)));
             }
-            let found = batches_before(&self.log, self.before, IsolationLevel::ReadUncommitted);
+            let found = batches_before(&self.log, self.before, self.isolation);
             self.held = found.inspect_err(|error| {
                 let whole = damage::whole_up_to(&self.log, error);
                 self.before = whole.map_or(self.before, |whole| whole.min(self.before));

@@ -1,7 +1,7 @@
 //! Reading a log: forwards, backwards, by time, and which records a reader may see.
 //!
 //! From the ground up: errors and retries (`damage`, `retry`), decoding, aborted transactions, whole batches (`stretch`,
-//! `reader`, `backwards`), the batches that a reader may see (`visible`), and what users get of them.
+//! `reader`, `backwards`), which of them are `hidden`, the batches that a reader may see (`visible`), and what users get of them.
 
 pub mod aborted;
 pub mod backwards;
@@ -10,6 +10,7 @@ pub mod batches;
 pub mod by_time;
 pub mod damage;
 pub mod decode;
+mod hidden;
 pub mod owned;
 pub mod reader;
 mod retry;

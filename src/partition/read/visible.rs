@@ -1,8 +1,8 @@
 //! The door to the contents of a log: the batches that a reader may see, decoded.
 //!
 //! [`VisibleBatches`] is a place in a log and an isolation. Iterators, consumers, tables and look-ups by time read
-//! through it; walks towards the beginning take the same decision from [`shows_records`] and
-//! [`decode`](decode::decode). None of them looks at a header to decide who may see a batch.
+//! through it; walks towards the beginning take the same decision from [`Hidden`] and [`decode`](decode::decode). None of
+//! them looks at a header to decide who may see a batch.
 //!
 //! * **What is seen.** Readers stop at the bound of their isolation (`Offsets::bound`): the high watermark, or the last
 //!   stable offset. Below it they see every batch with records in the order of offsets, except control batches and, for
@@ -25,7 +25,6 @@ use crate::{
     codec::{
         DecodeError,
         batch::{BatchHeader, RecordBatch},
-        index::AbortedTransaction,
         record::ValidRecords,
     },
     error::{Error, Result},
@@ -33,29 +32,13 @@ use crate::{
         log::Log,
         read::{
             decode,
+            hidden::Hidden,
             reader::{LogReader, Step},
         },
     },
     types::{IsolationLevel, Offset},
 };
 use std::{collections::VecDeque, sync::Arc};
-
-/// Whether a batch has records for a reader that must not see those of `aborted` transactions (KIP-98). Control batches
-/// are shown to nobody.
-pub(super) fn shows_records(header: &BatchHeader, aborted: &[AbortedTransaction]) -> bool {
-    let is_aborted = || {
-        planted!(show_what_was_aborted => return false);
-        header.is_transactional()
-            && aborted.iter().any(|t| {
-                t.producer_id == header.producer_id
-                    && t.first_offset <= header.last_offset()
-                    && header.last_offset() < t.last_offset
-            })
-    };
-    let mut is_control = header.is_control();
-    planted!(show_what_controls => is_control = false);
-    !is_control && header.record_count > 0 && !is_aborted()
-}
 
 /// A batch that a reader may see.
 #[derive(Clone, Debug)]
@@ -79,9 +62,9 @@ pub struct VisibleBatches {
     hides: bool,
     /// Everything below was given, or is hidden.
     position: Offset,
-    /// The batches of the last fetch that were not reached yet, and the transactions aborted among them.
+    /// The batches of the last fetch that were not reached yet, and which of them are hidden.
     fetched: VecDeque<RecordBatch>,
-    aborted: Vec<AbortedTransaction>,
+    hidden: Hidden,
     /// Where the next of them begins in its file.
     at: u64,
 }
@@ -95,7 +78,7 @@ impl VisibleBatches {
             hides: true,
             position: from,
             fetched: VecDeque::new(),
-            aborted: Vec::new(),
+            hidden: Hidden::default(),
             at: 0,
         }
     }
@@ -144,7 +127,7 @@ impl VisibleBatches {
                 }
                 continue;
             };
-            if !self.hides || shows_records(batch.header(), &self.aborted) {
+            if !self.hides || !self.hidden.hides(batch.header()) {
                 break;
             }
             self.pass();
@@ -184,7 +167,7 @@ impl VisibleBatches {
         self.reader.reuse(std::mem::take(&mut self.fetched));
         let fetched = self.reader.fetch(self.step.take())?;
         self.fetched = fetched.batches;
-        self.aborted = fetched.aborted;
+        self.hidden = Hidden::new(fetched.aborted);
         self.at = fetched.position;
         if self.fetched.is_empty() {
             // A cleaner may have left nothing up to there.
