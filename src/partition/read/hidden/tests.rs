@@ -276,3 +276,31 @@ fn what_is_read_backwards_while_retention_removes_it_is_hidden_all_the_same() {
         assert!(kept.clone().all(|offset| found.contains(offset)), "{found:?} from {start}");
     }
 }
+
+/// `testReadCommittedWithCompactedTopic` of Kafka's `FetcherTest`: a cleaner took the beginnings of transactions.
+#[test]
+fn read_committed_with_compacted_topic() {
+    let (first, second, third) = (1, 2, 3);
+    let mut hidden = Hidden::new(vec![aborts(second, 6, 28), aborts(first, 0, 43)]);
+    let data = |producer, base, delta| (header(base, delta, producer, 4), "data");
+    let ends = |producer, base| (header(base, 0, producer, 1), "marker");
+    let batches = [
+        data(third, 3, 1),
+        data(second, 15, 2),
+        data(first, 22, 1),
+        ends(second, 28),
+        data(third, 30, 2),
+        ends(third, 35),
+        data(first, 39, 1),
+        ends(first, 43),
+        data(first, 44, 0),
+        data(second, 45, 0),
+    ];
+    let shown = batches.iter().filter(|(header, _)| !hidden.hides(header));
+    assert_eq!(shown.map(|(header, _)| header.base_offset.value()).collect::<Vec<_>>(), [3, 30, 44, 45]);
+    // The markers too.
+    let mut hidden = Hidden::new(vec![aborts(second, 6, 28), aborts(first, 0, 43)]);
+    let left = batches.iter().filter(|(_, kind)| *kind == "data");
+    let shown = left.filter(|(header, _)| !hidden.hides(header));
+    assert_eq!(shown.map(|(header, _)| header.base_offset.value()).collect::<Vec<_>>(), [3, 30, 44, 45]);
+}
