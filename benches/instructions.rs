@@ -5,9 +5,9 @@
 
 mod common;
 
-use common::{Log, TOPIC, bytes, fill, topic};
+use common::{Log, TOPIC, bytes, fill, topic, transactions::Transactions};
 use std::{hint::black_box, time::Duration};
-use streamlog::{Durability, ProducerRecord, RecordData};
+use streamlog::{Durability, ProducerRecord, RecordData, clients::IsolationLevel};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,6 +50,22 @@ fn main() {
                     left = left.saturating_sub(1);
                 }
                 if left == 0 {
+                    break;
+                }
+            }
+            black_box(sum);
+        }
+        // One-record transactions, of which one of ten was aborted, and the reader that leaves it out.
+        "scan_transactions" | "scan_committed" => {
+            let log = Transactions::new(10_000, 10);
+            let committed = work == "scan_committed";
+            let isolation =
+                if committed { IsolationLevel::ReadCommitted } else { IsolationLevel::ReadUncommitted };
+            let (end, mut sum) = (2 * count as u64, 0u64);
+            for batch in log.partition.read_with(0, isolation) {
+                let batch = batch.expect("a batch");
+                sum += batch.iter().map(|record| u64::from(record.value.expect("a value")[0])).sum::<u64>();
+                if batch.next_offset() >= end {
                     break;
                 }
             }

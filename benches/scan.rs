@@ -1,17 +1,22 @@
-//! Scanning a partition from its start, checksums verified and every byte touched; and how it grows.
+//! Scanning a partition from its start, checksums verified and every byte touched; how it grows, and what it takes to leave
+//! out what was aborted.
 #![allow(missing_docs, reason = "criterion makes functions without")]
 
 mod common;
 
-use common::{Log, bytes, fill, group, shape, verify};
+use common::{Log, bytes, fill, group, shape, transactions::Transactions, verify};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use streamlog::Partition;
+use streamlog::{Partition, clients::IsolationLevel, records::Batches};
 
 /// How many records it has; the sum of their bytes is looked at and forgotten.
 fn scan(partition: &Partition) -> usize {
+    scan_all(partition.read(0))
+}
+
+fn scan_all(batches: Batches) -> usize {
     let (mut count, mut sum) = (0, 0u64);
-    for batch in partition.read(0) {
+    for batch in batches {
         for record in &batch.expect("a batch") {
             count += 1;
             let value = record.value.expect("a value");
@@ -54,5 +59,27 @@ fn scans(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, scans);
+/// One-record transactions: none of them aborted, one of ten, one of two; by readers that see what was aborted, and by
+/// those that do not.
+fn transactions(criterion: &mut Criterion) {
+    let mut group = group(criterion, "scan transactions");
+    let count = 100_000;
+    for (aborted, name) in [(0, "none"), (10, "one of 10"), (2, "one of 2")] {
+        let log = Transactions::new(count, aborted);
+        for isolation in [IsolationLevel::ReadUncommitted, IsolationLevel::ReadCommitted] {
+            let hidden = count.checked_div(aborted).filter(|_| isolation == IsolationLevel::ReadCommitted);
+            let shown = count - hidden.unwrap_or(0);
+            group.throughput(Throughput::Elements(shown));
+            let id = BenchmarkId::new(format!("{name} aborted"), isolation);
+            group.bench_function(id, |bencher| {
+                bencher.iter(|| {
+                    let scanned = scan_all(black_box(&log.partition).read_with(0, isolation));
+                    assert_eq!(scanned as u64, shown);
+                });
+            });
+        }
+    }
+}
+
+criterion_group!(benches, scans, transactions);
 criterion_main!(benches);

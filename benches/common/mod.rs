@@ -6,6 +6,8 @@
 //! All benches together take some five minutes on two cores; `cargo bench -- --test` runs each once.
 #![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
 
+pub mod transactions;
+
 use criterion::{Bencher, BenchmarkGroup, Criterion, measurement::WallTime};
 use std::{
     fs::{self, File},
