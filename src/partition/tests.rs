@@ -7,6 +7,8 @@ pub(crate) mod cleaner;
 #[cfg(feature = "sim")]
 mod producers;
 #[cfg(feature = "sim")]
+mod retries;
+#[cfg(feature = "sim")]
 mod swapped;
 
 use crate::{
