@@ -7,7 +7,7 @@ mod common;
 
 use common::{Log, TOPIC, bytes, fill, topic, transactions::Transactions};
 use std::{hint::black_box, time::Duration};
-use streamlog::{Durability, ProducerRecord, RecordData, clients::IsolationLevel};
+use streamlog::{Durability, ProducerRecord, RecordData, clients::IsolationLevel, records::Batches};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,17 +43,7 @@ fn main() {
         "scan" => {
             // Always the same log, read more or less of: what fills it falls out of the difference.
             fill(&partition, 100_000, &value);
-            let (mut left, mut sum) = (count, 0u64);
-            for batch in partition.read(0) {
-                for record in &batch.expect("a batch") {
-                    sum += u64::from(record.value.expect("a value")[0]);
-                    left = left.saturating_sub(1);
-                }
-                if left == 0 {
-                    break;
-                }
-            }
-            black_box(sum);
+            read(partition.read(0), count);
         }
         // One-record transactions, of which one of ten was aborted, and the reader that leaves it out.
         "scan_transactions" | "scan_committed" => {
@@ -61,15 +51,7 @@ fn main() {
             let committed = work == "scan_committed";
             let isolation =
                 if committed { IsolationLevel::ReadCommitted } else { IsolationLevel::ReadUncommitted };
-            let (end, mut sum) = (2 * count as u64, 0u64);
-            for batch in log.partition.read_with(0, isolation) {
-                let batch = batch.expect("a batch");
-                sum += batch.iter().map(|record| u64::from(record.value.expect("a value")[0])).sum::<u64>();
-                if batch.next_offset() >= end {
-                    break;
-                }
-            }
-            black_box(sum);
+            read(log.partition.read_with(0, isolation), count);
         }
         "poll" => {
             fill(&partition, 100_000, &value);
@@ -96,4 +78,19 @@ fn main() {
         }
         other => panic!("no such work: {other}"),
     }
+}
+
+/// Reads so many records, and looks at each.
+fn read(batches: Batches, count: usize) {
+    let (mut left, mut sum) = (count, 0u64);
+    for batch in batches {
+        for record in &batch.expect("a batch") {
+            sum += u64::from(record.value.expect("a value")[0]);
+            left = left.saturating_sub(1);
+        }
+        if left == 0 {
+            break;
+        }
+    }
+    black_box(sum);
 }
