@@ -164,7 +164,19 @@ impl Log {
             met.filter(|error| !self.is_about_what_was_removed(error))
         };
         let surplus = || self.segments.snapshot().iter().find_map(|segment| segment.surplus());
-        refusal.or_else(met).or_else(surplus)
+        refusal.or_else(met).or_else(surplus).or_else(|| self.lost_producers())
+    }
+
+    /// That what producers did is not known any more, once an append or a recovery has looked.
+    fn lost_producers(&self) -> Option<Error> {
+        planted!(lost_producers_are_not_reported => return None);
+        let below = self.writer.lock().loaded()?.producers.lost_below()?;
+        let path = SegmentFile::Snapshot.path(&self.identity.dir, below);
+        let reason = format!(
+            "it said what producers did below offset {below}, and is missing or damaged: batches of producers that have sent \
+             none since are refused until a day after the loss was noticed"
+        );
+        Some(Error::corrupt(path, 0, reason))
     }
 
     fn is_about_what_was_removed(&self, error: &Error) -> bool {

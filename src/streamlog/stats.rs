@@ -105,7 +105,8 @@ pub struct Health {
     /// Partitions in which the opening, an append or a reader met damage: the first damage of each, by file and
     /// position. Data that was not read since the opening is not known to be intact; records around the damage can
     /// still be read. A sealed segment whose file is longer than it was is among them once it was read, although all
-    /// its records are there.
+    /// its records are there. A partition whose state of producers was lost is among them, by the path of that file,
+    /// once an append or a recovery has missed it.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
     pub damaged: Vec<(TopicPartition, Error)>,
     /// Quarantined segment files, which were in a partition's way and belong to no log: where they are now. They do no

@@ -95,6 +95,12 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["lost_producers_are_nobody", "a_start_says_nothing_of_producers"],
     },
     Promise {
+        test: "producer_state_that_was_lost_refuses_what_depends_on_it_and_nothing_else@src/partition/tests/producers.rs",
+        file: "src/streamlog/stats.rs",
+        says: "A partition whose state of producers was lost is among them",
+        mistakes: &["lost_producers_are_not_reported"],
+    },
+    Promise {
         test: "a_producer_is_known_through_openings_until_it_was_silent_for_a_day@src/partition/tests/producers.rs",
         file: "src/manual/limits.rs",
         says: "A producer with an id is forgotten once it was silent for a day",

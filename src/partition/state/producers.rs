@@ -138,6 +138,11 @@ impl ProducerState {
         ProducerState { lost: Some((base, self.clock)), ..self }
     }
 
+    /// What producers did below this offset was lost.
+    pub fn lost_below(&self) -> Option<Offset> {
+        self.lost.map(|(below, _)| below)
+    }
+
     /// Where that which would say whether this batch is new was lost. One batch of its producer after that is enough.
     pub fn lost_for(&self, batch: &BatchFacts) -> Option<Offset> {
         let (below, _) = self.lost?;

@@ -192,6 +192,10 @@ fn lost_state_refuses_what_depends_on_it() {
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
                 assert!(error.to_string().contains("00000020.snapshot"), "{error}");
             }
+            let damaged = log.health().damaged;
+            assert_eq!(damaged.len(), 1, "{lost} is not reported");
+            assert!(damaged[0].0 == *partition.topic_partition(), "{damaged:?}");
+            assert!(damaged[0].1.to_string().contains("00000020.snapshot"), "{damaged:?}");
             // Appends without an id go on, and so does reading.
             assert_eq!(partition.append(&[RecordData::new("plain")]).unwrap().start, 20);
             assert_eq!(partition.records(20).count(), 1);
@@ -208,13 +212,15 @@ fn lost_state_refuses_what_depends_on_it() {
             env.advance(DAY);
             let (_log, partition) = reopen(&env);
             assert!(partition.log().append(&mut batch(8, 0, "new")).is_ok(), "{lost}");
+            assert!(partition.log().damage().is_none(), "{lost}");
         }
     }
 }
 
 #[test]
 fn producer_state_that_was_lost_refuses_what_depends_on_it_and_nothing_else() {
-    let mistakes = ["lost_producers_are_nobody", "a_start_says_nothing_of_producers"];
+    let mistakes =
+        ["lost_producers_are_nobody", "a_start_says_nothing_of_producers", "lost_producers_are_not_reported"];
     planted::hold(lost_state_refuses_what_depends_on_it, &mistakes);
 }
 
