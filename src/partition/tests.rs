@@ -5,6 +5,8 @@ mod cleaned;
 #[cfg(feature = "sim")]
 pub(crate) mod cleaner;
 #[cfg(feature = "sim")]
+mod kafka_cases;
+#[cfg(feature = "sim")]
 mod producers;
 #[cfg(feature = "sim")]
 mod retries;

@@ -148,3 +148,23 @@ fn remove_expired_pids_on_reload() {
     let again = back.check_sequence(&later, &at()).unwrap();
     assert!(matches!(again, GateAnswer::Duplicate { .. }), "{again:?}");
 }
+
+#[test]
+fn update_producer_transaction_state() {
+    let mut state = ProducerState::default();
+    state.applied(&facts(0, 0, 9));
+    let data = |first, last, base| transactional(9, first, last, base);
+    state.applied(&data(1, 5, 16));
+    state.applied(&data(6, 10, 26));
+    assert_eq!(state.stable_below(Offset::new(31)), 16);
+    let aborted = end(&mut state.clone(), 9, 40, false).unwrap();
+    assert_eq!((aborted.first_offset.value(), aborted.last_offset.value()), (16, 40));
+    assert_eq!(end(&mut state, 9, 40, true), None);
+    let (entries, batches) = state.to_snapshot();
+    assert_eq!((entries[0].last_sequence, entries[0].last_offset), (10, 30));
+    assert_eq!(entries[0].current_txn_first_offset, None);
+    let remembered =
+        batches[0].batches.iter().map(|batch| (batch.first_sequence(), batch.base_offset().value()));
+    assert_eq!(remembered.collect::<Vec<_>>(), [(0, 9), (1, 16), (6, 26)]);
+    assert_eq!(state.stable_below(Offset::new(41)), 41);
+}
