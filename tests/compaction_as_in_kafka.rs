@@ -652,22 +652,24 @@ fn a_second_compaction_of_a_topic_waits_for_the_first() {
     for _ in 0..30 {
         partition.append(&[RecordData::new(&[7; 100]).key("k")]).unwrap();
     }
-    let is_first_over = AtomicBool::new(false);
+    let is_second_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut second = None;
         let first = Compact::new().on_progress(|_| {
-            second.get_or_insert_with(|| {
-                scope.spawn(|| {
+            if second.is_none() {
+                second = Some(scope.spawn(|| {
                     log.compact_now("t", Compact::new()).unwrap();
-                    assert!(is_first_over.load(Ordering::SeqCst), "it waits for the turn");
-                })
-            });
-            thread::sleep(Duration::from_millis(20));
-            is_first_over.store(partition.records(0).count() == 1, Ordering::SeqCst);
+                    is_second_over.store(true, Ordering::SeqCst);
+                }));
+                // Long enough for a compaction that does not wait.
+                thread::sleep(Duration::from_millis(100));
+                assert!(!is_second_over.load(Ordering::SeqCst), "it waits for the turn");
+                assert_eq!(partition.records(0).count(), 30, "the first has removed nothing yet");
+            }
             true
         });
         log.compact_now("t", first).unwrap();
-        is_first_over.store(true, Ordering::SeqCst);
     });
+    assert!(is_second_over.load(Ordering::SeqCst));
     assert_eq!(partition.records(0).count(), 1);
 }
