@@ -185,6 +185,20 @@ fn what_was_put_aside_is_purged_and_what_is_nothing_else_is_removed() {
     assert!(!files.contains_key(&places[1]));
 }
 
+/// The other file has no record of the key any more, so that nothing else looks at it.
+#[test]
+fn what_an_earlier_purge_left_beside_a_file_goes() {
+    let env = SimEnv::new(1);
+    let (log, partition) = topic(&env, small());
+    put(&partition, GONE, VALUE);
+    let batch = batches_of(&env.files()[LOG]).concat();
+    let aside = "/data/t-0/00000000000000000007.log.aside";
+    env.overwrite(aside, b"").unwrap();
+    env.overwrite(format!("{aside}.tmp"), &batch).unwrap();
+    purge(&log);
+    no_file_has_it(&env);
+}
+
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }
