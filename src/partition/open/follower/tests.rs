@@ -131,6 +131,37 @@ fn without_its_mark_whole_batches_after_a_bad_one_are_read_and_nothing_is_cut() 
 }
 
 #[test]
+fn without_its_mark_damage_in_an_earlier_segment_hides_its_own_batch_alone() {
+    for bad in 0..3 {
+        let env = killed(TopicConfig::default().segment_bytes(1600), 7, 7);
+        let places = places(&env);
+        assert_eq!(places.len(), 4, "three batches in a segment");
+        lose_the_mark(&env);
+        change(&env, LOG, |bytes| bytes[places[bad] + 80] ^= 1);
+        let (whole, hole): (Vec<u64>, _) = ((0..7).filter(|n| *n != bad as u64).collect(), bad as u64);
+        for is_read_only in [true, false] {
+            let log = open(&env, is_read_only);
+            assert_eq!(read(&partition(&log)), (whole.clone(), vec![(hole, hole + 1)]), "{is_read_only}");
+            assert_eq!(partition(&log).log_end_offset(), 7);
+            assert_eq!(log.health().damaged.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn an_earlier_segment_that_lost_its_end_says_where_the_next_one_begins() {
+    let env = killed(TopicConfig::default().segment_bytes(1600), 7, 7);
+    let cut = places(&env)[1];
+    lose_the_mark(&env);
+    change(&env, LOG, |bytes| bytes.truncate(cut));
+    for is_read_only in [true, false] {
+        let log = open(&env, is_read_only);
+        assert_eq!(read(&partition(&log)), (vec![0, 3, 4, 5, 6], vec![(1, 3)]), "{is_read_only}");
+        assert!(!log.health().is_good());
+    }
+}
+
+#[test]
 fn without_its_mark_a_last_segment_that_is_missing_ends_the_log_before_it() {
     let env = killed(TopicConfig::default().segment_bytes(600), 4, 4);
     lose_the_mark(&env);
