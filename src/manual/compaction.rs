@@ -65,8 +65,9 @@
 //! [`maintain`](crate::Streamlog::maintain) and [`maintain_for`](crate::Streamlog::maintain_for) do what is due.
 //!
 //! A partition that cannot be compacted (damage, a full disk) is left as it was, and the others are compacted. `compact_now`
-//! returns the error. What the background task and `maintain` met is in
-//! [`Health::not_compacted`](crate::admin::Health::not_compacted) until a later attempt succeeds. A partition that holds batches of idempotent or transactional producers is not compacted in this release, and health says so.
+//! returns the error. Where the background task or `maintain` met it,
+//! [`Health::not_compacted`](crate::admin::Health::not_compacted) reports it until a later attempt succeeds. A partition that
+//! holds batches of idempotent or transactional producers is not compacted in this release, and health says so.
 //!
 //! # Deleting a person's data
 //!
