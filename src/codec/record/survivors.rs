@@ -1,8 +1,9 @@
 //! What compaction leaves of a batch: the same batch with fewer records.
 //!
 //! Offsets, sequences, epochs and flags stay as they were, so that the batch covers what it covered; count, times, length
-//! and checksum are new. The bytes of a record from its key on are copied as they are. Its time is counted anew, from the
-//! delete horizon where the batch has one, and else from the first survivor, as Kafka's cleaner writes it.
+//! and checksum are new. Time is counted from the delete horizon where the batch has one, and else from the first survivor,
+//! as Kafka's cleaner writes it. Where that is what it was counted from before, records are copied as they are, neighbours
+//! together; else the bytes of each from its key on, after a time that is counted anew.
 
 use super::{Record, Records, Walk};
 use crate::{
