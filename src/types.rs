@@ -5,12 +5,14 @@
 
 pub(crate) mod name;
 mod parse;
+mod producer_epoch;
 mod serialized;
 mod timestamp;
 mod topic_id;
 
 pub use parse::ParseError;
 pub(crate) use parse::{canonical, read_iso_duration, write_iso_duration};
+pub(crate) use producer_epoch::ProducerEpoch;
 pub(crate) use serialized::serde_as_text;
 #[cfg(feature = "serde")]
 pub(crate) use serialized::shown;

@@ -23,8 +23,8 @@ impl OffsetRecord {
             OffsetRecord::Value(CommittedEntry { key, value, life }) => {
                 let incarnation = life.incarnation.map(|number| encode_incarnation(number.into()));
                 let headers = [
-                    incarnation.map(|bytes| (INCARNATION_HEADER, bytes.to_vec())),
-                    life.topic_id.map(|id| (TOPIC_ID_HEADER, id.as_bytes().to_vec())),
+                    incarnation.map(|bytes| (INCARNATION_HEADER.into(), Some(bytes.to_vec()))),
+                    life.topic_id.map(|id| (TOPIC_ID_HEADER.into(), Some(id.as_bytes().to_vec()))),
                 ];
                 TableRecord {
                     key: encode_offset_key(key),

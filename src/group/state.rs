@@ -24,7 +24,7 @@ use crate::{
     partition::log::Log,
     table::{SidecarPoint, State, TableRecord},
     types::{
-        Offset, Timestamp, TopicPartition,
+        Offset, ProducerEpoch, Timestamp, TopicPartition,
         name::{TopicName, check_group},
     },
 };
@@ -63,7 +63,12 @@ impl State for GroupOffsets {
     const TOPIC: &'static str = OFFSETS_TOPIC;
     const SIDECAR: &'static str = "consumer-offsets.snapshot";
 
-    fn apply(&mut self, record: &Record<'_>, unreadable: &dyn Fn(DecodeError) -> Error) {
+    fn apply(
+        &mut self,
+        record: &Record<'_>,
+        _by: Option<ProducerEpoch>,
+        unreadable: &dyn Fn(DecodeError) -> Error,
+    ) {
         if let Err((scope, error)) = self.apply_record(record) {
             let error = unreadable(error);
             if let Some(scope) = scope {

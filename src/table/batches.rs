@@ -20,7 +20,8 @@ pub(super) fn append(
     let mut end = begin;
     let mut builder = BatchBuilder::new();
     for record in records {
-        let headers: Vec<_> = record.headers.iter().map(|(name, value)| (*name, Some(&value[..]))).collect();
+        let headers: Vec<_> =
+            record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
         builder.append(now, Some(&record.key), record.value.as_deref(), &headers)?;
         if builder.len() >= piece {
             end = seal(log, std::mem::take(&mut builder))?;

@@ -3,12 +3,12 @@
 
 use super::{SidecarPoint, State};
 use crate::{
-    codec::DecodeError,
+    codec::{DecodeError, batch::BatchHeader},
     env::Env,
     error::{Error, Result},
     partition::{log::Log, read::visible::VisibleBatches},
     storage::sidecar::{SIDECAR_MAX, TEXT_MAX, read_hint, replace_file},
-    types::{IsolationLevel, Offset},
+    types::{IsolationLevel, Offset, ProducerEpoch},
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -48,9 +48,10 @@ impl<S: State> Loaded<S> {
             match self.batches.next() {
                 Ok(Some(batch)) => {
                     self.since_sidecar += batch.header.size();
+                    let by = by(&batch.header);
                     for record in batch.records.iter().filter(|record| record.offset >= batch.from) {
                         let at = |error| self.batches.unreadable(&batch, in_record(record.offset, error));
-                        self.state.apply(&record, &at);
+                        self.state.apply(&record, by, &at);
                     }
                 }
                 Ok(None) => return Ok(()),
@@ -85,6 +86,13 @@ impl<S: State> Loaded<S> {
         let at = SidecarPoint { topic_id, incarnation, next_offset };
         replace_file(env, &sidecar_path::<S>(log), &self.state.encode_sidecar(at))
     }
+}
+
+/// The producer in whose transaction a batch was written.
+fn by(header: &BatchHeader) -> Option<ProducerEpoch> {
+    header
+        .is_transactional()
+        .then_some(ProducerEpoch { id: header.producer_id, epoch: header.producer_epoch })
 }
 
 fn sidecar_path<S: State>(log: &Log) -> PathBuf {

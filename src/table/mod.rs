@@ -20,6 +20,9 @@
 //! * [`Table::update`] runs an operation, which looks at the state and returns records and an answer. The records
 //!   become one batch (or several, where the operation says so); the batch is flushed; the state applies what it reads
 //!   back from the log; then the answer is returned. No caller sees a state that a power cut could take back.
+//! * [`Table::append_only`] is the first half of that: the records are appended, and become durable and visible with
+//!   somebody's flush. [`Table::settle`] is the second half. A caller that has other logs to flush puts its flush between
+//!   them, so that all go in one round.
 //! * Updates append one at a time, in the order in which their operations ran. They flush without the lock, so
 //!   concurrent updates share a flush. An operation may therefore run before an earlier update is durable;
 //!   [`View::is_current`] is then `false`, and the records of the operation come after the ones that it has not seen.
@@ -38,6 +41,8 @@
 //!   only then does the log start move to its first record. A crash before the flush leaves the old records, whose
 //!   replay ends in the same state; a crash after it leaves both, and the snapshot comes last; a crash after the move
 //!   leaves the snapshot. Appending is locked throughout, so no value in the snapshot replaces a newer one.
+//!   What other logs must have durable before a record may go is up to the hook
+//!   [`before_rewriting`](Table::before_rewriting); if it fails, rewriting waits.
 //! * A reader whose position was removed begins again at the new start with an empty state: the removed records may
 //!   have deleted an entry.
 //!
@@ -59,9 +64,9 @@ pub use runtime::Table;
 use crate::{
     codec::{DecodeError, record::Record},
     error::Error,
-    types::{Offset, Timestamp, TopicId},
+    types::{Offset, ProducerEpoch, Timestamp, TopicId},
 };
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// A map that is the sum of its records.
 pub trait State: Default + Send + fmt::Debug {
@@ -70,9 +75,15 @@ pub trait State: Default + Send + fmt::Debug {
     /// The sidecar's file name, in the partition's directory.
     const SIDECAR: &'static str;
 
-    /// Applies the next record of the log. Records of unknown kinds are skipped. For one that cannot be read,
-    /// `unreadable` makes the error with file and position, and notes the damage.
-    fn apply(&mut self, record: &Record<'_>, unreadable: &dyn Fn(DecodeError) -> Error);
+    /// Applies the next record of the log, which was written inside a transaction if it is `by` a producer. Records of
+    /// unknown kinds are skipped. For one that cannot be read, `unreadable` makes the error with file and position, and
+    /// notes the damage.
+    fn apply(
+        &mut self,
+        record: &Record<'_>,
+        by: Option<ProducerEpoch>,
+        unreadable: &dyn Fn(DecodeError) -> Error,
+    );
 
     /// The log cannot be read between the last record and `until`, and may say anything there.
     fn pass_over(&mut self, until: Offset, error: Error);
@@ -109,7 +120,7 @@ pub struct TableRecord {
     /// The new value; `None` deletes the entry.
     pub value: Option<Vec<u8>>,
     /// Facts that the value's format has no field for.
-    pub headers: Vec<(&'static str, Vec<u8>)>,
+    pub headers: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
 }
 
 impl TableRecord {

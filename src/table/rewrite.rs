@@ -26,6 +26,7 @@ impl<S: State> Table<S> {
         }
         // All appended records count, acknowledged or not, except those of an undecided transaction.
         log.flush()?;
+        self.before_rewriting.as_ref().map_or(Ok(()), |hook| hook())?;
         if log.offsets().last_stable() < log.offsets().log_end() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     partition::log::Log,
     topic::{catalog::Catalog, config::TopicConfig},
-    types::Durability,
+    types::{Durability, Offset},
 };
 use std::{fmt, sync::Arc};
 
@@ -20,6 +20,21 @@ pub struct Table<S> {
     loaded: Mutex<Option<Loaded<S>>>,
     /// The size of the log above which it is rewritten.
     pub(super) rewrite_above: AtomicU64,
+    /// Called before records are removed.
+    pub(super) before_rewriting: Option<Hook>,
+}
+
+/// A log, and the end below which it must become durable.
+pub type Unflushed = (Arc<Log>, Offset);
+
+type Hook = Box<dyn Fn() -> Result<()> + Send + Sync>;
+
+/// What an operation left in the log.
+struct Written<A> {
+    answer: A,
+    /// The log and the end that must be durable; `None` where nothing was written.
+    end: Option<Unflushed>,
+    in_pieces: bool,
 }
 
 impl<S> fmt::Debug for Table<S> {
@@ -38,7 +53,19 @@ impl<S: State> Table<S> {
             appending: Mutex::new(()),
             loaded: Mutex::new(None),
             rewrite_above: AtomicU64::new(thresholds.rewrite_above),
+            before_rewriting: None,
         }
+    }
+
+    /// The table that calls `hook` before rewriting removes records, in which other logs can be made durable. It is
+    /// called while appending is locked: it must not call this table. While it fails, the log is not rewritten.
+    #[must_use]
+    #[allow(
+        dead_code,
+        reason = "decisions of transactions stay until the markers they stand for are durable"
+    )]
+    pub fn before_rewriting(self, hook: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
+        Table { before_rewriting: Some(Box::new(hook)), ..self }
     }
 
     /// Passes the current state to `look`.
@@ -61,27 +88,64 @@ impl<S: State> Table<S> {
     /// Those of the operation, with nothing written; those of [`read`](Self::read); `ReadOnly`; and those of the
     /// operating system when the records are written.
     pub fn update<A>(&self, operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>) -> Result<A> {
+        let Written { answer, end, in_pieces } = self.write(operation)?;
+        let Some((log, end)) = end else { return Ok(answer) };
+        unless_planted!(commit_acknowledged_before_flush => log.acknowledge(end, true)?);
+        // Updates in pieces delete entries: the next atomic one pays for the rewriting.
+        if in_pieces {
+            self.read(|_| ())?
+        } else {
+            self.settle()?
+        }
+        Ok(answer)
+    }
+
+    /// Runs `operation` and appends the records that it returns, which are not durable yet: besides the answer it
+    /// returns the table's log and the end below which that must become so, or nothing where no record was written.
+    /// Only after that flush, which the caller makes, does the state have them. [`settle`](Self::settle) comes after it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`update`](Self::update).
+    #[allow(dead_code, reason = "transactions flush their decisions together with their data")]
+    pub fn append_only<A>(
+        &self,
+        operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>,
+    ) -> Result<(A, Option<Unflushed>)> {
+        self.write(operation).map(|written| (written.answer, written.end))
+    }
+
+    /// What follows a flush of appended records: the state has them when this returns, and the log is kept short.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read). The records are durable all the same.
+    pub fn settle(&self) -> Result<()> {
+        self.read(|_| ())?;
+        if self.rewrite_when_due().is_err()
+            && let Some(Ok(log)) = self.catalog.find(S::TOPIC).map(|topic| topic.log(0))
+        {
+            // The update is done. If something is wrong with the log, the next one reports it.
+            self.put_off(&log);
+        }
+        Ok(())
+    }
+
+    /// The records that `operation` returned are appended one after the other, in the order in which operations ran.
+    fn write<A>(&self, operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>) -> Result<Written<A>> {
         self.catalog.data_dir().check_writable()?;
-        let one_at_a_time = self.appending.lock();
+        let _one_at_a_time = self.appending.lock();
         let now = self.catalog.data_dir().env.now();
         let Update { records, answer, in_pieces } = self.with_loaded(|loaded| match loaded {
             Some(loaded) => operation(View { state: &loaded.state, is_current: loaded.is_current(), now }),
             None => operation(View { state: &S::default(), is_current: true, now }),
         })??;
         if records.is_empty() {
-            return Ok(answer);
+            return Ok(Written { answer, end: None, in_pieces });
         }
         let log = self.log_for_writing()?;
         let appended = append(&log, &records, if in_pieces { CHUNK_BYTES } else { usize::MAX }, now)?;
-        drop(one_at_a_time);
-        unless_planted!(commit_acknowledged_before_flush => log.acknowledge(appended.end, true)?);
-        self.with_loaded(|_| ())?;
-        // Updates in pieces delete entries: the next atomic one pays for the rewriting.
-        if !in_pieces && self.rewrite_when_due().is_err() {
-            // The update is done. If something is wrong with the log, the next one reports it.
-            self.put_off(&log);
-        }
-        Ok(answer)
+        Ok(Written { answer, end: Some((log, appended.end)), in_pieces })
     }
 
     /// Passes the state of the log as it is now to `look`; `None` if there is no log yet.

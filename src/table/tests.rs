@@ -14,7 +14,14 @@ use crate::{
     },
     topic::catalog::Catalog,
 };
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+};
 
 const DIR: &str = "/log";
 const SIDECAR: &str = "/log/__transaction_state-0/words.snapshot";
@@ -35,7 +42,12 @@ impl State for Words {
     const TOPIC: &'static str = "__transaction_state";
     const SIDECAR: &'static str = "words.snapshot";
 
-    fn apply(&mut self, record: &Record<'_>, unreadable: &dyn Fn(DecodeError) -> Error) {
+    fn apply(
+        &mut self,
+        record: &Record<'_>,
+        _by: Option<ProducerEpoch>,
+        unreadable: &dyn Fn(DecodeError) -> Error,
+    ) {
         let mut apply = || -> Result<(), DecodeError> {
             let key = text(record.key.unwrap_or_default())?;
             match record.value {
@@ -92,7 +104,7 @@ impl State for Words {
 }
 
 fn word_is(key: &str, word: &str) -> TableRecord {
-    let headers = vec![("noted", b"here".to_vec())];
+    let headers = vec![("noted".into(), Some(b"here".to_vec()))];
     TableRecord { key: key.into(), value: Some(word.into()), headers }
 }
 
@@ -203,6 +215,75 @@ fn an_operation_sees_the_state_and_answers_once_its_records_are_durable_and_appl
     assert_eq!(log_of(&table).offsets().log_end(), 3, "what was refused left no trace");
     assert!(table.catalog.topic(Words::TOPIC).unwrap().is_internal());
     assert_eq!(words(&open(&env.crash(Crash::Nothing, 1), LAZY)), expected, "without a close");
+}
+
+/// Appends a word, and returns the log and the end that is to be flushed.
+fn append_word(table: &Table<Words>, key: &str, word: &str) -> (Arc<crate::partition::log::Log>, Offset) {
+    let record = word_is(key, word);
+    let ((), end) = table.append_only(|_| Ok(Update::atomic(vec![record], ()))).unwrap();
+    end.unwrap()
+}
+
+#[test]
+fn what_is_only_appended_is_there_once_somebody_has_flushed_it() {
+    let env = SimEnv::new(10);
+    let table = open(&env, LAZY);
+    let ((), end) = table.append_only(|_| Ok(Update::atomic(vec![], ()))).unwrap();
+    assert!(end.is_none() && table.catalog.find(Words::TOPIC).is_none(), "nothing was written");
+    set(&table, &["first"], "1").unwrap();
+    let (log, end) = append_word(&table, "second", "2");
+    assert_eq!((end, log.offsets().high_watermark()), (Offset::new(2), Offset::new(1)));
+    table.settle().unwrap();
+    assert_eq!(words(&table).len(), 1, "a power cut could take it back");
+    assert_eq!(words(&open(&env.crash(Crash::Nothing, 1), LAZY)).len(), 1);
+    let is_current = table.update(|view| Ok(Update::atomic(vec![], view.is_current)));
+    assert!(!is_current.unwrap(), "operations know that there is more to come");
+    log.flush_to(end).unwrap();
+    table.settle().unwrap();
+    assert_eq!(words(&table)["second"], "2");
+    assert_eq!(words(&open(&env.crash(Crash::Nothing, 1), LAZY)).len(), 2);
+    // The flush of an update covers what was appended before it.
+    append_word(&table, "third", "3");
+    table.update(|_| Ok(Update::atomic(vec![word_is("fourth", "4")], ()))).unwrap();
+    assert_eq!(words(&open(&env.crash(Crash::Nothing, 1), LAZY)).len(), 4);
+}
+
+#[test]
+fn appended_records_make_a_rewriting_due_too() {
+    let env = SimEnv::new(11);
+    let table = open(&env, EAGER);
+    for i in 0..40 {
+        let (log, end) = append_word(&table, "left", &i.to_string());
+        log.flush_to(end).unwrap();
+        table.settle().unwrap();
+    }
+    assert!(log_of(&table).offsets().log_start() > 0);
+    assert_eq!(words(&open(&env, EAGER))["left"], "39");
+}
+
+#[test]
+fn a_rewriting_waits_while_what_comes_before_it_fails() {
+    let env = SimEnv::new(12);
+    let (fails, called) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let (will_fail, calls) = (Arc::clone(&fails), Arc::clone(&called));
+    let table = open(&env, EAGER).before_rewriting(move || {
+        calls.fetch_add(1, Ordering::Relaxed);
+        match will_fail.load(Ordering::Relaxed) {
+            true => Err(crate::Error::InvalidArgument { reason: "another log is not durable".into() }),
+            false => Ok(()),
+        }
+    });
+    for i in 0..40 {
+        set(&table, &["left", "right"], &i.to_string()).unwrap();
+    }
+    assert_eq!(log_of(&table).offsets().log_start(), 0);
+    let refused = called.load(Ordering::Relaxed);
+    assert!((1..10).contains(&refused), "asked {refused} times: not with every update");
+    fails.store(false, Ordering::Relaxed);
+    for i in 0..40 {
+        set(&table, &["left", "right"], &i.to_string()).unwrap();
+    }
+    assert!(log_of(&table).offsets().log_start() > 0);
 }
 
 #[test]
