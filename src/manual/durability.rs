@@ -103,7 +103,9 @@
 //!
 //! Records are encoded, compressed and checksummed without a lock. Under the partition's lock:
 //!
-//! 1. The producer's rules are checked. A duplicate is answered with its first offsets, and nothing is written.
+//! 1. A batch of a producer of this process gets its sequence: the one after the producer's last batch in the log, or 0 in a
+//!    new epoch. The producer's rules are checked. A duplicate is answered with its first offsets, and nothing is written.
+//!    A batch that is refused uses no sequence. A producer that nobody knows begins its transaction at sequence 0.
 //! 2. The segment is rolled if the batch does not belong in it.
 //! 3. After an unclean opening, the first append writes a new incarnation into the manifest and flushes it.
 //! 4. Space is preallocated if the file is too short.

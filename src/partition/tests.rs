@@ -10,6 +10,7 @@ mod kafka_cases;
 mod producers;
 #[cfg(feature = "sim")]
 mod retries;
+mod sequences;
 #[cfg(feature = "sim")]
 mod swapped;
 
@@ -43,7 +44,12 @@ pub(crate) fn batch_in_transaction(producer: i64, sequence: i32, value: &str) ->
 
 /// What ends a transaction of `producer`.
 pub(crate) fn marker(producer: i64, commit: bool) -> SealedBatch {
-    marker_batch(producer, 0, commit, 0, Timestamp::from_millis(2))
+    marker_of_epoch(producer, 0, commit)
+}
+
+/// The same, in the epoch after the transaction's.
+pub(crate) fn marker_of_epoch(producer: i64, epoch: i16, commit: bool) -> SealedBatch {
+    marker_batch(producer, epoch, commit, 0, Timestamp::from_millis(2))
 }
 
 /// Appends a batch, and returns when it is durable.

@@ -107,6 +107,18 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["a_producer_is_known_forever"],
     },
     Promise {
+        test: "a_log_gives_sequences_that_follow_to_what_it_takes@src/partition/tests/sequences.rs",
+        file: "src/manual/durability.rs",
+        says: "the one after the producer's last batch in the log, or 0 in a new epoch",
+        mistakes: &["a_batch_keeps_its_first_sequence"],
+    },
+    Promise {
+        test: "a_late_batch_of_an_ended_transaction_is_refused_and_opens_none@src/partition/tests/sequences.rs",
+        file: "src/manual/durability.rs",
+        says: "A producer that nobody knows begins its transaction at sequence 0",
+        mistakes: &["a_transaction_of_a_stranger_begins_anywhere"],
+    },
+    Promise {
         test: "a_transaction_from_before_a_file_that_was_cut_short_still_holds_readers_back@src/partition/tests/producers.rs",
         file: "src/manual/on_disk.rs",
         says: "Where a file is shorter than its checkpoint, the snapshot at the segment's base is used",

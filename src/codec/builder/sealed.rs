@@ -88,10 +88,6 @@ impl SealedBatch {
     }
 
     /// Whether the batch belongs to a transaction.
-    #[allow(
-        dead_code,
-        reason = "part of the format: the tests write what only a transaction's coordinator does"
-    )]
     pub fn set_transactional(&mut self, transactional: bool) {
         self.set_attribute(TRANSACTIONAL, transactional);
     }

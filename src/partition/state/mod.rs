@@ -1,5 +1,6 @@
 //! What a log knows of itself: offsets, settings, producers, deadlines, waiting readers, and what went wrong.
 
+pub mod append_as;
 pub mod append_state;
 pub mod deadlines;
 pub mod flush_state;

@@ -17,7 +17,9 @@ use crate::{
         snapshot::{BatchMeta, ProducerBatches, ProducerEntry},
     },
     error::{Error, Result},
-    partition::state::{gate_answer::GateAnswer, observer::Observer, unstable::UnstableTransactions},
+    partition::state::{
+        append_as::Claimed, gate_answer::GateAnswer, observer::Observer, unstable::UnstableTransactions,
+    },
     types::{Offset, Timestamp, TopicPartition},
 };
 use std::{
@@ -152,7 +154,9 @@ impl ProducerState {
 
     /// What to do with a batch that a client wants appended.
     pub fn check_sequence(&self, batch: &BatchFacts, partition: &TopicPartition) -> Result<GateAnswer> {
-        let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(GateAnswer::Append) };
+        let Some(producer) = self.producers.get(&batch.producer_id) else {
+            return first_batch(batch, partition);
+        };
         if let Some(known) = producer.known(batch) {
             return Ok(GateAnswer::Duplicate {
                 base_offset: known.base_offset(),
@@ -174,12 +178,7 @@ impl ProducerState {
             Some(last) => next_sequence(last),
         };
         if batch.first_sequence != expected {
-            return Err(Error::OutOfOrderSequence {
-                partition: partition.clone(),
-                producer_id: batch.producer_id,
-                expected,
-                found: batch.first_sequence,
-            });
+            return Err(out_of_order(batch, partition, expected));
         }
         if producer.open_transaction.is_some() && !batch.transactional {
             return Err(Error::InvalidTransactionState {
@@ -187,6 +186,12 @@ impl ProducerState {
             });
         }
         Ok(GateAnswer::Append)
+    }
+
+    /// The sequence that the next batch of a producer begins with.
+    pub fn sequence_after(&self, claimed: Claimed) -> i32 {
+        let producer = self.producers.get(&claimed.id).filter(|producer| producer.epoch == claimed.epoch);
+        producer.and_then(Producer::last_sequence).map_or(0, next_sequence)
     }
 
     /// Remembers a batch that was appended, or found in the log.
@@ -388,6 +393,25 @@ impl ProducerState {
             }
             ControlRecord::Other(_) => None,
         }
+    }
+}
+
+/// What to do with a batch of a producer that nobody knows. One that was forgotten continues where it was, but no transaction
+/// goes on that began before: one that does was ended here, and its state forgotten.
+fn first_batch(batch: &BatchFacts, partition: &TopicPartition) -> Result<GateAnswer> {
+    planted!(a_transaction_of_a_stranger_begins_anywhere => return Ok(GateAnswer::Append));
+    if batch.transactional && batch.first_sequence != 0 {
+        return Err(out_of_order(batch, partition, 0));
+    }
+    Ok(GateAnswer::Append)
+}
+
+fn out_of_order(batch: &BatchFacts, partition: &TopicPartition, expected: i32) -> Error {
+    Error::OutOfOrderSequence {
+        partition: partition.clone(),
+        producer_id: batch.producer_id,
+        expected,
+        found: batch.first_sequence,
     }
 }
 

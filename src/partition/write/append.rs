@@ -15,6 +15,7 @@ use crate::{
     partition::{
         log::Log,
         state::{
+            append_as::AppendAs,
             append_state::{Active, AppendState},
             gate_answer::GateAnswer,
             observer::Observer,
@@ -77,6 +78,13 @@ impl Log {
         self.append_from(batch, Origin::Producer)
     }
 
+    /// As [`Log::append`], for a batch of a producer of this process, which gets its id, its epoch and its sequence here. A
+    /// refused batch uses no sequence.
+    #[allow(dead_code, reason = "transactions and named producers call it")]
+    pub fn append_as(&self, batch: &mut SealedBatch, by: AppendAs) -> Result<Appended> {
+        self.append_from(batch, Origin::Owned(by))
+    }
+
     /// As [`Log::append`], for a batch of any origin. Where the disk budget is in the way, room is made without any lock of
     /// the log, and the append starts over.
     pub fn append_from(&self, batch: &mut SealedBatch, origin: Origin) -> Result<Appended> {
@@ -96,6 +104,9 @@ impl Log {
             return Err(Error::closed("the log"));
         }
         let active = ready(self, &mut writer)?;
+        if let Origin::Owned(by) = origin {
+            give_sequence(active, batch, by);
+        }
         let candidate = Candidate { header: batch.header(), origin, partition: &self.identity.name };
         if let GateAnswer::Duplicate { base_offset, last_offset, timestamp } = admit(active, &candidate)? {
             return Ok(Appended::already(active, base_offset, last_offset, timestamp));
@@ -208,4 +219,12 @@ impl Log {
         });
         self.waiters.notify(true, last_stable > before);
     }
+}
+
+/// Makes the batch one of this producer: the next of its epoch.
+fn give_sequence(active: &Active, batch: &mut SealedBatch, by: AppendAs) {
+    planted!(a_batch_keeps_its_first_sequence => if batch.header().has_producer_id() { return });
+    let sequence = active.producers.sequence_after(by.producer);
+    batch.set_producer(by.producer.id, by.producer.epoch, sequence);
+    batch.set_transactional(by.transactional);
 }

@@ -32,6 +32,7 @@ use crate::{
     codec::batch::BatchHeader,
     error::{Error, Result},
     partition::state::{
+        append_as::AppendAs,
         append_state::Active,
         gate_answer::GateAnswer,
         producers::{BatchFacts, ProducerState},
@@ -44,8 +45,10 @@ use std::path::Path;
 /// Where a batch comes from. That decides what the batch may be; its own header does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A producer, or the library on its own behalf: records.
+    /// A producer, or the library on its own behalf: records. Where they carry a producer's id, they carry its sequence too.
     Producer,
+    /// A producer of this process: records, which get their sequence from the log.
+    Owned(AppendAs),
     /// The coordinator of transactions: markers that end them. They carry a producer's id, and no sequence.
     Coordinator,
 }
@@ -100,7 +103,7 @@ struct AllowedOrigin;
 impl Condition for AllowedOrigin {
     #[inline]
     fn check(&self, batch: &Candidate<'_>, _: &Active) -> Result<GateAnswer> {
-        if batch.origin == Origin::Producer && batch.header.is_control() {
+        if batch.origin != Origin::Coordinator && batch.header.is_control() {
             let reason =
                 format!("control records of {} are written by the coordinator alone", batch.partition);
             return Err(Error::InvalidArgument { reason });
@@ -128,7 +131,8 @@ impl Condition for ProducerState {
             return Ok(GateAnswer::Append);
         }
         let facts = BatchFacts::from(batch.header);
-        match self.lost_for(&facts) {
+        let cannot_be_known = matches!(batch.origin, Origin::Owned(by) if !by.named);
+        match self.lost_for(&facts).filter(|_| !cannot_be_known) {
             Some(below) => Err(lost(batch, active, below)),
             None => self.check_sequence(&facts, batch.partition),
         }
