@@ -162,6 +162,8 @@ mod switch {
         "swap_names_that_are_not_durable",
         "the_first_of_a_swap_goes_first",
         "a_purge_misses_a_record",
+        "retention_passes_a_marker",
+        "close_owing_a_marker",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

@@ -12,8 +12,9 @@ use crate::{
     error::{Error, Result},
     partition::state::{
         append_state::AppendState, deadlines::Deadlines, flush_state::Flusher, hold::Hold,
-        identity::Identity, log_config::LogConfig, offsets::Offsets, owner::Owner, segment_list::SegmentList,
-        troubles::Troubles, turn::Turn, unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
+        identity::Identity, log_config::LogConfig, offsets::Offsets, owner::Owner,
+        pending_markers::PendingMarkers, segment_list::SegmentList, troubles::Troubles, turn::Turn,
+        unreadable::Unreadable, unusable::Unusable, waiters::Waiters,
     },
     storage::{
         data_dir::DataDir,
@@ -70,6 +71,8 @@ pub struct Log {
     pub(super) troubles: Troubles,
     /// Swaps that were decided, and whose files do not all have their names.
     pub(super) swaps: Mutex<Vec<Swap>>,
+    /// The markers of transactions whose outcome is known.
+    pub(super) pending_markers: PendingMarkers,
     /// What holds segments against retention, once the handle is whole.
     pub(super) hold: OnceLock<Weak<dyn Hold>>,
     /// Taken by the cleaner that is at work on it.

@@ -13,6 +13,8 @@ mod retries;
 mod sequences;
 #[cfg(feature = "sim")]
 mod swapped;
+#[cfg(feature = "sim")]
+mod transactions;
 
 use crate::{
     codec::{

@@ -79,6 +79,18 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "What was rewritten is read again, and the call fails if the key is still there",
         mistakes: &["a_purge_misses_a_record"],
     },
+    Promise {
+        test: "retention_stops_at_a_transaction_until_its_end_is_durable@src/partition/tests/transactions.rs",
+        file: "src/partition/write/end_transaction.rs",
+        says: "Until a marker is durable, its transaction bounds cleaning and retention.",
+        mistakes: &["retention_passes_a_marker"],
+    },
+    Promise {
+        test: "a_close_writes_what_is_owed_and_is_none_while_a_transaction_is_open@src/partition/tests/transactions.rs",
+        file: "src/partition/write/close.rs",
+        says: "the next opening must look, and ask what was decided",
+        mistakes: &["close_owing_a_marker"],
+    },
 ];
 
 fn what_was_acknowledged_survives_a_power_cut() {

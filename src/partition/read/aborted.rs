@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 /// The aborted transactions that a read-committed reader of `from..to` must know (`collectAbortedTxns`).
 pub fn aborted_between(log: &Log, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>> {
+    // Before the indexes: what is pending now stands there once it is not any more.
+    let mut found = log.pending_markers.aborted_between(from, to);
     let segments = log.segments.snapshot();
-    let mut found = Vec::new();
     for i in floor(&segments, from).unwrap_or(0)..segments.len() {
         let known = aborted_in(log, &segments, i)?;
         // They are in the order of their markers.

@@ -104,9 +104,14 @@ impl Deadlines {
     /// A flush is due when `config` lets data that is there at `now` wait no longer.
     pub(in crate::partition) fn flush_soon(&self, config: &LogConfig, now: Duration) {
         if let Some(within) = flush_within(config) {
-            self.due_at(Due::Flush, now.saturating_add(within));
-            self.ring(Due::Flush);
+            self.flush_by(now.saturating_add(within));
         }
+    }
+
+    /// A flush is due at `at`, or earlier.
+    pub(in crate::partition) fn flush_by(&self, at: Duration) {
+        self.due_at(Due::Flush, at);
+        self.ring(Due::Flush);
     }
 
     /// A checkpoint is due now.

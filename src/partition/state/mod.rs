@@ -12,6 +12,7 @@ pub mod log_config;
 pub mod observer;
 pub mod offsets;
 pub mod owner;
+pub mod pending_markers;
 pub mod producers;
 pub mod replay;
 pub mod retention_verdict;

@@ -33,6 +33,14 @@ const BATCHES: usize = 5;
 /// How long a producer may be silent before it is forgotten: Kafka's default of `producer.id.expiration.ms`.
 pub const EXPIRATION: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The ids of this library's producers begin here, and are drawn at random. A broker counts its own from 0.
+pub const OWN_IDS_FROM: i64 = 1 << 40;
+
+/// Whether a producer's id was drawn by this library.
+pub fn is_ours(producer_id: i64) -> bool {
+    producer_id >= OWN_IDS_FROM
+}
+
 /// Whose batches a snapshot lists to say that others were lost: a batch without a producer has this id.
 const LOST: i64 = -1;
 
@@ -70,6 +78,19 @@ impl From<&BatchHeader> for BatchFacts {
             transactional: header.is_transactional(),
         }
     }
+}
+
+/// A transaction that is open in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenTransaction {
+    /// Its producer.
+    pub producer_id: i64,
+    /// The epoch of its batches.
+    pub producer_epoch: i16,
+    /// The offset of its first batch.
+    pub first_offset: Offset,
+    /// The time of its producer's last batch here.
+    pub last_active: Timestamp,
 }
 
 #[derive(Clone, Debug)]
@@ -234,8 +255,7 @@ impl ProducerState {
         producer.coordinator_epoch = coordinator_epoch;
         producer.last_active = batch.timestamp.max(self.clock);
         let first_offset = producer.open_transaction.take()?;
-        self.unstable.closed(batch.producer_id, first_offset);
-        self.unstable.decided(first_offset, batch.last_offset);
+        self.unstable.decided(batch.producer_id, first_offset, batch.last_offset);
         if commit {
             return None;
         }
@@ -243,7 +263,7 @@ impl ProducerState {
             producer_id: batch.producer_id,
             first_offset,
             last_offset: batch.last_offset,
-            last_stable_offset: self.unstable.first_open().unwrap_or(batch.last_offset + 1),
+            last_stable_offset: self.unstable.first_without_marker().unwrap_or(batch.last_offset + 1),
         })
     }
 
@@ -266,6 +286,43 @@ impl ProducerState {
         if let Some(first) = producer.and_then(|producer| producer.open_transaction.take()) {
             self.unstable.closed(transaction.producer_id, first);
         }
+    }
+
+    /// The transactions without a marker whose outcome nobody has told.
+    pub fn open_transactions(&self) -> impl Iterator<Item = OpenTransaction> {
+        self.producers.iter().filter_map(|(id, producer)| {
+            let first_offset = producer.open_transaction?;
+            let (producer_id, producer_epoch, last_active) = (*id, producer.epoch, producer.last_active);
+            let is_open = !self.unstable.is_resolved(producer_id, first_offset);
+            is_open.then_some(OpenTransaction { producer_id, producer_epoch, first_offset, last_active })
+        })
+    }
+
+    /// The outcome of this producer's transaction of this epoch is known and durable, so that readers need not wait for its
+    /// marker. Returns where it begins; `None` where no such transaction is open.
+    pub fn resolve(&mut self, producer_id: i64, epoch: i16) -> Option<Offset> {
+        let producer = self.producers.get(&producer_id).filter(|producer| producer.epoch == epoch)?;
+        let first =
+            producer.open_transaction.filter(|first| !self.unstable.is_resolved(producer_id, *first))?;
+        self.unstable.resolved(producer_id, first);
+        Some(first)
+    }
+
+    /// Everything below `flushed` is durable, so that what its markers say needs no other witness.
+    #[inline]
+    pub fn durable_below(&mut self, flushed: Offset) {
+        self.unstable.durable_below(flushed);
+    }
+
+    /// The first offset of the transactions whose marker is missing or not durable: what follows is neither cleaned nor
+    /// removed.
+    pub fn first_to_keep(&self) -> Option<Offset> {
+        self.unstable.first_to_keep()
+    }
+
+    /// The same, without what other writers have left open: nothing here would ever end it.
+    pub fn first_to_hold(&self) -> Option<Offset> {
+        self.unstable.first_to_hold(is_ours)
     }
 
     /// Where read-committed readers stop when the high watermark is `high_watermark`.

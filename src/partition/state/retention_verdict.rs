@@ -71,6 +71,11 @@ pub enum StaysBecause {
     NotDurable,
     /// Some of it can be read by nobody yet.
     AboveHighWatermark,
+    /// It reaches into a transaction that has not ended, or whose end is not durable yet.
+    Transaction {
+        /// Where the transaction begins.
+        first_offset: Offset,
+    },
     /// One before it stays, and only the oldest segments go.
     Follows {
         /// The base offset of the oldest one that stays.
@@ -138,6 +143,9 @@ impl fmt::Display for StaysBecause {
             StaysBecause::Active => f.write_str("it is active and empty"),
             StaysBecause::NotDurable => f.write_str("not all of it is flushed yet"),
             StaysBecause::AboveHighWatermark => f.write_str("not all of it can be read yet"),
+            StaysBecause::Transaction { first_offset } => {
+                write!(f, "it reaches into the transaction that begins at offset {first_offset}")
+            }
             StaysBecause::Follows { kept } => write!(f, "the segment at offset {kept} stays before it"),
             StaysBecause::Unknown { reason } => f.write_str(reason),
         }

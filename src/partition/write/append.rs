@@ -22,6 +22,7 @@ use crate::{
         },
         write::{
             encode::{RecordData, encode},
+            end_transaction::write_pending_markers,
             gate::{Candidate, Origin, admit},
             load::ready,
             reserve::reserve,
@@ -103,7 +104,11 @@ impl Log {
         if is_closing {
             return Err(Error::closed("the log"));
         }
-        let active = ready(self, &mut writer)?;
+        let mut active = ready(self, &mut writer)?;
+        if self.pending_markers.any() {
+            write_pending_markers(self, &mut writer)?;
+            active = ready(self, &mut writer)?;
+        }
         if let Origin::Owned(by) = origin {
             give_sequence(active, batch, by);
         }
@@ -144,7 +149,7 @@ impl Log {
 
     /// Gives the batch the next offsets, and its timestamps where the log assigns them. They count once the batch is
     /// written.
-    fn stamp(&self, active: &Active, batch: &mut SealedBatch) -> Result<Option<Timestamp>> {
+    pub(super) fn stamp(&self, active: &Active, batch: &mut SealedBatch) -> Result<Option<Timestamp>> {
         let (stamp, append_time) = match active.config.message_timestamp_type {
             TimestampType::CreateTime => (Stamp::CreateTime, None),
             TimestampType::LogAppendTime => {
@@ -163,7 +168,7 @@ impl Log {
 
     /// Writes the batch at the segment's end, and lets readers see it.
     #[inline]
-    fn write(&self, active: &mut Active, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write(&self, active: &mut Active, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
         let position = active.position;
         planted!(show_the_end_before_the_bytes => self.publish(active, header));
         active.segment.write(bytes, position)?;
@@ -176,7 +181,7 @@ impl Log {
     }
 
     /// Undoes a failed write, so that the file ends where it did before; poisons the log where even that fails.
-    fn undo(&self, writer: &mut AppendState, error: Error) -> Error {
+    pub(super) fn undo(&self, writer: &mut AppendState, error: Error) -> Error {
         let Some(active) = writer.opened() else { return error };
         match active.cut_to_data() {
             Ok(()) => error,

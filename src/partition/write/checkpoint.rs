@@ -16,7 +16,7 @@ use crate::{
             segment_list::has_base,
             troubles::Chore,
         },
-        write::{remove::forget_removed, snapshot::write_snapshot},
+        write::{end_transaction::write_pending_markers, remove::forget_removed, snapshot::write_snapshot},
     },
     storage::{
         foreign_files::sync_dir,
@@ -115,6 +115,10 @@ fn has_new_names(log: &Log) -> bool {
 fn capture(log: &Log) -> Result<Option<Capture>> {
     let mut writer = log.writer.lock();
     writer.check()?;
+    if log.pending_markers.any() && writer.opened().is_some() {
+        // A marker that cannot be written yet is none of the checkpoint's.
+        let _ = write_pending_markers(log, &mut writer);
+    }
     let Some(active) = writer.opened() else { return Ok(None) };
     forget_removed(log, active);
     let end = log.offsets.log_end();

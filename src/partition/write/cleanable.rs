@@ -13,6 +13,7 @@ use crate::{
         state::log_config::LogConfig,
         write::{
             checkpoint::checkpoint,
+            end_transaction::first_to_keep,
             load::ready,
             quarantine::batches_beside,
             remove::remove_files,
@@ -209,7 +210,8 @@ pub fn cleanable(log: &Log, any_age: bool) -> Vec<Cleanable> {
     let (segments, state) = (log.segments.snapshot(), log.data_dir.manifest.state());
     let Some(partition) = state.of(log.identity.id()) else { return Vec::new() };
     let (config, now) = (log.config(), log.data_dir.env.now());
-    let below = log.offsets.last_stable().min(log.flusher.flushed());
+    let stable = log.offsets.last_stable().min(log.flusher.flushed());
+    let below = first_to_keep(log).map_or(stable, |first| first.min(stable));
     let may_be = |segment: &Arc<_>| {
         let segment = SealedSegment::of(segment)?;
         let seal = partition.sealed_at(segment.base())?;

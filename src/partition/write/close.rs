@@ -6,8 +6,14 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
-        state::append_state::AppendState,
-        write::{checkpoint::take_checkpoint, load::ready, replace::finish_swaps, reserve::new_incarnation},
+        state::{
+            append_state::{Active, AppendState},
+            producers::is_ours,
+        },
+        write::{
+            checkpoint::take_checkpoint, end_transaction::write_pending_markers, load::ready,
+            replace::finish_swaps, reserve::new_incarnation,
+        },
     },
     storage::segment::sidecars::UNKNOWN,
     types::Timestamp,
@@ -56,8 +62,11 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
     if log.data_dir.has_written() {
         // The closing record will describe this log too, so what recovery learned of it is written down.
         let mut writer = log.writer.lock();
-        if writer.is_recovered() {
+        if writer.is_recovered() || log.pending_markers.any() {
             ready(log, &mut writer)?;
+        }
+        if !owes_nothing(log, &mut writer) {
+            return Ok(None);
         }
         // A clean opening begins no new incarnation, so this one, which may have lost records, must not end unrecorded.
         if let Some(active) = writer.opened() {
@@ -74,6 +83,18 @@ fn finish(log: &Log) -> Result<Option<Closing>> {
         active.segment.sync()?;
     }
     closing_facts(log, &writer).map(|facts| Some(Closing { facts, incarnation }))
+}
+
+/// Whether every transaction of this library that began here has ended here. Where one has not, or its marker cannot be
+/// written, the next opening must look, and ask what was decided.
+fn owes_nothing(log: &Log, writer: &mut AppendState) -> bool {
+    planted!(close_owing_a_marker => return true);
+    let written = !log.pending_markers.any() || write_pending_markers(log, writer).is_ok();
+    let mut active = writer.opened();
+    let is_open = |active: &mut &mut Active| {
+        active.producers.open_transactions().any(|transaction| is_ours(transaction.producer_id))
+    };
+    written && !active.as_mut().is_some_and(is_open)
 }
 
 fn closing_facts(log: &Log, writer: &AppendState) -> Result<PartitionClosed> {

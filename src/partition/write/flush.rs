@@ -181,7 +181,10 @@ impl Log {
             _ => self.offsets.high_watermark(),
         };
         let last_stable = match writer.opened() {
-            Some(active) => active.stable_below(high_watermark),
+            Some(active) => {
+                active.producers.durable_below(end);
+                active.stable_below(high_watermark)
+            }
             None => self.offsets.last_stable(),
         };
         let (high_before, stable_before) = (self.offsets.high_watermark(), self.offsets.last_stable());

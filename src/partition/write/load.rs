@@ -139,6 +139,7 @@ impl Beginning<'_> {
             Err(error) => return Err(error),
         };
         replay.producers.expire(self.env.now());
+        replay.producers.durable_below(self.log_end);
         let mut epochs = replay.epochs;
         // A checkpoint does not count where it contradicts the epoch that the batches were checked against.
         let wrong = epochs.latest() != Some(self.epoch);

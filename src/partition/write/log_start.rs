@@ -4,7 +4,7 @@ use crate::{
     error::{Error, Result},
     partition::{
         log::Log,
-        write::{load::ready, retention},
+        write::{end_transaction::write_pending_markers, load::ready, retention},
     },
     storage::manifest::Flush,
     types::Offset,
@@ -34,12 +34,22 @@ pub fn advance_log_start(log: &Arc<Log>, offset: Offset) -> Result<Offset> {
         retention::apply(log)?;
         return Ok(log_start);
     }
-    ready(log, &mut log.writer.lock())?;
-    // The start becomes durable, so everything below it must be durable first.
-    unless_planted!(start_without_what_it_stands_on => log.flush_to(offset)?);
+    // The start becomes durable, so everything below it must be durable first, and the ends of transactions that begin there.
+    let durable = write_what_is_owed(log)?.map_or(offset, |end| end.max(offset));
+    unless_planted!(start_without_what_it_stands_on => log.flush_to(durable)?);
     write_start(log, offset)?;
     retention::apply(log)?;
     Ok(offset)
+}
+
+/// Makes the log ready for its first change, and writes the markers that it owes. Returns the log's end where markers are not
+/// durable.
+fn write_what_is_owed(log: &Log) -> Result<Option<Offset>> {
+    let mut writer = log.writer.lock();
+    ready(log, &mut writer)?;
+    write_pending_markers(log, &mut writer)?;
+    let active = ready(log, &mut writer)?;
+    Ok(active.producers.first_to_keep().map(|_| log.offsets.log_end()))
 }
 
 /// Records in the manifest that the log begins at `offset`, unless it begins there or later by now: a later opening

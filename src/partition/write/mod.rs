@@ -7,6 +7,7 @@ pub mod close;
 pub mod commit;
 pub mod drop_oldest;
 pub mod encode;
+pub mod end_transaction;
 pub mod flush;
 pub mod gate;
 pub mod leftovers;

@@ -15,7 +15,7 @@ use crate::{
     partition::{
         log::Log,
         state::{
-            append_state::{Active, PendingSeal, ProducerSnapshot},
+            append_state::{Active, AppendState, PendingSeal, ProducerSnapshot},
             kept_producers::KeptProducers,
             producers::ProducerState,
             replay::Replay,
@@ -41,6 +41,8 @@ pub(in crate::partition) struct Look {
     seals: Vec<PendingSeal>,
     /// Whether nothing was written since the opening, which had to read the tail.
     is_recovered: bool,
+    /// The first offset of a transaction of this library whose marker is missing or not durable.
+    transaction: Option<Offset>,
 }
 
 impl Look {
@@ -54,14 +56,19 @@ impl Look {
         Some(Look {
             is_recovered: writer.is_recovered(),
             seals: writer.loaded().map(|active| active.pending.clone()).unwrap_or_default(),
-            ..Look::only(log)
+            ..Look::beside(log, &mut writer)
         })
     }
 
     /// The log as somebody looks at it who removes nothing.
     pub fn only(log: &Log) -> Look {
+        Look::beside(log, &mut log.writer.lock())
+    }
+
+    fn beside(log: &Log, writer: &mut AppendState) -> Look {
         let (segments, end) = (log.segments.snapshot(), log.offsets.log_end());
-        Look { segments, end, seals: Vec::new(), is_recovered: false }
+        let transaction = writer.loaded().and_then(|active| active.producers.first_to_hold());
+        Look { segments, end, seals: Vec::new(), is_recovered: false, transaction }
     }
 
     /// Removes the first `count` segments, as far as they are durable and visible; the active one is replaced by an empty
@@ -108,6 +115,9 @@ impl Look {
             return Some(StaysBecause::Active);
         }
         let end = end_of(&self.segments, i, self.end);
+        if let Some(first_offset) = self.transaction.filter(|first| *first < end) {
+            unless_planted!(retention_passes_a_marker => return Some(StaysBecause::Transaction { first_offset }));
+        }
         // A log that is only read shows nothing that is not durable, where its topic waits for that.
         let flushes = !flushed_first && !log.data_dir.read_only;
         if flushes && end > log.flusher.flushed() {

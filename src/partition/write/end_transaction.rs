@@ -1,0 +1,138 @@
+//! The end of a transaction in one log: its outcome counts at once, its marker is written now or with the next batch.
+//!
+//! The coordinator decides; its decision is durable before anybody calls here, or it is an abort, which is what holds where no
+//! decision is found. So nothing waits for the marker: read-committed readers go on immediately, a marker that cannot be
+//! written is *pending* (`state/pending_markers.rs`), and one that a power cut takes is found again from the decision.
+//! Until a marker is durable, its transaction bounds cleaning and retention.
+//!
+//! Kafka's markers carry the epoch of the transaction's batches, or the next one (KIP-890): here always what the
+//! coordinator says.
+
+use crate::{
+    codec::control::marker_batch,
+    error::Result,
+    partition::{
+        log::Log,
+        state::{
+            append_state::{Active, AppendState},
+            pending_markers::PendingMarker,
+            producers::OpenTransaction,
+        },
+        write::{
+            load::ready,
+            reserve::reserve,
+            roll::{self, RollFor, roll},
+        },
+    },
+    types::{Durability, Offset},
+};
+use std::time::Duration;
+
+/// How long a marker may wait for a flush that nobody asks for: readers in other processes wait for it.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
+/// The epoch of the coordinator in markers: it is the only one that there ever was.
+const COORDINATOR_EPOCH: i32 = 0;
+
+/// How a transaction ended.
+#[allow(dead_code, reason = "the coordinator of transactions calls it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionEnd {
+    /// Whose it was.
+    pub producer_id: i64,
+    /// The epoch of its batches.
+    pub epoch: i16,
+    /// The epoch of its marker.
+    pub marker_epoch: i16,
+    /// Whether it was committed.
+    pub commit: bool,
+}
+
+/// A transaction ended, as its coordinator has decided for good. Returns whether it was open here; what was ended before, or
+/// belongs to a later epoch, is left alone.
+///
+/// When it returns, read-committed readers of this handle know the outcome. The marker has been appended, or is pending: a
+/// failure to write it is none of the transaction's.
+#[allow(dead_code, reason = "the coordinator of transactions calls it")]
+pub fn end_transaction(log: &Log, end: &TransactionEnd) -> Result<bool> {
+    let mut writer = log.writer.lock();
+    writer.check()?;
+    let active = ready(log, &mut writer)?;
+    if !resolve(log, active, end) {
+        return Ok(false);
+    }
+    // Tried again before the next batch, at a checkpoint, and when the log is closed.
+    let _ = write_pending_markers(log, &mut writer);
+    Ok(true)
+}
+
+/// As [`end_transaction`], for an opening: nothing is written, and nothing happens where the log
+/// has not been read.
+#[allow(dead_code, reason = "the coordinator of transactions calls it")]
+pub fn resolve_transaction(log: &Log, end: &TransactionEnd) -> bool {
+    let mut writer = log.writer.lock();
+    writer.loaded().is_some_and(|active| resolve(log, active, end))
+}
+
+/// The transactions that are open here, as far as the log has been read; all of them after a recovery.
+#[allow(dead_code, reason = "the coordinator of transactions calls it")]
+pub fn open_transactions(log: &Log) -> Vec<OpenTransaction> {
+    let mut writer = log.writer.lock();
+    let open = writer.loaded().map(|active| active.producers.open_transactions().collect());
+    open.unwrap_or_default()
+}
+
+/// The first offset of the transactions whose markers are missing or not durable, below which alone segments are
+/// cleaned or removed.
+pub(in crate::partition) fn first_to_keep(log: &Log) -> Option<Offset> {
+    log.writer.lock().loaded()?.producers.first_to_keep()
+}
+
+/// The outcome counts from here on.
+fn resolve(log: &Log, active: &mut Active, end: &TransactionEnd) -> bool {
+    let Some(first_offset) = active.producers.resolve(end.producer_id, end.epoch) else { return false };
+    let marker = PendingMarker {
+        producer_id: end.producer_id,
+        epoch: end.marker_epoch,
+        commit: end.commit,
+        first_offset,
+        end: log.offsets.log_end(),
+    };
+    log.pending_markers.owe(marker);
+    let (before, last_stable) =
+        (log.offsets.last_stable(), active.stable_below(log.offsets.high_watermark()));
+    let set = log.offsets.change(|set| set.last_stable = last_stable);
+    log.waiters.notify(false, set.last_stable > before);
+    true
+}
+
+/// Writes what the log owes, oldest first, until one cannot be written.
+pub(in crate::partition) fn write_pending_markers(log: &Log, writer: &mut AppendState) -> Result<()> {
+    while let Some(marker) = log.pending_markers.first() {
+        write_marker(log, writer, &marker)?;
+        log.pending_markers.paid();
+    }
+    Ok(())
+}
+
+fn write_marker(log: &Log, writer: &mut AppendState, marker: &PendingMarker) -> Result<()> {
+    let PendingMarker { producer_id, epoch, commit, .. } = *marker;
+    let now = log.data_dir.env.now();
+    let mut batch = marker_batch(producer_id, epoch, commit, COORDINATOR_EPOCH, now);
+    let active = ready(log, writer)?;
+    log.stamp(active, &mut batch)?;
+    let header = *batch.header();
+    if roll::is_due(log, active, &header) {
+        roll(log, active, header.base_offset, RollFor::Append)?;
+    }
+    reserve(log, active, &header)?;
+    let written = log.write(active, &header, batch.bytes());
+    let waits = active.config.durability == Durability::Flushed;
+    if let Err(error) = written {
+        return Err(log.undo(writer, error));
+    }
+    if waits {
+        log.due.flush_by(log.data_dir.env.monotonic().saturating_add(FLUSH_WITHIN));
+    }
+    Ok(())
+}
