@@ -17,6 +17,7 @@ mod builder;
 mod context;
 mod delivery;
 mod drain;
+mod parts;
 mod record;
 mod send_batch;
 mod sender;

@@ -2,28 +2,20 @@
 //! together.
 
 use crate::{
-    codec::{
-        batch::HEADER_LEN,
-        builder::{BatchBuilder, SealedBatch},
-    },
     error::{Error, Result},
     partition::{
         log::Log,
-        state::log_config::LogConfig,
-        write::{
-            append::Appended,
-            commit::commit,
-            encode::{append, in_batch, seal, which_is_too_large},
-        },
+        write::{append::Appended, commit::commit, encode::in_batch},
     },
     producer::{
         Producer, ProducerRecord, RecordMetadata,
-        accumulator::{Accumulator, bound_of, limit_of},
+        accumulator::{Accumulator, bound_of},
+        parts::{Parts, Slot},
     },
     topic::caretaker::Caretaker,
-    types::{Compression, Offset, Timestamp},
+    types::Offset,
 };
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// `send_all` flushes after this many bytes or records.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -57,30 +49,6 @@ impl From<SendAllError> for Error {
         error.error
     }
 }
-
-/// The records of one call, gathered by partition.
-#[derive(Default)]
-struct Parts {
-    parts: Vec<Part>,
-    by_accumulator: HashMap<*const Accumulator, usize>,
-}
-
-/// One partition's part.
-struct Part {
-    accumulator: Arc<Accumulator>,
-    config: Arc<LogConfig>,
-    compression: Compression,
-    now: Timestamp,
-    /// Where a batch ends and the next begins.
-    limit: usize,
-    open: BatchBuilder,
-    batches: Vec<SealedBatch>,
-    /// Bytes of the records without a key for which the partitioner chose this partition.
-    unkeyed: usize,
-}
-
-/// Where a record of the call is: its part, its index in that part, and its timestamp.
-type Slot = (usize, u32, Timestamp);
 
 impl Producer {
     /// Writes records, returns when all are acknowledged, and says where each went. The part of each partition is one
@@ -225,80 +193,6 @@ fn acknowledge(done: &[(Arc<Accumulator>, Vec<Appended>)]) -> Result<()> {
         ends.iter().for_each(|(accumulator, end)| accumulator.settle(*end, &result));
     }
     result
-}
-
-impl Parts {
-    /// Seals each part's batch. An error names the record that is too large; `places` says which part each went to.
-    fn seal(&mut self, records: &[ProducerRecord<'_>], places: &[Slot]) -> Result<()> {
-        for (number, part) in self.parts.iter_mut().enumerate() {
-            part.seal().map_err(|error| {
-                let of_all = records.iter().map(|record| &record.data).enumerate().zip(places);
-                let own = of_all.filter(|(_, place)| place.0 == number).map(|(record, _)| record);
-                match records.len() {
-                    1 => error,
-                    _ => which_is_too_large(error, own, &part.config, part.compression),
-                }
-            })?;
-        }
-        Ok(())
-    }
-
-    /// A partition's part, and its number.
-    fn of(&mut self, accumulator: Arc<Accumulator>, batch_size: usize) -> (usize, &mut Part) {
-        let next = self.parts.len();
-        let number = *self.by_accumulator.entry(Arc::as_ptr(&accumulator)).or_insert(next);
-        if number == next {
-            self.parts.push(Part::new(accumulator, batch_size));
-        }
-        (number, &mut self.parts[number])
-    }
-}
-
-impl Part {
-    fn new(accumulator: Arc<Accumulator>, batch_size: usize) -> Self {
-        let config = accumulator.log().config();
-        let context = accumulator.context();
-        let compression = context.settings.compression;
-        let limit = match batch_size {
-            usize::MAX => usize::MAX,
-            size => limit_of(&config, compression, size),
-        };
-        Part {
-            now: context.env().now(),
-            accumulator,
-            config,
-            compression,
-            limit,
-            open: BatchBuilder::new(),
-            batches: Vec::new(),
-            unkeyed: 0,
-        }
-    }
-
-    /// Adds a record; returns its index in the open batch, its timestamp and its bytes. A record that needs a batch of
-    /// its own is refused immediately if that is too large.
-    fn add(&mut self, record: &ProducerRecord<'_>) -> Result<(u32, Timestamp, usize)> {
-        let bound = bound_of(&record.data);
-        if self.open.len().saturating_add(bound) > self.limit {
-            self.seal()?;
-        }
-        let (index, before) = (self.open.count(), self.open.len());
-        append(&mut self.open, &record.data, &self.config, self.now)?;
-        let bytes = self.open.len() - before;
-        if HEADER_LEN.saturating_add(bound) > self.limit {
-            self.seal()?;
-        }
-        Ok((index, record.data.timestamp.unwrap_or(self.now), bytes))
-    }
-
-    /// Seals the open batch.
-    fn seal(&mut self) -> Result<()> {
-        if !self.open.is_empty() {
-            let batch = std::mem::take(&mut self.open);
-            self.batches.push(seal(batch, &self.config, self.compression)?);
-        }
-        Ok(())
-    }
 }
 
 /// Adds the record's index to the error, unless the error is about its topic.
