@@ -157,6 +157,21 @@ pub enum Error {
         /// What was asked and what the state is.
         reason: String,
     },
+    /// A transaction required that a partition ends at an offset, and it does not.
+    #[non_exhaustive]
+    Conflict {
+        /// The partition.
+        partition: TopicPartition,
+        /// Where it was to end.
+        expected: Offset,
+        /// Where it ends.
+        found: Offset,
+    },
+    /// A transaction could not be committed, and was aborted: nothing of it counts, now or later.
+    Aborted {
+        /// What kept it from being committed.
+        cause: Arc<Error>,
+    },
     /// Bytes on disk are not what was written there, or not readable by this library. They were not returned as data, and
     /// nothing was removed.
     ///

@@ -34,6 +34,13 @@ impl fmt::Display for Error {
                 "producer {producer_id} sent sequence {found} to {partition}, which expects {expected}: a batch is missing, or this one was sent long ago"
             ),
             InvalidTransactionState { reason } => write!(f, "invalid transaction state: {reason}"),
+            Conflict { partition, expected, found } => {
+                write!(
+                    f,
+                    "{partition} ends at offset {found}, and not at {expected} as the transaction requires"
+                )
+            }
+            Aborted { cause } => write!(f, "the transaction was aborted: {cause}"),
             Corrupt { path, position, reason, next_offset } => {
                 write!(f, "damage in {} at byte {position}: {reason}", path.display())?;
                 goes_on_at(f, *next_offset)
@@ -73,6 +80,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
+            Error::Aborted { cause } => Some(cause),
             _ => None,
         }
     }

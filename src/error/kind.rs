@@ -98,6 +98,12 @@ kinds! {
         OutOfOrderSequence = "out of order sequence", retriable: false;
         /// A transactional call came in a state that does not allow it. Correct the order of the calls.
         InvalidTransactionState = "invalid transaction state", retriable: false;
+        /// A partition does not end where the transaction required it: somebody else has appended. The transaction was aborted.
+        /// Read what came, decide anew, and run the transaction again.
+        Conflict = "conflict", retriable: false;
+        /// The transaction could not be committed, and was aborted; the cause says why. Nothing of it counts. Run it again once
+        /// the cause is gone.
+        Aborted = "aborted", retriable: false;
         /// Bytes on disk are not what was written, or are unreadable, or something other than a file, such as a symbolic
         /// link, is in the place of one. Nothing was removed. Keep the files, compare them with a copy, and read on past the
         /// damage where [`Error::next_offset`](crate::Error::next_offset) names a place.

@@ -3,7 +3,10 @@
 //! A marker is pending where it could not be written (a full disk), and where an opening has learned an outcome: openings
 //! write nothing. It goes out before the log's next batch. Until then readers know from here which records were aborted.
 //!
-//! The list changes under the log's writer lock. Readers look without it, and before they look at the segments' indexes: a
+//! A marker that was written stays in a second list until it is durable: who follows the log as far as it is durable, such as a
+//! table, learns its outcome from here as well.
+//!
+//! The lists change under the log's writer lock. Readers look without it, and before they look at the segments' indexes: a
 //! marker is taken from the list only when it stands there.
 
 use crate::{
@@ -19,6 +22,8 @@ pub(in crate::partition) struct PendingMarker {
     pub producer_id: i64,
     /// The epoch that the marker carries.
     pub epoch: i16,
+    /// The epoch of the transaction's batches.
+    pub of_epoch: i16,
     pub commit: bool,
     /// Where the transaction begins.
     pub first_offset: Offset,
@@ -31,6 +36,8 @@ pub(in crate::partition) struct PendingMarker {
 pub(in crate::partition) struct PendingMarkers {
     any: AtomicBool,
     list: Mutex<VecDeque<PendingMarker>>,
+    /// Where each lies that was written and is not durable.
+    written: Mutex<VecDeque<(Offset, PendingMarker)>>,
 }
 
 impl PendingMarkers {
@@ -51,11 +58,26 @@ impl PendingMarkers {
         self.list.lock().front().copied()
     }
 
-    /// The first was written.
-    pub fn paid(&self) {
+    /// The first was written, at this offset.
+    pub fn paid(&self, at: Offset) {
         let mut list = self.list.lock();
-        list.pop_front();
+        if let Some(marker) = list.pop_front() {
+            self.written.lock().push_back((at, marker));
+        }
         self.any.store(!list.is_empty(), Ordering::Release);
+    }
+
+    /// Everything below `flushed` is durable.
+    pub fn durable_below(&self, flushed: Offset) {
+        let mut written = self.written.lock();
+        while written.pop_front_if(|(at, _)| *at < flushed).is_some() {}
+    }
+
+    /// The outcomes of transactions that no durable marker tells, oldest first.
+    pub fn outcomes(&self) -> Vec<PendingMarker> {
+        let list = self.list.lock();
+        let written = self.written.lock();
+        written.iter().map(|(_, marker)| *marker).chain(list.iter().copied()).collect()
     }
 
     /// The aborted transactions among them that reach into `from..to`.

@@ -89,15 +89,34 @@ impl Log {
     /// As [`Log::append`], for a batch of any origin. Where the disk budget is in the way, room is made without any lock of
     /// the log, and the append starts over.
     pub fn append_from(&self, batch: &mut SealedBatch, origin: Origin) -> Result<Appended> {
+        self.append_at(batch, origin, None)
+    }
+
+    /// As [`Log::append_from`], but only where the log ends at `expected`, if that is given.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` where the log ends elsewhere: nothing is appended.
+    pub fn append_at(
+        &self,
+        batch: &mut SealedBatch,
+        origin: Origin,
+        expected: Option<Offset>,
+    ) -> Result<Appended> {
         loop {
-            match self.try_append(batch, origin) {
+            match self.try_append(batch, origin, expected) {
                 Err(error) if self.data_dir.space.makes_room_for(&error) => {}
                 done => return done,
             }
         }
     }
 
-    fn try_append(&self, batch: &mut SealedBatch, origin: Origin) -> Result<Appended> {
+    fn try_append(
+        &self,
+        batch: &mut SealedBatch,
+        origin: Origin,
+        expected: Option<Offset>,
+    ) -> Result<Appended> {
         let mut writer = self.writer.lock();
         let mut is_closing = self.closing.load(Ordering::SeqCst);
         planted!(append_to_a_log_that_closes => is_closing = false);
@@ -118,13 +137,16 @@ impl Log {
         }
         let append_time = self.stamp(active, batch)?;
         let (header, size) = (*batch.header(), batch.size());
+        if let Some(expected) = expected.filter(|expected| *expected != header.base_offset) {
+            return Err(self.conflict(expected, header.base_offset));
+        }
         if roll::is_due(self, active, &header) {
             roll(self, active, header.base_offset, RollFor::Append)?;
             if retention::exceeds_with(self, &active.config, size) {
                 // The space for the new segment is freed before anything is in it; then the append starts over.
                 drop(writer);
                 retention::shrink(self, size);
-                return self.try_append(batch, origin);
+                return self.try_append(batch, origin, expected);
             }
         }
         reserve(self, active, &header)?;
@@ -139,6 +161,11 @@ impl Log {
         }
         let (base_offset, next_offset) = (header.base_offset, header.next_offset());
         Ok(Appended { base_offset, next_offset, append_time, duplicate: false, must_flush })
+    }
+
+    #[cold]
+    fn conflict(&self, expected: Offset, found: Offset) -> Error {
+        Error::Conflict { partition: self.identity.name.clone(), expected, found }
     }
 
     /// Keeps the promise for everything appended below `end`: where it must be flushed, returns once it is durable.

@@ -10,7 +10,7 @@
 
 use crate::{
     codec::control::marker_batch,
-    error::Result,
+    error::{Error, Result},
     partition::{
         log::Log,
         state::{
@@ -82,6 +82,43 @@ pub fn open_transactions(log: &Log) -> Vec<OpenTransaction> {
     open.unwrap_or_default()
 }
 
+/// The outcomes that no durable marker of this log tells: the transaction's producer and epoch, and whether it was committed.
+#[allow(dead_code, reason = "tables whose log was written in transactions ask it")]
+pub fn known_outcomes(log: &Log) -> Vec<TransactionEnd> {
+    let end = |marker: PendingMarker| TransactionEnd {
+        producer_id: marker.producer_id,
+        epoch: marker.of_epoch,
+        marker_epoch: marker.epoch,
+        commit: marker.commit,
+    };
+    log.pending_markers.outcomes().into_iter().map(end).collect()
+}
+
+/// Whether the log came to offset `end` in this incarnation, and so has all that was written below it then.
+///
+/// # Errors
+///
+/// Nobody knows: the log cannot be used, or has forgotten that incarnation.
+#[allow(dead_code, reason = "the coordinator of transactions calls it")]
+pub fn has_reached(log: &Log, incarnation: u32, end: Offset) -> Result<bool> {
+    if let Some(error) = log.unusable() {
+        return Err(error);
+    }
+    let log_end = log.offsets.log_end();
+    let state = log.data_dir.manifest.state();
+    let known = state.of(log.identity.id()).and_then(|state| state.has_reached(incarnation, end, log_end));
+    match (known, log.refusal()) {
+        // What is damaged may have come further than it can be read.
+        (Some(false), Some(error @ Error::Corrupt { .. })) => Err(error),
+        (Some(is_reached), _) => Ok(is_reached),
+        (None, _) => {
+            let reason =
+                format!("{} has forgotten how far it came in its life {incarnation}", log.identity.name);
+            Err(Error::corrupt(&log.identity.dir, 0, reason))
+        }
+    }
+}
+
 /// The first offset of the transactions whose markers are missing or not durable, below which alone segments are
 /// cleaned or removed.
 pub(in crate::partition) fn first_to_keep(log: &Log) -> Option<Offset> {
@@ -94,6 +131,7 @@ fn resolve(log: &Log, active: &mut Active, end: &TransactionEnd) -> bool {
     let marker = PendingMarker {
         producer_id: end.producer_id,
         epoch: end.marker_epoch,
+        of_epoch: end.epoch,
         commit: end.commit,
         first_offset,
         end: log.offsets.log_end(),
@@ -109,13 +147,14 @@ fn resolve(log: &Log, active: &mut Active, end: &TransactionEnd) -> bool {
 /// Writes what the log owes, oldest first, until one cannot be written.
 pub(in crate::partition) fn write_pending_markers(log: &Log, writer: &mut AppendState) -> Result<()> {
     while let Some(marker) = log.pending_markers.first() {
-        write_marker(log, writer, &marker)?;
-        log.pending_markers.paid();
+        let at = write_marker(log, writer, &marker)?;
+        log.pending_markers.paid(at);
     }
     Ok(())
 }
 
-fn write_marker(log: &Log, writer: &mut AppendState, marker: &PendingMarker) -> Result<()> {
+/// Returns its offset.
+fn write_marker(log: &Log, writer: &mut AppendState, marker: &PendingMarker) -> Result<Offset> {
     let PendingMarker { producer_id, epoch, commit, .. } = *marker;
     let now = log.data_dir.env.now();
     let mut batch = marker_batch(producer_id, epoch, commit, COORDINATOR_EPOCH, now);
@@ -134,5 +173,5 @@ fn write_marker(log: &Log, writer: &mut AppendState, marker: &PendingMarker) -> 
     if waits {
         log.due.flush_by(log.data_dir.env.monotonic().saturating_add(FLUSH_WITHIN));
     }
-    Ok(())
+    Ok(header.base_offset)
 }

@@ -183,6 +183,7 @@ impl Log {
         let last_stable = match writer.opened() {
             Some(active) => {
                 active.producers.durable_below(end);
+                self.pending_markers.durable_below(end);
                 active.stable_below(high_watermark)
             }
             None => self.offsets.last_stable(),

@@ -14,6 +14,9 @@ use std::{collections::VecDeque, iter::Peekable, ops::Range};
 /// The most segments, or partitions, that one entry lists.
 pub(super) const LIST_MAX: usize = 10_000;
 
+/// How many incarnations are remembered whose records are gone.
+pub(super) const LIVES_KEPT: usize = 64;
+
 /// A partition: the id of its topic, which is never used again, and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionId {
@@ -255,10 +258,13 @@ impl PartitionState {
         }
     }
 
-    /// Forgets the incarnations that ended below the log start. No readable offset belongs to them, and a reader that
-    /// remembers one of them still finds that a later one began below its position.
+    /// Forgets the oldest incarnations that ended below the log start, beyond [`LIVES_KEPT`]. No readable offset belongs to
+    /// them, and a reader that remembers one of them still finds that a later one began below its position. But a transaction may
+    /// ask whether this log had come to its end in one of them, as long as another log has no marker of it.
     pub(super) fn forget_lives(&mut self) {
-        while self.incarnations.get(1).is_some_and(|(_, first)| *first < self.log_start) {
+        while self.incarnations.len() > LIVES_KEPT
+            && self.incarnations.get(1).is_some_and(|(_, first)| *first < self.log_start)
+        {
             self.incarnations.pop_front();
         }
     }
@@ -273,6 +279,19 @@ impl PartitionState {
     /// earlier one. `None` when it is the last.
     pub fn incarnation_end(&self, number: u32) -> Option<Offset> {
         self.incarnations.iter().filter(|(n, _)| *n > number).map(|(_, first)| *first).min()
+    }
+
+    /// Whether incarnation `number` came to offset `end`, where the log ends at `log_end` now; `None` where nobody knows any
+    /// more, or it is not known here.
+    pub fn has_reached(&self, number: u32, end: Offset, log_end: Offset) -> Option<bool> {
+        let newest = self.incarnations.back().map_or(0, |(newest, _)| *newest);
+        let oldest = self.incarnations.front().map_or(0, |(oldest, _)| *oldest);
+        match self.incarnation_end(number) {
+            None => (number == newest).then_some(end <= log_end),
+            Some(ended) if end > ended => Some(false),
+            // Of one before the oldest only a bound is known, if any was forgotten.
+            Some(_) => (number >= oldest || self.incarnations.len() < LIVES_KEPT).then_some(true),
+        }
     }
 
     /// The sealed segment before the one that begins at `base`.

@@ -1,6 +1,9 @@
 //! The state against a model: plain lists that are searched from the front.
 
-use super::super::segments::{SegmentEntry, Segments};
+use super::super::{
+    partition::LIVES_KEPT,
+    segments::{SegmentEntry, Segments},
+};
 use super::*;
 use crate::codec::manifest::{Adopted, Seal};
 use crate::types::Offset;
@@ -229,9 +232,11 @@ fn change(segments: &mut Segments, change: impl FnOnce(&mut Vec<SegmentEntry>)) 
     *segments = all.into_iter().collect();
 }
 
-/// Of the lives that ended below the log start nothing is said.
+/// Of the lives that ended below the log start only the newest are remembered.
 fn forget_lives(partition: &mut PartitionState) {
-    while partition.incarnations.get(1).is_some_and(|(_, first)| *first < partition.log_start) {
+    while partition.incarnations.len() > LIVES_KEPT
+        && partition.incarnations.get(1).is_some_and(|(_, first)| *first < partition.log_start)
+    {
         partition.incarnations.remove(0);
     }
 }
@@ -377,4 +382,33 @@ fn topics_whose_directories_some_file_system_confuses_do_not_exist_side_by_side(
     assert_eq!(state.topic_named("a.b").map(|topic| topic.id), Some(id(1)));
     state.apply(&Entry::TopicDeleted { id: id(1) }).unwrap();
     state.apply(&created(3, "A_b")).unwrap();
+}
+
+#[test]
+fn a_life_that_is_forgotten_is_not_guessed_at() {
+    let mut partition = PartitionState::default();
+    let at = Offset::new;
+    assert_eq!(partition.has_reached(0, at(7), at(7)), Some(true));
+    assert_eq!(partition.has_reached(0, at(8), at(7)), Some(false));
+    assert_eq!(partition.has_reached(1, at(1), at(7)), None, "no such life is known");
+    for life in 1..=70 {
+        partition.begin_incarnation(life, at(u64::from(life) * 10)).unwrap();
+    }
+    assert_eq!(partition.has_reached(3, at(40), at(900)), Some(true));
+    assert_eq!(partition.has_reached(3, at(41), at(900)), Some(false));
+    assert_eq!(partition.has_reached(70, at(900), at(900)), Some(true));
+    // The log start passes them: the oldest are forgotten, of the others everything is known.
+    partition.log_start = at(690);
+    partition.forget_lives();
+    assert_eq!(partition.incarnations.len(), LIVES_KEPT);
+    assert_eq!(partition.has_reached(3, at(40), at(900)), None);
+    assert_eq!(partition.has_reached(3, at(900), at(900)), Some(false), "certainly not");
+    assert_eq!(partition.has_reached(7, at(80), at(900)), Some(true));
+    assert_eq!(partition.has_reached(7, at(81), at(900)), Some(false));
+    // A later life that begins below them takes their numbers away, and nothing is forgotten by that.
+    let mut partition = PartitionState::default();
+    partition.begin_incarnation(1, at(50)).unwrap();
+    partition.begin_incarnation(2, at(40)).unwrap();
+    assert_eq!(partition.has_reached(1, at(40), at(90)), Some(true));
+    assert_eq!(partition.has_reached(1, at(41), at(90)), Some(false));
 }
