@@ -8,6 +8,7 @@ use crate::{
     producer::{
         accumulators::Accumulators,
         context::{Context, Settings},
+        identity::{Names, ProducerIdentity},
         sender::{Client, Sender},
     },
     topic::partitioner::{DefaultPartitioner, Partitioner},
@@ -29,6 +30,7 @@ pub struct ProducerBuilder {
     sender: Arc<Sender>,
     settings: Settings,
     partitioner: Option<Arc<dyn Partitioner>>,
+    names: Option<Arc<dyn Names>>,
     keep_open: KeepOpen,
 }
 
@@ -50,7 +52,14 @@ impl ProducerBuilder {
             max_block: Duration::from_secs(60),
             compression: Compression::None,
         };
-        ProducerBuilder { sender, settings, partitioner: None, keep_open: KeepOpen::default() }
+        ProducerBuilder { sender, settings, partitioner: None, names: None, keep_open: KeepOpen::default() }
+    }
+
+    /// Transactions get their ids here.
+    #[allow(dead_code, reason = "transactions use it")]
+    pub(crate) fn with_names(mut self, names: Arc<dyn Names>) -> Self {
+        self.names = Some(names);
+        self
     }
 
     /// The producer keeps its log open.
@@ -108,11 +117,11 @@ impl ProducerBuilder {
     /// `InvalidConfig` names the setting and what it must be; `CodecUnavailable` when this build lacks the codec;
     /// `ReadOnly` and `Closed` when nothing can be written.
     pub fn build(self) -> Result<Producer> {
-        let ProducerBuilder { sender, settings, partitioner, keep_open } = self;
+        let ProducerBuilder { sender, settings, partitioner, names, keep_open } = self;
         sender.catalog().data_dir().check_writable()?;
         check(&settings)?;
         let random = sender.env().random();
-        let context = Context::new(Arc::clone(&sender), settings);
+        let context = Context::new(Arc::clone(&sender), settings, ProducerIdentity::anonymous(names));
         let accumulators = Accumulators::new(context);
         let client: Arc<dyn Client> = Arc::clone(&accumulators) as Arc<dyn Client>;
         sender.join(Arc::downgrade(&client))?;

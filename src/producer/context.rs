@@ -3,7 +3,7 @@
 use crate::{
     env::{Env, process::Process},
     error::Result,
-    producer::{buffer_pool::Memory, sender::Sender, undelivered::Undelivered},
+    producer::{buffer_pool::Memory, identity::ProducerIdentity, sender::Sender, undelivered::Undelivered},
     types::Compression,
 };
 use std::{sync::Arc, time::Duration};
@@ -24,16 +24,17 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     pub(super) memory: Memory,
     pub(super) undelivered: Undelivered,
+    pub(super) identity: ProducerIdentity,
     /// The process that opened the log.
     pub(super) process: Process,
 }
 
 impl Context {
-    pub(super) fn new(sender: Arc<Sender>, settings: Settings) -> Arc<Self> {
+    pub(super) fn new(sender: Arc<Sender>, settings: Settings, identity: ProducerIdentity) -> Arc<Self> {
         let memory = Memory::new(settings.buffer_memory);
         let process = sender.catalog().data_dir().process;
         let undelivered = Undelivered::new(settings.buffer_memory);
-        Arc::new(Context { sender, settings, memory, undelivered, process })
+        Arc::new(Context { sender, settings, memory, undelivered, identity, process })
     }
 
     #[inline]

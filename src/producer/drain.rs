@@ -117,6 +117,22 @@ impl Accumulator {
         appended
     }
 
+    /// Writes all that was enqueued before the call.
+    ///
+    /// # Errors
+    ///
+    /// Some of it cannot be written now, or has failed for good.
+    #[allow(dead_code, reason = "transactions use it")]
+    pub(super) fn write_before(&self) -> Result<()> {
+        if self.is_busy() {
+            self.write_all(Attempt::Now);
+        }
+        let mut state = self.lock();
+        state.check()?;
+        let ahead = state.stuck.as_ref().filter(|_| !state.queue.is_empty()).map(|stuck| stuck.cause.clone());
+        ahead.map_or(Ok(()), Err)
+    }
+
     fn write_queued(&self, out: &MutexGuard<'_, ()>, attempt: Attempt) {
         let mut state = self.lock();
         unless_planted!(a_flush_leaves_the_open_batch => state.close_open());

@@ -17,7 +17,10 @@ mod builder;
 mod context;
 mod delivery;
 mod drain;
-mod parts;
+#[allow(dead_code, reason = "transactions use it")]
+pub(crate) mod identity;
+#[allow(dead_code, reason = "transactions use it")]
+pub(crate) mod parts;
 mod record;
 mod send_batch;
 mod sender;
@@ -38,6 +41,7 @@ use self::{
     accumulator::Accumulator,
     accumulators::Accumulators,
     builder::Choice,
+    identity::ProducerIdentity,
     topics::{TopicState, Topics},
 };
 use crate::{
@@ -48,6 +52,7 @@ use crate::{
     producer::context::Context,
     topic::{
         caretaker::Caretaker,
+        catalog::Catalog,
         partitioner::{PartitionContext, Partitioner},
     },
     types::{Durability, TopicPartition},
@@ -168,6 +173,7 @@ impl Producer {
     /// Without closures, as [`Producer::enqueue_now`]: each would copy the result that is handed through it.
     #[inline(always)]
     fn send_now(&self, record: &ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
+        self.inner.context.identity.check_outside()?;
         let mut found = None;
         let accumulator = self.accumulator_of(record, &mut found)?;
         let (context, log) = (accumulator.context(), accumulator.log());
@@ -227,6 +233,7 @@ impl Producer {
     /// written is most of what an enqueued record costs.
     #[inline(always)]
     fn enqueue_now(&self, record: &ProducerRecord<'_>, may_wait: bool) -> Result<Delivery> {
+        self.inner.context.identity.check_outside()?;
         let mut found = None;
         let accumulator = self.accumulator_of(record, &mut found)?;
         if let Some((delivery, bytes)) = accumulator.enqueue_quickly(&record.data) {
@@ -300,6 +307,24 @@ impl Producer {
     pub fn forgotten_undelivered(&self) -> u64 {
         let context = &self.inner.context;
         if context.process.is_this() { context.undelivered.forgotten() } else { 0 }
+    }
+
+    /// Who it is in the logs.
+    #[allow(dead_code, reason = "transactions use it")]
+    pub(crate) fn identity(&self) -> &ProducerIdentity {
+        &self.inner.context.identity
+    }
+
+    /// An error where it was closed, or its log, or this is another process.
+    #[allow(dead_code, reason = "transactions use it")]
+    pub(crate) fn check_usable(&self) -> Result<()> {
+        self.inner.accumulators.check_usable()
+    }
+
+    /// The catalog of its log.
+    #[allow(dead_code, reason = "transactions use it")]
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        self.inner.context.sender.catalog()
     }
 
     /// Runs `work` on the accumulator of the record's partition.

@@ -7,6 +7,7 @@ use crate::{
     },
     error::Result,
     partition::{
+        log::Log,
         state::log_config::LogConfig,
         write::encode::{append, seal, which_is_too_large},
     },
@@ -40,9 +41,23 @@ pub(crate) struct Part {
 }
 
 /// Where a record of the call is: its part, its index in that part, and its timestamp.
-pub(super) type Slot = (usize, u32, Timestamp);
+pub(crate) type Slot = (usize, u32, Timestamp);
 
 impl Parts {
+    /// The part of each partition, sealed.
+    pub(crate) fn into_sealed(mut self) -> Result<Vec<Part>> {
+        self.parts.iter_mut().try_for_each(Part::seal)?;
+        Ok(self.parts)
+    }
+
+    /// How many bytes the records take, not compressed.
+    pub(crate) fn len(&self) -> u64 {
+        self.parts
+            .iter()
+            .map(|part| part.open.len() as u64 + part.batches.iter().map(SealedBatch::size).sum::<u64>())
+            .sum()
+    }
+
     /// Seals each part's batch. An error names the record that is too large; `places` says which part each went to.
     pub(super) fn seal(&mut self, records: &[ProducerRecord<'_>], places: &[Slot]) -> Result<()> {
         for (number, part) in self.parts.iter_mut().enumerate() {
@@ -70,6 +85,21 @@ impl Parts {
 }
 
 impl Part {
+    /// The log of its partition.
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        self.accumulator.log()
+    }
+
+    /// Its batches.
+    pub(crate) fn batches(&mut self) -> &mut [SealedBatch] {
+        &mut self.batches
+    }
+
+    /// Writes what was enqueued before for its partition.
+    pub(crate) fn write_queued(&self) -> Result<()> {
+        self.accumulator.write_before()
+    }
+
     fn new(accumulator: Arc<Accumulator>, batch_size: usize) -> Self {
         let config = accumulator.log().config();
         let context = accumulator.context();

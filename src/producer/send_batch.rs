@@ -62,6 +62,7 @@ impl Producer {
     /// partitions may be in the log: this release has no transactions, which would write all or none.
     pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
         self.inner.accumulators.check_usable()?;
+        self.inner.context.identity.check_outside()?;
         let mut parts = Parts::default();
         let mut places = Vec::with_capacity(records.len());
         let mut limit = usize::MAX;
@@ -113,6 +114,7 @@ impl Producer {
         records: &mut impl Iterator<Item = ProducerRecord<'a>>,
     ) -> Result<(u64, Option<Error>)> {
         self.inner.accumulators.check_usable()?;
+        self.inner.context.identity.check_outside()?;
         let mut parts = Parts::default();
         let (mut bytes, mut count, mut refused) = (0usize, 0, None);
         while bytes < CHUNK_BYTES && count < CHUNK_RECORDS {
@@ -132,7 +134,12 @@ impl Producer {
     }
 
     /// Adds a record to its partition's part.
-    fn add(&self, parts: &mut Parts, record: &ProducerRecord<'_>, batch_size: usize) -> Result<Slot> {
+    pub(crate) fn add(
+        &self,
+        parts: &mut Parts,
+        record: &ProducerRecord<'_>,
+        batch_size: usize,
+    ) -> Result<Slot> {
         let accumulator = self.with_accumulator(record, Arc::clone)?;
         let (number, part) = parts.of(accumulator, batch_size);
         let (index, timestamp, bytes) = part.add(record)?;
