@@ -2,7 +2,7 @@
 
 use super::{batch_in_transaction, transactional};
 use crate::{
-    Durability, Partition, RecordData, Streamlog, TopicConfig,
+    Durability, Error, Partition, RecordData, Streamlog, TopicConfig,
     clients::IsolationLevel,
     config::Builder,
     partition::{
@@ -10,7 +10,10 @@ use crate::{
         state::producers::OWN_IDS_FROM,
         write::{
             checkpoint::checkpoint,
-            end_transaction::{TransactionEnd, end_transaction, open_transactions, resolve_transaction},
+            end_transaction::{
+                TransactionEnd, end_transaction, has_reached, known_outcomes, open_transactions,
+                resolve_transaction,
+            },
             gate::Origin,
         },
     },
@@ -224,4 +227,65 @@ fn records_are_deleted_beyond_a_transaction_only_with_its_end() {
     streamlog.delete_records("t", 0, 1).unwrap();
     let (_later, again) = open(&env.crash(Crash::Nothing, 1));
     assert_eq!((open_transactions(again.log()).len(), again.log_end_offset()), (0, 2.into()));
+}
+
+#[test]
+fn an_append_that_requires_its_offset_is_refused_elsewhere_and_leaves_no_trace() {
+    let (_streamlog, partition) = open(&SimEnv::new(1));
+    let log = partition.log();
+    let append = |expected: u64| {
+        let mut one = super::batch(-1, -1, "one");
+        log.append_at(&mut one, Origin::Producer, Some(expected.into()))
+            .map(|appended| appended.base_offset.value())
+    };
+    assert_eq!(append(0).unwrap(), 0);
+    match append(0).unwrap_err() {
+        Error::Conflict { partition, expected, found, .. } => {
+            assert_eq!((partition.to_string().as_str(), expected.value(), found.value()), ("t-0", 0, 1));
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!((log.offsets().log_end().value(), append(1).unwrap()), (1, 1));
+}
+
+#[test]
+fn an_outcome_is_known_until_its_marker_is_durable() {
+    let env = SimEnv::new(1);
+    let (_streamlog, partition) = open(&env);
+    let log = partition.log();
+    transactional(log, OURS, 0, "a");
+    full(&env);
+    end_transaction(log, &ended(true)).unwrap();
+    assert_eq!(known_outcomes(log), [ended(true)]);
+    env.clear_faults();
+    checkpoint(log).unwrap();
+    assert_eq!(known_outcomes(log), []);
+    let mut later = batch_in_transaction(OURS, 0, "b");
+    later.set_producer(OURS, 1, 0);
+    super::append(log, later, Origin::Producer);
+    let second = TransactionEnd { epoch: 1, marker_epoch: 2, ..ended(false) };
+    end_transaction(log, &second).unwrap();
+    assert_eq!(known_outcomes(log), [second], "written, and not flushed");
+    log.flush().unwrap();
+    assert_eq!(known_outcomes(log), []);
+}
+
+#[test]
+fn a_log_that_lost_its_end_has_not_reached_it_for_ever() {
+    let env = SimEnv::new(1);
+    let streamlog = Builder::env(&env, "/data").background_thread(false).open().unwrap();
+    let config = TopicConfig::default().durability(Durability::Written);
+    let partition = streamlog.create_topic("t", config).unwrap().partition(0).unwrap();
+    partition.append(&[RecordData::new("flushed")]).unwrap();
+    partition.flush().unwrap();
+    partition.append(&[RecordData::new("lost")]).unwrap();
+    let life = partition.log().incarnation_of(crate::Offset::MAX);
+    let reached = |partition: &Partition, end: u64| has_reached(partition.log(), life, end.into()).unwrap();
+    assert!(reached(&partition, 2) && !reached(&partition, 3));
+    let (_later, again) = open(&env.crash(Crash::Nothing, 1));
+    assert!(reached(&again, 1) && !reached(&again, 2));
+    again.append(&[RecordData::new("in its place")]).unwrap();
+    again.append(&[RecordData::new("and more")]).unwrap();
+    assert!(reached(&again, 1) && !reached(&again, 2), "that is another life");
+    assert!(has_reached(again.log(), life + 5, 1.into()).is_err());
 }
