@@ -70,7 +70,9 @@ impl PendingMarkers {
     /// Everything below `flushed` is durable.
     pub fn durable_below(&self, flushed: Offset) {
         let mut written = self.written.lock();
-        while written.pop_front_if(|(at, _)| *at < flushed).is_some() {}
+        while written.front().is_some_and(|(at, _)| *at < flushed) {
+            written.pop_front();
+        }
     }
 
     /// The outcomes of transactions that no durable marker tells, oldest first.
