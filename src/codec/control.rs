@@ -8,7 +8,7 @@
 use super::{
     batch::header::{BatchHeader, CONTROL, HEADER_LEN, TRANSACTIONAL},
     builder::{SealedBatch, UNSEALED},
-    record::first_record,
+    record::{Record, first_record},
 };
 use crate::types::{Compression, Timestamp};
 
@@ -38,7 +38,11 @@ impl ControlRecord {
             return None;
         }
         let section = batch.get(HEADER_LEN..usize::try_from(header.size()).ok()?)?;
-        let record = first_record(&header, section)?;
+        ControlRecord::of_record(&header, &first_record(&header, section)?)
+    }
+
+    /// What `record`, the first of a control batch with this header, says; `None` where it is malformed.
+    pub fn of_record(header: &BatchHeader, record: &Record<'_>) -> Option<ControlRecord> {
         let (version, key) = record.key?.split_first_chunk()?;
         let kind = i16::from_be_bytes(*key.first_chunk()?);
         if i16::from_be_bytes(*version) < 0 {

@@ -6,8 +6,10 @@
 //! [`MAX_STRING_LEN`](super::message::MAX_STRING_LEN) bytes.
 //!
 //! [`committed`] joins them to what the library needs: a committed offset with the life it belongs to.
+//! [`committed_snapshot`] is a file of all of them.
 
 pub mod committed;
+pub mod committed_snapshot;
 pub mod groups;
 mod keys;
 mod offsets;

@@ -2,8 +2,8 @@
 
 use super::{
     CommittedOffset, OffsetStore,
+    entry::Entry,
     record::{OffsetRecord, key},
-    state::Entry,
 };
 use crate::{
     consumer::coordinator::{Coordinator, OffsetCommit},
@@ -200,7 +200,8 @@ impl OffsetStore {
         Ok(commits.into_iter().map(|commit| (commit.log.identity.name.clone(), commit.offset)).collect())
     }
 
-    /// Forgets a group and all it has committed. That is durable when this returns.
+    /// Forgets a group and all it has committed. That is durable when this returns. What open transactions are about to
+    /// commit for it is forgotten as well.
     ///
     /// # Errors
     ///
@@ -208,7 +209,9 @@ impl OffsetStore {
     pub fn delete_group(&self, name: &str) -> Result<()> {
         self.catalog.data_dir().check_writable()?;
         self.table.update(|view| {
-            let partitions = view.state.partitions(name);
+            // What waits for a transaction goes as well, as in Kafka: its end is to bring nothing back.
+            let mut partitions = view.state.all_partitions(name);
+            planted!(a_deletion_spares_what_waits => partitions = view.state.partitions(name));
             // An unknown group may have commits among those that cannot be read.
             if partitions.is_empty() && view.state.doubts.about(name, None).is_none() {
                 return Err(Error::UnknownGroup { name: name.to_string() });
@@ -230,6 +233,8 @@ impl OffsetStore {
         self.table.update(|view| {
             let groups = view.state.groups.iter();
             let known = groups.flat_map(|(group, offsets)| offsets.keys().map(|p| (group.as_str(), p)));
+            let waiting = view.state.pending.all().map(|(_, group, partition, _)| (group, partition));
+            let known = known.chain(waiting);
             let all: BTreeSet<_> = known.chain(view.state.doubts.groups_and_partitions()).collect();
             let of_topic = all.into_iter().filter(|(_, partition)| &*partition.topic == topic);
             let tombstones = of_topic.map(|(group, p)| OffsetRecord::Tombstone(key(group, p)).encode());

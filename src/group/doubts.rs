@@ -40,7 +40,7 @@ impl Doubts {
         self.open.insert(scope, Doubt { until, error });
     }
 
-    /// The record at `at` was read, and is about `scope`.
+    /// The record at `at` counts, and is about `scope`. One of a transaction counts from the marker on, as of its own offset.
     pub(super) fn settle(&mut self, scope: impl FnOnce() -> Scope, at: Offset) {
         if self.open.is_empty() {
             return;
@@ -50,8 +50,13 @@ impl Doubts {
             *other == scope
                 || matches!((&scope, other), (Scope::Group(group), Scope::Partition(of, _)) if group == of)
         };
-        self.open.retain(|other, _| !is_over(other));
-        self.settled.insert(scope, at);
+        self.open.retain(|other, doubt| {
+            let mut is_newer = at >= doubt.until;
+            planted!(a_commit_is_as_new_as_its_marker => is_newer = true);
+            !(is_newer && is_over(other))
+        });
+        let settled = self.settled.entry(scope).or_insert(at);
+        *settled = at.max(*settled);
     }
 
     /// Whether every answer can be given.

@@ -3,8 +3,9 @@
 
 use crate::{
     codec::coordinator::{
-        INCARNATION_HEADER, OffsetKey, TOPIC_ID_HEADER, committed::CommittedEntry, encode_group_metadata_key,
-        encode_incarnation, encode_offset_key, encode_offset_value,
+        INCARNATION_HEADER, OffsetKey, TOPIC_ID_HEADER,
+        committed::{CommittedEntry, OtherRecord},
+        encode_group_metadata_key, encode_incarnation, encode_offset_key, encode_offset_value,
     },
     table::TableRecord,
     types::TopicPartition,
@@ -15,6 +16,7 @@ pub(super) enum OffsetRecord {
     Value(CommittedEntry),
     Tombstone(OffsetKey),
     GroupTombstone(String),
+    Other(OtherRecord),
 }
 
 impl OffsetRecord {
@@ -34,6 +36,11 @@ impl OffsetRecord {
             }
             OffsetRecord::Tombstone(key) => TableRecord::tombstone(encode_offset_key(key)),
             OffsetRecord::GroupTombstone(group) => TableRecord::tombstone(encode_group_metadata_key(group)),
+            OffsetRecord::Other(OtherRecord { key, value, headers }) => TableRecord {
+                key: key.clone(),
+                value: value.clone(),
+                headers: headers.iter().map(|(name, value)| (name.clone().into(), value.clone())).collect(),
+            },
         }
     }
 }

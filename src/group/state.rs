@@ -1,62 +1,44 @@
 //! What all groups have committed: a map that is the sum of the records of `__consumer_offsets`.
 //!
-//! Records of unknown kinds are skipped, as in Kafka. A record or batch that cannot be read puts in [doubt](Doubts)
-//! only the commits that it may replace.
+//! Offsets of a transaction [wait](Pending) for its end. Records of other kinds are kept as they are. A record or batch
+//! that cannot be read puts in [doubt](Doubts) only the commits that it may replace.
 
 use super::{
     OFFSETS_TOPIC,
     doubts::{Doubts, Scope},
-    record::{OffsetRecord, key},
+    entry::{Entry, Groups, partition_of, read, written},
+    pending::{Pending, Waiting},
+    record::OffsetRecord,
 };
 use crate::{
     codec::{
         DecodeError,
         coordinator::{
-            OffsetKey, OffsetValue,
-            committed::{
-                About, CommitRecord, CommittedEntry, CommittedSnapshot, Life, decode_commit_record,
-                decode_committed_snapshot, encode_committed_snapshot,
+            OffsetKey,
+            committed::{About, CommitRecord, CommittedEntry, OtherRecord, decode_commit_record},
+            committed_snapshot::{
+                CommittedSnapshot, PendingEntry, decode_committed_snapshot, encode_committed_snapshot,
             },
+            encode_group_metadata_key,
         },
         record::Record,
     },
     error::{self, Error},
-    partition::log::Log,
     table::{SidecarPoint, State, TableRecord},
-    types::{
-        Offset, ProducerEpoch, Timestamp, TopicPartition,
-        name::{TopicName, check_group},
-    },
+    types::{Offset, ProducerEpoch, TopicPartition},
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What a group committed for one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) offset: Offset,
-    pub(super) leader_epoch: i32,
-    pub(super) metadata: String,
-    pub(super) timestamp: Timestamp,
-    pub(super) life: Life,
-}
-
-impl Entry {
-    /// Whether it belongs to this log: its topic may have been deleted and created again since. A record without a
-    /// topic id, such as a broker's, counts as belonging to it.
-    pub(super) fn is_of(&self, log: &Log) -> bool {
-        self.life.topic_id.is_none_or(|id| id == log.identity.topic_id)
-    }
-}
-
-/// What groups committed, by their names.
-pub(super) type Groups = BTreeMap<String, BTreeMap<TopicPartition, Entry>>;
 
 /// What all groups committed.
 #[derive(Debug, Default)]
 pub(crate) struct GroupOffsets {
-    pub(super) groups: Groups,
+    pub(super) groups: Groups<Entry>,
+    /// What is committed with a transaction.
+    pub(super) pending: Pending,
     /// Which of these may be out of date.
     pub(super) doubts: Doubts,
+    /// What else stands in the log, by its key.
+    others: BTreeMap<Vec<u8>, OtherRecord>,
 }
 
 impl State for GroupOffsets {
@@ -66,10 +48,10 @@ impl State for GroupOffsets {
     fn apply(
         &mut self,
         record: &Record<'_>,
-        _by: Option<ProducerEpoch>,
+        by: Option<ProducerEpoch>,
         unreadable: &dyn Fn(DecodeError) -> Error,
     ) {
-        if let Err((scope, error)) = self.apply_record(record) {
+        if let Err((scope, error)) = self.apply_record(record, by) {
             let error = unreadable(error);
             if let Some(scope) = scope {
                 self.doubts.raise(scope, record.offset + 1, error);
@@ -77,7 +59,19 @@ impl State for GroupOffsets {
         }
     }
 
+    fn end(&mut self, by: ProducerEpoch, commit: bool) {
+        let mut counts = commit;
+        planted!(offsets_of_an_abort_are_committed => counts = true);
+        for (group, partitions) in self.pending.end(by.id) {
+            for (partition, Waiting { at, entry }) in partitions.into_iter().filter(|_| counts) {
+                self.commit(group.clone(), partition, entry, at);
+            }
+        }
+    }
+
     fn pass_over(&mut self, until: Offset, error: Error) {
+        // A marker may have been there: whatever waits is in doubt, as everything is.
+        self.pending.give_up();
         self.doubts.raise(Scope::Anything, until, error);
     }
 
@@ -85,21 +79,48 @@ impl State for GroupOffsets {
         self.doubts.are_none()
     }
 
+    fn awaits_an_end(&self) -> bool {
+        self.pending.any_will_end()
+    }
+
     fn snapshot(&self) -> Vec<TableRecord> {
-        self.entries().map(|entry| OffsetRecord::Value(entry).encode()).collect()
+        let values = self.entries().map(|entry| OffsetRecord::Value(entry).encode());
+        let mut others: Vec<_> =
+            self.others.values().map(|other| OffsetRecord::Other(other.clone()).encode()).collect();
+        planted!(only_offsets_are_carried_over => others.clear());
+        values.chain(others).collect()
     }
 
     fn encode_sidecar(&self, at: SidecarPoint) -> Vec<u8> {
         let SidecarPoint { topic_id, incarnation, next_offset } = at;
-        let entries = self.entries().collect();
-        encode_committed_snapshot(&CommittedSnapshot { topic_id, incarnation, next_offset, entries })
+        let pending = self.pending.all().map(|(producer_id, group, partition, waiting)| PendingEntry {
+            producer_id,
+            at: waiting.at,
+            entry: written(group, partition, &waiting.entry),
+        });
+        encode_committed_snapshot(&CommittedSnapshot {
+            topic_id,
+            incarnation,
+            next_offset,
+            entries: self.entries().collect(),
+            pending: pending.collect(),
+            others: self.others.values().cloned().collect(),
+        })
     }
 
     fn decode_sidecar(bytes: &[u8]) -> Result<(SidecarPoint, Self), DecodeError> {
-        let CommittedSnapshot { topic_id, incarnation, next_offset, entries } =
+        let CommittedSnapshot { topic_id, incarnation, next_offset, entries, pending, others } =
             decode_committed_snapshot(bytes)?;
         let mut state = GroupOffsets::default();
-        entries.into_iter().try_for_each(|entry| state.insert(entry))?;
+        for entry in entries {
+            let (group, partition, entry) = read(entry)?;
+            state.groups.entry(group).or_default().insert(partition, entry);
+        }
+        for PendingEntry { producer_id, at, entry } in pending {
+            let (group, partition, entry) = read(entry)?;
+            state.pending.wait(producer_id, group, partition, Waiting { at, entry });
+        }
+        state.others = others.into_iter().map(|other| (other.key.clone(), other)).collect();
         Ok((SidecarPoint { topic_id, incarnation, next_offset }, state))
     }
 }
@@ -107,26 +128,39 @@ impl State for GroupOffsets {
 impl GroupOffsets {
     /// Applies the record. If it cannot, it returns what the record may have been about; `None` where no group could
     /// ask for that.
-    fn apply_record(&mut self, record: &Record<'_>) -> Result<(), (Option<Scope>, DecodeError)> {
+    fn apply_record(
+        &mut self,
+        record: &Record<'_>,
+        by: Option<ProducerEpoch>,
+    ) -> Result<(), (Option<Scope>, DecodeError)> {
         let names = |key: &OffsetKey| partition_of(key).map_err(|error| (None, error));
         match decode_commit_record(record) {
             Ok(CommitRecord::Committed(entry)) => {
-                let (group, partition) = (entry.key.group.clone(), names(&entry.key)?);
-                let scope = || Scope::Partition(group, partition);
-                if let Err(error) = self.insert(entry) {
-                    return Err((Some(scope()), error));
+                let scope = Scope::Partition(entry.key.group.clone(), names(&entry.key)?);
+                let (group, partition, entry) = read(entry).map_err(|error| (Some(scope), error))?;
+                let mut by = by;
+                planted!(offsets_are_applied_at_append => by = None);
+                match by {
+                    Some(by) => {
+                        self.pending.wait(by.id, group, partition, Waiting { at: record.offset, entry });
+                    }
+                    None => self.commit(group, partition, entry, record.offset),
                 }
-                self.doubts.settle(scope, record.offset);
             }
+            // As in Kafka, what is deleted is deleted in a transaction as well as outside.
             Ok(CommitRecord::Forgotten(key)) => {
                 let partition = names(&key)?;
                 self.forget(&key.group, &partition);
+                self.pending.give_up_older(&key.group, &partition, record.offset);
                 self.doubts.settle(|| Scope::Partition(key.group, partition), record.offset);
             }
             Ok(CommitRecord::GroupForgotten(group)) => {
+                self.others.remove(&encode_group_metadata_key(&group));
                 self.doubts.settle(|| Scope::Group(group), record.offset);
             }
-            Ok(CommitRecord::Other) => {}
+            Ok(CommitRecord::Other(other)) if other.value.is_none() => drop(self.others.remove(&other.key)),
+            Ok(CommitRecord::Other(other)) => drop(self.others.insert(other.key.clone(), other)),
+            Ok(CommitRecord::Keyless) => {}
             Err(unreadable) => {
                 let scope = match unreadable.about {
                     About::Anything => Scope::Anything,
@@ -139,20 +173,11 @@ impl GroupOffsets {
         Ok(())
     }
 
-    fn insert(&mut self, entry: CommittedEntry) -> Result<(), DecodeError> {
-        let CommittedEntry { key, value, life } = entry;
-        let partition = partition_of(&key)?;
-        let offset = Offset::from_i64(value.offset)
-            .ok_or_else(|| DecodeError::malformed(0u64, format!("offset {} is negative", value.offset)))?;
-        let entry = Entry {
-            offset,
-            leader_epoch: value.leader_epoch,
-            metadata: value.metadata,
-            timestamp: value.commit_timestamp,
-            life,
-        };
-        self.groups.entry(key.group).or_default().insert(partition, entry);
-        Ok(())
+    /// The record at `at`, which says this, counts.
+    fn commit(&mut self, group: String, partition: TopicPartition, entry: Entry, at: Offset) {
+        self.pending.give_up_older(&group, &partition, at);
+        self.doubts.settle(|| Scope::Partition(group.clone(), partition.clone()), at);
+        self.groups.entry(group).or_default().insert(partition, entry);
     }
 
     fn forget(&mut self, group: &str, partition: &TopicPartition) {
@@ -184,30 +209,17 @@ impl GroupOffsets {
         known.chain(self.doubts.partitions(group)).cloned().collect()
     }
 
+    /// The partitions for which something of `group` is known, committed or waiting, readable or not.
+    pub(super) fn all_partitions(&self, group: &str) -> BTreeSet<TopicPartition> {
+        let waiting = self.pending.all().filter(|(_, of, ..)| *of == group);
+        let waiting = waiting.map(|(_, _, partition, _)| partition.clone());
+        self.partitions(group).into_iter().chain(waiting).collect()
+    }
+
     /// All entries, as they are written.
     fn entries(&self) -> impl Iterator<Item = CommittedEntry> {
         self.groups.iter().flat_map(|(group, offsets)| {
-            offsets.iter().map(|(partition, entry)| CommittedEntry {
-                key: key(group, partition),
-                value: OffsetValue {
-                    offset: entry.offset.to_i64(),
-                    leader_epoch: entry.leader_epoch,
-                    metadata: entry.metadata.clone(),
-                    commit_timestamp: entry.timestamp,
-                },
-                life: entry.life,
-            })
+            offsets.iter().map(|(partition, entry)| written(group, partition, entry))
         })
     }
-}
-
-/// The partition that a key is about, if the API would have accepted a commit of that group for it.
-fn partition_of(key: &OffsetKey) -> Result<TopicPartition, DecodeError> {
-    let number = u32::try_from(key.partition)
-        .map_err(|_| DecodeError::malformed(0u64, format!("partition {} is negative", key.partition)))?;
-    let refused = |rule| DecodeError::malformed(0u64, rule);
-    check_group(&key.group).map_err(refused)?;
-    let topic = TopicName::new(key.topic.as_str());
-    let topic = topic.map_err(|rule| refused(format!("{:?} is not a topic's name: {rule}", key.topic)))?;
-    Ok(TopicPartition::new(topic.as_str(), number))
 }

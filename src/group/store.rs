@@ -1,8 +1,9 @@
 //! The store of committed offsets: what a commit must fulfil, which part of it is written, and what was committed.
 
 use super::{
+    entry::Entry,
     record::{OffsetRecord, key},
-    state::{Entry, GroupOffsets},
+    state::GroupOffsets,
 };
 use crate::{
     codec::coordinator::{
@@ -75,7 +76,7 @@ impl OffsetStore {
         self.table.update(|_| Ok(Update::in_pieces(records, ())))
     }
 
-    fn check(&self, group: &str, commit: &OffsetCommit) -> Result<()> {
+    pub(super) fn check(&self, group: &str, commit: &OffsetCommit) -> Result<()> {
         let name = &commit.log.identity.name;
         let refuse = |reason: String| Err(Error::InvalidArgument { reason });
         if let Err(rule) = check_group(group) {
@@ -179,6 +180,10 @@ fn news<'a>(state: &GroupOffsets, group: &str, commits: &[&'a OffsetCommit]) -> 
         let partition = &commit.log.identity.name;
         let had = offsets.and_then(|offsets| offsets.get(partition));
         let had = had.filter(|_| state.doubts.about(group, Some(partition)).is_none());
+        // What waits for a transaction would replace it: only a newer record keeps it.
+        let mut may_change = state.pending.is_any(group, partition);
+        planted!(what_is_committed_stays_whatever_waits => may_change = false);
+        let had = had.filter(|_| !may_change);
         had.is_none_or(|had| {
             let mut is_noted_anew = had.metadata != commit.metadata;
             planted!(metadata_is_no_news => is_noted_anew = false);
@@ -188,7 +193,7 @@ fn news<'a>(state: &GroupOffsets, group: &str, commits: &[&'a OffsetCommit]) -> 
     commits.iter().filter(is_news).copied().collect()
 }
 
-fn entry_of(group: &str, commit: &OffsetCommit, now: Timestamp) -> CommittedEntry {
+pub(super) fn entry_of(group: &str, commit: &OffsetCommit, now: Timestamp) -> CommittedEntry {
     let log = &commit.log;
     CommittedEntry {
         key: key(group, &log.identity.name),

@@ -2,6 +2,7 @@
 
 mod commits;
 mod hidden;
+mod transactions;
 mod upkeep;
 
 use super::{
@@ -24,7 +25,7 @@ use crate::{
     partition::write::log_start::advance_log_start,
     table::{CompactionThresholds, State},
     topic::{catalog::Catalog, config::TopicConfig},
-    types::{Durability, IsolationLevel, Offset, Timestamp},
+    types::{Durability, IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use std::{sync::Arc, time::Duration};
 

@@ -3,10 +3,13 @@
 
 use super::{SidecarPoint, State};
 use crate::{
-    codec::{DecodeError, batch::BatchHeader},
+    codec::{DecodeError, batch::BatchHeader, control::ControlRecord},
     env::Env,
     error::{Error, Result},
-    partition::{log::Log, read::visible::VisibleBatches},
+    partition::{
+        log::Log,
+        read::visible::{VisibleBatch, VisibleBatches},
+    },
     storage::sidecar::{SIDECAR_MAX, TEXT_MAX, read_hint, replace_file},
     types::{IsolationLevel, Offset, ProducerEpoch},
 };
@@ -29,8 +32,9 @@ impl<S: State> Loaded<S> {
     pub(super) fn open(env: &dyn Env, log: &Arc<Log>) -> Self {
         let (from, state) =
             read_sidecar(env, log).unwrap_or_else(|| (log.offsets().log_start(), S::default()));
-        let batches = VisibleBatches::new(Arc::clone(log), IsolationLevel::ReadCommitted, from);
-        Loaded { batches: batches.in_steps_of(FETCH), state, since_sidecar: 0 }
+        // An open transaction holds nothing back, and markers are to be seen: the state decides what counts.
+        let batches = VisibleBatches::new(Arc::clone(log), IsolationLevel::ReadUncommitted, from);
+        Loaded { batches: batches.with_hidden_ones().in_steps_of(FETCH), state, since_sidecar: 0 }
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {
@@ -48,6 +52,10 @@ impl<S: State> Loaded<S> {
             match self.batches.next() {
                 Ok(Some(batch)) => {
                     self.since_sidecar += batch.header.size();
+                    if batch.header.is_control() {
+                        self.control(&batch);
+                        continue;
+                    }
                     let by = by(&batch.header);
                     for record in batch.records.iter().filter(|record| record.offset >= batch.from) {
                         let at = |error| self.batches.unreadable(&batch, in_record(record.offset, error));
@@ -66,6 +74,15 @@ impl<S: State> Loaded<S> {
         }
     }
 
+    /// Applies a control batch.
+    fn control(&mut self, batch: &VisibleBatch) {
+        let control = batch.records.iter().next();
+        let control = control.and_then(|record| ControlRecord::of_record(&batch.header, &record));
+        if let (Some(by), Some(ControlRecord::Marker { commit, .. })) = (by(&batch.header), control) {
+            self.state.end(by, commit);
+        }
+    }
+
     /// Continues after a range that cannot be read, if the error says where it ends.
     fn pass_over(&mut self, error: Error) -> Result<()> {
         let Some(next) = error.next_offset().filter(|next| *next > self.batches.position()) else {
@@ -74,6 +91,13 @@ impl<S: State> Loaded<S> {
         self.state.pass_over(next, error);
         self.batches.seek(next);
         Ok(())
+    }
+
+    /// Loads the state anew from the log alone.
+    pub(super) fn load_again(&mut self) -> Result<()> {
+        self.state = S::default();
+        self.batches.seek(self.log().offsets().log_start());
+        self.follow()
     }
 
     /// Writes the sidecar anew.
@@ -88,11 +112,10 @@ impl<S: State> Loaded<S> {
     }
 }
 
-/// The producer in whose transaction a batch was written.
+/// The producer in whose transaction a batch was written, or whose transaction it ends.
 fn by(header: &BatchHeader) -> Option<ProducerEpoch> {
-    header
-        .is_transactional()
-        .then_some(ProducerEpoch { id: header.producer_id, epoch: header.producer_epoch })
+    let producer = ProducerEpoch { id: header.producer_id, epoch: header.producer_epoch };
+    (header.is_transactional() && header.has_producer_id()).then_some(producer)
 }
 
 fn sidecar_path<S: State>(log: &Log) -> PathBuf {

@@ -6,8 +6,10 @@
 //!
 //! # What a state promises
 //!
-//! * Only [`apply`](State::apply) changes it, and only as the record says. So the same code serves the running handle,
-//!   the next opening and a reader in another process.
+//! * Only [`apply`](State::apply) and [`end`](State::end) change it, and only as the record or the marker says. So the
+//!   same code serves the running handle, the next opening and a reader in another process.
+//! * It sees all records, committed or not: a record that was written in a transaction comes with the producer, and the
+//!   end of the transaction follows. What such a record means until then is the state's own affair.
 //! * [`snapshot`](State::snapshot) returns the records that make this state from an empty one. A record that it leaves
 //!   out is lost when the log is rewritten, even one that `apply` skipped.
 //! * A record or a range of the log that cannot be read is noted: a question about an entry that it may have changed
@@ -23,6 +25,7 @@
 //! * [`Table::append_only`] is the first half of that: the records are appended, and become durable and visible with
 //!   somebody's flush. [`Table::settle`] is the second half. A caller that has other logs to flush puts its flush between
 //!   them, so that all go in one round.
+//! * [`Table::append_of`] appends a batch that belongs to the transaction of a producer, not flushed either.
 //! * Updates append one at a time, in the order in which their operations ran. They flush without the lock, so
 //!   concurrent updates share a flush. An operation may therefore run before an earlier update is durable;
 //!   [`View::is_current`] is then `false`, and the records of the operation come after the ones that it has not seen.
@@ -41,6 +44,8 @@
 //!   only then does the log start move to its first record. A crash before the flush leaves the old records, whose
 //!   replay ends in the same state; a crash after it leaves both, and the snapshot comes last; a crash after the move
 //!   leaves the snapshot. Appending is locked throughout, so no value in the snapshot replaces a newer one.
+//!   Records that wait for the end of a transaction are in no snapshot: while that end is [to
+//!   come](State::awaits_an_end), rewriting waits, and the log grows. What waits for an end that never comes is lost.
 //!   What other logs must have durable before a record may go is up to the hook
 //!   [`before_rewriting`](Table::before_rewriting); if it fails, rewriting waits.
 //! * A reader whose position was removed begins again at the new start with an empty state: the removed records may
@@ -59,7 +64,7 @@ mod runtime;
 #[cfg(feature = "sim")]
 mod tests;
 
-pub use runtime::Table;
+pub use runtime::{Place, Table};
 
 use crate::{
     codec::{DecodeError, record::Record},
@@ -85,11 +90,22 @@ pub trait State: Default + Send + fmt::Debug {
         unreadable: &dyn Fn(DecodeError) -> Error,
     );
 
+    /// A transaction of `by.id` has ended here: what was written in it counts from now on if it was `commit`ted, and
+    /// never otherwise. Perhaps called more than once for one end, and for producers that wrote nothing.
+    fn end(&mut self, by: ProducerEpoch, commit: bool) {
+        let _ = (by, commit);
+    }
+
     /// The log cannot be read between the last record and `until`, and may say anything there.
     fn pass_over(&mut self, until: Offset, error: Error);
 
     /// Whether it is the sum of all its records: no unreadable record is still in question.
     fn is_whole(&self) -> bool;
+
+    /// Whether records in it wait for the end of a transaction that is to come. The log is not rewritten until then.
+    fn awaits_an_end(&self) -> bool {
+        false
+    }
 
     /// The records that make this state from an empty one.
     fn snapshot(&self) -> Vec<TableRecord>;

@@ -1,6 +1,6 @@
 //! Rewriting the log: the snapshot is appended and flushed, and everything before it is removed.
 
-use super::{State, batches::append, runtime::Table};
+use super::{State, batches::append, loaded::Loaded, runtime::Table};
 use crate::{
     env::sync::Ordering,
     error::Result,
@@ -19,30 +19,38 @@ impl<S: State> Table<S> {
         if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // A log with an unreadable record is not replaced: no trace of it would remain.
-        if !self.read(State::is_whole)? {
+        // A log with an unreadable record is not replaced: no trace of it would remain. Nor is one whose records wait for
+        // the end of a transaction: only then it is known what they are.
+        let can_be_replaced = |state: &S| state.is_whole() && !state.awaits_an_end();
+        if !self.read(can_be_replaced)? {
             self.put_off(&log);
             return Ok(());
         }
-        // All appended records count, acknowledged or not, except those of an undecided transaction.
+        // All appended records count, acknowledged or not.
         log.flush()?;
         self.before_rewriting.as_ref().map_or(Ok(()), |hook| hook())?;
-        if log.offsets().last_stable() < log.offsets().log_end() {
+        let records = self.read(|state| can_be_replaced(state).then(|| state.snapshot()))?;
+        let Some(records) = records else {
+            self.put_off(&log);
             return Ok(());
-        }
-        let records = self.read(State::snapshot)?;
+        };
         let size_before = log.size();
         planted!(forget_before_the_values_are_there_again => advance_log_start(&log, log.offsets().log_end())?);
         let now = self.catalog.data_dir().env.now();
-        let range = append(&log, &records, self.thresholds.chunk_bytes, now)?;
+        let range = append(&log, &records, self.thresholds.chunk_bytes, now, None)?;
         unless_planted!(forget_before_the_values_are_durable_again => log.acknowledge(range.end, true)?);
         let live = log.size().saturating_sub(size_before);
         let above = self.thresholds.rewrite_above.max(live.saturating_mul(3));
         self.rewrite_above.store(above, Ordering::Relaxed);
         advance_log_start(&log, range.start)?;
         let env = &*self.catalog.data_dir().env;
-        // The sidecar only saves time.
-        self.with_loaded(|loaded| loaded.map_or(Ok(()), |loaded| loaded.write_sidecar(env)))?.or(Ok(()))
+        let again = |loaded: &mut Loaded<S>| {
+            // What the snapshot left out is not in this state either.
+            loaded.load_again()?;
+            // The sidecar only saves time.
+            loaded.write_sidecar(env).or(Ok(()))
+        };
+        self.with_loaded(|loaded| loaded.map_or(Ok(()), again))?
     }
 
     /// Postpones the rewriting until the log has grown by as much again.

@@ -4,11 +4,11 @@ use super::{CHUNK_BYTES, CompactionThresholds, State, Update, View, batches::app
 use crate::{
     env::sync::{AtomicU64, Mutex},
     error::Result,
-    partition::log::Log,
+    partition::{log::Log, state::append_as::AppendAs},
     topic::{catalog::Catalog, config::TopicConfig},
     types::{Durability, Offset},
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// Keeps a state in its internal topic. There is one per state and open log.
 pub struct Table<S> {
@@ -27,13 +27,16 @@ pub struct Table<S> {
 /// A log, and the end below which it must become durable.
 pub type Unflushed = (Arc<Log>, Offset);
 
+/// The table's log, and where records lie in it.
+pub type Place = (Arc<Log>, Range<Offset>);
+
 type Hook = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// What an operation left in the log.
 struct Written<A> {
     answer: A,
-    /// The log and the end that must be durable; `None` where nothing was written.
-    end: Option<Unflushed>,
+    /// `None` where nothing was written.
+    place: Option<Place>,
     in_pieces: bool,
 }
 
@@ -88,8 +91,8 @@ impl<S: State> Table<S> {
     /// Those of the operation, with nothing written; those of [`read`](Self::read); `ReadOnly`; and those of the
     /// operating system when the records are written.
     pub fn update<A>(&self, operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>) -> Result<A> {
-        let Written { answer, end, in_pieces } = self.write(operation)?;
-        let Some((log, end)) = end else { return Ok(answer) };
+        let Written { answer, place, in_pieces } = self.write(operation, None)?;
+        let Some((log, Range { end, .. })) = place else { return Ok(answer) };
         unless_planted!(commit_acknowledged_before_flush => log.acknowledge(end, true)?);
         // Updates in pieces delete entries: the next atomic one pays for the rewriting.
         if in_pieces {
@@ -112,7 +115,24 @@ impl<S: State> Table<S> {
         &self,
         operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>,
     ) -> Result<(A, Option<Unflushed>)> {
-        self.write(operation).map(|written| (written.answer, written.end))
+        let Written { answer, place, .. } = self.write(operation, None)?;
+        Ok((answer, place.map(|(log, offsets)| (log, offsets.end))))
+    }
+
+    /// The same for a batch that a producer writes in its transaction: the state has its records once somebody has
+    /// flushed them, and what they mean until the transaction ends is up to it. Returns where the records lie; nothing
+    /// where there are none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`update`](Self::update), and `Fenced` where the producer has a later epoch.
+    #[allow(dead_code, reason = "transactions send the offsets of their consumers with it")]
+    pub fn append_of(
+        &self,
+        by: AppendAs,
+        operation: impl FnOnce(View<'_, S>) -> Result<Update<()>>,
+    ) -> Result<Option<Place>> {
+        self.write(operation, Some(by)).map(|written| written.place)
     }
 
     /// What follows a flush of appended records: the state has them when this returns, and the log is kept short.
@@ -132,7 +152,11 @@ impl<S: State> Table<S> {
     }
 
     /// The records that `operation` returned are appended one after the other, in the order in which operations ran.
-    fn write<A>(&self, operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>) -> Result<Written<A>> {
+    fn write<A>(
+        &self,
+        operation: impl FnOnce(View<'_, S>) -> Result<Update<A>>,
+        by: Option<AppendAs>,
+    ) -> Result<Written<A>> {
         self.catalog.data_dir().check_writable()?;
         let _one_at_a_time = self.appending.lock();
         let now = self.catalog.data_dir().env.now();
@@ -141,11 +165,12 @@ impl<S: State> Table<S> {
             None => operation(View { state: &S::default(), is_current: true, now }),
         })??;
         if records.is_empty() {
-            return Ok(Written { answer, end: None, in_pieces });
+            return Ok(Written { answer, place: None, in_pieces });
         }
         let log = self.log_for_writing()?;
-        let appended = append(&log, &records, if in_pieces { CHUNK_BYTES } else { usize::MAX }, now)?;
-        Ok(Written { answer, end: Some((log, appended.end)), in_pieces })
+        let piece = if in_pieces { CHUNK_BYTES } else { usize::MAX };
+        let offsets = append(&log, &records, piece, now, by)?;
+        Ok(Written { answer, place: Some((log, offsets)), in_pieces })
     }
 
     /// Passes the state of the log as it is now to `look`; `None` if there is no log yet.

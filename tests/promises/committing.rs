@@ -80,6 +80,42 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["remember_what_was_forgotten"],
     },
     Promise {
+        test: "offsets_of_a_transaction_are_committed_when_it_is_and_hold_no_one_back@src/group/tests/transactions.rs",
+        file: "src/group/mod.rs",
+        says: "Offsets that were sent in a transaction are committed when it is, and not before",
+        mistakes: &["offsets_are_applied_at_append", "offsets_outside_the_transaction"],
+    },
+    Promise {
+        test: "a_commit_after_the_record_of_a_transaction_holds_though_the_marker_comes_later@src/group/tests/transactions.rs",
+        file: "src/group/pending.rs",
+        says: "the record with the larger offset holds, the transaction's or another, wherever the marker lies",
+        mistakes: &["what_waits_is_never_too_old", "what_is_committed_stays_whatever_waits"],
+    },
+    Promise {
+        test: "offsets_of_an_aborted_transaction_never_count@src/group/tests/transactions.rs",
+        file: "src/table/mod.rs",
+        says: "what was written in it counts from now on if it was `commit`ted, and never otherwise",
+        mistakes: &["offsets_of_an_abort_are_committed"],
+    },
+    Promise {
+        test: "a_deleted_group_does_not_come_back_with_a_marker@src/group/tests/transactions.rs",
+        file: "src/group/admin.rs",
+        says: "What open transactions are about to commit for it is forgotten as well",
+        mistakes: &["a_deletion_spares_what_waits"],
+    },
+    Promise {
+        test: "records_that_are_no_offsets_outlast_rewritings_and_sidecars@src/group/tests/transactions.rs",
+        file: "src/group/mod.rs",
+        says: "are not looked into, and outlast sidecars and rewritings",
+        mistakes: &["only_offsets_are_carried_over"],
+    },
+    Promise {
+        test: "a_committed_transaction_ends_a_doubt_only_if_its_record_is_newer@src/group/tests/transactions.rs",
+        file: "src/group/doubts.rs",
+        says: "One of a transaction counts from the marker on, as of its own offset",
+        mistakes: &["a_commit_is_as_new_as_its_marker"],
+    },
+    Promise {
         test: "what_the_sidecar_does_not_cover_is_read_from_the_log@src/group/tests/upkeep.rs",
         file: "src/codec/layout/consumer-offsets.md",
         says: "the offset that it is as of",

@@ -1,0 +1,52 @@
+//! Offsets that are committed with a transaction: they are appended as a batch of it, and its marker does the rest.
+
+use super::{OffsetStore, record::OffsetRecord, store::entry_of};
+use crate::{
+    consumer::coordinator::OffsetCommit,
+    error::Result,
+    partition::state::append_as::AppendAs,
+    table::{Place, Update},
+    types::TopicPartition,
+};
+use std::collections::BTreeMap;
+
+impl OffsetStore {
+    /// Appends `commits` of `group` as one batch of the transaction of `by`, and returns where the batch lies in the log
+    /// of the offsets; `None` where there are none. They are checked like those of a commit. Of several for one
+    /// partition the last holds.
+    ///
+    /// Nothing is flushed, neither the batch nor the data below the offsets. Both are to be durable before the
+    /// transaction is committed. When it has ended in the log of the offsets, they are the group's.
+    #[allow(dead_code, reason = "transactions send the offsets of their consumers with it")]
+    pub(crate) fn append_in_transaction(
+        &self,
+        group: &str,
+        commits: &[OffsetCommit],
+        by: AppendAs,
+    ) -> Result<Option<Place>> {
+        self.catalog.data_dir().check_writable()?;
+        commits.iter().try_for_each(|commit| self.check(group, commit))?;
+        let by_partition: BTreeMap<&TopicPartition, &OffsetCommit> =
+            commits.iter().map(|commit| (&commit.log.identity.name, commit)).collect();
+        self.table.append_of(by, |view| {
+            let entries = by_partition.values().map(|commit| entry_of(group, commit, view.now));
+            Ok(Update::atomic(entries.map(|entry| OffsetRecord::Value(entry).encode()).collect(), ()))
+        })
+    }
+
+    /// The first of `partitions` for which the end of a transaction may change what `group` has committed: a consumer
+    /// that resumes there now may read again what that transaction has read (Kafka's `UnstableOffsetCommit`).
+    ///
+    /// A transaction that another writer has left open is none of these: nothing here ends it.
+    #[allow(dead_code, reason = "consumers that begin wait for it")]
+    pub(crate) fn unstable(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Option<TopicPartition>> {
+        self.table.read(|state| {
+            let mut unstable = partitions.iter().filter(|partition| state.pending.will_end(group, partition));
+            unstable.next().cloned()
+        })
+    }
+}
