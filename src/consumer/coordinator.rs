@@ -81,6 +81,13 @@ pub(crate) trait Coordinator: Send + Sync + fmt::Debug {
     /// What `group` committed for each of `partitions`, in their order.
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
 
+    /// For each of `partitions`, in their order, whether the end of a transaction is to come that may change what `group`
+    /// has committed for it: a consumer that resumes there now may read again what that transaction has read.
+    fn unstable(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<bool>> {
+        let _ = group;
+        Ok(vec![false; partitions.len()])
+    }
+
     /// Commits all of `offsets` or none; of several for one partition the last holds. When this returns, they survive a
     /// power cut, and so does all data below them. Offsets that the group has already, no matter who committed them,
     /// are not written again.

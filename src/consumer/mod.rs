@@ -17,6 +17,7 @@ mod records;
 mod reset;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unstable;
 
 pub use builder::ConsumerBuilder;
 pub use commits::PolledRecord;
@@ -41,6 +42,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use unstable::{UnstableWait, committed_and_stable};
 
 /// Reads records of topics, alone or for a group.
 ///
@@ -82,6 +84,8 @@ pub struct Consumer {
     turn: usize,
     /// Whether some place has no position yet.
     unbegun: bool,
+    /// Since when it waits for the end of a transaction before it begins somewhere.
+    unstable: UnstableWait,
     /// Whether a place has a failure to report.
     failing: bool,
     /// The catalog as the places know it.
@@ -142,6 +146,7 @@ impl Consumer {
             places: Vec::new(),
             turn: 0,
             unbegun: false,
+            unstable: UnstableWait::default(),
             failing: false,
             signal,
             woken: Arc::new(AtomicBool::new(false)),
@@ -314,17 +319,24 @@ impl Consumer {
         }
     }
 
-    /// Gives a position to every place that has none. A place that cannot have one gets a failure to report.
+    /// Gives a position to every place that has none. A place that cannot have one gets a failure to report; one whose
+    /// committed offset may change with the end of a transaction waits for that.
     fn begin(&mut self) -> Result<()> {
         self.unbegun = false;
         let names: Vec<TopicPartition> =
             self.places.iter().filter(|p| p.position().is_none()).map(|p| p.name().clone()).collect();
-        let committed = match &self.policy.group {
-            Some(group) => self.coordinator.committed(group, &names).inspect_err(|_| self.unbegun = true)?,
-            None => vec![None; names.len()],
-        };
+        let found = committed_and_stable(&*self.coordinator, self.policy.group.as_deref(), &names)
+            .inspect_err(|_| self.unbegun = true)?;
+        let waits = found.iter().any(Option::is_none);
+        let waited = self.unstable.at(self.policy.env.monotonic(), waits);
         let unbegun = self.places.iter_mut().filter(|p| p.position().is_none());
-        for (place, committed) in unbegun.zip(&committed) {
+        for (place, committed) in unbegun.zip(&found) {
+            let Some(committed) = committed else {
+                place.failure = unstable::complaint(waited);
+                self.failing |= place.failure.is_some();
+                self.unbegun = true;
+                continue;
+            };
             planted!(the_latest_is_decided_by_the_first_poll => place.since = Some(self.policy.now(place.log())));
             match self.policy.begin(place.log(), committed.as_ref(), place.since) {
                 Ok((offset, reset)) => {

@@ -14,7 +14,8 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// How long a read-only handle's consumer waits before it looks again at what the writer did.
+/// How long a consumer waits before it looks again at what another did: on a read-only handle the writer, and a
+/// transaction that is about to commit where it begins.
 const FOLLOW_EVERY: Duration = Duration::from_millis(10);
 
 /// Wakes a consumer from another thread.
@@ -57,6 +58,8 @@ impl Consumer {
     ///   damage have been returned. The partition stays there until the program moves past it, with
     ///   [`skip_damage`](Self::skip_damage) or a [`seek`](Self::seek); the next poll continues with the other
     ///   partitions.
+    /// * `Timeout` when the group's offset of a partition has been in an open transaction for a minute. The partition is
+    ///   read when that has ended, the others meanwhile.
     /// * The failure of an [automatic commit](super::ConsumerBuilder::auto_commit).
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.check_process()?;
@@ -110,7 +113,8 @@ impl Consumer {
 
     /// When a waiting poll must look again although nothing has notified it.
     fn look_again(&self, now: Duration) -> Option<Duration> {
-        let mut follow = self.catalog.data_dir().read_only.then_some(now.saturating_add(FOLLOW_EVERY));
+        let looks_often = self.catalog.data_dir().read_only || self.unstable.is_on();
+        let mut follow = looks_often.then_some(now.saturating_add(FOLLOW_EVERY));
         planted!(a_follower_sleeps_on => follow = None);
         let mut commit = self.auto_commit.map(|auto| match self.has_uncommitted() {
             true => auto.next,

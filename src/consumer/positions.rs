@@ -1,6 +1,6 @@
 //! Positions: where a consumer is, moving it, and finding the offset to move it to.
 
-use super::Consumer;
+use super::{Consumer, unstable::still_waits};
 use crate::{
     error::{Error, Result},
     partition::{
@@ -164,7 +164,8 @@ impl Consumer {
     /// # Errors
     ///
     /// `InvalidArgument` when the partition is not assigned; `NoOffset` or `OffsetOutOfRange` when there is no usable
-    /// committed offset and the policy is [`AutoOffsetReset::None`](super::AutoOffsetReset::None).
+    /// committed offset and the policy is [`AutoOffsetReset::None`](super::AutoOffsetReset::None); `Timeout`, which
+    /// passes by itself, while a transaction is about to commit that offset.
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
         self.check_open()?;
         self.follow_catalog();
@@ -178,7 +179,7 @@ impl Consumer {
                 Ok(position)
             }
             (None, Some(failure)) => Err(failure),
-            (None, None) => Ok(Offset::ZERO),
+            (None, None) => Err(still_waits(Duration::ZERO)),
         }
     }
 

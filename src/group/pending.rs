@@ -5,10 +5,14 @@
 //! newer record about the same partition counts, be it a commit or a deletion; and whatever still waits is newer than all
 //! that counts. No offset of what counts needs to be known, after a rewriting neither.
 //!
-//! A log has one open transaction of a producer at a time, and a marker ends that: the id says which, whatever the epoch.
+//! A log has one open transaction of a producer at a time. Its outcome may be known before its marker is, and is told for
+//! its epoch; it ends what waits for that epoch or an earlier one.
 
 use super::entry::{Entry, Groups};
-use crate::types::{Offset, ProducerEpoch, TopicPartition};
+use crate::{
+    partition::state::producers::is_ours,
+    types::{Offset, ProducerEpoch, TopicPartition},
+};
 use std::collections::BTreeMap;
 
 /// An offset that is committed when its transaction is.
@@ -22,13 +26,19 @@ pub(super) struct Waiting {
 /// All that waits, by the producer whose transaction it waits for.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    by_producer: BTreeMap<i64, Groups<Waiting>>,
+    by_producer: BTreeMap<ProducerEpoch, Groups<Waiting>>,
 }
 
 impl Pending {
-    /// The transaction of `producer` commits this for `partition`, when it is committed itself.
-    pub(super) fn wait(&mut self, producer: i64, group: String, partition: TopicPartition, waiting: Waiting) {
-        self.by_producer.entry(producer).or_default().entry(group).or_default().insert(partition, waiting);
+    /// The transaction of `by` commits this for `partition`, when it is committed itself.
+    pub(super) fn wait(
+        &mut self,
+        by: ProducerEpoch,
+        group: String,
+        partition: TopicPartition,
+        waiting: Waiting,
+    ) {
+        self.by_producer.entry(by).or_default().entry(group).or_default().insert(partition, waiting);
     }
 
     /// The record at `at` about `partition` counts: nothing older does any more.
@@ -46,9 +56,16 @@ impl Pending {
         });
     }
 
-    /// The transaction of `producer` has ended: nothing waits for it any more. What did is returned.
-    pub(super) fn end(&mut self, producer: i64) -> Groups<Waiting> {
-        self.by_producer.remove(&producer).unwrap_or_default()
+    /// The transaction of `by` has ended: nothing waits for it any more. What did is returned, the oldest first.
+    pub(super) fn end(&mut self, by: ProducerEpoch) -> Vec<(String, TopicPartition, Waiting)> {
+        let earlier = ProducerEpoch { epoch: i16::MIN, ..by };
+        let ended: Vec<_> = self.by_producer.range(earlier..=by).map(|(by, _)| *by).collect();
+        let ended = ended.into_iter().filter_map(|by| self.by_producer.remove(&by)).flatten();
+        let each = |(group, partitions): (String, BTreeMap<_, _>)| {
+            let one = move |(partition, waiting)| (group.clone(), partition, waiting);
+            partitions.into_iter().map(one)
+        };
+        ended.flat_map(each).collect()
     }
 
     /// Nothing waits any more: nobody knows what became of it.
@@ -61,34 +78,30 @@ impl Pending {
         self.of(group, partition).next().is_some()
     }
 
-    /// Whether something waits for `partition` that will not wait forever.
+    /// Whether something waits for `partition` that will not wait forever: nothing here ends what another writer, such as
+    /// a broker, has left open.
     pub(super) fn will_end(&self, group: &str, partition: &TopicPartition) -> bool {
-        self.of(group, partition).any(is_ours)
+        self.of(group, partition).any(|by| is_ours(by.id))
     }
 
     /// Whether there is anything that will not wait forever.
     pub(super) fn any_will_end(&self) -> bool {
-        self.by_producer.keys().copied().any(is_ours)
+        self.by_producer.keys().any(|by| is_ours(by.id))
     }
 
     /// The producers whose transactions something for `partition` waits for.
-    fn of(&self, group: &str, partition: &TopicPartition) -> impl Iterator<Item = i64> {
+    fn of(&self, group: &str, partition: &TopicPartition) -> impl Iterator<Item = ProducerEpoch> {
         let has = |groups: &Groups<Waiting>| groups.get(group).is_some_and(|of| of.contains_key(partition));
-        self.by_producer.iter().filter(move |(_, groups)| has(groups)).map(|(producer, _)| *producer)
+        self.by_producer.iter().filter(move |(_, groups)| has(groups)).map(|(by, _)| *by)
     }
 
     /// Everything, with its producer, group and partition.
-    pub(super) fn all(&self) -> impl Iterator<Item = (i64, &str, &TopicPartition, &Waiting)> {
-        self.by_producer.iter().flat_map(|(producer, groups)| {
+    pub(super) fn all(&self) -> impl Iterator<Item = (ProducerEpoch, &str, &TopicPartition, &Waiting)> {
+        self.by_producer.iter().flat_map(|(by, groups)| {
             groups.iter().flat_map(|(group, partitions)| {
-                let one = |(partition, waiting)| (*producer, group.as_str(), partition, waiting);
+                let one = |(partition, waiting)| (*by, group.as_str(), partition, waiting);
                 partitions.iter().map(one)
             })
         })
     }
-}
-
-/// Whether a producer's transactions end here: what another writer has left open, a broker for example, stays as it is.
-fn is_ours(producer: i64) -> bool {
-    ProducerEpoch { id: producer, epoch: 0 }.is_ours()
 }

@@ -62,10 +62,8 @@ impl State for GroupOffsets {
     fn end(&mut self, by: ProducerEpoch, commit: bool) {
         let mut counts = commit;
         planted!(offsets_of_an_abort_are_committed => counts = true);
-        for (group, partitions) in self.pending.end(by.id) {
-            for (partition, Waiting { at, entry }) in partitions.into_iter().filter(|_| counts) {
-                self.commit(group.clone(), partition, entry, at);
-            }
+        for (group, partition, Waiting { at, entry }) in self.pending.end(by).into_iter().filter(|_| counts) {
+            self.commit(group, partition, entry, at);
         }
     }
 
@@ -93,8 +91,8 @@ impl State for GroupOffsets {
 
     fn encode_sidecar(&self, at: SidecarPoint) -> Vec<u8> {
         let SidecarPoint { topic_id, incarnation, next_offset } = at;
-        let pending = self.pending.all().map(|(producer_id, group, partition, waiting)| PendingEntry {
-            producer_id,
+        let pending = self.pending.all().map(|(by, group, partition, waiting)| PendingEntry {
+            by,
             at: waiting.at,
             entry: written(group, partition, &waiting.entry),
         });
@@ -116,9 +114,9 @@ impl State for GroupOffsets {
             let (group, partition, entry) = read(entry)?;
             state.groups.entry(group).or_default().insert(partition, entry);
         }
-        for PendingEntry { producer_id, at, entry } in pending {
+        for PendingEntry { by, at, entry } in pending {
             let (group, partition, entry) = read(entry)?;
-            state.pending.wait(producer_id, group, partition, Waiting { at, entry });
+            state.pending.wait(by, group, partition, Waiting { at, entry });
         }
         state.others = others.into_iter().map(|other| (other.key.clone(), other)).collect();
         Ok((SidecarPoint { topic_id, incarnation, next_offset }, state))
@@ -142,7 +140,7 @@ impl GroupOffsets {
                 planted!(offsets_are_applied_at_append => by = None);
                 match by {
                     Some(by) => {
-                        self.pending.wait(by.id, group, partition, Waiting { at: record.offset, entry });
+                        self.pending.wait(by, group, partition, Waiting { at: record.offset, entry });
                     }
                     None => self.commit(group, partition, entry, record.offset),
                 }

@@ -129,6 +129,13 @@ impl Coordinator for OffsetStore {
         Ok(committed.collect())
     }
 
+    fn unstable(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<bool>> {
+        self.table.read(|state| {
+            let will_change = |partition| state.pending.will_end(group, partition);
+            partitions.iter().map(will_change).collect()
+        })
+    }
+
     fn commit(&self, group: &str, offsets: &[OffsetCommit]) -> Result<()> {
         self.catalog.data_dir().check_writable()?;
         offsets.iter().try_for_each(|commit| self.check(group, commit))?;

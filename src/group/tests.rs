@@ -25,7 +25,7 @@ use crate::{
     partition::write::log_start::advance_log_start,
     table::{CompactionThresholds, State},
     topic::{catalog::Catalog, config::TopicConfig},
-    types::{Durability, IsolationLevel, Offset, Timestamp, TopicPartition},
+    types::{Durability, IsolationLevel, Offset, Timestamp},
 };
 use std::{sync::Arc, time::Duration};
 

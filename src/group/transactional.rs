@@ -33,20 +33,4 @@ impl OffsetStore {
             Ok(Update::atomic(entries.map(|entry| OffsetRecord::Value(entry).encode()).collect(), ()))
         })
     }
-
-    /// The first of `partitions` for which the end of a transaction may change what `group` has committed: a consumer
-    /// that resumes there now may read again what that transaction has read (Kafka's `UnstableOffsetCommit`).
-    ///
-    /// A transaction that another writer has left open is none of these: nothing here ends it.
-    #[allow(dead_code, reason = "consumers that begin wait for it")]
-    pub(crate) fn unstable(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Option<TopicPartition>> {
-        self.table.read(|state| {
-            let mut unstable = partitions.iter().filter(|partition| state.pending.will_end(group, partition));
-            unstable.next().cloned()
-        })
-    }
 }

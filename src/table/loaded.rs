@@ -9,6 +9,7 @@ use crate::{
     partition::{
         log::Log,
         read::visible::{VisibleBatch, VisibleBatches},
+        write::end_transaction::{TransactionEnd, known_outcomes},
     },
     storage::sidecar::{SIDECAR_MAX, TEXT_MAX, read_hint, replace_file},
     types::{IsolationLevel, Offset, ProducerEpoch},
@@ -62,7 +63,10 @@ impl<S: State> Loaded<S> {
                         self.state.apply(&record, by, &at);
                     }
                 }
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    unless_planted!(an_outcome_is_only_its_marker => self.hear_outcomes());
+                    return Ok(());
+                }
                 Err(Error::OffsetOutOfRange { .. }) => {
                     // The log was rewritten, by the writer in another process or since the sidecar was written. The
                     // removed records may have deleted entries.
@@ -79,7 +83,15 @@ impl<S: State> Loaded<S> {
         let control = batch.records.iter().next();
         let control = control.and_then(|record| ControlRecord::of_record(&batch.header, &record));
         if let (Some(by), Some(ControlRecord::Marker { commit, .. })) = (by(&batch.header), control) {
-            self.state.end(by, commit);
+            // It ends whatever is open of its producer, as the log sees it.
+            self.state.end(ProducerEpoch { epoch: i16::MAX, ..by }, commit);
+        }
+    }
+
+    /// Applies the outcomes that no durable marker tells: they are durable elsewhere, and count.
+    fn hear_outcomes(&mut self) {
+        for TransactionEnd { producer_id, epoch, commit, .. } in known_outcomes(self.log()) {
+            self.state.end(ProducerEpoch { id: producer_id, epoch }, commit);
         }
     }
 

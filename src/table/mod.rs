@@ -9,7 +9,8 @@
 //! * Only [`apply`](State::apply) and [`end`](State::end) change it, and only as the record or the marker says. So the
 //!   same code serves the running handle, the next opening and a reader in another process.
 //! * It sees all records, committed or not: a record that was written in a transaction comes with the producer, and the
-//!   end of the transaction follows. What such a record means until then is the state's own affair.
+//!   end of the transaction follows, with its marker or before that: as soon as the log knows the outcome. What such a
+//!   record means until then is the state's own affair.
 //! * [`snapshot`](State::snapshot) returns the records that make this state from an empty one. A record that it leaves
 //!   out is lost when the log is rewritten, even one that `apply` skipped.
 //! * A record or a range of the log that cannot be read is noted: a question about an entry that it may have changed
@@ -90,8 +91,9 @@ pub trait State: Default + Send + fmt::Debug {
         unreadable: &dyn Fn(DecodeError) -> Error,
     );
 
-    /// A transaction of `by.id` has ended here: what was written in it counts from now on if it was `commit`ted, and
-    /// never otherwise. Perhaps called more than once for one end, and for producers that wrote nothing.
+    /// The transaction of `by`, or of an earlier epoch of that producer, has ended: what was written in it counts from
+    /// now on if it was `commit`ted, and never otherwise. Called more than once for one end, by its outcome and by its
+    /// marker, and for producers that wrote nothing.
     fn end(&mut self, by: ProducerEpoch, commit: bool) {
         let _ = (by, commit);
     }

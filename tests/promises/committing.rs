@@ -98,6 +98,18 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["offsets_of_an_abort_are_committed"],
     },
     Promise {
+        test: "the_outcome_of_a_transaction_counts_before_its_marker_is_durable@src/group/tests/transactions.rs",
+        file: "src/table/mod.rs",
+        says: "with its marker or before that: as soon as the log knows the outcome",
+        mistakes: &["an_outcome_is_only_its_marker"],
+    },
+    Promise {
+        test: "a_consumer_begins_where_a_transaction_is_about_to_commit_when_that_has_ended@src/group/tests/transactions.rs",
+        file: "src/consumer/unstable.rs",
+        says: "leaves the partition alone and looks again soon; other partitions are read meanwhile",
+        mistakes: &["a_consumer_resumes_in_an_open_transaction"],
+    },
+    Promise {
         test: "a_deleted_group_does_not_come_back_with_a_marker@src/group/tests/transactions.rs",
         file: "src/group/admin.rs",
         says: "What open transactions are about to commit for it is forgotten as well",

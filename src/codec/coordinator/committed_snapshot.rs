@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     codec::{DecodeError, crc::crc32, cursor::Cursor},
-    types::{Offset, TopicId},
+    types::{Offset, ProducerEpoch, TopicId},
 };
 
 const MAGIC: [u8; 4] = *b"SLCO";
@@ -40,8 +40,8 @@ pub struct CommittedSnapshot {
 /// An offset that is committed when its transaction is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingEntry {
-    /// The producer whose transaction that is.
-    pub producer_id: i64,
+    /// Whose transaction that is.
+    pub by: ProducerEpoch,
     /// The offset of the record.
     pub at: Offset,
     /// What it says.
@@ -58,8 +58,9 @@ pub fn encode_committed_snapshot(snapshot: &CommittedSnapshot) -> Vec<u8> {
         put_entry(&mut body, entry);
     }
     put_count(&mut body, snapshot.pending.len());
-    for PendingEntry { producer_id, at, entry } in &snapshot.pending {
-        body.extend(producer_id.to_be_bytes());
+    for PendingEntry { by, at, entry } in &snapshot.pending {
+        body.extend(by.id.to_be_bytes());
+        body.extend(by.epoch.to_be_bytes());
         body.extend(at.to_i64().to_be_bytes());
         put_entry(&mut body, entry);
     }
@@ -150,7 +151,8 @@ fn entry(cursor: &mut Cursor<'_>) -> Result<CommittedEntry, DecodeError> {
 }
 
 fn pending(cursor: &mut Cursor<'_>) -> Result<PendingEntry, DecodeError> {
-    Ok(PendingEntry { producer_id: cursor.i64()?, at: offset(cursor)?, entry: entry(cursor)? })
+    let by = ProducerEpoch { id: cursor.i64()?, epoch: cursor.i16()? };
+    Ok(PendingEntry { by, at: offset(cursor)?, entry: entry(cursor)? })
 }
 
 fn other(cursor: &mut Cursor<'_>) -> Result<OtherRecord, DecodeError> {
@@ -212,7 +214,7 @@ mod tests {
                 entry("b", Life { topic_id: Some(id), incarnation: Some(5) }),
             ],
             pending: vec![PendingEntry {
-                producer_id: 1 << 50,
+                by: ProducerEpoch { id: 1 << 50, epoch: 3 },
                 at: Offset::new(76),
                 entry: entry("c", Life::default()),
             }],

@@ -5,17 +5,22 @@ use crate::{
     codec::coordinator::encode_group_metadata_key,
     partition::{
         log::Log,
-        state::append_as::{AppendAs, Claimed},
+        state::{
+            append_as::{AppendAs, Claimed},
+            producers::OWN_IDS_FROM,
+        },
         tests::end as end_in,
-        write::encode::RecordData,
+        write::{
+            encode::RecordData,
+            end_transaction::{TransactionEnd, end_transaction, resolve_transaction},
+        },
     },
     planted,
-    types::ProducerEpoch,
 };
 
 /// Two producers of this library, and one of a broker's.
-const P: i64 = ProducerEpoch::OWN_IDS_FROM + 7;
-const Q: i64 = ProducerEpoch::OWN_IDS_FROM + 9;
+const P: i64 = OWN_IDS_FROM + 7;
+const Q: i64 = OWN_IDS_FROM + 9;
 const BROKERS: i64 = 7;
 
 fn store_of(env: &Arc<MemoryEnv>) -> Arc<OffsetStore> {
@@ -46,9 +51,8 @@ fn end(store: &OffsetStore, producer: i64, commit: bool) {
 
 fn unstable(store: &OffsetStore, group: &str) -> Vec<String> {
     let all = [partition("t", 0), partition("t", 1), partition("u", 0)];
-    let is_unstable =
-        |p: &&TopicPartition| store.unstable(group, std::slice::from_ref(*p)).unwrap().is_some();
-    all.iter().filter(is_unstable).map(ToString::to_string).collect()
+    let found = store.unstable(group, &all).unwrap();
+    all.iter().zip(found).filter(|(_, is_unstable)| *is_unstable).map(|(p, _)| p.to_string()).collect()
 }
 
 /// The answers of this store, and of one that reads the log from its beginning.
@@ -170,6 +174,70 @@ fn a_deleted_topic_is_forgotten_in_open_transactions_too() {
         assert_eq!(store.describe_group("g").unwrap().committed.len(), 1);
         assert_eq!(committed(store, "g", "u", 0), Some(3));
     });
+}
+
+fn an_outcome_counts_before_its_marker() {
+    let env = filled();
+    let store = store_of(&env);
+    let outcome = |producer_id, commit| TransactionEnd { producer_id, epoch: 0, marker_epoch: 1, commit };
+    send(&store, P, "g", &[("t", 0, 1)]);
+    send(&store, Q, "g", &[("t", 1, 1)]);
+    let log = offsets_log(&store);
+    let (durable, start) = (log.offsets().high_watermark(), log.offsets().log_end());
+    // As after a decision: the markers are appended, and nobody has flushed them.
+    assert!(
+        end_transaction(&log, &outcome(P, true)).unwrap()
+            && end_transaction(&log, &outcome(Q, false)).unwrap()
+    );
+    assert_eq!((log.offsets().high_watermark(), log.offsets().log_end()), (durable, start + 2));
+    with_a_new_one(&store, |store| {
+        assert_eq!((committed(store, "g", "t", 0), committed(store, "g", "t", 1)), (Some(1), None));
+        assert_eq!(unstable(store, "g"), [""; 0]);
+    });
+    // As at an opening, which writes nothing.
+    let second = AppendAs { producer: Claimed { id: P, epoch: 1 }, transactional: true, named: false };
+    let of_u = OffsetCommit {
+        log: store.catalog.log(&partition("u", 0)).unwrap(),
+        offset: 3.into(),
+        metadata: String::new(),
+    };
+    let (log, lies) = store.append_in_transaction("g", &[of_u], second).unwrap().unwrap();
+    log.flush_to(lies.end).unwrap();
+    let decided = TransactionEnd { epoch: 1, marker_epoch: 2, ..outcome(P, true) };
+    assert!(resolve_transaction(&log, &decided));
+    assert_eq!(log.offsets().log_end(), lies.end);
+    with_a_new_one(&store, |store| assert_eq!(committed(store, "g", "u", 0), Some(3)));
+    // The markers say the same again, and the next transaction of the producer is none of theirs.
+    commit(&store, "h", "u", 0, 1).unwrap();
+    with_a_new_one(&store, |store| assert_eq!(committed(store, "g", "u", 0), Some(3)));
+}
+
+#[test]
+fn the_outcome_of_a_transaction_counts_before_its_marker_is_durable() {
+    planted::hold(an_outcome_counts_before_its_marker, &["an_outcome_is_only_its_marker"]);
+}
+
+fn a_consumer_waits() {
+    let env = filled();
+    let store = store_of(&env);
+    send(&store, P, "g", &[("t", 0, 2)]);
+    let mut consumer = super::consumer(&store.catalog, &store, "g");
+    consumer.subscribe(["t", "u"]).unwrap();
+    assert_eq!(poll(&mut consumer).len(), 6, "the other two partitions");
+    let refused = consumer.position(&partition("t", 0)).map_err(|error| error.kind());
+    assert_eq!(refused, Err(ErrorKind::Timeout));
+    assert_eq!(consumer.position(&partition("t", 1)).unwrap(), 3);
+    std::thread::scope(|scope| {
+        let polls = scope.spawn(|| consumer.poll(Duration::from_secs(20)).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        end(&store, P, true);
+        assert_eq!(crate::consumer::tests::values(&polls.join().unwrap()), ["c"]);
+    });
+}
+
+#[test]
+fn a_consumer_begins_where_a_transaction_is_about_to_commit_when_that_has_ended() {
+    planted::hold(a_consumer_waits, &["a_consumer_resumes_in_an_open_transaction"]);
 }
 
 #[test]
@@ -368,4 +436,90 @@ fn a_doubt_is_about_the_record() {
 #[test]
 fn a_committed_transaction_ends_a_doubt_only_if_its_record_is_newer() {
     planted::hold(a_doubt_is_about_the_record, &["a_commit_is_as_new_as_its_marker"]);
+}
+
+/// The same on a simulated machine.
+#[cfg(feature = "sim")]
+mod on_a_machine {
+    use super::*;
+    use crate::{
+        env::{
+            Env,
+            sim::{Crash, SimEnv},
+        },
+        storage::{
+            data_dir::{DataDir, SharedOptions},
+            files::ReadMode,
+        },
+    };
+
+    fn open_on(env: &SimEnv) -> Arc<Catalog> {
+        let env: Arc<dyn Env> = Arc::new(env.clone());
+        if env.create_dir("/log".as_ref()).is_ok() {
+            env.sync_dir("/".as_ref()).unwrap();
+        }
+        let options = SharedOptions { read_only: false, read_mode: ReadMode::default(), max_open_files: 64 };
+        let data_dir = DataDir::open(env, "/log".as_ref(), options).unwrap();
+        Arc::new(Catalog::open(data_dir, &mut |_| true).unwrap().0)
+    }
+
+    fn machine() -> (SimEnv, Arc<Catalog>) {
+        let env = SimEnv::new(1);
+        let catalog = open_on(&env);
+        catalog.create("t", TopicConfig::default().partitions(2)).unwrap();
+        (0..2).for_each(|number| append(&catalog, "t", number, &["a", "b", "c"]));
+        (env, catalog)
+    }
+
+    #[test]
+    fn a_consumer_that_waits_for_a_minute_says_so() {
+        let (env, catalog) = machine();
+        let store = OffsetStore::new(Arc::clone(&catalog));
+        send(&store, P, "g", &[("t", 0, 2)]);
+        let mut consumer = consumer(&catalog, &store, "g");
+        consumer.subscribe(["t"]).unwrap();
+        assert_eq!(poll(&mut consumer).len(), 3, "of the other partition");
+        assert!(consumer.poll(Duration::from_secs(30)).unwrap().is_empty());
+        env.advance(Duration::from_secs(31));
+        for _ in 0..2 {
+            assert_eq!(consumer.poll(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
+        }
+        end(&store, P, false);
+        assert_eq!(poll(&mut consumer).len(), 3, "from the beginning: nothing was committed");
+    }
+
+    #[test]
+    fn a_crash_anywhere_leaves_the_offsets_of_a_transaction_together() {
+        for upkeep in
+            [CompactionThresholds::default(), CompactionThresholds { rewrite_above: 500, ..SIDECARS }]
+        {
+            let (env, catalog) = machine();
+            let store = OffsetStore::with_upkeep(catalog, upkeep);
+            env.record();
+            let mut acknowledged = Vec::new();
+            for (round, commits) in [(1, true), (2, false), (3, true)] {
+                let (p, offset) = (P + round as i64, round);
+                send(&store, p, "g", &[("t", 0, offset), ("t", 1, offset)]);
+                commit(&store, "h", "t", 0, offset).unwrap();
+                end(&store, p, commits);
+                store.groups().unwrap();
+                acknowledged.push((env.operations(), offset, commits));
+            }
+            let recording = env.recording();
+            let mut cursor = recording.cursor();
+            while let Some(operation) = cursor.advance() {
+                for (seed, crash) in (0..).zip(Crash::ALL).filter(|(seed, _)| (operation + seed) % 4 == 0) {
+                    let rebooted = cursor.crash(crash, seed);
+                    let store = OffsetStore::new(open_on(&rebooted));
+                    let found = committed(&store, "g", "t", 0);
+                    let place = format!("{crash:?} at operation {operation}");
+                    assert_eq!(committed(&store, "g", "t", 1), found, "{place}");
+                    let done = acknowledged.iter().filter(|(at, ..)| *at <= operation);
+                    let promised =
+                        done.filter(|(_, _, commits)| *commits).map(|(_, offset, _)| *offset).max();
+                    assert!(found >= promised && found != Some(2), "{found:?}, {promised:?}: {place}");
+                }
+            }
+        }
+    }
 }

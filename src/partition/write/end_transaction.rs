@@ -83,7 +83,6 @@ pub fn open_transactions(log: &Log) -> Vec<OpenTransaction> {
 }
 
 /// The outcomes that no durable marker of this log tells: the transaction's producer and epoch, and whether it was committed.
-#[allow(dead_code, reason = "tables whose log was written in transactions ask it")]
 pub fn known_outcomes(log: &Log) -> Vec<TransactionEnd> {
     let end = |marker: PendingMarker| TransactionEnd {
         producer_id: marker.producer_id,
