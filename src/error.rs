@@ -8,9 +8,11 @@
 mod display;
 mod kind;
 pub(crate) mod memory;
+pub(crate) mod outcome;
 pub(crate) mod wrong_kind;
 
 pub use kind::ErrorKind;
+pub use outcome::Outcome;
 
 use crate::types::{Compression, Offset, ParseError, Timestamp, TopicPartition};
 use std::{borrow::Cow, fmt, io, path::Path, path::PathBuf, sync::Arc};
@@ -119,6 +121,17 @@ pub enum Error {
         /// of them together take more than its `buffer_memory`. Those that failed first are forgotten first.
         forgotten: u64,
         /// What kept them out. Where that could have passed, it did not within the producer's `max_block`.
+        cause: Arc<Error>,
+        /// What became of the records of the call that returns this.
+        outcome: Outcome,
+    },
+    /// Records of the call are in the log, and the call failed after that: they could not be made durable now, or another
+    /// partition did not take its part. Calling again would add them twice.
+    #[non_exhaustive]
+    Unacknowledged {
+        /// Which records are in the log.
+        outcome: Outcome,
+        /// The failure.
         cause: Arc<Error>,
     },
     /// The producer's buffer is full and the call may not wait.
@@ -294,6 +307,9 @@ pub enum Error {
         path: PathBuf,
         /// The failure.
         cause: Arc<Error>,
+        /// What became of the records of the call that returns this: [`Outcome::Unknown`] where it was their flush that
+        /// failed.
+        outcome: Outcome,
     },
     /// A purge of a key did not come to its end: the key may still be in this file.
     #[non_exhaustive]
@@ -403,6 +419,12 @@ impl Error {
         self.kind().is_retriable() && !waits_for_itself
     }
 
+    /// After an earlier failure nothing is written in `path` any more.
+    pub(crate) fn poisoned(path: impl AsRef<Path>, cause: impl Into<Arc<Error>>) -> Self {
+        let path = path.as_ref().to_path_buf();
+        Error::Poisoned { path, cause: cause.into(), outcome: Outcome::NotAppended }
+    }
+
     /// More than `limit` allows.
     pub(crate) fn too_large(size: u64, max: u64, limit: &'static str) -> Self {
         Error::RecordTooLarge { size, max, limit, index: None }
@@ -411,11 +433,12 @@ impl Error {
     /// Counts the records of another failure of this partition that was not reported yet.
     pub(crate) fn counts_also(&mut self, later: &Error) {
         if let (
-            Error::Undelivered { partition, records, forgotten, .. },
-            Error::Undelivered { partition: of, records: more, forgotten: all, .. },
+            Error::Undelivered { partition, records, forgotten, outcome, .. },
+            Error::Undelivered { partition: of, records: more, forgotten: all, outcome: theirs, .. },
         ) = (self, later)
         {
             *forgotten = (*forgotten).max(*all);
+            *outcome = std::mem::take(outcome).and(theirs.clone());
             if partition == of {
                 *records += *more;
             }

@@ -234,7 +234,7 @@ pub mod records {
 pub use crate::{
     codec::record::Record,
     consumer::{Consumer, ConsumerRecord, ConsumerRecords},
-    error::{Error, ErrorKind, Result, SpaceLimit},
+    error::{Error, ErrorKind, Outcome, Result, SpaceLimit},
     partition::{handle::Partition, write::encode::RecordData},
     producer::{Delivery, Producer, ProducerRecord, RecordMetadata},
     streamlog::Streamlog,

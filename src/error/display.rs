@@ -1,6 +1,6 @@
 //! What each failure says to people: what happened, where, and what to do next.
 
-use super::{Error, SpaceLimit};
+use super::{Error, Outcome, SpaceLimit};
 use crate::types::{Compression, Offset, TopicPartition};
 use std::{
     fmt::{self, Formatter},
@@ -22,7 +22,7 @@ impl fmt::Display for Error {
             ),
             NoOffset { partition, group } => no_offset(f, partition, group),
             RecordTooLarge { size, max, limit, index } => record_too_large(f, *size, *max, limit, *index),
-            Undelivered { partition, records, forgotten, cause } => {
+            Undelivered { partition, records, forgotten, cause, .. } => {
                 undelivered(f, partition, *records, *forgotten, cause)
             }
             QueueFull => write!(f, "the producer's buffer is full: wait for deliveries, or raise its size"),
@@ -64,7 +64,8 @@ impl fmt::Display for Error {
                 write!(f, "topic '{topic}' has no partition {partition}: it has {count}, numbered from 0")
             }
             UnknownGroup { name } => write!(f, "there is no group '{name}'"),
-            Poisoned { path, cause } => poisoned(f, path, cause),
+            Poisoned { path, cause, outcome } => poisoned(f, path, cause, outcome),
+            Unacknowledged { outcome, cause } => unacknowledged(f, outcome, cause),
             NotPurged { path, position, reason } => {
                 write!(f, "the key may still be in {} at byte {position}: {reason}", path.display())
             }
@@ -240,12 +241,30 @@ fn unknown_topic(f: &mut Formatter<'_>, name: &str, read_only: bool) -> fmt::Res
     write!(f, "there is no topic '{name}': {advice}")
 }
 
-fn poisoned(f: &mut Formatter<'_>, path: &Path, cause: &Error) -> fmt::Result {
+fn poisoned(f: &mut Formatter<'_>, path: &Path, cause: &Error, outcome: &Outcome) -> fmt::Result {
     write!(
         f,
         "{} was poisoned by an earlier failure and accepts no writes until it is reopened: {cause}",
         path.display()
-    )
+    )?;
+    match outcome {
+        Outcome::Unknown => {
+            f.write_str("; the records of this call were written, and the next opening shows whether they are on the medium")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unacknowledged(f: &mut Formatter<'_>, outcome: &Outcome, cause: &Error) -> fmt::Result {
+    f.write_str("records of this call are in the log, and the call failed after that")?;
+    if let Outcome::Appended(places) = outcome {
+        for (at, (partition, offsets)) in places.iter().enumerate() {
+            let before = if at == 0 { " (" } else { ", " };
+            write!(f, "{before}{partition} at {} up to, not including, {}", offsets.start, offsets.end)?;
+        }
+        f.write_str(")")?;
+    }
+    write!(f, ": do not send these again, a flush makes them durable; {cause}")
 }
 
 fn forked(f: &mut Formatter<'_>, dir: &Path, opened_by: u32) -> fmt::Result {

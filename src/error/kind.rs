@@ -82,6 +82,9 @@ kinds! {
         /// with [`Producer::take_undelivered`](crate::Producer::take_undelivered), and keep them elsewhere; the cause says
         /// why they failed.
         Undelivered = "undelivered", retriable: false;
+        /// Records of the call are in the log, and the call failed after that, for the reason that its text gives.
+        /// [`Error::outcome`](crate::Error::outcome) says which records: send the others alone, and flush those.
+        Unacknowledged = "unacknowledged", retriable: false;
         /// The producer's buffer is full, and the call was not to wait; the record was not taken. Wait for deliveries, slow
         /// down, or enlarge the buffer.
         QueueFull = "queue full", retriable: true;
@@ -226,6 +229,7 @@ mod tests {
             OutOfOrderSequence,
             Fenced,
             Undelivered,
+            Unacknowledged,
             Closed,
             Forked,
             Cancelled,

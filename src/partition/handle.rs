@@ -122,11 +122,12 @@ impl Partition {
     /// `InvalidTimestamp` for one record and `InvalidRecord`, with the index, for one of several,
     /// `InvalidRecord` for a null key where the topic's policy compacts, `DiskFull`, `Io`,
     /// `Corrupt`, `ReadOnly`, `Closed`: nothing was appended. `Poisoned` when a flush failed, now or earlier: the
-    /// partition accepts no more appends, no reader sees the batch, and whether it is there after the next opening is
-    /// unknown.
+    /// partition accepts no more appends, and no reader sees the batch. If it was the flush of this batch, whether it is
+    /// there after the next opening is unknown. `Unacknowledged` when the flush could not begin: the batch is in the log.
+    /// [`Error::outcome`](crate::Error::outcome) distinguishes these.
     ///
-    /// Where `flush.messages` asks a `Written` topic for a flush, any error may come from that flush: the batch is then
-    /// in the log and readers see it, but it is not known to be durable.
+    /// Where `flush.messages` asks a `Written` topic for a flush, readers see a batch whose flush failed or could not begin,
+    /// but it is not known to be durable.
     pub fn append(&self, records: &[RecordData<'_>]) -> Result<Range<Offset>> {
         if self.log.identity.internal {
             let name = self.log.identity.name.topic.to_string();
@@ -148,8 +149,10 @@ impl Partition {
         let mut batch = self.log.encode(records, Compression::None, now)?;
         let appended = self.log.append(&mut batch)?;
         recycle(batch);
-        self.log.acknowledge(appended.next_offset, appended.must_flush)?;
-        Ok(appended.base_offset..appended.next_offset)
+        match self.log.acknowledge(appended.next_offset, appended.must_flush) {
+            Ok(()) => Ok(appended.offsets()),
+            Err(error) => Err(self.log.unacknowledged(appended.offsets(), error)),
+        }
     }
 
     /// Makes everything appended so far durable, and shortens what an opening after a crash would have to read.

@@ -211,6 +211,11 @@ impl Log {
         self.waiters.notify_all();
     }
 
+    /// Whether its topic was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.shut.load(Ordering::SeqCst)
+    }
+
     /// `Forked` in a child of the process that opened the log.
     pub fn check_process(&self) -> Result<()> {
         self.data_dir.check_process()

@@ -16,7 +16,7 @@ use crate::{
         builder::{BatchBuilder, SealedBatch},
     },
     env::sync::{AtomicBool, Mutex, MutexGuard, Ordering},
-    error::{Error, Result},
+    error::{Error, Outcome, Result},
     partition::{
         log::Log,
         state::log_config::LogConfig,
@@ -167,7 +167,7 @@ impl State {
     /// Returns the last failure, once, and `Closed` after the end.
     pub(super) fn check(&mut self) -> Result<()> {
         match (self.error.take(), self.closed) {
-            (Some(error), _) => Err(error),
+            (Some(error), _) => Err(error.with_outcome(Outcome::NotAppended)),
             (None, Some(what)) => Err(Error::closed(what)),
             (None, None) => Ok(()),
         }

@@ -7,7 +7,7 @@
 use super::{record::RecordMetadata, sender::Drain};
 use crate::{
     env::sync::{OnceLock, Signal},
-    error::{Error, Result},
+    error::{Error, Outcome, Result, outcome::ACKNOWLEDGEMENT},
     partition::write::append::Appended,
     types::Timestamp,
 };
@@ -115,8 +115,7 @@ impl Delivery {
         }
         let now = self.promise.drain.sender().env().monotonic();
         self.promise.wait(now.checked_add(timeout));
-        self.try_result()
-            .unwrap_or(Err(Error::Timeout { what: "a record to be acknowledged", after: timeout }))
+        self.try_result().unwrap_or(Err(Error::Timeout { what: ACKNOWLEDGEMENT, after: timeout }))
     }
 
     /// Whether the record was acknowledged or has failed.
@@ -130,10 +129,23 @@ impl Delivery {
             // No thread of a forked child settles it.
             return self.promise.drain.log().check_process().err().map(Err);
         };
-        Some(outcome.as_ref().map_err(Error::clone).map(|appended| {
+        Some(outcome.as_ref().map_err(|error| self.own(error)).map(|appended| {
             let partition = &self.promise.drain.log().identity.name;
             RecordMetadata::of(appended, self.index, self.timestamp, partition)
         }))
+    }
+}
+
+impl Delivery {
+    /// The error of its batch, as that of this one record.
+    #[cold]
+    fn own(&self, error: &Error) -> Error {
+        let Outcome::Appended(mut places) = error.outcome() else { return error.clone() };
+        for (_, offsets) in &mut places {
+            let offset = offsets.start + u64::from(self.index);
+            *offsets = offset..offset + 1;
+        }
+        error.clone().with_outcome(Outcome::Appended(places))
     }
 }
 

@@ -10,7 +10,7 @@
 use crate::{
     codec::builder::SealedBatch,
     env::sync::MutexGuard,
-    error::{Error, Result},
+    error::{Error, Outcome, Result},
     partition::{log::Log, write::append::Appended},
     producer::{
         accumulator::{Accumulator, Locked, QueuedBatch, State, WrittenBatch},
@@ -259,27 +259,38 @@ impl Accumulator {
     fn give_up_queued(&self, state: &mut Locked<'_>, cause: Error) {
         state.close_open();
         let lost = std::mem::take(&mut state.queue).into_iter();
-        self.give_up(state, cause, lost.map(|batch| (batch, false)).collect());
+        self.give_up(state, cause, lost.map(|batch| (batch, Outcome::NotAppended)).collect());
     }
 
     /// Gives up the batches that are written and not durable, and those queued after them.
     fn give_up_written(&self, state: &mut Locked<'_>, cause: Error) {
         state.close_open();
-        let mut lost: Vec<_> = state.take_written().map(|batch| (batch, true)).collect();
-        lost.extend(std::mem::take(&mut state.queue).into_iter().map(|batch| (batch, false)));
+        let written = std::mem::take(&mut state.written).into_iter();
+        let written = written.map(|batch| {
+            let outcome = self.log().unacknowledged(batch.appended.offsets(), cause.clone()).outcome();
+            (batch.unwritten(), outcome)
+        });
+        let mut lost: Vec<_> = written.collect();
+        let queue = std::mem::take(&mut state.queue).into_iter();
+        lost.extend(queue.map(|batch| (batch, Outcome::NotAppended)));
         self.give_up(state, cause, lost);
     }
 
-    fn give_up(&self, state: &mut Locked<'_>, cause: Error, lost: Vec<(QueuedBatch, bool)>) {
+    fn give_up(&self, state: &mut Locked<'_>, cause: Error, lost: Vec<(QueuedBatch, Outcome)>) {
         let records = lost.iter().map(|(batch, _)| u64::from(batch.body.count())).sum();
         let mut taking = self.context().undelivered.open();
         let mut failed = Vec::with_capacity(lost.len());
-        for (QueuedBatch { body, promise, reserved }, may_be_in_log) in lost {
-            taking.keep(&self.log().identity.name, body, may_be_in_log);
-            failed.push((promise, reserved));
+        let mut of_all = Outcome::NotAppended;
+        for (QueuedBatch { body, promise, reserved }, outcome) in lost {
+            taking.keep(&self.log().identity.name, body, outcome != Outcome::NotAppended);
+            of_all = of_all.and(outcome.clone());
+            failed.push((promise, reserved, outcome));
         }
         let error = self.undelivered(records, taking.forgotten(0), cause);
-        failed.iter().for_each(|(promise, reserved)| self.fail(promise, *reserved, &error));
+        for (promise, reserved, outcome) in failed {
+            self.fail(&promise, reserved, error.clone().with_outcome(outcome));
+        }
+        let error = error.with_outcome(of_all);
         taking.note(&error);
         state.stuck = None;
         state.note(error);
@@ -287,11 +298,12 @@ impl Accumulator {
 
     fn undelivered(&self, records: u64, forgotten: u64, cause: Error) -> Error {
         let partition = self.log().identity.name.clone();
-        Error::Undelivered { partition, records, forgotten, cause: Arc::new(cause) }
+        let outcome = Outcome::NotAppended;
+        Error::Undelivered { partition, records, forgotten, cause: Arc::new(cause), outcome }
     }
 
-    fn fail(&self, promise: &BatchResult, reserved: usize, error: &Error) {
-        promise.settle(Err(error.clone()));
+    fn fail(&self, promise: &BatchResult, reserved: usize, error: Error) {
+        promise.settle(Err(error));
         self.context().memory.release(reserved);
     }
 
@@ -451,7 +463,8 @@ impl Drop for InHand<'_> {
         let mut taking = accumulator.context().undelivered.open();
         let error =
             accumulator.undelivered(u64::from(count), taking.forgotten(u64::from(count)), cause.clone());
-        accumulator.fail(&promise, reserved, &error);
+        let error = error.with_outcome(Outcome::Unknown);
+        accumulator.fail(&promise, reserved, error.clone());
         taking.note(&error);
         state.note(error);
         accumulator.give_up_queued(&mut state, cause);

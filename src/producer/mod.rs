@@ -147,8 +147,9 @@ impl Producer {
     /// `InvalidRecord` for a null key where the topic's policy compacts, `DiskFull`, `Io`, `Corrupt`, `ReadOnly`, `Closed`: the record left no trace. `DiskFull` also when records
     /// enqueued before it find no space: those stay queued.
     ///
-    /// `Poisoned` when a flush failed, now or earlier: the partition takes no more records, no reader sees this one,
-    /// and whether it is there after the next opening is unknown.
+    /// `Poisoned` when a flush failed, now or earlier: the partition takes no more records, and no reader sees this one. If
+    /// it was this record's flush, whether it is there after the next opening is unknown. `Unacknowledged` when the flush
+    /// could not begin: the record is in the log. [`Error::outcome`] distinguishes these.
     ///
     /// `Undelivered`, once, when records enqueued before for its partition failed for good: this record was not written
     /// then.
@@ -161,8 +162,8 @@ impl Producer {
     /// # Errors
     ///
     /// As for [`Producer::send`]. If the flush was asked for by `durability` or by `flush.messages`, and not by the
-    /// topic's own durability, any error may come from that flush: the record is then in the log, and readers see it,
-    /// but it is not known to be durable.
+    /// topic's own durability, readers see a record whose flush failed or could not begin, but it is not known to be
+    /// durable: [`Error::outcome`] is `Unknown` or `Appended`.
     pub fn send_with(&self, record: ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
         self.inner.context.check_process()?;
         let result = self.send_now(&record, durability);
@@ -187,7 +188,9 @@ impl Producer {
             let acknowledged = log.acknowledge(appended.next_offset, true);
             // The records enqueued before lie below.
             accumulator.settle(appended.next_offset, &acknowledged);
-            acknowledged?;
+            if let Err(error) = acknowledged {
+                return Err(log.unacknowledged(appended.offsets(), error));
+            }
         }
         self.inner.placed(record, accumulator, bytes);
         let timestamp = record.data.timestamp.unwrap_or(now);

@@ -2,7 +2,7 @@
 //! together.
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Outcome, Result},
     partition::{
         log::Log,
         write::{append::Appended, commit::commit, encode::in_batch},
@@ -59,7 +59,8 @@ impl Producer {
     /// As for [`Producer::send`]; `RecordTooLarge` when a partition's part exceeds its topic's `max.message.bytes`. An
     /// error about one record has its `index`: `RecordTooLarge`, and `InvalidRecord` for every rule of its topic. A
     /// record or part that is refused leaves every partition untouched. When writing fails, the parts of other
-    /// partitions may be in the log: this release has no transactions, which would write all or none.
+    /// partitions may be in the log, which is an `Unacknowledged`: its [`outcome`](Error::outcome) says which. (This
+    /// release has no transactions, which would write all or none.)
     pub fn send_batch(&self, records: &[ProducerRecord<'_>]) -> Result<Vec<RecordMetadata>> {
         self.inner.accumulators.check_usable()?;
         self.inner.context.identity.check_outside()?;
@@ -181,7 +182,10 @@ impl Producer {
         // Also after a failure: batches that were appended must not stay invisible.
         let committed = acknowledge(&done);
         self.inner.context.sender.run_inline();
-        failure.map_or(committed, Err).map(|()| done)
+        match (failure, committed) {
+            (None, Ok(())) => Ok(done),
+            (Some(error), Ok(())) | (_, Err(error)) => Err(unacknowledged(&done, error)),
+        }
     }
 }
 
@@ -202,6 +206,24 @@ fn acknowledge(done: &[(Arc<Accumulator>, Vec<Appended>)]) -> Result<()> {
     result
 }
 
+/// The error of a call of which these batches were appended: it says what became of all of them.
+#[cold]
+fn unacknowledged(done: &[(Arc<Accumulator>, Vec<Appended>)], error: Error) -> Error {
+    let (mut failure, mut outcome) = (None, Outcome::NotAppended);
+    for (accumulator, batches) in done {
+        for batch in batches.iter().filter(|batch| !batch.duplicate) {
+            let of_one = accumulator.log().unacknowledged(batch.offsets(), error.clone());
+            outcome = outcome.and(of_one.outcome());
+            if of_one.outcome() == Outcome::Unknown {
+                failure = Some(of_one);
+            }
+        }
+    }
+    match outcome {
+        Outcome::Appended(_) => Error::Unacknowledged { outcome, cause: Arc::new(error) },
+        _ => failure.unwrap_or(error),
+    }
+}
 /// Adds the record's index to the error, unless the error is about its topic.
 fn indexed(error: Error, index: usize, count: usize) -> Error {
     match error {

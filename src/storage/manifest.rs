@@ -246,7 +246,7 @@ impl Manifest {
 
     fn not_poisoned(&self, inner: &Inner) -> Result<()> {
         match &inner.poisoned {
-            Some(cause) => Err(Error::Poisoned { path: self.dir.clone(), cause: cause.clone() }),
+            Some(cause) => Err(Error::poisoned(&self.dir, cause.clone())),
             None => Ok(()),
         }
     }

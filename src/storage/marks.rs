@@ -146,7 +146,7 @@ impl Marks {
     pub fn flush(&self) -> Result<()> {
         let mut poisoned = self.poisoned.lock();
         if let Some(cause) = &*poisoned {
-            return Err(Error::Poisoned { path: self.dir.clone(), cause: cause.clone() });
+            return Err(Error::poisoned(&self.dir, cause.clone()));
         }
         let file = self.file.lock().clone();
         let Some(file) = file.filter(|_| self.dirty.swap(false, Ordering::SeqCst)) else { return Ok(()) };

@@ -119,6 +119,12 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["a_transaction_of_a_stranger_begins_anywhere"],
     },
     Promise {
+        test: "the_outcome_of_an_error_is_what_a_reopening_shows@tests/outcomes.rs",
+        file: "src/error/outcome.rs",
+        says: "Those at these offsets are in the log, and no others",
+        mistakes: &["what_was_written_counts_as_refused", "nothing_is_ever_unknown"],
+    },
+    Promise {
         test: "a_transaction_from_before_a_file_that_was_cut_short_still_holds_readers_back@src/partition/tests/producers.rs",
         file: "src/manual/on_disk.rs",
         says: "Where a file is shorter than its checkpoint, the snapshot at the segment's base is used",

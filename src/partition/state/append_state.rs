@@ -76,7 +76,7 @@ impl AppendState {
         if let AppendState::Refused(error) = self {
             return error.clone();
         }
-        let error = Error::Poisoned { path: dir.to_path_buf(), cause: Arc::new(cause.clone()) };
+        let error = Error::poisoned(dir, cause.clone());
         self.refuse(error.clone());
         error
     }

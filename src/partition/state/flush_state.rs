@@ -98,6 +98,12 @@ impl Flusher {
         Ok(Request::Lead)
     }
 
+    /// The failure that keeps what lies below `end` from becoming durable.
+    pub fn failure_below(&self, end: Offset) -> Option<Error> {
+        let state = self.state.lock();
+        state.failed.clone().filter(|_| state.flushed < end)
+    }
+
     /// A flush has ended, and everything below the offset is durable; or it failed, for good where the log is poisoned.
     pub fn ended(&self, result: &Result<Offset>) {
         let mut state = self.state.lock();
@@ -208,7 +214,7 @@ mod tests {
         flusher.ended(&Ok(Offset::new(5)));
         flusher.request(Offset::new(6)).unwrap();
         let cause = std::sync::Arc::new(failed());
-        flusher.ended(&Err(Error::Poisoned { path: "t-0".into(), cause }));
+        flusher.ended(&Err(Error::poisoned("t-0", cause)));
         assert_eq!(flusher.request(Offset::new(5)).unwrap(), Request::Durable);
         assert!(matches!(flusher.request(Offset::new(6)), Err(Error::Poisoned { .. })));
     }

@@ -11,7 +11,7 @@ use crate::{
         builder::{SealedBatch, Stamp},
     },
     env::sync::Ordering,
-    error::{Error, Result},
+    error::{Error, Outcome, Result},
     partition::{
         log::Log,
         state::{
@@ -32,6 +32,7 @@ use crate::{
     },
     types::{Compression, Durability, Offset, Timestamp, TimestampType},
 };
+use std::{ops::Range, sync::Arc};
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,11 @@ pub struct Appended {
 }
 
 impl Appended {
+    /// Where its records lie.
+    pub fn offsets(&self) -> Range<Offset> {
+        self.base_offset..self.next_offset
+    }
+
     /// A batch that is in the log already.
     fn already(active: &Active, base_offset: Offset, last_offset: Offset, timestamp: Timestamp) -> Self {
         let gives_time = active.config.message_timestamp_type == TimestampType::LogAppendTime;
@@ -172,6 +178,24 @@ impl Log {
     pub fn acknowledge(&self, end: Offset, must_flush: bool) -> Result<()> {
         planted!(acknowledge_before_flush => return Ok(()));
         if must_flush { self.flush_to(end) } else { Ok(()) }
+    }
+
+    /// The error of a caller whose records were appended at these offsets and could not be acknowledged because of `error`:
+    /// it says what became of them.
+    #[cold]
+    pub fn unacknowledged(&self, offsets: Range<Offset>, error: Error) -> Error {
+        planted!(what_was_written_counts_as_refused => return error);
+        let error = match self.flusher.failure_below(offsets.end) {
+            Some(failure) => failure.with_outcome(Outcome::Unknown),
+            // With its topic a record is gone, as if it had never been appended.
+            None if self.is_deleted() => error,
+            None => {
+                let outcome = Outcome::Appended(vec![(self.identity.name.clone(), offsets)]);
+                Error::Unacknowledged { outcome, cause: Arc::new(error) }
+            }
+        };
+        planted!(nothing_is_ever_unknown => return error.with_outcome(Outcome::NotAppended));
+        error
     }
 
     /// Gives the batch the next offsets, and its timestamps where the log assigns them. They count once the batch is
