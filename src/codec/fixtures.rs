@@ -156,6 +156,7 @@ fn snapshot_line(entry: &ProducerEntry) -> String {
         last_offset,
         offset_delta: entry.offset_delta as u32,
         timestamp: entry.timestamp,
+        named: None,
     };
     format!(
         "{head} firstSequence: {} lastSequence: {} lastOffset: {} offsetDelta: {} timestamp: {}",

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod manifest;
 pub mod mark;
 pub mod message;
+pub mod named;
 pub mod pages;
 pub mod record;
 mod siphash;

@@ -8,9 +8,11 @@
 //!
 #![doc = include_str!("layout/producers.md")]
 //!
+//! A list in which nobody has a name is of version 1, which every release reads.
+//!
 //! Everything is big-endian; both are written in ascending order of producer ids, so that equal states are equal bytes.
 
-use super::{DecodeError, crc::crc32c, cursor::Cursor};
+use super::{DecodeError, crc::crc32c, cursor::Cursor, named::NamedSequences};
 use crate::types::{Offset, Timestamp};
 
 /// How many batches of a producer are remembered to recognise a retry.
@@ -21,7 +23,10 @@ const SNAPSHOT_HEADER_LEN: usize = 10;
 const ENTRY_LEN: usize = 46;
 const PRODUCERS_MAGIC: [u8; 4] = *b"SLPB";
 const PRODUCERS_VERSION: u16 = 1;
+/// The version of a list with producers that have a name.
+const NAMED_VERSION: u16 = 2;
 const BATCH_LEN: usize = 24;
+const SEQUENCES_LEN: usize = 16;
 
 /// A producer in Kafka's snapshot, field for field. `last_sequence` and `last_offset` are -1 where no batch is known
 /// (the producer's last act was a transaction marker).
@@ -120,6 +125,20 @@ pub struct BatchMeta {
     pub offset_delta: u32,
     /// The batch's largest timestamp.
     pub timestamp: Timestamp,
+    /// The sequences that a named producer's source gave; `None` where there are none, or they are not known.
+    pub named: Option<NamedSequences>,
+}
+
+/// What is known of the sequences that a producer's source gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastNamed {
+    /// It has no name.
+    #[default]
+    NoName,
+    /// The last one.
+    Is(u64),
+    /// What would say it was lost.
+    Lost,
 }
 
 impl BatchMeta {
@@ -146,6 +165,8 @@ pub struct ProducerBatches {
     pub producer_epoch: i16,
     /// Up to [`MAX_BATCHES`], oldest first.
     pub batches: Vec<BatchMeta>,
+    /// The last sequence that its source gave. No epoch resets it, and no marker.
+    pub last_named: LastNamed,
 }
 
 /// The checksum of a snapshot at a log's start, as the manifest has it: of both files, one after the other. 0 stands for
@@ -160,7 +181,7 @@ pub fn snapshot_checksum(snapshot: &[u8], producers: &[u8]) -> u32 {
 /// The largest size of a `.producers` file of this many producers.
 pub fn encoded_producers_max(producers: usize) -> u64 {
     const HEADER: u64 = 4 + 2 + 4 + 4;
-    const PRODUCER: u64 = 8 + 2 + 1 + (MAX_BATCHES * BATCH_LEN) as u64;
+    const PRODUCER: u64 = 8 + 2 + 1 + 1 + 8 + (MAX_BATCHES * (BATCH_LEN + SEQUENCES_LEN)) as u64;
     HEADER + PRODUCER.saturating_mul(producers as u64)
 }
 
@@ -168,6 +189,8 @@ pub fn encoded_producers_max(producers: usize) -> u64 {
 pub fn encode_producers(producers: &[ProducerBatches]) -> Vec<u8> {
     let mut sorted: Vec<&ProducerBatches> = producers.iter().collect();
     sorted.sort_by_key(|producer| producer.producer_id);
+    let is_any_named = producers.iter().any(|producer| producer.last_named != LastNamed::NoName);
+    let version = if is_any_named { NAMED_VERSION } else { PRODUCERS_VERSION };
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&(producers.len() as u32).to_be_bytes());
     for producer in sorted {
@@ -175,15 +198,39 @@ pub fn encode_producers(producers: &[ProducerBatches]) -> Vec<u8> {
         bytes.extend_from_slice(&producer.producer_id.to_be_bytes());
         bytes.extend_from_slice(&producer.producer_epoch.to_be_bytes());
         bytes.push(kept as u8);
-        for batch in producer.batches.iter().skip(producer.batches.len() - kept) {
+        let batches = || producer.batches.iter().skip(producer.batches.len() - kept);
+        for batch in batches() {
             bytes.extend_from_slice(&batch.last_sequence.to_be_bytes());
             bytes.extend_from_slice(&batch.last_offset.to_i64().to_be_bytes());
             bytes.extend_from_slice(&batch.offset_delta.to_be_bytes());
             bytes.extend_from_slice(&batch.timestamp.as_millis().to_be_bytes());
         }
+        if is_any_named {
+            encode_named(&mut bytes, producer.last_named, batches());
+        }
     }
     let crc = crate::codec::crc::crc32(&bytes);
-    [PRODUCERS_MAGIC.as_slice(), &PRODUCERS_VERSION.to_be_bytes(), &crc.to_be_bytes(), &bytes].concat()
+    [PRODUCERS_MAGIC.as_slice(), &version.to_be_bytes(), &crc.to_be_bytes(), &bytes].concat()
+}
+
+/// What stands for sequences that are not known.
+const UNKNOWN: NamedSequences = NamedSequences { first: 1, last: 0 };
+
+/// What version 2 adds after a producer.
+fn encode_named<'a>(bytes: &mut Vec<u8>, last: LastNamed, batches: impl Iterator<Item = &'a BatchMeta>) {
+    match last {
+        LastNamed::NoName => return bytes.push(0),
+        LastNamed::Is(last) => {
+            bytes.push(1);
+            bytes.extend_from_slice(&last.to_be_bytes());
+        }
+        LastNamed::Lost => bytes.push(2),
+    }
+    for batch in batches {
+        let NamedSequences { first, last } = batch.named.unwrap_or(UNKNOWN);
+        bytes.extend_from_slice(&first.to_be_bytes());
+        bytes.extend_from_slice(&last.to_be_bytes());
+    }
 }
 
 /// The producers of a `.producers` file.
@@ -193,9 +240,9 @@ pub fn decode_producers(bytes: &[u8]) -> Result<Vec<ProducerBatches>, DecodeErro
         return Err(DecodeError::malformed(0u64, "a list of producers begins with \"SLPB\""));
     }
     let version = cursor.u16()?;
-    if version != PRODUCERS_VERSION {
+    if version != PRODUCERS_VERSION && version != NAMED_VERSION {
         let found = format!("a list of producers of version {version}");
-        return Err(DecodeError::Unsupported { found, supported: "version 1" });
+        return Err(DecodeError::Unsupported { found, supported: "versions 1 and 2" });
     }
     check_crc(&mut cursor, crate::codec::crc::crc32)?;
     let count = cursor.u32()?;
@@ -203,14 +250,39 @@ pub fn decode_producers(bytes: &[u8]) -> Result<Vec<ProducerBatches>, DecodeErro
     for _ in 0..count {
         // A count that lies runs out of bytes here: nothing was allocated for it.
         let before = cursor.position();
-        let producer = decode_producer(&mut cursor)?;
+        let mut producer = decode_producer(&mut cursor)?;
+        if version == NAMED_VERSION {
+            decode_named(&mut cursor, &mut producer)?;
+        }
         if producers.last().is_some_and(|last| last.producer_id >= producer.producer_id) {
             return Err(DecodeError::malformed(before, "producers are not in ascending order"));
         }
         producers.push(producer);
     }
     cursor.end()?;
+    if version == NAMED_VERSION && producers.iter().all(|p| p.last_named == LastNamed::NoName) {
+        return Err(DecodeError::malformed(4u64, "a list of version 2 has a producer with a name"));
+    }
     Ok(producers)
+}
+
+/// Reads what version 2 adds after a producer.
+fn decode_named(cursor: &mut Cursor<'_>, producer: &mut ProducerBatches) -> Result<(), DecodeError> {
+    producer.last_named = match cursor.u8()? {
+        0 => return Ok(()),
+        1 => LastNamed::Is(u64::from_be_bytes(cursor.array()?)),
+        2 => LastNamed::Lost,
+        other => return Err(cursor.malformed(format!("{other} says nothing about a producer's name"))),
+    };
+    for batch in &mut producer.batches {
+        let (first, last) = (u64::from_be_bytes(cursor.array()?), u64::from_be_bytes(cursor.array()?));
+        let sequences = NamedSequences { first, last };
+        if first > last && sequences != UNKNOWN {
+            return Err(cursor.malformed(format!("sequences from {first} to {last}")));
+        }
+        batch.named = (first <= last).then_some(sequences);
+    }
+    Ok(())
 }
 
 fn decode_producer(cursor: &mut Cursor<'_>) -> Result<ProducerBatches, DecodeError> {
@@ -230,7 +302,7 @@ fn decode_producer(cursor: &mut Cursor<'_>) -> Result<ProducerBatches, DecodeErr
         }
         batches.push(batch);
     }
-    Ok(ProducerBatches { producer_id, producer_epoch, batches })
+    Ok(ProducerBatches { producer_id, producer_epoch, batches, last_named: LastNamed::NoName })
 }
 
 fn decode_batch(mut cursor: Cursor<'_>) -> Result<BatchMeta, DecodeError> {
@@ -238,7 +310,7 @@ fn decode_batch(mut cursor: Cursor<'_>) -> Result<BatchMeta, DecodeError> {
     let timestamp = Timestamp::from_millis(cursor.i64()?);
     match Offset::from_i64(last_offset) {
         Some(last_offset) if u64::from(offset_delta) <= last_offset.value() => {
-            Ok(BatchMeta { last_sequence, last_offset, offset_delta, timestamp })
+            Ok(BatchMeta { last_sequence, last_offset, offset_delta, timestamp, named: None })
         }
         _ => Err(DecodeError::malformed(
             4u64,
@@ -310,6 +382,7 @@ mod tests {
             last_offset: last_offset.into(),
             offset_delta,
             timestamp: Timestamp::from_millis(7),
+            named: None,
         }
     }
 
@@ -325,23 +398,37 @@ mod tests {
 
     #[test]
     fn a_producers_first_batch_may_be_the_logs_first() {
-        let one = ProducerBatches { producer_id: 0, producer_epoch: 0, batches: vec![batch(4, 4, 4)] };
+        let one = ProducerBatches {
+            producer_id: 0,
+            producer_epoch: 0,
+            batches: vec![batch(4, 4, 4)],
+            last_named: LastNamed::NoName,
+        };
         assert_eq!(decode_producers(&encode_producers(std::slice::from_ref(&one))), Ok(vec![one]));
     }
 
     #[test]
     fn a_list_of_producers_has_a_fixed_layout() {
-        let one = ProducerBatches { producer_id: 9, producer_epoch: 2, batches: vec![batch(44, 14, 4)] };
+        let one = ProducerBatches {
+            producer_id: 9,
+            producer_epoch: 2,
+            batches: vec![batch(44, 14, 4)],
+            last_named: LastNamed::NoName,
+        };
         let bytes = encode_producers(std::slice::from_ref(&one));
         let body = "00000001 0000000000000009 0002 01 0000002c 000000000000000e 00000004 0000000000000007";
         assert_eq!(bytes[10..], hex(body));
         assert_eq!(bytes[..6], *b"SLPB\x00\x01");
         for count in [0, 1, 3] {
             let batches: Vec<_> = (0..MAX_BATCHES).map(|i| batch(i as i32, i as u64, 0)).collect();
-            let one =
-                |producer_id| ProducerBatches { producer_id, producer_epoch: 0, batches: batches.clone() };
+            let one = |producer_id| ProducerBatches {
+                producer_id,
+                producer_epoch: 0,
+                batches: batches.clone(),
+                last_named: LastNamed::NoName,
+            };
             let all: Vec<_> = (0..count).map(one).collect();
-            assert_eq!(encoded_producers_max(all.len()), encode_producers(&all).len() as u64);
+            assert!(encoded_producers_max(all.len()) >= encode_producers(&all).len() as u64);
         }
         assert_eq!(bytes[6..10], crate::codec::crc::crc32(&hex(body)).to_be_bytes());
         assert_eq!(decode_producers(&bytes), Ok(vec![one]));
@@ -350,8 +437,12 @@ mod tests {
     #[test]
     fn the_newest_five_batches_are_kept_and_ids_are_sorted() {
         let batches: Vec<_> = (0..7).map(|i| batch(i, i as u64, 0)).collect();
-        let producer =
-            |producer_id| ProducerBatches { producer_id, producer_epoch: 0, batches: batches.clone() };
+        let producer = |producer_id| ProducerBatches {
+            producer_id,
+            producer_epoch: 0,
+            batches: batches.clone(),
+            last_named: LastNamed::NoName,
+        };
         let decoded = decode_producers(&encode_producers(&[producer(4), producer(3)])).unwrap();
         assert_eq!(decoded.iter().map(|p| p.producer_id).collect::<Vec<_>>(), [3, 4]);
         assert_eq!(decoded[0].batches, batches[2..]);
@@ -376,8 +467,55 @@ mod tests {
         assert!(resealed("00000002 0000000000000009 0002 00 0000000000000009 0002 00").is_err());
         let short = "0000002c 0000000000000003 00000004 0000000000000007";
         assert!(resealed(&format!("00000001 0000000000000009 0002 01 {short}")).is_err());
-        assert!(matches!(decode_producers(b"SLPB\x00\x02"), Err(DecodeError::Unsupported { .. })));
+        assert!(matches!(decode_producers(b"SLPB\x00\x03"), Err(DecodeError::Unsupported { .. })));
         assert!(decode_producers(b"SLPX\x00\x01").is_err());
+    }
+
+    #[test]
+    fn a_list_with_a_named_producer_has_a_fixed_layout() {
+        let named = |first, last| Some(NamedSequences { first, last });
+        let batches = vec![BatchMeta { named: named(3, 7), ..batch(44, 14, 4) }, batch(45, 15, 0)];
+        let one =
+            ProducerBatches { producer_id: 9, producer_epoch: 2, batches, last_named: LastNamed::Is(8) };
+        let plain = ProducerBatches {
+            producer_id: 10,
+            batches: Vec::new(),
+            last_named: LastNamed::NoName,
+            ..one.clone()
+        };
+        let lost = ProducerBatches { producer_id: 11, last_named: LastNamed::Lost, ..plain.clone() };
+        let list = [one, plain, lost];
+        let bytes = encode_producers(&list);
+        let first = "0000000000000009 0002 02 0000002c 000000000000000e 00000004 0000000000000007 \
+            0000002d 000000000000000f 00000000 0000000000000007 01 0000000000000008 \
+            0000000000000003 0000000000000007 0000000000000001 0000000000000000";
+        let others = "000000000000000a 0002 00 00 000000000000000b 0002 00 02";
+        assert_eq!(bytes[..6], *b"SLPB\x00\x02");
+        assert_eq!(bytes[10..], hex(&format!("00000003 {first} {others}")));
+        assert_eq!(decode_producers(&bytes), Ok(list.to_vec()));
+        let all = |one: &ProducerBatches| {
+            let batches = (0..MAX_BATCHES as u64).map(|i| batch(i as i32, i, 0)).collect();
+            ProducerBatches { batches, ..one.clone() }
+        };
+        let largest = encode_producers(&[all(&list[0])]);
+        assert_eq!(encoded_producers_max(1), largest.len() as u64);
+    }
+
+    #[test]
+    fn a_list_with_names_that_breaks_a_rule_is_refused_though_its_checksum_holds() {
+        let resealed = |body: &str| {
+            let body = hex(body);
+            let crc = crate::codec::crc::crc32(&body).to_be_bytes();
+            decode_producers(&[b"SLPB\x00\x02".as_slice(), &crc, &body].concat())
+        };
+        let head = "00000001 0000000000000009 0002";
+        assert!(resealed(&format!("{head} 00 02")).is_ok());
+        assert!(resealed(&format!("{head} 00 03")).is_err(), "no such word");
+        assert!(resealed(&format!("{head} 00 00")).is_err(), "nobody has a name");
+        assert!(resealed(&format!("{head} 00 01 00000000")).is_err(), "cut short");
+        let batch = "0000002c 000000000000000e 00000004 0000000000000007";
+        let falling = "0000000000000002 0000000000000001";
+        assert!(resealed(&format!("{head} 01 {batch} 02 {falling}")).is_err());
     }
 
     fn entries() -> impl Strategy<Value = Vec<ProducerEntry>> {
@@ -411,6 +549,7 @@ mod tests {
                     producer_id: i as i64,
                     producer_epoch,
                     batches: (1u64..).zip(batches).map(|(i, (s, delta))| batch(s, i * 10, delta)).collect(),
+                    last_named: LastNamed::NoName,
                 })
                 .collect()
         })

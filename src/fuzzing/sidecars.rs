@@ -8,6 +8,7 @@ use crate::{
         crc::crc32c,
         index::{AbortedTransaction, OffsetEntry, OffsetIndexView, TimeEntry, TimeIndexView},
         keys::{HEADER_LEN, HashSeed, KeyEntry, KeySummer, KeySums, KeysFlags, KeysHeader, siphash128},
+        named::NamedSequences,
         pages::{PAGE_SIZE, PageSummer, PageSums},
         snapshot::*,
         varint::{read_varint, read_varlong, write_varint, write_varlong},
@@ -134,8 +135,11 @@ fn some_batches(id: i64) -> ProducerBatches {
         last_offset: Offset::new(u64::from(i) * 10 + 2),
         offset_delta: 2,
         timestamp: Timestamp::from_millis(1000),
+        named: (id % 2 == 0).then_some(NamedSequences { first: u64::from(i), last: u64::from(i) }),
     };
-    ProducerBatches { producer_id: id, producer_epoch: 1, batches: (0..id as u32 % 6).map(batch).collect() }
+    let last_named = if id % 2 == 0 { LastNamed::Is(9) } else { LastNamed::NoName };
+    let batches = (0..id as u32 % 6).map(batch).collect();
+    ProducerBatches { producer_id: id, producer_epoch: 1, batches, last_named }
 }
 
 fn our_producers(mut bytes: Vec<u8>) {

@@ -72,7 +72,7 @@
 //! decompresses to a gibibyte takes one there.
 //!
 //! A producer with an id is forgotten once it was silent for a day, Kafka's default of `producer.id.expiration.ms`, unless
-//! a transaction of it is open. Kafka counts from the timestamps of its records alone; here the day begins no earlier than
+//! a transaction of it is open, or it has a name. Kafka counts from the timestamps of its records alone; here the day begins no earlier than
 //! the last checkpoint or opening before its last batch, so that old records make nobody forgotten.
 //!
 //! # Platforms

@@ -239,7 +239,8 @@
 //! # `.snapshot` and `.producers`
 //!
 //! What a partition remembers of idempotent producers. Kafka's snapshot keeps the newest batch of each. A retry may repeat
-//! any of the last five, so ours keeps five.
+//! any of the last five, so ours keeps five. Of a producer with a name it keeps the last sequence that its source gave, which
+//! no epoch resets.
 //!
 #![doc = include_str!("../codec/layout/snapshot.md")]
 //!
@@ -254,11 +255,19 @@
 //! is only used together with its `.producers`; a broker's alone is not enough, and the batches are replayed instead. Where a file is shorter than its checkpoint, the
 //! snapshot at the segment's base is used.
 //!
+//! The sequences of a source lie in the records:
+//!
+#![doc = include_str!("../codec/layout/sequence.md")]
+//!
+//! A replay reads them of batches whose producer id is larger than 2^40, as ours are. Where the record that has a sequence cannot
+//! be read, the last sequence counts as lost.
+//!
 //! **Lost.** Where the log begins, the snapshot is the only copy: the batches it describes are gone. Without it, or with
 //! another checksum, and no later snapshot, an append with a producer id is refused with [`Corrupt`](crate::Error::Corrupt),
 //! which names the file, unless the log holds a later batch of that producer: the batch may be there already. Reading and
 //! appends without an id go on. Restoring the file ends that; so does a day, after which the producers that were lost would
-//! have been forgotten anyway. Later snapshots carry the loss with them.
+//! have been forgotten anyway. Later snapshots carry the loss with them. A producer with a name is refused however long ago the
+//! loss was noticed, until its name is forgotten.
 //!
 //! # `consumer-offsets.snapshot`
 //!

@@ -7,6 +7,8 @@ pub(crate) mod cleaner;
 #[cfg(feature = "sim")]
 mod kafka_cases;
 #[cfg(feature = "sim")]
+mod named;
+#[cfg(feature = "sim")]
 mod producers;
 #[cfg(feature = "sim")]
 mod retries;

@@ -125,6 +125,22 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["what_was_written_counts_as_refused", "nothing_is_ever_unknown"],
     },
     Promise {
+        test: "the_last_named_sequence_outlasts_epochs_markers_removals_openings_and_silence@src/partition/tests/named.rs",
+        file: "src/manual/on_disk.rs",
+        says: "it keeps the last sequence that its source gave, which no epoch resets",
+        mistakes: &[
+            "an_epoch_resets_named_sequences",
+            "a_name_is_forgotten_in_time",
+            "named_sequences_are_not_read",
+        ],
+    },
+    Promise {
+        test: "a_lost_snapshot_refuses_named_producers_until_their_name_is_forgotten@src/partition/tests/named.rs",
+        file: "src/manual/on_disk.rs",
+        says: "A producer with a name is refused however long ago the loss was noticed",
+        mistakes: &["lost_sequences_are_none"],
+    },
+    Promise {
         test: "a_transaction_from_before_a_file_that_was_cut_short_still_holds_readers_back@src/partition/tests/producers.rs",
         file: "src/manual/on_disk.rs",
         says: "Where a file is shorter than its checkpoint, the snapshot at the segment's base is used",

@@ -11,6 +11,7 @@ use crate::{
             TRANSACTIONAL,
         },
         crc::{Shift, crc32c},
+        named::NamedSequences,
     },
     types::{Offset, Timestamp},
 };
@@ -54,6 +55,8 @@ pub struct SealedBatch {
     /// for less than the joining takes.
     prepared: Option<(u32, Shift)>,
     buffer: Vec<u8>,
+    /// The sequences that the source of a named producer gave, as the records say them.
+    sequences: Option<NamedSequences>,
 }
 
 impl SealedBatch {
@@ -67,6 +70,7 @@ impl SealedBatch {
             prepared: (records.len() > SUMMED_LATE)
                 .then(|| (crc32c(records), Shift::over(records.len() as u64))),
             buffer,
+            sequences: None,
         }
     }
 
@@ -85,6 +89,17 @@ impl SealedBatch {
         self.header.producer_id = id;
         self.header.producer_epoch = epoch;
         self.header.base_sequence = base_sequence;
+    }
+
+    /// Says which sequences the source of a named producer gave to these records. Their headers say the same.
+    #[allow(dead_code, reason = "named producers call it")]
+    pub fn set_sequences(&mut self, sequences: NamedSequences) {
+        self.sequences = Some(sequences);
+    }
+
+    /// The sequences that the source of a named producer gave.
+    pub fn sequences(&self) -> Option<NamedSequences> {
+        self.sequences
     }
 
     /// Whether the batch belongs to a transaction.

@@ -12,7 +12,7 @@ use crate::{
     },
     env::Env,
     error::Result,
-    partition::state::producers::ProducerState,
+    partition::state::producers::{ProducerState, is_ours},
     storage::{
         layout::SegmentFile,
         manifest::ProducersAtStart,
@@ -45,9 +45,10 @@ impl KeptProducers {
     }
 
     /// Whether all that is remembered of a producer is there. Kafka's snapshot keeps one batch of each, and a retry may be
-    /// of any of the last five.
+    /// of any of the last five; nor does it keep the sequences of those with a name.
     pub fn is_complete(&self) -> bool {
-        self.batches.is_some() || self.entries.iter().all(|entry| entry.last_offset < 0)
+        self.batches.is_some()
+            || self.entries.iter().all(|entry| entry.last_offset < 0 && !is_ours(entry.producer_id))
     }
 
     /// The checksum that the manifest has of it where the log begins; 0 where nobody is known.

@@ -3,7 +3,7 @@
 //! The rules are Kafka's (KIP-98, `ProducerStateManager`, `ProducerAppendInfo`): a batch whose first and last sequence
 //! equal one of the last five is a duplicate and is answered with its first offsets; otherwise the sequence must follow.
 //! A transaction stays unstable until the high watermark has passed its marker. A producer that has been silent for
-//! `producer.id.expiration.ms` is forgotten, unless a transaction of it is open.
+//! `producer.id.expiration.ms` is forgotten, unless a transaction of it is open, or it has a name.
 //!
 //! Kafka counts that silence from the timestamps of the records alone, so that a producer of old records is forgotten
 //! immediately. Here it counts from the time when a batch was seen, as well as the clock is known at an append: it is
@@ -14,7 +14,7 @@ use crate::{
         batch::BatchHeader,
         control::ControlRecord,
         index::AbortedTransaction,
-        snapshot::{BatchMeta, ProducerBatches, ProducerEntry},
+        snapshot::{BatchMeta, LastNamed, ProducerBatches, ProducerEntry},
     },
     error::{Error, Result},
     partition::state::{
@@ -101,6 +101,8 @@ struct Producer {
     /// The largest timestamp of its last batch or marker, or the time when that was seen where that is later.
     last_active: Timestamp,
     open_transaction: Option<Offset>,
+    /// The last sequence that its source gave: beside the batches, which a new epoch clears.
+    last_named: LastNamed,
 }
 
 impl Producer {
@@ -111,6 +113,7 @@ impl Producer {
             coordinator_epoch: -1,
             last_active: Timestamp::NONE,
             open_transaction: None,
+            last_named: LastNamed::NoName,
         }
     }
 
@@ -135,6 +138,8 @@ pub struct ProducerState {
     unstable: UnstableTransactions,
     /// What producers did below this offset was lost, which was noticed at this time.
     lost: Option<(Offset, Timestamp)>,
+    /// The epoch of the last handle of each named producer of this process.
+    claims: BTreeMap<i64, i16>,
     /// The time when somebody last looked at the clock: no batch that comes is older than that.
     clock: Timestamp,
 }
@@ -152,6 +157,7 @@ impl ProducerState {
             producers: BTreeMap::new(),
             unstable: UnstableTransactions::default(),
             lost: None,
+            claims: BTreeMap::new(),
             clock: now,
         }
     }
@@ -161,14 +167,15 @@ impl ProducerState {
         ProducerState { lost: Some((base, self.clock)), ..self }
     }
 
-    /// What producers did below this offset was lost.
+    /// What producers did below this offset was lost, and those without a name would still be known.
     pub fn lost_below(&self) -> Option<Offset> {
-        self.lost.map(|(below, _)| below)
+        let (below, noticed) = self.lost?;
+        (!is_over(noticed, self.clock)).then_some(below)
     }
 
     /// Where that which would say whether this batch is new was lost. One batch of its producer after that is enough.
     pub fn lost_for(&self, batch: &BatchFacts) -> Option<Offset> {
-        let (below, _) = self.lost?;
+        let below = self.lost_below()?;
         let producer = self.producers.get(&batch.producer_id);
         producer.is_none_or(|producer| producer.batches.is_empty()).then_some(below)
     }
@@ -231,6 +238,7 @@ impl ProducerState {
             offset_delta: u32::try_from(batch.last_offset.distance_from(batch.base_offset))
                 .unwrap_or(u32::MAX),
             timestamp: batch.timestamp,
+            named: None,
         });
         producer.last_active = batch.timestamp.max(self.clock);
         if batch.transactional && producer.open_transaction.is_none() {
@@ -251,6 +259,7 @@ impl ProducerState {
         if batch.epoch > producer.epoch {
             producer.epoch = batch.epoch;
             producer.batches.clear();
+            planted!(an_epoch_resets_named_sequences => producer.last_named = LastNamed::NoName);
         }
         producer.coordinator_epoch = coordinator_epoch;
         producer.last_active = batch.timestamp.max(self.clock);
@@ -349,15 +358,14 @@ impl ProducerState {
         self.clock = self.clock.max(now);
     }
 
-    /// Forgets the producers that have been silent for [`EXPIRATION`], but for those with a transaction open. Those that were
-    /// lost would be forgotten by then.
+    /// Forgets the producers that have been silent for [`EXPIRATION`], but for those with a transaction open and those with a
+    /// name.
     pub fn expire(&mut self, now: Timestamp) {
         self.at_time(now);
-        let is_over = |since: Timestamp| now.duration_since(since).is_some_and(|silent| silent >= EXPIRATION);
-        self.lost = self.lost.filter(|(_, noticed)| !is_over(*noticed));
         self.producers.retain(|_, producer| {
             planted!(a_producer_is_known_forever => return true);
-            producer.open_transaction.is_some() || !is_over(producer.last_active)
+            let is_kept = producer.open_transaction.is_some() || producer.has_a_name();
+            is_kept || !is_over(producer.last_active, now)
         });
     }
 
@@ -380,6 +388,7 @@ impl ProducerState {
             producer_id: *id,
             producer_epoch: p.epoch,
             batches: p.batches.iter().cloned().collect(),
+            last_named: p.last_named,
         };
         let lost = self.lost.map(|(below, noticed)| loss(below, noticed));
         let batches = lost.into_iter().chain(self.producers.iter().map(batches));
@@ -397,14 +406,18 @@ impl ProducerState {
             producer.coordinator_epoch = entry.coordinator_epoch;
             producer.last_active = entry.timestamp;
             producer.open_transaction = entry.current_txn_first_offset;
+            let kept = batches_of(entry.producer_id, longer);
+            // Of a name Kafka's says nothing, so there is nothing to agree with.
+            producer.last_named = kept.map_or(LastNamed::NoName, |kept| kept.last_named);
             if let Some(last_offset) = Offset::from_i64(entry.last_offset) {
                 let last = BatchMeta {
                     last_sequence: entry.last_sequence,
                     last_offset,
                     offset_delta: u32::try_from(entry.offset_delta).unwrap_or(0),
                     timestamp: entry.timestamp,
+                    named: None,
                 };
-                let known = batches_of(entry.producer_id, longer).filter(|longer| {
+                let known = kept.filter(|longer| {
                     longer.producer_epoch == entry.producer_epoch
                         && longer.batches.last().is_some_and(|b| {
                             b.last_offset == last.last_offset && b.last_sequence == last.last_sequence
@@ -474,8 +487,15 @@ fn out_of_order(batch: &BatchFacts, partition: &TopicPartition, expected: i32) -
 
 /// In a snapshot, that what producers did below an offset was lost: the batches of nobody.
 fn loss(below: Offset, noticed: Timestamp) -> ProducerBatches {
-    let batch = BatchMeta { last_sequence: -1, last_offset: below, offset_delta: 0, timestamp: noticed };
-    ProducerBatches { producer_id: LOST, producer_epoch: -1, batches: vec![batch] }
+    let batch =
+        BatchMeta { last_sequence: -1, last_offset: below, offset_delta: 0, timestamp: noticed, named: None };
+    let last_named = LastNamed::NoName;
+    ProducerBatches { producer_id: LOST, producer_epoch: -1, batches: vec![batch], last_named }
+}
+
+/// Whether a producer that was last seen then is forgotten by `now`.
+fn is_over(since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(since).is_some_and(|silent| silent >= EXPIRATION)
 }
 
 /// The batches of a producer, in a list that is in the order of ids: many have tens of thousands.
@@ -495,5 +515,6 @@ pub fn next_sequence(last: i32) -> i32 {
 
 #[cfg(test)]
 mod kafka_cases;
+pub mod named;
 #[cfg(test)]
 mod tests;

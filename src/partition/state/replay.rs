@@ -373,6 +373,7 @@ impl Replay {
         if let Some(aborted) = self.producers.appended(header, batch.bytes()) {
             self.aborted.push(aborted);
         }
+        self.producers.read_sequences(batch);
     }
 
     /// Applies the aborts that damage hides, as far as `aborts`, a segment's transaction index, lists them.

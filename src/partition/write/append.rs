@@ -21,6 +21,7 @@ use crate::{
             observer::Observer,
         },
         write::{
+            append_as::begin,
             encode::{RecordData, encode},
             end_transaction::write_pending_markers,
             gate::{Candidate, Origin, admit},
@@ -135,7 +136,7 @@ impl Log {
             active = ready(self, &mut writer)?;
         }
         if let Origin::Owned(by) = origin {
-            give_sequence(active, batch, by);
+            begin(self, active, batch, by)?;
         }
         let candidate = Candidate { header: batch.header(), origin, partition: &self.identity.name };
         if let GateAnswer::Duplicate { base_offset, last_offset, timestamp } = admit(active, &candidate)? {
@@ -158,6 +159,9 @@ impl Log {
         reserve(self, active, &header)?;
         if let Err(error) = self.write(active, &header, batch.bytes()) {
             return Err(self.undo(&mut writer, error));
+        }
+        if let Some(sequences) = batch.sequences() {
+            active.producers.wrote(header.producer_id, sequences);
         }
         let must_flush = active.must_flush();
         let excess = retention::asks_for_size(active, size) && retention::exceeds(self, &active.config);
@@ -275,12 +279,4 @@ impl Log {
         });
         self.waiters.notify(true, last_stable > before);
     }
-}
-
-/// Makes the batch one of this producer: the next of its epoch.
-fn give_sequence(active: &Active, batch: &mut SealedBatch, by: AppendAs) {
-    planted!(a_batch_keeps_its_first_sequence => if batch.header().has_producer_id() { return });
-    let sequence = active.producers.sequence_after(by.producer);
-    batch.set_producer(by.producer.id, by.producer.epoch, sequence);
-    batch.set_transactional(by.transactional);
 }

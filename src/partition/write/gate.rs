@@ -131,8 +131,9 @@ impl Condition for ProducerState {
             return Ok(GateAnswer::Append);
         }
         let facts = BatchFacts::from(batch.header);
-        let cannot_be_known = matches!(batch.origin, Origin::Owned(by) if !by.named);
-        match self.lost_for(&facts).filter(|_| !cannot_be_known) {
+        // What one with a name has written was asked before; nothing of one without was here before its process.
+        let lost_below = if let Origin::Owned(_) = batch.origin { None } else { self.lost_for(&facts) };
+        match lost_below {
             Some(below) => Err(lost(batch, active, below)),
             None => self.check_sequence(&facts, batch.partition),
         }

@@ -1,6 +1,7 @@
 //! Everything that changes a log: appending, flushing, rolling, checkpoints, retention, closing.
 
 pub mod append;
+pub mod append_as;
 pub mod checkpoint;
 pub mod cleanable;
 pub mod close;
