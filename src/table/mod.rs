@@ -45,8 +45,9 @@
 //!   only then does the log start move to its first record. A crash before the flush leaves the old records, whose
 //!   replay ends in the same state; a crash after it leaves both, and the snapshot comes last; a crash after the move
 //!   leaves the snapshot. Appending is locked throughout, so no value in the snapshot replaces a newer one.
-//!   Records that wait for the end of a transaction are in no snapshot: while that end is [to
-//!   come](State::awaits_an_end), rewriting waits, and the log grows. What waits for an end that never comes is lost.
+//!   Records that wait for the end of a transaction are in no snapshot: rewriting gives an end that is [to
+//!   come](State::awaits_an_end) a moment, in which no other transaction begins here, and is put off, so that the log
+//!   grows, if it does not come. What waits for an end that never comes is lost.
 //!   What other logs must have durable before a record may go is up to the hook
 //!   [`before_rewriting`](Table::before_rewriting); if it fails, rewriting waits.
 //! * A reader whose position was removed begins again at the new start with an empty state: the removed records may

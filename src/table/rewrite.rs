@@ -2,10 +2,15 @@
 
 use super::{State, batches::append, loaded::Loaded, runtime::Table};
 use crate::{
-    env::sync::Ordering,
+    env::sync::{Ordering, Signal},
     error::Result,
     partition::{log::Log, write::log_start::advance_log_start},
 };
+use std::time::Duration;
+
+/// For how long rewriting waits for the end of transactions, and how often it looks. Appending waits as long.
+const PATIENCE: Duration = Duration::from_millis(250);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl<S: State> Table<S> {
     /// Rewrites the log if it has grown enough.
@@ -19,17 +24,19 @@ impl<S: State> Table<S> {
         if log.size() <= self.rewrite_above.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // A log with an unreadable record is not replaced: no trace of it would remain. Nor is one whose records wait for
-        // the end of a transaction: only then it is known what they are.
-        let can_be_replaced = |state: &S| state.is_whole() && !state.awaits_an_end();
-        if !self.read(can_be_replaced)? {
+        // A log with an unreadable record is not replaced: no trace of it would remain.
+        if !self.read(State::is_whole)? {
             self.put_off(&log);
             return Ok(());
         }
         // All appended records count, acknowledged or not.
         log.flush()?;
+        if !self.transactions_end()? {
+            self.put_off(&log);
+            return Ok(());
+        }
         self.before_rewriting.as_ref().map_or(Ok(()), |hook| hook())?;
-        let records = self.read(|state| can_be_replaced(state).then(|| state.snapshot()))?;
+        let records = self.read(|state| state.is_whole().then(|| state.snapshot()))?;
         let Some(records) = records else {
             self.put_off(&log);
             return Ok(());
@@ -51,6 +58,21 @@ impl<S: State> Table<S> {
             loaded.write_sidecar(env).or(Ok(()))
         };
         self.with_loaded(|loaded| loaded.map_or(Ok(()), again))?
+    }
+
+    /// Whether no record waits for the end of a transaction. Those that do get a moment for it, the flush of a commit: none
+    /// begins, for appending is locked, so that rewriting is not put off again and again where transactions are busy.
+    fn transactions_end(&self) -> Result<bool> {
+        let env = &*self.catalog.data_dir().env;
+        let (signal, until) = (Signal::new(), env.monotonic().saturating_add(PATIENCE));
+        while self.read(State::awaits_an_end)? {
+            let now = env.monotonic();
+            if now >= until {
+                return Ok(false);
+            }
+            env.wait(&signal, signal.epoch(), Some(now.saturating_add(LOOK_AGAIN)));
+        }
+        Ok(true)
     }
 
     /// Postpones the rewriting until the log has grown by as much again.

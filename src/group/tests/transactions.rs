@@ -41,7 +41,7 @@ fn send(store: &OffsetStore, producer: i64, group: &str, offsets: &[(&str, u32, 
     let commits: Vec<_> = commits.collect();
     let by = AppendAs { producer: Claimed { id: producer, epoch: 0 }, transactional: true, named: false };
     let (log, lies) = store.append_in_transaction(group, &commits, by).unwrap().unwrap();
-    assert_eq!((lies.end - lies.start, lies.end), (offsets.len() as u64, log.offsets().log_end()));
+    assert_eq!(lies.end - lies.start, offsets.len() as u64);
     log.flush_to(lies.end).unwrap();
 }
 
@@ -337,6 +337,58 @@ fn a_rewriting_waits_for_the_end_of_a_transaction_of_ours() {
         with_a_new_one(&store, |store| {
             assert_eq!(committed(store, "g", "t", 0), Some(if commits { 2 } else { 1 }));
         });
+    }
+}
+
+#[test]
+fn a_rewriting_gives_a_transaction_that_is_ending_a_moment() {
+    let env = filled();
+    let catalog = open(&env);
+    many_commits(&OffsetStore::new(Arc::clone(&catalog)));
+    let store = OffsetStore::with_upkeep(catalog, REWRITES);
+    send(&store, P, "g", &[("t", 0, 2)]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            end(&store, P, true);
+        });
+        commit(&store, "h", "u", 0, 1).unwrap();
+    });
+    assert!(offsets_log(&store).offsets().log_start() > 0);
+    with_a_new_one(&store, |store| assert_eq!(committed(store, "g", "t", 0), Some(2)));
+}
+
+#[test]
+fn a_rewriting_takes_place_where_some_transaction_is_always_under_way() {
+    let env = filled();
+    let store =
+        OffsetStore::with_upkeep(open(&env), CompactionThresholds { rewrite_above: 4_000, ..SIDECARS });
+    std::thread::scope(|scope| {
+        for producer in [P, Q, P + 100] {
+            let store = &store;
+            scope.spawn(move || {
+                for i in 0..60 {
+                    send(store, producer, &format!("g{producer}"), &[("u", 0, i % 4)]);
+                    // As long as a decision takes to become durable.
+                    std::thread::sleep(Duration::from_millis(1));
+                    let outcome = TransactionEnd {
+                        producer_id: producer,
+                        epoch: 0,
+                        marker_epoch: 0,
+                        commit: i % 3 > 0,
+                    };
+                    assert!(end_transaction(&offsets_log(store), &outcome).unwrap());
+                    store.table.settle().unwrap();
+                }
+            });
+        }
+    });
+    let offsets = offsets_log(&store).offsets().log_start();
+    assert!(offsets > 100, "{offsets}");
+    for store in [store, store_of(&env)] {
+        for producer in [P, Q, P + 100] {
+            assert_eq!(committed(&store, &format!("g{producer}"), "u", 0), Some(59 % 4));
+        }
     }
 }
 
