@@ -8,9 +8,11 @@
 //! no trace.
 
 mod encode;
+mod numbered;
 mod sealed;
 
 pub use encode::HeaderParts;
+pub use numbered::NUMBER_OVERHEAD;
 pub(super) use sealed::UNSEALED;
 pub use sealed::{SealedBatch, Stamp};
 
@@ -24,6 +26,7 @@ use crate::{
     types::{Compression, Timestamp},
 };
 use encode::{Fields, HEAD, SHORT_RECORD, size_of_body, write_record, write_short};
+use numbered::Numbers;
 
 /// The largest batch that a signed 32-bit length can say.
 const MAX_BATCH: usize = i32::MAX as usize;
@@ -41,6 +44,9 @@ pub struct BatchBuilder {
     first_timestamp: i64,
     max_timestamp: i64,
     delete_horizon: bool,
+    /// Where the last record begins.
+    last_record: usize,
+    numbers: Numbers,
 }
 
 impl Default for BatchBuilder {
@@ -67,6 +73,8 @@ impl BatchBuilder {
             first_timestamp: -1,
             max_timestamp: -1,
             delete_horizon: false,
+            last_record: HEADER_LEN,
+            numbers: Numbers::default(),
         }
     }
 
@@ -136,6 +144,7 @@ impl BatchBuilder {
         let base = self.base_timestamp.unwrap_or(millis);
         // A horizon may be anything; without one both are at least -1.
         let delta = zigzag_long(millis.wrapping_sub(base));
+        let begins = self.buffer.len();
         let fields = Fields { timestamp: delta, offset: u64::from(zigzag(offset_delta)), key, value };
         if headers.is_empty() && fields.are_short() && self.buffer.len() < MAX_BATCH - SHORT_RECORD {
             write_short(&mut self.buffer, fields);
@@ -148,6 +157,7 @@ impl BatchBuilder {
             self.base_timestamp = Some(base);
         }
         self.max_timestamp = self.max_timestamp.max(millis);
+        self.last_record = begins;
         self.next_delta = offset_delta + 1;
         self.count += 1;
         Ok(())
@@ -214,6 +224,7 @@ impl BatchBuilder {
         level: Option<i32>,
         max: usize,
     ) -> Result<SealedBatch, Box<(Self, Error)>> {
+        self.end_run();
         match self.packed(compression, level, max) {
             Ok(None) => {}
             Ok(Some(packed)) => self.buffer = packed,
@@ -228,7 +239,8 @@ impl BatchBuilder {
             record_count: self.count,
             ..UNSEALED
         };
-        Ok(SealedBatch::new(header, self.buffer))
+        let sequences = self.numbers.given();
+        Ok(SealedBatch::new(header, self.buffer).with_sequences(sequences))
     }
 
     /// Room for a header and the compressed records; `None` where the records stay as they are.

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     codec::{
         batch::HEADER_LEN,
-        builder::{BatchBuilder, SealedBatch},
+        builder::{BatchBuilder, NUMBER_OVERHEAD, SealedBatch},
+        named::NamedSequences,
     },
     env::sync::{AtomicBool, Mutex, MutexGuard, Ordering},
     error::{Error, Outcome, Result},
@@ -22,7 +23,7 @@ use crate::{
         state::log_config::LogConfig,
         write::{
             append::Appended,
-            encode::{RecordData, encode},
+            encode::{RecordData, encode, encode_numbered},
         },
     },
     producer::{context::Context, sender::Drain},
@@ -62,6 +63,16 @@ pub(super) struct Accumulator {
     pub(super) out: Mutex<()>,
 }
 
+/// The last number of a partition, as far as it is known here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum LastNumber {
+    /// The log must be asked.
+    #[default]
+    Unknown,
+    /// This one, or none.
+    Is(Option<u64>),
+}
+
 /// The batches of the accumulator, and what their next calls return.
 #[derive(Default)]
 pub(super) struct State {
@@ -78,6 +89,8 @@ pub(super) struct State {
     pub(super) expedited: bool,
     /// Why the waiting batches make no progress, and when they are tried again.
     pub(super) stuck: Option<Stuck>,
+    /// Of a producer with a name.
+    pub(super) last_number: LastNumber,
 }
 
 /// The locked state. Dropping it notes whether a send has anything to deal with here, and then wakes the sender's task
@@ -163,6 +176,13 @@ pub(super) enum Pushed {
     NoMemory,
 }
 
+impl Pushed {
+    /// Whether the record is in its batch.
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self, Pushed::Queued(_) | Pushed::Full(_))
+    }
+}
+
 impl State {
     /// Returns the last failure, once, and `Closed` after the end.
     pub(super) fn check(&mut self) -> Result<()> {
@@ -188,12 +208,17 @@ impl State {
 }
 
 impl OpenBatch {
+    /// The numbers of its records.
+    pub(super) fn sequences(&self) -> Option<NamedSequences> {
+        self.builder.sequences()
+    }
+
     fn has_room(&self, bound: usize) -> bool {
         self.builder.len() + bound <= self.reserved
     }
 
     #[inline]
-    fn push(&mut self, context: &Context, data: &RecordData<'_>) -> Result<Enqueued> {
+    fn push(&mut self, context: &Context, data: &RecordData<'_>, number: Option<u64>) -> Result<Enqueued> {
         unless_planted!(enqueue_what_has_no_key => self.config.check_key(data.key_bytes())?);
         let timestamp = match data.timestamp {
             Some(timestamp) => {
@@ -203,7 +228,7 @@ impl OpenBatch {
             None => self.time(context),
         };
         let (index, before) = (self.builder.count(), self.builder.len());
-        data.put(&mut self.builder, timestamp)?;
+        data.put_numbered(&mut self.builder, timestamp, number)?;
         let delivery = Delivery::new(Arc::clone(&self.promise), index, timestamp);
         Ok((delivery, self.builder.len() - before))
     }
@@ -277,6 +302,11 @@ impl Accumulator {
         &self.log
     }
 
+    /// The batch that is being filled.
+    pub(super) fn open_promise(&self) -> Option<Arc<BatchResult>> {
+        self.lock().open.as_ref().map(|open| Arc::clone(&open.promise))
+    }
+
     /// Whether its topic was deleted and nothing is left to do here.
     pub(super) fn is_over(&self) -> bool {
         self.topic.is_deleted() && self.is_done()
@@ -315,15 +345,15 @@ impl Accumulator {
 
     /// Puts a record into a batch that has room, or can be given some.
     #[inline]
-    pub(super) fn push(self: &Arc<Self>, data: &RecordData<'_>) -> Result<Pushed> {
+    pub(super) fn push(self: &Arc<Self>, data: &RecordData<'_>, number: Option<u64>) -> Result<Pushed> {
         let state = &mut self.lock();
         if state.error.is_some() || state.closed.is_some() {
             state.check()?;
         }
-        let bound = bound_of(data);
+        let bound = bound_of(data) + number.map_or(0, |_| NUMBER_OVERHEAD);
         match &mut state.open {
-            Some(open) if open.has_room(bound) => open.push(&self.context, data).map(Pushed::Queued),
-            _ => self.push_slowly(state, data, bound),
+            Some(open) if open.has_room(bound) => open.push(&self.context, data, number).map(Pushed::Queued),
+            _ => self.push_slowly(state, data, number, bound),
         }
     }
 
@@ -333,10 +363,11 @@ impl Accumulator {
         self: &Arc<Self>,
         state: &mut Locked<'_>,
         data: &RecordData<'_>,
+        number: Option<u64>,
         bound: usize,
     ) -> Result<Pushed> {
         let Some(open) = &mut state.open else {
-            return self.begin(state, data, bound);
+            return self.begin(state, data, number, bound);
         };
         let size = open.builder.len().saturating_add(bound);
         if size <= open.limit {
@@ -344,7 +375,7 @@ impl Accumulator {
             let wanted = open.reserved.min(open.limit - open.reserved);
             if let Some(more) = self.context.memory.reserve_up_to(wanted, needed) {
                 open.reserved += more;
-                return open.push(&self.context, data).map(Pushed::Queued);
+                return open.push(&self.context, data, number).map(Pushed::Queued);
             }
         }
         state.close_open();
@@ -356,6 +387,7 @@ impl Accumulator {
         self: &Arc<Self>,
         state: &mut Locked<'_>,
         data: &RecordData<'_>,
+        number: Option<u64>,
         bound: usize,
     ) -> Result<Pushed> {
         let context = &self.context;
@@ -363,7 +395,7 @@ impl Accumulator {
         let limit = limit_of(&config, context.settings.compression, context.settings.batch_size);
         let needed = bound.saturating_add(HEADER_LEN);
         if needed > limit {
-            return self.push_alone(state, data, &config);
+            return self.push_alone(state, data, number, &config);
         }
         let Some(reserved) = context.memory.reserve_up_to(FIRST_ROOM.min(limit), needed) else {
             return Ok(Pushed::NoMemory);
@@ -378,7 +410,7 @@ impl Accumulator {
             now: Timestamp::NONE,
             looks: 0,
         };
-        match open.push(context, data) {
+        match open.push(context, data, number) {
             Ok(enqueued) => {
                 state.schedule(open.deadline);
                 state.open = Some(open);
@@ -398,11 +430,16 @@ impl Accumulator {
         self: &Arc<Self>,
         state: &mut Locked<'_>,
         data: &RecordData<'_>,
+        number: Option<u64>,
         config: &LogConfig,
     ) -> Result<Pushed> {
         let context = &self.context;
         let now = context.env().now();
-        let sealed = encode(std::slice::from_ref(data), config, context.settings.compression, now)?;
+        let codec = context.settings.compression;
+        let sealed = match number {
+            Some(number) => encode_numbered(data, number, config, codec, now)?,
+            None => encode(std::slice::from_ref(data), config, codec, now)?,
+        };
         let (size, max) = (sealed.size(), context.memory.limit());
         let reserved = usize::try_from(size).unwrap_or(usize::MAX);
         if reserved > max {

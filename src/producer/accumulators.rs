@@ -133,11 +133,21 @@ impl Accumulators {
         data: &RecordData<'_>,
         may_wait: bool,
     ) -> Result<Enqueued> {
+        self.wait_for_room(accumulator, may_wait, &mut || accumulator.push(data, None))
+    }
+
+    /// Pushes until the record is in a batch.
+    pub(super) fn wait_for_room(
+        &self,
+        accumulator: &Arc<Accumulator>,
+        may_wait: bool,
+        push: &mut dyn FnMut() -> Result<Pushed>,
+    ) -> Result<Enqueued> {
         self.context.check_process()?;
         let mut since = None;
         loop {
             let seen = self.context.memory.freed().epoch();
-            match accumulator.push(data)? {
+            match push()? {
                 Pushed::Queued(enqueued) => return Ok(enqueued),
                 Pushed::Full(enqueued) => {
                     accumulator.write_some();

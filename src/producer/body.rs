@@ -1,7 +1,10 @@
 //! The records of a queued batch: as they were put in, or sealed.
 
 use crate::{
-    codec::builder::{BatchBuilder, SealedBatch},
+    codec::{
+        builder::{BatchBuilder, SealedBatch},
+        named::NamedSequences,
+    },
     partition::state::log_config::LogConfig,
     types::Compression,
 };
@@ -21,6 +24,14 @@ impl Body {
         match self {
             Body::Filled(builder, _) => builder.count(),
             Body::Sealed(sealed) => sealed.count(),
+        }
+    }
+
+    /// Their numbers, where their producer has a name.
+    pub(super) fn sequences(&self) -> Option<NamedSequences> {
+        match self {
+            Body::Filled(builder, _) => builder.sequences(),
+            Body::Sealed(sealed) => sealed.sequences(),
         }
     }
 

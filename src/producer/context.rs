@@ -1,7 +1,7 @@
 //! What a producer shares with its batches: settings, buffer memory, undelivered records and the sender.
 
 use crate::{
-    env::{Env, process::Process},
+    env::{Env, process::Process, sync::Mutex},
     error::Result,
     producer::{buffer_pool::Memory, identity::ProducerIdentity, sender::Sender, undelivered::Undelivered},
     types::Compression,
@@ -25,6 +25,8 @@ pub(super) struct Context {
     pub(super) memory: Memory,
     pub(super) undelivered: Undelivered,
     pub(super) identity: ProducerIdentity,
+    /// Held by a producer with a name from the look at a record's number until the record has its place.
+    pub(super) order: Mutex<()>,
     /// The process that opened the log.
     pub(super) process: Process,
 }
@@ -34,7 +36,7 @@ impl Context {
         let memory = Memory::new(settings.buffer_memory);
         let process = sender.catalog().data_dir().process;
         let undelivered = Undelivered::new(settings.buffer_memory);
-        Arc::new(Context { sender, settings, memory, undelivered, identity, process })
+        Arc::new(Context { sender, settings, memory, undelivered, identity, order: Mutex::new(()), process })
     }
 
     #[inline]

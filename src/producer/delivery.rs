@@ -73,6 +73,9 @@ impl BatchResult {
     }
 }
 
+/// The index of a record that lies in none of the records of its batch, which has fewer.
+const AGAIN: u32 = u32::MAX;
+
 /// The result of an enqueued record, which may still be pending. Dropping a `Delivery` changes nothing: the record is
 /// written all the same, and if that fails for good, [`Producer::flush`](super::Producer::flush) reports it. It does
 /// not keep the log open; after the producer and the log are closed, it reports what became of the record.
@@ -86,6 +89,11 @@ pub struct Delivery {
 impl Delivery {
     pub(super) fn new(promise: Arc<BatchResult>, index: u32, timestamp: Timestamp) -> Self {
         Delivery { promise, index, timestamp }
+    }
+
+    /// Of a record that was sent before: it is acknowledged when the batch of `promise` is.
+    pub(super) fn again(promise: Arc<BatchResult>, timestamp: Timestamp) -> Self {
+        Delivery { promise, index: AGAIN, timestamp }
     }
 
     /// Waits until the record is acknowledged, and says where it went. By default the record then survives a power cut.
@@ -131,6 +139,9 @@ impl Delivery {
         };
         Some(outcome.as_ref().map_err(|error| self.own(error)).map(|appended| {
             let partition = &self.promise.drain.log().identity.name;
+            if self.index == AGAIN {
+                return RecordMetadata::sent_before(None, self.timestamp, partition);
+            }
             RecordMetadata::of(appended, self.index, self.timestamp, partition)
         }))
     }

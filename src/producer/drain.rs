@@ -11,9 +11,9 @@ use crate::{
     codec::builder::SealedBatch,
     env::sync::MutexGuard,
     error::{Error, Outcome, Result},
-    partition::{log::Log, write::append::Appended},
+    partition::{log::Log, state::append_as::AppendAs, write::append::Appended},
     producer::{
-        accumulator::{Accumulator, Locked, QueuedBatch, State, WrittenBatch},
+        accumulator::{Accumulator, LastNumber, Locked, QueuedBatch, State, WrittenBatch},
         body::Body,
         delivery::BatchResult,
         sender::{Drain, Sender},
@@ -98,10 +98,10 @@ impl Accumulator {
     ///
     /// Nothing of `batch` was kept. If the queue cannot be written, `batch` is refused for the same reason.
     pub(super) fn send(&self, batch: &mut SealedBatch) -> Result<Appended> {
-        planted!(a_send_overtakes_what_was_enqueued => return self.log().append(batch));
+        planted!(a_send_overtakes_what_was_enqueued => return self.put(batch));
         // Records that this thread enqueued, or another thread that it waited for, have made it busy.
         if !self.is_busy() {
-            return self.log().append(batch);
+            return self.put(batch);
         }
         let out = self.out.lock();
         self.write_queued(&out, Attempt::Now);
@@ -109,12 +109,29 @@ impl Accumulator {
         state.check()?;
         let ahead = state.stuck.as_ref().filter(|_| !state.queue.is_empty()).map(|stuck| stuck.cause.clone());
         drop(state);
-        let appended = ahead.map_or_else(|| self.log().append(batch), Err);
+        let appended = ahead.map_or_else(|| self.put(batch), Err);
         drop(out);
         if !self.lock().queue.is_empty() {
             self.write_some();
         }
         appended
+    }
+
+    /// Appends a batch to the log, as this producer.
+    #[inline]
+    fn put(&self, batch: &mut SealedBatch) -> Result<Appended> {
+        match batch.sequences() {
+            None => self.log().append(batch),
+            Some(_) => self.put_named(batch),
+        }
+    }
+
+    #[inline(never)]
+    fn put_named(&self, batch: &mut SealedBatch) -> Result<Appended> {
+        let Some(producer) = self.context().identity.checked_claim()? else {
+            return self.log().append(batch);
+        };
+        self.log().append_as(batch, AppendAs { producer, transactional: false, named: true })
     }
 
     /// Writes all that was enqueued before the call.
@@ -206,7 +223,7 @@ impl Accumulator {
                 })?
             }
         };
-        match self.log().append(&mut sealed) {
+        match self.put(&mut sealed) {
             Ok(appended) => Ok((appended, sealed)),
             Err(error) => Err(Box::new((Body::Sealed(sealed), error))),
         }
@@ -278,6 +295,7 @@ impl Accumulator {
 
     fn give_up(&self, state: &mut Locked<'_>, cause: Error, lost: Vec<(QueuedBatch, Outcome)>) {
         let records = lost.iter().map(|(batch, _)| u64::from(batch.body.count())).sum();
+        unless_planted!(failed_numbers_are_not_given_back => state.last_number = LastNumber::Unknown);
         let mut taking = self.context().undelivered.open();
         let mut failed = Vec::with_capacity(lost.len());
         let mut of_all = Outcome::NotAppended;

@@ -6,29 +6,89 @@
 //! A producer has at most one transaction open. As long as that is so, records that are sent beside it are refused.
 
 use crate::{
-    env::sync::{AtomicBool, Mutex, Ordering},
+    env::sync::{AtomicBool, Mutex, OnceLock, Ordering},
     error::{Error, Result},
     partition::state::append_as::Claimed,
 };
-use std::{any::Any, fmt, sync::Arc};
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 /// Who gives producers their ids: the coordinator of transactions, which lies above.
 pub trait Names: Any + Send + Sync {
     /// Claims the name for this caller, durably. Whoever had it before is fenced.
     fn claim(&self, name: &str) -> Result<Claimed>;
+
+    /// Forgets the name, durably: its next claim draws a new id. Returns the id that it had, if there is such a name.
+    fn forget(&self, name: &str) -> Result<Option<i64>>;
+}
+
+/// The longest name, in bytes.
+const NAME_MAX: usize = 255;
+
+/// Says, once, who has taken the name of a producer over.
+type Fence = OnceLock<String>;
+
+/// The producers of this process that have a name: a later claim fences an earlier one.
+#[derive(Default)]
+pub(super) struct Holders(Mutex<HashMap<Arc<str>, Weak<Fence>>>);
+
+impl Holders {
+    /// Claims a name for a producer, and fences the one that had it.
+    pub(super) fn claim(&self, names: Arc<dyn Names>, name: &str) -> Result<ProducerIdentity> {
+        check_name(name)?;
+        let mut holders = self.0.lock();
+        let claimed = names.claim(name)?;
+        let (name, fence) = (Arc::<str>::from(name), Arc::<Fence>::default());
+        let by = format!(
+            "a newer producer took the name '{name}' over, as {} in epoch {}",
+            claimed.id, claimed.epoch
+        );
+        let before = holders.insert(Arc::clone(&name), Arc::downgrade(&fence));
+        unless_planted!(a_name_has_two_holders => end(before, by));
+        let identity = ProducerIdentity::anonymous(Some(names));
+        Ok(ProducerIdentity { name: Some((name, fence)), claimed: Mutex::new(Some(claimed)), ..identity })
+    }
+
+    /// Forgets a name, and fences its producer. Returns the id that it had.
+    #[allow(dead_code, reason = "Streamlog::forget_producer will call it")]
+    pub(super) fn forget(&self, names: &dyn Names, name: &str) -> Result<Option<i64>> {
+        check_name(name)?;
+        let mut holders = self.0.lock();
+        let id = names.forget(name)?;
+        end(holders.remove(name), format!("the name '{name}' was forgotten"));
+        Ok(id)
+    }
+}
+
+fn end(holder: Option<Weak<Fence>>, by: String) {
+    if let Some(fence) = holder.and_then(|fence| fence.upgrade()) {
+        let _ = fence.set(by);
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > NAME_MAX {
+        let reason = format!("a producer's name has 1 to {NAME_MAX} bytes, and this one {}", name.len());
+        return Err(Error::InvalidArgument { reason });
+    }
+    Ok(())
 }
 
 /// See the head of the file.
 pub(crate) struct ProducerIdentity {
     names: Option<Arc<dyn Names>>,
-    name: Option<Arc<str>>,
+    name: Option<(Arc<str>, Arc<Fence>)>,
     claimed: Mutex<Option<Claimed>>,
     in_transaction: AtomicBool,
 }
 
 impl fmt::Debug for ProducerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProducerIdentity").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ProducerIdentity").field("name", &self.name()).finish_non_exhaustive()
     }
 }
 
@@ -45,7 +105,7 @@ impl ProducerIdentity {
 
     /// Its name, if it has one.
     pub(crate) fn name(&self) -> Option<&Arc<str>> {
-        self.name.as_ref()
+        self.name.as_ref().map(|(name, _)| name)
     }
 
     /// Whoever gives ids, as what it is.
@@ -57,6 +117,15 @@ impl ProducerIdentity {
     /// Its id and epoch now.
     pub(crate) fn claimed(&self) -> Option<Claimed> {
         *self.claimed.lock()
+    }
+
+    /// The id and epoch of a producer with a name; `None` for one without. An error once another one has the name.
+    pub(super) fn checked_claim(&self) -> Result<Option<Claimed>> {
+        let Some((_, fence)) = &self.name else { return Ok(None) };
+        match fence.get() {
+            Some(by) => Err(Error::Fenced { reason: by.clone() }),
+            None => Ok(self.claimed()),
+        }
     }
 
     /// From now on it writes as this one.

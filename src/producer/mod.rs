@@ -19,6 +19,8 @@ mod delivery;
 mod drain;
 #[allow(dead_code, reason = "transactions use it")]
 pub(crate) mod identity;
+mod named;
+mod numbering;
 #[allow(dead_code, reason = "transactions use it")]
 pub(crate) mod parts;
 mod record;
@@ -48,7 +50,7 @@ use crate::{
     codec::batch::HEADER_LEN,
     env::sync::{AtomicUsize, Ordering},
     error::{Error, Result},
-    partition::{keep_open::KeepOpen, write::encode::recycle},
+    partition::{keep_open::KeepOpen, state::append_as::Claimed, write::encode::recycle},
     producer::context::Context,
     topic::{
         caretaker::Caretaker,
@@ -175,6 +177,9 @@ impl Producer {
     #[inline(always)]
     fn send_now(&self, record: &ProducerRecord<'_>, durability: Durability) -> Result<RecordMetadata> {
         self.inner.context.identity.check_outside()?;
+        if let Some(claimed) = self.claimed_for(record)? {
+            return self.send_numbered(record, claimed, durability);
+        }
         let mut found = None;
         let accumulator = self.accumulator_of(record, &mut found)?;
         let (context, log) = (accumulator.context(), accumulator.log());
@@ -239,6 +244,12 @@ impl Producer {
         self.inner.context.identity.check_outside()?;
         let mut found = None;
         let accumulator = self.accumulator_of(record, &mut found)?;
+        if let Some(claimed) = self.claimed_for(record)? {
+            let own = &self.inner.accumulators;
+            let (delivery, bytes) = own.enqueue_numbered(accumulator, record, claimed, may_wait)?;
+            self.inner.placed(record, accumulator, bytes);
+            return Ok(delivery);
+        }
         if let Some((delivery, bytes)) = accumulator.enqueue_quickly(&record.data) {
             self.inner.placed(record, accumulator, bytes);
             return Ok(delivery);
@@ -330,6 +341,17 @@ impl Producer {
         self.inner.context.sender.catalog()
     }
 
+    /// The id and epoch in which a producer with a name sends this record; `None` for one without.
+    #[inline]
+    fn claimed_for(&self, record: &ProducerRecord<'_>) -> Result<Option<Claimed>> {
+        let identity = &self.inner.context.identity;
+        match (identity.name(), record.sequence) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(sequence_without_a_name()),
+            (Some(_), _) => identity.checked_claim(),
+        }
+    }
+
     /// Runs `work` on the accumulator of the record's partition.
     #[inline]
     fn with_accumulator<T>(
@@ -355,6 +377,12 @@ impl Producer {
         let partition = inner.partition_of(state, record)?;
         state.accumulator(partition, &inner.accumulators)
     }
+}
+
+#[cold]
+fn sequence_without_a_name() -> Error {
+    let reason = "a record has a sequence, and its producer has no name: give it one with named".to_string();
+    Error::InvalidArgument { reason }
 }
 
 impl Inner {

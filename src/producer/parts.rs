@@ -3,13 +3,13 @@
 use crate::{
     codec::{
         batch::HEADER_LEN,
-        builder::{BatchBuilder, SealedBatch},
+        builder::{BatchBuilder, NUMBER_OVERHEAD, SealedBatch},
     },
     error::Result,
     partition::{
         log::Log,
         state::log_config::LogConfig,
-        write::encode::{append, seal, which_is_too_large},
+        write::encode::{append_numbered, seal, which_is_too_large},
     },
     producer::{
         ProducerRecord,
@@ -120,15 +120,19 @@ impl Part {
         }
     }
 
-    /// Adds a record; returns its index in the open batch, its timestamp and its bytes. A record that needs a batch of
+    /// Adds a record, with its number where its producer has a name; returns its index in the open batch, its timestamp and its bytes. A record that needs a batch of
     /// its own is refused immediately if that is too large.
-    pub(super) fn add(&mut self, record: &ProducerRecord<'_>) -> Result<(u32, Timestamp, usize)> {
-        let bound = bound_of(&record.data);
+    pub(super) fn add(
+        &mut self,
+        record: &ProducerRecord<'_>,
+        number: Option<u64>,
+    ) -> Result<(u32, Timestamp, usize)> {
+        let bound = bound_of(&record.data) + number.map_or(0, |_| NUMBER_OVERHEAD);
         if self.open.len().saturating_add(bound) > self.limit {
             self.seal()?;
         }
         let (index, before) = (self.open.count(), self.open.len());
-        append(&mut self.open, &record.data, &self.config, self.now)?;
+        append_numbered(&mut self.open, &record.data, number, &self.config, self.now)?;
         let bytes = self.open.len() - before;
         if HEADER_LEN.saturating_add(bound) > self.limit {
             self.seal()?;

@@ -63,6 +63,7 @@ impl<'a> From<&'a Topic> for TopicRef<'a> {
 pub struct ProducerRecord<'a> {
     pub(super) topic: TopicRef<'a>,
     pub(super) partition: Option<u32>,
+    pub(super) sequence: Option<u64>,
     pub(super) data: RecordData<'a>,
 }
 
@@ -70,17 +71,22 @@ impl<'a> ProducerRecord<'a> {
     /// A record with this value and no key.
     #[inline]
     pub fn new(topic: impl Into<TopicRef<'a>>, value: impl Into<Payload<'a>>) -> Self {
-        ProducerRecord { topic: topic.into(), partition: None, data: RecordData::new(value) }
+        ProducerRecord { topic: topic.into(), partition: None, sequence: None, data: RecordData::new(value) }
     }
 
     /// A record whose key and value are null.
     pub fn null(topic: impl Into<TopicRef<'a>>) -> Self {
-        ProducerRecord { topic: topic.into(), partition: None, data: RecordData::null() }
+        ProducerRecord { topic: topic.into(), partition: None, sequence: None, data: RecordData::null() }
     }
 
     /// A record that deletes `key`: its value is null.
     pub fn tombstone(topic: impl Into<TopicRef<'a>>, key: impl Into<Payload<'a>>) -> Self {
-        ProducerRecord { topic: topic.into(), partition: None, data: RecordData::tombstone(key) }
+        ProducerRecord {
+            topic: topic.into(),
+            partition: None,
+            sequence: None,
+            data: RecordData::tombstone(key),
+        }
     }
 
     /// A record with the key, value, headers and timestamp of another one, for this topic: to forward a record, or to
@@ -105,7 +111,7 @@ impl<'a> ProducerRecord<'a> {
     pub fn copy_of(topic: impl Into<TopicRef<'a>>, record: impl Into<RecordData<'a>>) -> Self {
         let mut data = record.into();
         planted!(a_copy_is_made_now => data.timestamp = None);
-        ProducerRecord { topic: topic.into(), partition: None, data }
+        ProducerRecord { topic: topic.into(), partition: None, sequence: None, data }
     }
 
     /// Sets the key, which also decides the partition. An empty key is a key.
@@ -145,6 +151,18 @@ impl<'a> ProducerRecord<'a> {
         self
     }
 
+    /// Sets the number that the record has at its source, for a named producer: a line's
+    /// number, a message's id. Within a partition the numbers rise; there may be gaps. A record whose number is not above
+    /// the last one of its partition was sent before: it is not written again, and its
+    /// [`RecordMetadata`] says `duplicate`. A producer without a name refuses it.
+    #[allow(dead_code, reason = "public once the coordinator of transactions gives names")]
+    #[inline]
+    #[must_use]
+    pub(crate) fn sequence(mut self, sequence: u64) -> Self {
+        self.sequence = Some(sequence);
+        self
+    }
+
     /// Whether the partitioner may choose any partition for it.
     #[inline]
     pub(super) fn is_placed_freely(&self) -> bool {
@@ -163,14 +181,18 @@ impl<'a> ProducerRecord<'a> {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RecordMetadata {
-    /// Its offset.
+    /// Its offset. Of a duplicate that a named producer sent long ago it is not known, and
+    /// `Offset::MAX`, which no record has: [`has_offset`](Self::has_offset) tells.
     pub offset: Offset,
     /// Its timestamp as readers see it: the record's own, or the time of the append where the topic says so.
     pub timestamp: Timestamp,
-    /// Whether its batch was in the log already, and this is where the record lies.
+    /// Whether the record was in the log already: it was not written again, and this is where it lies.
     pub duplicate: bool,
     pub(super) topic_partition: TopicPartition,
 }
+
+/// The offset of a duplicate whose place nobody remembers: no record has it.
+pub(super) const NOWHERE: Offset = Offset::MAX;
 
 impl RecordMetadata {
     /// Where the record at `index` of a batch went.
@@ -190,6 +212,22 @@ impl RecordMetadata {
             duplicate: appended.duplicate,
             topic_partition: partition.clone(),
         }
+    }
+
+    /// Of a record that was sent before, and lies at `offset` if that is still known.
+    pub(super) fn sent_before(
+        offset: Option<Offset>,
+        timestamp: Timestamp,
+        partition: &TopicPartition,
+    ) -> Self {
+        let (offset, topic_partition) = (offset.unwrap_or(NOWHERE), partition.clone());
+        RecordMetadata { offset, timestamp, duplicate: true, topic_partition }
+    }
+
+    /// Whether its offset is known: always, but for a duplicate that is not among its producer's last five batches, or lies
+    /// inside one whose numbers have gaps.
+    pub fn has_offset(&self) -> bool {
+        self.offset != NOWHERE
     }
 
     /// The topic's name and the partition's number.

@@ -10,10 +10,12 @@ use crate::{
     producer::{
         Producer, ProducerRecord, RecordMetadata,
         accumulator::{Accumulator, bound_of},
+        named::{AGAIN, Numbers},
+        numbering::Number,
         parts::{Parts, Slot},
     },
     topic::caretaker::Caretaker,
-    types::Offset,
+    types::{Offset, Timestamp},
 };
 use std::{fmt, sync::Arc};
 
@@ -68,18 +70,25 @@ impl Producer {
         let mut places = Vec::with_capacity(records.len());
         let mut limit = usize::MAX;
         planted!(a_part_is_several_batches => limit = 1);
+        let of_one = |error, index| indexed(error, index, records.len());
+        let found = self.accumulators_of(records).map_err(|(index, error)| of_one(error, index))?;
+        let mut numbers = self.numbers()?;
         for (index, record) in records.iter().enumerate() {
-            let place = self.add(&mut parts, record, limit);
-            places.push(place.map_err(|error| indexed(error, index, records.len()))?);
+            let place = self.add_found(&mut parts, record, limit, found.get(index), &mut numbers);
+            places.push(place.map_err(|error| of_one(error, index))?);
         }
         unless_planted!(a_part_is_refused_while_it_is_written => parts.seal(records, &places)?);
-        let appended = self.write(parts)?;
+        let mut again = numbers.as_mut().map(Numbers::take_again).unwrap_or_default();
+        let appended = self.write(parts, numbers)?;
         let metadata = places.into_iter().filter_map(|(part, index, timestamp)| {
+            if part == AGAIN {
+                return again.pop_front().map(|known| known.place(timestamp));
+            }
             let (accumulator, batches) = appended.get(part)?;
             let partition = &accumulator.log().identity.name;
-            Some(RecordMetadata::of(batches.first()?, index, timestamp, partition))
+            Some(Ok(RecordMetadata::of(batches.first()?, index, timestamp, partition)))
         });
-        Ok(metadata.collect())
+        metadata.collect()
     }
 
     /// Writes any number of records, as many to a batch as fit. Returns their number when all are acknowledged.
@@ -116,6 +125,9 @@ impl Producer {
     ) -> Result<(u64, Option<Error>)> {
         self.inner.accumulators.check_usable()?;
         self.inner.context.identity.check_outside()?;
+        if self.inner.context.identity.name().is_some() {
+            return self.send_numbered_chunk(records);
+        }
         let mut parts = Parts::default();
         let (mut bytes, mut count, mut refused) = (0usize, 0, None);
         while bytes < CHUNK_BYTES && count < CHUNK_RECORDS {
@@ -130,7 +142,44 @@ impl Producer {
                 }
             }
         }
-        self.write(parts)?;
+        self.write(parts, None)?;
+        Ok((count, refused))
+    }
+
+    /// As `send_chunk`, for a producer with a name.
+    fn send_numbered_chunk<'a>(
+        &self,
+        records: &mut impl Iterator<Item = ProducerRecord<'a>>,
+    ) -> Result<(u64, Option<Error>)> {
+        let mut bytes = 0usize;
+        let mut chunk = Vec::new();
+        while bytes < CHUNK_BYTES && (chunk.len() as u64) < CHUNK_RECORDS {
+            let Some(record) = records.next() else { break };
+            bytes = bytes.saturating_add(bound_of(&record.data));
+            chunk.push(record);
+        }
+        let (found, mut refused) = match self.accumulators_of(&chunk) {
+            Ok(found) => (found, None),
+            Err((index, error)) => {
+                chunk.truncate(index);
+                (self.accumulators_of(&chunk).map_err(|(_, error)| error)?, Some(error))
+            }
+        };
+        let (mut parts, mut numbers, mut count) = (Parts::default(), self.numbers()?, 0);
+        for (record, accumulator) in chunk.iter().zip(&found) {
+            match self.add_found(&mut parts, record, CHUNK_BYTES, Some(accumulator), &mut numbers) {
+                Ok(_) => count += 1,
+                Err(error) => {
+                    numbers.iter_mut().for_each(Numbers::refused);
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        let again = numbers.as_mut().map(Numbers::take_again).unwrap_or_default();
+        self.write(parts, numbers)?;
+        // What was sent before is acknowledged, too.
+        again.iter().try_for_each(|known| known.place(Timestamp::NONE).map(drop))?;
         Ok((count, refused))
     }
 
@@ -141,9 +190,31 @@ impl Producer {
         record: &ProducerRecord<'_>,
         batch_size: usize,
     ) -> Result<Slot> {
-        let accumulator = self.with_accumulator(record, Arc::clone)?;
+        self.add_found(parts, record, batch_size, None, &mut None)
+    }
+
+    /// As [`add`](Self::add), where the record's partition was found before, and its number is looked at.
+    fn add_found(
+        &self,
+        parts: &mut Parts,
+        record: &ProducerRecord<'_>,
+        batch_size: usize,
+        found: Option<&Arc<Accumulator>>,
+        numbers: &mut Option<Numbers<'_>>,
+    ) -> Result<Slot> {
+        let accumulator = match found {
+            Some(found) => Arc::clone(found),
+            None => self.with_accumulator(record, Arc::clone)?,
+        };
+        let sequence = match numbers {
+            None => self.without_number(record)?,
+            Some(numbers) => match numbers.of(&accumulator, record.sequence)? {
+                Number::New(number) => Some(number),
+                Number::Again(_) => return Ok((AGAIN, 0, record.data.timestamp.unwrap_or(numbers.now()))),
+            },
+        };
         let (number, part) = parts.of(accumulator, batch_size);
-        let (index, timestamp, bytes) = part.add(record)?;
+        let (index, timestamp, bytes) = part.add(record, sequence)?;
         if record.is_placed_freely() {
             part.unkeyed += bytes;
         }
@@ -151,7 +222,11 @@ impl Producer {
     }
 
     /// Writes all parts, unless one is known to be refused, and flushes them together.
-    fn write(&self, mut parts: Parts) -> Result<Vec<(Arc<Accumulator>, Vec<Appended>)>> {
+    fn write(
+        &self,
+        mut parts: Parts,
+        numbers: Option<Numbers<'_>>,
+    ) -> Result<Vec<(Arc<Accumulator>, Vec<Appended>)>> {
         for part in &mut parts.parts {
             planted!(a_part_is_refused_while_it_is_written => break);
             part.seal()?;
@@ -178,6 +253,10 @@ impl Producer {
             if failure.is_some() {
                 break;
             }
+        }
+        match numbers {
+            Some(numbers) if failure.is_none() => numbers.keep(),
+            numbers => drop(numbers),
         }
         // Also after a failure: batches that were appended must not stay invisible.
         let committed = acknowledge(&done);

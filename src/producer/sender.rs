@@ -9,6 +9,7 @@ use crate::{
     env::{Env, sync::Mutex},
     error::{Error, Result},
     partition::log::Log,
+    producer::identity::Holders,
     topic::{
         caretaker::{Caretaker, commit_all},
         catalog::Catalog,
@@ -62,6 +63,7 @@ pub(crate) struct Sender {
     catalog: Arc<Catalog>,
     schedule: Arc<Schedule>,
     members: Mutex<Members>,
+    holders: Holders,
 }
 
 #[derive(Default)]
@@ -82,11 +84,16 @@ impl Sender {
     /// The sender of a log's handle.
     pub(crate) fn new(catalog: Arc<Catalog>) -> Arc<Sender> {
         let schedule = Arc::clone(catalog.schedule());
-        Arc::new(Sender { catalog, schedule, members: Mutex::default() })
+        Arc::new(Sender { catalog, schedule, members: Mutex::default(), holders: Holders::default() })
     }
 
     pub(super) fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// The producers that have a name.
+    pub(super) fn holders(&self) -> &Holders {
+        &self.holders
     }
 
     pub(super) fn schedule(&self) -> &Schedule {

@@ -13,6 +13,7 @@ use crate::{
         batch::RecordBatch,
         builder::{SealedBatch, Stamp},
         compress::MAX_DECOMPRESSED,
+        named::{NamedSequences, SEQUENCE},
         record::ValidRecords,
     },
     env::{
@@ -41,6 +42,8 @@ pub struct UndeliveredRecord {
     pub value: Option<Bytes>,
     /// Its headers, in their order.
     pub headers: Vec<(String, Option<Bytes>)>,
+    /// The number that it has at its source, where its producer has a name.
+    pub sequence: Option<u64>,
     /// Whether it may be in the log all the same: it was written and could not be flushed. Readers may see it after a
     /// later flush, or after the next opening.
     pub may_be_in_log: bool,
@@ -74,12 +77,13 @@ impl UndeliveredRecord {
     /// The record, to be produced again: to the same partition, with the same timestamp.
     pub fn to_record(&self) -> ProducerRecord<'_> {
         let TopicPartition { topic, partition } = &self.topic_partition;
-        let headers = self.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
+        let headers = self.headers.iter().filter(|(name, _)| self.sequence.is_none() || name != SEQUENCE);
+        let headers = headers.map(|(name, value)| (&**name, value.as_deref()));
         let (key, value) = (self.key.as_deref(), self.value.as_deref());
         let data = RecordData::borrowed(key, value, headers, self.timestamp);
         let mut partition = Some(*partition);
         planted!(what_came_back_goes_anywhere => partition = None);
-        ProducerRecord { topic: TopicRef::Name(topic), partition, data }
+        ProducerRecord { topic: TopicRef::Name(topic), partition, sequence: self.sequence, data }
     }
 }
 
@@ -156,6 +160,7 @@ impl Taking<'_> {
 impl Lost {
     fn into_records(self) -> Vec<UndeliveredRecord> {
         let Lost { topic_partition, body, may_be_in_log } = self;
+        let sequences = body.sequences();
         let records = body.into_plain().and_then(decode);
         // A batch that was encoded here can be decoded.
         debug_assert!(records.is_some());
@@ -167,10 +172,27 @@ impl Lost {
                 key: own(records, record.key),
                 value: own(records, record.value),
                 headers: record.headers.map(|(name, value)| (name.to_owned(), own(records, value))).collect(),
+                sequence: None,
                 may_be_in_log,
             })
         });
-        records.collect()
+        let mut records: Vec<_> = records.collect();
+        if let Some(sequences) = sequences {
+            number(&mut records, sequences);
+        }
+        records
+    }
+}
+
+/// Gives the records of a batch the numbers that they have: those that end a run say it, the others are counted back.
+fn number(records: &mut [UndeliveredRecord], sequences: NamedSequences) {
+    let mut next = sequences.last;
+    for record in records.iter_mut().rev() {
+        let own = record.headers.iter().rev().find(|(name, _)| name == SEQUENCE);
+        let own = own.and_then(|(_, value)| value.as_deref()?.try_into().ok().map(u64::from_be_bytes));
+        let number = own.unwrap_or(next);
+        record.sequence = Some(number);
+        next = number.saturating_sub(1);
     }
 }
 

@@ -141,6 +141,24 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["lost_sequences_are_none"],
     },
     Promise {
+        test: "what_a_named_producer_sent_before_is_answered_and_not_written_again@src/producer/tests/named.rs",
+        file: "src/producer/builder.rs",
+        says: "one that is not above the last number of its partition is answered as a duplicate",
+        mistakes: &["no_number_is_too_low"],
+    },
+    Promise {
+        test: "a_later_producer_of_a_name_fences_the_one_before@src/producer/tests/named.rs",
+        file: "src/producer/builder.rs",
+        says: "The name has one holder",
+        mistakes: &["a_name_has_two_holders"],
+    },
+    Promise {
+        test: "a_batch_that_fails_gives_its_numbers_back@src/producer/tests/named.rs",
+        file: "src/producer/builder.rs",
+        says: "the failed numbers are given back",
+        mistakes: &["failed_numbers_are_not_given_back"],
+    },
+    Promise {
         test: "a_transaction_from_before_a_file_that_was_cut_short_still_holds_readers_back@src/partition/tests/producers.rs",
         file: "src/manual/on_disk.rs",
         says: "Where a file is shorter than its checkpoint, the snapshot at the segment's base is used",

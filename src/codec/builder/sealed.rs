@@ -92,9 +92,10 @@ impl SealedBatch {
     }
 
     /// Says which sequences the source of a named producer gave to these records. Their headers say the same.
-    #[allow(dead_code, reason = "named producers call it")]
-    pub fn set_sequences(&mut self, sequences: NamedSequences) {
-        self.sequences = Some(sequences);
+    #[must_use]
+    pub(crate) fn with_sequences(mut self, sequences: Option<NamedSequences>) -> Self {
+        self.sequences = sequences;
+        self
     }
 
     /// The sequences that the source of a named producer gave.

@@ -46,9 +46,8 @@ fn batch(sequences: &[u64]) -> SealedBatch {
         let header = [(SEQUENCE, Some(&value[..]))];
         builder.append(Timestamp::from_millis(1), None, Some(&[7; 90]), &header).unwrap();
     }
-    let mut batch = builder.seal(Compression::None, None).unwrap();
-    batch.set_sequences(NamedSequences { first: sequences[0], last: sequences[sequences.len() - 1] });
-    batch
+    let batch = builder.seal(Compression::None, None).unwrap();
+    batch.with_sequences(Some(NamedSequences { first: sequences[0], last: sequences[sequences.len() - 1] }))
 }
 
 fn send_in(partition: &Partition, epoch: i16, transactional: bool, sequences: &[u64]) -> Result<()> {

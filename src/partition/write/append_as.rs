@@ -59,7 +59,6 @@ fn lost(log: &Log, claimed: Claimed, below: Offset) -> Error {
 }
 
 /// The last sequence that a named producer has written to this log. From now on the log refuses an earlier epoch of it.
-#[allow(dead_code, reason = "named producers call it")]
 pub fn last_sequence(log: &Log, claimed: Claimed) -> Result<Option<u64>> {
     let mut writer = log.writer.lock();
     let active = ready(log, &mut writer)?;
@@ -72,7 +71,6 @@ pub fn last_sequence(log: &Log, claimed: Claimed) -> Result<Option<u64>> {
 }
 
 /// Where the record with this sequence of a named producer lies: `None` if its batch is not among the last ones, or has gaps.
-#[allow(dead_code, reason = "named producers call it")]
 pub fn offset_of_sequence(log: &Log, claimed: Claimed, sequence: u64) -> Result<Option<Offset>> {
     let mut writer = log.writer.lock();
     let active = ready(log, &mut writer)?;
@@ -80,7 +78,7 @@ pub fn offset_of_sequence(log: &Log, claimed: Claimed, sequence: u64) -> Result<
 }
 
 /// Forgets a producer whose name was forgotten.
-#[allow(dead_code, reason = "named producers call it")]
+#[allow(dead_code, reason = "Streamlog::forget_producer will call it")]
 pub fn forget_producer(log: &Log, producer_id: i64) -> Result<()> {
     let mut writer = log.writer.lock();
     let active = ready(log, &mut writer)?;

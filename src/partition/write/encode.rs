@@ -3,6 +3,7 @@
 use crate::{
     codec::{
         builder::{BatchBuilder, HeaderParts, SealedBatch},
+        named::SEQUENCE,
         record::Record,
     },
     error::{Error, Result},
@@ -116,6 +117,40 @@ impl<'a> RecordData<'a> {
     }
 }
 
+impl RecordData<'_> {
+    /// As [`put`](Self::put); the record has this number, where its producer has a name.
+    #[inline]
+    pub(crate) fn put_numbered(
+        &self,
+        builder: &mut BatchBuilder,
+        timestamp: Timestamp,
+        number: Option<u64>,
+    ) -> Result<()> {
+        let Some(number) = number else { return self.put(builder, timestamp) };
+        builder.before_number(number);
+        match self.headers.iter().any(is_sequence) {
+            false => self.put(builder, timestamp)?,
+            true => self.without_sequence().put(builder, timestamp)?,
+        }
+        builder.numbered(number);
+        Ok(())
+    }
+}
+
+impl RecordData<'_> {
+    /// The same without the number that another producer gave it, as a record has that was read.
+    #[cold]
+    fn without_sequence(&self) -> Self {
+        let mut own = self.clone();
+        own.headers.retain(|header| !is_sequence(header));
+        own
+    }
+}
+
+fn is_sequence(header: &Header<'_>) -> bool {
+    header.0 == SEQUENCE
+}
+
 impl HeaderParts for Header<'_> {
     #[inline]
     fn parts(&self) -> (&str, Option<&[u8]>) {
@@ -170,6 +205,20 @@ pub fn encode(
     }
 }
 
+/// Puts one record of a named producer into a batch.
+pub fn encode_numbered(
+    record: &RecordData<'_>,
+    number: u64,
+    config: &LogConfig,
+    preferred: Compression,
+    now: Timestamp,
+) -> Result<SealedBatch> {
+    let buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let mut builder = BatchBuilder::with_buffer(buffer);
+    append_numbered(&mut builder, record, Some(number), config, now)?;
+    seal(builder, config, preferred)
+}
+
 /// The error with which `records`, as one batch, are refused. Where they are too large, it is that of the first record
 /// that would be too large on its own, if there is one.
 #[cold]
@@ -196,6 +245,17 @@ pub fn append(
     config: &LogConfig,
     time_of_call: Timestamp,
 ) -> Result<()> {
+    append_numbered(builder, record, None, config, time_of_call)
+}
+
+/// As [`append`]; the record has this number, where its producer has a name.
+pub fn append_numbered(
+    builder: &mut BatchBuilder,
+    record: &RecordData<'_>,
+    number: Option<u64>,
+    config: &LogConfig,
+    time_of_call: Timestamp,
+) -> Result<()> {
     unless_planted!(append_what_has_no_key => config.check_key(record.key_bytes())?);
     let timestamp = match record.timestamp {
         Some(timestamp) => {
@@ -204,7 +264,7 @@ pub fn append(
         }
         None => time_of_call,
     };
-    record.put(builder, timestamp)
+    record.put_numbered(builder, timestamp, number)
 }
 
 /// Seals a batch with its topic's codec, and refuses one that is too large for the topic.

@@ -3,6 +3,8 @@
 mod failures;
 #[cfg(feature = "sim")]
 mod flush_messages;
+#[cfg(feature = "sim")]
+mod named;
 mod pipelined;
 #[cfg(feature = "sim")]
 mod retries;
