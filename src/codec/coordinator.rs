@@ -7,12 +7,16 @@
 //!
 //! [`committed`] joins them to what the library needs: a committed offset with the life it belongs to.
 //! [`committed_snapshot`] is a file of all of them.
+//!
+//! The records of `__transaction_state` have a page of their own: [`transactions`].
 
 pub mod committed;
 pub mod committed_snapshot;
 pub mod groups;
 mod keys;
 mod offsets;
+#[allow(dead_code, reason = "the table of transactions, which comes next, reads and writes them")]
+pub mod transactions;
 
 pub use keys::*;
 pub use offsets::*;

@@ -1,7 +1,7 @@
 //! Fields of Kafka's messages: strings, bytes and counts in either of its two encodings.
 //!
 //! Inflexible: lengths are i16 (strings) or i32, -1 is null. Flexible: lengths are unsigned varints of length + 1, 0 is
-//! null, and every struct ends in a count of tagged fields, each with its own size. Written is the inflexible one alone.
+//! null, and every struct ends in a count of tagged fields, each with its own size.
 
 use super::{DecodeError, cursor::Cursor};
 
@@ -15,10 +15,35 @@ pub(super) fn put_string(bytes: &mut Vec<u8>, text: Option<&str>) {
         bytes.extend_from_slice(&(-1i16).to_be_bytes());
         return;
     };
-    let fits = (0..=MAX_STRING_LEN.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    let (text, _) = text.split_at(fits.unwrap_or(0));
+    let text = cut(text);
     bytes.extend_from_slice(&(text.len() as i16).to_be_bytes());
     bytes.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a string in the flexible encoding.
+pub(super) fn put_compact_string(bytes: &mut Vec<u8>, text: &str) {
+    let text = cut(text);
+    put_compact_length(bytes, text.len());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+/// Appends the length of a string, or the count of an array, in the flexible encoding.
+pub(super) fn put_compact_length(bytes: &mut Vec<u8>, length: usize) {
+    put_uvarint(bytes, u32::try_from(length).unwrap_or(u32::MAX).saturating_add(1));
+}
+
+/// Appends an unsigned varint, as which tags and their sizes are written.
+pub(super) fn put_uvarint(bytes: &mut Vec<u8>, mut value: u32) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+fn cut(text: &str) -> &str {
+    let fits = (0..=MAX_STRING_LEN.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.split_at(fits.unwrap_or(0)).0
 }
 
 /// Appends bytes that are not null.
@@ -92,10 +117,21 @@ impl<'a> Fields<'a> {
 
     /// Skips the tagged fields that end a struct of the flexible encoding.
     pub(super) fn end_of_struct(&mut self) -> Result<(), DecodeError> {
+        self.tagged_fields(|_, _| Ok(()))
+    }
+
+    /// Passes the tagged fields that end a struct of the flexible encoding to `take`: the tag, and a cursor over the
+    /// field's own bytes, of which whatever `take` leaves is skipped.
+    pub(super) fn tagged_fields(
+        &mut self,
+        mut take: impl FnMut(u32, &mut Cursor<'a>) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         if self.flexible {
             for _ in 0..self.uvarint()? {
-                let (_tag, size) = (self.uvarint()?, self.uvarint()?);
-                self.cursor.slice(size as usize)?;
+                let (tag, size) = (self.uvarint()?, self.uvarint()?);
+                let begin = self.cursor.position() as u64;
+                let mut field = Cursor::new(self.cursor.slice(size as usize)?);
+                take(tag, &mut field).map_err(|error| error.shifted(begin))?;
             }
         }
         Ok(())
@@ -148,6 +184,34 @@ mod tests {
                 .all(Result::is_err)
         );
         assert!(["", "00", "0002 67", "fffe", "0001 ff"].map(inflexible).iter().all(Result::is_err));
+    }
+
+    #[test]
+    fn compact_lengths_are_one_more_in_groups_of_seven_bits() {
+        let mut bytes = Vec::new();
+        put_compact_string(&mut bytes, "g");
+        put_compact_length(&mut bytes, 0);
+        put_compact_length(&mut bytes, 200);
+        put_uvarint(&mut bytes, u32::MAX);
+        assert_eq!(bytes, hex("0267 01 c901 ffffffff0f"));
+        let mut long = Vec::new();
+        put_compact_string(&mut long, &"é".repeat(20_000));
+        assert_eq!(Fields::new(Cursor::new(&long), true).string(), Ok("é".repeat(16_383)));
+    }
+
+    #[test]
+    fn a_tagged_field_is_read_within_its_own_bytes() {
+        let bytes = hex("03 02 02 0007 05 01 ff 02 01 aa bb");
+        let mut fields = Fields::new(Cursor::new(&bytes), true);
+        let mut found = Vec::new();
+        let read = fields.tagged_fields(|tag, field| {
+            if tag == 2 {
+                found.push(field.i16()?);
+            }
+            Ok(())
+        });
+        assert_eq!(read, Err(DecodeError::malformed(10, "2 bytes expected, 1 left")));
+        assert_eq!(found, [7]);
     }
 
     #[test]

@@ -4,7 +4,11 @@ use super::{input, mend};
 use crate::{
     codec::{
         checkpoint::*,
-        coordinator::{groups::*, *},
+        coordinator::{
+            groups::*,
+            transactions::{ends::*, outcome::*, sidecar::*, *},
+            *,
+        },
         crc::crc32c,
         index::{AbortedTransaction, OffsetEntry, OffsetIndexView, TimeEntry, TimeIndexView},
         keys::{HEADER_LEN, HashSeed, KeyEntry, KeySummer, KeySums, KeysFlags, KeysHeader, siphash128},
@@ -264,9 +268,12 @@ fn some_keys() -> Vec<u8> {
     bytes
 }
 
-/// Keys and values of `__consumer_offsets`.
+/// Keys and values of `__consumer_offsets` and of `__transaction_state`.
 pub fn coordinator(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
+    if (0x80..0xc0).contains(kind) {
+        return transaction_state(input(data, || some_transaction_bytes(*kind)));
+    }
     let bytes = input(data, || some_coordinator_bytes(*kind));
     match decode_key(&bytes) {
         Ok(CoordinatorKey::OffsetCommit(key)) => {
@@ -327,6 +334,86 @@ fn some_coordinator_bytes(kind: u8) -> Vec<u8> {
             }],
         }),
     }
+}
+
+/// Keys, values and headers of `__transaction_state`, and its sidecar.
+fn transaction_state(mut bytes: Vec<u8>) {
+    if let Ok(TransactionKey::TransactionalId(id)) = decode_transaction_key(&bytes) {
+        assert_eq!(encode_transaction_key(&id), bytes);
+    }
+    // A flexible version allows longer names of topics than there are.
+    if let Ok(value) = decode_transaction_value(&bytes)
+        && bytes.len() <= i16::MAX as usize
+    {
+        assert_eq!(decode_transaction_value(&encode_transaction_value(&value)), Ok(value));
+    }
+    if let Ok(ends) = decode_ends(&bytes) {
+        assert_eq!(decode_ends(&encode_ends(&ends)), Ok(ends));
+    }
+    if let Ok(outcome) = decode_outcome(&bytes) {
+        assert_eq!(encode_outcome(&outcome), bytes);
+    }
+    let end = bytes.len();
+    mend(&mut bytes, 6, 10..end, crate::codec::crc::crc32);
+    if let Ok(snapshot) = decode_transaction_snapshot(&bytes)
+        && bytes.len() <= i16::MAX as usize
+    {
+        assert_eq!(decode_transaction_snapshot(&encode_transaction_snapshot(&snapshot)), Ok(snapshot));
+    }
+}
+
+fn some_transaction_bytes(kind: u8) -> Vec<u8> {
+    match kind % 8 {
+        0 => encode_transaction_key("some id"),
+        1..=3 => encode_transaction_value(&some_transaction()),
+        4 => encode_ends(&some_ends()),
+        5 => encode_outcome(&EarlierOutcome { producer_id: 9, epoch: 2, committed: true, complete: false }),
+        _ => {
+            let decision = |epoch, open| DecisionEntry {
+                transactional_id: "some id".into(),
+                producer_id: 9,
+                epoch,
+                marker_epoch: epoch + 1,
+                committed: true,
+                open,
+            };
+            let open = OpenDecision { value: some_transaction(), ends: Some(some_ends()) };
+            encode_transaction_snapshot(&TransactionSnapshot {
+                topic_id: TopicId::from_bytes([7; 16]),
+                incarnation: 1,
+                next_offset: Offset::new(50),
+                entries: vec![("some id".into(), some_transaction())],
+                decisions: vec![decision(1, None), decision(2, Some(open))],
+            })
+        }
+    }
+}
+
+fn some_transaction() -> TransactionValue {
+    TransactionValue {
+        producer_id: 9,
+        previous_producer_id: 8,
+        next_producer_id: -1,
+        producer_epoch: 3,
+        next_producer_epoch: -1,
+        timeout_ms: 60_000,
+        status: TransactionStatus::PrepareCommit,
+        partitions: Some(vec![TopicPartitions { topic: "t".into(), partitions: vec![0, 3] }]),
+        last_update: Timestamp::from_millis(2000),
+        started: Timestamp::from_millis(1000),
+        client_version: 2,
+    }
+}
+
+fn some_ends() -> Vec<TransactionEnd> {
+    let end = |partition, first: u64| TransactionEnd {
+        topic_id: TopicId::from_bytes([7; 16]),
+        partition,
+        incarnation: 1,
+        first: Offset::new(first),
+        end: Offset::new(first + 9),
+    };
+    vec![end(0, 40), end(3, 700)]
 }
 
 /// Numbers of records: what is read takes no more than its limit, and its shortest form reads as the same.
