@@ -150,6 +150,12 @@ mod storage;
 mod streamlog;
 mod table;
 mod topic;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the commit path of transactions, which comes next, asks and decides here"
+)]
+mod transaction;
 pub mod types;
 
 /// Administration: what an opening found, health and figures, disk usage, and the committed offsets of groups.

@@ -15,7 +15,6 @@ pub mod committed_snapshot;
 pub mod groups;
 mod keys;
 mod offsets;
-#[allow(dead_code, reason = "the table of transactions, which comes next, reads and writes them")]
 pub mod transactions;
 
 pub use keys::*;

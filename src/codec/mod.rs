@@ -14,7 +14,7 @@ pub mod crc;
 mod cursor;
 pub mod epochs;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod index;
 pub mod keys;
 pub mod manifest;

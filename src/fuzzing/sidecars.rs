@@ -369,21 +369,24 @@ fn some_transaction_bytes(kind: u8) -> Vec<u8> {
         4 => encode_ends(&some_ends()),
         5 => encode_outcome(&EarlierOutcome { producer_id: 9, epoch: 2, committed: true, complete: false }),
         _ => {
-            let decision = |epoch, open| DecisionEntry {
+            let decision = |epoch, ends, open| DecisionEntry {
                 transactional_id: "some id".into(),
                 producer_id: 9,
                 epoch,
                 marker_epoch: epoch + 1,
                 committed: true,
+                ends,
                 open,
             };
-            let open = OpenDecision { value: some_transaction(), ends: Some(some_ends()) };
             encode_transaction_snapshot(&TransactionSnapshot {
                 topic_id: TopicId::from_bytes([7; 16]),
                 incarnation: 1,
                 next_offset: Offset::new(50),
                 entries: vec![("some id".into(), some_transaction())],
-                decisions: vec![decision(1, None), decision(2, Some(open))],
+                decisions: vec![
+                    decision(1, Some(some_ends()), None),
+                    decision(2, None, Some(some_transaction())),
+                ],
             })
         }
     }
@@ -405,13 +408,12 @@ fn some_transaction() -> TransactionValue {
     }
 }
 
-fn some_ends() -> Vec<TransactionEnd> {
-    let end = |partition, first: u64| TransactionEnd {
+fn some_ends() -> Vec<End> {
+    let end = |partition, first: u64| End {
         topic_id: TopicId::from_bytes([7; 16]),
         partition,
         incarnation: 1,
-        first: Offset::new(first),
-        end: Offset::new(first + 9),
+        offsets: Offset::new(first)..Offset::new(first + 9),
     };
     vec![end(0, 40), end(3, 700)]
 }

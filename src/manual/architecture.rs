@@ -10,6 +10,7 @@
 //! | room | its idea |
 //! |---|---|
 //! | `streamlog` | the handle on a directory: opens it, wires the rooms, owns the background threads |
+//! | `transaction` | who may write under which name, and what was decided |
 //! | `group` | what groups have committed |
 //! | `producer`, `consumer` | clients of a topic: from a record to a log, and from a log to records |
 //! | `compaction` | which records of a compacted topic live, the segments that are left of them, and when that is done; the removal of one key |

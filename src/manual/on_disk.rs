@@ -31,6 +31,8 @@
 //!     00000000000000004711.producers     ours   the same, with more of each producer
 //!   __consumer_offsets-0/                like the others: what groups have committed
 //!     consumer-offsets.snapshot          ours   the current ones, to begin with
+//!   __transaction_state-0/               like the others: names of producers, and decisions about transactions
+//!     transactions.snapshot              ours   the current ones, to begin with
 //! ```
 //!
 //! The twenty digits are the **base offset**: for a `.log` and its indexes, that of its first record; for `.snapshot` and
@@ -90,7 +92,7 @@
 //! |---|---|
 //! | `manifest`, `marks`, `LOCK` | the opening fails with [`Corrupt`](crate::Error::Corrupt), which names the path and says what is there |
 //! | a `.log`, a partition's directory | the same error, from the opening of that partition or from reading there; other partitions are not affected |
-//! | `.index`, `.timeindex`, `.txnindex`, `.pages`, `.keys`, `.snapshot`, `.producers`, `leader-epoch-checkpoint`, `consumer-offsets.snapshot` | it counts as damaged, and the file is rebuilt. When the new one is written, what is there is renamed to `*.aside` |
+//! | `.index`, `.timeindex`, `.txnindex`, `.pages`, `.keys`, `.snapshot`, `.producers`, `leader-epoch-checkpoint`, `consumer-offsets.snapshot`, `transactions.snapshot` | it counts as damaged, and the file is rebuilt. When the new one is written, what is there is renamed to `*.aside` |
 //! | `.kafka_cleanshutdown`, `*-checkpoint`, `meta.properties`, `partition.metadata`, `partition.identity` | nothing here needs them. The next one written takes the name; a directory is renamed to `*.aside` first |
 //! | `*.tmp` | the name is removed; a directory is renamed to `*.aside` |
 //! | `...-delete` | a link with such a name is left alone; in a directory with such a name links are removed, and their targets are not |
@@ -280,6 +282,25 @@
 //! **Written** after 16 MiB of that log, and when the current values were appended again: from 32 MiB on, or three times
 //! their size, the log's front is removed that way, because nothing compacts it. The new file is written beside the old one
 //! and renamed.
+//!
+//! # `transactions.snapshot`
+//!
+//! What is known of producers' names, and what was decided about transactions, are records of the internal topic
+//! `__transaction_state`, in Kafka's format. It has one partition here. This file, in that partition's directory, holds the
+//! last value of each name and all decisions since the log was rewritten. If lost or damaged, it is ignored and rebuilt.
+//!
+#![doc = include_str!("../codec/layout/transaction-state.md")]
+//!
+//! The header `streamlog.ends` of a decision says how far the log of each partition must reach for it to count. All numbers
+//! in it are zigzag varints, as in records:
+//!
+#![doc = include_str!("../codec/layout/transaction-ends.md")]
+//!
+//! Two more headers: `streamlog.outcome` says how an earlier transaction of the same name ended, beside a value that is of a
+//! later one (version 1 (1), producer id (8), epoch (2), flags (1): committed 1, complete 2). `streamlog.rewritten` is on the
+//! first record of a rewriting: the markers of all decisions that were complete before it are durable.
+//!
+//! **Written** as `consumer-offsets.snapshot` is. Decisions whose markers may not be durable are appended again.
 //!
 //! # `.pages`
 //!

@@ -74,6 +74,18 @@ pub const ELSEWHERE: &[Promise] = &[
         mistakes: &["the_first_of_a_swap_goes_first"],
     },
     Promise {
+        test: "a_claim_that_meets_a_transaction_raises_the_epoch_once@src/transaction/tests/claiming.rs",
+        file: "src/transaction/mod.rs",
+        says: "Claiming it is durable before it returns, and raises the epoch once",
+        mistakes: &["epoch_not_raised", "epoch_raised_twice"],
+    },
+    Promise {
+        test: "every_decision_is_found_not_only_the_last_of_its_name@src/transaction/tests/deciding.rs",
+        file: "src/transaction/mod.rs",
+        says: "not only the last one of each name, because the markers of an earlier one may be gone",
+        mistakes: &["last_decision_per_name"],
+    },
+    Promise {
         test: "a_record_that_a_purge_misses_is_found_by_its_proof@src/compaction/purge/tests.rs",
         file: "src/manual/compaction.rs",
         says: "What was rewritten is read again, and the call fails if the key is still there",

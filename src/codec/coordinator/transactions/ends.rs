@@ -14,29 +14,28 @@ use crate::{
     },
     types::{Offset, TopicId},
 };
+use std::ops::Range;
 
 /// The record header that holds the ends.
 pub const ENDS_HEADER: &str = "streamlog.ends";
 
 const VERSION: u8 = 1;
 
-/// The part of a transaction that lies in one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransactionEnd {
+/// How far the log of a partition must reach for a decision to count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
     /// The topic's id.
     pub topic_id: TopicId,
     /// The partition.
     pub partition: u32,
-    /// The incarnation of its log in which the records were appended.
+    /// The incarnation of its log in which that is so.
     pub incarnation: u32,
-    /// The offset of the transaction's first record there.
-    pub first: Offset,
-    /// The offset after its last.
-    pub end: Offset,
+    /// The transaction's first offset there, and the one after its last. Empty where it only read.
+    pub offsets: Range<Offset>,
 }
 
 /// The header's value. Partitions of one topic that stand together take its id once.
-pub fn encode_ends(ends: &[TransactionEnd]) -> Vec<u8> {
+pub fn encode_ends(ends: &[End]) -> Vec<u8> {
     let topics = || ends.chunk_by(|a, b| a.topic_id == b.topic_id);
     let mut bytes = vec![VERSION];
     put(&mut bytes, topics().count() as u64);
@@ -44,8 +43,9 @@ pub fn encode_ends(ends: &[TransactionEnd]) -> Vec<u8> {
         bytes.extend(topic.iter().take(1).flat_map(|end| *end.topic_id.as_bytes()));
         put(&mut bytes, topic.len() as u64);
         for end in topic {
-            let length = end.end.value().saturating_sub(end.first.value());
-            let numbers = [end.partition.into(), end.incarnation.into(), end.first.value(), length];
+            let first = end.offsets.start.value();
+            let length = end.offsets.end.value().saturating_sub(first);
+            let numbers = [end.partition.into(), end.incarnation.into(), first, length];
             numbers.into_iter().for_each(|number| put(&mut bytes, number));
         }
     }
@@ -53,7 +53,7 @@ pub fn encode_ends(ends: &[TransactionEnd]) -> Vec<u8> {
 }
 
 /// What a header's value says.
-pub fn decode_ends(bytes: &[u8]) -> Result<Vec<TransactionEnd>, DecodeError> {
+pub fn decode_ends(bytes: &[u8]) -> Result<Vec<End>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     let version = cursor.u8()?;
     if version != VERSION {
@@ -72,7 +72,7 @@ pub fn decode_ends(bytes: &[u8]) -> Result<Vec<TransactionEnd>, DecodeError> {
     Ok(ends)
 }
 
-fn decode_end(topic_id: TopicId, cursor: &mut Cursor<'_>) -> Result<TransactionEnd, DecodeError> {
+fn decode_end(topic_id: TopicId, cursor: &mut Cursor<'_>) -> Result<End, DecodeError> {
     let begin = cursor.position();
     let [partition, incarnation] = [take(cursor)?, take(cursor)?].map(u32::try_from);
     let (first, length) = (take(cursor)?, take(cursor)?);
@@ -81,7 +81,7 @@ fn decode_end(topic_id: TopicId, cursor: &mut Cursor<'_>) -> Result<TransactionE
     let (Ok(partition), Ok(incarnation), (Some(first), Some(end))) = (partition, incarnation, ends) else {
         return Err(DecodeError::malformed(begin, "a part of a transaction that no log can hold"));
     };
-    Ok(TransactionEnd { topic_id, partition, incarnation, first, end })
+    Ok(End { topic_id, partition, incarnation, offsets: first..end })
 }
 
 fn put(bytes: &mut Vec<u8>, number: u64) {
@@ -103,15 +103,9 @@ mod tests {
     use crate::codec::fixtures::hex;
     use proptest::prelude::*;
 
-    fn end(topic: u8, partition: u32, first: u64, end: u64) -> TransactionEnd {
+    fn end(topic: u8, partition: u32, first: u64, end: u64) -> End {
         let topic_id = TopicId::from_bytes([topic; 16]);
-        TransactionEnd {
-            topic_id,
-            partition,
-            incarnation: 3,
-            first: Offset::new(first),
-            end: Offset::new(end),
-        }
+        End { topic_id, partition, incarnation: 3, offsets: Offset::new(first)..Offset::new(end) }
     }
 
     #[test]
@@ -129,7 +123,7 @@ mod tests {
         let id = "01".repeat(16);
         let last = "feffffffffffffffff01";
         let good = format!("01 02 {id} 02 00 00 {last} 00");
-        assert_eq!(decode_ends(&hex(&good)).unwrap()[0].end.value(), i64::MAX as u64);
+        assert_eq!(decode_ends(&hex(&good)).unwrap()[0].offsets.end.value(), i64::MAX as u64);
         let bad = [
             String::new(),
             "01".into(),
@@ -162,7 +156,7 @@ mod tests {
         ) {
             let end = |(topic, [partition, incarnation], first, length): (u8, [u32; 2], u64, u32)| {
                 let last = first.saturating_add(length.into()).min(i64::MAX as u64);
-                TransactionEnd { partition, incarnation, ..end(topic, 0, first, last) }
+                End { partition, incarnation, ..end(topic, 0, first, last) }
             };
             let ends: Vec<_> = parts.into_iter().map(end).collect();
             let mut bytes = encode_ends(&ends);

@@ -7,7 +7,7 @@
 use super::{
     TransactionKey, TransactionValue, decode_transaction_key, decode_transaction_value,
     encode_transaction_key, encode_transaction_value,
-    ends::{TransactionEnd, decode_ends, encode_ends},
+    ends::{End, decode_ends, encode_ends},
 };
 use crate::{
     codec::{DecodeError, crc::crc32, cursor::Cursor},
@@ -48,17 +48,10 @@ pub struct DecisionEntry {
     pub marker_epoch: i16,
     /// Whether it is committed.
     pub committed: bool,
-    /// What it stands for, until its markers are written.
-    pub open: Option<OpenDecision>,
-}
-
-/// A decision whose markers may not be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenDecision {
-    /// The value of its Prepare record.
-    pub value: TransactionValue,
     /// How far the logs must reach for it to count; `None` in a broker's, which counts by itself.
-    pub ends: Option<Vec<TransactionEnd>>,
+    pub ends: Option<Vec<End>>,
+    /// The value of its Prepare record, until its markers are written.
+    pub open: Option<TransactionValue>,
 }
 
 /// The sidecar's bytes.
@@ -77,19 +70,18 @@ pub fn encode_transaction_snapshot(snapshot: &TransactionSnapshot) -> Vec<u8> {
 }
 
 fn put_decision(body: &mut Vec<u8>, decision: &DecisionEntry) {
-    let ends = decision.open.as_ref().and_then(|open| open.ends.as_ref());
     let committed = u8::from(decision.committed) * COMMITTED;
     let complete = u8::from(decision.open.is_none()) * COMPLETE;
     put(body, &encode_transaction_key(&decision.transactional_id));
     body.extend_from_slice(&decision.producer_id.to_be_bytes());
     body.extend_from_slice(&decision.epoch.to_be_bytes());
     body.extend_from_slice(&decision.marker_epoch.to_be_bytes());
-    let has_ends = u8::from(ends.is_some()) * HAS_ENDS;
+    let has_ends = u8::from(decision.ends.is_some()) * HAS_ENDS;
     body.push(committed | complete | has_ends);
-    if let Some(open) = &decision.open {
-        put(body, &encode_transaction_value(&open.value));
+    if let Some(value) = &decision.open {
+        put(body, &encode_transaction_value(value));
     }
-    if let Some(ends) = ends {
+    if let Some(ends) = &decision.ends {
         put(body, &encode_ends(ends));
     }
 }
@@ -134,19 +126,13 @@ fn decode_decision(cursor: &mut Cursor<'_>) -> Result<DecisionEntry, DecodeError
     let producer_id = cursor.i64()?;
     let (epoch, marker_epoch, flags) = (cursor.i16()?, cursor.i16()?, cursor.u8()?);
     let has = |flag| flags & flag != 0;
-    if flags > COMMITTED | COMPLETE | HAS_ENDS || has(COMPLETE) && has(HAS_ENDS) {
+    if flags > COMMITTED | COMPLETE | HAS_ENDS {
         return Err(cursor.malformed(format!("flags {flags:#04x} of a decision")));
     }
-    let open = match has(COMPLETE) {
-        true => None,
-        false => {
-            let value = part(cursor, decode_transaction_value)?;
-            let ends = if has(HAS_ENDS) { Some(part(cursor, decode_ends)?) } else { None };
-            Some(OpenDecision { value, ends })
-        }
-    };
+    let open = if has(COMPLETE) { None } else { Some(part(cursor, decode_transaction_value)?) };
+    let ends = if has(HAS_ENDS) { Some(part(cursor, decode_ends)?) } else { None };
     let committed = has(COMMITTED);
-    Ok(DecisionEntry { transactional_id, producer_id, epoch, marker_epoch, committed, open })
+    Ok(DecisionEntry { transactional_id, producer_id, epoch, marker_epoch, committed, ends, open })
 }
 
 fn transactional_id(key: &[u8]) -> Result<String, DecodeError> {
@@ -187,14 +173,15 @@ mod tests {
             client_version: 2,
         };
         let topic_id = TopicId::from_bytes([9; 16]);
-        let (first, end) = (Offset::new(4), Offset::new(8));
-        let end = TransactionEnd { topic_id, partition: 1, incarnation: 2, first, end };
-        let decision = |epoch, open| DecisionEntry {
+        let offsets = Offset::new(4)..Offset::new(8);
+        let end = End { topic_id, partition: 1, incarnation: 2, offsets };
+        let decision = |epoch, ends, open| DecisionEntry {
             transactional_id: "a".into(),
             producer_id: 9,
             epoch,
             marker_epoch: epoch + 1,
             committed: epoch != 1,
+            ends,
             open,
         };
         TransactionSnapshot {
@@ -203,9 +190,10 @@ mod tests {
             next_offset: Offset::new(77),
             entries: vec![("a".into(), value(9)), ("b".into(), value(10))],
             decisions: vec![
-                decision(0, None),
-                decision(1, Some(OpenDecision { value: value(9), ends: None })),
-                decision(2, Some(OpenDecision { value: value(9), ends: Some(vec![end]) })),
+                decision(0, None, None),
+                decision(1, None, Some(value(9))),
+                decision(2, Some(vec![end.clone()]), None),
+                decision(3, Some(vec![end]), Some(value(9))),
             ],
         }
     }
