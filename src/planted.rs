@@ -164,6 +164,13 @@ mod switch {
         "a_purge_misses_a_record",
         "retention_passes_a_marker",
         "close_owing_a_marker",
+        "four_headers_of_a_producer_stay",
+        "a_marker_goes_before_its_data",
+        "aborted_records_live",
+        "aborted_transactions_are_not_indexed",
+        "rewritten_keys_forget_producers",
+        "an_emptied_marker_says_nothing",
+        "a_removed_marker_leaves_its_transaction_open",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

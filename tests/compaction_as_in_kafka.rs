@@ -4,7 +4,7 @@
 //!
 //! | Kafka's test | why |
 //! |---|---|
-//! | `LogCleanerTest`: those of duplicates, sequences, transactions and their markers, `testCleaningWithKeysConflictingWithTxnMarkerKeys`; `LogCleanerManagerTest.testUndecidedTransactionalDataNotCleanable` | a log with batches of producers with an id is not compacted in this release: `src/compaction/cleaner_tests.rs` |
+//! | `LogCleanerTest`: those of duplicates, sequences, transactions and their markers, `testCleaningWithKeysConflictingWithTxnMarkerKeys`; `LogCleanerManagerTest.testUndecidedTransactionalDataNotCleanable` | batches of producers are appended below the public calls: `src/compaction/kafka_cases.rs` |
 //! | `LogCleanerTest`: `testPartialSegmentClean`, `testBuildOffsetMap`, `testBuildPartialOffsetMap`, `testBuildOffsetMapFakeLarge`; `OffsetMapTest` | there is no map of offsets: what lives is decided by files of keys in bounded memory, held against a map in `src/compaction/decide.rs`, and far offsets in `live.rs` beside it |
 //! | `testSegmentGroupingWithSparseOffsets`, `testSegmentGroupingFollowingLoadOfZeroIndex` | nobody can append two billion offsets: `src/compaction/round.rs` |
 //! | `testRecoveryAfterCrash` | every death of a swap: `src/partition/tests/swapped.rs`; by Kafka's own loader: `compacted_as_kafka_reads_it.rs` |

@@ -3,7 +3,6 @@
 use crate::{
     ErrorKind, Partition, RecordData, Streamlog, TopicConfig,
     admin::Compact,
-    codec::crc::crc32c,
     config::{Builder, CleanupPolicy},
     sim::{Fault, FaultKind, Operation, SimEnv},
 };
@@ -177,32 +176,4 @@ fn a_topic_that_is_deleted_while_it_is_cleaned_ends_that() {
     assert!(count(&log.topic("t").unwrap().partition(0).unwrap()) <= 3);
     assert!(log.health().is_good());
     log.close().unwrap();
-}
-
-#[test]
-fn a_log_of_a_producer_with_an_id_is_left_alone_and_health_says_why() {
-    const LOG: &str = "/data/t-0/00000000000000000000.log";
-    let env = SimEnv::new(1);
-    let log = open(&env, false);
-    of_updates(&log, "t", compacted(), 8);
-    log.close().unwrap();
-    // As a broker may have written it: producer id, epoch and sequence, under a checksum that knows them.
-    let mut bytes = env.files()[LOG].to_vec();
-    let size = 12 + u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize;
-    bytes[43..57].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0]);
-    let crc = crc32c(&bytes[21..size]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    env.overwrite(LOG, &bytes).unwrap();
-    for sidecar in ["keys", "pages"] {
-        env.overwrite(LOG.replace("log", sidecar), b"").unwrap();
-    }
-    let log = open(&env, false);
-    let logs = || env.files().into_iter().filter(|(path, _)| path.ends_with(".log")).collect::<Vec<_>>();
-    let before = logs();
-    log.maintain().unwrap();
-    let health = log.health();
-    assert!(health.to_string().contains("t-0 is not compacted: "), "{health}");
-    assert!(health.to_string().contains("batches of producers with an id"), "{health}");
-    assert_eq!(logs(), before);
-    assert_eq!(log.compact_now("t", Compact::new()).unwrap_err().kind(), ErrorKind::UnsupportedFormat);
 }

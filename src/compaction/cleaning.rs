@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    partition::write::cleanable::{CleaningTurn, clean_below},
+    partition::write::cleanable::CleaningTurn,
     storage::foreign_files::remove_if_there,
 };
 
@@ -33,7 +33,7 @@ pub struct Cleaning {
 impl Cleaning {
     /// A cleaning that has not begun.
     pub fn new(turn: CleaningTurn, is_rehearsal: bool, any_age: bool) -> Self {
-        let sum = Cleaned { below: clean_below(turn.log()), ..Cleaned::default() };
+        let sum = Cleaned { below: turn.log().clean_below(), ..Cleaned::default() };
         let asked_for = turn.log().config().cleanup_policy.compacts();
         Cleaning {
             turn,

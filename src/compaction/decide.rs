@@ -9,7 +9,7 @@
 //! Of more versions than one the table counts. A tombstone ends the versions of its key: were older ones kept, they would
 //! come back with its removal.
 
-use super::live::LiveSet;
+use super::{aborted::Aborted, live::LiveSet};
 use crate::{
     codec::keys::KeyEntry,
     error::{Error, Result},
@@ -23,6 +23,15 @@ const SLOTS: usize = 1 << 18;
 const SLOTS_OF_FILE: usize = 2048;
 /// So few slots are in the cache in any case.
 const CACHED_SLOTS: usize = 1 << 14;
+
+/// The records with a key of one segment.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Its file of keys.
+    pub file: Arc<KeyFile>,
+    /// The records that no reader of committed ones sees: they supersede nothing, and do not live.
+    pub aborted: Aborted,
+}
 
 /// What lives of one segment.
 #[derive(Clone, Debug)]
@@ -38,16 +47,16 @@ impl Lives {
         Lives { records: LiveSet::new(file.span()), tombstones: LiveSet::new(file.span()) }
     }
 
-    /// How many bytes it takes at most.
-    pub fn most_bytes(file: &KeyFile) -> u64 {
-        LiveSet::most_bytes(file.count(), file.span()).saturating_mul(2)
+    /// How many bytes it takes at most, with what says of these keys that they are aborted.
+    pub fn most_bytes(Keys { file, aborted }: &Keys) -> u64 {
+        LiveSet::most_bytes(file.count(), file.span()).saturating_mul(2).saturating_add(aborted.bytes())
     }
 }
 
 /// What lives of `segments`, of which the newest is last, where `newer` came after them.
-pub fn decide(segments: &[Arc<KeyFile>], newer: &[Arc<KeyFile>], versions: u32) -> Result<Vec<Lives>> {
-    let mut lives: Vec<Lives> = segments.iter().map(|file| Lives::none(file)).collect();
-    let entries: u64 = segments.iter().chain(newer).map(|file| u64::from(file.count())).sum();
+pub fn decide(segments: &[Keys], newer: &[Keys], versions: u32) -> Result<Vec<Lives>> {
+    let mut lives: Vec<Lives> = segments.iter().map(|keys| Lives::none(&keys.file)).collect();
+    let entries: u64 = segments.iter().chain(newer).map(|keys| u64::from(keys.file.count())).sum();
     let mut table = Table::new(entries, segments.len() + newer.len(), versions);
     let mut ranges = vec![HashRange::ALL];
     while let Some(range) = ranges.pop() {
@@ -69,29 +78,31 @@ pub fn decide(segments: &[Arc<KeyFile>], newer: &[Arc<KeyFile>], versions: u32) 
 }
 
 /// No hash of keys, whoever chose them, is like so many others.
-fn too_alike(segments: &[Arc<KeyFile>]) -> Error {
-    let path = segments.last().map(|file| file.path().to_path_buf()).unwrap_or_default();
+fn too_alike(segments: &[Keys]) -> Error {
+    let path = segments.last().map(|keys| keys.file.path().to_path_buf()).unwrap_or_default();
     Error::corrupt(path, 0, "more hashes begin alike than a table has room for")
 }
 
 /// Decides a range. `false` where the table has no room for all of it.
 fn walk(
-    segments: &[Arc<KeyFile>],
-    newer: &[Arc<KeyFile>],
+    segments: &[Keys],
+    newer: &[Keys],
     range: HashRange,
     table: &mut Table,
     lives: &mut [Lives],
 ) -> Result<bool> {
     table.clear();
-    for file in newer.iter().rev() {
-        file.newest_first(range, |entry| {
-            table.is_among_newest(&entry);
+    for keys in newer.iter().rev() {
+        keys.file.newest_first(range, |entry| {
+            if !keys.aborted.contains(entry.relative) {
+                table.is_among_newest(&entry);
+            }
             Ok(())
         })?;
     }
-    for (file, lives) in segments.iter().zip(lives).rev() {
-        file.newest_first(range, |entry| {
-            if table.is_among_newest(&entry) {
+    for (keys, lives) in segments.iter().zip(lives).rev() {
+        keys.file.newest_first(range, |entry| {
+            if !keys.aborted.contains(entry.relative) && table.is_among_newest(&entry) {
                 lives.records.insert(entry.relative);
                 if entry.is_tombstone {
                     lives.tombstones.insert(entry.relative);
@@ -188,7 +199,7 @@ mod tests {
     const SEED: HashSeed = HashSeed { first: 5, last: 6 };
 
     /// A file of keys for each list of (key, is tombstone).
-    fn files(segments: &[Vec<(u16, bool)>]) -> Vec<Arc<KeyFile>> {
+    fn files(segments: &[Vec<(u16, bool)>]) -> Vec<Keys> {
         let env = MemoryEnv::new();
         let pool = FilePool::new(Arc::clone(&env) as Arc<dyn Env>, ReadMode::Pread, 4);
         let file = |(i, records): (usize, &Vec<(u16, bool)>)| {
@@ -201,7 +212,8 @@ mod tests {
             let next = base + records.len() as u64;
             env.rename(&builder.finish(0, 1 << 20, next).unwrap(), &path).unwrap();
             let of = KeysOf { generation: 0, size: 1 << 20, base, next };
-            Arc::new(KeyFile::open(&pool, path, of).unwrap().unwrap())
+            let file = Arc::new(KeyFile::open(&pool, path, of).unwrap().unwrap());
+            Keys { file, aborted: Aborted::default() }
         };
         segments.iter().enumerate().map(file).collect()
     }
@@ -264,7 +276,7 @@ mod tests {
         fn a_table_that_is_too_small_asks_for_smaller_ranges(segments in segments(), versions in 1u32..4) {
             let files = files(&segments);
             let mut table = Table::with_slots(16, versions);
-            let mut lives: Vec<Lives> = files.iter().map(|file| Lives::none(file)).collect();
+            let mut lives: Vec<Lives> = files.iter().map(|keys| Lives::none(&keys.file)).collect();
             let mut ranges = vec![HashRange::ALL];
             while let Some(range) = ranges.pop() {
                 if !walk(&files, &[], range, &mut table, &mut lives).unwrap() {

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     partition::{
         log::Log,
-        write::cleanable::{Cleanable, clean_below, cleanable, dirty_from},
+        write::cleanable::{Cleanable, cleanable, dirty_from},
     },
 };
 use std::cmp::Ordering;
@@ -26,7 +26,7 @@ impl Dirt {
     /// That of a log, if it is to be cleaned.
     pub fn of(log: &Log) -> Result<Option<Dirt>> {
         let segments = cleanable(log, false);
-        let (clean, dirty) = segments.split_at(dirty_from(&segments, clean_below(log)));
+        let (clean, dirty) = segments.split_at(dirty_from(&segments, log.clean_below()));
         let bytes = |segments: &[Cleanable]| segments.iter().map(|one| one.seal.bytes).sum::<u64>();
         let (clean_bytes, dirty_bytes) = (bytes(clean), bytes(dirty));
         if dirty_bytes == 0 {

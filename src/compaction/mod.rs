@@ -9,6 +9,7 @@
 //! One cleaner at a time works on a log. What it writes has no meaning before the log has put it in the place of what it was
 //! written for; whatever ends it early leaves the log as it was.
 
+mod aborted;
 pub mod cleaner;
 #[cfg(test)]
 #[cfg(feature = "sim")]
@@ -16,7 +17,11 @@ mod cleaner_tests;
 mod cleaning;
 mod decide;
 mod dirt;
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod kafka_cases;
 mod live;
+mod markers;
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod model_tests;

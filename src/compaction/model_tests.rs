@@ -8,7 +8,7 @@ use super::cleaning::Cleaning;
 use crate::{
     Durability, Partition, RecordData, Streamlog, Timestamp, TopicConfig,
     config::{Builder, CleanupPolicy, Compression, ConfigChange, TimestampType},
-    partition::write::cleanable::{CleaningTurn, clean_below, cleanable, dirty_from},
+    partition::write::cleanable::{CleaningTurn, cleanable, dirty_from},
     records::OwnedRecord,
     sim::{Crash, SimEnv},
     storage::scan::{ScanItem, Scanner},
@@ -150,7 +150,7 @@ impl Tested {
             turn.roll().unwrap();
         }
         let segments = cleanable(turn.log(), any_age);
-        let is_clean = dirty_from(&segments, clean_below(turn.log())) == segments.len();
+        let is_clean = dirty_from(&segments, turn.log().clean_below()) == segments.len();
         let end = segments.last().map_or(0, |last| last.seal.next_offset.value());
         let end = if is_clean && !any_age { 0 } else { end };
         let mut cleaning = Cleaning::new(turn, false, any_age);

@@ -5,9 +5,12 @@
 //! go: the first rewriting that meets one gives its batch a delete horizon, and one after that horizon removes it. Segments
 //! are rewritten from the oldest on, and a round that fails goes no further, so no tombstone goes before what it deletes.
 //!
+//! So goes a marker of which no transaction is left. Of each producer that the log remembers the last batches stay, emptied if
+//! need be.
+//!
 //! What is read is checked: each batch by its checksum, each page by its own where there is one.
 
-use super::decide::Lives;
+use super::{decide::Lives, markers::Markers};
 use crate::{
     codec::{
         DecodeError,
@@ -48,6 +51,7 @@ pub struct Source {
     pub seal: Seal,
     pub keys: Arc<KeyFile>,
     pub lives: Lives,
+    pub markers: Markers,
 }
 
 /// What holds for a whole round.
@@ -111,7 +115,7 @@ enum Fate {
     Stays,
     /// Those that live are written anew, under this horizon; tombstones do not live any more where `ends`.
     Shrinks { horizon: Option<Timestamp>, ends: bool },
-    /// Nothing lives; it has tombstones whose time is over.
+    /// Nothing lives; it has tombstones whose time is over. Its header may be needed.
     Goes { tombstones: bool },
 }
 
@@ -121,6 +125,9 @@ impl Source {
         let base = self.keys.base();
         let first = relative(base, header.base_offset);
         let last = relative(base, header.last_offset());
+        if header.is_control() {
+            return self.fate_of_control(header, last, rules);
+        }
         let tombstones = self.lives.tombstones.count(first, last);
         let live = self.lives.records.count(first, last);
         let horizon = header.delete_horizon();
@@ -137,11 +144,29 @@ impl Source {
         Fate::Shrinks { horizon: horizon.or(begins.then_some(rules.horizon)), ends }
     }
 
-    /// Whether something in it is dead, or a tombstone's horizon is to be set or is over.
+    /// The same of a control batch.
+    fn fate_of_control(&self, header: &BatchHeader, marker: u32, rules: &Rules) -> Fate {
+        if header.record_count == 0 {
+            return Fate::Goes { tombstones: false };
+        }
+        match header.delete_horizon() {
+            _ if !self.markers.is_bare(marker) => Fate::Stays,
+            None => Fate::Shrinks { horizon: Some(rules.horizon), ends: false },
+            Some(horizon) if rules.now < horizon => Fate::Stays,
+            Some(_) => Fate::Goes { tombstones: false },
+        }
+    }
+
+    /// Whether the header of a batch stays though nothing of it lives.
+    fn keeps(&self, header: &BatchHeader, rules: &Rules) -> bool {
+        header.next_offset() == rules.high_watermark || self.markers.keeps(header)
+    }
+
+    /// Whether something in it is dead, or the horizon of a tombstone or a marker is to be set or is over.
     pub fn has_work(&self, rules: &Rules) -> Result<bool> {
         planted!(every_segment_is_rewritten => return Ok(true));
         let is_whole = self.lives.records.len() == u64::from(self.keys.count());
-        if !is_whole || self.keys.flags().say(KeysFlags::NULL_KEYS) {
+        if !is_whole || self.markers.has_work || self.keys.flags().say(KeysFlags::NULL_KEYS) {
             return Ok(true);
         }
         if self.lives.tombstones.len() == 0 {
@@ -245,35 +270,42 @@ impl Rewriting {
 
     fn add_batch(&mut self, source: &mut Source, batch: &RecordBatch, position: u64) -> Result<()> {
         let header = batch.header();
-        self.counts.records_before += u64::from(header.record_count);
+        let records =
+            |header: &BatchHeader| if header.is_control() { 0 } else { u64::from(header.record_count) };
+        self.counts.records_before += records(header);
         match source.fate_of(header, &self.rules) {
             Fate::Stays => {
-                self.counts.records_after += u64::from(header.record_count);
-                self.push(header, batch.bytes())
+                self.counts.records_after += records(header);
+                self.push(header, batch.bytes())?;
             }
             Fate::Shrinks { horizon, ends } => {
                 let path = source.segment.path().to_path_buf();
                 let left = self.survivors(source, batch, horizon, ends);
                 let bytes = left.map_err(|error| error.in_file(&path, position))?.encode()?;
                 let header = BatchHeader::parse(&bytes).map_err(|error| error.in_file(&path, position))?;
-                self.counts.records_after += u64::from(header.record_count);
-                self.push(&header, &bytes)
+                self.counts.records_after += records(&header);
+                self.push(&header, &bytes)?;
             }
             Fate::Goes { tombstones } => {
                 let path = source.segment.path().to_path_buf();
                 // They are counted, and tombstones live no more.
                 let is_looked_at = tombstones || source.keys.flags().say(KeysFlags::NULL_KEYS);
-                if header.record_count > 0 && is_looked_at {
+                if records(header) > 0 && is_looked_at {
                     let none = self.survivors(source, batch, None, true);
                     none.map_err(|error| error.in_file(&path, position))?;
                 }
-                if header.next_offset() != self.rules.high_watermark {
+                if !source.keeps(header, &self.rules) {
                     return Ok(());
                 }
                 let emptied = header.emptied();
-                self.push(&emptied, &emptied.to_bytes())
+                self.push(&emptied, &emptied.to_bytes())?;
             }
         }
+        let aborted = source.markers.aborted_by(header.last_offset()).filter(|_| header.is_control());
+        if let (Some(aborted), Some(writer)) = (aborted, &mut self.writer) {
+            unless_planted!(aborted_transactions_are_not_indexed => writer.add_aborted(aborted));
+        }
+        Ok(())
     }
 
     /// The records of a batch that live, and the end of the life of its tombstones where that has come.
@@ -285,7 +317,11 @@ impl Rewriting {
         ends: bool,
     ) -> Result<Survivors, DecodeError> {
         let (base, counts, lives) = (source.keys.base(), &mut self.counts, &mut source.lives);
+        let is_control = batch.header().is_control();
         batch.records(MAX_DECOMPRESSED)?.survivors(batch.header(), horizon, |record| {
+            if is_control {
+                return true;
+            }
             let at = relative(base, record.offset);
             if record.key.is_none() {
                 counts.null_keys += 1;
@@ -357,11 +393,15 @@ impl Rewriting {
 fn write_keys(env: &dyn Env, dir: &Path, sources: &[Source], written: &Written, next: Offset) -> Result<()> {
     let Some(first) = sources.first() else { return Ok(()) };
     let path = SegmentFile::Keys.cleaned_path(dir, written.base);
-    let Written { base, generation, bytes: size, .. } = *written;
+    let Written { base, generation, bytes: size, has_producers, .. } = *written;
+    let mut flags = KeysFlags::default();
+    if has_producers {
+        unless_planted!(rewritten_keys_forget_producers => flags.add(KeysFlags::PRODUCERS));
+    }
     let of = KeysOf { generation, size, base, next };
     let left: Vec<_> = sources.iter().map(|source| Left { source, offsets: base..next }).collect();
     let count = left.iter().map(Left::count).sum();
-    let beside = merge(env, &path, of, first.keys.seed(), &left, count)?;
+    let beside = merge(env, &path, of, (first.keys.seed(), flags), &left, count)?;
     take_name(env, &beside, &path)
 }
 

@@ -7,14 +7,15 @@
 //! A round is a value, which does a step when it is asked to, and remembers how far it has come.
 
 use super::{
-    decide::{Lives, decide},
+    aborted::Aborted,
+    decide::{Keys, Lives, decide},
+    markers::{Markers, Walk},
     rewrite::{Cleaned, Place, Rewriting, Rules, Source},
 };
 use crate::{
-    codec::keys::KeysFlags,
+    codec::{index::AbortedTransaction, keys::KeysFlags},
     error::{Error, Result},
     partition::write::cleanable::{Cleanable, CleaningTurn, cleanable, dirty_from},
-    storage::keys::KeyFile,
     types::Offset,
 };
 use std::{collections::VecDeque, ops::Range, sync::Arc};
@@ -27,7 +28,9 @@ const GONE: &str = "compacting segments that were removed meanwhile";
 /// See the head of the file.
 pub struct Round {
     segments: Vec<Cleanable>,
-    keys: Vec<Arc<KeyFile>>,
+    keys: Vec<Keys>,
+    /// It has come as far as is decided.
+    walk: Walk,
     rules: Rules,
     versions: u32,
     /// The first that is dirty, and the end of what this round goes through.
@@ -61,6 +64,14 @@ struct Group {
     cleaned: Option<Offset>,
 }
 
+impl Group {
+    /// Of these, in a log that is clean below `before`.
+    fn of(sources: Vec<Source>, before: Offset) -> Self {
+        let next = sources.last().map(|source| source.seal.next_offset);
+        Group { sources, cleaned: next.filter(|next| *next > before) }
+    }
+}
+
 /// A group that is being written.
 struct Writing {
     group: Group,
@@ -79,15 +90,17 @@ impl Round {
         if first_dirty == segments.len() && !must {
             return Ok(None);
         }
-        let keys = keys_of(turn, &segments)?;
+        let (keys, aborted) = keys_of(turn, &segments)?;
         let end = first_dirty + fitting(&keys, first_dirty);
         let Some(last) = end.checked_sub(1).and_then(|i| segments.get(i)) else { return Ok(None) };
         let below = last.seal.next_offset;
         if !is_rehearsal {
             turn.begin()?;
         }
+        let rules = rules(turn, is_rehearsal);
         Ok(Some(Round {
-            rules: rules(turn, is_rehearsal),
+            walk: Walk::new(aborted, turn.remembered()?, rules.now, rules.high_watermark),
+            rules,
             versions: turn.log().config().compaction_versions,
             segments,
             keys,
@@ -143,9 +156,13 @@ impl Round {
         let newer = if self.versions == 1 { self.first_dirty.max(window.end) } else { window.end };
         let keys = slice(&self.keys, window.clone());
         let decided = decide(keys, slice(&self.keys, newer..end), self.versions)?;
-        let sources = sources(slice(&self.segments, window.clone()), keys, decided);
+        let segments = slice(&self.segments, window.clone());
+        let markers = segments.iter().zip(keys).map(|(one, keys)| self.walk.through(one, keys));
+        let markers = markers.collect::<Result<Vec<_>>>()?;
+        let sources = sources(segments, keys, decided, markers);
         let groups = groups(sources, &self.rules, &mut sum.untouched)?;
-        self.groups = groups.into_iter().map(|sources| Group { sources, cleaned: None }).collect();
+        let before = sum.below;
+        self.groups = groups.into_iter().map(|sources| Group::of(sources, before)).collect();
         planted!(a_tombstone_goes_before_its_elders => self.groups.make_contiguous().reverse());
         if window.end == end
             && let Some(last) = self.groups.back_mut()
@@ -180,7 +197,7 @@ impl Round {
         sum.bytes_before += group.sources.iter().map(|source| source.seal.bytes).sum::<u64>();
         sum.bytes_after += after;
         sum.rewritten += group.sources.len() as u64;
-        self.is_noted |= group.cleaned.is_some();
+        self.is_noted |= group.cleaned == Some(self.below);
         self.writing = None;
         Ok(())
     }
@@ -223,32 +240,40 @@ fn slice<T>(list: &[T], range: Range<usize>) -> &[T] {
     list.get(range).unwrap_or_default()
 }
 
-/// The keys of these segments.
-fn keys_of(turn: &CleaningTurn, segments: &[Cleanable]) -> Result<Vec<Arc<KeyFile>>> {
+/// The keys of these segments, and the aborted transactions that reach into them.
+fn keys_of(turn: &CleaningTurn, segments: &[Cleanable]) -> Result<(Vec<Keys>, Vec<AbortedTransaction>)> {
     let seed = turn.log().hash_seed();
-    let keys = segments.iter().map(|one| {
-        let keys = one.segment.keys(one.seal.next_offset, seed)?;
-        if keys.flags().say(KeysFlags::PRODUCERS) {
-            return Err(turn.not_cleaned("batches of producers with an id"));
-        }
-        if keys.flags().say(KeysFlags::OUT_OF_ORDER) {
+    let files = segments.iter().map(|one| {
+        let file = one.segment.keys(one.seal.next_offset, seed)?;
+        if file.flags().say(KeysFlags::OUT_OF_ORDER) {
             return Err(turn.not_cleaned("records out of the order of their offsets"));
         }
-        Ok(Arc::new(keys))
+        Ok(Arc::new(file))
     });
-    keys.collect()
+    let files = files.collect::<Result<Vec<_>>>()?;
+    let mut aborted = Vec::new();
+    if let (Some(first), Some(last)) = (segments.first(), segments.last())
+        && files.iter().any(|file| file.flags().say(KeysFlags::PRODUCERS))
+    {
+        aborted = turn.aborted_between(first.segment.base(), last.seal.next_offset)?;
+    }
+    let keys = segments.iter().zip(files).map(|(one, file)| {
+        let aborted = Aborted::of(turn, one, &aborted)?;
+        Ok(Keys { file, aborted })
+    });
+    Ok((keys.collect::<Result<_>>()?, aborted))
 }
 
-fn bytes_of(keys: &[Arc<KeyFile>]) -> u64 {
-    keys.iter().map(|keys| Lives::most_bytes(keys)).sum()
+fn bytes_of(keys: &[Keys]) -> u64 {
+    keys.iter().map(Lives::most_bytes).sum()
 }
 
-fn fits(keys: &[Arc<KeyFile>], range: Range<usize>) -> bool {
+fn fits(keys: &[Keys], range: Range<usize>) -> bool {
     bytes_of(slice(keys, range)) <= BITS_BYTES
 }
 
 /// How many segments from `first` on have bits that fit: one at least, where there is one.
-fn fitting(keys: &[Arc<KeyFile>], first: usize) -> usize {
+fn fitting(keys: &[Keys], first: usize) -> usize {
     let keys = keys.get(first..).unwrap_or_default();
     let mut sum = 0;
     let fit = keys.iter().take_while(|keys| {
@@ -271,13 +296,14 @@ fn rules(turn: &CleaningTurn, is_rehearsal: bool) -> Rules {
     }
 }
 
-fn sources(segments: &[Cleanable], keys: &[Arc<KeyFile>], lives: Vec<Lives>) -> Vec<Source> {
-    let parts = segments.iter().zip(keys).zip(lives);
-    let source = |((one, keys), lives): ((&Cleanable, &Arc<KeyFile>), Lives)| Source {
+fn sources(segments: &[Cleanable], keys: &[Keys], lives: Vec<Lives>, markers: Vec<Markers>) -> Vec<Source> {
+    let parts = segments.iter().zip(keys).zip(lives.into_iter().zip(markers));
+    let source = |((one, keys), (lives, markers)): ((&Cleanable, &Keys), (Lives, Markers))| Source {
         segment: Arc::clone(&one.segment),
         seal: one.seal,
-        keys: Arc::clone(keys),
+        keys: Arc::clone(&keys.file),
         lives,
+        markers,
     };
     parts.map(source).collect()
 }

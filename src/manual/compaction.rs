@@ -66,8 +66,17 @@
 //!
 //! A partition that cannot be compacted (damage, a full disk) is left as it was, and the others are compacted. `compact_now`
 //! returns the error. Where the background task or `maintain` met it,
-//! [`Health::not_compacted`](crate::admin::Health::not_compacted) reports it until a later attempt succeeds. A partition that
-//! holds batches of idempotent or transactional producers is not compacted in this release, and health says so.
+//! [`Health::not_compacted`](crate::admin::Health::not_compacted) reports it until a later attempt succeeds.
+//!
+//! # Producers and transactions
+//!
+//! * Records of aborted transactions supersede nothing, and go. Nothing is compacted at or past the last stable offset, nor past
+//!   a transaction whose marker is not durable yet.
+//! * A marker stays while a batch of its transaction is there, and then for `delete.retention.ms`, as in Kafka: a reader that
+//!   has met the records by then meets the marker too. Until the last batch is gone the transaction index lists an aborted one.
+//! * The last five batches of each known producer keep their headers, of 61 bytes, though all of their records go. Kafka keeps
+//!   one. A retry of any of the five is answered as a duplicate, even where a crash took every snapshot of that state. Markers
+//!   of those batches stay that much longer.
 //!
 //! # Deleting a person's data
 //!
@@ -94,7 +103,8 @@
 //!   spared. Appends of the key during the call are not covered: stop them first.
 //! * All other records stay at their offsets, and committed offsets stay valid. A batch that loses all of its records is dropped;
 //!   the one that ends a segment stays as an empty batch, whose header still has its offsets and its largest timestamp. So
-//!   does a batch of a producer with an id.
+//!   does a batch of a producer with an id. Transactions end as they did: markers and the transaction index stay. While one is
+//!   open nothing is purged, and the call says so.
 //! * Files with batches that belong to no log are purged as well: [quarantined](super::on_disk#a-directory)
 //!   segments (`.aside`, `-stray`), leftovers of deleted topics, `.deleted` files of a broker. A quarantined file that cannot
 //!   be read to its end may hide the key: the call fails with [`NotPurged`](crate::Error::NotPurged), which names the file.

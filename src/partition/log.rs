@@ -144,6 +144,12 @@ impl Log {
         self.data_dir.manifest.state().of(self.identity.id())?.producers_at_start
     }
 
+    /// The offset below which a cleaner has gone through everything.
+    pub fn clean_below(&self) -> Offset {
+        let state = self.data_dir.manifest.state();
+        state.of(self.identity.id()).map_or(Offset::ZERO, |partition| partition.cleaned)
+    }
+
     /// The base offset of its first segment.
     pub fn first_base(&self) -> Option<Offset> {
         self.segments.snapshot().first().map(|s| s.base())

@@ -22,13 +22,16 @@ use crate::{
     codec::{
         builder::{BatchBuilder, SealedBatch},
         control::marker_batch,
+        snapshot::{ProducerBatches, ProducerEntry},
     },
     partition::{
         log::Log,
-        write::{append::Appended, gate::Origin},
+        write::{append::Appended, gate::Origin, load::ready},
     },
+    storage::segment::Segment,
     types::{Compression, Timestamp},
 };
+use std::sync::Arc;
 
 /// A batch of one record, of `producer`.
 pub(crate) fn batch(producer: i64, sequence: i32, value: &str) -> SealedBatch {
@@ -71,4 +74,15 @@ pub(crate) fn transactional(log: &Log, producer: i64, sequence: i32, value: &str
 /// Ends a transaction.
 pub(crate) fn end(log: &Log, producer: i64, commit: bool) {
     append(log, marker(producer, commit), Origin::Coordinator);
+}
+
+/// What a log knows of its producers, as its snapshot would say it.
+pub(crate) fn producers_of(log: &Log) -> (Vec<ProducerEntry>, Vec<ProducerBatches>) {
+    let mut writer = log.writer.lock();
+    ready(log, &mut writer).unwrap().producers.to_snapshot()
+}
+
+/// The segments of a log, the active one too.
+pub(crate) fn segments_of(log: &Log) -> Arc<Vec<Arc<Segment>>> {
+    log.segments.snapshot()
 }

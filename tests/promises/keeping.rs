@@ -103,6 +103,36 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "the next opening must look, and ask what was decided",
         mistakes: &["close_owing_a_marker"],
     },
+    Promise {
+        test: "the_last_five_batches_of_a_producer_stay_and_no_more@src/compaction/kafka_cases.rs",
+        file: "src/manual/compaction.rs",
+        says: "The last five batches of each known producer keep their headers",
+        mistakes: &["four_headers_of_a_producer_stay"],
+    },
+    Promise {
+        test: "aborted_records_go_and_markers_stay_while_a_batch_of_theirs_is_there@src/compaction/kafka_cases.rs",
+        file: "src/manual/compaction.rs",
+        says: "Records of aborted transactions supersede nothing, and go",
+        mistakes: &["aborted_records_live", "aborted_transactions_are_not_indexed"],
+    },
+    Promise {
+        test: "commit_markers_stay_while_batches_of_their_transactions_are_there@src/compaction/kafka_cases.rs",
+        file: "src/manual/compaction.rs",
+        says: "A marker stays while a batch of its transaction is there",
+        mistakes: &["a_marker_goes_before_its_data", "rewritten_keys_forget_producers"],
+    },
+    Promise {
+        test: "an_emptied_marker_says_the_epoch_of_its_producer@src/compaction/kafka_cases.rs",
+        file: "src/partition/state/remembered.rs",
+        says: "is known by its markers, which say its epoch",
+        mistakes: &["an_emptied_marker_says_nothing"],
+    },
+    Promise {
+        test: "a_removed_marker_leaves_no_transaction_open_whatever_snapshot_is_left@src/compaction/kafka_cases.rs",
+        file: "src/partition/state/replay.rs",
+        says: "A snapshot may list transactions as open whose markers were removed after it was written",
+        mistakes: &["a_removed_marker_leaves_its_transaction_open"],
+    },
 ];
 
 fn what_was_acknowledged_survives_a_power_cut() {

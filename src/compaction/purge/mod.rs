@@ -70,7 +70,7 @@ impl Purge {
         let first = turn.log().first_base().unwrap_or_default();
         let covered = segments.last().map_or(first, |last| last.seal.next_offset);
         if covered < end {
-            return Err(refusal(turn, "records that are not stable yet"));
+            return Err(refusal(turn, "records that are not stable yet: a transaction has not ended"));
         }
         planted!(a_purge_spares_the_newest_segment => drop(segments.pop()));
         planted!(a_purge_begins_with_the_newest => segments.reverse());
@@ -169,8 +169,7 @@ fn refusal(turn: &CleaningTurn, found: &str) -> Error {
     Error::UnsupportedFormat {
         path: turn.dir().to_path_buf(),
         found: found.to_string(),
-        supported:
-            "a purge of records without transactions: the segments that have them are left as they are"
-                .to_string(),
+        supported: "a purge once every transaction has ended: commit or abort it, and purge again"
+            .to_string(),
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! It has the same base and one output, whatever its size: nothing grows but by what a codec makes of fewer records. A batch
 //! that has no record left is dropped; the one that ends the segment stays, emptied, and so does each of a producer with an
-//! id, whose sequence goes on from it. Transactions are left alone until this release knows them.
+//! id, whose sequence goes on from it. Markers stay, and so does the transaction index.
 
 use super::{
     Pace, Purge,
     erase::{Left, emptied, without},
-    refusal,
 };
 use crate::{
     codec::{batch::RecordBatch, keys::HashSeed, manifest::Seal},
@@ -87,15 +86,13 @@ impl Purge {
             .checking(segment.known_pages()?);
         let (mut gone, mut pace) = (0, Pace::of(turn));
         while let Some((batch, position)) = scanner.next_sealed()? {
-            if batch.header().is_transactional() || batch.header().is_control() {
-                return Err(refusal(turn, "transactions"));
-            }
             gone += self.copy(&batch, (segment.path(), position), scanner.position() == size, &mut output)?;
             pace.at(position)?;
         }
         if gone == 0 {
             return Ok(None);
         }
+        turn.aborted_in(segment)?.iter().for_each(|aborted| output.writer.add_aborted(*aborted));
         let (written, counted) = output.writer.finish()?;
         if let Some(keys) = output.keys {
             let path = SegmentFile::Keys.cleaned_path(turn.dir(), base);

@@ -3,9 +3,15 @@
 use crate::{
     ErrorKind, Partition, RecordData, Streamlog, Timestamp, TopicConfig,
     admin::{Compact, Purged},
-    codec::crc::crc32c,
+    codec::{builder::BatchBuilder, crc::crc32c},
     config::{Builder, CleanupPolicy, Compression},
+    partition::{
+        read::aborted::aborted_between,
+        tests::{append, end},
+        write::gate::Origin,
+    },
     sim::{Crash, Fault, FaultKind, Operation, SimEnv},
+    types::IsolationLevel,
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
@@ -322,7 +328,7 @@ fn of_a_producer(env: &SimEnv, attributes: u8) {
 }
 
 #[test]
-fn batches_of_producers_keep_their_headers_and_transactions_are_refused() {
+fn batches_of_producers_keep_their_headers() {
     let left = |attributes: Option<u8>| {
         let env = SimEnv::new(1);
         let (log, partition) = topic(&env, small());
@@ -334,7 +340,48 @@ fn batches_of_producers_keep_their_headers_and_transactions_are_refused() {
     };
     assert_eq!(left(None), Ok(3));
     assert_eq!(left(Some(0)), Ok(5), "the sequence of each is in its header");
-    assert_eq!(left(Some(0x10)), Err(ErrorKind::UnsupportedFormat));
+}
+
+#[test]
+fn transactions_are_purged_once_they_have_ended_and_end_as_they_did() {
+    let env = SimEnv::new(1);
+    let (log, partition) = topic(&env, small());
+    let send = |producer: i64, sequence: i32, key: &str| {
+        let mut builder = BatchBuilder::new();
+        for key in [key, "eve"] {
+            builder.append(Timestamp::from_millis(1), Some(key.as_bytes()), Some(b"value"), &[]).unwrap();
+        }
+        let mut batch = builder.seal(Compression::None, None).unwrap();
+        batch.set_producer(producer, 0, sequence);
+        batch.set_transactional(true);
+        append(partition.log(), batch, Origin::Producer);
+    };
+    send(1, 0, GONE);
+    send(2, 0, GONE);
+    let refused = log.purge_key("t", GONE).unwrap_err();
+    assert!(refused.to_string().contains("a transaction has not ended"), "{refused}");
+    end(partition.log(), 1, false);
+    send(2, 2, GONE);
+    end(partition.log(), 2, true);
+    let aborted = |partition: &Partition| {
+        aborted_between(partition.log(), 0u64.into(), partition.log_end_offset()).unwrap()
+    };
+    let before = aborted(&partition);
+    assert_eq!(before.len(), 1);
+    assert_eq!(purge(&log).records_removed, 3);
+    no_file_has_it(&env);
+    let check = |log: &Streamlog| {
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert_eq!(aborted(&partition), before);
+        let committed = partition.records_with(0, IsolationLevel::ReadCommitted);
+        assert_eq!(committed.map(|record| record.unwrap().offset.value()).collect::<Vec<_>>(), [3, 6]);
+        assert_eq!(partition.last_stable_offset(), partition.log_end_offset());
+    };
+    check(&log);
+    let env = env.crash(Crash::Everything, 1);
+    let lost = |path: &String| [".snapshot", ".producers", ".txnindex"].iter().any(|end| path.ends_with(end));
+    env.files().into_keys().filter(lost).for_each(|path| env.overwrite(path, b"").unwrap());
+    check(&open(&env));
 }
 
 #[test]

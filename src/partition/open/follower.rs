@@ -304,6 +304,9 @@ impl Follower {
                 state.producers_at_start,
                 known,
             )?;
+            if let Some(replay) = &mut self.trail.replay {
+                replay.is_cleaned_below(state.cleaned);
+            }
             let is_as_closed = state.closed.is_some() && last_named.is_none();
             if !is_as_closed && !self.looks_for_earlier_files(&segments, is_sure)? {
                 self.trail.replay = None;

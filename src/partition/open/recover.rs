@@ -154,7 +154,9 @@ impl Recovery<'_> {
         };
         let begun =
             Replay::begin(&*self.data_dir.env, self.identity, self.named(), self.producers_at_start, known)?;
-        begun.ok_or_else(|| no_segment(self.identity))
+        let mut begun = begun.ok_or_else(|| no_segment(self.identity))?;
+        begun.is_cleaned_below(self.cleaned);
+        Ok(begun)
     }
 
     /// The state as of the beginning of segment `i`, or of an earlier one.
@@ -162,6 +164,7 @@ impl Recovery<'_> {
         let (env, at_start) = (&*self.data_dir.env, self.producers_at_start);
         let begun = Replay::begin_segment(env, self.identity, &self.segments, i, at_start, epochs)?;
         let mut begun = begun.ok_or_else(|| no_segment(self.identity))?;
+        begun.is_cleaned_below(self.cleaned);
         planted!(a_short_file_forgets_producers => begun.producers = Default::default());
         Ok(begun)
     }

@@ -47,6 +47,8 @@ pub(in crate::partition) struct Recovery<'a> {
     pub durable: Offset,
     pub log_start: Offset,
     pub producers_at_start: Option<ProducersAtStart>,
+    /// A cleaner has gone through everything below.
+    pub cleaned: Offset,
     /// Whether the log was closed, and its files changed afterwards.
     pub was_closed: bool,
     /// How many of the segments the manifest names; others may follow them in a log that was closed.
@@ -105,6 +107,7 @@ impl<'a> Recovery<'a> {
             durable: mark.flushed_offset.max(state.log_start),
             log_start: closed.map_or(state.log_start, |closed| closed.log_start.max(state.log_start)),
             producers_at_start: state.producers_at_start,
+            cleaned: state.cleaned,
             was_closed: closed.is_some(),
             named: state.segments.len(),
             adopted: None,

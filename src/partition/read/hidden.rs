@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// What is hidden from the reader of some batches.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hidden {
+pub struct Hidden {
     /// The transactions that were aborted, the one that begins last first: the next one is the last.
     to_come: Vec<AbortedTransaction>,
     /// By producer, where its aborted transaction ends.
@@ -35,11 +35,15 @@ impl Hidden {
     pub fn hides(&mut self, header: &BatchHeader) -> bool {
         let mut is_control = header.is_control();
         planted!(show_what_controls => is_control = false);
-        is_control || header.record_count == 0 || (header.is_transactional() && self.is_aborted(header))
+        is_control || header.record_count == 0 || self.is_aborted(header)
     }
 
+    /// Whether a batch with records belongs to an aborted transaction. It is asked about as in [`hides`](Self::hides).
     #[inline]
-    fn is_aborted(&mut self, header: &BatchHeader) -> bool {
+    pub fn is_aborted(&mut self, header: &BatchHeader) -> bool {
+        if !header.is_transactional() {
+            return false;
+        }
         planted!(show_what_was_aborted => return false);
         if self.to_come.last().is_some_and(|next| next.first_offset <= header.last_offset()) {
             self.go_to(header.last_offset());

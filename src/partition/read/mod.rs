@@ -10,7 +10,7 @@ pub mod batches;
 pub mod by_time;
 pub mod damage;
 pub mod decode;
-mod hidden;
+pub mod hidden;
 pub mod owned;
 pub mod reader;
 mod retry;

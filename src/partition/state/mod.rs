@@ -14,6 +14,7 @@ pub mod offsets;
 pub mod owner;
 pub mod pending_markers;
 pub mod producers;
+pub mod remembered;
 pub mod replay;
 pub mod retention_verdict;
 pub mod segment_list;

@@ -18,7 +18,11 @@ use crate::{
     },
     error::{Error, Result},
     partition::state::{
-        append_as::Claimed, gate_answer::GateAnswer, observer::Observer, unstable::UnstableTransactions,
+        append_as::Claimed,
+        gate_answer::GateAnswer,
+        observer::Observer,
+        remembered::{Last, Remembered},
+        unstable::UnstableTransactions,
     },
     types::{Offset, Timestamp, TopicPartition},
 };
@@ -369,6 +373,28 @@ impl ProducerState {
         });
     }
 
+    /// Whose headers a cleaner keeps.
+    pub fn remembered(&self) -> Remembered {
+        let mut most = BATCHES;
+        planted!(four_headers_of_a_producer_stay => most = 4);
+        let last = |producer: &Producer| Last {
+            epoch: producer.epoch,
+            batches: producer.batches.iter().rev().take(most).map(|batch| batch.last_offset).collect(),
+        };
+        self.producers.iter().map(|(id, producer)| (*id, last(producer))).collect()
+    }
+
+    /// A cleaner has gone through everything below `offset`: a transaction that began there has ended, though its marker may
+    /// be gone.
+    pub fn ended_below(&mut self, offset: Offset) {
+        while let Some((first, id)) = self.unstable.open_below(offset) {
+            self.unstable.closed(id, first);
+            if let Some(producer) = self.producers.get_mut(&id) {
+                producer.open_transaction = None;
+            }
+        }
+    }
+
     /// As Kafka's snapshot, and as our longer one.
     pub fn to_snapshot(&self) -> (Vec<ProducerEntry>, Vec<ProducerBatches>) {
         let entry = |(id, p): (&i64, &Producer)| {
@@ -455,6 +481,13 @@ impl ProducerState {
         let facts = BatchFacts::from(header);
         if !header.is_control() {
             self.applied(&facts);
+            return None;
+        }
+        if header.record_count == 0 {
+            // Compaction has left its epoch; nothing is left of its transaction.
+            let known = self.producers.get(&facts.producer_id);
+            let coordinator_epoch = known.map_or(-1, |producer| producer.coordinator_epoch);
+            unless_planted!(an_emptied_marker_says_nothing => self.marker(&facts, coordinator_epoch, true));
             return None;
         }
         match ControlRecord::of_batch(bytes)? {

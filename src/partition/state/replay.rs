@@ -81,6 +81,8 @@ pub(in crate::partition) struct Replay {
     pub last_epoch: Option<i32>,
     /// What is known of producers whose batches are not applied.
     pub earlier: Earlier,
+    /// A cleaner has gone through everything below.
+    pub cleaned: Offset,
     /// Whether it began before the end of a checkpoint, because the checkpoint's files could not be believed.
     pub went_back: bool,
 }
@@ -215,7 +217,21 @@ impl Replay {
             bytes_read: 0,
             last_epoch: None,
             earlier: Earlier::default(),
+            cleaned: Offset::ZERO,
             went_back: false,
+        }
+    }
+
+    /// A cleaner has gone through everything below `offset`, where a segment begins, and may have removed markers there.
+    pub(in crate::partition) fn is_cleaned_below(&mut self, offset: Offset) {
+        self.cleaned = offset;
+        self.pass_cleaned();
+    }
+
+    /// A snapshot may list transactions as open whose markers were removed after it was written.
+    fn pass_cleaned(&mut self) {
+        if self.next_offset >= self.cleaned {
+            unless_planted!(a_removed_marker_leaves_its_transaction_open => self.producers.ended_below(self.cleaned));
         }
     }
 
@@ -224,6 +240,7 @@ impl Replay {
     pub(in crate::partition) fn leave(&mut self, segment: &Arc<Segment>, next: Offset) {
         // A cleaner may have left out the last offsets.
         self.next_offset = self.next_offset.max(next);
+        self.pass_cleaned();
         let mut index = std::mem::replace(&mut self.index, segment.empty_index());
         index.close();
         segment.set_index(index);
@@ -237,6 +254,7 @@ impl Replay {
         self.segment = i;
         self.position = 0;
         self.next_offset = self.next_offset.max(segment.base());
+        self.pass_cleaned();
         self.index = segment.empty_index();
         self.aborted = Vec::new();
     }

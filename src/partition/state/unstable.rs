@@ -73,6 +73,11 @@ impl UnstableTransactions {
         }
     }
 
+    /// An open one that began below `offset`.
+    pub fn open_below(&self, offset: Offset) -> Option<(Offset, i64)> {
+        self.open.first().filter(|(first, _)| *first < offset).copied()
+    }
+
     /// Everything below `flushed` is durable, markers too.
     pub fn durable_below(&mut self, flushed: Offset) {
         if !self.unflushed.is_empty() {

@@ -5,12 +5,13 @@
 //! log put the result in their place; whatever happened in between, the log knows by then.
 
 use crate::{
-    codec::{keys::HashSeed, manifest::Seal},
+    codec::{index::AbortedTransaction, keys::HashSeed, manifest::Seal},
     env::{Env, sync::Ordering},
     error::{Error, Result},
     partition::{
         log::Log,
-        state::log_config::LogConfig,
+        read::aborted::{aborted_between, aborted_in},
+        state::{kept_producers::producers_at, log_config::LogConfig, remembered::Remembered},
         write::{
             checkpoint::checkpoint,
             end_transaction::first_to_keep,
@@ -31,6 +32,7 @@ use crate::{
 };
 use std::{
     path::{Path, PathBuf},
+    ptr,
     sync::Arc,
 };
 
@@ -165,6 +167,31 @@ impl CleaningTurn {
         self.log.segments.snapshot().iter().find(|segment| segment.base() == base).cloned()
     }
 
+    /// The aborted transactions whose markers lie in this segment.
+    pub fn aborted_in(&self, segment: &Segment) -> Result<Arc<Vec<AbortedTransaction>>> {
+        let segments = self.log.segments.snapshot();
+        let at = segments.iter().position(|one| ptr::eq(&**one, segment));
+        at.map_or_else(|| Ok(Arc::default()), |at| aborted_in(&self.log, &segments, at))
+    }
+
+    /// The aborted transactions that reach into these offsets.
+    pub fn aborted_between(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>> {
+        aborted_between(&self.log, from, to)
+    }
+
+    /// Whose headers are to stay. A log that was closed and not written to since has them in its last snapshot.
+    pub fn remembered(&self) -> Result<Remembered> {
+        if let Some(active) = self.log.writer.lock().loaded() {
+            return Ok(active.producers.remembered());
+        }
+        let known = producers_at(&**self.env(), self.dir(), self.log.offsets.log_end())?;
+        let known = known.map(|mut producers| {
+            producers.expire(self.env().now());
+            producers.remembered()
+        });
+        Ok(known.unwrap_or_default())
+    }
+
     /// Removes the files of segments that were removed and could not be.
     pub fn end_removals(&self) -> Result<()> {
         let _no_checkpoint = self.log.checkpointing.lock();
@@ -196,12 +223,6 @@ impl CleaningTurn {
             supported: "compaction of plain records: the partition is left as it is".to_string(),
         }
     }
-}
-
-/// The offset below which a cleaner has gone through everything.
-pub fn clean_below(log: &Log) -> Offset {
-    let state = log.data_dir.manifest.state();
-    state.of(log.identity.id()).map_or(Offset::ZERO, |partition| partition.cleaned)
 }
 
 /// The segments that may be rewritten, oldest first and without a gap; those that are younger than the lag are not among

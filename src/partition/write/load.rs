@@ -89,6 +89,7 @@ fn load(log: &Log, size: u64, new_incarnation: bool) -> Result<Active> {
     let (Some(mut replay), Some(last)) = (begun, segments.last()) else {
         return Err(Error::corrupt(&log.identity.dir, 0, "the manifest names no segment"));
     };
+    replay.is_cleaned_below(log.clean_below());
     let len = last.source().len()?;
     if len != size {
         let reason = format!("the file has {len} bytes, and had {size} when it was closed");

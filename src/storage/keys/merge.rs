@@ -27,20 +27,19 @@ pub trait Merge {
     fn place(&self, relative: u32) -> Option<u32>;
 }
 
-/// Writes a file of keys beside the name `path`, flushed, about the segment `of`: `count` entries of the sources go over,
+/// Writes a file of keys beside the name `path`, flushed, about the segment `of`, which holds what `flags` say: `count` entries of the sources go over,
 /// which are in the order of their offsets. Returns where it lies.
 pub fn merge(
     env: &dyn Env,
     path: &Path,
     of: KeysOf,
-    seed: HashSeed,
+    (seed, flags): (HashSeed, KeysFlags),
     sources: &[impl Merge],
     count: u32,
 ) -> Result<PathBuf> {
     let most_bits = sources.iter().map(|source| source.file().bucket_bits()).max().unwrap_or(0);
     let bits = KeysHeader::bits_for(count).max(if count <= ORDERED { 0 } else { most_bits });
     let KeysOf { generation, size, base, next } = of;
-    let flags = KeysFlags::default();
     let header = KeysHeader { flags, seed, generation, size, base, next, count, bucket_bits: bits };
     let entries: u64 = sources.iter().map(|source| u64::from(source.file().count())).sum();
     let read_of_each = sources.len().saturating_mul(READ_OF_EACH) as u64;

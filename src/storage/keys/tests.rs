@@ -165,14 +165,16 @@ fn merges(lists: &[(u32, KeyAt)], every: u32) {
         by += count;
     }
     let count = expected.len() as u32;
-    let beside = merge(&*env, Path::new(PATH), of(count), SEED, &sources, count).unwrap();
+    let beside =
+        merge(&*env, Path::new(PATH), of(count), (SEED, KeysFlags::default()), &sources, count).unwrap();
     env.rename(&beside, Path::new(PATH)).unwrap();
     assert_eq!(
         opened(&env, of(count)).unwrap().flags().say(KeysFlags::TOMBSTONES),
         expected.iter().any(|entry| entry.is_tombstone)
     );
     holds(&env, expected);
-    let wrong = merge(&*env, Path::new(PATH), of(count + 1), SEED, &sources, count + 1);
+    let wrong =
+        merge(&*env, Path::new(PATH), of(count + 1), (SEED, KeysFlags::default()), &sources, count + 1);
     assert!(wrong.is_err(), "a count that is not that of the entries");
 }
 

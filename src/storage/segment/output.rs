@@ -6,9 +6,9 @@
 //!
 //! A rehearsal is the same writing without files.
 
-use super::sidecars::checksum;
+use super::sidecars::{checksum, encode};
 use crate::{
-    codec::{batch::BatchHeader, manifest::Seal, pages::PageSummer},
+    codec::{batch::BatchHeader, index::AbortedTransaction, manifest::Seal, pages::PageSummer},
     env::{Env, File, Open, write_all_at},
     error::{Error, Result},
     storage::{
@@ -42,6 +42,8 @@ pub struct SegmentWriter {
     written: u64,
     unflushed: u64,
     index: SegmentIndex,
+    aborted: Vec<AbortedTransaction>,
+    has_producers: bool,
     pages: PageSummer,
     largest: Timestamp,
     /// What it takes of the disk budget, which does not refuse it: cleaning frees more than that.
@@ -61,12 +63,14 @@ pub struct Written {
     pub largest_timestamp: Timestamp,
     /// The checksum of its index files.
     pub index_checksum: u32,
+    /// Whether a batch is of a producer with an id.
+    pub has_producers: bool,
 }
 
 impl Written {
     /// What the manifest is to know of it, which ends before `next_offset` and was sealed then.
     pub fn seal(&self, next_offset: Offset, sealed_at: Option<Timestamp>) -> Seal {
-        let Written { base: _, generation, bytes, largest_timestamp, index_checksum } = *self;
+        let Written { generation, bytes, largest_timestamp, index_checksum, .. } = *self;
         Seal { next_offset, bytes, largest_timestamp, generation, index_checksum, sealed_at }
     }
 }
@@ -97,6 +101,8 @@ impl SegmentWriter {
             written: 0,
             unflushed: 0,
             index: SegmentIndex::new(base, index_interval),
+            aborted: Vec::new(),
+            has_producers: false,
             pages: PageSummer::new(),
             largest: Timestamp::NONE,
             charge: Charge::of_files(budget),
@@ -128,9 +134,15 @@ impl SegmentWriter {
             max_timestamp: header.max_timestamp,
         });
         self.largest = self.largest.max(header.max_timestamp);
+        self.has_producers |= header.has_producer_id();
         self.pages.update(batch);
         self.buffer.extend_from_slice(batch);
         if self.buffer.len() < PIECE { Ok(()) } else { self.write() }
+    }
+
+    /// The marker that was added last aborts this transaction, of which something is left.
+    pub fn add_aborted(&mut self, transaction: AbortedTransaction) {
+        self.aborted.push(transaction);
     }
 
     fn write(&mut self) -> Result<()> {
@@ -159,7 +171,8 @@ impl SegmentWriter {
             generation: self.generation,
             bytes: self.written,
             largest_timestamp: self.largest,
-            index_checksum: checksum(self.index.offsets(), self.index.times(), &[]),
+            index_checksum: checksum(self.index.offsets(), self.index.times(), &self.aborted),
+            has_producers: self.has_producers,
         };
         let Some(file) = &self.file else { return Ok((written, self.charge)) };
         let path = SegmentFile::Log.cleaned_path(&self.dir, self.base);
@@ -167,6 +180,9 @@ impl SegmentWriter {
         let pages = std::mem::take(&mut self.pages).finish(self.generation).encode();
         self.sidecar(SegmentFile::OffsetIndex, self.index.offsets())?;
         self.sidecar(SegmentFile::TimeIndex, self.index.times())?;
+        if !self.aborted.is_empty() {
+            self.sidecar(SegmentFile::TransactionIndex, &encode(&self.aborted))?;
+        }
         self.sidecar(SegmentFile::Pages, &pages)?;
         Ok((written, self.charge))
     }
