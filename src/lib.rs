@@ -150,11 +150,6 @@ mod storage;
 mod streamlog;
 mod table;
 mod topic;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the commit path of transactions, which comes next, asks and decides here"
-)]
 mod transaction;
 pub mod types;
 
@@ -173,6 +168,7 @@ pub mod admin {
             PartitionRetention, Purged, SegmentRetention, Stats, TopicRetention, TopicUsage,
         },
         topic::catalog::{AddedPartitions, RecoveryProgress, RecoveryReport},
+        transaction::{TransactionDescription, TransactionListing, TransactionStatus},
         types::TopicId,
     };
 }
@@ -183,12 +179,13 @@ pub mod clients {
     pub use crate::{
         consumer::{
             AutoOffsetReset, ConsumerBuilder, OffsetAndMetadata, OffsetReset, OwnedConsumerRecord,
-            OwnedRecordIter, PolledRecord, RecordIter, ResetReason, WakeupHandle,
+            OwnedRecordIter, PolledRecord, Positions, RecordIter, ResetReason, WakeupHandle,
         },
         producer::{ProducerBuilder, SendAllError, TopicRef, TryEnqueueError, UndeliveredRecord},
         topic::partitioner::{
             DefaultPartitioner, PartitionContext, Partitioner, RoundRobin, partition_for_key,
         },
+        transaction::Committed,
         types::IsolationLevel,
     };
 }
@@ -245,6 +242,7 @@ pub use crate::{
     producer::{Delivery, Producer, ProducerRecord, RecordMetadata},
     streamlog::Streamlog,
     topic::{Topic, config::TopicConfig},
+    transaction::Transaction,
     types::{Durability, Offset, Timestamp, TopicPartition},
 };
 #[doc(no_inline)]

@@ -171,6 +171,16 @@ mod switch {
         "rewritten_keys_forget_producers",
         "an_emptied_marker_says_nothing",
         "a_removed_marker_leaves_its_transaction_open",
+        "a_decision_is_believed_without_its_ends",
+        "ends_of_no_incarnation",
+        "a_marker_before_the_decision",
+        "what_a_crash_left_open_stays_open",
+        "no_abort_after_a_failed_flush",
+        "an_abort_is_not_indexed",
+        "a_pending_marker_waits_for_ever",
+        "written_after_its_end",
+        "decisions_go_before_their_markers_are_durable",
+        "a_position_of_another_life_is_taken",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

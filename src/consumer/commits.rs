@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    topic::catalog::Catalog,
     types::TopicPartition,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -74,6 +75,26 @@ impl Consumer {
             Some(error) => Err(error),
             None => self.commit_positions(),
         }
+    }
+
+    /// The group, and the positions that a transaction commits for it: every record that polls have returned so far.
+    pub(crate) fn positions_to_commit(&self) -> Result<(Arc<str>, Vec<OffsetCommit>)> {
+        self.check_open()?;
+        let group = self.group()?;
+        if let Some(error) = self.places.iter().find_map(|place| place.beyond_end()) {
+            return Err(error);
+        }
+        let committable = self.places.iter().filter(|place| place.is_committable());
+        let commits = committable.filter_map(|place| {
+            let (log, offset) = (Arc::clone(place.log()), place.position()?);
+            Some(OffsetCommit { log, offset, metadata: String::new() })
+        });
+        Ok((group, commits.collect()))
+    }
+
+    /// The catalog of the log that it reads.
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
     }
 
     /// Commits every position that can be committed.

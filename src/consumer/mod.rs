@@ -15,6 +15,7 @@ mod poll;
 mod positions;
 mod records;
 mod reset;
+mod stored_positions;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unstable;
@@ -25,6 +26,7 @@ pub use coordinator::{CommittedOffset, OffsetAndMetadata};
 pub use poll::WakeupHandle;
 pub use records::{ConsumerRecord, ConsumerRecords, OwnedConsumerRecord, OwnedRecordIter, RecordIter};
 pub use reset::{AutoOffsetReset, OffsetReset, ResetReason};
+pub use stored_positions::Positions;
 
 use crate::{
     env::sync::{AtomicBool, Signal},

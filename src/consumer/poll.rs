@@ -11,6 +11,8 @@ use crate::{
         sync::{AtomicBool, Ordering, Signal},
     },
     error::{Error, Result},
+    topic::duty::Duty,
+    types::IsolationLevel,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -84,6 +86,9 @@ impl Consumer {
             let mut records = self.collect()?;
             planted!(commit_one_poll_early => self.commit_when_due()?);
             passed.append(&mut records.passed);
+            if records.is_empty() && self.end_late_transactions() {
+                continue;
+            }
             let mut waits = records.is_empty() && !timeout.is_zero();
             planted!(a_poll_does_not_wait => waits = false);
             if waits {
@@ -122,7 +127,25 @@ impl Consumer {
             false => auto.next.max(now.saturating_add(FOLLOW_EVERY)),
         });
         planted!(a_waiting_poll_commits_nothing => commit = None);
-        [follow, commit].into_iter().flatten().min()
+        let schedule = self.catalog.schedule();
+        let late = self.waits_for_transactions().then(|| schedule.next(Duty::Transactions)).flatten();
+        [follow, commit, late].into_iter().flatten().min()
+    }
+
+    /// Transactions whose time is over keep nobody waiting: where no task has ended them, the reader that waits does. Returns
+    /// whether there were any.
+    fn end_late_transactions(&self) -> bool {
+        let schedule = self.catalog.schedule();
+        let is_late = |at: Duration| at <= self.policy.env.monotonic();
+        let any = self.waits_for_transactions() && schedule.next(Duty::Transactions).is_some_and(is_late);
+        if any {
+            schedule.run_due(Duty::Transactions);
+        }
+        any
+    }
+
+    fn waits_for_transactions(&self) -> bool {
+        self.policy.isolation == IsolationLevel::ReadCommitted && !self.catalog.data_dir().read_only
     }
 
     /// Looks at what the writer did, but not too often.

@@ -1,6 +1,10 @@
 //! Positions: where a consumer is, moving it, and finding the offset to move it to.
 
-use super::{Consumer, unstable::still_waits};
+use super::{
+    Consumer,
+    stored_positions::{Positions, StoredPosition},
+    unstable::still_waits,
+};
 use crate::{
     error::{Error, Result},
     partition::{
@@ -103,6 +107,33 @@ impl Consumer {
             planted!(no_such_time_is_the_beginning => nowhere = log.offsets().log_start());
             Ok(found.map_or(nowhere, |found| found.offset))
         })
+    }
+
+    /// Where it stands: after the last record that a poll returned, in every partition in which it has a position.
+    pub fn positions(&self) -> Positions {
+        let places = self.places.iter().filter_map(|place| {
+            Some((place.name().clone(), StoredPosition::of(place.log(), place.position()?)))
+        });
+        Positions { places: places.collect() }
+    }
+
+    /// Moves to positions that were taken from a consumer of this log, now or in an earlier life.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is moved then. `InvalidArgument` when a partition is not assigned. `Closed` where its topic was deleted since,
+    /// though another one has the name now. `OffsetOutOfRange` where a power cut took records below the position: the offsets
+    /// that follow have, or will have, other records than those that were read.
+    pub fn seek_to_positions(&mut self, positions: &Positions) -> Result<()> {
+        self.check_open()?;
+        self.follow_catalog();
+        for (partition, stored) in &positions.places {
+            stored.check(self.place(partition)?.log())?;
+        }
+        for (partition, stored) in &positions.places {
+            self.place_mut(partition)?.seek(stored.offset);
+        }
+        Ok(())
     }
 
     fn seek_each(

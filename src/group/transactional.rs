@@ -17,7 +17,6 @@ impl OffsetStore {
     ///
     /// Nothing is flushed, neither the batch nor the data below the offsets. Both are to be durable before the
     /// transaction is committed. When it has ended in the log of the offsets, they are the group's.
-    #[allow(dead_code, reason = "transactions send the offsets of their consumers with it")]
     pub(crate) fn append_in_transaction(
         &self,
         group: &str,
@@ -32,5 +31,10 @@ impl OffsetStore {
             let entries = by_partition.values().map(|commit| entry_of(group, commit, view.now));
             Ok(Update::atomic(entries.map(|entry| OffsetRecord::Value(entry).encode()).collect(), ()))
         })
+    }
+
+    /// What follows the flush of offsets that were written in a transaction.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.table.settle()
     }
 }

@@ -59,7 +59,7 @@
 //!
 //! | Kafka has | here |
 //! |---|---|
-//! | transactions | not in this release. Batches and markers that a broker wrote are read, and read-committed readers skip aborted records |
+//! | transactions | Kafka's bytes and guarantees; read-committed readers skip aborted records. The order of flushes is another: see [`transactions`](super::transactions#from-kafkas-transactions-to-these) |
 //! | tiered storage | not in this release |
 //! | groups of many members, rebalancing | not in this release. A group is a name under which offsets are committed; each of its consumers reads all partitions that it subscribes to |
 //! | a wire protocol, replication, authentication, quotas | not planned: that is a server |

@@ -55,8 +55,8 @@
 //! | I4 | what a default consumer has seen survives a power cut; in a `Flushed` topic an (incarnation, offset) never shows two values; in a `Written` one a lost offset returns under a new incarnation | yes |
 //! | I5 | a batch is there wholly or not at all | yes |
 //! | I6 | per producer id and epoch, sequences appear once and in order across crash and retry; a retry among the last five batches gets its original offsets, until the producer has been silent for a day | yes, for the batches of idempotent producers |
-//! | I7 | a committed transaction is visible in all its partitions or in none | no transactions yet |
-//! | I8 | offsets committed in a transaction appear exactly when it does | no transactions yet |
+//! | I7 | a committed transaction is visible in all its partitions or in none | one round of flushes, and a decision that says how far each partition must have come: see [`transactions`](super::transactions) |
+//! | I8 | offsets committed in a transaction appear exactly when it does | they are a batch of it |
 //! | I9 | committed offsets are never ahead of what the caller said, never beyond the end, never silently reset; a commit makes the data it covers durable before itself | yes |
 //! | I10 | compaction keeps the newest value of every key, offsets and order; no deleted key returns | yes |
 //! | I11 | retention removes a prefix only; the new start is durable before the first file goes; readers get an error with the range | yes |

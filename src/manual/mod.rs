@@ -10,6 +10,7 @@
 //! | [`patterns`] | whole programs: an edge buffer, projections, snapshots, optimistic concurrency, dead letters, long polling, shutdown, metrics |
 //! | [`from_async_code`] | what blocks, and how to call it from a runtime |
 //! | [`configuration`] | which settings exist, their defaults, and the reasons for them |
+//! | [`transactions`] | what counts together, what a power cut leaves of it, what others see meanwhile |
 //! | [`compaction`] | what stays of a topic that is a table, when the rest goes, how a deletion travels |
 //! | [`durability`] | what an acknowledgement promises, operation by operation, and why that holds |
 //! | [`on_disk`] | which files there are, byte by byte, and what happens when one is lost |
@@ -92,3 +93,4 @@ pub mod limits;
 pub mod on_disk;
 pub mod operating;
 pub mod patterns;
+pub mod transactions;

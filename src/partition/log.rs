@@ -134,6 +134,11 @@ impl Log {
         &self.offsets
     }
 
+    /// Everything below is durable.
+    pub fn flushed(&self) -> Offset {
+        self.flusher.flushed()
+    }
+
     /// The bytes of all its segments' batches.
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Relaxed)

@@ -44,6 +44,9 @@ impl fmt::Debug for ProducerBuilder {
 /// The smallest batch: one with a record of a few hundred bytes.
 const MIN_BATCH_SIZE: usize = 512;
 
+/// The longest time that a transaction may be open (Kafka's `transaction.max.timeout.ms`).
+const LONGEST_TRANSACTION: Duration = Duration::from_secs(15 * 60);
+
 impl ProducerBuilder {
     pub(crate) fn new(sender: Arc<Sender>) -> Self {
         let settings = Settings {
@@ -52,6 +55,8 @@ impl ProducerBuilder {
             buffer_memory: 8 << 20,
             max_block: Duration::from_secs(60),
             compression: Compression::None,
+            transaction_timeout: Duration::from_secs(60),
+            transaction_buffer: 1 << 20,
         };
         ProducerBuilder {
             sender,
@@ -64,7 +69,6 @@ impl ProducerBuilder {
     }
 
     /// Transactions get their ids here.
-    #[allow(dead_code, reason = "transactions use it")]
     pub(crate) fn with_names(mut self, names: Arc<dyn Names>) -> Self {
         self.names = Some(names);
         self
@@ -102,6 +106,20 @@ impl ProducerBuilder {
     /// Default: one minute.
     pub fn max_block(mut self, time: Duration) -> Self {
         self.settings.max_block = time;
+        self
+    }
+
+    /// How long a transaction may be open, from its beginning to its commit. One that takes longer is aborted, also where its
+    /// program has forgotten it. Default: one minute; at most 15 minutes (Kafka's `transaction.timeout.ms`).
+    pub fn transaction_timeout(mut self, time: Duration) -> Self {
+        self.settings.transaction_timeout = time;
+        self
+    }
+
+    /// How many bytes of records a transaction keeps in memory. What goes beyond is written before the commit, so that readers
+    /// of `read_committed` wait for the end of the transaction at what follows it in the same partitions. Default: 1 MiB.
+    pub fn transaction_buffer(mut self, bytes: u64) -> Self {
+        self.settings.transaction_buffer = bytes;
         self
     }
 
@@ -158,7 +176,9 @@ impl ProducerBuilder {
         let random = sender.env().random();
         let identity = match (name, names) {
             (None, names) => ProducerIdentity::anonymous(names),
-            (Some(name), Some(names)) => sender.holders().claim(names, &name)?,
+            (Some(name), Some(names)) => {
+                sender.holders().claim(names, &name, settings.transaction_timeout)?
+            }
             (Some(_), None) => return Err(Error::closed("the log")),
         };
         let context = Context::new(Arc::clone(&sender), settings, identity);
@@ -187,6 +207,10 @@ fn check(settings: &Settings) -> Result<()> {
             "batch_size",
             format!("{} bytes are more than a batch can have", settings.batch_size),
         );
+    }
+    if settings.transaction_timeout.is_zero() || settings.transaction_timeout > LONGEST_TRANSACTION {
+        let reason = format!("{:?} is not between zero and 15 minutes", settings.transaction_timeout);
+        return invalid("transaction_timeout", reason);
     }
     if settings.buffer_memory < settings.batch_size {
         let reason = format!("{} bytes do not hold one batch", settings.buffer_memory);

@@ -16,6 +16,8 @@ pub(super) struct Settings {
     pub buffer_memory: usize,
     pub max_block: Duration,
     pub compression: Compression,
+    pub transaction_timeout: Duration,
+    pub transaction_buffer: u64,
 }
 
 /// See the head of the file.

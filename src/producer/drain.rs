@@ -139,7 +139,6 @@ impl Accumulator {
     /// # Errors
     ///
     /// Some of it cannot be written now, or has failed for good.
-    #[allow(dead_code, reason = "transactions use it")]
     pub(super) fn write_before(&self) -> Result<()> {
         if self.is_busy() {
             self.write_all(Attempt::Now);

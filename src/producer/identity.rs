@@ -15,12 +15,13 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 /// Who gives producers their ids: the coordinator of transactions, which lies above.
 pub trait Names: Any + Send + Sync {
-    /// Claims the name for this caller, durably. Whoever had it before is fenced.
-    fn claim(&self, name: &str) -> Result<Claimed>;
+    /// Claims the name for this caller, durably. Whoever had it before is fenced. Its transactions may be open for `timeout`.
+    fn claim(&self, name: &str, timeout: Duration) -> Result<Claimed>;
 
     /// Forgets the name, durably: its next claim draws a new id. Returns the id that it had, if there is such a name.
     fn forget(&self, name: &str) -> Result<Option<i64>>;
@@ -38,10 +39,15 @@ pub(super) struct Holders(Mutex<HashMap<Arc<str>, Weak<Fence>>>);
 
 impl Holders {
     /// Claims a name for a producer, and fences the one that had it.
-    pub(super) fn claim(&self, names: Arc<dyn Names>, name: &str) -> Result<ProducerIdentity> {
+    pub(super) fn claim(
+        &self,
+        names: Arc<dyn Names>,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<ProducerIdentity> {
         check_name(name)?;
         let mut holders = self.0.lock();
-        let claimed = names.claim(name)?;
+        let claimed = names.claim(name, timeout)?;
         let (name, fence) = (Arc::<str>::from(name), Arc::<Fence>::default());
         let by = format!(
             "a newer producer took the name '{name}' over, as {} in epoch {}",

@@ -17,11 +17,9 @@ mod builder;
 mod context;
 mod delivery;
 mod drain;
-#[allow(dead_code, reason = "transactions use it")]
 pub(crate) mod identity;
 mod named;
 mod numbering;
-#[allow(dead_code, reason = "transactions use it")]
 pub(crate) mod parts;
 mod record;
 mod send_batch;
@@ -44,6 +42,7 @@ use self::{
     accumulators::Accumulators,
     builder::Choice,
     identity::ProducerIdentity,
+    parts::Part,
     topics::{TopicState, Topics},
 };
 use crate::{
@@ -54,7 +53,6 @@ use crate::{
     producer::context::Context,
     topic::{
         caretaker::Caretaker,
-        catalog::Catalog,
         partitioner::{PartitionContext, Partitioner},
     },
     types::{Durability, TopicPartition},
@@ -324,21 +322,35 @@ impl Producer {
     }
 
     /// Who it is in the logs.
-    #[allow(dead_code, reason = "transactions use it")]
     pub(crate) fn identity(&self) -> &ProducerIdentity {
         &self.inner.context.identity
     }
 
     /// An error where it was closed, or its log, or this is another process.
-    #[allow(dead_code, reason = "transactions use it")]
     pub(crate) fn check_usable(&self) -> Result<()> {
         self.inner.accumulators.check_usable()
     }
 
-    /// The catalog of its log.
-    #[allow(dead_code, reason = "transactions use it")]
-    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
-        self.inner.context.sender.catalog()
+    /// An error in another process than that of its log.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.inner.context.check_process()
+    }
+
+    /// How long its transactions may be open.
+    pub(crate) fn transaction_timeout(&self) -> Duration {
+        self.inner.context.settings.transaction_timeout
+    }
+
+    /// How many bytes its transactions keep in memory.
+    pub(crate) fn transaction_buffer(&self) -> u64 {
+        self.inner.context.settings.transaction_buffer
+    }
+
+    /// Reports to the partitioner what it has placed freely of a part.
+    pub(crate) fn note_placed(&self, part: &Part) {
+        if part.unkeyed > 0 {
+            self.inner.appended(&part.accumulator, part.unkeyed as u64);
+        }
     }
 
     /// The id and epoch in which a producer with a name sends this record; `None` for one without.

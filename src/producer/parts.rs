@@ -95,6 +95,11 @@ impl Part {
         &mut self.batches
     }
 
+    /// Whether it is a single batch.
+    pub(crate) fn is_one_batch(&self) -> bool {
+        self.batches.len() == 1
+    }
+
     /// Writes what was enqueued before for its partition.
     pub(crate) fn write_queued(&self) -> Result<()> {
         self.accumulator.write_before()

@@ -1,4 +1,4 @@
-//! Administration: topics and their settings, offsets, removal.
+//! Administration: topics and their settings, offsets, removal, transactions.
 
 use super::{
     Streamlog,
@@ -6,10 +6,14 @@ use super::{
     purge::Purged,
 };
 use crate::{
+    codec::snapshot::ProducerEntry,
     error::{Error, Result},
     partition::{
         read::by_time::{check_time, offset_for_timestamp, offset_of_max_timestamp},
-        write::log_start::advance_log_start,
+        write::{
+            end_transaction::{TransactionEnd, end_transaction, producers_of},
+            log_start::advance_log_start,
+        },
     },
     topic::{
         Topic,
@@ -17,7 +21,8 @@ use crate::{
         config::{ConfigChange, TopicConfig},
         name,
     },
-    types::{IsolationLevel, Offset, Timestamp},
+    transaction::{TransactionDescription, TransactionListing},
+    types::{IsolationLevel, Offset, Timestamp, TopicPartition},
 };
 use std::time::Duration;
 
@@ -343,6 +348,75 @@ impl Streamlog {
         if topic.config().compacts() {
             self.inner.cleaner.watch();
         }
+    }
+
+    /// The names of producers, with where the last transaction of each stands, sorted. A transaction of a producer without a name
+    /// is among them, by the name that its decision is recorded under, until it is complete.
+    ///
+    /// # Errors
+    ///
+    /// `Io`, `Closed`.
+    pub fn transactions(&self) -> Result<Vec<TransactionListing>> {
+        self.inner.check_open()?;
+        self.inner.transactions.claims().list()
+    }
+
+    /// What is known of a producer's name; `None` if that is nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`transactions`](Self::transactions); `Corrupt` where a record that cannot be read may be the last one about it.
+    pub fn describe_transaction(&self, name: &str) -> Result<Option<TransactionDescription>> {
+        self.inner.check_open()?;
+        self.inner.transactions.claims().describe(name)
+    }
+
+    /// Takes a producer's name from whoever holds it: a transaction that is open under it is aborted, and the holder's next call
+    /// fails with [`Fenced`](Error::Fenced). Durable when it returns. Returns whether the name was known.
+    ///
+    /// # Errors
+    ///
+    /// `ReadOnly`, `Closed`, and those of the operating system.
+    pub fn fence(&self, name: &str) -> Result<bool> {
+        self.inner.check_open()?;
+        self.inner.transactions.fence(name)
+    }
+
+    /// The producers that a partition knows, with their last sequences and the transactions that are open there (Kafka's
+    /// `describeProducers`).
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `UnknownPartition`, `Corrupt` where what is known cannot be read.
+    pub fn describe_producers(&self, partition: &TopicPartition) -> Result<Vec<ProducerEntry>> {
+        self.inner.check_open()?;
+        self.follow()?;
+        producers_of(&*self.inner.catalog.log(partition)?)
+    }
+
+    /// Aborts the transaction of `producer_id` that is open in `partition`: one that another writer left open for ever (KIP-664's
+    /// hanging transactions), which [`describe_producers`](Self::describe_producers) shows. One of this handle is aborted
+    /// everywhere. Returns whether there was one.
+    ///
+    /// Readers of `read_committed` go on when it returns. The marker is durable within a second.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownTopic`, `UnknownPartition`, `ReadOnly`, `DiskFull` and others of the operating system.
+    pub fn abort_transaction(&self, partition: &TopicPartition, producer_id: i64) -> Result<bool> {
+        self.inner.check_open()?;
+        self.inner.catalog.data_dir().check_writable()?;
+        let log = self.inner.catalog.log(partition)?;
+        if self.inner.transactions.abort_of(producer_id) {
+            return Ok(true);
+        }
+        let known = producers_of(&log)?;
+        let open = known
+            .iter()
+            .find(|entry| entry.producer_id == producer_id && entry.current_txn_first_offset.is_some());
+        let Some(open) = open else { return Ok(false) };
+        let (epoch, marker_epoch) = (open.producer_epoch, open.producer_epoch);
+        end_transaction(&log, &TransactionEnd { producer_id, epoch, marker_epoch, commit: false })
     }
 }
 

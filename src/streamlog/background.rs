@@ -244,7 +244,7 @@ impl Caretaker for Background {
         match duty {
             Duty::Retention => self.retain(&catalog),
             // Others serve these.
-            Duty::Batches | Duty::Flushes | Duty::Checkpoints | Duty::Compaction => {
+            Duty::Batches | Duty::Flushes | Duty::Transactions | Duty::Checkpoints | Duty::Compaction => {
                 return Attended::default();
             }
         }

@@ -21,6 +21,7 @@ use crate::{
     },
     table::CompactionThresholds,
     topic::catalog::{Catalog, RecoveryProgress, RecoveryReport},
+    transaction::TransactionCoordinator,
 };
 use std::{
     io,
@@ -355,11 +356,18 @@ impl Builder {
         let offsets = OffsetStore::with_upkeep(Arc::clone(&catalog), self.upkeep);
         let hold: Arc<dyn Hold> = Arc::<OffsetStore>::clone(&offsets);
         catalog.ask_before_removals(Arc::downgrade(&hold));
+        let transactions =
+            TransactionCoordinator::new(Arc::clone(&catalog), self.upkeep, Arc::clone(&offsets));
+        if !self.read_only {
+            unless_planted!(what_a_crash_left_open_stays_open => transactions.resolve());
+        }
         let inner = Arc::new(Inner {
             dir: self.dir,
             background: background::Background::attach(&catalog, threads, self.retention_check),
             cleaner: Cleaner::new(&catalog, self.compaction_rate),
             offsets,
+            transactions,
+            idle_producers: Mutex::default(),
             sender,
             catalog,
             report,

@@ -1,14 +1,18 @@
-//! Producers, consumers, and the groups' offsets.
+//! Producers, transactions, consumers, and the groups' offsets.
 
 use super::Streamlog;
 use crate::{
     consumer::{Consumer, ConsumerBuilder, Coordinator},
-    error::Result,
+    error::{Error, Result},
     group::{GroupDescription, GroupReset},
-    producer::{Producer, ProducerBuilder},
+    producer::{Producer, ProducerBuilder, identity::Names},
+    transaction::{Transaction, TransactionCoordinator},
     types::{Offset, TopicPartition},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How long a transaction is run again that somebody else keeps from being committed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Streamlog {
     /// A producer with default settings. Clones share its buffer; threads share it freely.
@@ -32,7 +36,59 @@ impl Streamlog {
 
     /// The settings of a producer; [`ProducerBuilder::build`] returns it.
     pub fn producer_builder(&self) -> ProducerBuilder {
-        ProducerBuilder::new(Arc::clone(&self.inner.sender)).keeping_open(self.keep_open())
+        self.producers().keeping_open(self.keep_open())
+    }
+
+    /// A producer for the handle itself, which keeps nothing open.
+    pub(super) fn unnamed_producer(&self) -> Result<Producer> {
+        self.producers().build()
+    }
+
+    fn producers(&self) -> ProducerBuilder {
+        let names: Arc<dyn Names> = Arc::<TransactionCoordinator>::clone(&self.inner.transactions);
+        ProducerBuilder::new(Arc::clone(&self.inner.sender)).with_names(names)
+    }
+
+    /// Runs `work` in a transaction and commits it; where `work` returns an error, it is aborted. Where the commit, or
+    /// `work`, fails with [`Conflict`](Error::Conflict), both are run again, for a minute at most: `work` then sees what others
+    /// have appended.
+    ///
+    /// ```
+    /// # use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+    /// # let log = Streamlog::in_memory()?;
+    /// let seats = log.create_topic("seats", TopicConfig::default())?.partition(0)?;
+    /// let number = log.transaction(|transaction| {
+    ///     let taken = seats.log_end_offset();
+    ///     transaction.expect_end(seats.topic_partition(), taken)?;
+    ///     transaction.send(ProducerRecord::new("seats", "ada").partition(0))?;
+    ///     Ok(taken.value() + 1)
+    /// })?;
+    /// assert_eq!(number, 1);
+    /// # Ok::<(), streamlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, of [`begin_transaction`](crate::Producer::begin_transaction) and of
+    /// [`commit`](Transaction::commit).
+    pub fn transaction<T>(&self, mut work: impl FnMut(&mut Transaction) -> Result<T>) -> Result<T> {
+        self.inner.check_open()?;
+        let env = &self.inner.catalog.data_dir().env;
+        let deadline = env.monotonic().saturating_add(PATIENCE);
+        let idle = self.inner.idle_producers.lock().pop();
+        let producer = idle.map_or_else(|| self.unnamed_producer(), Ok)?;
+        let done = loop {
+            let once = producer.begin_transaction().and_then(|mut transaction| {
+                let answer = work(&mut transaction)?;
+                transaction.commit().map(|_| answer)
+            });
+            match once {
+                Err(Error::Conflict { .. }) if env.monotonic() < deadline => {}
+                done => break done,
+            }
+        };
+        self.inner.idle_producers.lock().push(producer);
+        done
     }
 
     /// A consumer of a group, with default settings. It reads nothing until it is given topics, with

@@ -99,7 +99,13 @@ impl Inner {
 
     /// Writes what producers hold; from then on they get `Closed`.
     fn close_clients(&self, patience: Duration) -> Result<()> {
-        if self.catalog.data_dir().read_only { Ok(()) } else { self.sender.close(patience) }
+        if self.catalog.data_dir().read_only {
+            return Ok(());
+        }
+        let closed = self.sender.close(patience);
+        // Nobody begins another one.
+        self.transactions.close();
+        closed
     }
 
     fn close_logs(&self) -> Result<()> {

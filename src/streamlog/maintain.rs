@@ -78,6 +78,7 @@ impl Inner {
         self.check_open()?;
         self.catalog.data_dir().check_writable()?;
         self.catalog.schedule().run_due(Duty::Batches);
+        self.catalog.schedule().run_due(Duty::Transactions);
         Ok(())
     }
 

@@ -35,8 +35,9 @@ use crate::{
     error::Result,
     group::OffsetStore,
     partition::keep_open::KeepOpen,
-    producer::Sender,
+    producer::{Producer, Sender},
     topic::catalog::{Catalog, RecoveryReport},
+    transaction::TransactionCoordinator,
 };
 use std::{
     fmt,
@@ -76,6 +77,9 @@ struct Inner {
     lock: Mutex<Option<Box<dyn Lock>>>,
     sender: Arc<Sender>,
     offsets: Arc<OffsetStore>,
+    transactions: Arc<TransactionCoordinator>,
+    /// Of closures that run in transactions. They keep nothing open.
+    idle_producers: Mutex<Vec<Producer>>,
     background: Arc<background::Background>,
     cleaner: Arc<Cleaner>,
     /// The rest of a maintenance round, if a call had no time for it.

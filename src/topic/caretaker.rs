@@ -77,7 +77,7 @@ fn due_of(duty: Duty) -> Option<Due> {
     match duty {
         Duty::Flushes => Some(Due::Flush),
         Duty::Checkpoints => Some(Due::Checkpoint),
-        Duty::Batches | Duty::Retention | Duty::Compaction => None,
+        Duty::Batches | Duty::Transactions | Duty::Retention | Duty::Compaction => None,
     }
 }
 

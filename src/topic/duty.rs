@@ -11,7 +11,7 @@
 //!
 //! A new duty touches: this file, for its name and its task; its caretaker's `attend` and `list_again`, which is the `Log`
 //! in `topic/caretaker.rs` for the work of one log (with a time in `deadlines.rs`, done in `partition/write/upkeep.rs`),
-//! or `Background` in `streamlog/background.rs` for the work of the handle; a step in `maintain.rs`, so that a handle
+//! or `Background` in `streamlog/background.rs` for the work of the handle, or the transactions' `Coordinator`; a step in `maintain.rs`, so that a handle
 //! without threads does it too; a chore in `troubles.rs`, so that its failure shows in the health. Each `match` over the
 //! duties is exhaustive, and so the compiler names the rest.
 
@@ -31,7 +31,7 @@ impl TaskName {
     /// Its duties, in the order in which it serves them: records that wait for an acknowledgement first.
     pub fn duties(self) -> &'static [Duty] {
         match self {
-            TaskName::Work => &[Duty::Batches, Duty::Flushes],
+            TaskName::Work => &[Duty::Batches, Duty::Flushes, Duty::Transactions],
             TaskName::Care => &[Duty::Checkpoints, Duty::Retention, Duty::Compaction],
         }
     }
@@ -52,6 +52,9 @@ pub enum Duty {
     Batches,
     /// Flushes that a log's settings ask for. Without a task, `maintain` does the work.
     Flushes,
+    /// The abort of transactions whose time is over. Without a task, `maintain` does the work, and polls of `read_committed` that
+    /// wait for one.
+    Transactions,
     /// Checkpoints, and the work that a roll left to them. Without a task, `maintain` does the work.
     Checkpoints,
     /// The removal of segments by age or size. Without a task, calls do the work now and then.
@@ -64,7 +67,7 @@ impl Duty {
     /// The task that serves it.
     pub fn task(self) -> TaskName {
         match self {
-            Duty::Batches | Duty::Flushes => TaskName::Work,
+            Duty::Batches | Duty::Flushes | Duty::Transactions => TaskName::Work,
             Duty::Checkpoints | Duty::Retention | Duty::Compaction => TaskName::Care,
         }
     }

@@ -154,6 +154,7 @@ impl Claims {
     /// # Errors
     ///
     /// `InvalidArgument`, `ReadOnly`, and those of the operating system.
+    #[allow(dead_code, reason = "producers with a name call it")]
     pub(crate) fn forget(&self, name: &str) -> Result<bool> {
         self.catalog.data_dir().check_writable()?;
         check_name(name)?;
@@ -277,6 +278,7 @@ impl Claims {
     /// # Errors
     ///
     /// Those of the operating system.
+    #[cfg(test)]
     pub(crate) fn open_decisions(&self) -> Result<Vec<(Claimed, Decision)>> {
         self.table.read(|state| state.open_decisions().map(|(of, decision)| (of, decision.into())).collect())
     }

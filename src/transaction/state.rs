@@ -299,6 +299,7 @@ impl TransactionState {
     }
 
     /// The decisions whose markers may not be written.
+    #[cfg(test)]
     pub(super) fn open_decisions(&self) -> impl Iterator<Item = (Claimed, &KnownDecision)> {
         let open = self.decisions.iter().filter(|(_, decision)| decision.open.is_some());
         open.map(|((id, epoch), decision)| (Claimed { id: *id, epoch: *epoch }, decision))

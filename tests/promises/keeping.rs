@@ -133,6 +133,53 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "A snapshot may list transactions as open whose markers were removed after it was written",
         mistakes: &["a_removed_marker_leaves_its_transaction_open"],
     },
+    Promise {
+        test: "after_a_crash_all_of_a_transaction_counts_or_none_and_so_it_stays@src/transaction/programs/crashes.rs",
+        file: "src/manual/transactions.rs",
+        says: "All records and offsets of a transaction count, or none.",
+        mistakes: &[
+            "a_decision_is_believed_without_its_ends",
+            "ends_of_no_incarnation",
+            "a_marker_before_the_decision",
+            "what_a_crash_left_open_stays_open",
+        ],
+    },
+    Promise {
+        test: "a_flush_that_fails_aborts_it_everywhere@src/transaction/programs/ends.rs",
+        file: "src/manual/transactions.rs",
+        says: "Where a flush fails during a commit, an abort is decided over it",
+        mistakes: &["no_abort_after_a_failed_flush"],
+    },
+    Promise {
+        test: "an_abort_is_hidden_from_who_reads_what_is_committed@src/transaction/programs/mod.rs",
+        file: "src/partition/write/end_transaction.rs",
+        says: "read-committed readers go on immediately",
+        mistakes: &["an_abort_is_not_indexed"],
+    },
+    Promise {
+        test: "a_marker_that_finds_no_space_comes_later_and_nobody_waits_for_it@src/transaction/programs/ends.rs",
+        file: "src/partition/state/pending_markers.rs",
+        says: "It goes out before the log's next batch.",
+        mistakes: &["a_pending_marker_waits_for_ever"],
+    },
+    Promise {
+        test: "a_transaction_beyond_its_time_is_aborted_and_says_so@src/transaction/programs/mod.rs",
+        file: "src/transaction/open.rs",
+        says: "After the end nothing is written.",
+        mistakes: &["written_after_its_end"],
+    },
+    Promise {
+        test: "a_decision_outlasts_the_rewriting_of_its_table@src/transaction/programs/ends.rs",
+        file: "src/transaction/state.rs",
+        says: "Rewriting drops the decisions that are complete, after the table's hook has made their markers durable",
+        mistakes: &["decisions_go_before_their_markers_are_durable"],
+    },
+    Promise {
+        test: "a_position_behind_records_that_a_power_cut_took_is_refused@src/consumer/tests/stored_positions.rs",
+        file: "src/manual/transactions.rs",
+        says: "A position is refused if a power cut took the records before it",
+        mistakes: &["a_position_of_another_life_is_taken"],
+    },
 ];
 
 fn what_was_acknowledged_survives_a_power_cut() {

@@ -338,6 +338,11 @@ impl ProducerState {
         self.unstable.first_to_hold(is_ours)
     }
 
+    /// The first offset of the transactions whose marker was written and is not durable.
+    pub fn first_unflushed(&self) -> Option<Offset> {
+        self.unstable.first_unflushed()
+    }
+
     /// Where read-committed readers stop when the high watermark is `high_watermark`.
     pub fn stable_below(&mut self, high_watermark: Offset) -> Offset {
         if self.unstable.is_empty() {

@@ -109,6 +109,11 @@ impl UnstableTransactions {
         first_of([&self.resolved]).into_iter().chain(open).chain(unflushed).min()
     }
 
+    /// The first offset of the first whose marker was written and is not durable.
+    pub fn first_unflushed(&self) -> Option<Offset> {
+        self.unflushed.first().map(|(first, _)| *first)
+    }
+
     /// Whether readers wait for none.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.decided.is_empty()

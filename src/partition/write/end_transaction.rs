@@ -9,7 +9,7 @@
 //! coordinator says.
 
 use crate::{
-    codec::control::marker_batch,
+    codec::{checkpoint::LeaderEpochs, control::marker_batch, snapshot::ProducerEntry},
     error::{Error, Result},
     partition::{
         log::Log,
@@ -17,6 +17,7 @@ use crate::{
             append_state::{Active, AppendState},
             pending_markers::PendingMarker,
             producers::OpenTransaction,
+            replay::Replay,
         },
         write::{
             load::ready,
@@ -35,7 +36,6 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 const COORDINATOR_EPOCH: i32 = 0;
 
 /// How a transaction ended.
-#[allow(dead_code, reason = "the coordinator of transactions calls it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransactionEnd {
     /// Whose it was.
@@ -53,7 +53,6 @@ pub struct TransactionEnd {
 ///
 /// When it returns, read-committed readers of this handle know the outcome. The marker has been appended, or is pending: a
 /// failure to write it is none of the transaction's.
-#[allow(dead_code, reason = "the coordinator of transactions calls it")]
 pub fn end_transaction(log: &Log, end: &TransactionEnd) -> Result<bool> {
     let mut writer = log.writer.lock();
     writer.check()?;
@@ -68,14 +67,30 @@ pub fn end_transaction(log: &Log, end: &TransactionEnd) -> Result<bool> {
 
 /// As [`end_transaction`], for an opening: nothing is written, and nothing happens where the log
 /// has not been read.
-#[allow(dead_code, reason = "the coordinator of transactions calls it")]
 pub fn resolve_transaction(log: &Log, end: &TransactionEnd) -> bool {
     let mut writer = log.writer.lock();
     writer.loaded().is_some_and(|active| resolve(log, active, end))
 }
 
+/// Whether a marker is pending here.
+pub fn owes_markers(log: &Log) -> bool {
+    log.pending_markers.any()
+}
+
+/// Writes the markers that are pending and makes all of them durable, where some are not.
+pub fn make_markers_durable(log: &Log) -> Result<()> {
+    let mut writer = log.writer.lock();
+    if owes_markers(log) {
+        writer.check()?;
+        ready(log, &mut writer)?;
+        write_pending_markers(log, &mut writer)?;
+    }
+    let is_durable = writer.loaded().is_none_or(|active| active.producers.first_unflushed().is_none());
+    drop(writer);
+    if is_durable { Ok(()) } else { log.flush() }
+}
+
 /// The transactions that are open here, as far as the log has been read; all of them after a recovery.
-#[allow(dead_code, reason = "the coordinator of transactions calls it")]
 pub fn open_transactions(log: &Log) -> Vec<OpenTransaction> {
     let mut writer = log.writer.lock();
     let open = writer.loaded().map(|active| active.producers.open_transactions().collect());
@@ -98,7 +113,6 @@ pub fn known_outcomes(log: &Log) -> Vec<TransactionEnd> {
 /// # Errors
 ///
 /// Nobody knows: the log cannot be used, or has forgotten that incarnation.
-#[allow(dead_code, reason = "the coordinator of transactions calls it")]
 pub fn has_reached(log: &Log, incarnation: u32, end: Offset) -> Result<bool> {
     if let Some(error) = log.unusable() {
         return Err(error);
@@ -116,6 +130,30 @@ pub fn has_reached(log: &Log, incarnation: u32, end: Offset) -> Result<bool> {
             Err(Error::corrupt(&log.identity.dir, 0, reason))
         }
     }
+}
+
+/// The producers of a log, as its snapshots have them. Nothing is written.
+///
+/// # Errors
+///
+/// What the log knows cannot be read.
+pub fn producers_of(log: &Log) -> Result<Vec<ProducerEntry>> {
+    if let Some(error) = log.unusable() {
+        return Err(error);
+    }
+    let mut writer = log.writer.lock();
+    if let Some(active) = writer.loaded() {
+        return Ok(active.producers.to_snapshot().0);
+    }
+    drop(writer);
+    let (segments, at_start) = (log.segments.snapshot(), log.producers_at_start());
+    let Some(last) = segments.len().checked_sub(1) else { return Ok(Vec::new()) };
+    let env = &*log.data_dir.env;
+    let begun =
+        Replay::begin_segment(env, &log.identity, &segments, last, at_start, LeaderEpochs::default())?;
+    let Some(mut replay) = begun else { return Ok(Vec::new()) };
+    replay.read_through(&segments, last, "what producers did after this batch cannot be determined")?;
+    Ok(replay.producers.to_snapshot().0)
 }
 
 /// The first offset of the transactions whose markers are missing or not durable, below which alone segments are

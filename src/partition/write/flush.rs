@@ -183,7 +183,6 @@ impl Log {
         let last_stable = match writer.opened() {
             Some(active) => {
                 active.producers.durable_below(end);
-                self.pending_markers.durable_below(end);
                 active.stable_below(high_watermark)
             }
             None => self.offsets.last_stable(),
@@ -193,6 +192,8 @@ impl Log {
             set.high_watermark = high_watermark;
             set.last_stable = last_stable;
         });
+        // Only now: who reads up to the high watermark learns from the list what the markers above it say.
+        self.pending_markers.durable_below(end);
         drop(writer);
         self.waiters.notify(set.high_watermark > high_before, set.last_stable > stable_before);
     }

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 struct Known(Mutex<BTreeMap<String, Claimed>>);
 
 impl Names for Known {
-    fn claim(&self, name: &str) -> Result<Claimed> {
+    fn claim(&self, name: &str, _: Duration) -> Result<Claimed> {
         let mut known = self.0.lock();
         let fresh = Claimed { id: (1 << 41) + known.len() as i64, epoch: -1 };
         let claimed = known.entry(name.to_string()).or_insert(fresh);
