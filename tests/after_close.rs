@@ -26,7 +26,10 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Topic", &["topic/mod.rs"]),
     ("Partition", &["partition/handle.rs"]),
     ("BackwardBatches", &["partition/read/batches.rs"]),
-    ("Producer", &["producer/mod.rs", "producer/send_batch.rs"]),
+    (
+        "Producer",
+        &["producer/mod.rs", "producer/send_batch.rs", "producer/named.rs", "transaction/producer.rs"],
+    ),
     ("Delivery", &["producer/delivery.rs"]),
     ("Consumer", &["consumer/mod.rs", "consumer/poll.rs", "consumer/commits.rs", "consumer/positions.rs"]),
     ("WakeupHandle", &["consumer/poll.rs"]),
@@ -101,6 +104,13 @@ fn streamlog(log: &Streamlog) {
         "Streamlog::reset_group_offsets" => log.reset_group_offsets("g", &GroupReset::to(ResetTo::Earliest));
         "Streamlog::delete_group" => log.delete_group("g");
         "Streamlog::disk_usage" => log.disk_usage();
+        "Streamlog::transaction" => log.transaction(|_| Ok(()));
+        "Streamlog::transactions" => log.transactions();
+        "Streamlog::describe_transaction" => log.describe_transaction("n");
+        "Streamlog::describe_producers" => log.describe_producers(&t());
+        "Streamlog::abort_transaction" => log.abort_transaction(&t(), 7);
+        "Streamlog::fence" => log.fence("n");
+        "Streamlog::forget_producer" => log.forget_producer("n");
     }
     harmless! {
         "Streamlog::dir" => log.dir();
@@ -174,6 +184,8 @@ fn producer(producer: &Producer, topic: Option<&Topic>) {
         "Producer::send_all" => producer.send_all([record()]);
         "Producer::send_all" => producer.send_all([]);
         "Producer::flush" => producer.flush();
+        "Producer::begin_transaction" => producer.begin_transaction();
+        "Producer::last_sequence" => producer.last_sequence(&t());
     }
     if let Some(topic) = topic {
         closed! {
@@ -227,12 +239,14 @@ fn consumer(consumer: &mut Consumer, record: Option<&OwnedConsumerRecord>, damag
         "Consumer::beginning_offsets" => consumer.beginning_offsets(&[]);
         "Consumer::end_offsets" => consumer.end_offsets(&[t()]);
         "Consumer::end_offsets" => consumer.end_offsets(&[]);
+        "Consumer::seek_to_positions" => consumer.seek_to_positions(&consumer.positions());
     }
     if let Some(record) = record {
         closed! { "Consumer::commit_record" => consumer.commit_record(record); }
     }
     harmless! {
         "Consumer::assignment" => consumer.assignment();
+        "Consumer::positions" => consumer.positions();
         "Consumer::subscription" => consumer.subscription();
         "Consumer::paused" => consumer.paused();
         "WakeupHandle::wakeup" => { consumer.wakeup_handle().wakeup() };

@@ -16,7 +16,7 @@ use std::{
 };
 use streamlog::{
     admin::{Compact, GroupReset, OffsetSpec, ResetTo},
-    clients::{DefaultPartitioner, IsolationLevel, OffsetAndMetadata, PartitionContext},
+    clients::{DefaultPartitioner, IsolationLevel, OffsetAndMetadata, PartitionContext, Positions},
     config::ConfigChange,
     dir::{AbortedTransaction, PartitionDir},
     *,
@@ -202,6 +202,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Consumer::seek_to_beginning", Here(|| on_places(|c, p| tried(c.seek_to_beginning(p))))),
     ("Consumer::seek_to_end", Here(|| on_places(|c, p| tried(c.seek_to_end(p))))),
     ("Consumer::seek_to_timestamp", Here(times_of_places)),
+    ("Consumer::seek_to_positions", Here(stored_positions)),
     ("Consumer::skip_damage", Plain),
     (
         "Consumer::subscribe",
@@ -240,6 +241,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("PartitionContext::new", Here(partitioners)),
     ("PartitionDir::open_read_only", Here(paths)),
     ("Producer::enqueue", Here(|| on_records(|p, r| p.enqueue(r)?.wait().map(drop)))),
+    ("Producer::last_sequence", Here(producers_with_names)),
     ("Producer::send", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     (
         "Producer::send_all",
@@ -256,7 +258,10 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("ProducerBuilder::compression", Plain),
     ("ProducerBuilder::linger", There),
     ("ProducerBuilder::max_block", There),
+    ("ProducerBuilder::named", Here(producers_with_names)),
     ("ProducerBuilder::partitioner", Plain),
+    ("ProducerBuilder::transaction_buffer", Here(transactions)),
+    ("ProducerBuilder::transaction_timeout", Here(transactions)),
     ("ProducerRecord::copy_of", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     ("ProducerRecord::header", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     ("ProducerRecord::key", Here(|| on_records(|p, r| p.send(r).map(drop)))),
@@ -264,6 +269,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("ProducerRecord::null", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     ("ProducerRecord::null_header", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     ("ProducerRecord::partition", There),
+    ("ProducerRecord::sequence", Here(producers_with_names)),
     ("ProducerRecord::timestamp", There),
     ("ProducerRecord::tombstone", Here(|| on_records(|p, r| p.send(r).map(drop)))),
     ("RecordData::header", Here(|| append(|text| RecordData::new("x").header(text, text)))),
@@ -278,6 +284,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     // Of batches below the API, which share the name.
     ("Records::each_checked", Plain),
     ("Records::slice_of", Plain),
+    ("Streamlog::abort_transaction", Here(producers_of_places)),
     ("Streamlog::add_partitions", Here(|| on_texts(|log, text| tried(log.add_partitions(text, u32::MAX))))),
     ("Streamlog::alter_topic", Here(|| on_texts(|log, text| tried(log.alter_topic(text, &changes()[..50]))))),
     ("Streamlog::builder", Here(paths)),
@@ -290,7 +297,11 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Streamlog::delete_topic", Here(topics)),
     ("Streamlog::describe_group", Here(groups)),
     ("Streamlog::describe_group_on", Here(groups)),
+    ("Streamlog::describe_producers", Here(producers_of_places)),
+    ("Streamlog::describe_transaction", Here(producers_with_names)),
     ("Streamlog::explain_retention", Here(topics)),
+    ("Streamlog::fence", Here(producers_with_names)),
+    ("Streamlog::forget_producer", Here(producers_with_names)),
     ("Streamlog::list_offsets", Here(lists)),
     ("Streamlog::maintain_for", Here(maintenance)),
     ("Streamlog::open", Here(paths)),
@@ -303,6 +314,7 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("Timestamp::from_millis", Here(arithmetic)),
     ("Timestamp::minus", Here(arithmetic)),
     ("Timestamp::plus", Here(arithmetic)),
+    ("Streamlog::transaction", Plain),
     ("Topic::partition", There),
     ("TopicConfig::altered", Here(topic_configs)),
     ("TopicConfig::cleanup_policy", Plain),
@@ -346,8 +358,70 @@ const FUNCTIONS: &[(&str, How)] = &[
     ("TopicConfig::with_partitions", Plain),
     ("TopicId::from_bytes", Plain),
     ("TopicPartition::new", Here(|| drop(places()))),
+    ("Transaction::expect_end", Here(transactions)),
+    ("Transaction::send", Here(transactions)),
+    ("Transaction::send_offsets", Plain),
     ("partition_for_key", Here(partitioners)),
 ];
+
+fn stored_positions() {
+    for place in places() {
+        for number in NUMBERS {
+            let text = format!("{place} AAECAwQFBgcICQoLDA0ODw 4294967295 {number}");
+            let mut consumer = consumer();
+            if let Ok(positions) = text.parse::<Positions>() {
+                tried(consumer.seek_to_positions(&positions));
+            }
+        }
+        if place.topic.len() > 1000 {
+            break;
+        }
+    }
+}
+
+fn producers_with_names() {
+    on_texts(|log, name| {
+        log.topic_or_create("t", TopicConfig::default()).unwrap();
+        tried(log.describe_transaction(name));
+        if let Ok(producer) = log.producer_builder().named(name).build() {
+            for number in NUMBERS {
+                tried(producer.send(ProducerRecord::new("t", "x").sequence(number)));
+            }
+            for place in places() {
+                tried(producer.last_sequence(&place));
+            }
+        }
+        tried(log.fence(name));
+        tried(log.forget_producer(name));
+    });
+}
+
+fn producers_of_places() {
+    let log = log();
+    for place in places() {
+        tried(log.describe_producers(&place));
+        for number in NUMBERS {
+            tried(log.abort_transaction(&place, number as i64));
+        }
+    }
+}
+
+fn transactions() {
+    let log = log();
+    for time in TIMES {
+        tried(log.producer_builder().transaction_timeout(time).build());
+    }
+    for bytes in NUMBERS {
+        let producer = log.producer_builder().transaction_buffer(bytes).build().unwrap();
+        for place in places() {
+            let mut transaction = producer.begin_transaction().unwrap();
+            tried(transaction.expect_end(&place, bytes));
+            tried(transaction.send(ProducerRecord::new(&*place.topic, "x").partition(place.partition)));
+            tried(transaction.send(ProducerRecord::new("t", "x").key(&*place.topic)));
+            tried(transaction.commit());
+        }
+    }
+}
 
 fn bytes_of_transactions() {
     for byte in [0, 0x7f, 0x80, 0xff] {

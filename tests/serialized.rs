@@ -98,6 +98,7 @@ fn reports_are_what_metrics_and_logs_need() -> Result<()> {
         to_value(log.health()).unwrap(),
         json!({
             "refusing": [], "damaged": [], "quarantined": [], "background": null, "not_compacted": [],
+            "hanging": [],
             "out_of_space": null,
         })
     );

@@ -39,6 +39,9 @@ const SHOWN: &[(&str, &str, fn())] = &[
     ("ProducerBuilder", "max_block", a_full_buffer_is_waited_for),
     ("ProducerBuilder", "compression", compression_makes_batches_smaller),
     ("ProducerBuilder", "partitioner", the_partitioner_chooses),
+    ("ProducerBuilder", "named", a_name_has_one_holder),
+    ("ProducerBuilder", "transaction_timeout", a_transaction_has_its_time),
+    ("ProducerBuilder", "transaction_buffer", a_transaction_is_buffered),
     ("ConsumerBuilder", "auto_offset_reset", a_reset_decides_where_to_begin),
     ("ConsumerBuilder", "isolation_level", read_committed_is_asked_of_the_partition),
     ("ConsumerBuilder", "max_poll_records", a_poll_returns_at_most_so_many_records),
@@ -337,6 +340,44 @@ fn the_partitioner_chooses() {
         log.topic("t").unwrap().partitions().iter().filter(|partition| partition.high_watermark() > 0).count()
     };
     assert_eq!((used(false), used(true)), (1, 4));
+}
+
+#[test]
+fn a_name_has_one_holder() {
+    let log = log_with(&SimEnv::new(1), 1);
+    let sends = |second: &str| {
+        let first = log.producer_builder().named("first").build().unwrap();
+        let _second = log.producer_builder().named(second).build().unwrap();
+        first.send(ProducerRecord::new("t", "x")).is_ok()
+    };
+    assert_eq!((sends("first"), sends("second")), (false, true));
+}
+
+#[test]
+fn a_transaction_has_its_time() {
+    let env = SimEnv::new(1);
+    let log = log_with(&env, 1);
+    let commits = |time: u64| {
+        let producer = log.producer_builder().transaction_timeout(Duration::from_secs(time)).build().unwrap();
+        let mut transaction = producer.begin_transaction().unwrap();
+        transaction.send(ProducerRecord::new("t", "x")).unwrap();
+        env.advance(Duration::from_secs(10));
+        transaction.commit().is_ok()
+    };
+    assert_eq!((commits(9), commits(11)), (false, true));
+}
+
+#[test]
+fn a_transaction_is_buffered() {
+    let log = log_with(&SimEnv::new(1), 1);
+    let written = |bytes: u64| {
+        let producer = log.producer_builder().transaction_buffer(bytes).build().unwrap();
+        let mut transaction = producer.begin_transaction().unwrap();
+        let before = log.topic("t").unwrap().partition(0).unwrap().log_end_offset();
+        transaction.send(ProducerRecord::new("t", "x".repeat(100))).unwrap();
+        log.topic("t").unwrap().partition(0).unwrap().log_end_offset() > before
+    };
+    assert_eq!((written(50), written(500)), (true, false));
 }
 
 #[test]

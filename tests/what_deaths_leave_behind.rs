@@ -147,7 +147,8 @@ fn hundreds_of_deaths_leave_a_small_manifest() {
     }
     let manifest = env.files().remove("/data/manifest").unwrap();
     let said = manifest.iter().rposition(|byte| *byte != 0).unwrap();
-    assert!(said < 2000, "{said} bytes");
+    // The newest lives are remembered, for transactions may ask about them.
+    assert!(said < 5000, "{said} bytes");
 }
 
 /// The partition's directory holds what belongs to its segments and to the end of the log, whole, and nothing else.

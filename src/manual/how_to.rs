@@ -114,6 +114,31 @@
 //! that](crate::clients::UndeliveredRecord::may_be_in_log); sent again, it may be there twice. A process that dies loses its
 //! unacknowledged records, so keep the input until it is flushed, or use [`send`](crate::Producer::send).
 //!
+//! # Sending each record once
+//!
+//! A source that may die between sending and noting that it has sent gives its producer a name and its records the numbers that
+//! they have at the source. What was sent before is not written again, and the log says where to go on:
+//!
+//! ```
+//! use streamlog::{ProducerRecord, Streamlog, TopicConfig, TopicPartition};
+//!
+//! # let log = Streamlog::in_memory()?;
+//! log.create_topic("lines", TopicConfig::default())?;
+//! let lines = ["one", "two", "three"];
+//! for attempt in 0..2 {
+//!     // The second attempt stands for a program that was started again.
+//!     let producer = log.producer_builder().named("reader").build()?;
+//!     let partition = TopicPartition::new("lines", 0);
+//!     let next = producer.last_sequence(&partition)?.map_or(0, |last| last + 1);
+//!     assert_eq!(next, attempt * 3);
+//!     for (number, line) in (0u64..).zip(lines).skip(next as usize) {
+//!         producer.send(ProducerRecord::new("lines", line).partition(0).sequence(number))?;
+//!     }
+//! }
+//! assert_eq!(log.topic("lines")?.partition(0)?.log_end_offset(), 3);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
 //! # Tailing
 //!
 //! [`poll`](crate::Consumer::poll) sleeps until there are records, and never spins. A [wake-up

@@ -45,7 +45,7 @@ impl fmt::Debug for ProducerBuilder {
 const MIN_BATCH_SIZE: usize = 512;
 
 /// The longest time that a transaction may be open (Kafka's `transaction.max.timeout.ms`).
-const LONGEST_TRANSACTION: Duration = Duration::from_secs(15 * 60);
+pub(crate) const LONGEST_TRANSACTION: Duration = Duration::from_secs(15 * 60);
 
 impl ProducerBuilder {
     pub(crate) fn new(sender: Arc<Sender>) -> Self {
@@ -148,7 +148,7 @@ impl ProducerBuilder {
     /// After an [`Undelivered`](crate::Error::Undelivered) the failed numbers are given back: send those records before any
     /// later ones, since a lower number counts as sent.
     ///
-    /// ```ignore
+    /// ```
     /// # use streamlog::{ProducerRecord, Streamlog};
     /// # let log = Streamlog::in_memory()?;
     /// let producer = log.producer_builder().named("sensor-7").build()?;
@@ -157,8 +157,7 @@ impl ProducerBuilder {
     /// assert!(again.duplicate && again.offset == first.offset);
     /// # Ok::<(), streamlog::Error>(())
     /// ```
-    #[allow(dead_code, reason = "public once the coordinator of transactions gives names")]
-    pub(crate) fn named(mut self, name: impl Into<String>) -> Self {
+    pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }

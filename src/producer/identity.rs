@@ -59,8 +59,12 @@ impl Holders {
         Ok(ProducerIdentity { name: Some((name, fence)), claimed: Mutex::new(Some(claimed)), ..identity })
     }
 
+    /// The name was taken from its producer, for nobody.
+    pub(super) fn fence(&self, name: &str) {
+        end(self.0.lock().remove(name), format!("the name '{name}' was taken away by an administrator"));
+    }
+
     /// Forgets a name, and fences its producer. Returns the id that it had.
-    #[allow(dead_code, reason = "Streamlog::forget_producer will call it")]
     pub(super) fn forget(&self, names: &dyn Names, name: &str) -> Result<Option<i64>> {
         check_name(name)?;
         let mut holders = self.0.lock();
@@ -126,7 +130,7 @@ impl ProducerIdentity {
     }
 
     /// The id and epoch of a producer with a name; `None` for one without. An error once another one has the name.
-    pub(super) fn checked_claim(&self) -> Result<Option<Claimed>> {
+    pub(crate) fn checked_claim(&self) -> Result<Option<Claimed>> {
         let Some((_, fence)) = &self.name else { return Ok(None) };
         match fence.get() {
             Some(by) => Err(Error::Fenced { reason: by.clone() }),

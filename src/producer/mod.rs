@@ -32,6 +32,7 @@ mod undelivered;
 
 pub use crate::producer::send_batch::SendAllError;
 pub(crate) use crate::producer::sender::Sender;
+pub(crate) use builder::LONGEST_TRANSACTION;
 pub use builder::ProducerBuilder;
 pub use delivery::Delivery;
 pub use record::{ProducerRecord, RecordMetadata, TopicRef};

@@ -24,7 +24,7 @@ impl Producer {
     /// The last sequence that this producer's name has written to a partition, now or in an earlier life: a source goes on
     /// after it. `None` if there is none. It counts records that are queued, too.
     ///
-    /// ```ignore
+    /// ```
     /// # use streamlog::{ProducerRecord, Streamlog, types::TopicPartition};
     /// # let log = Streamlog::in_memory()?;
     /// let producer = log.producer_builder().named("sensor-7").build()?;
@@ -39,8 +39,7 @@ impl Producer {
     ///
     /// `InvalidArgument` for a producer without a name; `UnknownTopic`, `UnknownPartition`; `Fenced` once another producer
     /// has the name; `Corrupt` if what would say it was lost.
-    #[allow(dead_code, reason = "public once the coordinator of transactions gives names")]
-    pub(crate) fn last_sequence(&self, partition: &TopicPartition) -> Result<Option<u64>> {
+    pub fn last_sequence(&self, partition: &TopicPartition) -> Result<Option<u64>> {
         self.inner.accumulators.check_usable()?;
         let Some(claimed) = self.inner.context.identity.checked_claim()? else {
             let reason = "a producer without a name keeps no sequences: give it one with named".to_string();

@@ -151,16 +151,20 @@ impl<'a> ProducerRecord<'a> {
         self
     }
 
-    /// Sets the number that the record has at its source, for a named producer: a line's
+    /// Sets the number that the record has at its source, for a [named](crate::clients::ProducerBuilder::named) producer: a line's
     /// number, a message's id. Within a partition the numbers rise; there may be gaps. A record whose number is not above
     /// the last one of its partition was sent before: it is not written again, and its
     /// [`RecordMetadata`] says `duplicate`. A producer without a name refuses it.
-    #[allow(dead_code, reason = "public once the coordinator of transactions gives names")]
     #[inline]
     #[must_use]
-    pub(crate) fn sequence(mut self, sequence: u64) -> Self {
+    pub fn sequence(mut self, sequence: u64) -> Self {
         self.sequence = Some(sequence);
         self
+    }
+
+    /// Whether it has a number of its source.
+    pub(crate) fn has_sequence(&self) -> bool {
+        self.sequence.is_some()
     }
 
     /// Whether the partitioner may choose any partition for it.

@@ -9,7 +9,7 @@ use crate::{
     env::{Env, sync::Mutex},
     error::{Error, Result},
     partition::log::Log,
-    producer::identity::Holders,
+    producer::identity::{Holders, Names},
     topic::{
         caretaker::{Caretaker, commit_all},
         catalog::Catalog,
@@ -94,6 +94,16 @@ impl Sender {
     /// The producers that have a name.
     pub(super) fn holders(&self) -> &Holders {
         &self.holders
+    }
+
+    /// Forgets a producer's name. Returns the id that it had.
+    pub(crate) fn forget_name(&self, names: &dyn Names, name: &str) -> Result<Option<i64>> {
+        self.holders.forget(names, name)
+    }
+
+    /// A name was taken from its holder, who is told so.
+    pub(crate) fn fence_name(&self, name: &str) {
+        self.holders.fence(name);
     }
 
     pub(super) fn schedule(&self) -> &Schedule {

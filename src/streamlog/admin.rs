@@ -11,10 +11,12 @@ use crate::{
     partition::{
         read::by_time::{check_time, offset_for_timestamp, offset_of_max_timestamp},
         write::{
+            append_as::forget_producer,
             end_transaction::{TransactionEnd, end_transaction, producers_of},
             log_start::advance_log_start,
         },
     },
+    producer::identity::Names,
     topic::{
         Topic,
         catalog::AddedPartitions,
@@ -379,7 +381,27 @@ impl Streamlog {
     /// `ReadOnly`, `Closed`, and those of the operating system.
     pub fn fence(&self, name: &str) -> Result<bool> {
         self.inner.check_open()?;
-        self.inner.transactions.fence(name)
+        let fenced = self.inner.transactions.fence(name)?;
+        self.inner.sender.fence_name(name);
+        Ok(fenced)
+    }
+
+    /// Forgets a producer's name: its holder is fenced, and the next one of the name begins without a past, so that what was sent
+    /// before may be sent again. It also ends the refusal of a name whose sequences were lost. Durable when it returns. Returns
+    /// whether the name was known.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, `ReadOnly`, `Closed`, and those of the operating system.
+    pub fn forget_producer(&self, name: &str) -> Result<bool> {
+        self.inner.check_open()?;
+        self.inner.catalog.data_dir().check_writable()?;
+        let names: &dyn Names = &*self.inner.transactions;
+        let Some(id) = self.inner.sender.forget_name(names, name)? else { return Ok(false) };
+        for log in self.inner.catalog.logs() {
+            forget_producer(&log, id)?;
+        }
+        Ok(true)
     }
 
     /// The producers that a partition knows, with their last sequences and the transactions that are open there (Kafka's

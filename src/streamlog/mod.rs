@@ -23,7 +23,7 @@ pub use builder::Builder;
 pub use compact::{Compact, CompactProgress, Compacted};
 pub use explain_retention::{PartitionRetention, SegmentRetention, TopicRetention};
 pub use purge::Purged;
-pub use stats::{DiskUsage, Health, Stats, TopicUsage};
+pub use stats::{DiskUsage, HangingTransaction, Health, Stats, TopicUsage};
 
 use crate::{
     compaction::cleaner::Cleaner,

@@ -3,9 +3,11 @@
 use super::Streamlog;
 use crate::{
     error::{Error, Result},
+    partition::{log::Log, state::producers::OpenTransaction, write::end_transaction::open_transactions},
+    producer::LONGEST_TRANSACTION,
     storage::layout::put_aside_from,
     topic::name,
-    types::TopicPartition,
+    types::{Offset, Timestamp, TopicPartition},
 };
 use std::{collections::BTreeMap, fmt, io, path::PathBuf};
 
@@ -45,6 +47,9 @@ pub struct Stats {
     /// Threads named `streamlog-flush`, at most seven: see
     /// [`Builder::background_thread`](crate::config::Builder::background_thread).
     pub flush_threads: usize,
+    /// The partitions in which readers of `read_committed` wait for the end of a transaction, and how many offsets lie between
+    /// the last stable offset and the high watermark.
+    pub unstable: Vec<(TopicPartition, u64)>,
 }
 
 /// One line of `name=value` pairs, for log lines.
@@ -121,10 +126,39 @@ pub struct Health {
     /// are left as they are and tried again, after longer and longer pauses, an hour at most.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::errors"))]
     pub not_compacted: Vec<(TopicPartition, Error)>,
+    /// Transactions that have been open for more than 15 minutes, longer than any may be, in partitions that were appended to or
+    /// recovered since the opening: readers of `read_committed` wait there. A Kafka broker left them, or nobody knows their outcome;
+    /// [`abort_transaction`](crate::Streamlog::abort_transaction) ends one.
+    pub hanging: Vec<HangingTransaction>,
     /// The last [`DiskFull`](crate::Error::DiskFull) of an append that a setting refused, as long as the setting is in the
     /// way.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::types::shown::error"))]
     pub out_of_space: Option<Error>,
+}
+
+/// A transaction that has been open for too long, in [`Health::hanging`] (KIP-664).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct HangingTransaction {
+    /// Where readers wait for it.
+    pub partition: TopicPartition,
+    /// Whose it is.
+    pub producer_id: i64,
+    /// The offset of its first record there, beyond which readers of `read_committed` see nothing.
+    pub first_offset: Offset,
+    /// When its producer was last seen there.
+    pub since: Timestamp,
+}
+
+impl fmt::Display for HangingTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HangingTransaction { partition, producer_id, first_offset, since } = self;
+        write!(
+            f,
+            "{partition} has a transaction of producer {producer_id} open from offset {first_offset} on, silent since {since}"
+        )
+    }
 }
 
 /// "good", or what is wrong, one clause for each.
@@ -135,7 +169,9 @@ impl fmt::Display for Health {
         let background = self.background.iter().map(|error| format!("background work failed: {error}"));
         let dirty = self.not_compacted.iter().map(|(at, error)| format!("{at} is not compacted: {error}"));
         let space = self.out_of_space.iter().map(|error| format!("appends are refused: {error}"));
-        let all: Vec<String> = refusing.chain(damaged).chain(background).chain(dirty).chain(space).collect();
+        let hanging = self.hanging.iter().map(|transaction| transaction.to_string());
+        let all = refusing.chain(damaged).chain(background).chain(dirty).chain(hanging).chain(space);
+        let all: Vec<String> = all.collect();
         f.write_str(if all.is_empty() { "good" } else { "" })?;
         f.write_str(&all.join("; "))
     }
@@ -148,8 +184,31 @@ impl Health {
             && self.damaged.is_empty()
             && self.background.is_none()
             && self.not_compacted.is_empty()
+            && self.hanging.is_empty()
             && self.out_of_space.is_none()
     }
+}
+
+/// How many offsets of a log wait for the end of a transaction.
+fn unstable(log: &Log) -> Option<(TopicPartition, u64)> {
+    let offsets = log.offsets();
+    let waiting = offsets.high_watermark().distance_from(offsets.last_stable());
+    (waiting > 0).then(|| (log.identity.name.clone(), waiting))
+}
+
+/// The transactions of a log that have been open for longer than any may be.
+fn hanging(log: &Log) -> Vec<HangingTransaction> {
+    let now = log.now();
+    let is_old = |open: &OpenTransaction| {
+        now.duration_since(open.last_active).is_some_and(|open_for| open_for > LONGEST_TRANSACTION)
+    };
+    let hanging = |open: OpenTransaction| HangingTransaction {
+        partition: log.identity.name.clone(),
+        producer_id: open.producer_id,
+        first_offset: open.first_offset,
+        since: open.last_active,
+    };
+    open_transactions(log).into_iter().filter(is_old).map(hanging).collect()
 }
 
 impl Streamlog {
@@ -178,6 +237,7 @@ impl Streamlog {
             disk_budget: space.budget.limit(),
             disk_used: space.budget.used(),
             flush_threads: self.inner.catalog.data_dir().env.job_threads(),
+            unstable: logs.iter().filter_map(|log| unstable(log)).collect(),
         }
     }
 
@@ -245,6 +305,7 @@ impl Streamlog {
             quarantined: logs.iter().flat_map(|log| log.named_quarantined()).collect(),
             background: self.inner.background.take_error(),
             not_compacted: self.inner.cleaner.parked(),
+            hanging: self.inner.catalog.logs().iter().flat_map(|log| hanging(log)).collect(),
             out_of_space: self.inner.catalog.data_dir().space.refusal(),
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     types::{Timestamp, TopicPartition},
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// A producer's name and where its last transaction stands (Kafka's `TransactionListing`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +52,21 @@ impl Claims {
     /// `Io`, `Closed`.
     pub(crate) fn list(&self) -> Result<Vec<TransactionListing>> {
         self.table.read(|state| {
+            let mut entries: BTreeMap<&str, &TransactionValue> = state.entries().collect();
+            let mut in_flight = self.in_flight.lock();
+            in_flight.applied(state.next_offset);
+            for (name, value) in in_flight.latest() {
+                match value {
+                    Some(value) => _ = entries.insert(name, value),
+                    None => _ = entries.remove(name),
+                }
+            }
             let listing = |(name, value): (&str, &TransactionValue)| TransactionListing {
                 name: name.to_string(),
                 producer_id: holder(value).id,
                 status: value.status,
             };
-            state.entries().map(listing).collect()
+            entries.into_iter().map(listing).collect()
         })
     }
 
@@ -67,7 +76,15 @@ impl Claims {
     ///
     /// As for [`list`](Self::list); `Corrupt` where a record that cannot be read may be the last one of this name.
     pub(crate) fn describe(&self, name: &str) -> Result<Option<TransactionDescription>> {
-        self.table.read(|state| Ok(state.entry(name)?.map(|value| describe(name, value))))?
+        self.table.read(|state| {
+            let mut in_flight = self.in_flight.lock();
+            in_flight.applied(state.next_offset);
+            let value = match in_flight.last(name) {
+                Some(value) => value.as_ref(),
+                None => state.entry(name)?,
+            };
+            Ok(value.map(|value| describe(name, value)))
+        })?
     }
 }
 

@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 pub(crate) struct Claims {
     catalog: Arc<Catalog>,
     pub(super) table: Table<TransactionState>,
-    in_flight: Mutex<InFlight>,
+    pub(super) in_flight: Mutex<InFlight>,
     /// The names that were claimed in this life, by the producer ids that they got.
     names: Mutex<BTreeMap<i64, Arc<str>>>,
 }
@@ -154,7 +154,6 @@ impl Claims {
     /// # Errors
     ///
     /// `InvalidArgument`, `ReadOnly`, and those of the operating system.
-    #[allow(dead_code, reason = "producers with a name call it")]
     pub(crate) fn forget(&self, name: &str) -> Result<bool> {
         self.catalog.data_dir().check_writable()?;
         check_name(name)?;

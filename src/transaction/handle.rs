@@ -82,6 +82,11 @@ impl Transaction {
     /// transaction is aborted. Errors of the operating system when what is buffered cannot be written: likewise.
     pub fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
         self.check()?;
+        if record.has_sequence() {
+            let reason =
+                "a record of a transaction has no sequence: the transaction itself counts once".to_string();
+            return Err(Error::InvalidArgument { reason });
+        }
         self.producer.add(&mut self.buffered, &record, BATCH_BYTES)?;
         if self.buffered.len() > self.producer.transaction_buffer() {
             self.spill()?;

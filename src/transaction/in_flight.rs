@@ -46,6 +46,14 @@ impl InFlight {
         self.changes.get(name)?.last().map(|change| &change.value)
     }
 
+    /// The last change of each name that is here.
+    pub(super) fn latest(&self) -> impl Iterator<Item = (&str, Option<&TransactionValue>)> {
+        self.changes.iter().filter_map(|(name, changes)| {
+            let last = changes.last()?;
+            Some((name.as_str(), last.value.as_ref()))
+        })
+    }
+
     /// `name` is going to be changed.
     pub(super) fn add(&mut self, name: &str, value: Option<TransactionValue>) -> Ticket {
         self.tickets += 1;

@@ -19,11 +19,13 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// `InvalidTransactionState` while another one of this producer is open; `ReadOnly`, `Closed`.
+    /// `InvalidTransactionState` while another one of this producer is open; `Fenced` where another producer has its name;
+    /// `ReadOnly`, `Closed`.
     pub fn begin_transaction(&self) -> Result<Transaction> {
         self.check_usable()?;
         let coordinator = self.identity().names::<TransactionCoordinator>();
         let coordinator = coordinator.ok_or_else(|| Error::closed("the log"))?;
+        self.identity().checked_claim()?;
         self.identity().enter_transaction()?;
         let open = coordinator.begin(self);
         Ok(Transaction::new(self.clone(), coordinator, open))

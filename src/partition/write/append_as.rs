@@ -78,7 +78,6 @@ pub fn offset_of_sequence(log: &Log, claimed: Claimed, sequence: u64) -> Result<
 }
 
 /// Forgets a producer whose name was forgotten.
-#[allow(dead_code, reason = "Streamlog::forget_producer will call it")]
 pub fn forget_producer(log: &Log, producer_id: i64) -> Result<()> {
     let mut writer = log.writer.lock();
     let active = ready(log, &mut writer)?;

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod ends;
+mod names;
 mod offsets;
 
 use crate::{

