@@ -19,6 +19,9 @@ TABLE = ROOT / ".ci" / "instructions.json"
 WORKS = {
     "enqueue": (20_000, 80_000),
     "send": (1_000, 3_000),
+    "send_named": (1_000, 3_000),
+    "send_named_among_many": (1_000, 3_000),
+    "transaction": (2_000, 8_000),
     "append": (20_000, 80_000),
     "append_one": (1_000, 3_000),
     "scan": (20_000, 80_000),

@@ -40,6 +40,30 @@ fn main() {
                 producer.send(ProducerRecord::new(&log.topic, &value)).expect("a send");
             }
         }
+        // A producer with a name, alone and where the partition knows ten thousand others.
+        "send_named" | "send_named_among_many" => {
+            if work == "send_named_among_many" {
+                known_producers(&log, 10_000);
+            }
+            let producer = log.log.producer_builder().named("counted").build().expect("a producer");
+            for _ in 0..count {
+                producer.send(ProducerRecord::new(&log.topic, &value)).expect("a send");
+            }
+        }
+        // Transactions of a hundred records over four partitions.
+        "transaction" => {
+            let config = topic(Durability::Flushed).partitions(4);
+            let topic = log.log.create_topic("four", config).expect("a topic");
+            let producer = log.log.producer().expect("a producer");
+            for _ in 0..count / 100 {
+                let mut transaction = producer.begin_transaction().expect("a transaction");
+                for number in 0..100 {
+                    let record = ProducerRecord::new(&topic, &value).partition(number % 4);
+                    transaction.send(record).expect("a send");
+                }
+                transaction.commit().expect("a commit");
+            }
+        }
         "scan" => {
             // Always the same log, read more or less of: what fills it falls out of the difference.
             fill(&partition, 100_000, &value);
@@ -77,6 +101,16 @@ fn main() {
             assert_eq!(seen, count);
         }
         other => panic!("no such work: {other}"),
+    }
+}
+
+/// Makes so many producers known to the partition: each has written there, in a transaction that was aborted.
+fn known_producers(log: &Log, count: usize) {
+    for _ in 0..count {
+        let producer = log.log.producer_builder().transaction_buffer(0).build().expect("a producer");
+        let mut transaction = producer.begin_transaction().expect("a transaction");
+        transaction.send(ProducerRecord::new(&log.topic, "x")).expect("a send");
+        transaction.abort().expect("an abort");
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     partition::{
         log::Log,
         state::append_as::{AppendAs, Claimed},
-        write::{commit::commit, gate::Origin},
+        write::{append::check_end, commit::commit, gate::Origin},
     },
     producer::{
         Producer,
@@ -226,11 +226,9 @@ fn ends(progress: &Progress, sources: &[(Arc<Log>, Offset)]) -> Vec<End> {
 
 /// What was required of partitions that this transaction does not write to.
 fn check_expected(progress: &Progress, expected: &Expected) -> Result<()> {
-    for (partition, (log, offset)) in expected {
-        let end = log.offsets().log_end();
-        if !progress.written.contains_key(partition) && end != *offset {
-            return Err(Error::Conflict { partition: partition.clone(), expected: *offset, found: end });
-        }
+    let elsewhere = expected.iter().filter(|(partition, _)| !progress.written.contains_key(*partition));
+    for (_, (log, offset)) in elsewhere {
+        check_end(log, *offset)?;
     }
     Ok(())
 }

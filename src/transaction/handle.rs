@@ -116,7 +116,8 @@ impl Transaction {
     }
 
     /// Requires that nothing is appended to `partition` at or beyond `offset` but by this transaction: the commit succeeds only if
-    /// its first record there gets this offset, or, where it has none there, the partition still ends there.
+    /// the partition ends there, where the transaction writes its first record there, or, where it has none there, at the commit.
+    /// The markers of transactions, which nobody reads, do not count: the offset after the last record that was read will do.
     ///
     /// With it a program that has read up to `offset` decides on what it has read, and on nothing else (optimistic
     /// concurrency).

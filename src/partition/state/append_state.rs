@@ -149,6 +149,8 @@ pub(in crate::partition) struct Active {
     pub since_checkpoint: u64,
     /// Records appended since the last flush that flush.messages asked for.
     pub since_flush: u64,
+    /// The end of the last batch of records: only markers lie between it and the log's end.
+    pub records_end: Offset,
 }
 
 /// A segment that was sealed, and what is still to be done for it.
@@ -168,6 +170,9 @@ impl Active {
     pub fn appended(&mut self, header: &BatchHeader) {
         if self.position == 0 {
             self.first_timestamp = Some(header.max_timestamp);
+        }
+        if !header.is_control() {
+            self.records_end = header.next_offset();
         }
         self.position += header.size();
         self.since_checkpoint += header.size();
@@ -209,6 +214,11 @@ impl Active {
     pub fn must_flush(&self) -> bool {
         self.config.durability == Durability::Flushed
             || self.config.flush_messages.is_some_and(|limit| self.since_flush >= limit)
+    }
+
+    /// Whether the log, whose end is `log_end`, ends at `expected`: markers that nobody reads do not count.
+    pub fn ends_at(&self, expected: Offset, log_end: Offset) -> bool {
+        (self.records_end..=log_end).contains(&expected)
     }
 
     /// Where read-committed readers stop when the high watermark is `high_watermark`.

@@ -98,7 +98,7 @@ impl Log {
         self.append_at(batch, origin, None)
     }
 
-    /// As [`Log::append_from`], but only where the log ends at `expected`, if that is given.
+    /// As [`Log::append_from`], but only where the log ends at `expected`, if that is given; markers do not count.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ impl Log {
         }
         let append_time = self.stamp(active, batch)?;
         let (header, size) = (*batch.header(), batch.size());
-        if let Some(expected) = expected.filter(|expected| *expected != header.base_offset) {
-            return Err(self.conflict(expected, header.base_offset));
+        if let Some(expected) = expected.filter(|expected| !active.ends_at(*expected, header.base_offset)) {
+            return Err(conflict(self, expected, header.base_offset));
         }
         if roll::is_due(self, active, &header) {
             roll(self, active, header.base_offset, RollFor::Append)?;
@@ -172,11 +172,6 @@ impl Log {
         }
         let (base_offset, next_offset) = (header.base_offset, header.next_offset());
         Ok(Appended { base_offset, next_offset, append_time, duplicate: false, must_flush })
-    }
-
-    #[cold]
-    fn conflict(&self, expected: Offset, found: Offset) -> Error {
-        Error::Conflict { partition: self.identity.name.clone(), expected, found }
     }
 
     /// Keeps the promise for everything appended below `end`: where it must be flushed, returns once it is durable.
@@ -280,4 +275,17 @@ impl Log {
         });
         self.waiters.notify(true, last_stable > before);
     }
+}
+
+/// Returns where `log` does not end at `expected`; markers do not count.
+pub fn check_end(log: &Log, expected: Offset) -> Result<()> {
+    let mut writer = log.writer.lock();
+    let log_end = log.offsets.log_end();
+    let ends_there = writer.loaded().map_or(expected == log_end, |active| active.ends_at(expected, log_end));
+    if ends_there { Ok(()) } else { Err(conflict(log, expected, log_end)) }
+}
+
+#[cold]
+fn conflict(log: &Log, expected: Offset, found: Offset) -> Error {
+    Error::Conflict { partition: log.identity.name.clone(), expected, found }
 }

@@ -169,6 +169,7 @@ impl Beginning<'_> {
             new_incarnation: self.new_incarnation,
             since_checkpoint: 0,
             since_flush: 0,
+            records_end: self.log_end,
         })
     }
 }

@@ -276,7 +276,18 @@ fn what_was_required_of_a_partition_holds_or_nothing_counts() {
         attempt(a.log_end_offset().value(), writes_there).unwrap();
     }
     assert_eq!((committed(&log, "a").len(), committed(&log, "b").len()), (1, 2));
-    let _ = b;
+    // What readers see ends before the markers, which are not flushed yet.
+    write_both(&producer, "z").unwrap();
+    for _ in 0..3 {
+        let (seen, end) = (a.last_stable_offset(), a.log_end_offset());
+        assert!(seen < end);
+        attempt(seen.value(), true).unwrap();
+        let mut transaction = producer.begin_transaction().unwrap();
+        transaction.expect_end(b.topic_partition(), b.last_stable_offset()).unwrap();
+        transaction.send(ProducerRecord::new("a", "q")).unwrap();
+        transaction.commit().unwrap();
+        write_both(&producer, "z").unwrap();
+    }
 }
 
 #[test]
