@@ -15,17 +15,8 @@ pub struct HashSeed {
 /// The hash of `bytes`, with the eight bytes that the reference code writes first in the upper half.
 #[inline]
 pub fn siphash128(seed: HashSeed, bytes: &[u8]) -> u128 {
-    let mut state = State::new(seed);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        state.compress(u64::from_le_bytes(*word));
-    }
-    state.compress(last_word(rest, bytes.len()));
-    state.v2 ^= 0xee;
-    let first = state.finish();
-    state.v1 ^= 0xdd;
-    let second = state.finish();
-    joined(first, second)
+    let [hash] = side_by_side(seed, bytes.len(), [bytes]);
+    hash
 }
 
 /// The hashes of two keys. Where they are of one length the two are computed side by side, for each alone mostly waits for
@@ -35,17 +26,31 @@ pub fn siphash128_of_two(seed: HashSeed, one: &[u8], other: &[u8]) -> (u128, u12
     if one.len() != other.len() {
         return (siphash128(seed, one), siphash128(seed, other));
     }
-    let (mut a, mut b) = (State::new(seed), State::new(seed));
-    let ((a_words, a_rest), (b_words, b_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    for (a_word, b_word) in a_words.iter().zip(b_words) {
-        State::compress_two(&mut a, u64::from_le_bytes(*a_word), &mut b, u64::from_le_bytes(*b_word));
+    let [one, other] = side_by_side(seed, one.len(), [one, other]);
+    (one, other)
+}
+
+/// The hashes of keys that all have this length, each step of all of them before the next.
+#[inline(always)]
+fn side_by_side<const N: usize>(seed: HashSeed, len: usize, keys: [&[u8]; N]) -> [u128; N] {
+    let mut states = [State::new(seed); N];
+    let parts = keys.map(|key| key.as_chunks::<8>());
+    for at in 0..len / 8 {
+        compress(
+            &mut states,
+            parts.map(|(words, _)| words.get(at).map_or(0, |word| u64::from_le_bytes(*word))),
+        );
     }
-    State::compress_two(&mut a, last_word(a_rest, one.len()), &mut b, last_word(b_rest, other.len()));
-    (a.v2, b.v2) = (a.v2 ^ 0xee, b.v2 ^ 0xee);
-    let (a_first, b_first) = State::finish_two(&mut a, &mut b);
-    (a.v1, b.v1) = (a.v1 ^ 0xdd, b.v1 ^ 0xdd);
-    let (a_second, b_second) = State::finish_two(&mut a, &mut b);
-    (joined(a_first, a_second), joined(b_first, b_second))
+    compress(&mut states, parts.map(|(_, rest)| last_word(rest, len)));
+    states.iter_mut().for_each(|state| state.v2 ^= 0xee);
+    let first = finish(&mut states);
+    states.iter_mut().for_each(|state| state.v1 ^= 0xdd);
+    let second = finish(&mut states);
+    let mut hashes = [0; N];
+    for ((hash, first), second) in hashes.iter_mut().zip(first).zip(second) {
+        *hash = u128::from(first.swap_bytes()) << 64 | u128::from(second.swap_bytes());
+    }
+    hashes
 }
 
 /// The bytes after the last whole word, and the length.
@@ -57,10 +62,30 @@ fn last_word(rest: &[u8], len: usize) -> u64 {
 }
 
 #[inline(always)]
-fn joined(first: u64, second: u64) -> u128 {
-    u128::from(first.swap_bytes()) << 64 | u128::from(second.swap_bytes())
+fn compress<const N: usize>(states: &mut [State; N], words: [u64; N]) {
+    states.iter_mut().zip(words).for_each(|(state, word)| state.v3 ^= word);
+    rounds::<N, 2>(states);
+    states.iter_mut().zip(words).for_each(|(state, word)| state.v0 ^= word);
 }
 
+#[inline(always)]
+fn finish<const N: usize>(states: &mut [State; N]) -> [u64; N] {
+    rounds::<N, 4>(states);
+    let mut halves = [0; N];
+    for (half, State { v0, v1, v2, v3 }) in halves.iter_mut().zip(states) {
+        *half = *v0 ^ *v1 ^ *v2 ^ *v3;
+    }
+    halves
+}
+
+#[inline(always)]
+fn rounds<const N: usize, const TIMES: usize>(states: &mut [State; N]) {
+    for _ in 0..TIMES {
+        states.iter_mut().for_each(State::round);
+    }
+}
+
+#[derive(Clone, Copy)]
 struct State {
     v0: u64,
     v1: u64,
@@ -76,41 +101,6 @@ impl State {
             v2: seed.first ^ 0x6c79_6765_6e65_7261,
             v3: seed.last ^ 0x7465_6462_7974_6573,
         }
-    }
-
-    #[inline(always)]
-    fn compress(&mut self, word: u64) {
-        self.v3 ^= word;
-        self.round();
-        self.round();
-        self.v0 ^= word;
-    }
-
-    #[inline(always)]
-    fn finish(&mut self) -> u64 {
-        for _ in 0..4 {
-            self.round();
-        }
-        self.v0 ^ self.v1 ^ self.v2 ^ self.v3
-    }
-
-    #[inline(always)]
-    fn compress_two(a: &mut Self, a_word: u64, b: &mut Self, b_word: u64) {
-        (a.v3, b.v3) = (a.v3 ^ a_word, b.v3 ^ b_word);
-        for _ in 0..2 {
-            a.round();
-            b.round();
-        }
-        (a.v0, b.v0) = (a.v0 ^ a_word, b.v0 ^ b_word);
-    }
-
-    #[inline(always)]
-    fn finish_two(a: &mut Self, b: &mut Self) -> (u64, u64) {
-        for _ in 0..4 {
-            a.round();
-            b.round();
-        }
-        (a.v0 ^ a.v1 ^ a.v2 ^ a.v3, b.v0 ^ b.v1 ^ b.v2 ^ b.v3)
     }
 
     #[inline(always)]
