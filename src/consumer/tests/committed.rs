@@ -11,15 +11,10 @@ use crate::{
         tests::{append as append_batch, batch_in_transaction, end, transactional},
         write::{gate::Origin, log_start::advance_log_start},
     },
-    types::IsolationLevel,
 };
 
 fn zero() -> TopicPartition {
     partition("t", 0)
-}
-
-fn committed(world: &World) -> Consumer {
-    world.consumer(|builder| builder.isolation_level(IsolationLevel::ReadCommitted))
 }
 
 /// Where the consumer stands, how far it is from the end, and where that end is.
@@ -35,15 +30,14 @@ fn return_committed_transactions() {
     transactional(&world.log(0), 1, 0, "a");
     transactional(&world.log(0), 1, 1, "b");
     end(&world.log(0), 1, true);
-    let mut consumer = committed(&world);
+    let mut consumer = world.committed_consumer();
     assert_eq!(poll(&mut consumer), ["a", "b"]);
     assert_eq!(place(&mut consumer), (3, 0, 3), "behind the marker");
 }
 
 #[test]
 fn read_committed_with_committed_and_aborted_transactions() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     transactional(&log, 1, 0, "commit 1-1");
     transactional(&log, 2, 0, "abort 2-1");
     transactional(&log, 1, 1, "commit 1-2");
@@ -55,15 +49,14 @@ fn read_committed_with_committed_and_aborted_transactions() {
     transactional(&log, 1, 3, "abort 1-4");
     end(&log, 2, true);
     end(&log, 1, false);
-    let mut consumer = committed(&world);
+    let mut consumer = world.committed_consumer();
     assert_eq!(poll(&mut consumer), ["commit 1-1", "commit 1-2", "commit 1-3", "commit 2-3"]);
     assert_eq!(place(&mut consumer), (11, 0, 11));
 }
 
 #[test]
 fn multiple_abort_markers() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     transactional(&log, 1, 0, "abort 1");
     end(&log, 1, false);
     // The second ends nothing: a coordinator may have written it again.
@@ -72,20 +65,19 @@ fn multiple_abort_markers() {
     end(&log, 1, true);
     transactional(&log, 1, 2, "abort 2");
     end(&log, 1, false);
-    assert_eq!(poll(&mut committed(&world)), ["commit"]);
+    assert_eq!(poll(&mut world.committed_consumer()), ["commit"]);
 }
 
 #[test]
 fn read_committed_abort_marker_with_no_data() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     // Of a producer that nobody knows here: it becomes known, and the last stable offset moves over it.
     append_batch(&log, marker_batch(1, 3, false, 0, Timestamp::from_millis(2)), Origin::Coordinator);
     assert_eq!(log.offsets().last_stable(), 1);
     world.append(0, &["plain"]);
     transactional(&log, 2, 0, "committed");
     end(&log, 2, true);
-    let mut consumer = committed(&world);
+    let mut consumer = world.committed_consumer();
     assert_eq!(poll(&mut consumer), ["plain", "committed"]);
     assert!(log.append(&mut batch_in_transaction(1, 0, "of the epoch before")).is_err());
     assert_eq!(place(&mut consumer), (4, 0, 4));
@@ -93,12 +85,11 @@ fn read_committed_abort_marker_with_no_data() {
 
 #[test]
 fn consumer_position_updated_when_skipping_aborted_transactions() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     transactional(&log, 1, 0, "a");
     transactional(&log, 1, 1, "b");
     end(&log, 1, false);
-    let mut consumer = committed(&world);
+    let mut consumer = world.committed_consumer();
     assert_eq!(place(&mut consumer), (0, 3, 3), "hidden records count, as in Kafka");
     assert_eq!(consumer.current_lag_time(&zero()).unwrap(), None, "and none of them is the next one");
     assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
@@ -109,8 +100,7 @@ fn consumer_position_updated_when_skipping_aborted_transactions() {
 
 #[test]
 fn return_aborted_transactions_in_uncommitted_mode() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     transactional(&log, 1, 0, "aborted");
     end(&log, 1, false);
     transactional(&log, 1, 1, "open");
@@ -121,12 +111,11 @@ fn return_aborted_transactions_in_uncommitted_mode() {
 
 #[test]
 fn read_committed_lag_metric() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     world.append(0, &["a", "b"]);
     transactional(&log, 1, 0, "open");
     world.append(0, &["c"]);
-    let mut consumer = committed(&world);
+    let mut consumer = world.committed_consumer();
     assert_eq!(place(&mut consumer), (0, 2, 2), "up to the last stable offset, not to the high watermark");
     assert_eq!(poll(&mut consumer), ["a", "b"]);
     assert_eq!(place(&mut consumer), (2, 0, 2));
@@ -145,15 +134,14 @@ fn read_committed_lag_metric() {
 
 #[test]
 fn a_seek_into_a_transaction_reads_it_from_there_as_it_was_decided() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     for (sequence, value) in ["a", "b", "c"].into_iter().enumerate() {
         transactional(&log, 1, sequence as i32, value);
         transactional(&log, 2, sequence as i32, &value.to_uppercase());
     }
     end(&log, 1, false);
     end(&log, 2, true);
-    let mut consumer = committed(&world);
+    let mut consumer = world.committed_consumer();
     for (from, expected) in [(1, &["A", "B", "C"][..]), (2, &["B", "C"]), (4, &["C"]), (6, &[]), (7, &[])] {
         consumer.seek(&zero(), from).unwrap();
         assert_eq!(poll(&mut consumer), expected, "from {from}");
@@ -163,15 +151,14 @@ fn a_seek_into_a_transaction_reads_it_from_there_as_it_was_decided() {
 
 #[test]
 fn last_stable_offset_does_not_exceed_log_start_offset_mid_segment() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     transactional(&log, 1, 0, "removed");
     transactional(&log, 1, 1, "open");
     world.append(0, &["c"]);
     assert_eq!(log.offsets().last_stable(), 0);
     advance_log_start(&log, Offset::new(1)).unwrap();
     assert_eq!(log.offsets().last_stable(), 1, "the log start, and not below it");
-    let mut consumer = committed(&world);
+    let mut consumer = world.committed_consumer();
     assert_eq!(poll(&mut consumer), [""; 0]);
     assert_eq!(place(&mut consumer), (1, 0, 1));
     end(&log, 1, true);
@@ -180,8 +167,7 @@ fn last_stable_offset_does_not_exceed_log_start_offset_mid_segment() {
 
 #[test]
 fn last_stable_offset_with_mixed_producer_data() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     let stable = || log.offsets().last_stable().value();
     transactional(&log, 1, 0, "a");
     transactional(&log, 2, 0, "b");
@@ -191,14 +177,13 @@ fn last_stable_offset_with_mixed_producer_data() {
     assert_eq!(stable(), 0);
     end(&log, 1, false);
     assert_eq!(stable(), 5);
-    assert_eq!(poll(&mut committed(&world)), ["b", "plain"]);
+    assert_eq!(poll(&mut world.committed_consumer()), ["b", "plain"]);
 }
 
 /// As `ListOffsets` does: aborted records and markers are found, and nothing from the last stable offset on.
 #[test]
 fn a_time_is_looked_for_below_the_last_stable_offset() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     // Records of time 1, a marker of time 2.
     transactional(&log, 1, 0, "aborted");
     end(&log, 1, false);
@@ -206,7 +191,7 @@ fn a_time_is_looked_for_below_the_last_stable_offset() {
     let topic = world.catalog.topic("t").unwrap();
     let later = RecordData::new("later").timestamp(Timestamp::from_millis(3));
     topic.partition(0).unwrap().append(&[later]).unwrap();
-    let consumer = committed(&world);
+    let consumer = world.committed_consumer();
     let found = |consumer: &Consumer, millis| {
         let times = [(zero(), Timestamp::from_millis(millis))];
         consumer.offsets_for_times(times).unwrap()[&zero()].map(|found| found.offset.value())

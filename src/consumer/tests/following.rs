@@ -199,7 +199,7 @@ fn a_paused_partition_returns_nothing_until_it_is_resumed() {
 #[test]
 fn a_seek_moves_to_the_offset_that_it_names() {
     let world = World::new(2);
-    let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let log = world.partition();
     let at = |value: &'static str, millis| RecordData::new(value).timestamp(Timestamp::from_millis(millis));
     log.append(&[at("a", 100), at("b", 200), at("c", 300)]).unwrap();
     let zero = partition("t", 0);

@@ -17,7 +17,7 @@ const BOTH: [AutoOffsetReset; 2] = [AutoOffsetReset::Latest, MINUTE];
 /// Topic `t` of two partitions, with an old record in the first of them.
 fn aged() -> World {
     let world = World::new(2);
-    let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let log = world.partition();
     log.append(&[old(&world, "old")]).unwrap();
     world
 }

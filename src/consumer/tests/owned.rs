@@ -54,7 +54,7 @@ fn an_owned_record_shares_the_bytes_of_its_batch() {
 #[test]
 fn keys_and_values_are_text_where_they_are() {
     let world = World::new(1);
-    let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let log = world.partition();
     log.append(&[
         RecordData::new("süß").key("k"),
         RecordData::new(b"\xff!").key(b"\xfe"),
@@ -157,7 +157,7 @@ fn a_time_before_1970_is_refused_wherever_records_are_looked_for_by_time() {
     let world = World::new(1);
     world.append(0, &["a"]);
     let mut consumer = world.consumer(|b| b);
-    let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let log = world.partition();
     for time in [Timestamp::NONE, Timestamp::from_millis(-2), Timestamp::from_millis(i64::MIN)] {
         let refused = |kind: ErrorKind| assert_eq!(kind, ErrorKind::InvalidArgument, "{time:?}");
         refused(consumer.offsets_for_times([(partition("t", 0), time)]).unwrap_err().kind());
@@ -171,7 +171,7 @@ fn a_time_before_1970_is_refused_wherever_records_are_looked_for_by_time() {
 #[test]
 fn a_flat_iteration_gives_every_record_once_and_ends_with_an_error() {
     let world = World::new(1);
-    let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let log = world.partition();
     for i in 0..5 {
         let values: Vec<String> = (0..=i).map(|j| format!("{i}.{j}")).collect();
         log.append(&values.iter().map(RecordData::new).collect::<Vec<_>>()).unwrap();
@@ -193,12 +193,11 @@ fn a_flat_iteration_gives_every_record_once_and_ends_with_an_error() {
 
 #[test]
 fn a_flat_iteration_leaves_out_what_was_aborted_where_that_is_asked() {
-    let world = World::new(1);
-    let log = world.log(0);
+    let (world, log) = World::of_one();
     transactional(&log, 1, 0, "aborted");
     end(&log, 1, false);
     world.append(0, &["plain"]);
-    let partition = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let partition = world.partition();
     let read = |isolation| partition.records_with(0, isolation).map(|r| r.unwrap().value_text().into_owned());
     assert_eq!(read(IsolationLevel::ReadCommitted).collect::<Vec<_>>(), ["plain"]);
     assert_eq!(read(IsolationLevel::ReadUncommitted).collect::<Vec<_>>(), ["aborted", "plain"]);
@@ -207,7 +206,7 @@ fn a_flat_iteration_leaves_out_what_was_aborted_where_that_is_asked() {
 #[test]
 fn a_copied_record_is_the_same_with_all_its_nulls() {
     let world = World::new(1);
-    let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let log = world.partition();
     world.catalog.create("copy", TopicConfig::default().partitions(2)).unwrap();
     let full =
         RecordData::new("v").key("k").header("h", "1").null_header("h").timestamp(Timestamp::from_millis(7));

@@ -6,13 +6,12 @@ use crate::{
     error::ErrorKind,
     partition::tests::{end, transactional},
     planted,
-    types::IsolationLevel,
 };
 
 #[test]
 fn every_record_comes_once_in_order_with_all_it_has() {
     let world = World::new(1);
-    let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let log = world.partition();
     let record = RecordData::new("v").key("k").header("h", "x").timestamp(Timestamp::from_millis(5));
     log.append(&[record, RecordData::tombstone("k")]).unwrap();
     world.append(0, &["w"]);
@@ -99,9 +98,8 @@ fn read_committed_waits_for_the_decision_and_drops_what_was_aborted() {
 }
 
 fn decided_and_undecided() {
-    let world = World::new(1);
-    let log = world.log(0);
-    let mut consumer = world.consumer(|b| b.isolation_level(IsolationLevel::ReadCommitted));
+    let (world, log) = World::of_one();
+    let mut consumer = world.committed_consumer();
     transactional(&log, 1, 0, "aborted");
     transactional(&log, 2, 0, "committed");
     world.append(0, &["plain"]);

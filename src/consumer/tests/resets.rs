@@ -34,7 +34,7 @@ fn by_duration_begins_at_the_first_record_that_is_young_enough() {
     let world = World::new(1);
     let now = world.env.now();
     let old = RecordData::new("old").timestamp(now.minus(Duration::from_secs(3600)));
-    let log = world.catalog.topic("t").unwrap().partition(0).unwrap();
+    let log = world.partition();
     log.append(&[old, RecordData::new("new").timestamp(now)]).unwrap();
     let policy = AutoOffsetReset::ByDuration(Duration::from_secs(60));
     let mut consumer = world.consumer(|b| b.auto_offset_reset(policy));
