@@ -248,6 +248,17 @@ mod tests {
         found
     }
 
+    #[test]
+    fn a_table_takes_four_mebibytes_and_its_counts_one_more_whatever_a_log_holds() {
+        for (entries, files) in [(0, 0), (1000, 1), (u64::MAX, 1), (u64::MAX, usize::MAX)] {
+            for versions in [1, 2] {
+                let table = Table::new(entries, files, versions);
+                let (slots, met) = (table.slots.capacity() * 16, table.met.capacity() * 4);
+                assert!(slots <= 4 << 20 && met <= 1 << 20, "{slots} and {met} bytes for {entries} entries");
+            }
+        }
+    }
+
     fn segments() -> impl Strategy<Value = Vec<Vec<(u16, bool)>>> {
         prop::collection::vec(prop::collection::vec((0u16..40, prop::bool::weighted(0.2)), 0..120), 1..6)
     }

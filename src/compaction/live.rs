@@ -32,7 +32,8 @@ impl LiveSet {
     pub fn most_bytes(records: u32, span: u64) -> u64 {
         let blocks = span.min(1 << 31).div_ceil(1 << BLOCK_BITS);
         let all = (WORDS * 8) as u64;
-        blocks * size_of::<Block>() as u64 + (u64::from(records) * 4).min(blocks * all)
+        // A list has room for four, of which one is twice what is counted for it.
+        blocks * (size_of::<Block>() as u64 + 4) + (u64::from(records) * 4).min(blocks * all)
     }
 
     /// Adds an offset. [`settle`](Self::settle) comes before the first question.
@@ -177,6 +178,33 @@ mod tests {
                 let last = first + more;
                 prop_assert_eq!(set.count(first, last) as usize, model.range(first..=last).count());
                 prop_assert_eq!(set.contains(first), model.contains(&first));
+            }
+        }
+    }
+
+    /// The bytes that a set has taken from the allocator.
+    fn bytes(set: &LiveSet) -> u64 {
+        let of_block = |block: &Block| match block {
+            Block::Few(list) => list.capacity() * size_of::<u16>(),
+            Block::Many(bits) => size_of_val(&**bits),
+        };
+        let blocks = set.blocks.capacity() * size_of::<Block>();
+        (blocks + set.blocks.iter().map(of_block).sum::<usize>()) as u64
+    }
+
+    #[test]
+    fn a_set_takes_no_more_than_is_said_before_it_is_there() {
+        for span in [1, 100, 65_536, 65_537, 1_000_000] {
+            for step in [1, 2, 3, 15, 16, 17, 100, 5000, 70_000] {
+                let mut set = LiveSet::new(span);
+                for (count, relative) in (1..).zip((0..span as u32).step_by(step)) {
+                    set.insert(relative);
+                    let (taken, most) = (bytes(&set), LiveSet::most_bytes(count, span));
+                    assert!(
+                        taken <= most,
+                        "{taken} bytes for {count} of {span} offsets, {most} were counted"
+                    );
+                }
             }
         }
     }
