@@ -164,8 +164,9 @@ pub mod admin {
             state::retention_verdict::{RetentionRule, RetentionVerdict, StaysBecause},
         },
         streamlog::{
-            Compact, CompactProgress, Compacted, DiskUsage, HangingTransaction, Health, ListedOffset,
-            OffsetSpec, PartitionRetention, Purged, SegmentRetention, Stats, TopicRetention, TopicUsage,
+            BudgetRetention, Compact, CompactProgress, Compacted, DiskUsage, HangingTransaction, Health,
+            ListedOffset, NextDropped, OffsetSpec, PartitionRetention, Purged, SegmentRetention, Stats,
+            TopicRetention, TopicUsage,
         },
         topic::catalog::{AddedPartitions, RecoveryProgress, RecoveryReport},
         transaction::{TransactionDescription, TransactionListing, TransactionStatus},

@@ -136,23 +136,60 @@ fn the_explanation_says_how_many_bytes_away_the_turn_of_each_segment_is() {
         let plan = log.explain_retention(topic).unwrap();
         let of = |verdict: &RetentionVerdict| match verdict {
             RetentionVerdict::Stays { why } => match why.as_slice() {
-                [StaysBecause::WithinDiskBudget { missing }] => Some(*missing),
+                [StaysBecause::WithinDiskBudget { missing, older }] => Some((*missing, *older)),
                 _ => None,
             },
-            _ => Some(0),
+            _ => Some((0, 0)),
         };
         let verdicts = plan.partitions[0].segments.iter().map(|segment| of(&segment.verdict));
-        (verdicts.collect::<Vec<_>>(), plan.to_string())
+        (verdicts.collect::<Vec<_>>(), plan)
     };
-    let (of_a, text) = missing("a");
-    let (of_b, _) = missing("b");
-    assert!(text.contains("stays: within disk_budget until "), "{text}");
-    let left = 16 * KIB - log.stats().disk_used;
-    assert_eq!(of_a[0], Some(left + 1));
+    let (of_a, plan) = missing("a");
+    let (of_b, of_the_other) = missing("b");
+    let (used, text) = (log.stats().disk_used, plan.to_string());
+    let first = 16 * KIB - used + 1;
+    for line in [
+        format!(
+            "disk_budget: {used} of 16384 bytes are used by all topics; the oldest segment that may go is that at offset 0 \
+             of a-0, and it goes once {first} more are used"
+        ),
+        format!("stays: within disk_budget until {first} more bytes are used, and then the next to go"),
+        "more bytes are used, and 2 older segments go before it".to_string(),
+    ] {
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+    assert!(of_the_other.to_string().contains("more bytes are used, and one older segment goes before it"));
+    let budget = plan.disk_budget.unwrap();
+    assert_eq!(Some(&budget), of_the_other.disk_budget.as_ref());
+    assert_eq!((budget.bytes, budget.used, budget.next.unwrap().missing), (16 * KIB, used, first));
+    let turns =
+        |of: &[Option<(u64, u64)>]| of.iter().map(|turn| turn.map(|(_, older)| older)).collect::<Vec<_>>();
+    assert_eq!(turns(&of_a), [Some(0), Some(2), Some(4), None]);
+    assert_eq!(turns(&of_b), [Some(1), Some(3), Some(5), None]);
+    let [of_a, of_b] =
+        [of_a, of_b].map(|of| of.iter().map(|turn| turn.map(|(missing, _)| missing)).collect::<Vec<_>>());
+    assert_eq!(of_a[0], Some(first));
     // The active one is never dropped.
     assert_eq!((of_a.len(), of_a[3], of_b[3]), (4, None, None));
     let in_turn: Vec<u64> = (0..3).flat_map(|i| [of_a[i].unwrap(), of_b[i].unwrap()]).collect();
     assert!(in_turn.is_sorted() && in_turn[5] > in_turn[0] + 2000, "{in_turn:?}");
+}
+
+#[test]
+fn the_explanation_says_what_a_budget_does_that_drops_nothing() {
+    for (when_full, says) in [
+        (WhenFull::Refuse, "an append beyond them is refused, and nothing is dropped"),
+        (WhenFull::DropOldest, "nothing may be dropped, and an append beyond them is refused"),
+    ] {
+        let log = open(&SimEnv::new(1), 16 * KIB, when_full);
+        log.create_topic("t", small_segments()).unwrap().partition(0).unwrap();
+        let plan = log.explain_retention("t").unwrap();
+        assert!(plan.to_string().contains(says), "{plan}");
+        assert_eq!(plan.disk_budget.map(|budget| budget.next), Some(None));
+    }
+    let none = Builder::env(&SimEnv::new(1), "/log").background_thread(false).open().unwrap();
+    none.create_topic("t", small_segments()).unwrap();
+    assert_eq!(none.explain_retention("t").unwrap().disk_budget, None);
 }
 
 #[test]

@@ -168,10 +168,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The explanation says of each segment how far away its turn is, in bytes used by any topic:
+//! The explanation says which segment goes next, of all topics, and of each how far away its turn is, in bytes used by any
+//! topic:
 //!
 //! ```text
-//!   30..31, 50072 bytes, stays: within disk_budget until 26273 more bytes are used
+//! frames at 2026-03-01T12:00:00.000Z: cleanup.policy=delete, retention.ms=604800000
+//! disk_budget: 1022304 of 1048576 bytes are used by all topics; the oldest segment that may go is that at offset 30 of frames-0, and it goes once 26273 more are used
+//! frames-0: offsets 30..50, 1001440 bytes
+//!   30..31, 50072 bytes, stays: within disk_budget until 26273 more bytes are used, and then the next to go
+//!   31..32, 50072 bytes, stays: within disk_budget until 77385 more bytes are used, and one older segment goes before it
 //! ```
 //!
 //! Segments stay that retention keeps for another reason, such as a group that has not read them; so a budget that drops can
@@ -265,4 +270,6 @@
 //! | old records are still there, or young ones gone | a rule of [retention](#what-retention-removes) | ask [`explain_retention`](crate::Streamlog::explain_retention) |
 //! | `*.aside` files, `*-stray` directories | bytes that no manifest names were found, and kept | read them with `PartitionDir` (put an `.aside` file into a directory of its own, under its old name); remove them |
 //!
-//! [`health`](crate::Streamlog::health) lists the partitions that refuse appends, and why.
+//! [`health`](crate::Streamlog::health) lists the partitions that refuse appends, and why; those with damage that was met; those
+//! that the background task or [`maintain`](crate::Streamlog::maintain) could not compact; and the last failure of other
+//! background work. Each is reported until the same work succeeds.

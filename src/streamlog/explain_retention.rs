@@ -6,15 +6,19 @@ use crate::{
     partition::{
         log::Log,
         state::retention_verdict::RetentionVerdict,
-        write::{drop_oldest::outlook, retention_plan::plan_retention},
+        write::{
+            drop_oldest::outlook,
+            retention_plan::{Turn, plan_retention},
+        },
     },
+    storage::budget::WhenFull,
     topic::config::CleanupPolicy,
     types::{Offset, Timestamp, TopicPartition},
 };
 use std::{fmt, sync::Arc, time::Duration};
 
 /// What retention would do with the segments of a topic, as [`Streamlog::explain_retention`] finds it. As text it is a line
-/// for the topic, one for each partition and one for each segment.
+/// for the topic, one for the disk budget if there is one, one for each partition and one for each segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicRetention {
@@ -28,8 +32,36 @@ pub struct TopicRetention {
     pub retention_time: Option<Duration>,
     /// How large a partition may become (`retention.bytes`).
     pub retention_bytes: Option<u64>,
+    /// What the files of all topics may take, if that is limited.
+    pub disk_budget: Option<BudgetRetention>,
     /// Its partitions, in order.
     pub partitions: Vec<PartitionRetention>,
+}
+
+/// How much of the [`disk_budget`](crate::config::Builder::disk_budget) is used, and what it drops next, of all topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BudgetRetention {
+    /// How many bytes may be used.
+    pub bytes: u64,
+    /// How many are used.
+    pub used: u64,
+    /// What is done with an append that needs more.
+    pub when_full: WhenFull,
+    /// What is dropped first; `None` where nothing is, or nothing may be.
+    pub next: Option<NextDropped>,
+}
+
+/// The segment that the disk budget drops first: of all that may go, the one with the oldest records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NextDropped {
+    /// Its partition.
+    pub partition: TopicPartition,
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// How many more bytes must be used before; 0 where the next pass drops it.
+    pub missing: u64,
 }
 
 /// What retention would do with the segments of a partition.
@@ -86,28 +118,53 @@ impl Streamlog {
         let topic = self.inner.catalog.topic(topic)?;
         let config = topic.config();
         let values = config.values();
+        let budget = &self.inner.catalog.data_dir().space.budget;
+        let logs = if budget.drops_oldest() { self.inner.catalog.logs() } else { Vec::new() };
+        let turns = Turns { turns: outlook(&logs, budget), logs };
         Ok(TopicRetention {
             topic: topic.name().to_string(),
             now: self.inner.catalog.data_dir().env.now(),
             cleanup_policy: values.cleanup_policy,
             retention_time: values.retention_time,
             retention_bytes: values.retention_bytes,
-            partitions: self.explain_logs(&topic.logs())?,
+            disk_budget: self.explain_budget(&turns),
+            partitions: topic.logs().iter().map(|log| explain(log, turns.of(log))).collect::<Result<_>>()?,
         })
     }
 
-    fn explain_logs(&self, logs: &[Arc<Log>]) -> Result<Vec<PartitionRetention>> {
+    fn explain_budget(&self, turns: &Turns) -> Option<BudgetRetention> {
         let budget = &self.inner.catalog.data_dir().space.budget;
-        // What the budget drops depends on what all others have.
-        let all = if budget.drops_oldest() { self.inner.catalog.logs() } else { Vec::new() };
-        let outlooks = outlook(&all, budget);
-        let of = |log: &Arc<Log>| all.iter().position(|other| Arc::ptr_eq(other, log));
-        let outlook = |log| of(log).and_then(|i| outlooks.get(i)).cloned().unwrap_or_default();
-        logs.iter().map(|log| explain(log, outlook(log))).collect()
+        Some(BudgetRetention {
+            bytes: budget.limit()?,
+            used: budget.used(),
+            when_full: if budget.drops_oldest() { WhenFull::DropOldest } else { WhenFull::Refuse },
+            next: turns.next(),
+        })
     }
 }
 
-fn explain(log: &Arc<Log>, outlook: Vec<u64>) -> Result<PartitionRetention> {
+/// When the disk budget drops which segments: that depends on what all logs have.
+struct Turns {
+    logs: Vec<Arc<Log>>,
+    turns: Vec<Vec<Turn>>,
+}
+
+impl Turns {
+    fn of(&self, log: &Arc<Log>) -> Vec<Turn> {
+        let at = self.logs.iter().position(|other| Arc::ptr_eq(other, log));
+        at.and_then(|i| self.turns.get(i)).cloned().unwrap_or_default()
+    }
+
+    fn next(&self) -> Option<NextDropped> {
+        let mut firsts =
+            self.logs.iter().zip(&self.turns).filter_map(|(log, turns)| Some((log, turns.first()?)));
+        let (log, first) = firsts.find(|(_, first)| first.older == 0)?;
+        let partition = log.identity.name.clone();
+        Some(NextDropped { partition, base_offset: first.base, missing: first.missing })
+    }
+}
+
+fn explain(log: &Arc<Log>, outlook: Vec<Turn>) -> Result<PartitionRetention> {
     let planned = plan_retention(log, outlook)?;
     let log_end_offset = log.offsets().log_end();
     let bases: Vec<Offset> = planned.iter().map(|(segment, _)| segment.base()).collect();
@@ -135,7 +192,33 @@ impl fmt::Display for TopicRetention {
         if let Some(bytes) = self.retention_bytes {
             write!(f, ", retention.bytes={bytes}")?;
         }
+        if let Some(budget) = &self.disk_budget {
+            write!(f, "\n{budget}")?;
+        }
         self.partitions.iter().try_for_each(|partition| write!(f, "\n{partition}"))
+    }
+}
+
+impl fmt::Display for BudgetRetention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "disk_budget: {} of {} bytes are used by all topics; ", self.used, self.bytes)?;
+        match (&self.next, self.when_full) {
+            (_, WhenFull::Refuse) => f.write_str("an append beyond them is refused, and nothing is dropped"),
+            (None, WhenFull::DropOldest) => {
+                f.write_str("nothing may be dropped, and an append beyond them is refused")
+            }
+            (Some(next), WhenFull::DropOldest) => {
+                let NextDropped { partition, base_offset, missing } = next;
+                write!(
+                    f,
+                    "the oldest segment that may go is that at offset {base_offset} of {partition}, and it goes "
+                )?;
+                match missing {
+                    0 => f.write_str("now"),
+                    missing => write!(f, "once {missing} more are used"),
+                }
+            }
+        }
     }
 }
 

@@ -21,7 +21,9 @@ mod tests;
 pub use admin::{ListedOffset, OffsetSpec};
 pub use builder::Builder;
 pub use compact::{Compact, CompactProgress, Compacted};
-pub use explain_retention::{PartitionRetention, SegmentRetention, TopicRetention};
+pub use explain_retention::{
+    BudgetRetention, NextDropped, PartitionRetention, SegmentRetention, TopicRetention,
+};
 pub use purge::Purged;
 pub use stats::{DiskUsage, HangingTransaction, Health, Stats, TopicUsage};
 

@@ -57,6 +57,8 @@ pub enum StaysBecause {
     WithinDiskBudget {
         /// How many more bytes must be used before it goes.
         missing: u64,
+        /// How many segments of all topics go before it.
+        older: u64,
     },
     /// A group of `streamlog.retention.hold.groups` has not read all of it.
     Held {
@@ -117,7 +119,9 @@ impl fmt::Display for RetentionRule {
             RetentionRule::LogStart => "the log begins after it",
             RetentionRule::Size => "the partition is larger than retention.bytes",
             RetentionRule::Age => "it is older than retention.ms",
-            RetentionRule::DiskBudget => "the disk_budget is used up",
+            RetentionRule::DiskBudget => {
+                "more is used than disk_budget allows, and it is the oldest that may go"
+            }
         })
     }
 }
@@ -131,8 +135,13 @@ impl fmt::Display for StaysBecause {
             StaysBecause::WithinSize { missing } => {
                 write!(f, "within retention.bytes until {missing} more bytes are appended")
             }
-            StaysBecause::WithinDiskBudget { missing } => {
-                write!(f, "within disk_budget until {missing} more bytes are used")
+            StaysBecause::WithinDiskBudget { missing, older } => {
+                write!(f, "within disk_budget until {missing} more bytes are used, ")?;
+                match older {
+                    0 => f.write_str("and then the next to go"),
+                    1 => f.write_str("and one older segment goes before it"),
+                    older => write!(f, "and {older} older segments go before it"),
+                }
             }
             StaysBecause::Held { group, committed: Some(offset) } => {
                 write!(f, "held by group {group}, which has committed offset {offset}")

@@ -11,7 +11,7 @@ use crate::{
         write::{
             remove::Look,
             retention,
-            retention_plan::{RetentionPlan, Scope},
+            retention_plan::{RetentionPlan, Scope, Turn},
         },
     },
     storage::{budget::Budget, segment::Segment},
@@ -54,22 +54,22 @@ fn oldest_of(logs: &[Arc<Log>], bytes: u64) -> Option<Vec<(&Arc<Log>, Offset)>> 
     is_enough.then_some(found)
 }
 
-/// For each log and each of its first segments, how many more bytes must be used before the budget removes it; 0 where it is
-/// to be removed now.
-pub fn outlook(logs: &[Arc<Log>], budget: &Budget) -> Vec<Vec<u64>> {
-    let mut missing = vec![Vec::new(); logs.len()];
+/// The turns of the first segments of each log, as many as the budget may drop.
+pub fn outlook(logs: &[Arc<Log>], budget: &Budget) -> Vec<Vec<Turn>> {
+    let mut turns = vec![Vec::new(); logs.len()];
     let (left, excess) = (budget.left(), budget.excess());
-    let mut before = 0u64;
+    let (mut before, mut older) = (0u64, 0);
     oldest_first(logs, &mut |i, segment| {
-        let still =
+        let missing =
             if before < excess { 0 } else { (before - excess).saturating_add(left).saturating_add(1) };
-        if let Some(of_log) = missing.get_mut(i) {
-            of_log.push(still);
+        if let Some(of_log) = turns.get_mut(i) {
+            of_log.push(Turn { base: segment.base(), missing, older });
         }
         before = before.saturating_add(segment.taken());
+        older += 1;
         true
     });
-    missing
+    turns
 }
 
 fn or_trouble(log: &Log, done: Result<usize>) -> Option<usize> {

@@ -26,13 +26,13 @@ use std::{
     time::Duration,
 };
 
-/// What retention would do now with each segment, oldest first; nothing is changed. `outlook` says of the first ones how
-/// many more bytes must be used before the disk budget removes them.
+/// What retention would do now with each segment, oldest first; nothing is changed. `outlook` says of the first ones when
+/// the disk budget removes them.
 ///
 /// # Errors
 ///
 /// What the operating system says of a file whose time is asked for.
-pub fn plan_retention(log: &Arc<Log>, outlook: Vec<u64>) -> Result<Vec<(Arc<Segment>, RetentionVerdict)>> {
+pub fn plan_retention(log: &Arc<Log>, outlook: Vec<Turn>) -> Result<Vec<(Arc<Segment>, RetentionVerdict)>> {
     let stopped = log.refusal().filter(|_| !log.data_dir.read_only);
     let stopped = stopped.map(|error| StaysBecause::Unknown { reason: error.to_string() });
     let look = Look::only(log);
@@ -56,6 +56,17 @@ pub(in crate::partition) enum Scope<'a> {
     Budget(&'a Arc<Log>),
 }
 
+/// When the disk budget drops a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The base offset of the segment.
+    pub base: Offset,
+    /// How many more bytes must be used before; 0 where it is to be removed now.
+    pub missing: u64,
+    /// How many segments of all logs go before it.
+    pub older: u64,
+}
+
 /// The segments of a look, oldest first, with what would become of each.
 pub(in crate::partition) struct RetentionPlan<'a> {
     log: &'a Log,
@@ -70,8 +81,8 @@ pub(in crate::partition) struct RetentionPlan<'a> {
     kept: Option<Offset>,
     /// Which group holds what, once that was asked.
     held: Option<Result<Option<Held>>>,
-    /// Of the first segments, after how many more bytes the disk budget removes them: the other logs decide, too.
-    outlook: Vec<u64>,
+    /// Of the first segments, when the disk budget removes them: the other logs decide, too.
+    outlook: Vec<Turn>,
 }
 
 /// What a rule says of a segment.
@@ -189,8 +200,8 @@ impl<'a> RetentionPlan<'a> {
     /// What the disk budget says, which compares all logs.
     fn by_outlook(&self) -> Option<Ruling> {
         Some(match *self.outlook.get(self.at)? {
-            0 => Ruling::Goes,
-            missing => Ruling::Stays(StaysBecause::WithinDiskBudget { missing }),
+            Turn { missing: 0, .. } => Ruling::Goes,
+            Turn { missing, older, .. } => Ruling::Stays(StaysBecause::WithinDiskBudget { missing, older }),
         })
     }
 
