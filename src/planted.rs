@@ -181,6 +181,7 @@ mod switch {
         "written_after_its_end",
         "decisions_go_before_their_markers_are_durable",
         "a_position_of_another_life_is_taken",
+        "a_transaction_that_goes_on_is_forgotten",
     ];
 
     /// Those that show only where threads meet, and the tests of interleavings are to notice.

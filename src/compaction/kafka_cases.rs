@@ -16,7 +16,7 @@ use crate::{
         control::marker_batch,
         snapshot::{BatchMeta, ProducerBatches, ProducerEntry},
     },
-    config::{Builder, CleanupPolicy},
+    config::{Builder, CleanupPolicy, ConfigChange},
     partition::{
         log::Log,
         read::aborted::aborted_between,
@@ -41,6 +41,8 @@ pub(super) struct History {
     sequences: BTreeMap<i64, i32>,
     /// What came before anything was cleaned: of each key the newest offset that is committed.
     newest: BTreeMap<String, u64>,
+    /// Whether what is appended is durable.
+    is_durable: bool,
 }
 
 /// What a log knows of its producers, without times.
@@ -80,7 +82,8 @@ impl History {
         let config =
             TopicConfig::default().cleanup_policy(CleanupPolicy::Compact).delete_retention(RETENTION);
         handle.create_topic("t", config).unwrap();
-        let mut history = History { env, handle, sequences: BTreeMap::new(), newest: BTreeMap::new() };
+        let mut history =
+            History { env, handle, sequences: BTreeMap::new(), newest: BTreeMap::new(), is_durable: true };
         history.go_on(steps);
         history
     }
@@ -110,7 +113,7 @@ impl History {
     fn append(&self, mut batch: SealedBatch, origin: Origin) -> (u64, bool) {
         let partition = self.partition();
         let appended = partition.log().append_from(&mut batch, origin).unwrap();
-        partition.log().acknowledge(appended.next_offset, true).unwrap();
+        partition.log().acknowledge(appended.next_offset, self.is_durable).unwrap();
         (appended.base_offset.value(), appended.duplicate)
     }
 
@@ -144,7 +147,7 @@ impl History {
     }
 
     /// Its process dies, and it is opened again.
-    fn reopen(&mut self) {
+    pub fn reopen(&mut self) {
         self.env = self.env.crash(Crash::Everything, 1);
         self.handle = open(&self.env);
     }
@@ -470,4 +473,35 @@ fn no_snapshot_reopens_a_transaction() {
     let before = (known(history.partition().log()), history.partition().last_stable_offset());
     assert_eq!(before.1, 10);
     history.check(&before);
+}
+
+#[test]
+fn five_batches_that_are_not_durable_push_out_none_that_are() {
+    let mut history = History::of("");
+    let change = ConfigChange::set("streamlog.durability", "written");
+    history.handle.alter_topic("t", &[change]).unwrap();
+    history.go_on("P1[k] P1[k] P1[k] P1[k] P1[k] N[k] |");
+    history.is_durable = false;
+    history.go_on("P1[k] P1[k] P1[k] P1[k] P1[k]");
+    history.round();
+    let env = history.env.crash(Crash::Nothing, 1);
+    for end in [".snapshot", ".producers"] {
+        history.lose(&env, &[end], 0);
+    }
+    let handle = open(&env);
+    let last = known(partition_of(&handle).log()).1[0].batches.clone();
+    let end = partition_of(&handle).log_end_offset();
+    assert_eq!(last.len(), 5, "of a log that ends at {end}");
+}
+
+#[test]
+fn a_transaction_that_goes_on_after_what_was_cleaned_is_aborted_whatever_snapshot_is_left() {
+    hold(no_snapshot_commits_what_was_aborted, &["a_transaction_that_goes_on_is_forgotten"]);
+}
+
+fn no_snapshot_commits_what_was_aborted() {
+    // The first segment alone is cleaned: the other transaction is open. The snapshot at the third one lists both.
+    let mut history = History::of("T2[0] | T2[0] T1[0] | A2 |");
+    history.clean().expect("0 1 2 3", "1 2 3", "0 0");
+    history.go_on("C1 N[1] |").clean().expect("0 1 2 3 4 5", "2 3 4 5", "0 1");
 }

@@ -31,6 +31,9 @@ mod round;
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests;
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod transaction_model_tests;
 
 pub use purge::Purge;
 pub use rewrite::Cleaned;

@@ -180,6 +180,12 @@ pub const ELSEWHERE: &[Promise] = &[
         says: "A position is refused if a power cut took the records before it",
         mistakes: &["a_position_of_another_life_is_taken"],
     },
+    Promise {
+        test: "a_transaction_that_goes_on_after_what_was_cleaned_is_aborted_whatever_snapshot_is_left@src/compaction/kafka_cases.rs",
+        file: "src/partition/state/replay.rs",
+        says: "One that goes on from here begins here",
+        mistakes: &["a_transaction_that_goes_on_is_forgotten"],
+    },
 ];
 
 fn what_was_acknowledged_survives_a_power_cut() {

@@ -225,12 +225,14 @@ impl Replay {
     /// A cleaner has gone through everything below `offset`, where a segment begins, and may have removed markers there.
     pub(in crate::partition) fn is_cleaned_below(&mut self, offset: Offset) {
         self.cleaned = offset;
-        self.pass_cleaned();
     }
 
-    /// A snapshot may list transactions as open whose markers were removed after it was written.
+    /// A snapshot may list transactions as open whose markers were removed after it was written. One that goes on from here
+    /// begins here: nothing that was aborted is left before. A replay that begins later has read a snapshot that is right.
     fn pass_cleaned(&mut self) {
-        if self.next_offset >= self.cleaned {
+        let mut is_passed = self.next_offset == self.cleaned;
+        planted!(a_transaction_that_goes_on_is_forgotten => is_passed = self.next_offset >= self.cleaned);
+        if is_passed {
             unless_planted!(a_removed_marker_leaves_its_transaction_open => self.producers.ended_below(self.cleaned));
         }
     }

@@ -200,6 +200,7 @@ fn producers_through(
     let (at_start, epochs) = (log.producers_at_start(), LeaderEpochs::default());
     let begun = Replay::begin_segment(env, &log.identity, segments, last, at_start, epochs)?;
     let Some(mut replay) = begun else { return Ok(ProducerState::as_of(env.now())) };
+    replay.is_cleaned_below(log.clean_below());
     match replay.read_through(segments, last, "what producers did after this batch cannot be determined") {
         Err(Error::Corrupt { .. }) => Ok(ProducerState::as_of(env.now()).without_those_below(below)),
         read => read.map(|()| replay.producers),

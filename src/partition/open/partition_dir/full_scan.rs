@@ -81,6 +81,8 @@ impl<'a> FullScan<'a> {
         replay.epochs = checkpoint.clone();
         let log_start = log_start.max(first.base());
         replay.earlier = Earlier { log_start, snapshot: self.first_snapshot(log_start, snapshots)? };
+        let cleaned = self.state.map_or(Offset::ZERO, |state| state.cleaned);
+        replay.is_cleaned_below(cleaned);
         for (i, (segment, len)) in self.segments.clone().into_iter().zip(lens).enumerate() {
             if i > 0 {
                 replay.enter(i, &segment);
