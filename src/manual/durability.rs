@@ -393,6 +393,7 @@
 //! | what goes wrong | how | where |
 //! |---|---|---|
 //! | a crash after any disk operation, and in the recovery from it; an error at any operation, also of that recovery; a cache that lies after a failed flush; a full medium | simulated disk, workloads from a seed, held against a model | `tests/crash_campaign` |
+//! | a crash or an error at any operation of transactions, with offsets of groups, new log starts and rewriting among them; a second crash in the life that follows | simulated disk, workloads from a seed, held against a model | `tests/transaction_campaign` |
 //! | calls in any order, with reopening, death and power cuts among them | proptest and a model, on the simulated disk and on the real one | `tests/model.rs` |
 //! | the same, chosen by coverage; hostile bytes for every decoder, and a whole hostile directory | libFuzzer; the inputs it kept are tried by every `cargo test` | `fuzz` |
 //! | a promise of this manual, or of a method's documentation, that is not kept | each promise is a line with its words, a test and the planted mistakes that break it | `tests/promises` |
