@@ -191,10 +191,12 @@ impl TransactionCoordinator {
     /// A flush failed, and the decision may be durable: an abort is decided over it. Where not even that can be made durable,
     /// nobody knows, and the logs wait for the next opening.
     fn take_back(&self, progress: &mut Progress, claimed: Claimed, decided: &Decided, cause: Error) -> Error {
-        let decide = || self.claims.decide_over(claimed, decided).and_then(|end| decided.log.flush_to(end));
-        let mut over = Ok(());
-        unless_planted!(no_abort_after_a_failed_flush => over = decide());
-        if over.is_err() {
+        let decide = || {
+            planted!(no_abort_after_a_failed_flush => return Ok(()));
+            let end = self.claims.decide_over(claimed, decided)?;
+            decided.log.flush_to(end)
+        };
+        if decide().is_err() {
             progress.ended = Some(Ended::ByItself);
             return Error::Unacknowledged { outcome: Outcome::Unknown, cause: Arc::new(cause) };
         }
