@@ -2,6 +2,8 @@
 //!
 //! * [Producing and consuming](#producing-and-consuming)
 //! * [Pipelined, and nothing lost](#pipelined-and-nothing-lost)
+//! * [Exactly once](#exactly-once)
+//! * [Deciding on what is there](#deciding-on-what-is-there)
 //! * [Tailing](#tailing)
 //! * [Event sourcing](#event-sourcing)
 //! * [Replaying by time](#replaying-by-time)
@@ -136,6 +138,94 @@
 //!     }
 //! }
 //! assert_eq!(log.topic("lines")?.partition(0)?.log_end_offset(), 3);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! # Exactly once
+//!
+//! A program that reads one topic and writes another does both in a [transaction](super::transactions): what it writes and how
+//! far it has read count together or not at all. [`begin_transaction`](crate::Producer::begin_transaction) begins one,
+//! [`send_offsets`](crate::Transaction::send_offsets) adds the position. A transaction that is dropped, by an error or with the
+//! process, is aborted.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig, clients::IsolationLevel};
+//!
+//! /// Bills what is ordered. After an error it is called again: a new consumer begins where the group has committed.
+//! fn bill(log: &Streamlog) -> Result<()> {
+//!     let producer = log.producer()?;
+//!     let mut consumer = log.consumer("billing")?;
+//!     consumer.subscribe(["orders"])?;
+//!     loop {
+//!         let orders = consumer.poll(Duration::from_millis(100))?;
+//!         if orders.is_empty() {
+//!             return Ok(());
+//!         }
+//!         let mut transaction = producer.begin_transaction()?;
+//!         for order in &orders {
+//!             let invoice = format!("invoice for {}", order.value_text());
+//!             transaction.send(ProducerRecord::new("invoices", &invoice).key(order.key.unwrap_or_default()))?;
+//!         }
+//!         transaction.send_offsets(&consumer)?;
+//!         transaction.commit()?;
+//!     }
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! log.create_topic("orders", TopicConfig::default())?;
+//! let invoices = log.create_topic("invoices", TopicConfig::default())?.partition(0)?;
+//! let producer = log.producer()?;
+//! for order in ["a loom", "a compiler"] {
+//!     producer.send(ProducerRecord::new("orders", order).key("ada"))?;
+//! }
+//! bill(&log)?;
+//!
+//! let mut forgotten = producer.begin_transaction()?;
+//! forgotten.send(ProducerRecord::new("invoices", "invoice for nothing").key("ada"))?;
+//! drop(forgotten);
+//! bill(&log)?; // nothing is billed twice
+//! assert_eq!(invoices.records_with(0, IsolationLevel::ReadCommitted).count(), 2);
+//! # Ok::<(), streamlog::Error>(())
+//! ```
+//!
+//! Larger transactions are faster: each commit is a flush. `examples/exactly_once.rs` is a whole program that may be killed at any
+//! moment.
+//!
+//! # Deciding on what is there
+//!
+//! [`Streamlog::transaction`](crate::Streamlog::transaction) runs a closure in a transaction and commits it.
+//! [`expect_end`](crate::Transaction::expect_end) makes the commit depend on what the closure has read: where somebody else has
+//! appended meanwhile, it is run again.
+//!
+//! ```
+//! use streamlog::{ProducerRecord, Result, Streamlog, TopicConfig, clients::IsolationLevel};
+//!
+//! /// Books a seat, unless somebody has it.
+//! fn book(log: &Streamlog, seat: &str, name: &str) -> Result<bool> {
+//!     let bookings = log.topic("bookings")?.partition(0)?;
+//!     log.transaction(|transaction| {
+//!         // Asked before reading: what comes in between is a conflict.
+//!         let end = bookings.last_stable_offset();
+//!         for booking in bookings.records_with(0, IsolationLevel::ReadCommitted) {
+//!             if booking?.key_text() == seat {
+//!                 return Ok(false);
+//!             }
+//!         }
+//!         transaction.expect_end(bookings.topic_partition(), end)?;
+//!         transaction.send(ProducerRecord::new("bookings", name).key(seat))?;
+//!         Ok(true)
+//!     })
+//! }
+//!
+//! let log = Streamlog::in_memory()?;
+//! log.create_topic("bookings", TopicConfig::default())?;
+//! let booked = std::thread::scope(|scope| {
+//!     let clerks = ["ada", "charles"].map(|name| scope.spawn(|| book(&log, "17 A", name)));
+//!     clerks.map(|clerk| clerk.join().unwrap())
+//! });
+//! let [ada, charles] = booked;
+//! assert!(ada? != charles?, "one of them has it");
 //! # Ok::<(), streamlog::Error>(())
 //! ```
 //!

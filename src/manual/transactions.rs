@@ -92,17 +92,17 @@
 //!
 //! [`expect_end`](crate::Transaction::expect_end) makes a commit depend on what was read: if anything was appended to the partition
 //! since, it fails with [`Conflict`](crate::Error::Conflict). [`Streamlog::transaction`](crate::Streamlog::transaction) runs a closure again
-//! where that happens:
+//! where that happens. Expect the end that readers see, not the log end offset, which is ahead of it while a record is being flushed:
 //!
 //! ```
-//! use streamlog::{ProducerRecord, Streamlog, TopicConfig};
+//! use streamlog::{ProducerRecord, Streamlog, TopicConfig, clients::IsolationLevel};
 //!
 //! let log = Streamlog::in_memory()?;
 //! let stock = log.create_topic("stock", TopicConfig::default())?.partition(0)?;
 //! let left = log.transaction(|transaction| {
-//!     let end = stock.log_end_offset();
-//!     let taken = stock.records(0).count();
-//!     transaction.expect_end(stock.name(), end)?;
+//!     let end = stock.last_stable_offset();
+//!     let taken = stock.records_with(0, IsolationLevel::ReadCommitted).count();
+//!     transaction.expect_end(stock.topic_partition(), end)?;
 //!     transaction.send(ProducerRecord::new("stock", "one taken"))?;
 //!     Ok(9 - taken)
 //! })?;
