@@ -142,7 +142,7 @@ fn count_words(log: &Streamlog, words: &Topic, is_written: impl Fn() -> bool) ->
             for word in words_of(line.value.unwrap_or_default()) {
                 let count = counts.entry(word.to_vec()).or_default();
                 *count += 1;
-                transaction.send(ProducerRecord::new("words", &count.to_string()).key(word))?;
+                transaction.send(ProducerRecord::new("words", count.to_string()).key(word))?;
             }
         }
         transaction.send_offsets(&consumer)?;

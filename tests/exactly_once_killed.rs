@@ -100,7 +100,7 @@ fn count_words(log: &Streamlog, life: u64, total: Option<u64>, mut said: impl Fn
             for word in record.value_text().split(' ').filter(|word| !word.is_empty()) {
                 let count = counted.entry(word.to_string()).or_default();
                 *count += 1;
-                transaction.send(ProducerRecord::new("words", &count.to_string()).key(word)).unwrap();
+                transaction.send(ProducerRecord::new("words", count.to_string()).key(word)).unwrap();
             }
         }
         if random.below(5) == 0 {
