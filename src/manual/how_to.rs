@@ -2,6 +2,7 @@
 //!
 //! * [Producing and consuming](#producing-and-consuming)
 //! * [Pipelined, and nothing lost](#pipelined-and-nothing-lost)
+//! * [Sending each record once](#sending-each-record-once)
 //! * [Exactly once](#exactly-once)
 //! * [Deciding on what is there](#deciding-on-what-is-there)
 //! * [Tailing](#tailing)
