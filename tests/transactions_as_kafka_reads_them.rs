@@ -76,7 +76,7 @@ fn write(log: &Streamlog, rounds: u64, segment_bytes: u64) {
     consumer.subscribe(["lines"]).unwrap();
     for round in 0..rounds {
         for line in 0..3 {
-            buffered.send(ProducerRecord::new("lines", &format!("line {line} of {round}"))).unwrap();
+            buffered.send(ProducerRecord::new("lines", format!("line {line} of {round}"))).unwrap();
         }
         let producer = if round % 2 == 0 { &buffered } else { &spilling };
         let mut transaction = producer.begin_transaction().unwrap();
