@@ -151,6 +151,7 @@ impl ProducerBuilder {
     /// ```
     /// # use streamlog::{ProducerRecord, Streamlog};
     /// # let log = Streamlog::in_memory()?;
+    /// # log.create_topic("readings", streamlog::TopicConfig::default())?;
     /// let producer = log.producer_builder().named("sensor-7").build()?;
     /// let first = producer.send(ProducerRecord::new("readings", "21.5").sequence(1))?;
     /// let again = producer.send(ProducerRecord::new("readings", "21.5").sequence(1))?;

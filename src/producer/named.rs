@@ -27,6 +27,7 @@ impl Producer {
     /// ```
     /// # use streamlog::{ProducerRecord, Streamlog, types::TopicPartition};
     /// # let log = Streamlog::in_memory()?;
+    /// # log.create_topic("readings", streamlog::TopicConfig::default())?;
     /// let producer = log.producer_builder().named("sensor-7").build()?;
     /// let next = producer.last_sequence(&TopicPartition::new("readings", 0))?.map_or(0, |last| last + 1);
     /// for (number, line) in (0u64..).zip("some\nlines".lines()).skip(next as usize) {
