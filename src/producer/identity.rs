@@ -138,6 +138,13 @@ impl ProducerIdentity {
         }
     }
 
+    /// Its name is of no use any more to this producer, for this reason.
+    pub(crate) fn give_up_name(&self, reason: &str) {
+        if let Some((name, fence)) = &self.name {
+            let _ = fence.set(format!("the name '{name}' cannot be used here any more: {reason}"));
+        }
+    }
+
     /// From now on it writes as this one.
     pub(crate) fn become_known_as(&self, claimed: Claimed) {
         *self.claimed.lock() = Some(claimed);

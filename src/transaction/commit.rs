@@ -52,7 +52,7 @@ impl TransactionCoordinator {
                     self.write_in(&mut progress, &producer, parts, &expected)?;
                     let sources = self.write_offsets(&mut progress, &producer, &offsets)?;
                     check_expected(&progress, &expected)?;
-                    self.decide(&mut progress, sources)
+                    self.decide(&mut progress, &producer, sources)
                 }
             }
         });
@@ -162,7 +162,12 @@ impl TransactionCoordinator {
     }
 
     /// Makes everything durable together with the decision, and tells the logs.
-    fn decide(&self, progress: &mut Progress, sources: Vec<(Arc<Log>, Offset)>) -> Result<Committed> {
+    fn decide(
+        &self,
+        progress: &mut Progress,
+        producer: &Producer,
+        sources: Vec<(Arc<Log>, Offset)>,
+    ) -> Result<Committed> {
         let Some(claimed) = progress.claimed.filter(|_| !progress.written.is_empty()) else {
             return Ok(Committed::default());
         };
@@ -174,7 +179,7 @@ impl TransactionCoordinator {
         let targets: Vec<(Arc<Log>, Offset)> = written.chain(sources).chain([table]).collect();
         planted!(a_marker_before_the_decision => self.mark(progress, claimed, decided.next, true));
         if let Err(error) = commit(&targets) {
-            return Err(self.take_back(progress, claimed, &decided, error));
+            return Err(self.take_back(progress, producer, claimed, &decided, error));
         }
         // Whatever these meet, the transaction is decided.
         if self.mark(progress, claimed, decided.next, true) {
@@ -190,14 +195,25 @@ impl TransactionCoordinator {
 
     /// A flush failed, and the decision may be durable: an abort is decided over it. Where not even that can be made durable,
     /// nobody knows, and the logs wait for the next opening.
-    fn take_back(&self, progress: &mut Progress, claimed: Claimed, decided: &Decided, cause: Error) -> Error {
+    fn take_back(
+        &self,
+        progress: &mut Progress,
+        producer: &Producer,
+        claimed: Claimed,
+        decided: &Decided,
+        cause: Error,
+    ) -> Error {
         let decide = || {
             planted!(no_abort_after_a_failed_flush => return Ok(()));
             let end = self.claims.decide_over(claimed, decided)?;
             decided.log.flush_to(end)
         };
         if decide().is_err() {
-            progress.ended = Some(Ended::ByItself);
+            // What the producer writes from now on must not become part of what nobody knows about.
+            (progress.claimed, progress.ended) = (Some(self.claims.draw()), Some(Ended::ByItself));
+            producer
+                .identity()
+                .give_up_name("nobody knows whether its last transaction counts: open the log again");
             return Error::Unacknowledged { outcome: Outcome::Unknown, cause: Arc::new(cause) };
         }
         self.mark(progress, claimed, decided.next, false);

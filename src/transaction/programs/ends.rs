@@ -47,6 +47,7 @@ fn a_failed_flush() {
 fn where_the_decision_cannot_be_flushed_nobody_knows_until_the_next_opening() {
     let env = SimEnv::new(1);
     let (log, producer) = begun(&env);
+    log.create_topic("c", TopicConfig::default()).unwrap();
     fail(&env, FaultKind::Io, Operation::Sync, "/data/__transaction_state-0/");
     let error = write_both(&producer, "3").unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
@@ -55,6 +56,13 @@ fn where_the_decision_cannot_be_flushed_nobody_knows_until_the_next_opening() {
         (vec!["1".into(), "2".into()], vec!["1".into(), "2".into()])
     );
     assert!(producer.begin_transaction().and_then(|t| t.commit()).is_ok(), "an empty one needs nothing");
+    // The next one, in one of the two, fails too, and takes nothing of it back.
+    env.clear_faults();
+    let mut next = producer.begin_transaction().unwrap();
+    next.send(ProducerRecord::new("a", "4")).unwrap();
+    next.send(ProducerRecord::new("c", "4")).unwrap();
+    assert!(next.commit().is_err());
+    partition(&log, "a").flush().unwrap();
     for (crash, seed) in Crash::ALL.into_iter().zip(0..) {
         let log = open(&env.crash(crash, seed));
         let seen = committed(&log, "a");
